@@ -1,0 +1,146 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::Ambient;
+
+/// A text that is not an identifier of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind} (expected {expected})")]
+pub struct InvalidId {
+    /// The kind of identifier that was expected, e.g. `session id`.
+    pub kind: &'static str,
+    /// The form that was expected.
+    pub expected: &'static str,
+    /// What was given, shortened to 80 characters.
+    pub text: String,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// A version 7 UUID, so identifiers sort by the time they were made.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What the text form starts with; may be empty.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new identifier at the current time.
+            pub fn generate(ambient: &Ambient) -> Self {
+                let millis = u64::try_from(ambient.now().timestamp_millis()).unwrap_or(0);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &ambient.bytes()).into_uuid())
+            }
+
+            /// Wraps a UUID that came from storage.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The UUID, for storage.
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", $prefix, self.0.hyphenated())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.strip_prefix($prefix)
+                    .and_then(|rest| Uuid::try_parse(rest).ok())
+                    .map(Self)
+                    .ok_or_else(|| InvalidId {
+                        kind: $kind,
+                        expected: concat!($prefix, "<uuid>"),
+                        text: text.chars().take(80).collect(),
+                    })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A person or program with an account.
+    UserId, "user id", "";
+    /// A stretch of work by one user with one client; stored in `user_sessions`.
+    SessionId, "session id", "sess_";
+    /// One governed request: the id of its ledger record, its decision and its outcome, and of the response header.
+    RequestId, "request id", "";
+    /// A decision of the Gate.
+    DecisionId, "decision id", "";
+    /// Everything that happened because of one incoming request.
+    TraceId, "trace id", "";
+    /// A conversation.
+    ContextId, "context id", "";
+    /// An API key (personal access token).
+    ApiKeyId, "API key id", "";
+    /// The `jti` of an issued token.
+    TokenId, "token id", "";
+    /// A rule that grants or denies somebody the use of an entity.
+    AccessRuleId, "access rule id", "";
+    /// A department.
+    DepartmentId, "department id", "";
+    /// One run of one server process; names the writer of a ledger record.
+    InstanceId, "instance id", "";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_is_read_back() {
+        let ambient = Ambient::system();
+        let session = SessionId::generate(&ambient);
+        assert!(session.to_string().starts_with("sess_"));
+        assert_eq!(session.to_string().parse(), Ok(session));
+        let json = serde_json::to_string(&session).expect("an id serialises");
+        assert_eq!(serde_json::from_str::<SessionId>(&json).expect("and is read back"), session);
+    }
+
+    #[test]
+    fn another_kind_of_id_is_refused() {
+        let user = UserId::generate(&Ambient::system());
+        let error = user.to_string().parse::<SessionId>().expect_err("the prefix is missing");
+        assert_eq!(error.expected, "sess_<uuid>");
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let clock = std::sync::Arc::new(crate::ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+        let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
+        let first = RequestId::generate(&ambient);
+        clock.advance(chrono::TimeDelta::milliseconds(1));
+        assert!(first < RequestId::generate(&ambient));
+    }
+}

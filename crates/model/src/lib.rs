@@ -1,0 +1,20 @@
+//! The vocabulary every other crate shares: identifiers, who is acting, money, time, and the codes errors carry.
+//!
+//! This crate does no I/O and reads no clock. Anything that needs the time or randomness is given an [`Ambient`].
+
+mod ambient;
+mod error;
+mod id;
+mod money;
+mod principal;
+mod secret;
+
+pub use ambient::{Ambient, Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
+pub use error::{ApiError, ErrorCode, FieldError};
+pub use id::{
+    AccessRuleId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, RequestId, SessionId, TokenId,
+    TraceId, UserId,
+};
+pub use money::{InvalidMoney, Microdollars};
+pub use principal::{Actor, ActorChain, ActorKind, Credential, Principal, UserType};
+pub use secret::Secret;
