@@ -1,0 +1,89 @@
+use serde_json::{Value, json};
+
+use super::{DemoAnswer, DemoEvent, Stream, input_tokens, tokens};
+use crate::Wire;
+
+pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
+    let content = if answer.text.is_empty() { Value::Null } else { answer.text.clone().into() };
+    let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+    if let Some(call) = &answer.tool_call {
+        message["tool_calls"] = json!([{
+            "id": tool_id(id),
+            "type": "function",
+            "function": { "name": call.name, "arguments": call.input.to_string() },
+        }]);
+    }
+    let finish_reason = answer.stop_reason.to_wire(Wire::OpenAiChat);
+    let mut completion = envelope(answer, id, created, "chat.completion");
+    completion["choices"] =
+        json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason }]);
+    completion["usage"] = usage(answer);
+    completion.to_string().into_bytes()
+}
+
+pub(super) fn events(answer: &DemoAnswer, id: &str, created: i64) -> Vec<DemoEvent> {
+    let chunk = |delta: Value, finish_reason: Option<&str>| {
+        let mut chunk = envelope(answer, id, created, "chat.completion.chunk");
+        chunk["choices"] = json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }]);
+        if answer.usage_chunk {
+            chunk["usage"] = Value::Null;
+        } else if finish_reason.is_some() {
+            chunk["usage"] = usage(answer);
+        }
+        event(&chunk)
+    };
+    let mut stream = Stream::default();
+    stream.push(chunk(json!({ "role": "assistant", "content": "", "refusal": null }), None));
+    for token in tokens(&answer.text) {
+        stream.push_token(chunk(json!({ "content": token }), None));
+    }
+    if let Some(call) = &answer.tool_call {
+        let start = json!([{
+            "index": 0,
+            "id": tool_id(id),
+            "type": "function",
+            "function": { "name": call.name, "arguments": "" },
+        }]);
+        stream.push_token(chunk(json!({ "tool_calls": start }), None));
+        for token in input_tokens(&call.input.to_string()) {
+            let part = json!([{ "index": 0, "function": { "arguments": token } }]);
+            stream.push_token(chunk(json!({ "tool_calls": part }), None));
+        }
+    }
+    stream.push(chunk(json!({}), Some(answer.stop_reason.to_wire(Wire::OpenAiChat))));
+    if answer.usage_chunk {
+        let mut last = envelope(answer, id, created, "chat.completion.chunk");
+        last["choices"] = json!([]);
+        last["usage"] = usage(answer);
+        stream.push(event(&last));
+    }
+    stream.push(b"data: [DONE]\n\n".to_vec());
+    stream.events
+}
+
+fn envelope(answer: &DemoAnswer, id: &str, created: i64, object: &str) -> Value {
+    json!({
+        "id": format!("chatcmpl-demo-{id}"),
+        "object": object,
+        "created": created,
+        "model": answer.model,
+        "system_fingerprint": "systemprompt-demo",
+    })
+}
+
+fn usage(answer: &DemoAnswer) -> Value {
+    json!({
+        "prompt_tokens": answer.usage.prompt_tokens(),
+        "completion_tokens": answer.usage.output_tokens,
+        "total_tokens": answer.usage.total(),
+        "prompt_tokens_details": { "cached_tokens": 0 },
+    })
+}
+
+fn tool_id(id: &str) -> String {
+    format!("call_demo_{id}")
+}
+
+fn event(chunk: &Value) -> Vec<u8> {
+    format!("data: {chunk}\n\n").into_bytes()
+}

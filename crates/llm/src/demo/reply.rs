@@ -1,0 +1,216 @@
+use serde_json::{Map, Value, json};
+
+use super::{DemoAnswer, DemoToolCall};
+use crate::json::{elements, pick, text};
+use crate::{Dialect, InferenceRequest, ResponseFormat, StopReason, Usage};
+
+/// How much of the prompt is repeated, in characters.
+const QUOTED: usize = 160;
+
+pub(super) fn compose(request: &InferenceRequest) -> DemoAnswer {
+    let last = LastMessage::read(request);
+    let tool_call = if last.is_tool_result { None } else { choose_tool(request, &last.text) };
+    let text = match (&tool_call, request.response_format) {
+        (Some(call), _) => format!("This is the systemprompt demo model, not an AI. I will call `{}`.", call.name),
+        (None, ResponseFormat::Text) => prose(&last),
+        (None, ResponseFormat::JsonObject | ResponseFormat::JsonSchema) => {
+            json!({ "demo": true, "note": "no AI model was asked", "prompt": shorten(&last.text) }).to_string()
+        }
+    };
+    let mut answer = DemoAnswer {
+        model: request.model.clone(),
+        text,
+        stop_reason: if tool_call.is_some() { StopReason::ToolUse } else { StopReason::EndTurn },
+        tool_call,
+        stop_sequence: None,
+        usage: Usage::default(),
+        usage_chunk: request.stream_usage_requested(),
+    };
+    stop_at_sequence(&mut answer, &request.stop_sequences);
+    stop_at_limit(&mut answer, request.max_tokens);
+    answer.usage = Usage {
+        input_tokens: Some(request.estimated_input_tokens.max(1)),
+        output_tokens: Some(output_tokens(&answer)),
+        cache_read_tokens: Some(0),
+        cache_creation_tokens: Some(0),
+    };
+    answer
+}
+
+struct LastMessage {
+    text: String,
+    images: usize,
+    is_tool_result: bool,
+}
+
+impl LastMessage {
+    fn read(request: &InferenceRequest) -> Self {
+        let message = &request.body[request.layout.last_message.clone()];
+        let [role, content] = pick(message, ["role", "content"]).unwrap_or_default();
+        let mut last = Self {
+            text: String::new(),
+            images: 0,
+            is_tool_result: role.and_then(text).is_some_and(|role| matches!(&*role, "tool" | "function")),
+        };
+        if let Some(content) = content {
+            last.content(content);
+        }
+        last
+    }
+
+    fn content(&mut self, content: &[u8]) {
+        if let Some(whole) = text(content) {
+            self.push(&whole);
+        }
+        for block in elements(content, 256) {
+            let Ok([kind, block_text, result]) = pick(block, ["type", "text", "content"]) else { continue };
+            match kind.and_then(text).as_deref() {
+                Some("tool_result") => {
+                    self.is_tool_result = true;
+                    if let Some(result) = result {
+                        self.content(result);
+                    }
+                }
+                Some("image" | "image_url") => self.images += 1,
+                _ => {
+                    if let Some(block_text) = block_text.and_then(text) {
+                        self.push(&block_text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, part: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(part);
+    }
+}
+
+fn prose(last: &LastMessage) -> String {
+    let quote = shorten(&last.text);
+    if last.is_tool_result {
+        return format!(
+            "This is the systemprompt demo model, not an AI. The tool answered: “{quote}” \
+             A real model would now use that to answer you."
+        );
+    }
+    let words = last.text.split_whitespace().count();
+    let characters = last.text.chars().count();
+    let images = match last.images {
+        0 => String::new(),
+        1 => " and one image".to_owned(),
+        images => format!(" and {images} images"),
+    };
+    let hints = [
+        "The request has just been authenticated, checked, recorded and priced like any other.",
+        "Set a provider's key and name one of its models to get a real answer through the same path.",
+        "The ledger has this request now, with its tokens and its price.",
+        "A prompt with a leaked key in it would have been refused before it reached a provider.",
+    ];
+    // The same prompt has the same answer, and different prompts show that answers differ.
+    let hint = hints[(words * 31 + characters) % hints.len()];
+    format!(
+        "This is the systemprompt demo model, not an AI: nothing was sent to any provider. \
+         You wrote {words} words ({characters} characters){images}: “{quote}” {hint}"
+    )
+}
+
+fn shorten(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The tool the caller insists on, else the first that takes an input we can make up.
+fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall> {
+    let choice: Value = match &request.layout.tool_choice {
+        Some(span) => serde_json::from_slice(&request.body[span.clone()]).unwrap_or_default(),
+        None => Value::Null,
+    };
+    if choice == "none" || choice["type"] == "none" {
+        return None;
+    }
+    let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
+    let tools = &request.body[request.layout.tools.clone()?];
+    elements(tools, 256).into_iter().find_map(|tool| {
+        let (definition, schema_field) = match request.dialect {
+            Dialect::AnthropicMessages => (tool, "input_schema"),
+            Dialect::OpenAiChat => (pick(tool, ["function"]).ok()?[0]?, "parameters"),
+        };
+        let [name, schema] = pick(definition, ["name", schema_field]).ok()?;
+        let name = name.and_then(text)?;
+        // Tools of the provider's own, such as web search, have no schema and are not the caller's to run.
+        if schema.is_none() && request.dialect == Dialect::AnthropicMessages {
+            return None;
+        }
+        if wanted.is_some_and(|wanted| wanted != name) {
+            return None;
+        }
+        let schema = serde_json::from_slice(schema.unwrap_or(b"{}")).unwrap_or_default();
+        Some(DemoToolCall { name: name.into_owned(), input: object(&schema, prompt, 0) })
+    })
+}
+
+/// A value that satisfies the common keywords of a JSON schema.
+fn example(schema: &Value, prompt: &str, depth: usize) -> Value {
+    if let Some(fixed) = schema.get("const").or(schema["enum"].get(0)).or(schema.get("default")) {
+        return fixed.clone();
+    }
+    let kind = schema["type"].as_str().or(schema["type"][0].as_str());
+    match kind {
+        Some("string") => json!(shorten(prompt)),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        Some("boolean") => json!(true),
+        Some("array") if schema["minItems"].as_u64().unwrap_or(0) > 0 && depth < 8 => {
+            json!([example(&schema["items"], prompt, depth + 1)])
+        }
+        Some("array") => json!([]),
+        Some("null") => Value::Null,
+        _ => object(schema, prompt, depth),
+    }
+}
+
+fn object(schema: &Value, prompt: &str, depth: usize) -> Value {
+    let mut object = Map::new();
+    if depth < 8 {
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).take(64) {
+            object.insert(name.to_owned(), example(&schema["properties"][name], prompt, depth + 1));
+        }
+    }
+    Value::Object(object)
+}
+
+fn stop_at_sequence(answer: &mut DemoAnswer, sequences: &[String]) {
+    let first = sequences
+        .iter()
+        .filter(|sequence| !sequence.is_empty())
+        .filter_map(|sequence| Some((answer.text.find(sequence.as_str())?, sequence)))
+        .min_by_key(|(at, _)| *at);
+    if let Some((at, sequence)) = first {
+        answer.text.truncate(at);
+        answer.tool_call = None;
+        answer.stop_reason = StopReason::StopSequence;
+        answer.stop_sequence = Some(sequence.clone());
+    }
+}
+
+fn stop_at_limit(answer: &mut DemoAnswer, limit: Option<u64>) {
+    let Some(limit) = limit.filter(|limit| output_tokens(answer) > *limit) else { return };
+    let characters = usize::try_from(limit.saturating_mul(4)).unwrap_or(usize::MAX);
+    if let Some((end, _)) = answer.text.char_indices().nth(characters) {
+        answer.text.truncate(end);
+    }
+    answer.tool_call = None;
+    answer.stop_reason = StopReason::MaxTokens;
+    answer.stop_sequence = None;
+}
+
+fn output_tokens(answer: &DemoAnswer) -> u64 {
+    let input = answer.tool_call.as_ref().map_or(0, |call| call.input.to_string().chars().count() + call.name.len());
+    ((answer.text.chars().count() + input) as u64).div_ceil(4)
+}

@@ -1,0 +1,103 @@
+//! The relay lane: the caller's bytes with spliced edits, nothing else changed.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::json::Span;
+use crate::request::StreamOptions;
+use crate::{Dialect, InferenceRequest};
+
+/// What to change in a relayed request.
+///
+/// Two things are removed whatever this says, because they identify a person to the provider: `metadata.user_id` of
+/// `anthropic-messages` and `user` of `openai-chat`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// The name the provider knows the model by; `None` leaves the caller's.
+    pub model: Option<String>,
+    /// The most tokens this model can answer with. A larger limit of the caller is lowered to it, a missing one stays
+    /// missing.
+    pub max_tokens_limit: Option<u64>,
+    /// Whether the provider understands `stream_options.include_usage`, so that a streamed `openai-chat` answer can be
+    /// priced. Nothing is added for other requests.
+    pub include_stream_usage: bool,
+}
+
+/// What goes to the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The body. Without anything to edit it is the caller's body, not copied.
+    pub bytes: Bytes,
+    /// The body asks for a usage chunk the caller did not ask for. Take the chunk out of the caller's stream with a
+    /// [`UsageChunkFilter`](crate::UsageChunkFilter).
+    pub usage_added: bool,
+}
+
+/// One change: these bytes become those.
+struct Splice {
+    at: Span,
+    replacement: Vec<u8>,
+}
+
+impl InferenceRequest {
+    /// The body for the provider: the caller's with these edits and no other change.
+    pub fn relay(&self, edits: &Edits) -> Relayed {
+        let usage_added = self.adds_stream_usage(edits);
+        let mut splices = self.splices(edits, usage_added);
+        if splices.is_empty() {
+            return Relayed { bytes: self.body.clone(), usage_added };
+        }
+        // An insertion goes before a cut that starts at the same place.
+        splices.sort_by_key(|splice| (splice.at.start, splice.at.end));
+        let growth: usize = splices.iter().map(|splice| splice.replacement.len()).sum();
+        let mut relayed = BytesMut::with_capacity(self.body.len() + growth);
+        let mut copied = 0;
+        for splice in splices {
+            relayed.put_slice(&self.body[copied..splice.at.start]);
+            relayed.put_slice(&splice.replacement);
+            copied = splice.at.end;
+        }
+        relayed.put_slice(&self.body[copied..]);
+        Relayed { bytes: relayed.freeze(), usage_added }
+    }
+
+    fn adds_stream_usage(&self, edits: &Edits) -> bool {
+        edits.include_stream_usage
+            && self.stream
+            && self.dialect == Dialect::OpenAiChat
+            && !self.stream_usage_requested()
+    }
+
+    fn splices(&self, edits: &Edits, usage_added: bool) -> Vec<Splice> {
+        let mut splices = Vec::new();
+        if let Some(model) = edits.model.as_ref().filter(|model| **model != self.model) {
+            let quoted = serde_json::Value::from(model.as_str()).to_string();
+            splices.push(Splice { at: self.layout.model.clone(), replacement: quoted.into_bytes() });
+        }
+        if let Some(limit) = edits.max_tokens_limit {
+            for (_, at) in self.layout.token_limits.iter().filter(|(asked, _)| *asked > limit) {
+                splices.push(Splice { at: at.clone(), replacement: limit.to_string().into_bytes() });
+            }
+        }
+        if let Some(user) = &self.layout.user {
+            splices.push(Splice { at: user.cut(), replacement: Vec::new() });
+        }
+        if usage_added {
+            splices.extend(self.stream_usage());
+        }
+        splices
+    }
+
+    fn stream_usage(&self) -> Option<Splice> {
+        let (at, replacement): (Span, &[u8]) = match &self.layout.stream_options {
+            StreamOptions::Absent => {
+                let after_stream = self.layout.stream_end?;
+                (after_stream..after_stream, br#","stream_options":{"include_usage":true}"#)
+            }
+            StreamOptions::Null(null) => (null.clone(), br#"{"include_usage":true}"#),
+            StreamOptions::Object { include_usage: Some((_, value)), .. } => (value.clone(), b"true"),
+            StreamOptions::Object { inside, empty: true, .. } => (*inside..*inside, br#""include_usage":true"#),
+            StreamOptions::Object { inside, empty: false, .. } => (*inside..*inside, br#""include_usage":true,"#),
+        };
+        Some(Splice { at, replacement: replacement.to_vec() })
+    }
+}

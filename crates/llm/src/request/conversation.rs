@@ -1,0 +1,179 @@
+use crate::json::{Cursor, Kind, Span, SyntaxError};
+
+/// The beginning of a conversation, which every later request of it repeats.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// Where the system text is: the `system` field, or the contents of the system messages at the start.
+    pub(super) system: Vec<Span>,
+    first: Option<(String, Option<Span>)>,
+    only_system_so_far: Option<(String, Option<Span>)>,
+}
+
+impl Opening {
+    /// Shows the next message.
+    ///
+    /// System messages before the first other one are system text. Otherwise all conversations of a program that talks
+    /// `openai-chat` would have the same first message, its system prompt, and be one conversation.
+    pub(super) fn message(&mut self, role: &str, content: Option<Span>) {
+        if self.first.is_some() {
+            return;
+        }
+        if matches!(role, "system" | "developer") {
+            self.system.extend(content.clone());
+            self.only_system_so_far.get_or_insert_with(|| (role.to_owned(), content));
+        } else {
+            self.first = Some((role.to_owned(), content));
+        }
+    }
+
+    /// FNV-1a 64 over length-prefixed segments: system text if any, role and content of the first message.
+    pub(super) fn key(&self, body: &[u8]) -> u64 {
+        let mut hash = Fnv1a::default();
+        let mut system = Vec::new();
+        for span in &self.system {
+            plain_text(&body[span.clone()], &mut system);
+        }
+        if !system.is_empty() {
+            hash.segment(&system);
+        }
+        if let Some((role, content)) = self.first.as_ref().or(self.only_system_so_far.as_ref()) {
+            hash.segment(role.as_bytes());
+            let mut text = Vec::new();
+            if let Some(content) = content {
+                plain_text(&body[content.clone()], &mut text);
+            }
+            hash.segment(&text);
+        }
+        hash.0
+    }
+}
+
+/// Claude Code sends this as a system block of its own and changes it from request to request.
+const CHANGING_BLOCK: &str = "x-anthropic-billing-header:";
+
+/// Appends the text of a string or of an array of content blocks, blocks separated by line ends.
+///
+/// A block's text is the text; of a block that has none, all members count as they stand. `cache_control` never does:
+/// clients move the marker along as a conversation grows.
+fn plain_text(value: &[u8], text: &mut Vec<u8>) {
+    let separate = |text: &mut Vec<u8>| {
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+    };
+    let mut cursor = Cursor::new(value);
+    // The value has been read before, so it is valid JSON and reading it again cannot fail.
+    let _: Result<(), SyntaxError> = (|| {
+        match cursor.kind()? {
+            Kind::String => {
+                separate(text);
+                text.extend_from_slice(cursor.string()?.decode().as_bytes());
+            }
+            Kind::Array => {
+                cursor.elements(|_, cursor| {
+                    if cursor.kind()? != Kind::Object {
+                        separate(text);
+                        text.extend_from_slice(&value[cursor.skip()?]);
+                        return Ok(());
+                    }
+                    cursor.members(|member, cursor| {
+                        match (&*member.key, cursor.kind()?) {
+                            ("text", Kind::String) => {
+                                let block = cursor.string()?.decode();
+                                if !block.starts_with(CHANGING_BLOCK) {
+                                    separate(text);
+                                    text.extend_from_slice(block.as_bytes());
+                                }
+                            }
+                            ("type" | "cache_control", _) => {
+                                cursor.skip()?;
+                            }
+                            _ => text.extend_from_slice(&value[cursor.skip()?]),
+                        }
+                        Ok::<_, SyntaxError>(())
+                    })?;
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    })();
+}
+
+struct Fnv1a(u64);
+
+impl Default for Fnv1a {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv1a {
+    fn segment(&mut self, bytes: &[u8]) {
+        self.write(&(bytes.len() as u64).to_le_bytes());
+        self.write(bytes);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Dialect, InferenceRequest};
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        let mut hash = Fnv1a::default();
+        hash.write(b"foobar");
+        assert_eq!(hash.0, 0x8594_4171_f739_67e8);
+    }
+
+    fn key(dialect: Dialect, rest: &str) -> u64 {
+        let body = format!(r#"{{"model":"m","max_tokens":1,{rest}}}"#);
+        InferenceRequest::parse(dialect, Bytes::from(body)).expect("a request").conversation_key
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_key_while_it_grows() {
+        let anthropic = |rest: &str| key(Dialect::AnthropicMessages, rest);
+        let start = anthropic(r#""system":"be kind","messages":[{"role":"user","content":"hello"}]"#);
+        for same in [
+            r#""system":"be kind","messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"hi"},{"role":"user","content":"more"}]"#,
+            r#""messages":[{"content":"hel\u006co","role":"user"}],"system":"be kind""#,
+            r#""system":[{"type":"text","text":"be kind","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"text","text":"hello"}]}]"#,
+            r#""system":[{"type":"text","text":"x-anthropic-billing-header: cch=1f;"},{"type":"text","text":"be kind"}],"messages":[{"role":"user","content":"hello"}]"#,
+        ] {
+            assert_eq!(anthropic(same), start, "{same}");
+        }
+        for other in [
+            r#""messages":[{"role":"user","content":"hello"}]"#,
+            r#""system":"be kin","messages":[{"role":"user","content":"dhello"}]"#,
+            r#""system":"be kind","messages":[{"role":"assistant","content":"hello"}]"#,
+            r#""system":"be kind","messages":[{"role":"user","content":[{"type":"text","text":"hello"},{"type":"image","source":{"type":"url","url":"https://a/1.png"}}]}]"#,
+        ] {
+            assert_ne!(anthropic(other), start, "{other}");
+        }
+    }
+
+    #[test]
+    fn system_messages_at_the_start_are_system_text() {
+        let openai = |rest: &str| key(Dialect::OpenAiChat, rest);
+        let one = openai(r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"one"}]"#);
+        let two = openai(r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"two"}]"#);
+        assert_ne!(one, two);
+        assert_eq!(
+            one,
+            key(Dialect::AnthropicMessages, r#""system":"s","messages":[{"role":"user","content":"one"}]"#)
+        );
+        let only = openai(r#""messages":[{"role":"system","content":"s"}]"#);
+        assert_ne!(only, one);
+    }
+}

@@ -1,0 +1,294 @@
+//! The relay lane: what a provider receives is what the caller sent, but for the edits that were asked for.
+//!
+//! Each case is a pair of files in `golden/relay`: `<case>.request.json`, the caller's bytes, and `<case>.relayed.json`,
+//! the provider's, after all edits at once. There is no switch that rewrites them: a change here is a change of what
+//! customers send.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use systemprompt_llm::{Dialect, Edits, InferenceRequest, RequestError};
+
+fn parse(dialect: Dialect, body: &str) -> InferenceRequest {
+    InferenceRequest::parse(dialect, Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"))
+}
+
+fn edits() -> Edits {
+    Edits { model: Some("upstream-model".into()), max_tokens_limit: Some(4096), include_stream_usage: true }
+}
+
+#[test]
+fn golden_requests_keep_every_other_byte() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/relay");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(&folder).expect("the golden files") {
+        let path = entry.expect("a golden file").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a readable name");
+        let Some(case) = name.strip_suffix(".request.json") else { continue };
+        let dialect = if case.starts_with("anthropic") { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
+        let request = parse(dialect, &std::fs::read_to_string(&path).expect("a request"));
+        let expected = std::fs::read_to_string(folder.join(format!("{case}.relayed.json"))).expect("its relayed form");
+        let relayed = request.relay(&edits()).bytes;
+        assert_eq!(std::str::from_utf8(&relayed).expect("UTF-8"), expected, "{case}");
+        cases += 1;
+    }
+    assert!(cases >= 4, "only {cases} golden requests");
+}
+
+#[track_caller]
+fn check(dialect: Dialect, body: &str, edits: &Edits, expected: &str) {
+    let relayed = parse(dialect, body).relay(edits);
+    assert_eq!(std::str::from_utf8(&relayed.bytes).expect("UTF-8"), expected);
+    serde_json::from_slice::<serde_json::Value>(&relayed.bytes).expect("still JSON");
+}
+
+#[test]
+fn nothing_to_edit_copies_nothing() {
+    let body =
+        Bytes::from_static(br#"{ "model":"m", "max_tokens": 10,"messages":[{"role":"user","content":"x"}] , "x":1 }"#);
+    let request = InferenceRequest::parse(Dialect::AnthropicMessages, body.clone()).expect("a request");
+    for edits in [
+        Edits::default(),
+        Edits { model: Some("m".into()), ..Edits::default() },
+        Edits { max_tokens_limit: Some(10), ..Edits::default() },
+        Edits { include_stream_usage: true, ..Edits::default() },
+    ] {
+        let relayed = request.relay(&edits);
+        assert_eq!(relayed.bytes.as_ptr(), body.as_ptr(), "{edits:?}");
+        assert_eq!(relayed.bytes.len(), body.len());
+        assert!(!relayed.usage_added);
+    }
+}
+
+#[test]
+fn the_model_is_replaced_however_its_key_and_value_are_spelled() {
+    let edits = Edits { model: Some("a \"new\" one".into()), ..Edits::default() };
+    for key in ["model", r"mod\u0065l", r"\u006dodel"] {
+        check(
+            Dialect::OpenAiChat,
+            &format!(r#"{{"messages":[{{"role":"user","content":"model"}}], "{key}" : "g\u0070t" ,"z":0}}"#),
+            &edits,
+            &format!(r#"{{"messages":[{{"role":"user","content":"model"}}], "{key}" : "a \"new\" one" ,"z":0}}"#),
+        );
+    }
+}
+
+#[test]
+fn output_limits_are_lowered_and_never_raised_or_added() {
+    let edits = Edits { max_tokens_limit: Some(100), ..Edits::default() };
+    let messages = r#""messages":[{"role":"user","content":"x"}]"#;
+    for (given, expected) in [
+        (r#""max_tokens":101"#, r#""max_tokens":100"#),
+        (r#""max_tokens": 99999999999999999999999 "#, r#""max_tokens": 100 "#),
+        (r#""max_tokens":100"#, r#""max_tokens":100"#),
+        (r#""max_tokens":5"#, r#""max_tokens":5"#),
+        (r#""max_completion_tokens":500,"max_tokens":400"#, r#""max_completion_tokens":100,"max_tokens":100"#),
+        (r#""max_tokens":null"#, r#""max_tokens":null"#),
+        (r#""top_p":1"#, r#""top_p":1"#),
+    ] {
+        let body = |limit: &str| format!(r#"{{"model":"m",{limit},{messages}}}"#);
+        check(Dialect::OpenAiChat, &body(given), &edits, &body(expected));
+    }
+}
+
+#[test]
+fn the_caller_s_user_is_removed_with_the_right_comma() {
+    let edits = Edits::default();
+    for (given, expected) in [
+        (r#""metadata":{"user_id":"u"}"#, r#""metadata":{}"#),
+        (r#""metadata":{ "user_id" : "u" }"#, r#""metadata":{  }"#),
+        (r#""metadata":{"user_id":"u","a":1}"#, r#""metadata":{"a":1}"#),
+        (r#""metadata":{"a":1,"user_id":"u"}"#, r#""metadata":{"a":1}"#),
+        (r#""metadata":{"a":1 , "user_id":"u" , "b":2}"#, r#""metadata":{"a":1 , "b":2}"#),
+        (r#""metadata":{"a":1 , "user\u005fid":{"x":[1,2]}}"#, r#""metadata":{"a":1}"#),
+        (r#""metadata":{"user":"u"}"#, r#""metadata":{"user":"u"}"#),
+        (r#""metadata":null"#, r#""metadata":null"#),
+        (r#""user":"u""#, r#""user":"u""#),
+    ] {
+        let body = |metadata: &str| {
+            format!(r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":"x"}}],{metadata},"z":[]}}"#)
+        };
+        check(Dialect::AnthropicMessages, &body(given), &edits, &body(expected));
+    }
+
+    let messages = r#""messages":[{"role":"user","content":"x"}]"#;
+    for (given, expected) in [
+        (format!(r#"{{"user":"u","model":"m",{messages}}}"#), format!(r#"{{"model":"m",{messages}}}"#)),
+        (format!(r#"{{"model":"m" , "user":"u" , {messages}}}"#), format!(r#"{{"model":"m" , {messages}}}"#)),
+        (format!("{{\"model\":\"m\",{messages},\n  \"user\": null\n}}"), format!("{{\"model\":\"m\",{messages}\n}}")),
+        (
+            format!(r#"{{"model":"m",{messages},"metadata":{{"user_id":"u"}}}}"#),
+            format!(r#"{{"model":"m",{messages},"metadata":{{"user_id":"u"}}}}"#),
+        ),
+    ] {
+        check(Dialect::OpenAiChat, &given, &edits, &expected);
+    }
+}
+
+#[test]
+fn usage_is_asked_for_in_streams_only_and_said_so() {
+    let edits = Edits { include_stream_usage: true, ..Edits::default() };
+    let messages = r#""messages":[{"role":"user","content":"x"}]"#;
+    for (given, expected, added) in [
+        (r#""stream":true"#, r#""stream":true,"stream_options":{"include_usage":true}"#, true),
+        (r#""stream": true , "user":"u""#, r#""stream": true,"stream_options":{"include_usage":true}"#, true),
+        (r#""stream":true,"stream_options":null"#, r#""stream":true,"stream_options":{"include_usage":true}"#, true),
+        (r#""stream":true,"stream_options":{}"#, r#""stream":true,"stream_options":{"include_usage":true}"#, true),
+        (
+            r#""stream_options":{ "a":1 },"stream":true"#,
+            r#""stream_options":{"include_usage":true, "a":1 },"stream":true"#,
+            true,
+        ),
+        (
+            r#""stream":true,"stream_options":{"include_usage":false}"#,
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            true,
+        ),
+        (
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            false,
+        ),
+        (r#""stream":false"#, r#""stream":false"#, false),
+        (r#""stream":null"#, r#""stream":null"#, false),
+        (r#""seed":1"#, r#""seed":1"#, false),
+    ] {
+        let body = |stream: &str| format!(r#"{{"model":"m",{messages},{stream}}}"#);
+        check(Dialect::OpenAiChat, &body(given), &edits, &body(expected));
+        assert_eq!(parse(Dialect::OpenAiChat, &body(given)).relay(&edits).usage_added, added, "{given}");
+    }
+    let anthropic = format!(r#"{{"model":"m","max_tokens":1,{messages},"stream":true}}"#);
+    check(Dialect::AnthropicMessages, &anthropic, &edits, &anthropic);
+}
+
+#[test]
+fn facts_are_read() {
+    let request = parse(
+        Dialect::AnthropicMessages,
+        r#"{"model":"claude","max_tokens":1000,"stream":true,"temperature":0.5,"top_p":1e-1,"stop_sequences":["a","b\n"],
+            "system":[{"type":"text","text":"12345678"}],"thinking":{"type":"enabled","budget_tokens":5000},
+            "tools":[{"name":"t","description":"1234","input_schema":{}},{"name":"u"}],
+            "output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}},
+            "messages":[{"role":"user","content":"h\u00e9llo"},{"role":"assistant","content":[{"type":"text","text":"ok"}]}]}"#,
+    );
+    assert_eq!(request.model, "claude");
+    assert!(request.stream && request.thinking);
+    assert_eq!(request.max_tokens, Some(1000));
+    assert_eq!((request.temperature, request.top_p), (Some(0.5), Some(0.1)));
+    assert_eq!(request.stop_sequences, ["a", "b\n"]);
+    assert_eq!((request.tools, request.message_count), (2, 2));
+    assert_eq!(request.reasoning_effort, Some(systemprompt_llm::Effort::Medium));
+    assert_eq!(request.response_format, systemprompt_llm::ResponseFormat::JsonSchema);
+    // text + 12345678 + t + 1234 + u + user + héllo + assistant + text + ok, without the role names.
+    assert_eq!(request.estimated_input_tokens, (4 + 8 + 1 + 4 + 1 + 5 + 4 + 2_u64).div_ceil(4));
+
+    let request = parse(
+        Dialect::OpenAiChat,
+        r#"{"model":"gpt","max_completion_tokens":7,"stop":"x","n":1,"reasoning_effort":"xhigh","response_format":{"type":"json_object"},
+            "messages":[{"role":"user","content":"hi"}]}"#,
+    );
+    assert_eq!(request.max_tokens, Some(7));
+    assert_eq!(request.stop_sequences, ["x"]);
+    assert_eq!(request.reasoning_effort, Some(systemprompt_llm::Effort::Xhigh));
+    assert_eq!(request.response_format, systemprompt_llm::ResponseFormat::JsonObject);
+    assert!(request.thinking && !request.stream);
+}
+
+#[test]
+fn inline_media_is_not_counted_by_its_length() {
+    let picture = "A".repeat(1_000_000);
+    let openai = format!(
+        r#"{{"model":"gpt","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{picture}"}}}}]}}]}}"#
+    );
+    let anthropic = format!(
+        r#"{{"model":"claude","max_tokens":1,"messages":[{{"role":"user","content":[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{picture}"}}}}]}}]}}"#
+    );
+    for (dialect, body) in [(Dialect::OpenAiChat, openai), (Dialect::AnthropicMessages, anthropic)] {
+        let tokens = parse(dialect, &body).estimated_input_tokens;
+        assert!((1_000..1_020).contains(&tokens), "{tokens}");
+    }
+}
+
+#[test]
+fn every_bad_body_names_its_field_and_the_fix() {
+    let m = r#""messages":[{"role":"user","content":"x"}]"#;
+    let anthropic = [
+        (String::new(), "the request body is empty"),
+        (" \n".to_owned(), "the request body is empty"),
+        ("[]".to_owned(), "must be a JSON object"),
+        (r#"{"model":"m""#.to_owned(), "expected `,` or `}` at byte 12"),
+        (format!(r#"{{"model":"m","max_tokens":1,{m}}} x"#), "expected the end of the text"),
+        (format!(r#"{{"max_tokens":1,{m}}}"#), "`model` is missing: name the model"),
+        (format!(r#"{{"model":1,"max_tokens":1,{m}}}"#), "`model` must be a string"),
+        (format!(r#"{{"model":"","max_tokens":1,{m}}}"#), "`model` must be a model name"),
+        (format!(r#"{{"model":null,"max_tokens":1,{m}}}"#), "`model` must be a string"),
+        (format!(r#"{{"model":"m",{m}}}"#), "`max_tokens` is missing: say how many tokens"),
+        (format!(r#"{{"model":"m","max_tokens":0,{m}}}"#), "`max_tokens` must be a whole number, 1 or more"),
+        (format!(r#"{{"model":"m","max_tokens":1.5,{m}}}"#), "`max_tokens` must be a whole number"),
+        (format!(r#"{{"model":"m","max_tokens":"9",{m}}}"#), "`max_tokens` must be a whole number"),
+        (r#"{"model":"m","max_tokens":1}"#.to_owned(), "`messages` is missing"),
+        (r#"{"model":"m","max_tokens":1,"messages":[]}"#.to_owned(), "`messages` must be an array with at least one"),
+        (r#"{"model":"m","max_tokens":1,"messages":"x"}"#.to_owned(), "`messages` must be an array"),
+        (
+            r#"{"model":"m","max_tokens":1,"messages":[{"role":"user"},3]}"#.to_owned(),
+            "`messages[1]` must be an object",
+        ),
+        (r#"{"model":"m","max_tokens":1,"messages":[{"content":"x"}]}"#.to_owned(), "`messages[0].role` is missing"),
+        (r#"{"model":"m","max_tokens":1,"messages":[{"role":1}]}"#.to_owned(), "`messages[0].role` must be a string"),
+        (format!(r#"{{"model":"m","max_tokens":1,{m},"stream":1}}"#), "`stream` must be true or false"),
+        (format!(r#"{{"model":"m","max_tokens":1,{m},"temperature":"1"}}"#), "`temperature` must be a number"),
+        (format!(r#"{{"model":"m","max_tokens":1,{m},"metadata":[]}}"#), "`metadata` must be an object"),
+        (
+            format!(r#"{{"model":"m","max_tokens":1,{m},"stop_sequences":[1]}}"#),
+            "`stop_sequences` must be an array of strings",
+        ),
+        (format!(r#"{{"model":"m","model":"n","max_tokens":1,{m}}}"#), "`model` appears more than once"),
+        (format!(r#"{{"model":"m","mod\u0065l":"n","max_tokens":1,{m}}}"#), "`model` appears more than once"),
+        (format!(r#"{{"model":"m","max_tokens":1,{m},{m}}}"#), "`messages` appears more than once"),
+        (
+            format!(r#"{{"model":"m","max_tokens":1,{m},"metadata":{{"user_id":"a","user_i\u0064":"b"}}}}"#),
+            "`metadata.user_id` appears more than once",
+        ),
+        (
+            format!(r#"{{"model":"m","Model":"n","max_tokens":1,{m}}}"#),
+            "`Model` differs from `model` only in upper and lower case",
+        ),
+        (
+            format!(r#"{{"model":"m","max_tokens":1,{m},"deep":{}{}}}"#, "[".repeat(500), "]".repeat(500)),
+            "nests more than 128 levels",
+        ),
+    ];
+    for (body, expected) in anthropic {
+        let error = InferenceRequest::parse(Dialect::AnthropicMessages, body.clone().into()).expect_err(&body);
+        assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body:.100}");
+    }
+    for (extra, expected) in [
+        (r#""n":2"#, "`n` must be 1"),
+        (r#""max_completion_tokens":-1"#, "`max_completion_tokens` must be a whole number"),
+        (r#""stream_options":true"#, "`stream_options` must be an object"),
+        (r#""stream_options":{"include_usage":1}"#, "`stream_options.include_usage` must be true or false"),
+        (
+            r#""stream_options":{"include_usage":true,"include_usage":false}"#,
+            "`stream_options.include_usage` appears more",
+        ),
+        (r#""user":"a","us\u0065r":"b""#, "`user` appears more than once"),
+        (r#""tools":{}"#, "`tools` must be an array"),
+    ] {
+        let body = format!(r#"{{"model":"m",{m},{extra}}}"#);
+        let error = InferenceRequest::parse(Dialect::OpenAiChat, body.into()).expect_err(extra);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let body = Bytes::from_static(b"{\"model\":\"m\xff\"}");
+    assert_eq!(
+        InferenceRequest::parse(Dialect::OpenAiChat, body).expect_err("bad UTF-8"),
+        RequestError::NotUtf8 { offset: 11 }
+    );
+}
+
+/// Unknown fields may repeat, nest, and hold anything: they are the provider's to judge.
+#[test]
+fn unknown_fields_are_nobody_s_business() {
+    let body = r#"{"x":1,"x":2,"model":"m","X":null,"thinking":"soon","reasoning_effort":{"new":1},"messages":[{"role":"robot","content":[[1]],"z":0}]}"#;
+    let relayed = parse(Dialect::OpenAiChat, body).relay(&edits()).bytes;
+    assert_eq!(relayed, body.replace(r#""model":"m""#, r#""model":"upstream-model""#));
+}

@@ -1,0 +1,125 @@
+use serde::{Deserialize, Serialize};
+
+/// How the mock answers. Every field has a default: a prompt, complete answer of eight chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Behaviour {
+    /// Time from the request to the answer's headers, in milliseconds.
+    pub delay_ms: u64,
+    /// Number of parts the text is streamed in.
+    pub chunks: usize,
+    /// Time between two parts of a stream, in milliseconds.
+    pub chunk_delay_ms: u64,
+    /// The text of each part. A buffered answer has all parts in one.
+    pub chunk_text: String,
+    /// Thinking that comes before the text, signed; the OpenAI wire has none.
+    pub thinking: Option<String>,
+    /// A tool call that follows the text.
+    pub tool_call: Option<MockToolCall>,
+    /// The usage reported; `null` reports none.
+    pub usage: Option<MockUsage>,
+    /// What goes wrong.
+    pub fault: Option<Fault>,
+    /// How many requests it goes wrong for before all is well again; `null` means all of them.
+    pub fault_times: Option<u32>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            delay_ms: 0,
+            chunks: 8,
+            chunk_delay_ms: 0,
+            chunk_text: "token ".to_owned(),
+            thinking: None,
+            tool_call: None,
+            usage: Some(MockUsage::default()),
+            fault: None,
+            fault_times: None,
+        }
+    }
+}
+
+impl Behaviour {
+    /// The fault for the next request, counting it.
+    pub(crate) fn take_fault(&mut self) -> Option<Fault> {
+        let fault = self.fault.clone()?;
+        if let Some(times) = &mut self.fault_times {
+            if *times == 0 {
+                return None;
+            }
+            *times -= 1;
+        }
+        Some(fault)
+    }
+}
+
+/// A call of a tool, offered or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MockToolCall {
+    /// The tool's name.
+    pub name: String,
+    /// Its input.
+    pub input: serde_json::Value,
+}
+
+/// Token counts as the Anthropic wire has them: the kinds do not overlap. On the OpenAI wire cached tokens are added
+/// to the prompt's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MockUsage {
+    /// Input tokens, not cached.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Input tokens read from the cache.
+    pub cache_read_tokens: u64,
+    /// Input tokens written to the cache; the OpenAI wire does not report them.
+    pub cache_creation_tokens: u64,
+}
+
+impl Default for MockUsage {
+    fn default() -> Self {
+        Self { input_tokens: 10, output_tokens: 8, cache_read_tokens: 0, cache_creation_tokens: 0 }
+    }
+}
+
+/// A way to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// An error status.
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The body; `null` is an error in the dialect asked in, an empty string is no body.
+        #[serde(default)]
+        body: Option<String>,
+        /// The `retry-after` header.
+        #[serde(default)]
+        retry_after: Option<String>,
+    },
+    /// Status 200 and not one byte of body.
+    EmptyBody,
+    /// The connection is closed without an answer.
+    CloseBeforeHeaders,
+    /// The connection stays open without an answer.
+    HangBeforeHeaders,
+    /// The connection is closed after so many parts of a stream, or inside a buffered body.
+    CloseMidStream {
+        /// Parts of the text that are still sent.
+        after_chunks: usize,
+    },
+    /// Nothing more comes after so many parts of a stream, or inside a buffered body.
+    HangMidStream {
+        /// Parts of the text that are still sent.
+        after_chunks: usize,
+    },
+    /// Status 200 and a body, or events, that are not JSON.
+    GarbageJson,
+    /// The answer arrives in pieces, each of which ends inside a UTF-8 sequence.
+    SplitUtf8,
+    /// A stream ends properly, but without the event that says so.
+    NoTerminalEvent,
+}

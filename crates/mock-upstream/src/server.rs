@@ -1,0 +1,296 @@
+use std::collections::HashMap;
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::body::{Closed, ScriptBody};
+use crate::capture::{CaptureLimits, CapturedRequest, Captures};
+use crate::script::{self, Asked, Dialect, Ending, Script};
+use crate::statistics::{Counters, OpenAnswer, OpenConnection, Statistics};
+use crate::{Behaviour, Fault};
+
+/// Larger requests are refused with 413.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// A running mock. It stops when it is dropped.
+#[derive(Debug)]
+pub struct MockUpstream {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    stop: DropGuard,
+}
+
+impl MockUpstream {
+    /// Starts a mock on a free port of the loopback interface.
+    pub async fn start() -> io::Result<Self> {
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into(), CaptureLimits::default()).await
+    }
+
+    /// Starts a mock on an address; port 0 is any free one.
+    pub async fn bind(address: SocketAddr, limits: CaptureLimits) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            counters: Arc::default(),
+            behaviours: Mutex::default(),
+            captures: Mutex::new(Captures::new(limits)),
+        });
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(accept(listener, shared.clone(), tasks.clone(), stop.clone()));
+        Ok(Self { address, shared, tasks, stop: stop.drop_guard() })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a URL without a path.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What to write as a provider's endpoint: the URL with `/v1`.
+    pub fn endpoint(&self) -> String {
+        format!("{}/v1", self.url())
+    }
+
+    /// Sets how it answers all models that have no behaviour of their own.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.shared.behaviours().set(None, behaviour);
+    }
+
+    /// Sets how it answers requests for one model.
+    pub fn behave_for(&self, model: &str, behaviour: Behaviour) {
+        self.shared.behaviours().set(Some(model.to_owned()), behaviour);
+    }
+
+    /// What it has counted.
+    pub fn statistics(&self) -> Statistics {
+        self.shared.counters.read()
+    }
+
+    /// The last requests for answers, oldest first.
+    pub fn requests(&self) -> Vec<CapturedRequest> {
+        self.shared.captures().all()
+    }
+
+    /// Forgets the requests it remembers.
+    pub fn forget_requests(&self) {
+        self.shared.captures().clear();
+    }
+
+    /// Closes all connections and waits until nothing is left of it.
+    pub async fn stop(self) {
+        drop(self.stop);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// What all connections see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) counters: Arc<Counters>,
+    behaviours: Mutex<Behaviours>,
+    captures: Mutex<Captures>,
+}
+
+impl Shared {
+    pub(crate) fn behaviours(&self) -> MutexGuard<'_, Behaviours> {
+        self.behaviours.lock().expect("nothing panics while it holds the behaviours")
+    }
+
+    pub(crate) fn captures(&self) -> MutexGuard<'_, Captures> {
+        self.captures.lock().expect("nothing panics while it holds the captures")
+    }
+}
+
+/// The behaviours and the scripts written for them.
+#[derive(Debug, Default)]
+pub(crate) struct Behaviours {
+    pub(crate) default: Behaviour,
+    pub(crate) by_model: HashMap<String, Behaviour>,
+    scripts: HashMap<(Dialect, Asked), Arc<Script>>,
+}
+
+/// Scripts kept; a client that asks for ever new models makes the mock write them anew.
+const SCRIPTS_KEPT: usize = 64;
+
+impl Behaviours {
+    pub(crate) fn set(&mut self, model: Option<String>, behaviour: Behaviour) {
+        self.scripts.clear();
+        match model {
+            Some(model) => {
+                self.by_model.insert(model, behaviour);
+            }
+            None => self.default = behaviour,
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn plan(&mut self, dialect: Dialect, asked: &Asked) -> Plan {
+        let behaviour = match self.by_model.get_mut(&asked.model) {
+            Some(behaviour) => behaviour,
+            None => &mut self.default,
+        };
+        let fault = behaviour.take_fault();
+        let delay = Duration::from_millis(behaviour.delay_ms);
+        let chunk_delay = Duration::from_millis(behaviour.chunk_delay_ms);
+        let script = if fault.is_some() {
+            Arc::new(script::write(dialect, asked, behaviour, fault.as_ref()))
+        } else {
+            if self.scripts.len() >= SCRIPTS_KEPT {
+                self.scripts.clear();
+            }
+            let write = || Arc::new(script::write(dialect, asked, behaviour, None));
+            self.scripts.entry((dialect, asked.clone())).or_insert_with(write).clone()
+        };
+        Plan { delay, chunk_delay, fault, script }
+    }
+}
+
+/// How one request is answered.
+struct Plan {
+    delay: Duration,
+    chunk_delay: Duration,
+    fault: Option<Fault>,
+    script: Arc<Script>,
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        // A connection that was gone before it was accepted, or a moment without file descriptors. The next one counts.
+        let Ok((stream, _)) = accepted else { continue };
+        let connection = serve(stream, shared.clone());
+        let stop = stop.clone();
+        tasks.spawn(async move { stop.run_until_cancelled(connection).await });
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _open = OpenConnection::new(shared.counters.clone());
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(|request| answer(shared.clone(), request));
+    // Errors are the client going away, or a fault the mock was told to have.
+    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ScriptBody>, Closed> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let own = path.starts_with("/__mock/");
+    let open = (!own).then(|| OpenAnswer::new(shared.counters.clone()));
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return Ok(plain(open, StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
+    };
+    let body = body.to_bytes();
+    if own {
+        let (status, json) = admin::answer(&shared, &head, &body);
+        return Ok(plain(open, status, json));
+    }
+
+    let number = shared.counters.request();
+    let dialect = match path.strip_prefix("/v1").unwrap_or(path) {
+        "/messages" | "/messages/count_tokens" => Dialect::Anthropic,
+        "/chat/completions" => Dialect::OpenAi,
+        _ => return Ok(refuse(open, Dialect::OpenAi, StatusCode::NOT_FOUND)),
+    };
+    let counting = path.ends_with("/count_tokens");
+    let asked = serde_json::from_slice::<Asked>(&body);
+    {
+        let mut captures = shared.captures();
+        if captures.wanted() {
+            captures.push(CapturedRequest::new(&head, body.clone()));
+        }
+    }
+    if head.method != Method::POST {
+        return Ok(refuse(open, dialect, StatusCode::METHOD_NOT_ALLOWED));
+    }
+    let Ok(asked) = asked else { return Ok(refuse(open, dialect, StatusCode::BAD_REQUEST)) };
+
+    let plan = shared.behaviours().plan(dialect, &asked);
+    if !plan.delay.is_zero() {
+        tokio::time::sleep(plan.delay).await;
+    }
+    let mut response = match plan.fault {
+        Some(Fault::HangBeforeHeaders) => pending().await,
+        Some(Fault::CloseBeforeHeaders) => {
+            if let Some(open) = open {
+                open.end();
+            }
+            return Err(Closed);
+        }
+        Some(Fault::EmptyBody) => plain(open, StatusCode::OK, Bytes::new()),
+        Some(Fault::Status { status, body, retry_after }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = body.unwrap_or_else(|| script::error(dialect, status.as_u16()).to_string());
+            let mut response = plain(open, status, body.into());
+            if let Some(value) = retry_after.and_then(|value| HeaderValue::from_str(&value).ok()) {
+                response.headers_mut().insert(RETRY_AFTER, value);
+            }
+            response
+        }
+        _ if counting => {
+            let tokens = body.len().div_ceil(4);
+            plain(open, StatusCode::OK, format!("{{\"input_tokens\":{tokens}}}").into())
+        }
+        _ => {
+            let content_type = HeaderValue::from_static(plan.script.content_type);
+            let mut response = Response::new(ScriptBody::new(plan.script, plan.chunk_delay, open));
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            response
+        }
+    };
+    let id = match dialect {
+        Dialect::Anthropic => ("request-id", format!("req_mock_{number}")),
+        Dialect::OpenAi => ("x-request-id", format!("req_mock_{number}")),
+    };
+    response.headers_mut().insert(id.0, HeaderValue::from_str(&id.1).expect("digits and letters"));
+    Ok(response)
+}
+
+fn refuse(open: Option<OpenAnswer>, dialect: Dialect, status: StatusCode) -> Response<ScriptBody> {
+    plain(open, status, script::error(dialect, status.as_u16()).to_string().into())
+}
+
+/// An answer in one piece.
+fn plain(open: Option<OpenAnswer>, status: StatusCode, body: Bytes) -> Response<ScriptBody> {
+    let length = Some(body.len() as u64);
+    let frames = if body.is_empty() { Vec::new() } else { vec![body] };
+    let content_type = "application/json";
+    let script = Script { content_type, frames, length, ending: Ending::Proper, separately: false };
+    let mut body = ScriptBody::new(Arc::new(script), Duration::ZERO, open);
+    if length == Some(0) {
+        // hyper does not ask for a body of which it knows that it is empty.
+        body.end();
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if length > Some(0) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}
