@@ -1,0 +1,178 @@
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::files;
+
+/// The name of the home directory in a project.
+const DIRECTORY: &str = ".systemprompt";
+
+/// The home directory of a project: where its profiles, secrets, database cluster and run-time state are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+/// No project at or above the working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("no `.systemprompt` directory at or above {}; run `systemprompt up` to make one here, or name it with `--home`", .start.display())]
+pub struct HomeNotFound {
+    /// Where the search began.
+    pub start: PathBuf,
+}
+
+impl Home {
+    /// The home in this directory, which need not exist yet. A relative path is taken from the working directory.
+    pub fn at(directory: impl AsRef<Path>) -> Self {
+        let directory = directory.as_ref();
+        Self(std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()))
+    }
+
+    /// The home a new project in `directory` gets.
+    pub fn of_project(directory: impl AsRef<Path>) -> Self {
+        Self::at(directory.as_ref().join(DIRECTORY))
+    }
+
+    /// The named home, or the first directory from `working_directory` upwards that has a `.systemprompt` beside a
+    /// `Cargo.toml`, `services` or `storage`.
+    pub fn discover(explicit: Option<&Path>, working_directory: &Path) -> Result<Self, HomeNotFound> {
+        if let Some(directory) = explicit {
+            return Ok(Self::at(directory));
+        }
+        let start = std::path::absolute(working_directory).unwrap_or_else(|_| working_directory.to_owned());
+        start
+            .ancestors()
+            .find(|directory| {
+                directory.join(DIRECTORY).is_dir()
+                    && ["Cargo.toml", "services", "storage"].iter().any(|mark| directory.join(mark).exists())
+            })
+            .map(|directory| Self(directory.join(DIRECTORY)))
+            .ok_or_else(|| HomeNotFound { start: start.clone() })
+    }
+
+    /// Makes the home and the directories an instance needs before it can take its lock, only for their owner.
+    pub fn create(&self) -> std::io::Result<()> {
+        for directory in [&self.0, &self.run_dir(), &self.logs_dir()] {
+            files::create_private_dir(directory)?;
+        }
+        Ok(())
+    }
+
+    /// The directory itself, absolute.
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
+    /// The directory the project's `services` lie in: the parent of a `.systemprompt`, else the home itself.
+    pub fn project_root(&self) -> &Path {
+        if self.0.file_name().is_some_and(|name| name == DIRECTORY) {
+            self.0.parent().unwrap_or(&self.0)
+        } else {
+            &self.0
+        }
+    }
+
+    /// `profiles/`.
+    pub fn profiles_dir(&self) -> PathBuf {
+        self.0.join("profiles")
+    }
+
+    /// `profiles/<name>/`.
+    pub fn profile_dir(&self, name: &str) -> PathBuf {
+        self.profiles_dir().join(name)
+    }
+
+    /// `profiles/<name>/profile.yaml`.
+    pub fn profile_file(&self, name: &str) -> PathBuf {
+        self.profile_dir(name).join("profile.yaml")
+    }
+
+    /// `profiles/<name>/secrets.json`, where a new profile keeps its secrets.
+    pub fn secrets_file(&self, name: &str) -> PathBuf {
+        self.profile_dir(name).join("secrets.json")
+    }
+
+    /// `profiles/<name>/signing_key.pem`, where a new profile keeps its RS256 key.
+    pub fn signing_key(&self, name: &str) -> PathBuf {
+        self.profile_dir(name).join("signing_key.pem")
+    }
+
+    /// The names of the profiles that have a profile file, sorted.
+    pub fn profile_names(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.profiles_dir()) else { return Vec::new() };
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.') && existing_profile(&self.profile_dir(name)).is_some())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// `run/`: process ids, sockets and locks of the running instance.
+    pub fn run_dir(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// `run/instance.lock`, held by the one instance that serves this home.
+    pub fn instance_lock(&self) -> PathBuf {
+        self.run_dir().join("instance.lock")
+    }
+
+    /// `postgres/`: the managed PostgreSQL cluster.
+    pub fn cluster_dir(&self) -> PathBuf {
+        self.0.join("postgres")
+    }
+
+    /// `logs/`.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// `sessions/index.json`: the sessions of the command line and which one is active.
+    pub fn sessions_index(&self) -> PathBuf {
+        self.0.join("sessions").join("index.json")
+    }
+
+    /// `credentials.json`: the operator's login.
+    pub fn credentials(&self) -> PathBuf {
+        self.0.join("credentials.json")
+    }
+
+    /// `tenants.json`: the registry of environments.
+    pub fn tenants(&self) -> PathBuf {
+        self.0.join("tenants.json")
+    }
+}
+
+/// The profile file in a profile directory, under its name or its older name.
+pub(crate) fn existing_profile(directory: &Path) -> Option<PathBuf> {
+    ["profile.yaml", "profile.yml"].iter().map(|name| directory.join(name)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discovery_walks_up_to_a_project() {
+        let root = tempfile::tempdir().unwrap();
+        let project = root.path().join("project");
+        let below = project.join("services").join("agents");
+        std::fs::create_dir_all(&below).unwrap();
+        let missing = Home::discover(None, &below).unwrap_err();
+        assert_eq!(missing.start, below);
+
+        std::fs::create_dir_all(project.join(".systemprompt")).unwrap();
+        // A bare `.systemprompt` further down is not a project.
+        std::fs::create_dir_all(below.join(".systemprompt")).unwrap();
+        let home = Home::discover(None, &below).unwrap();
+        assert_eq!(home.directory(), project.join(".systemprompt"));
+        assert_eq!(home.project_root(), project);
+    }
+
+    #[test]
+    fn a_named_home_is_taken_as_it_is() {
+        let home = Home::discover(Some(Path::new("/srv/demo")), Path::new("/")).unwrap();
+        assert_eq!(home.project_root(), Path::new("/srv/demo"));
+        assert_eq!(home.profile_file("local"), Path::new("/srv/demo/profiles/local/profile.yaml"));
+        assert_eq!(Home::of_project("/srv/x").project_root(), Path::new("/srv/x"));
+    }
+}
