@@ -1,0 +1,330 @@
+//! `infra db doctor`: where the live database differs from what the modules declare.
+//!
+//! What they declare is found out by installing it into a throw-away database and reading that one's catalog: only the
+//! server knows what type `serial` becomes. When we may not create a database, the names in the text are compared.
+
+use std::collections::BTreeMap;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use systemprompt_model::Ambient;
+
+use super::InspectError;
+use super::migrations::{drift, read_state};
+use crate::connect::Database;
+use crate::install::plan::{Plan, Table, display};
+use crate::install::state::BOOKKEEPING_TABLES;
+use crate::install::{InstallError, InstallOptions, install_with};
+use crate::schema::Module;
+
+/// What the doctor found. Empty lists are good news.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Doctor {
+    /// Live tables no extension declares.
+    pub undeclared_tables: Vec<String>,
+    /// Declared tables that do not exist.
+    pub missing_tables: Vec<NamedTable>,
+    /// Declared columns that do not exist.
+    pub missing_columns: Vec<NamedColumn>,
+    /// Live columns of declared tables that are not declared.
+    pub undeclared_columns: Vec<NamedColumn>,
+    /// Columns whose type is not the declared one.
+    pub type_differences: Vec<Difference>,
+    /// Columns that may be null although declared otherwise, or the other way round.
+    pub nullability_differences: Vec<Difference>,
+    /// Declared indexes that do not exist.
+    pub missing_indexes: Vec<NamedIndex>,
+    /// Indexes that are not what is declared under their name.
+    pub index_differences: Vec<Difference>,
+    /// Indexes whose building was interrupted: they cost and do not help.
+    pub invalid_indexes: Vec<String>,
+    /// Migrations waiting to run.
+    pub pending_migrations: usize,
+    /// Applied migrations whose text has changed.
+    pub drifted_migrations: usize,
+    /// How thorough this was.
+    pub comparison: Comparison,
+}
+
+/// How thorough an examination was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Comparison {
+    /// Catalog against catalog.
+    #[default]
+    Full,
+    /// Names of tables and columns only.
+    NamesOnly {
+        /// Why no more.
+        reason: String,
+    },
+}
+
+/// A declared table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NamedTable {
+    /// Who declares it.
+    pub extension: String,
+    /// The table.
+    pub table: String,
+}
+
+/// A column of a declared table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NamedColumn {
+    /// Who declares the table.
+    pub extension: String,
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+}
+
+/// A declared index.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NamedIndex {
+    /// Who declares its table.
+    pub extension: String,
+    /// The table it belongs on.
+    pub table: String,
+    /// The index.
+    pub index: String,
+}
+
+/// Something that exists but differs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// Who declares the table.
+    pub extension: String,
+    /// The table.
+    pub table: String,
+    /// The column or index.
+    pub name: String,
+    /// As declared.
+    pub declared: String,
+    /// As it is.
+    pub live: String,
+}
+
+impl Doctor {
+    /// Whether nothing was found.
+    pub fn is_healthy(&self) -> bool {
+        *self == Self { comparison: self.comparison.clone(), ..Self::default() }
+    }
+}
+
+/// Compares the live database with what `modules` declare.
+pub async fn doctor(database: &Database, modules: &[Module], options: &InstallOptions) -> Result<Doctor, InspectError> {
+    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InspectError::declaration)?;
+    let doing = InspectError::while_doing("reading the live catalog");
+    let live = {
+        let mut connection = database.write().acquire().await.map_err(&doing)?;
+        Catalog::read(&mut connection).await.map_err(&doing)?
+    };
+    let mut found = Doctor::default();
+    let declared = match declared_catalog(database, modules, options).await? {
+        Ok(catalog) => catalog,
+        Err(reason) => {
+            found.comparison = Comparison::NamesOnly { reason };
+            Catalog::of_text(&plan)
+        }
+    };
+    compare(&mut found, &plan, &declared, &live);
+    let state = read_state(database).await?;
+    for module in &plan.modules {
+        found.pending_migrations += state.pending(module).len();
+        found.drifted_migrations += drift(&state, module).len();
+    }
+    Ok(found)
+}
+
+#[derive(Debug, Default)]
+struct Catalog {
+    tables: BTreeMap<Table, BTreeMap<String, Option<ColumnShape>>>,
+    /// By schema and name.
+    indexes: BTreeMap<Table, IndexShape>,
+}
+
+/// A table with one of its columns, or with none when it has none.
+#[derive(sqlx::FromRow)]
+struct ColumnRow {
+    schema: String,
+    table: String,
+    column: Option<String>,
+    type_name: Option<String>,
+    not_null: Option<bool>,
+}
+
+#[derive(Debug)]
+struct ColumnShape {
+    type_name: String,
+    not_null: bool,
+}
+
+#[derive(Debug)]
+struct IndexShape {
+    table: String,
+    definition: String,
+    valid: bool,
+}
+
+impl Catalog {
+    async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let mut catalog = Self::default();
+        let columns: Vec<ColumnRow> = sqlx::query_as(
+            "SELECT n.nspname::text AS schema,
+                    c.relname::text AS table,
+                    a.attname::text AS column,
+                    format_type(a.atttypid, a.atttypmod) AS type_name,
+                    a.attnotnull AS not_null
+               FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+              WHERE c.relkind IN ('r', 'p')
+                AND n.nspname <> 'information_schema'
+                AND n.nspname NOT LIKE 'pg\\_%'
+                AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in columns {
+            let shapes = catalog.tables.entry((row.schema, row.table)).or_default();
+            if let (Some(column), Some(type_name), Some(not_null)) = (row.column, row.type_name, row.not_null) {
+                shapes.insert(column, Some(ColumnShape { type_name, not_null }));
+            }
+        }
+        let indexes: Vec<(String, String, String, String, bool)> = sqlx::query_as(
+            "SELECT n.nspname::text,
+                    c.relname::text,
+                    t.relname::text,
+                    pg_get_indexdef(i.indexrelid),
+                    i.indisvalid
+               FROM pg_index i
+               JOIN pg_class c ON c.oid = i.indexrelid
+               JOIN pg_class t ON t.oid = i.indrelid
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname <> 'information_schema'
+                AND n.nspname NOT LIKE 'pg\\_%'",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for (schema, name, table, definition, valid) in indexes {
+            catalog.indexes.insert((schema, name), IndexShape { table, definition, valid });
+        }
+        Ok(catalog)
+    }
+
+    /// What can be told from the text alone.
+    fn of_text(plan: &Plan<'_>) -> Self {
+        let mut catalog = Self::default();
+        for step in plan.modules.iter().flat_map(|module| &module.structural) {
+            if let crate::sql::Kind::CreateTable(table) = &step.kind {
+                let columns = table.columns.iter().flatten().map(|column| (column.clone(), None)).collect();
+                catalog.tables.insert(step.resolve(&table.name), columns);
+            }
+        }
+        catalog
+    }
+}
+
+fn compare(found: &mut Doctor, plan: &Plan<'_>, declared: &Catalog, live: &Catalog) {
+    let ours = |(schema, table): &Table| schema == "public" && BOOKKEEPING_TABLES.contains(&table.as_str());
+    for table in live.tables.keys() {
+        if !ours(table) && !declared.tables.contains_key(table) && !plan.owners.contains_key(table) {
+            found.undeclared_tables.push(display(table));
+        }
+    }
+    for (table, columns) in declared.tables.iter().filter(|(table, _)| !ours(table)) {
+        let extension = plan.owners.get(table).cloned().unwrap_or_default();
+        let Some(live_columns) = live.tables.get(table) else {
+            found.missing_tables.push(NamedTable { extension, table: display(table) });
+            continue;
+        };
+        let named = |column: &String| NamedColumn {
+            extension: extension.clone(),
+            table: display(table),
+            column: column.clone(),
+        };
+        for (column, shape) in columns {
+            let Some(live_shape) = live_columns.get(column) else {
+                found.missing_columns.push(named(column));
+                continue;
+            };
+            let (Some(shape), Some(live_shape)) = (shape, live_shape) else { continue };
+            let difference = |declared: &str, live: &str| Difference {
+                extension: extension.clone(),
+                table: display(table),
+                name: column.clone(),
+                declared: declared.to_owned(),
+                live: live.to_owned(),
+            };
+            if shape.type_name != live_shape.type_name {
+                found.type_differences.push(difference(&shape.type_name, &live_shape.type_name));
+            }
+            if shape.not_null != live_shape.not_null {
+                let say = |not_null| if not_null { "NOT NULL" } else { "NULL" };
+                found.nullability_differences.push(difference(say(shape.not_null), say(live_shape.not_null)));
+            }
+        }
+        // A table whose columns are not all written out declares none by name.
+        if !columns.is_empty() {
+            found.undeclared_columns.extend(live_columns.keys().filter(|name| !columns.contains_key(*name)).map(named));
+        }
+    }
+    for ((schema, name), index) in &declared.indexes {
+        let table = (schema.clone(), index.table.clone());
+        let extension = plan.owners.get(&table).cloned().unwrap_or_default();
+        match live.indexes.get(&(schema.clone(), name.clone())) {
+            _ if ours(&table) || !live.tables.contains_key(&table) => {}
+            None => {
+                found.missing_indexes.push(NamedIndex { extension, table: display(&table), index: name.clone() });
+            }
+            Some(live) if live.definition != index.definition => found.index_differences.push(Difference {
+                extension,
+                table: display(&table),
+                name: name.clone(),
+                declared: index.definition.clone(),
+                live: live.definition.clone(),
+            }),
+            Some(_) => {}
+        }
+    }
+    found.invalid_indexes =
+        live.indexes.iter().filter(|(_, index)| !index.valid).map(|(name, _)| display(name)).collect();
+}
+
+/// Installs the modules into a database of their own and reads its catalog. The inner error says why we may not.
+async fn declared_catalog(
+    database: &Database,
+    modules: &[Module],
+    options: &InstallOptions,
+) -> Result<Result<Catalog, String>, InspectError> {
+    let doing = InspectError::while_doing("examining a throw-away database");
+    let mut admin = database.dedicated("doctor").await.map_err(&doing)?;
+    let name = format!("systemprompt_doctor_{}", hex::encode(Ambient::system().bytes::<6>()));
+    if let Err(error) = admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"))).await {
+        return Ok(Err(error.to_string()));
+    }
+    let options = InstallOptions { system_dir: options.system_dir.clone(), ..InstallOptions::default() };
+    let examined = examine(&database.dedicated_options("doctor").database(&name), modules, &options).await;
+    let dropped = admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await;
+    // The session ends either way.
+    let _ = admin.close().await;
+    let catalog = examined?;
+    dropped.map_err(&doing)?;
+    Ok(Ok(catalog))
+}
+
+async fn examine(
+    target: &PgConnectOptions,
+    modules: &[Module],
+    options: &InstallOptions,
+) -> Result<Catalog, InspectError> {
+    let doing = InstallError::while_doing("connecting to the throw-away database");
+    let connection = PgConnection::connect_with(target).await.map_err(&doing)?;
+    let (_, mut connection) = install_with(connection, modules, options).await?;
+    let catalog = Catalog::read(&mut connection).await;
+    // The session ends either way.
+    let _ = connection.close().await;
+    catalog.map_err(InspectError::while_doing("reading the throw-away catalog"))
+}

@@ -1,0 +1,84 @@
+//! `infra db execute`: statements that change something.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use super::InspectError;
+use crate::connect::Database;
+use crate::sql::{self, Kind, Statement};
+
+/// How to execute.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExecuteOptions {
+    /// Run and roll back. Sequences keep the numbers they gave out.
+    pub dry_run: bool,
+    /// The server gives up on a statement after this; no limit unless set.
+    pub statement_timeout: Option<Duration>,
+}
+
+/// What was executed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ExecuteResult {
+    /// Rows inserted, updated, deleted or merged; rows that were only read do not count.
+    pub rows_affected: u64,
+    /// Statements that ran.
+    pub statements: usize,
+    /// Whether it was rolled back.
+    pub dry_run: bool,
+    /// How long it took, in milliseconds.
+    pub execution_time_ms: u64,
+}
+
+/// Executes one statement by itself, or several in one transaction.
+///
+/// One statement runs outside a transaction block, so that `VACUUM` and `CREATE INDEX CONCURRENTLY` work, except when it
+/// is to be rolled back.
+pub async fn execute(database: &Database, text: &str, options: ExecuteOptions) -> Result<ExecuteResult, InspectError> {
+    let statements = sql::split(text)?;
+    if statements.is_empty() {
+        return Err(InspectError::NotOneStatement { count: 0 });
+    }
+    if let Some(statement) = statements.iter().find(|statement| statement.kind() == Kind::TransactionControl) {
+        return Err(InspectError::TransactionControl {
+            word: statement.first_word().unwrap_or_default().to_uppercase(),
+        });
+    }
+    let doing = InspectError::while_doing("connecting to execute");
+    let mut connection = database.dedicated("execute").await.map_err(&doing)?;
+    if let Some(limit) = options.statement_timeout {
+        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
+            .bind(limit.as_millis().to_string())
+            .execute(&mut connection)
+            .await
+            .map_err(&doing)?;
+    }
+    let started = Instant::now();
+    let rows_affected = if statements.len() == 1 && !options.dry_run {
+        run(&mut connection, &statements[0]).await?
+    } else {
+        let mut transaction = connection.begin().await.map_err(&doing)?;
+        let mut affected = 0;
+        for statement in &statements {
+            affected += run(&mut transaction, statement).await?;
+        }
+        if options.dry_run {
+            transaction.rollback().await.map_err(InspectError::Statement)?;
+        } else {
+            // Deferred constraints speak up here.
+            transaction.commit().await.map_err(InspectError::Statement)?;
+        }
+        affected
+    };
+    let execution_time_ms = started.elapsed().as_millis() as u64;
+    // The session ends either way.
+    let _ = connection.close().await;
+    Ok(ExecuteResult { rows_affected, statements: statements.len(), dry_run: options.dry_run, execution_time_ms })
+}
+
+async fn run(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<u64, InspectError> {
+    let done =
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.text))).await.map_err(InspectError::Statement)?;
+    Ok(if statement.kind() == Kind::Query { 0 } else { done.rows_affected() })
+}

@@ -1,0 +1,29 @@
+//! PostgreSQL: reaching it, running one of our own, bringing its schema up to date, listening to it, looking at it.
+//!
+//! - [`connect`] opens the read and write pools every other part of the product works on, and says what is wrong in words
+//!   an operator can act on when it cannot.
+//! - [`schema`] holds what a feature declares about its tables; [`install()`] makes the live database match it.
+//! - [`transaction`] runs a unit of work, again when the database asks for it.
+//! - [`notify`] shares one listening connection between everybody who waits for a `NOTIFY`.
+//! - [`inspect`] answers the operator's questions (`infra db …`).
+//! - [`cluster`] runs a private PostgreSQL below the project's home.
+//! - [`testing`] gives each test its own database.
+//!
+//! Features own their SQL: nothing here knows a feature's table. This crate runs before any schema exists, so its own
+//! statements are checked by its tests and not by the compiler.
+
+pub mod cluster;
+pub mod connect;
+pub mod error;
+pub mod inspect;
+pub mod install;
+pub mod notify;
+pub mod schema;
+pub mod sql;
+pub mod testing;
+pub mod transaction;
+
+pub use connect::{ConnectOptions, Database, DbPool, PoolSettings};
+pub use error::{ConnectError, RepositoryError};
+pub use install::{InstallError, InstallMode, InstallOptions, InstallReport, install};
+pub use schema::{Migration, Module, SchemaDefinition, SchemaSource, Seed};
