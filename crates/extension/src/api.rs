@@ -1,0 +1,195 @@
+//! How an extension's handlers answer when something goes wrong.
+//!
+//! An author's error enum implements [`ExtensionError`]; a handler returns [`ApiResult`] and uses `?`.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use systemprompt_model::{Principal, RequestId};
+
+use crate::error::chain;
+
+/// An extension's own error type.
+///
+/// ```
+/// # use http::StatusCode;
+/// # use systemprompt_extension::prelude::*;
+/// #[derive(Debug)]
+/// enum NoteError {
+///     NotFound,
+/// }
+/// # impl std::fmt::Display for NoteError {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("there is no such note") }
+/// # }
+/// # impl std::error::Error for NoteError {}
+/// impl ExtensionError for NoteError {
+///     fn code(&self) -> &'static str {
+///         "NOTE_NOT_FOUND"
+///     }
+///     fn status(&self) -> StatusCode {
+///         StatusCode::NOT_FOUND
+///     }
+/// }
+/// async fn read() -> ApiResult<String, NoteError> {
+///     Err(NoteError::NotFound)?
+/// }
+/// # let _ = read;
+/// ```
+pub trait ExtensionError: std::error::Error + Send + Sync + 'static {
+    /// A stable name for programs, in capitals.
+    fn code(&self) -> &'static str;
+
+    /// The HTTP status; 500 unless said otherwise.
+    fn status(&self) -> StatusCode {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    /// Whether the same request may succeed a moment later.
+    fn is_retryable(&self) -> bool {
+        false
+    }
+
+    /// The sentence the client sees: the error's own text, except that of a server error, which may hold what clients
+    /// should not read.
+    fn user_message(&self) -> String {
+        if self.status().is_server_error() {
+            "Something went wrong on our side. The request id helps to find out what.".to_owned()
+        } else {
+            self.to_string()
+        }
+    }
+
+    /// What the client gets.
+    fn to_api_error(&self) -> ApiError {
+        ApiError {
+            code: self.code(),
+            message: self.user_message(),
+            status: self.status(),
+            retryable: self.is_retryable(),
+            request_id: None,
+        }
+    }
+}
+
+/// An answer that reports an error: `{"error":{"code","message","request_id"}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApiError {
+    /// A stable name for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// The HTTP status.
+    #[serde(skip)]
+    pub status: StatusCode,
+    /// Whether to tell the client to try again in a second.
+    #[serde(skip)]
+    pub retryable: bool,
+    /// The request it answers; filled in by [`with_request_id`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+}
+
+/// What a handler returns.
+pub type ApiResult<T, E> = Result<T, Failure<E>>;
+
+/// An [`ExtensionError`] on its way to the client.
+#[derive(Debug)]
+pub struct Failure<E>(pub E);
+
+impl<E> From<E> for Failure<E> {
+    fn from(error: E) -> Self {
+        Self(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: ExtensionError> IntoResponse for Failure<E> {
+    /// This is where an error of an extension stops, so it is logged here: server errors with their causes.
+    fn into_response(self) -> Response {
+        let answer = self.0.to_api_error();
+        if answer.status.is_server_error() {
+            tracing::error!(code = answer.code, error = chain(&self.0), "a request failed");
+        } else {
+            tracing::debug!(code = answer.code, error = chain(&self.0), "a request was refused");
+        }
+        answer.into_response()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a ApiError,
+        }
+        let mut response = (self.status, Json(Body { error: &self })).into_response();
+        let says_later = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if self.retryable && says_later {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Middleware that names the request in every [`ApiError`] that passes. Belongs inside the layer that puts the
+/// [`RequestId`] into the request's extensions; without one it changes nothing.
+pub async fn with_request_id(request: Request, next: Next) -> Response {
+    let request_id = request.extensions().get::<RequestId>().copied();
+    let mut response = next.run(request).await;
+    let Some(request_id) = request_id else { return response };
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    ApiError { request_id: Some(request_id), ..error }.into_response()
+}
+
+/// The answer to a path that nobody knows.
+pub async fn not_found() -> ApiError {
+    ApiError {
+        code: "NOT_FOUND",
+        message: "There is nothing at this address.".to_owned(),
+        status: StatusCode::NOT_FOUND,
+        retryable: false,
+        request_id: None,
+    }
+}
+
+/// The caller, in a handler's arguments. `Option<AuthUser>` where nobody is an answer too.
+///
+/// The server puts the caller, as `Arc<Principal>`, into the extensions of every request that came with a valid
+/// credential, before the router sees it.
+#[derive(Debug, Clone)]
+pub struct AuthUser(pub Arc<Principal>);
+
+impl<S: Sync> FromRequestParts<S> for AuthUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Arc<Principal>>().cloned();
+        caller.map(Self).ok_or_else(crate::grant::unauthorized)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for AuthUser {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Arc<Principal>>().cloned().map(Self))
+    }
+}

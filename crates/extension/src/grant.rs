@@ -1,0 +1,139 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::StatusCode;
+use systemprompt_model::{Principal, UserType};
+
+use crate::api::ApiError;
+use crate::role::normal_key;
+use crate::{ExtensionRegistry, RouteAuth};
+
+/// Which role has which permission, as the enabled extensions declare it; decides [`RouteAuth`].
+///
+/// Administrators may do everything. Everyone else may do what one of their roles grants, either because the role
+/// declares the permission or because the permission names the role as a default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants(BTreeMap<String, BTreeSet<String>>);
+
+impl Grants {
+    pub(crate) fn of(registry: &ExtensionRegistry) -> Self {
+        let mut grants: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (_, role) in registry.roles() {
+            grants.entry(role.name).or_default().extend(role.permissions.iter().map(|key| normal_key(key)));
+        }
+        for (_, permission) in registry.permissions() {
+            for role in permission.default_roles {
+                grants.entry(role.to_owned()).or_default().insert(normal_key(permission.key));
+            }
+        }
+        Self(grants)
+    }
+
+    /// Whether one of these roles grants this permission.
+    pub fn allow(&self, roles: &[String], permission: &str) -> bool {
+        let key = normal_key(permission);
+        roles.iter().filter_map(|role| self.0.get(role)).any(|keys| keys.contains("*") || keys.contains(&key))
+    }
+
+    /// Whether `caller`, who may be nobody, may reach routes with this rule: a 401 or 403 if not.
+    ///
+    /// Administrators may reach everything. `Authenticated` means a person: the credentials of services, agents and MCP
+    /// servers are for the routes that name them. A scope is one of these [user types](UserType), or a permission.
+    pub fn check(&self, auth: RouteAuth, caller: Option<&Principal>) -> Result<(), ApiError> {
+        if matches!(auth, RouteAuth::Public | RouteAuth::ByRouter) {
+            return Ok(());
+        }
+        let Some(caller) = caller.filter(|caller| caller.user_type != UserType::Anon) else {
+            return Err(unauthorized());
+        };
+        if caller.is_admin() {
+            return Ok(());
+        }
+        match auth {
+            RouteAuth::Public | RouteAuth::ByRouter => Ok(()),
+            RouteAuth::Authenticated if caller.user_type == UserType::User => Ok(()),
+            RouteAuth::Authenticated => Err(forbidden("the credential of a person")),
+            RouteAuth::Admin => Err(forbidden("an administrator")),
+            RouteAuth::Permission(key) if self.allow(&caller.roles, key) => Ok(()),
+            RouteAuth::Permission(key) => Err(forbidden(&format!("the permission {key}"))),
+            RouteAuth::Scopes(scopes) => {
+                let has = |scope: &str| scope == caller.user_type.as_str() || self.allow(&caller.roles, scope);
+                if scopes.iter().any(|scope| has(scope)) {
+                    Ok(())
+                } else {
+                    Err(forbidden(&format!("one of the scopes {}", scopes.join(", "))))
+                }
+            }
+        }
+    }
+}
+
+/// The answer to a caller without a valid credential.
+pub(crate) fn unauthorized() -> ApiError {
+    ApiError {
+        code: "UNAUTHORIZED",
+        message: "This address needs a valid credential.".to_owned(),
+        status: StatusCode::UNAUTHORIZED,
+        retryable: false,
+        request_id: None,
+    }
+}
+
+fn forbidden(needed: &str) -> ApiError {
+    ApiError {
+        code: "FORBIDDEN",
+        message: format!("The credential is valid, but this address needs {needed}."),
+        status: StatusCode::FORBIDDEN,
+        retryable: false,
+        request_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use systemprompt_model::{Ambient, ApiKeyId, Credential, UserId};
+
+    use super::*;
+
+    #[test]
+    fn every_rule_for_every_type_of_user() {
+        let ambient = Ambient::system();
+        let caller = |user_type, roles: &[&str]| Principal {
+            user_id: UserId::generate(&ambient),
+            user_name: "x".to_owned(),
+            user_type,
+            roles: roles.iter().map(ToString::to_string).collect(),
+            attributes: BTreeMap::new(),
+            credential: Credential::ApiKey(ApiKeyId::generate(&ambient)),
+        };
+        let grants = Grants(BTreeMap::from([
+            ("reader".to_owned(), BTreeSet::from(["things.read".to_owned()])),
+            ("root".to_owned(), BTreeSet::from(["*".to_owned()])),
+        ]));
+        let rules = [
+            RouteAuth::Public,
+            RouteAuth::Authenticated,
+            RouteAuth::Scopes(&["service", "things:read"]),
+            RouteAuth::Permission("things:read"),
+            RouteAuth::Admin,
+            RouteAuth::ByRouter,
+        ];
+        let rows = [
+            (None, [200, 401, 401, 401, 401, 200]),
+            (Some(caller(UserType::Anon, &["root"])), [200, 401, 401, 401, 401, 200]),
+            (Some(caller(UserType::User, &[])), [200, 200, 403, 403, 403, 200]),
+            (Some(caller(UserType::User, &["reader"])), [200, 200, 200, 200, 403, 200]),
+            (Some(caller(UserType::User, &["root"])), [200, 200, 200, 200, 403, 200]),
+            (Some(caller(UserType::Service, &[])), [200, 403, 200, 403, 403, 200]),
+            (Some(caller(UserType::Mcp, &[])), [200, 403, 403, 403, 403, 200]),
+            (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200]),
+        ];
+        for (caller, expected) in rows {
+            let statuses = rules.map(|rule| {
+                grants.check(rule, caller.as_ref()).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+            });
+            assert_eq!(statuses, expected, "{caller:?}");
+        }
+    }
+}

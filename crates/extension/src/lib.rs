@@ -1,0 +1,74 @@
+//! The extension API: everything a crate needs to add tables, routes, configuration, roles and services to the product.
+//!
+//! The product's own features are extensions too and use nothing that is not here.
+//!
+//! How the parts relate:
+//!
+//! * An author implements [`Extension`] on a unit struct and registers it with [`register_extension!`]. Its methods are
+//!   declarations; the runtime decides when to act on them.
+//! * An [`ExtensionRegistry`] is what a process found linked into it, in the order everything happens: install, start,
+//!   mount. It is a value. [`ExtensionRegistry::validate_all`] reports every problem at once, and
+//!   [`ExtensionRegistry::snapshot`] is the inventory that commands and health pages print.
+//! * State lives in services: [`Extension::provides`] builds them from an [`ExtensionContext`] and puts them in a
+//!   [`ServiceMap`], where routers and later extensions find them by type. Two servers can run in one process.
+//! * [`settings`] resolves an extension's configuration from its schema's defaults, the services tree and the profile.
+//! * [`api`] turns an author's error type into an HTTP answer; [`testing`] runs an extension without a server.
+
+mod context;
+mod endpoint;
+mod error;
+mod extension;
+mod grant;
+mod health;
+mod lifecycle;
+mod metadata;
+mod metrics;
+mod order;
+mod registration;
+mod registry;
+mod role;
+mod route;
+mod service;
+mod snapshot;
+mod validate;
+
+pub mod api;
+pub mod settings;
+pub mod testing;
+
+pub mod prelude;
+
+pub use api::ExtensionError;
+pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext, ExtensionContextExt};
+pub use endpoint::{Audience, Endpoint, RouteTable};
+pub use error::{ConfigError, LoaderError, LoaderErrors};
+pub use extension::Extension;
+pub use grant::Grants;
+pub use health::ExtensionHealth;
+pub use lifecycle::Timeouts;
+pub use metadata::ExtensionMetadata;
+pub use metrics::Metrics;
+pub use registration::{ExtensionRegistration, LinkExpectation, Source};
+pub use registry::ExtensionRegistry;
+pub use role::{ExtensionRole, PermissionDef};
+pub use route::{BUILT_IN, ExtensionRouter, ExtensionRouterConfig, Mount, RESERVED_PATHS, RouteAuth, WellKnownRoute};
+pub use service::ServiceMap;
+pub use settings::ExtensionConfigs;
+pub use snapshot::{
+    CapabilitySnapshot, ConfigCapability, ExtensionCapabilities, MigrationCapability, PermissionCapability,
+    RoleCapability, RouteCapability, SchemaCapability,
+};
+
+pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
+pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
+
+/// A JSON value, as configuration and schemas are passed around.
+pub use serde_json::Value as JsonValue;
+
+/// What the macros' output refers to, so that an author's crate needs no dependency of its own for it.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::registration::crate_of;
+    pub use inventory;
+    pub use std::sync::Arc;
+}

@@ -1,0 +1,252 @@
+//! The settings of extensions: what an operator writes below `extensions.<prefix>` and in `services/config/<prefix>.yaml`.
+//!
+//! `config` reads the layers, lays them over each other and enforces the schema, which it is given by
+//! [`ExtensionRegistry::section_specs`]. What remains is done here: the schema is made strict beforehand, defaults are
+//! filled in afterwards, and [`Extension::validate_config`](crate::Extension::validate_config) sees the result.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, json};
+use systemprompt_config::{Configuration, Problem};
+
+use crate::{ConfigError, ExtensionRegistry, JsonValue, LoaderError};
+
+/// The settings of every enabled extension, by prefix: complete, valid and fixed.
+#[derive(Debug, Clone, Default)]
+pub struct ExtensionConfigs {
+    by_prefix: BTreeMap<String, Settings>,
+    warnings: Vec<Problem>,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    extension: &'static str,
+    value: JsonValue,
+    shown: JsonValue,
+}
+
+impl ExtensionConfigs {
+    /// Resolves the settings of all enabled extensions and runs every check an extension has on its part of the
+    /// configuration: [`validate_config`](crate::Extension::validate_config) and
+    /// [`validate_sections`](crate::Extension::validate_sections). All problems at once, in load order.
+    pub fn resolve(registry: &ExtensionRegistry, configuration: &Configuration) -> Result<Self, Vec<Problem>> {
+        let mut by_prefix = BTreeMap::new();
+        let mut problems = Vec::new();
+        for entry in registry.entries() {
+            if let Some(prefix) = &entry.config_prefix {
+                let mut value = configuration.extension(prefix).cloned().unwrap_or_else(|| json!({}));
+                if let Some(schema) = &entry.config_schema {
+                    fill_defaults(schema, schema, &mut value);
+                }
+                if let Err(error) = entry.extension.validate_config(&value) {
+                    let refused = error.flatten().into_iter();
+                    problems.extend(refused.map(|error| problem(entry.id(), prefix, &error, configuration)));
+                }
+                let mut shown = value.clone();
+                configuration.secrets.redact(&mut shown);
+                by_prefix.insert(prefix.clone(), Settings { extension: entry.id(), value, shown });
+            }
+            problems.extend(entry.extension.validate_sections(configuration));
+        }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        Ok(Self { by_prefix, warnings: problems })
+    }
+
+    /// The settings with this prefix.
+    pub fn get(&self, prefix: &str) -> Option<&JsonValue> {
+        self.by_prefix.get(prefix).map(|settings| &settings.value)
+    }
+
+    /// The settings with this prefix for people to see: texts that hold the
+    /// value of a secret are `[redacted]`.
+    pub fn shown(&self, prefix: &str) -> Option<&JsonValue> {
+        self.by_prefix.get(prefix).map(|settings| &settings.shown)
+    }
+
+    /// The settings with this prefix as the extension's own type.
+    pub fn typed<C: DeserializeOwned>(&self, prefix: &str) -> Result<C, LoaderError> {
+        let failed =
+            |extension: &str, message| LoaderError::ConfigValidationFailed { extension: extension.to_owned(), message };
+        let settings = self
+            .by_prefix
+            .get(prefix)
+            .ok_or_else(|| failed(prefix, format!("no enabled extension has the prefix '{prefix}'")))?;
+        serde::Deserialize::deserialize(&settings.value)
+            .map_err(|error: serde_json::Error| failed(settings.extension, format!("extensions.{prefix}: {error}")))
+    }
+
+    /// What the checks found that does not stop the start.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+fn problem(extension: &str, prefix: &str, error: &ConfigError, configuration: &Configuration) -> Problem {
+    let (key, message, code) = match error {
+        ConfigError::NotFound(key) => (key.as_str(), "must be set".to_owned(), "missing_key"),
+        ConfigError::InvalidValue { key, message } => (key.as_str(), message.clone(), "invalid_value"),
+        error => ("", error.to_string(), "invalid_value"),
+    };
+    let pointer: String = key.split('.').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    let problem = configuration.error(prefix, &pointer, message).code(code);
+    Problem { domain: format!("ext:{extension}"), ..problem }
+}
+
+/// The schema `config` enforces: the extension's own, in which objects that name their properties admit no others unless
+/// they say so, and nothing is required that has a default.
+///
+/// Objects that are put together by `allOf` and its kin are left as they are: none of their parts knows all properties.
+pub(crate) fn strict_schema(schema: Option<&JsonValue>) -> JsonValue {
+    let Some(schema) = schema else { return json!({ "type": "object" }) };
+    let mut strict = schema.clone();
+    let composed = mentions(&strict, "allOf");
+    close(&mut strict);
+    if !composed && let Some(root) = strict.as_object_mut() {
+        for definitions in ["$defs", "definitions"] {
+            let definitions = root.get_mut(definitions).and_then(JsonValue::as_object_mut);
+            definitions.into_iter().flat_map(Map::values_mut).for_each(close);
+        }
+    }
+    strict
+}
+
+fn close(schema: &mut JsonValue) {
+    const OPEN: [&str; 9] = [
+        "additionalProperties",
+        "unevaluatedProperties",
+        "patternProperties",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "if",
+        "$ref",
+        "dependentSchemas",
+    ];
+    let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(properties) = schema.get_mut("properties").and_then(JsonValue::as_object_mut) {
+        properties.values_mut().for_each(close);
+        let with_default: Vec<String> =
+            properties.iter().filter(|(_, of)| of.get("default").is_some()).map(|(name, _)| name.clone()).collect();
+        if let Some(required) = schema.get_mut("required").and_then(JsonValue::as_array_mut) {
+            required.retain(|name| !with_default.iter().any(|other| name == other));
+        }
+        if !OPEN.iter().any(|key| schema.contains_key(*key)) {
+            schema.insert("additionalProperties".to_owned(), JsonValue::Bool(false));
+        }
+    }
+    for below in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get_mut(below) {
+            close(below);
+        }
+    }
+}
+
+fn mentions(value: &JsonValue, key: &str) -> bool {
+    match value {
+        JsonValue::Object(map) => map.contains_key(key) || map.values().any(|value| mentions(value, key)),
+        JsonValue::Array(list) => list.iter().any(|value| mentions(value, key)),
+        _ => false,
+    }
+}
+
+/// Gives every absent property of an object that is there the `default` its schema names. An absent object with a schema
+/// but without a default stays absent.
+fn fill_defaults(root: &JsonValue, schema: &JsonValue, value: &mut JsonValue) {
+    let schema = follow(root, schema);
+    match value {
+        JsonValue::Object(object) => {
+            let Some(properties) = schema.get("properties").and_then(JsonValue::as_object) else { return };
+            for (name, of) in properties {
+                if let Some(present) = object.get_mut(name) {
+                    fill_defaults(root, of, present);
+                } else if let Some(default) = of.get("default").or_else(|| follow(root, of).get("default")) {
+                    let mut default = default.clone();
+                    fill_defaults(root, of, &mut default);
+                    object.insert(name.clone(), default);
+                }
+            }
+        }
+        JsonValue::Array(list) => {
+            if let Some(items) = schema.get("items") {
+                for item in list {
+                    fill_defaults(root, items, item);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The schema a chain of local references ends at. Sixteen links are more than any author writes, and end a circle.
+fn follow<'a>(root: &'a JsonValue, schema: &'a JsonValue) -> &'a JsonValue {
+    let mut schema = schema;
+    for _ in 0..16 {
+        let target = schema
+            .get("$ref")
+            .and_then(JsonValue::as_str)
+            .and_then(|reference| reference.strip_prefix('#'))
+            .and_then(|pointer| root.pointer(pointer));
+        match target {
+            Some(target) => schema = target,
+            None => break,
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_closed_unless_they_say_otherwise() {
+        let strict = strict_schema(Some(&json!({
+            "type": "object",
+            "required": ["url", "limit"],
+            "properties": {
+                "url": { "type": "string" },
+                "limit": { "type": "integer", "default": 100 },
+                "labels": { "type": "object", "properties": {}, "additionalProperties": { "type": "string" } },
+                "targets": { "type": "array", "items": { "type": "object", "properties": { "host": {} } } },
+                "either": { "anyOf": [{ "type": "object", "properties": { "a": {} } }, { "type": "null" }] },
+                "by_ref": { "$ref": "#/$defs/thing" },
+            },
+            "$defs": { "thing": { "type": "object", "properties": { "x": {} } } },
+        })));
+        assert_eq!(strict["additionalProperties"], json!(false));
+        assert_eq!(strict["required"], json!(["url"]), "a default is never missing");
+        assert_eq!(strict["properties"]["labels"]["additionalProperties"], json!({ "type": "string" }));
+        assert_eq!(strict["properties"]["targets"]["items"]["additionalProperties"], json!(false));
+        assert_eq!(strict["properties"]["either"]["anyOf"][0].get("additionalProperties"), None);
+        assert_eq!(strict["$defs"]["thing"]["additionalProperties"], json!(false));
+        assert_eq!(strict_schema(None), json!({ "type": "object" }));
+    }
+
+    #[test]
+    fn defaults_fill_what_is_absent() {
+        let schema = json!({
+            "properties": {
+                "limit": { "default": 100 },
+                "retry": { "default": {}, "properties": { "times": { "default": 3 } } },
+                "absent": { "properties": { "never": { "default": 1 } } },
+                "list": { "items": { "$ref": "#/$defs/item" } },
+                "thing": { "$ref": "#/$defs/item" },
+            },
+            "$defs": { "item": { "default": { "size": 1 }, "properties": { "size": { "default": 7 } } } },
+        });
+        let mut value = json!({ "list": [{}, { "size": 2 }] });
+        fill_defaults(&schema, &schema, &mut value);
+        assert_eq!(
+            value,
+            json!({
+                "limit": 100,
+                "retry": { "times": 3 },
+                "list": [{ "size": 7 }, { "size": 2 }],
+                "thing": { "size": 1 },
+            })
+        );
+    }
+}

@@ -1,0 +1,448 @@
+//! What a server does with its extensions: services, lifecycle, health, routes and their rules, settings.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use serde_json::json;
+use systemprompt_extension::prelude::*;
+use systemprompt_extension::testing::TestContext;
+use systemprompt_extension::{ExtensionConfigs, Timeouts};
+
+/// What happened, in order. A service, since extensions have no state.
+#[derive(Default)]
+struct Diary(Mutex<Vec<String>>);
+
+impl Diary {
+    fn write(&self, entry: impl Into<String>) {
+        self.0.lock().expect("no panic while the lock is held").push(entry.into());
+    }
+
+    fn read(&self) -> Vec<String> {
+        self.0.lock().expect("no panic while the lock is held").clone()
+    }
+}
+
+struct First;
+
+impl Extension for First {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "first", name: "First", version: "1.0.0" }
+    }
+
+    fn provides<'a>(
+        &'a self,
+        ctx: &'a dyn ExtensionContext,
+        services: &'a mut ServiceMap,
+    ) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            assert!(ctx.services().names().is_empty(), "the context has no services yet");
+            services.insert(Arc::new(Diary::default()));
+            Ok(())
+        })
+    }
+
+    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            ctx.service::<Diary>()?.write("first starts");
+            Ok(())
+        })
+    }
+
+    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
+        Box::pin(async move { ctx.service::<Diary>().expect("a service").write("first stops") })
+    }
+}
+
+struct Second;
+
+impl Extension for Second {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "second", name: "Second", version: "1.0.0" }
+    }
+
+    fn priority(&self) -> u32 {
+        1
+    }
+
+    fn dependencies(&self) -> Vec<&'static str> {
+        vec!["first"]
+    }
+
+    fn provides<'a>(
+        &'a self,
+        _: &'a dyn ExtensionContext,
+        services: &'a mut ServiceMap,
+    ) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            services.require::<Diary>()?.write("second sees the diary");
+            Ok(())
+        })
+    }
+
+    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            let diary = ctx.service::<Diary>()?;
+            diary.write("second starts");
+            let shutdown = ctx.shutdown().clone();
+            ctx.tracker().spawn(async move {
+                shutdown.cancelled().await;
+                diary.write("the task ends");
+            });
+            Ok(())
+        })
+    }
+
+    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
+        Box::pin(async move { ctx.service::<Diary>().expect("a service").write("second stops") })
+    }
+}
+
+#[tokio::test]
+async fn hooks_run_in_load_order_and_end_in_reverse() {
+    let server = TestContext::builder().extension(Second).extension(First).start().await;
+    let diary = server.service::<Diary>().expect("first provides it");
+    assert!(server.has_extension("first") && server.get_extension("third").is_none());
+    server.stop().await;
+    let mut entries = diary.read();
+    // The task notices the shutdown whenever the runtime lets it.
+    entries.retain(|entry| entry != "the task ends");
+    assert_eq!(diary.read().len(), entries.len() + 1, "the server waited for the task");
+    assert_eq!(entries, ["second sees the diary", "first starts", "second starts", "second stops", "first stops"]);
+}
+
+/// Fails in whatever way its id says.
+struct Broken(&'static str);
+
+impl Extension for Broken {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: self.0, name: "Broken", version: "1.0.0" }
+    }
+
+    fn on_start<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+        let failed = |message: &str| LoaderError::InitializationFailed {
+            extension: self.0.to_owned(),
+            message: message.to_owned(),
+        };
+        match self.0 {
+            "fails" => Box::pin(async move { Err(failed("no such file")) }),
+            "panics" => Box::pin(async { panic!("out of luck") }),
+            "hangs" => Box::pin(std::future::pending()),
+            _ => Box::pin(async { Ok(()) }),
+        }
+    }
+
+    fn health<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
+        match self.0 {
+            "fails" => Box::pin(async { ExtensionHealth::Degraded("slow disk".to_owned()) }),
+            "panics" => Box::pin(async { panic!("out of luck") }),
+            "hangs" => Box::pin(std::future::pending()),
+            _ => Box::pin(async { ExtensionHealth::Healthy }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_extension_cannot_take_the_others_down() {
+    let ids = ["fails", "fine", "hangs", "panics"];
+    let registry = ExtensionRegistry::of(ids.map(|id| Arc::new(Broken(id)) as Arc<dyn Extension>));
+    let ctx = TestContext::builder().start().await;
+    let limit = Duration::from_millis(20);
+    let timeouts = Timeouts { start: limit, shutdown: limit, health: limit };
+
+    let failed: Vec<String> = registry.start(&ctx, timeouts).await.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        failed,
+        [
+            "Extension 'fails' failed to initialise: no such file",
+            "Extension 'hangs' failed to initialise: on_start took longer than 20ms",
+            "Extension 'panics' failed to initialise: on_start panicked: out of luck",
+        ]
+    );
+
+    let health = registry.health(&ctx, timeouts).await;
+    assert_eq!(
+        health,
+        [
+            ("fails", ExtensionHealth::Degraded("slow disk".to_owned())),
+            ("fine", ExtensionHealth::Healthy),
+            ("hangs", ExtensionHealth::Unhealthy("no answer within 20ms".to_owned())),
+            ("panics", ExtensionHealth::Unhealthy("the health check panicked".to_owned())),
+        ]
+    );
+    assert!(health[1].1.is_healthy());
+    assert_eq!(json!(health[0].1), json!({ "status": "degraded", "reason": "slow disk" }));
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the row is gone")]
+    Gone,
+    #[error("password=hunter2")]
+    Inner(#[source] std::io::Error),
+    #[error("too busy")]
+    Busy,
+}
+
+impl ExtensionError for Failure {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Gone => "GONE",
+            Self::Inner(_) => "INNER",
+            Self::Busy => "BUSY",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Gone => StatusCode::NOT_FOUND,
+            Self::Inner(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+}
+
+/// One mount for every rule.
+struct Rules;
+
+const RULES: [(&str, RouteAuth); 5] = [
+    ("/api/ext/public", RouteAuth::Public),
+    ("/api/ext/authenticated", RouteAuth::Authenticated),
+    ("/api/ext/scoped", RouteAuth::Scopes(&["service", "rules.write"])),
+    ("/api/ext/permitted", RouteAuth::Permission("rules.read")),
+    ("/api/ext/admins", RouteAuth::Admin),
+];
+
+impl Extension for Rules {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "rules", name: "Rules", version: "1.0.0" }
+    }
+
+    fn permissions(&self) -> Vec<PermissionDef> {
+        vec![
+            PermissionDef::new("rules.read", "Read.").default_roles(&["reader"]),
+            PermissionDef::new("rules.write", "Write."),
+        ]
+    }
+
+    fn roles(&self) -> Vec<ExtensionRole> {
+        vec![ExtensionRole::new("writer", "Writer", "Writes.").with_permissions(vec!["rules:write".to_owned()])]
+    }
+
+    fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
+        RULES.map(|(path, auth)| ExtensionRouterConfig::new(path).with_auth(auth)).to_vec()
+    }
+
+    fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        async fn who(caller: Option<systemprompt_extension::api::AuthUser>) -> String {
+            caller.map_or_else(|| "nobody".to_owned(), |caller| caller.0.user_name.clone())
+        }
+        let router = |(path, auth)| {
+            let routes = Router::new()
+                .route("/", get(who))
+                .route("/gone", get(async || ApiResult::<(), Failure>::Err(Failure::Gone.into())))
+                .route(
+                    "/inner",
+                    get(async || ApiResult::<(), _>::Err(Failure::Inner(std::io::Error::other("disk")).into())),
+                )
+                .route("/busy", get(async || ApiResult::<(), Failure>::Err(Failure::Busy.into())))
+                .route("/echo", axum::routing::post(async |body: String| body));
+            ExtensionRouter::new(routes, path).with_auth(auth).with_body_limit(100)
+        };
+        Ok(RULES.map(router).to_vec())
+    }
+
+    fn well_known(&self) -> Vec<WellKnownRoute> {
+        vec![WellKnownRoute::new("rules.json", |ctx| {
+            let id = ctx.instance_id().to_string();
+            Ok(get(async move || id.clone()))
+        })]
+    }
+}
+
+#[tokio::test]
+async fn every_rule_for_every_kind_of_caller() {
+    let server = TestContext::builder().extension(Rules).start().await;
+    let callers = [
+        ("anonymous", server.anonymous()),
+        ("user", server.user("paul", &["user"])),
+        ("reader", server.user("rita", &["reader"])),
+        ("writer", server.user("wim", &["writer"])),
+        ("admin", server.admin()),
+    ];
+    let mut table = String::new();
+    for (path, _) in RULES {
+        let mut row = vec![format!("{path:<24}")];
+        for (_, client) in &callers {
+            row.push(client.get(path).await.status.as_str().to_owned());
+        }
+        table.push_str(&row.join(" "));
+        table.push('\n');
+    }
+    assert_eq!(
+        table,
+        "\
+/api/ext/public          200 200 200 200 200
+/api/ext/authenticated   401 200 200 200 200
+/api/ext/scoped          401 403 403 200 200
+/api/ext/permitted       401 403 200 403 200
+/api/ext/admins          401 403 403 403 200
+"
+    );
+    let nobody = &callers[0].1;
+    assert_eq!(nobody.get("/api/ext/public").await.text(), "nobody");
+    assert_eq!(callers[1].1.get("/api/ext/public").await.text(), "paul", "a credential is offered to public routes");
+    let refused = nobody.get("/api/ext/admins").await;
+    assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    assert_eq!(refused.code(), "UNAUTHORIZED");
+    assert_eq!(nobody.get("/.well-known/rules.json").await.text(), server.instance_id().to_string());
+}
+
+#[tokio::test]
+async fn errors_are_json_with_the_request_id_and_nothing_internal() {
+    let server = TestContext::builder().extension(Rules).start().await;
+    let client = server.anonymous();
+
+    let gone = client.get("/api/ext/public/gone").await;
+    assert_eq!((gone.status, gone.code().as_str()), (StatusCode::NOT_FOUND, "GONE"));
+    assert_eq!(gone.json()["error"]["message"], "the row is gone");
+    assert!(gone.json()["error"]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{}", gone.text());
+
+    let inner = client.get("/api/ext/public/inner").await;
+    assert_eq!((inner.status, inner.code().as_str()), (StatusCode::INTERNAL_SERVER_ERROR, "INNER"));
+    assert!(!inner.text().contains("hunter2") && !inner.text().contains("disk"), "{}", inner.text());
+
+    let busy = client.get("/api/ext/public/busy").await;
+    assert_eq!((busy.status, &busy.headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+
+    let unknown = client.get("/api/ext/public/unknown").await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (StatusCode::NOT_FOUND, "NOT_FOUND"));
+
+    let too_long = client.post("/api/ext/public/echo", &json!("x".repeat(200))).await;
+    assert_eq!(too_long.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// Settings of the form an author would write.
+struct Shop;
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct ShopSettings {
+    api_url: String,
+    max_items: u32,
+    token: Option<String>,
+    labels: Vec<String>,
+}
+
+impl Extension for Shop {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "shop-front", name: "Shop", version: "1.0.0" }
+    }
+
+    fn config_prefix(&self) -> Option<&str> {
+        Some("shop_front")
+    }
+
+    fn config_schema(&self) -> Option<JsonValue> {
+        Some(json!({
+            "type": "object",
+            "required": ["api_url", "max_items"],
+            "properties": {
+                "api_url": { "type": "string" },
+                "max_items": { "type": "integer", "maximum": 10000, "default": 100 },
+                "token": { "type": "string" },
+                "labels": { "type": "array", "items": { "type": "string" }, "default": [] },
+            },
+        }))
+    }
+
+    fn validate_config(&self, config: &JsonValue) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        if !config["api_url"].as_str().is_some_and(|url| url.starts_with("https://")) {
+            problems.push(ConfigError::InvalidValue { key: "api_url".into(), message: "must use https".into() });
+        }
+        if config["max_items"] == 13 {
+            problems.push(ConfigError::InvalidValue { key: "max_items".into(), message: "brings bad luck".into() });
+        }
+        ConfigError::collect(problems)
+    }
+}
+
+#[tokio::test]
+async fn settings_are_layered_completed_and_masked() {
+    let server = TestContext::builder()
+        .extension(Shop)
+        .document(
+            "config/shop_front.yaml",
+            json!({ "api_url": "https://shared", "labels": ["a"], "token": "${SHOP_TOKEN}" }),
+        )
+        .settings("shop_front", json!({ "api_url": "https://mine" }))
+        .secret("shop_token", "s3cret")
+        .start()
+        .await;
+    let settings: ShopSettings = server.typed_config("shop_front").expect("they fit");
+    assert_eq!(
+        settings,
+        ShopSettings {
+            api_url: "https://mine".into(),
+            max_items: 100,
+            token: Some("s3cret".into()),
+            labels: vec!["a".into()],
+        }
+    );
+    let configs: &ExtensionConfigs = server.extension_configs();
+    let shown = configs.shown("shop_front").expect("it has settings").to_string();
+    assert!(shown.contains("[redacted]") && !shown.contains("s3cret"), "{shown}");
+    let unknown = server.typed_config::<ShopSettings>("shop").expect_err("nobody has this prefix");
+    assert_eq!(unknown.code(), "EXT_CONFIG_VALIDATION_FAILED");
+}
+
+#[tokio::test]
+async fn an_environment_variable_overrides_settings_when_the_profile_allows_it() {
+    let builder = || {
+        TestContext::builder()
+            .extension(Shop)
+            .settings("shop_front", json!({ "api_url": "https://mine", "max_items": 5 }))
+            .variable("SYSTEMPROMPT_EXT__SHOP_FRONT__MAX_ITEMS", "7")
+    };
+    let max_items =
+        |server: &TestContext| server.extension_config("shop_front").expect("settings")["max_items"].clone();
+    assert_eq!(max_items(&builder().start().await), 5);
+    let allowed = builder().profile("extensions", json!({ "allow_env_overrides": true })).start().await;
+    assert_eq!(max_items(&allowed), 7);
+}
+
+#[test]
+fn every_problem_of_the_settings_is_told_at_once_with_its_key() {
+    let problems = |settings| TestContext::builder().extension(Shop).settings("shop_front", settings).problems();
+    let schema = problems(json!({ "max_items": 20000, "max_itmes": 1 }));
+    for part in ["shop_front.api_url", "shop_front.max_items", "max_itmes"] {
+        assert!(schema.iter().any(|problem| problem.contains(part)), "{part}: {schema:?}");
+    }
+    let own = problems(json!({ "api_url": "http://x", "max_items": 13 }));
+    assert_eq!(own, ["shop_front.api_url: must use https", "shop_front.max_items: brings bad luck"]);
+    let unknown = TestContext::builder().extension(Shop).settings("shop_fornt", json!({})).problems();
+    assert!(unknown.iter().any(|problem| problem.contains("shop_fornt")), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn the_documented_ways_to_the_database_and_the_configuration_work() {
+    use systemprompt_extension::Database;
+    let server = TestContext::builder().start().await;
+    let ctx: &dyn ExtensionContext = &server;
+    let handle = ctx.database();
+    let pool = handle.as_any().downcast_ref::<Database>().and_then(Database::pool).expect("it is connected");
+    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&*pool).await.expect("PostgreSQL answers");
+    assert_eq!(one, 1);
+    assert!(handle.is_connected());
+    let config = ctx.config();
+    assert_eq!(config.get("server.port").as_deref(), Some("8080"));
+    assert_eq!(config.get("server"), None);
+    assert_eq!(config.api_port(), 8080);
+    assert!(config.as_any().is::<Configuration>());
+}
