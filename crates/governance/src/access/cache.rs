@@ -1,0 +1,179 @@
+//! The rules in memory, and how they follow the tables.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use futures_util::FutureExt as _;
+use systemprompt_database::notify::{Event, Subscription};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::resolve::EntityRules;
+use super::{AccessRules, Unavailable, in_time, queries};
+use crate::action::EntityKind;
+
+/// Where the tables announce changes; the name is in `schema/access.sql` too.
+pub(super) const CHANNEL: &str = "access_control";
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Every entity there is, with its rules.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entities(HashMap<EntityKind, HashMap<String, Arc<EntityRules>>>);
+
+impl Entities {
+    pub(super) fn get(&self, kind: EntityKind, id: &str) -> Option<&EntityRules> {
+        self.0.get(&kind)?.get(id).map(Arc::as_ref)
+    }
+
+    pub(super) fn set(&mut self, kind: EntityKind, id: String, rules: Option<EntityRules>) {
+        let of_kind = self.0.entry(kind).or_default();
+        match rules {
+            Some(rules) => of_kind.insert(id, Arc::new(rules)),
+            None => of_kind.remove(&id),
+        };
+    }
+}
+
+/// Something in the tables is not as it is in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    All,
+    Entity(EntityKind, String),
+}
+
+impl Change {
+    fn from_payload(payload: &str) -> Self {
+        payload
+            .split_once(':')
+            .and_then(|(kind, id)| Some(Self::Entity(kind.parse().ok()?, id.to_owned())))
+            .unwrap_or(Self::All)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    entities: ArcSwap<Entities>,
+    pending: Mutex<Pending>,
+    /// Changes heard of. Counted up while `pending` is locked.
+    announced: AtomicU64,
+    /// How many of them `entities` has.
+    applied: AtomicU64,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    all: bool,
+    entities: HashSet<(EntityKind, String)>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            entities: ArcSwap::default(),
+            pending: Mutex::new(Pending { all: true, entities: HashSet::new() }),
+            // Nothing was read yet.
+            announced: AtomicU64::new(1),
+            applied: AtomicU64::new(0),
+            wake: Notify::new(),
+        }
+    }
+}
+
+impl Cache {
+    /// The rules, if they have every change that was heard of.
+    pub(super) fn current(&self) -> Option<Guard<Arc<Entities>>> {
+        // In this order a change that comes between is one the caller could not know of either.
+        (self.announced.load(Ordering::Acquire) == self.applied.load(Ordering::Acquire)).then(|| self.entities.load())
+    }
+
+    /// From now on nothing is decided from memory until the change is in it.
+    pub(super) fn changed(&self, change: Change) {
+        let mut pending = self.pending();
+        match change {
+            Change::All => pending.all = true,
+            Change::Entity(kind, id) => drop(pending.entities.insert((kind, id))),
+        }
+        self.announced.fetch_add(1, Ordering::AcqRel);
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().expect("no panic while the lock is held")
+    }
+}
+
+/// Reads what has changed whenever something has, until cancelled.
+pub(super) async fn follow(rules: Arc<AccessRules>, mut events: Subscription, cancel: CancellationToken) {
+    // Nothing is read before announcements are heard: what changes in between would be missed.
+    let mut listening = false;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = rules.cache.wake.notified() => {}
+            event = events.next() => {
+                let mut next = Some(event);
+                while let Some(event) = next {
+                    match event {
+                        Some(Event::Notification(payload)) => rules.cache.changed(Change::from_payload(&payload)),
+                        Some(Event::Reconnected) => {
+                            listening = true;
+                            rules.cache.changed(Change::All);
+                        }
+                        Some(Event::Lost) => {
+                            listening = false;
+                            rules.cache.changed(Change::All);
+                        }
+                        None => return,
+                    }
+                    next = events.next().now_or_never();
+                }
+            }
+        }
+        while listening && let Err(error) = read_changes(&rules).await {
+            tracing::warn!(%error, "access rules cannot be read and are asked for with every request");
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+}
+
+async fn read_changes(rules: &AccessRules) -> Result<(), Unavailable> {
+    let cache = &rules.cache;
+    let (target, wanted) = {
+        let mut pending = cache.pending();
+        (cache.announced.load(Ordering::Acquire), std::mem::take(&mut *pending))
+    };
+    match read(rules, &wanted).await {
+        Ok(entities) => {
+            cache.entities.store(Arc::new(entities));
+            cache.applied.store(target, Ordering::Release);
+            Ok(())
+        }
+        Err(error) => {
+            let mut pending = cache.pending();
+            pending.all |= wanted.all;
+            pending.entities.extend(wanted.entities);
+            Err(error)
+        }
+    }
+}
+
+async fn read(rules: &AccessRules, wanted: &Pending) -> Result<Entities, Unavailable> {
+    // One by one up to a handful, then all at once.
+    if wanted.all || wanted.entities.len() > 8 {
+        return in_time(queries::load_all(rules.db.write())).await;
+    }
+    let mut entities = Entities::clone(&rules.cache.entities.load());
+    for (kind, id) in &wanted.entities {
+        let entity = in_time(queries::find_entity(rules.db.write(), *kind, id)).await?;
+        entities.set(*kind, id.clone(), entity);
+    }
+    Ok(entities)
+}

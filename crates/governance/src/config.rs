@@ -1,0 +1,558 @@
+//! The two documents an operator writes: `services/governance/config.yaml` (policies) and `services/access-control/*.yaml`
+//! (who may use what). Unknown keys, policy ids and modes are errors.
+
+use regex::bytes::{Regex, RegexBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::action::EntityKind;
+
+/// Something in a document that its schema cannot rule out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// JSON pointer of the value at fault, relative to the section.
+    pub pointer: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Flaw {
+    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+/// The `governance` section: which policies judge a request, in which order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GovernanceConfig {
+    /// Whether policies are evaluated. Access rules and the ledger are not affected; decisions made while this is false
+    /// are recorded as `governance_disabled`.
+    pub enabled: bool,
+    /// What a violation does, for policies that do not say otherwise.
+    pub mode: PolicyMode,
+    /// The policies in the order of their evaluation. Each id at most once. The default is all of them, with their
+    /// defaults; a policy that is left out of a given list does not run and is recorded as `disabled`.
+    pub policies: Vec<PolicyConfig>,
+}
+
+impl Default for GovernanceConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            mode: PolicyMode::Enforce,
+            policies: vec![
+                PolicyConfig::SecretScan(SecretScanConfig::default()),
+                PolicyConfig::ScopeCheck(ScopeCheckConfig::default()),
+                PolicyConfig::ToolBlocklist(ToolBlocklistConfig::default()),
+                PolicyConfig::RateLimit(RateLimitConfig::default()),
+            ],
+        }
+    }
+}
+
+/// What a violation of a policy does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// It refuses the request.
+    #[default]
+    Enforce,
+    /// It is recorded with the decision, and the request goes on.
+    Warn,
+}
+
+/// A policy and its parameters, chosen by `id`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "id", rename_all = "snake_case")]
+pub enum PolicyConfig {
+    /// No credentials in prompts and tool inputs.
+    SecretScan(SecretScanConfig),
+    /// Some tools are for administrators.
+    ScopeCheck(ScopeCheckConfig),
+    /// Destructive tools are not for everybody.
+    ToolBlocklist(ToolBlocklistConfig),
+    /// So many requests in so much time.
+    RateLimit(RateLimitConfig),
+}
+
+impl PolicyConfig {
+    /// The ids of all policies there are.
+    pub const IDS: [&str; 4] = ["secret_scan", "scope_check", "tool_blocklist", "rate_limit"];
+
+    /// The id that chose it.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::SecretScan(_) => "secret_scan",
+            Self::ScopeCheck(_) => "scope_check",
+            Self::ToolBlocklist(_) => "tool_blocklist",
+            Self::RateLimit(_) => "rate_limit",
+        }
+    }
+
+    /// Whether it runs.
+    pub const fn enabled(&self) -> bool {
+        match self {
+            Self::SecretScan(config) => config.enabled,
+            Self::ScopeCheck(config) => config.enabled,
+            Self::ToolBlocklist(config) => config.enabled,
+            Self::RateLimit(config) => config.enabled,
+        }
+    }
+
+    /// Its own mode, if it has one.
+    pub const fn mode(&self) -> Option<PolicyMode> {
+        match self {
+            Self::SecretScan(config) => config.mode,
+            Self::ScopeCheck(config) => config.mode,
+            Self::ToolBlocklist(config) => config.mode,
+            Self::RateLimit(config) => config.mode,
+        }
+    }
+}
+
+/// `secret_scan`: denies content in which any string, or any object key, holds a credential. Applies to everybody,
+/// administrators included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretScanConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
+    pub extra_patterns: Vec<ExtraPattern>,
+    /// The rule for credentials that no pattern knows.
+    pub entropy: EntropyConfig,
+}
+
+impl Default for SecretScanConfig {
+    fn default() -> Self {
+        Self { enabled: true, mode: None, extra_patterns: Vec::new(), entropy: EntropyConfig::default() }
+    }
+}
+
+/// A credential recognised by how it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtraPattern {
+    /// The id findings carry; lower-case letters, digits and hyphens.
+    pub name: String,
+    /// How the credential begins; at least three characters, case-sensitive.
+    pub prefix: String,
+}
+
+/// `high-entropy-token`: a run of `A–Z a–z 0–9 + / _ -` that is long, mixed and evenly distributed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EntropyConfig {
+    /// Whether the rule runs.
+    pub enabled: bool,
+    /// The shortest token looked at, in characters; 16 to 256.
+    pub min_len: usize,
+    /// The Shannon entropy from which a token counts as random, as a part of the most a token of its length over 64
+    /// characters can have; 0 to 1.
+    pub threshold: f64,
+    /// Regular expressions of tokens that are fine. A single one may be given without a list.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub allowlist: Vec<String>,
+}
+
+impl Default for EntropyConfig {
+    fn default() -> Self {
+        Self { enabled: true, min_len: 32, threshold: 0.80, allowlist: Vec::new() }
+    }
+}
+
+impl EntropyConfig {
+    /// The allow-list, compiled. Errors carry the position in the list.
+    pub(crate) fn allowed(&self) -> Result<Vec<Regex>, (usize, regex::Error)> {
+        let compile = |(index, pattern): (usize, &String)| {
+            RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| (index, error))
+        };
+        self.allowlist.iter().enumerate().map(compile).collect()
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(pattern) => vec![pattern],
+        OneOrMany::Many(patterns) => patterns,
+    })
+}
+
+/// `scope_check`: tools whose name begins with one of these prefixes are for administrators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeCheckConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// The prefixes, case-sensitive.
+    pub admin_only_prefixes: Vec<String>,
+}
+
+impl Default for ScopeCheckConfig {
+    fn default() -> Self {
+        Self { enabled: true, mode: None, admin_only_prefixes: vec!["mcp__systemprompt__".to_owned()] }
+    }
+}
+
+/// `tool_blocklist`: tools that destroy are for administrators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToolBlocklistConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// A word that must not occur in the tool's name (`drop` finds `drop_table` and `dropTable`, not `dropdown`), or, with
+    /// a `*` or `?` in it, a glob over the whole name. Letter case does not matter.
+    pub patterns: Vec<String>,
+}
+
+impl Default for ToolBlocklistConfig {
+    fn default() -> Self {
+        Self { enabled: true, mode: None, patterns: ["delete", "drop", "destroy"].map(str::to_owned).to_vec() }
+    }
+}
+
+/// `rate_limit`: how many requests a user may make in one session within any window, over all replicas together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// The most requests in a window; 0 blocks everything.
+    pub requests_per_window: u32,
+    /// The length of the window in seconds; 1 to 86400.
+    pub window_secs: u32,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self { enabled: true, mode: None, requests_per_window: 300, window_secs: 60 }
+    }
+}
+
+impl GovernanceConfig {
+    /// Everything that is wrong with it although it fits the schema. Empty means that it can be used.
+    pub fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        for (index, policy) in self.policies.iter().enumerate() {
+            let at = format!("/policies/{index}");
+            if self.policies[..index].iter().any(|earlier| earlier.id() == policy.id()) {
+                flaws.push(Flaw::new(format!("{at}/id"), format!("`{}` is listed twice; merge the two", policy.id())));
+            }
+            match policy {
+                PolicyConfig::SecretScan(config) => config.flaws(&at, &mut flaws),
+                PolicyConfig::ScopeCheck(config) => {
+                    empty_texts(&config.admin_only_prefixes, &format!("{at}/admin_only_prefixes"), &mut flaws);
+                }
+                PolicyConfig::ToolBlocklist(config) => {
+                    empty_texts(&config.patterns, &format!("{at}/patterns"), &mut flaws);
+                }
+                PolicyConfig::RateLimit(config) => {
+                    if !(1..=86_400).contains(&config.window_secs) {
+                        flaws.push(Flaw::new(format!("{at}/window_secs"), "must be between 1 and 86400 seconds"));
+                    }
+                }
+            }
+        }
+        flaws
+    }
+}
+
+impl SecretScanConfig {
+    fn flaws(&self, at: &str, flaws: &mut Vec<Flaw>) {
+        for (index, pattern) in self.extra_patterns.iter().enumerate() {
+            let at = format!("{at}/extra_patterns/{index}");
+            let slug = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            if pattern.name.is_empty() || pattern.name.len() > 64 || !pattern.name.bytes().all(slug) {
+                let message = "use 1 to 64 lower-case letters, digits and hyphens";
+                flaws.push(Flaw::new(format!("{at}/name"), message));
+            }
+            if !(3..=64).contains(&pattern.prefix.len()) || pattern.prefix.contains(char::is_whitespace) {
+                let message = "use 3 to 64 characters without spaces; a shorter prefix would find ordinary words";
+                flaws.push(Flaw::new(format!("{at}/prefix"), message));
+            }
+        }
+        let at = format!("{at}/entropy");
+        if !(16..=256).contains(&self.entropy.min_len) {
+            flaws.push(Flaw::new(format!("{at}/min_len"), "must be between 16 and 256 characters"));
+        }
+        if !(0.0..=1.0).contains(&self.entropy.threshold) {
+            flaws.push(Flaw::new(format!("{at}/threshold"), "must be between 0 and 1"));
+        }
+        if let Err((index, error)) = self.entropy.allowed() {
+            flaws.push(Flaw::new(format!("{at}/allowlist/{index}"), format!("not a regular expression: {error}")));
+        }
+    }
+}
+
+fn empty_texts(texts: &[String], at: &str, flaws: &mut Vec<Flaw>) {
+    for (index, _) in texts.iter().enumerate().filter(|(_, text)| text.trim().is_empty()) {
+        flaws.push(Flaw::new(format!("{at}/{index}"), "is empty and would match every tool; remove it"));
+    }
+}
+
+/// One document of `services/access-control/`: who may use what. What no rule allows is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessControlConfig {
+    /// The rules. Their order does not matter: see the documentation of how a decision is made.
+    pub rules: Vec<AccessRuleConfig>,
+    /// The departments of the organisation. `Default` always exists and holds whoever has no other.
+    pub departments: Vec<DepartmentConfig>,
+}
+
+/// A rule about one entity, or about all entities of a kind whose id matches a glob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRuleConfig {
+    /// The kind of entity.
+    pub entity_type: EntityKind,
+    /// The id of the entity. Exactly one of this and `entity_match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity_id: Option<String>,
+    /// A glob (`*`, `?`) over the ids of the entities that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity_match: Option<String>,
+    /// Whether the rule grants or refuses.
+    #[serde(default)]
+    pub access: Access,
+    /// Whether the entity is open to everybody once it has no rules.
+    #[serde(default)]
+    pub default_included: bool,
+    /// The roles the rule is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The departments the rule is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub departments: Vec<String>,
+    /// Why, for whoever reads the rule later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub justification: Option<String>,
+}
+
+/// Whether a rule grants or refuses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It grants.
+    #[default]
+    Allow,
+    /// It refuses.
+    Deny,
+}
+
+impl Access {
+    /// The name used in configuration and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A department.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DepartmentConfig {
+    /// Its unique name.
+    pub name: String,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
+}
+
+impl AccessControlConfig {
+    /// Everything that is wrong with it although it fits the schema.
+    pub fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let at = format!("/rules/{index}");
+            match (&rule.entity_id, &rule.entity_match) {
+                (Some(id), None) if id.is_empty() || id.len() > 256 => {
+                    flaws.push(Flaw::new(format!("{at}/entity_id"), "must have 1 to 256 bytes"));
+                }
+                (None, Some(glob)) if glob.is_empty() || glob.len() > 256 => {
+                    flaws.push(Flaw::new(format!("{at}/entity_match"), "must have 1 to 256 bytes; `*` matches all"));
+                }
+                (Some(_), Some(_)) => {
+                    flaws.push(Flaw::new(at.as_str(), "has both `entity_id` and `entity_match`; keep one of them"));
+                }
+                (None, None) => {
+                    flaws.push(Flaw::new(
+                        at.as_str(),
+                        "names no entity; add `entity_id`, or `entity_match` with a glob",
+                    ));
+                }
+                _ => {}
+            }
+            if rule.roles.is_empty() && rule.departments.is_empty() && !rule.default_included {
+                flaws.push(Flaw::new(at.as_str(), "is about nobody; add `roles` or `departments`"));
+            }
+            empty_names(&rule.roles, &format!("{at}/roles"), &mut flaws);
+            empty_names(&rule.departments, &format!("{at}/departments"), &mut flaws);
+        }
+        for (index, department) in self.departments.iter().enumerate() {
+            let at = format!("/departments/{index}/name");
+            if department.name.trim().is_empty() {
+                flaws.push(Flaw::new(at.as_str(), "is empty"));
+            }
+            if self.departments[..index].iter().any(|earlier| earlier.name == department.name) {
+                flaws.push(Flaw::new(at, format!("`{}` is listed twice", department.name)));
+            }
+        }
+        flaws
+    }
+}
+
+fn empty_names(names: &[String], at: &str, flaws: &mut Vec<Flaw>) {
+    for (index, _) in names.iter().enumerate().filter(|(_, name)| name.trim().is_empty()) {
+        flaws.push(Flaw::new(format!("{at}/{index}"), "is empty"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn governance(json: serde_json::Value) -> Result<GovernanceConfig, String> {
+        serde_json::from_value(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_documented_file_is_read() {
+        let config = governance(serde_json::json!({
+            "enabled": true,
+            "mode": "enforce",
+            "policies": [
+                {"id": "secret_scan", "enabled": true, "extra_patterns": [{"name": "acme", "prefix": "acme_"}],
+                 "entropy": {"enabled": true, "min_len": 32, "threshold": 0.8, "allowlist": "^build-"}},
+                {"id": "scope_check", "enabled": true, "admin_only_prefixes": ["mcp__systemprompt__"]},
+                {"id": "tool_blocklist", "enabled": false, "patterns": ["delete", "drop", "destroy"]},
+                {"id": "rate_limit", "mode": "warn", "requests_per_window": 300, "window_secs": 60},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(config.flaws(), []);
+        assert_eq!(config.policies[3].mode(), Some(PolicyMode::Warn));
+        assert!(!config.policies[2].enabled());
+        let PolicyConfig::SecretScan(scan) = &config.policies[0] else { panic!("the first is the scan") };
+        assert_eq!(scan.entropy.allowlist, ["^build-"]);
+    }
+
+    #[test]
+    fn no_file_means_every_policy_with_its_defaults() {
+        let config = governance(serde_json::json!({})).unwrap();
+        assert_eq!(config, GovernanceConfig::default());
+        assert_eq!(config.policies.iter().map(PolicyConfig::id).collect::<Vec<_>>(), PolicyConfig::IDS);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (json, words) in [
+            (serde_json::json!({"policies": [{"id": "secretscan"}]}), "secretscan"),
+            (serde_json::json!({"mode": "audit"}), "audit"),
+            (serde_json::json!({"polices": []}), "polices"),
+            (serde_json::json!({"policies": [{"id": "rate_limit", "requests": 3}]}), "requests"),
+            (serde_json::json!({"policies": [{"id": "secret_scan", "entropy": {"minlen": 3}}]}), "minlen"),
+        ] {
+            let error = governance(json).expect_err("the configuration is wrong");
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_flaw_is_reported_at_its_place() {
+        let config = governance(serde_json::json!({"policies": [
+            {"id": "rate_limit", "window_secs": 0},
+            {"id": "rate_limit"},
+            {"id": "secret_scan", "extra_patterns": [{"name": "My Key", "prefix": "x"}],
+             "entropy": {"min_len": 3, "threshold": 1.5, "allowlist": ["ok", "("]}},
+            {"id": "tool_blocklist", "patterns": [""]},
+        ]}))
+        .unwrap();
+        let places: Vec<_> = config.flaws().into_iter().map(|flaw| flaw.pointer).collect();
+        assert_eq!(
+            places,
+            [
+                "/policies/0/window_secs",
+                "/policies/1/id",
+                "/policies/2/extra_patterns/0/name",
+                "/policies/2/extra_patterns/0/prefix",
+                "/policies/2/entropy/min_len",
+                "/policies/2/entropy/threshold",
+                "/policies/2/entropy/allowlist/1",
+                "/policies/3/patterns/0",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_schema_and_the_types_agree() {
+        let governance_schema = serde_json::to_value(schemars::schema_for!(GovernanceConfig)).unwrap();
+        let rules_schema = serde_json::to_value(schemars::schema_for!(Vec<AccessRuleConfig>)).unwrap();
+        let rule = |extra: serde_json::Value| {
+            let mut rule = serde_json::json!({"entity_type": "gateway_route", "entity_match": "*", "roles": ["user"]});
+            rule.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            serde_json::json!([rule])
+        };
+        for (schema, json, valid) in [
+            (&governance_schema, serde_json::to_value(GovernanceConfig::default()).unwrap(), true),
+            (&governance_schema, serde_json::json!({}), true),
+            (&governance_schema, serde_json::json!({"policies": [{"id": "rate_limit", "mode": "warn"}]}), true),
+            (&governance_schema, serde_json::json!({"policies": [{"id": "rate_limit", "limit": 3}]}), false),
+            (&governance_schema, serde_json::json!({"policies": [{"id": "unheard_of"}]}), false),
+            (&governance_schema, serde_json::json!({"mode": "audit"}), false),
+            (&rules_schema, rule(serde_json::json!({})), true),
+            (&rules_schema, rule(serde_json::json!({"access": "deny", "justification": "x"})), true),
+            (&rules_schema, rule(serde_json::json!({"access": "maybe"})), false),
+            (&rules_schema, rule(serde_json::json!({"users": ["a"]})), false),
+        ] {
+            assert_eq!(jsonschema::is_valid(schema, &json), valid, "{json}");
+            let typed = if *schema == governance_schema {
+                serde_json::from_value::<GovernanceConfig>(json.clone()).is_ok()
+            } else {
+                serde_json::from_value::<Vec<AccessRuleConfig>>(json.clone()).is_ok()
+            };
+            assert_eq!(typed, valid, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_access_rule_names_one_entity_or_one_glob_and_somebody() {
+        let config: AccessControlConfig = serde_json::from_value(serde_json::json!({
+            "rules": [
+                {"entity_type": "gateway_route", "entity_match": "*", "roles": ["user"]},
+                {"entity_type": "gateway_route", "entity_id": "a", "entity_match": "*", "roles": ["user"]},
+                {"entity_type": "gateway_route", "roles": ["user"]},
+                {"entity_type": "agent", "entity_id": "a"},
+                {"entity_type": "agent", "entity_id": "a", "roles": [""]},
+            ],
+            "departments": [{"name": "Research"}, {"name": "Research"}],
+        }))
+        .unwrap();
+        let places: Vec<_> = config.flaws().into_iter().map(|flaw| flaw.pointer).collect();
+        assert_eq!(places, ["/rules/1", "/rules/2", "/rules/3", "/rules/4/roles/0", "/departments/1/name"]);
+        assert!(serde_json::from_str::<AccessRuleConfig>(r#"{"entity_type": "model", "entity_id": "a"}"#).is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! What the ledger counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+use systemprompt_extension::Metrics;
+
+/// The ledger's metrics. Cloning shares them.
+#[derive(Debug, Clone)]
+pub(super) struct LedgerMetrics {
+    lag: Gauge<f64, AtomicU64>,
+    dropped: Family<Dropped, Counter>,
+    batch_size: Histogram,
+    commit_seconds: Histogram,
+    available: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dropped {
+    kind: &'static str,
+}
+
+/// What was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RecordKind {
+    /// An admission of the asynchronous mode.
+    Admission,
+    /// An outcome.
+    Outcome,
+    /// The content of an outcome that is recorded otherwise.
+    Content,
+}
+
+impl RecordKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Outcome => "outcome",
+            Self::Content => "content",
+        }
+    }
+}
+
+impl LedgerMetrics {
+    pub(super) fn register(metrics: &Metrics) -> Self {
+        let this = Self {
+            lag: Gauge::default(),
+            dropped: Family::default(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
+            available: Gauge::default(),
+        };
+        this.available.set(1);
+        metrics.register(
+            "audit_chain_lag_seconds",
+            "Age of the oldest record of the last batch when it was committed; grows while the database is away",
+            this.lag.clone(),
+        );
+        metrics.register("ledger_dropped_writes", "Records that were not written", this.dropped.clone());
+        metrics.register("ledger_batch_size", "Records per commit", this.batch_size.clone());
+        metrics.register("ledger_commit_seconds", "Duration of a commit", this.commit_seconds.clone());
+        metrics.register("ledger_available", "1 if records can be written", this.available.clone());
+        this
+    }
+
+    pub(super) fn committed(&self, records: usize, oldest: Option<Instant>, took: Duration) {
+        self.batch_size.observe(records as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+        self.lagging(oldest);
+    }
+
+    pub(super) fn lagging(&self, oldest: Option<Instant>) {
+        self.lag.set(oldest.map_or(0.0, |queued| queued.elapsed().as_secs_f64()));
+    }
+
+    pub(super) fn dropped(&self, kind: RecordKind) {
+        self.dropped.get_or_create(&Dropped { kind: kind.as_str() }).inc();
+    }
+
+    pub(super) fn available(&self, available: bool) {
+        self.available.set(i64::from(available));
+    }
+}

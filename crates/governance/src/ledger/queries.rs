@@ -1,0 +1,747 @@
+//! What operators ask the ledger: `infra logs request …`, `infra logs audit …`, `infra logs governance …`.
+//!
+//! Request ids contain their time, so lists are read along the primary key, newest first, and a page begins where the last
+//! one ended.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+use systemprompt_model::{DecisionId, Microdollars, RequestId, SessionId, TraceId, UserId};
+use uuid::Uuid;
+
+use super::queue::first_id_at;
+
+/// How far the time in an id and the time in the row may lie apart: clients may take a while to send a request.
+const ID_SLACK: TimeDelta = TimeDelta::minutes(10);
+
+/// Which requests or decisions to list. Absent fields do not restrict.
+#[derive(Debug, Clone)]
+pub struct RequestFilter {
+    /// Received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Received before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// Asked of this provider.
+    pub provider: Option<String>,
+    /// Asked for or answered by this model.
+    pub model: Option<String>,
+    /// Made by this account.
+    pub user: Option<UserId>,
+    /// Older than this request: the last one of the page before.
+    pub before: Option<RequestId>,
+    /// At most so many; 20 unless changed.
+    pub limit: u32,
+}
+
+impl Default for RequestFilter {
+    fn default() -> Self {
+        Self { since: None, until: None, provider: None, model: None, user: None, before: None, limit: 20 }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page<T, C> {
+    /// The rows, newest first.
+    pub items: Vec<T>,
+    /// `before` of the next page; absent on the last one.
+    pub next: Option<C>,
+}
+
+/// One line of a list of requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestSummary {
+    /// Its id.
+    pub request_id: RequestId,
+    /// When it reached us.
+    pub created_at: DateTime<Utc>,
+    /// `pending`, `completed`, `failed`, `abandoned` or `rejected`.
+    pub status: String,
+    /// Why it failed or was refused.
+    pub error_message: Option<String>,
+    /// The account that made it.
+    pub user_id: UserId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// The provider that was asked; absent when it was refused before one was chosen.
+    pub provider: Option<String>,
+    /// The model that answered, or was asked.
+    pub model: Option<String>,
+    /// The model the caller named.
+    pub requested_model: Option<String>,
+    /// Whether the answer was streamed.
+    pub is_streaming: bool,
+    /// Tokens of the prompt.
+    pub input_tokens: Option<i64>,
+    /// Tokens of the answer.
+    pub output_tokens: Option<i64>,
+    /// Price of both.
+    pub cost: Option<Microdollars>,
+    /// From sending to the end of the answer, in milliseconds.
+    pub latency_ms: Option<i64>,
+}
+
+/// The requests that fit the filter.
+pub async fn list_requests(
+    pool: &PgPool,
+    filter: &RequestFilter,
+) -> Result<Page<RequestSummary, RequestId>, sqlx::Error> {
+    let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
+    let mut items: Vec<_> = sqlx::query!(
+        r#"
+        SELECT
+            id, created_at, status, error_message, user_id, session_id, trace_id, provider,
+            COALESCE(model, upstream_model) AS model, requested_model, is_streaming, input_tokens, output_tokens,
+            cost_microdollars, latency_ms
+        FROM ai_requests
+        WHERE id >= $1
+          AND id < $2
+          AND ($3::timestamptz IS NULL OR created_at >= $3)
+          AND ($4::timestamptz IS NULL OR created_at < $4)
+          AND ($5::text IS NULL OR provider = $5)
+          AND ($6::text IS NULL OR $6 IN (model, upstream_model, requested_model))
+          AND ($7::uuid IS NULL OR user_id = $7)
+        ORDER BY id DESC
+        LIMIT $8
+        "#,
+        from,
+        to,
+        filter.since,
+        filter.until,
+        filter.provider,
+        filter.model,
+        filter.user.map(|user| user.as_uuid()),
+        i64::from(filter.limit) + 1,
+    )
+    .map(|row| RequestSummary {
+        request_id: RequestId::from_uuid(row.id),
+        created_at: row.created_at,
+        status: row.status,
+        error_message: row.error_message,
+        user_id: UserId::from_uuid(row.user_id),
+        session_id: SessionId::from_uuid(row.session_id),
+        trace_id: TraceId::from_uuid(row.trace_id),
+        provider: row.provider,
+        model: row.model,
+        requested_model: row.requested_model,
+        is_streaming: row.is_streaming,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        cost: row.cost_microdollars.map(Microdollars),
+        latency_ms: row.latency_ms,
+    })
+    .fetch_all(pool)
+    .await?;
+    let next = cut_page(&mut items, filter.limit, |item| item.request_id);
+    Ok(Page { items, next })
+}
+
+/// Everything about one request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestDetail {
+    /// What lists show of it.
+    #[serde(flatten)]
+    pub summary: RequestSummary,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<String>,
+    /// The task it belongs to.
+    pub task_id: Option<Uuid>,
+    /// The client program.
+    pub client: Option<String>,
+    /// The trace id the client sent.
+    pub client_trace_id: Option<String>,
+    /// What kind of actor made it.
+    pub actor_kind: String,
+    /// Which actor made it.
+    pub actor_id: String,
+    /// The dialect the caller spoke.
+    pub dialect: String,
+    /// The route that matched.
+    pub route_match: Option<String>,
+    /// The provider's own id of the request.
+    pub provider_request_id: Option<String>,
+    /// The status the provider answered with.
+    pub http_status: Option<i16>,
+    /// Why the answer ended.
+    pub stop_reason: Option<String>,
+    /// Tokens read from the provider's cache.
+    pub cache_read_tokens: Option<i64>,
+    /// Tokens written to the provider's cache.
+    pub cache_creation_tokens: Option<i64>,
+    /// Price in dollars.
+    pub cost_dollars: Option<f64>,
+    /// From sending to the first byte of the answer, in milliseconds.
+    pub ttft_ms: Option<i64>,
+    /// Size of what was sent.
+    pub content_bytes: i64,
+    /// Digest of what was sent, in hexadecimal.
+    pub prepared_sha256: String,
+    /// Size of the answer.
+    pub response_bytes: Option<i64>,
+    /// Digest of the answer, in hexadecimal.
+    pub response_sha256: Option<String>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// The decision of the Gate.
+    pub decision: DecisionDetail,
+    /// What was said, as far as it is kept.
+    pub messages: Vec<Message>,
+    /// The ends of what was said, where it was too long to be kept in whole.
+    pub excerpts: Vec<Excerpt>,
+    /// The tools the model asked for.
+    pub tool_calls: Vec<ToolCall>,
+}
+
+/// A decision of the Gate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DecisionDetail {
+    /// Its id.
+    pub decision_id: DecisionId,
+    /// The request it is about.
+    pub request_id: RequestId,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// The account that asked.
+    pub user_id: UserId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// The kind of thing it is about.
+    pub entity_type: String,
+    /// The thing it is about.
+    pub entity_id: String,
+    /// The tool, or `user_prompt`.
+    pub tool_name: Option<String>,
+    /// `allow`, `deny` or `warn`.
+    pub decision: String,
+    /// The policy that decided.
+    pub policy: String,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Every rule that was looked at: `{policy_id, result, detail, duration_ms}`.
+    pub evaluated_rules: Value,
+    /// Digest of the policy documents in force.
+    pub policy_version: String,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Its place.
+    pub sequence: u32,
+    /// Who said it.
+    pub role: String,
+    /// What was said: a text, or blocks as the dialect has them.
+    pub content: Value,
+}
+
+/// The ends of something long.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Excerpt {
+    /// `request` or `response`.
+    pub of: &'static str,
+    /// Its full size.
+    pub bytes: i64,
+    /// Its beginning.
+    pub head: String,
+    /// Its end.
+    pub tail: String,
+}
+
+/// A tool the model asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolCall {
+    /// Its place in the answer.
+    pub sequence: i32,
+    /// The id the model gave it.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// What the tool was to be called with, as far as it is kept.
+    pub input: Option<String>,
+    /// What it gave.
+    pub result: Option<String>,
+}
+
+/// Everything about one request.
+pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<RequestDetail>, sqlx::Error> {
+    let id = id.as_uuid();
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.trace_id, r.provider,
+            COALESCE(r.model, r.upstream_model) AS model, r.requested_model, r.is_streaming, r.input_tokens,
+            r.output_tokens, r.cost_microdollars, r.latency_ms, r.gateway_conversation_id, r.task_id, r.client,
+            r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
+            r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
+            r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
+            d.id AS decision_id, d.created_at AS decided_at, d.entity_type, d.entity_id, d.tool_name, d.decision,
+            d.policy, d.reason, d.evaluated_rules, d.policy_version,
+            p.request_bytes AS "kept_request_bytes?", p.request_body AS "request_body?",
+            p.request_head AS "request_head?", p.request_tail AS "request_tail?",
+            p.response_bytes AS "kept_response_bytes?", p.response_body AS "response_body?",
+            p.response_head AS "response_head?", p.response_tail AS "response_tail?"
+        FROM ai_requests AS r
+        JOIN governance_decisions AS d ON d.id = r.decision_id
+        LEFT JOIN ai_request_payloads AS p ON p.request_id = r.id
+        WHERE r.id = $1
+        "#,
+        id,
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let tool_calls = sqlx::query_as!(
+        ToolCall,
+        r#"
+        SELECT sequence, tool_call_id AS id, name, input, result
+        FROM ai_request_tool_calls
+        WHERE request_id = $1
+        ORDER BY sequence
+        "#,
+        id,
+    )
+    .fetch_all(pool)
+    .await?;
+
+    let mut messages = row.request_body.as_deref().map(messages_of_request).unwrap_or_default();
+    if let Some(body) = &row.response_body {
+        messages.push(answer(messages.len() as u32, body));
+    }
+    let excerpts = [
+        ("request", row.kept_request_bytes, row.request_head, row.request_tail),
+        ("response", row.kept_response_bytes, row.response_head, row.response_tail),
+    ]
+    .into_iter()
+    .filter_map(|(of, bytes, head, tail)| Some(Excerpt { of, bytes: bytes?, head: head?, tail: tail? }))
+    .collect();
+
+    let summary = RequestSummary {
+        request_id: RequestId::from_uuid(row.id),
+        created_at: row.created_at,
+        status: row.status,
+        error_message: row.error_message,
+        user_id: UserId::from_uuid(row.user_id),
+        session_id: SessionId::from_uuid(row.session_id),
+        trace_id: TraceId::from_uuid(row.trace_id),
+        provider: row.provider,
+        model: row.model,
+        requested_model: row.requested_model,
+        is_streaming: row.is_streaming,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        cost: row.cost_microdollars.map(Microdollars),
+        latency_ms: row.latency_ms,
+    };
+    let decision = DecisionDetail {
+        decision_id: DecisionId::from_uuid(row.decision_id),
+        request_id: summary.request_id,
+        created_at: row.decided_at,
+        user_id: summary.user_id,
+        session_id: summary.session_id,
+        trace_id: summary.trace_id,
+        entity_type: row.entity_type,
+        entity_id: row.entity_id,
+        tool_name: row.tool_name,
+        decision: row.decision,
+        policy: row.policy,
+        reason: row.reason,
+        evaluated_rules: row.evaluated_rules,
+        policy_version: row.policy_version,
+    };
+    Ok(Some(RequestDetail {
+        conversation_id: row.gateway_conversation_id,
+        task_id: row.task_id,
+        client: row.client,
+        client_trace_id: row.client_trace_id,
+        actor_kind: row.actor_kind,
+        actor_id: row.actor_id,
+        dialect: row.dialect,
+        route_match: row.route_match,
+        provider_request_id: row.provider_request_id,
+        http_status: row.http_status,
+        stop_reason: row.stop_reason,
+        cache_read_tokens: row.cache_read_tokens,
+        cache_creation_tokens: row.cache_creation_tokens,
+        cost_dollars: summary.cost.map(Microdollars::dollars),
+        ttft_ms: row.ttft_ms,
+        content_bytes: row.content_bytes,
+        prepared_sha256: super::record::hex(&row.prepared_sha256),
+        response_bytes: row.response_bytes,
+        response_sha256: row.response_sha256.as_deref().map(super::record::hex),
+        completed_at: row.completed_at,
+        decision,
+        messages,
+        excerpts,
+        tool_calls,
+        summary,
+    }))
+}
+
+/// The messages of a request body of any dialect that has them: `system` or `instructions`, then `messages`.
+fn messages_of_request(body: &str) -> Vec<Message> {
+    let Ok(Value::Object(mut body)) = serde_json::from_str(body) else { return Vec::new() };
+    let system = ["system", "instructions"].into_iter().find_map(|key| body.remove(key));
+    let system = system.map(|content| ("system".to_owned(), content));
+    let listed = match body.remove("messages").or_else(|| body.remove("input")) {
+        Some(Value::Array(messages)) => messages,
+        _ => Vec::new(),
+    };
+    let listed = listed.into_iter().map(|mut message| {
+        let role = message.get("role").and_then(Value::as_str).unwrap_or("unknown").to_owned();
+        // A message without `content` is shown as it is: tool results of some dialects have other keys.
+        let content = message.get_mut("content").map(Value::take).unwrap_or(message);
+        (role, content)
+    });
+    let numbered = system.into_iter().chain(listed).zip(0..);
+    numbered.map(|((role, content), sequence)| Message { sequence, role, content }).collect()
+}
+
+/// An answer as a message: the content of a JSON answer, otherwise the text itself.
+fn answer(sequence: u32, body: &str) -> Message {
+    let content = serde_json::from_str::<Value>(body)
+        .ok()
+        .and_then(|mut body| {
+            let whole = body.get_mut("content").map(Value::take);
+            whole.or_else(|| body.pointer_mut("/choices/0/message/content").map(Value::take))
+        })
+        .unwrap_or_else(|| Value::String(body.to_owned()));
+    Message { sequence, role: "assistant".to_owned(), content }
+}
+
+/// What an operator typed does not name one request or trace.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// It cannot be the beginning of an id.
+    #[error("`{0}` is not the beginning of a request id or trace id: hexadecimal digits and hyphens are expected")]
+    NotAnId(String),
+    /// It is the beginning of several ids.
+    #[error("`{given}` is the beginning of several request ids: {}", .candidates.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        given: String,
+        /// Up to ten that it may mean.
+        candidates: Vec<String>,
+    },
+    /// The database could not be asked.
+    #[error("reading the ledger")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Most requests of one trace that are shown.
+const TRACE_LIMIT: i64 = 200;
+
+/// The request with this id, or the requests of the trace with this id, oldest first; the beginning of an id is enough.
+/// Empty when there is none.
+pub async fn audit(pool: &PgPool, reference: &str) -> Result<Vec<RequestDetail>, LookupError> {
+    let (from, to) =
+        prefix_range(reference).ok_or_else(|| LookupError::NotAnId(reference.chars().take(80).collect()))?;
+    let mut ids =
+        sqlx::query_scalar!("SELECT id FROM ai_requests WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT 11", from, to,)
+            .fetch_all(pool)
+            .await?;
+    if ids.len() > 1 {
+        let candidates = ids.iter().take(10).map(Uuid::to_string).collect();
+        return Err(LookupError::Ambiguous { given: reference.to_owned(), candidates });
+    }
+    if ids.is_empty() {
+        let traced = sqlx::query!(
+            "SELECT id, trace_id FROM ai_requests WHERE trace_id >= $1 AND trace_id <= $2 ORDER BY trace_id, id LIMIT $3",
+            from,
+            to,
+            TRACE_LIMIT,
+        )
+        .fetch_all(pool)
+        .await?;
+        let mut traces: Vec<_> = traced.iter().map(|row| row.trace_id.to_string()).collect();
+        traces.dedup();
+        if traces.len() > 1 {
+            traces.truncate(10);
+            return Err(LookupError::Ambiguous { given: reference.to_owned(), candidates: traces });
+        }
+        ids = traced.into_iter().map(|row| row.id).collect();
+    }
+    let mut details = Vec::with_capacity(ids.len());
+    for id in ids {
+        details.extend(show_request(pool, RequestId::from_uuid(id)).await?);
+    }
+    Ok(details)
+}
+
+/// Totals over a stretch of time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestStats {
+    /// All requests.
+    pub requests: i64,
+    /// Those that ended well.
+    pub completed: i64,
+    /// Those that did not.
+    pub failed: i64,
+    /// Those whose server died.
+    pub abandoned: i64,
+    /// Those that were refused.
+    pub rejected: i64,
+    /// Those that run.
+    pub pending: i64,
+    /// Tokens of prompts.
+    pub input_tokens: i64,
+    /// Tokens of answers.
+    pub output_tokens: i64,
+    /// Price of all.
+    pub cost: Microdollars,
+    /// Half of the completed ones took no longer, in milliseconds.
+    pub latency_p50_ms: Option<f64>,
+    /// 95 of 100 completed ones took no longer, in milliseconds.
+    pub latency_p95_ms: Option<f64>,
+    /// The same by provider and model, most expensive first.
+    pub models: Vec<ModelStats>,
+}
+
+/// Totals of one model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelStats {
+    /// The provider; absent for requests refused before one was chosen.
+    pub provider: Option<String>,
+    /// The model that answered or was asked.
+    pub model: Option<String>,
+    /// All requests.
+    pub requests: i64,
+    /// Those that failed or were abandoned.
+    pub failed: i64,
+    /// Tokens of prompts.
+    pub input_tokens: i64,
+    /// Tokens of answers.
+    pub output_tokens: i64,
+    /// Price of both.
+    pub cost: Microdollars,
+    /// Mean duration of the completed ones, in milliseconds.
+    pub latency_mean_ms: Option<f64>,
+}
+
+/// Totals of the requests received since a time, or of all.
+pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Result<RequestStats, sqlx::Error> {
+    let (from, _) = id_range(since, None, None);
+    let total = sqlx::query!(
+        r#"
+        SELECT
+            COUNT(*) AS "requests!",
+            COUNT(*) FILTER (WHERE status = 'completed') AS "completed!",
+            COUNT(*) FILTER (WHERE status = 'failed') AS "failed!",
+            COUNT(*) FILTER (WHERE status = 'abandoned') AS "abandoned!",
+            COUNT(*) FILTER (WHERE status = 'rejected') AS "rejected!",
+            COUNT(*) FILTER (WHERE status = 'pending') AS "pending!",
+            COALESCE(SUM(input_tokens), 0)::bigint AS "input_tokens!",
+            COALESCE(SUM(output_tokens), 0)::bigint AS "output_tokens!",
+            COALESCE(SUM(cost_microdollars), 0)::bigint AS "cost!",
+            (PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
+                AS latency_p50_ms,
+            (PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
+                AS latency_p95_ms
+        FROM ai_requests
+        WHERE id >= $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
+        "#,
+        from,
+        since,
+    )
+    .fetch_one(pool)
+    .await?;
+    let models = sqlx::query!(
+        r#"
+        SELECT
+            provider,
+            COALESCE(model, upstream_model) AS model,
+            COUNT(*) AS "requests!",
+            COUNT(*) FILTER (WHERE status IN ('failed', 'abandoned')) AS "failed!",
+            COALESCE(SUM(input_tokens), 0)::bigint AS "input_tokens!",
+            COALESCE(SUM(output_tokens), 0)::bigint AS "output_tokens!",
+            COALESCE(SUM(cost_microdollars), 0)::bigint AS "cost!",
+            (AVG(latency_ms) FILTER (WHERE status = 'completed'))::float8 AS latency_mean_ms
+        FROM ai_requests
+        WHERE id >= $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
+        GROUP BY 1, 2
+        ORDER BY SUM(cost_microdollars) DESC NULLS LAST, COUNT(*) DESC, 1, 2
+        "#,
+        from,
+        since,
+    )
+    .map(|row| ModelStats {
+        provider: row.provider,
+        model: row.model,
+        requests: row.requests,
+        failed: row.failed,
+        input_tokens: row.input_tokens,
+        output_tokens: row.output_tokens,
+        cost: Microdollars(row.cost),
+        latency_mean_ms: row.latency_mean_ms,
+    })
+    .fetch_all(pool)
+    .await?;
+    Ok(RequestStats {
+        requests: total.requests,
+        completed: total.completed,
+        failed: total.failed,
+        abandoned: total.abandoned,
+        rejected: total.rejected,
+        pending: total.pending,
+        input_tokens: total.input_tokens,
+        output_tokens: total.output_tokens,
+        cost: Microdollars(total.cost),
+        latency_p50_ms: total.latency_p50_ms,
+        latency_p95_ms: total.latency_p95_ms,
+        models,
+    })
+}
+
+/// Which decisions to list. Absent fields do not restrict.
+#[derive(Debug, Clone)]
+pub struct DecisionFilter {
+    /// Made at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Made before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// `allow`, `deny` or `warn`.
+    pub decision: Option<String>,
+    /// Made by this policy.
+    pub policy: Option<String>,
+    /// About this account.
+    pub user: Option<UserId>,
+    /// Older than this decision: the last one of the page before.
+    pub before: Option<DecisionId>,
+    /// At most so many; 20 unless changed.
+    pub limit: u32,
+}
+
+impl Default for DecisionFilter {
+    fn default() -> Self {
+        Self { since: None, until: None, decision: None, policy: None, user: None, before: None, limit: 20 }
+    }
+}
+
+/// The decisions that fit the filter.
+pub async fn list_decisions(
+    pool: &PgPool,
+    filter: &DecisionFilter,
+) -> Result<Page<DecisionDetail, DecisionId>, sqlx::Error> {
+    let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
+    let mut items: Vec<_> = sqlx::query!(
+        r#"
+        SELECT
+            id, request_id, created_at, user_id, session_id, trace_id, entity_type, entity_id, tool_name, decision,
+            policy, reason, evaluated_rules, policy_version
+        FROM governance_decisions
+        WHERE id >= $1
+          AND id < $2
+          AND ($3::timestamptz IS NULL OR created_at >= $3)
+          AND ($4::timestamptz IS NULL OR created_at < $4)
+          AND ($5::text IS NULL OR decision = $5)
+          AND ($6::text IS NULL OR policy = $6)
+          AND ($7::uuid IS NULL OR user_id = $7)
+        ORDER BY id DESC
+        LIMIT $8
+        "#,
+        from,
+        to,
+        filter.since,
+        filter.until,
+        filter.decision,
+        filter.policy,
+        filter.user.map(|user| user.as_uuid()),
+        i64::from(filter.limit) + 1,
+    )
+    .map(|row| DecisionDetail {
+        decision_id: DecisionId::from_uuid(row.id),
+        request_id: RequestId::from_uuid(row.request_id),
+        created_at: row.created_at,
+        user_id: UserId::from_uuid(row.user_id),
+        session_id: SessionId::from_uuid(row.session_id),
+        trace_id: TraceId::from_uuid(row.trace_id),
+        entity_type: row.entity_type,
+        entity_id: row.entity_id,
+        tool_name: row.tool_name,
+        decision: row.decision,
+        policy: row.policy,
+        reason: row.reason,
+        evaluated_rules: row.evaluated_rules,
+        policy_version: row.policy_version,
+    })
+    .fetch_all(pool)
+    .await?;
+    let next = cut_page(&mut items, filter.limit, |item| item.decision_id);
+    Ok(Page { items, next })
+}
+
+/// The ids that may belong to this stretch of time and come before a cursor; the end is exclusive.
+fn id_range(since: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>, before: Option<Uuid>) -> (Uuid, Uuid) {
+    let from = since.map_or(Uuid::nil(), |since| first_id_at(since - ID_SLACK));
+    let to = until.map_or(Uuid::max(), |until| first_id_at(until + ID_SLACK));
+    (from, before.map_or(to, |before| before.min(to)))
+}
+
+/// Drops the row that was read to see whether there are more, and gives the cursor of the next page.
+fn cut_page<T, C>(items: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Option<C> {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    items.last().filter(|_| more).map(cursor)
+}
+
+/// The ids that begin with this text.
+fn prefix_range(text: &str) -> Option<(Uuid, Uuid)> {
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    if digits.is_empty() || digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bound = |fill: &str| Uuid::try_parse(&format!("{digits}{}", fill.repeat(32 - digits.len()))).ok();
+    Some((bound("0")?, bound("f")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_id_is_a_range() {
+        let (from, to) = prefix_range("0198-aB").expect("hexadecimal");
+        assert_eq!(from.to_string(), "0198ab00-0000-0000-0000-000000000000");
+        assert_eq!(to.to_string(), "0198abff-ffff-ffff-ffff-ffffffffffff");
+        for bad in ["", "xyz", "0198ab00-0000-0000-0000-0000000000000"] {
+            assert_eq!(prefix_range(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_are_found_in_every_dialect() {
+        for (body, expected) in [
+            (
+                json!({"system": "be kind", "messages": [{"role": "user", "content": "hello"}]}),
+                json!([{"sequence": 0, "role": "system", "content": "be kind"},
+                       {"sequence": 1, "role": "user", "content": "hello"}]),
+            ),
+            (
+                json!({"messages": [{"role": "system", "content": "s"}, {"role": "assistant", "tool_calls": []}]}),
+                json!([{"sequence": 0, "role": "system", "content": "s"},
+                       {"sequence": 1, "role": "assistant", "content": {"role": "assistant", "tool_calls": []}}]),
+            ),
+            (json!([1]), json!([])),
+        ] {
+            let messages = messages_of_request(&body.to_string());
+            assert_eq!(serde_json::to_value(messages).unwrap(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_message() {
+        for (body, expected) in [
+            (r#"{"content":[{"type":"text","text":"hi"}]}"#, json!([{"type": "text", "text": "hi"}])),
+            (r#"{"choices":[{"message":{"content":"hi"}}]}"#, json!("hi")),
+            ("hi there", json!("hi there")),
+        ] {
+            assert_eq!(answer(3, body).content, expected);
+        }
+    }
+}

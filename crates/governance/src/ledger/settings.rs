@@ -1,0 +1,43 @@
+//! How the ledger is written: the key `governance` of the profile.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The key `governance` of the profile: how this server keeps its records. Which rules apply is decided in the services
+/// tree, the same for every server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GovernanceProfile {
+    /// The audit ledger.
+    pub ledger: LedgerSettings,
+}
+
+/// How the audit ledger is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSettings {
+    /// `durable`: a request is carried out after its decision is on disk. `asynchronous`: it is carried out at once and
+    /// its decision is written within milliseconds; what was decided in that time is lost when the server is killed.
+    pub durability: Durability,
+    /// How many requests may wait for their decision to be written. Further ones wait before that, and are refused
+    /// after two seconds.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub queue_limit: u32,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self { durability: Durability::Durable, queue_limit: 4096 }
+    }
+}
+
+/// When a request may be carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When its decision is on disk.
+    #[default]
+    Durable,
+    /// When its decision waits to be written.
+    Asynchronous,
+}

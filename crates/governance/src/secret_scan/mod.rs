@@ -1,0 +1,227 @@
+//! Finds credentials in what is about to leave: every string and every object key of a JSON body, or a text as a whole.
+//!
+//! The scan reads the exact bytes that will be sent. It resolves JSON's escapes where there are any, so a key written as
+//! `\u0073k-…` is seen as what the receiver would read. A finding says which pattern matched and where, and holds no part
+//! of the credential.
+//!
+//! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in the tests below.
+
+mod entropy;
+mod json;
+mod patterns;
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memchr_iter;
+
+use self::entropy::EntropyRule;
+use self::json::Leaves;
+use self::patterns::PatternSet;
+use crate::config::SecretScanConfig;
+
+/// The id of findings by distribution rather than form.
+pub const HIGH_ENTROPY_TOKEN: &str = "high-entropy-token";
+/// Findings that are told in detail. What lies beyond is flagged and counted.
+const DETAILED: usize = 16;
+/// How many levels of JSON in a string of JSON are looked through.
+const UNWRAPPED: usize = 3;
+/// Bytes before and after an escape that are unescaped with it: more than a credential has.
+const AROUND_ESCAPE: usize = 1024;
+/// No string shorter than this has a credential in it (`pwd="12345678"`; a prefix of three and eight characters).
+const SHORTEST: usize = 11;
+
+/// The ids of everything the scan knows without configuration.
+pub fn pattern_ids() -> impl Iterator<Item = &'static str> {
+    patterns::ids().chain(std::iter::once(HIGH_ENTROPY_TOKEN))
+}
+
+/// A credential that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which pattern it fits.
+    pub pattern: String,
+    /// Where: a path such as `$.messages[0].content`, `$` for a text. Keys that hold a credential are written `<key>`.
+    pub path: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.pattern, self.path)
+    }
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The first findings, at most 16, at most one for each string.
+    pub findings: Vec<Finding>,
+    /// The strings with a credential in them, without their quotation marks, as byte ranges of the content, ascending.
+    pub flagged: Vec<Range<usize>>,
+}
+
+impl Scan {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.flagged.is_empty()
+    }
+}
+
+/// The scan with its patterns compiled. Made once, used by all threads.
+#[derive(Debug)]
+pub struct SecretScanner {
+    patterns: PatternSet,
+    entropy: Option<EntropyRule>,
+}
+
+impl SecretScanner {
+    /// A scanner for `config`, whose [`flaws`](crate::config::GovernanceConfig::flaws) were looked at before.
+    pub fn new(config: &SecretScanConfig) -> Result<Self, regex::Error> {
+        let allowed = config.entropy.allowed().map_err(|(_, error)| error)?;
+        Ok(Self {
+            patterns: PatternSet::new(&config.extra_patterns),
+            entropy: config.entropy.enabled.then(|| EntropyRule::new(&config.entropy, allowed)),
+        })
+    }
+
+    /// Scans `content` in time linear in its size.
+    pub fn scan(&self, content: &[u8]) -> Scan {
+        if !json::looks_like_json(content) {
+            return self.scan_as_text(content);
+        }
+        let mut buffers = Buffers::default();
+        let mut hits: Vec<(&str, Range<usize>)> = Vec::new();
+        for leaf in Leaves::of(content) {
+            let Ok(leaf) = leaf else {
+                // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
+                let scan = self.scan_as_text(content);
+                if !scan.is_clean() {
+                    return scan;
+                }
+                break;
+            };
+            let by_entropy = !leaf.key.is_some_and(entropy::opaque_field);
+            let raw = leaf.raw;
+            let text = if leaf.escaped { buffers.unescaped(raw) } else { raw };
+            let mut hit = self.scan_string(text, by_entropy);
+            if hit.is_none() && leaf.escaped {
+                hit = self.scan_unwrapped(text, by_entropy, UNWRAPPED);
+            }
+            if hit.is_none()
+                && let Some(key) = leaf.key
+                && names_a_credential(key)
+                && (8..=512).contains(&text.len())
+            {
+                hit = self.patterns.find(&as_assignment(key, text));
+            }
+            if let Some(pattern) = hit {
+                hits.push((pattern, leaf.span));
+            }
+        }
+
+        let starts: Vec<usize> = hits.iter().take(DETAILED).map(|(_, span)| span.start).collect();
+        let paths = json::paths(content, &starts, |key| self.scan_string(key, true).is_some());
+        let finding =
+            |((pattern, _), path): (&(&str, Range<usize>), String)| Finding { pattern: (*pattern).to_owned(), path };
+        Scan {
+            findings: hits.iter().zip(paths).map(finding).collect(),
+            flagged: hits.into_iter().map(|(_, span)| span).collect(),
+        }
+    }
+
+    fn scan_as_text(&self, content: &[u8]) -> Scan {
+        self.scan_string(content, true).map_or_else(Scan::default, |pattern| Scan {
+            findings: vec![Finding { pattern: pattern.to_owned(), path: "$".to_owned() }],
+            flagged: Vec::from([Range { start: 0, end: content.len() }]),
+        })
+    }
+
+    fn scan_string(&self, text: &[u8], by_entropy: bool) -> Option<&str> {
+        if text.len() < SHORTEST {
+            return None;
+        }
+        if let Some(pattern) = self.patterns.find(text) {
+            return Some(pattern);
+        }
+        self.entropy.as_ref().filter(|rule| by_entropy && rule.finds(text)).map(|_| HIGH_ENTROPY_TOKEN)
+    }
+
+    /// A string that holds JSON of its own, as the arguments of a tool call do, has that one's escapes left. Only `\uXXXX`
+    /// and `\/` can break a credential apart, so their surroundings are unescaped once more.
+    fn scan_unwrapped(&self, text: &[u8], by_entropy: bool, levels: usize) -> Option<&str> {
+        if levels == 0 {
+            return None;
+        }
+        let mut escapes =
+            memchr_iter(b'\\', text).filter(|&at| matches!(text.get(at + 1), Some(b'u' | b'/'))).peekable();
+        while let Some(first) = escapes.next() {
+            let mut end = first + AROUND_ESCAPE;
+            while let Some(next) = escapes.next_if(|&next| next < end) {
+                end = next + AROUND_ESCAPE;
+            }
+            let mut unescaped = Vec::new();
+            json::unescape(&text[first.saturating_sub(AROUND_ESCAPE)..end.min(text.len())], &mut unescaped);
+            let hit = self.scan_string(&unescaped, by_entropy);
+            if let Some(pattern) = hit.or_else(|| self.scan_unwrapped(&unescaped, by_entropy, levels - 1)) {
+                return Some(pattern);
+            }
+        }
+        None
+    }
+}
+
+/// `content` with every flagged string (in ascending order) replaced, so that it may be stored. JSON stays JSON.
+pub fn redact(content: &Bytes, flagged: &[Range<usize>]) -> Bytes {
+    const REDACTED: &[u8] = b"[redacted]";
+    if flagged.is_empty() {
+        return content.clone();
+    }
+    let mut redacted = Vec::with_capacity(content.len());
+    let mut at = 0;
+    for range in flagged.iter().filter(|range| range.start < range.end) {
+        if range.start < at {
+            // Two policies flagged overlapping parts.
+            at = at.max(range.end);
+            continue;
+        }
+        redacted.extend_from_slice(&content[at..range.start]);
+        redacted.extend_from_slice(REDACTED);
+        at = range.end;
+    }
+    redacted.extend_from_slice(&content[at..]);
+    redacted.into()
+}
+
+/// Room for one unescaped string, used again for the next.
+#[derive(Default)]
+struct Buffers(Vec<u8>);
+
+impl Buffers {
+    fn unescaped(&mut self, raw: &[u8]) -> &[u8] {
+        self.0.clear();
+        json::unescape(raw, &mut self.0);
+        &self.0
+    }
+}
+
+/// Whether a value under this key is worth reading together with it: `{"password": "…"}` is `password = "…"`.
+fn names_a_credential(key: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 6] = [b"password", b"passwd", b"pwd", b"secret", b"token", b"key"];
+    key.len() <= 64
+        && ENDINGS
+            .iter()
+            .any(|ending| key.len() >= ending.len() && key[key.len() - ending.len()..].eq_ignore_ascii_case(ending))
+}
+
+fn as_assignment(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(key.len() + value.len() + 4);
+    text.extend_from_slice(key);
+    text.extend_from_slice(b"=\"");
+    text.extend_from_slice(value);
+    text.push(b'"');
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,471 @@
+use super::*;
+use crate::config::{EntropyConfig, ExtraPattern};
+
+fn scanner() -> SecretScanner {
+    SecretScanner::new(&SecretScanConfig::default()).expect("the defaults are valid")
+}
+
+/// The id of the first finding in `text`, read as it is and as a string of JSON: both must agree.
+fn found_in(scanner: &SecretScanner, text: &str) -> Option<String> {
+    let plain = scanner.scan(format!("note: {text}").as_bytes());
+    let json = serde_json::to_vec(&serde_json::json!({"messages": [{"content": format!("note: {text}")}]})).unwrap();
+    let json = scanner.scan(&json);
+    let first = |scan: &Scan| scan.findings.first().map(|finding| finding.pattern.clone());
+    assert_eq!(first(&plain), first(&json), "{text}");
+    if let Some(finding) = json.findings.first() {
+        assert_eq!(finding.path, "$.messages[0].content");
+    }
+    first(&plain)
+}
+
+/// Random text over `alphabet`, the same for the same salt, so that no real credential has to be written here.
+pub(super) fn made_of(alphabet: &str, length: usize, salt: u64) -> String {
+    let letters: Vec<char> = alphabet.chars().collect();
+    let mut state = salt.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        letters[usize::try_from(state >> 16).unwrap() % letters.len()]
+    };
+    // The first numbers of this generator resemble their seed.
+    std::iter::repeat_with(next).skip(8).take(length).collect()
+}
+
+pub(super) const BASE62: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const HEX: &str = "0a1b2c3d4e5f6789";
+
+/// For each pattern what it must find and what it must not.
+#[test]
+fn every_pattern_finds_its_credential_and_not_its_neighbours() {
+    let a = |length| made_of(BASE62, length, 1);
+    let hex = |length| made_of(HEX, length, 2);
+    let capitals = |length| made_of("ABC2DEF3GHI4JKL5MNO6PQR7", length, 3);
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.eyJ{}.{}", a(40), a(43));
+    let uuid = "12345678-9abc-4def-8123-456789abcdef";
+    let long_hyphens = format!("{}-your-key", "put".repeat(10));
+
+    let table: Vec<(&str, Vec<String>, Vec<String>)> = vec![
+        (
+            "aws-access-key",
+            vec![format!("AKIA{}", capitals(16)), "AKIAIOSFODNN7EXAMPLE".into(), format!("id=ASIA{},", capitals(16))],
+            vec![
+                format!("AKIA{}", capitals(15)),
+                format!("AKIA{}", capitals(17)),
+                format!("XAKIA{}", capitals(16)),
+                format!("AKIA{}", capitals(16).to_lowercase()),
+            ],
+        ),
+        (
+            "aws-secret-key",
+            vec![
+                format!("aws_secret_access_key = {}", a(40)),
+                format!("AWS_SECRET_ACCESS_KEY={}\n", a(40)),
+                format!("\"secretAccessKey\": \"{}\"", a(40)),
+                "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEa".replace("EXAMPLE", "Q3xM7pL"),
+            ],
+            vec![
+                "aws_secret_access_key = var.secret".into(),
+                format!("secret_key_hash = {}", hex(40)),
+                "AWS_SECRET_ACCESS_KEY=$(pass show aws)".into(),
+            ],
+        ),
+        (
+            "github-token-classic",
+            vec![format!("ghp_{}", a(36)), format!("https://x:ghp_{}@github.com", a(36))],
+            vec![format!("ghp_{}", a(30)), format!("xghp_{}", a(31)), "ghp_your_token".into()],
+        ),
+        (
+            "github-token-fine-grained",
+            vec![format!("github_pat_{}_{}", a(22), a(59))],
+            vec![format!("github_pat_{}_{}", a(21), a(20)), "github_pat_…".into()],
+        ),
+        ("github-oauth", vec![format!("gho_{}", a(36))], vec![format!("gho_{}", a(20)), "logo_a".into()]),
+        ("github-app-user-to-server", vec![format!("ghu_{}", a(36))], vec![format!("ghu_{}", a(20))]),
+        ("github-app-server-to-server", vec![format!("ghs_{}", a(36))], vec![format!("ghs_{}", a(20))]),
+        ("github-refresh", vec![format!("ghr_{}", a(76))], vec![format!("ghr_{}", a(20))]),
+        (
+            "gitlab-token",
+            vec![format!("glpat-{}", a(20)), "glpat-Ab3-Cd4_Ef5-Gh6_Ij7x".into()],
+            vec![format!("glpat-{}", a(12)), "glpat-put-your-own-token-here".into()],
+        ),
+        (
+            "slack-bot-token",
+            vec![format!("xoxb-123456789012-1234567890123-{}", a(24))],
+            vec!["xoxb-your-bot-token-comes-here".into(), "xoxb-1234".into()],
+        ),
+        (
+            "slack-user-token",
+            vec![format!("xoxp-123456789012-123456789012-123456789012-{}", hex(32))],
+            vec!["xoxp-your-user-token-comes-here".into()],
+        ),
+        (
+            "slack-webhook",
+            vec![format!("https://hooks.slack.com/services/T{}/B{}/{}", capitals(8), capitals(10), a(24))],
+            vec!["https://hooks.slack.com/services/T000/B000/XXXX".into(), "https://hooks.slack.com/services/".into()],
+        ),
+        (
+            "stripe-secret-key",
+            vec![format!("sk_live_{}", a(24)), format!("sk_test_{}", a(99))],
+            vec!["sk_live_...".into(), format!("task_live_{}", a(10)), format!("pk_live_{}", a(24))],
+        ),
+        (
+            "stripe-restricted-key",
+            vec![format!("rk_live_{}", a(24)), format!("rk_test_{}", a(24))],
+            vec!["rk_live_".into(), "work_live_balance_1234567".into()],
+        ),
+        (
+            "google-api-key",
+            vec![format!("AIza{}", a(35)), format!("?key=AIza{}&x=1", a(35))],
+            vec![format!("AIza{}", a(24)), format!("AIza{}", "A".repeat(36))],
+        ),
+        (
+            "anthropic-api-key",
+            vec![
+                format!("sk-ant-api03-{}AA", a(93)),
+                format!("sk-ant-admin01-{}", a(93)),
+                format!("api_key = \"sk-ant-api03-{}\"", a(93)),
+                format!("sk-ant-{}", a(40)),
+                format!("export ANTHROPIC_API_KEY=sk-ant-oat01-{}\n", a(80)),
+            ],
+            vec!["sk-ant-api03-...".into(), "sk-ant-your-key-goes-here-please".into(), "sk-ant-".into()],
+        ),
+        (
+            "openai-api-key",
+            vec![
+                format!("sk-{}T3BlbkFJ{}", a(20), a(20)),
+                format!("sk-proj-{}", a(120)),
+                format!("sk-svcacct-{}", a(60)),
+                format!("sk-{}", hex(32)),
+            ],
+            vec![
+                "sk-...".into(),
+                format!("sk-{long_hyphens}"),
+                "task-list-of-things-to-do-in-the-next-two-weeks".into(),
+                "sk-learn and risk-averse".into(),
+            ],
+        ),
+        (
+            "twilio-auth-token",
+            vec![format!("TWILIO_AUTH_TOKEN={}", hex(32)), format!("twilio_auth_token: \"{}\"", hex(32))],
+            vec![format!("twilio checksum {}", hex(32)), format!("TWILIO_AUTH_TOKEN={}", hex(12)), hex(32)],
+        ),
+        (
+            "sendgrid-api-key",
+            vec![format!("SG.{}.{}", a(22), a(43))],
+            vec![format!("SG.{}.{}", a(20), a(20)), format!("MSG.{}", a(22))],
+        ),
+        (
+            "mailgun-api-key",
+            vec![format!("key-{}", made_of("0123456789abcdefghijklmnopqrstuvwxyz", 32, 5))],
+            vec!["key-value pairs".into(), format!("key-{}", hex(20)), format!("monkey-{}", hex(32))],
+        ),
+        (
+            "heroku-api-key",
+            vec![format!("HEROKU_API_KEY={uuid}"), format!("heroku_api_key: '{uuid}'"), format!("HRKU-AA{}", a(58))],
+            vec![format!("heroku release {uuid}"), uuid.into()],
+        ),
+        (
+            "pem-private-key-rsa",
+            vec!["-----BEGIN RSA PRIVATE KEY-----\nMIIE".into()],
+            vec!["-----BEGIN RSA PUBLIC KEY-----".into()],
+        ),
+        (
+            "pem-private-key-ec",
+            vec!["-----BEGIN EC PRIVATE KEY-----".into()],
+            vec!["-----BEGIN EC PARAMETERS-----".into()],
+        ),
+        (
+            "pem-private-key",
+            vec![
+                "-----BEGIN PRIVATE KEY-----".into(),
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----".into(),
+                "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----".into(),
+            ],
+            vec![
+                "-----BEGIN PUBLIC KEY-----".into(),
+                "-----BEGIN CERTIFICATE-----".into(),
+                "----BEGIN PRIVATE KEY----".into(),
+            ],
+        ),
+        (
+            "bearer-token-jwt",
+            vec![format!("Authorization: Bearer {jwt}"), format!("bearer {jwt}")],
+            vec!["Authorization: Bearer eyJ...".into(), "Bearer token".into()],
+        ),
+        (
+            "jwt-raw",
+            vec![jwt.clone(), format!("token={jwt};")],
+            vec!["eyJhbGciOiJSUzI1NiJ9".into(), "eyJhbGciOiJSUzI1NiJ9.eyJ.x".into(), "eyJ".into()],
+        ),
+        (
+            "postgres-url-with-password",
+            vec![
+                "postgres://app:Tr0ub4dor@db.internal:5432/app".into(),
+                "postgresql+psycopg2://app:p%40ss@10.0.0.3/app".into(),
+                "postgres://user:password@db.example.com/app".into(),
+                "DATABASE_URL=postgresql://:s3cr3t@localhost/x".into(),
+            ],
+            vec![
+                "postgres://user:password@localhost:5432/db".into(),
+                "postgres://postgres:postgres@db:5432/app".into(),
+                "postgres://app@db.internal/app".into(),
+                "postgres://app:${PASSWORD}@db.internal/app".into(),
+                "postgres://app:<password>@db.internal/app".into(),
+                "postgres://localhost:5432/app, mail me@example.com".into(),
+            ],
+        ),
+        (
+            "mysql-url-with-password",
+            vec!["mysql://root:hunter2@db.internal/app".into(), "mariadb+pymysql://a:hunter2@db/app".into()],
+            vec!["mysql://root@localhost/app".into(), "mysql://root:root@127.0.0.1/app".into()],
+        ),
+        (
+            "mongodb-srv-url",
+            vec!["mongodb+srv://app:hunter2@cluster0.abcde.mongodb.net/app".into(), "mongodb://a:hunter2@h1/x".into()],
+            vec![
+                "mongodb+srv://cluster0.abcde.mongodb.net".into(),
+                "mongodb+srv://<user>:<password>@cluster0.mongodb.net".into(),
+            ],
+        ),
+        (
+            "redis-url-with-auth",
+            vec!["redis://:hunter2@cache.internal:6379/0".into(), "rediss://default:hunter2@cache:6379".into()],
+            vec!["redis://cache.internal:6379/0".into(), "redis://localhost".into()],
+        ),
+        (
+            "systemprompt-api-key",
+            vec![format!("sp-live-{}.{}", hex(12), hex(52))],
+            vec![format!("sp-live-{}.", hex(12)), format!("sp-live-{}.{}", hex(12), hex(20))],
+        ),
+        (
+            "generic-password-field",
+            vec![
+                "password = \"Gr8-Horse_Staple\"".into(),
+                "\"db_password\": \"xK9#mP2$vL\"".into(),
+                "DB_PASSWORD=Kx92mPqLvT77\n".into(),
+                "{\\\"passwd\\\": \\\"Kx92mPqLvT-77\\\"}".into(),
+            ],
+            vec![
+                "password: Option<String>,".into(),
+                "password = \"hunter\"".into(),
+                "password = getPassword(user1)".into(),
+                "password: \"${DB_PASSWORD_1}\"".into(),
+                "password = \"TestPassword123\"".into(),
+                "\"password\": \"your-Password-1\"".into(),
+                "The password must have 12 characters, Two capitals and 1 digit.".into(),
+                "PWD=/home/someone/Projects12".into(),
+            ],
+        ),
+        (
+            "generic-secret-field",
+            vec![
+                format!("client_secret: \"{}\"", a(24)),
+                format!("const apiKey = '{}'", a(20)),
+                format!("APP_SECRET={}\n", a(30)),
+                format!("\"access_token\":\"{}\"", hex(40)),
+            ],
+            vec![
+                "secret: \"projects/my-project-123/secrets/database\"".into(),
+                "api_key = os.environ[\"SERVICE_API_KEY\"]".into(),
+                "apiKey: \"YOUR_API_KEY_GOES_HERE\"".into(),
+                "secret = \"correct-horse-battery-staple\"".into(),
+                "max_tokens: 4096, access_token: String".into(),
+            ],
+        ),
+        (
+            HIGH_ENTROPY_TOKEN,
+            vec![format!("the value is {}", made_of(BASE62, 40, 9))],
+            vec![format!("commit {}", hex(40)), uuid.into(), "a".repeat(60)],
+        ),
+    ];
+
+    let mut tested: Vec<&str> = table.iter().map(|(id, ..)| *id).collect();
+    let mut known: Vec<&str> = pattern_ids().collect();
+    tested.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(tested, known, "every pattern has a row");
+
+    let all = scanner();
+    let by_form = SecretScanConfig {
+        entropy: EntropyConfig { enabled: false, ..EntropyConfig::default() },
+        ..SecretScanConfig::default()
+    };
+    let by_form = SecretScanner::new(&by_form).unwrap();
+    for (id, positives, negatives) in table {
+        for text in positives {
+            assert_eq!(found_in(&all, &text).as_deref(), Some(id), "{text}");
+        }
+        for text in negatives {
+            let scanner = if id == HIGH_ENTROPY_TOKEN { &all } else { &by_form };
+            assert_eq!(found_in(scanner, &text), None, "{text} is not {id}");
+        }
+    }
+}
+
+#[test]
+fn the_documented_ids_are_all_there() {
+    let ids: Vec<_> = pattern_ids().collect();
+    assert!(ids.len() >= 33);
+    for id in "aws-access-key aws-secret-key github-token-classic github-token-fine-grained github-oauth \
+               github-app-user-to-server github-app-server-to-server github-refresh gitlab-token slack-bot-token \
+               slack-user-token slack-webhook stripe-secret-key stripe-restricted-key google-api-key anthropic-api-key \
+               openai-api-key twilio-auth-token sendgrid-api-key mailgun-api-key heroku-api-key pem-private-key \
+               pem-private-key-rsa pem-private-key-ec generic-password-field generic-secret-field bearer-token-jwt jwt-raw \
+               postgres-url-with-password mysql-url-with-password mongodb-srv-url redis-url-with-auth high-entropy-token"
+        .split_whitespace()
+    {
+        assert!(ids.contains(&id), "{id}");
+    }
+}
+
+#[test]
+fn a_credential_is_found_however_json_writes_it() {
+    let key = format!("sk-ant-api03-{}", made_of(BASE62, 93, 1));
+    let escaped: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect::<Vec<_>>().concat();
+    let nested = serde_json::json!({"arguments": format!("{{\"k\":\"{escaped}\"}}")}).to_string();
+    let twice = serde_json::json!({"input": serde_json::json!({"arguments": nested}).to_string()}).to_string();
+    for (content, path) in [
+        (format!("{{\"a\":\"{key}\"}}"), "$.a"),
+        (format!("{{\"a\":\"line\\n{key}\\n\"}}"), "$.a"),
+        (format!("{{\"a\":\"{escaped}\"}}"), "$.a"),
+        (format!("{{\"a\":[1,[true,\"x\",\"\\u0073{}\"]]}}", &key[1..]), "$.a[1][2]"),
+        (format!("{{\"a\":{{\"{key}\":1}}}}"), "$.a.<key>"),
+        (format!("{{\"a\":{{\"{key}\":{{\"b\":\"{key}\"}}}}}}"), "$.a.<key>"),
+        (format!("\"{key}\""), "$"),
+        (nested, "$.arguments"),
+        (twice, "$.input"),
+        (key.clone(), "$"),
+        (format!("{{\"a\": broken {key}"), "$"),
+        (format!("{{\"a\": \"unclosed {key}"), "$"),
+    ] {
+        let scan = scanner().scan(content.as_bytes());
+        assert_eq!(scan.findings[0], Finding { pattern: "anthropic-api-key".into(), path: path.into() }, "{content}");
+        let shown = format!("{scan:?}");
+        assert!(!shown.contains(&key[..16]), "a finding holds no part of the credential: {shown}");
+    }
+}
+
+#[test]
+fn a_field_and_its_value_are_read_together() {
+    let value = |json: serde_json::Value| {
+        let scan = scanner().scan(json.to_string().as_bytes());
+        scan.findings.first().map(ToString::to_string)
+    };
+    let hex = made_of(HEX, 32, 2);
+    for (json, expected) in [
+        (
+            serde_json::json!({"input": {"password": "Gr8-Horse_Staple"}}),
+            Some("generic-password-field at $.input.password"),
+        ),
+        (serde_json::json!({"twilio_auth_token": hex}), Some("twilio-auth-token at $.twilio_auth_token")),
+        (serde_json::json!({"api_key": hex}), Some("generic-secret-field at $.api_key")),
+        (serde_json::json!({"password": {"type": "string", "description": "The password, 12 characters."}}), None),
+        (serde_json::json!({"checksum": hex, "password": "", "token": null, "key": "title"}), None),
+        (serde_json::json!({"password": ["Gr8-Horse_Staple"]}), None),
+    ] {
+        assert_eq!(value(json.clone()).as_deref(), expected, "{json}");
+    }
+}
+
+#[test]
+fn images_signatures_and_ids_pass() {
+    let blob = |length| made_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", length, 4);
+    let body = serde_json::json!({
+        "model": "claude-sonnet-4-5-20250929",
+        "system": [{"type": "text", "text": "You are Claude Code.", "cache_control": {"type": "ephemeral"}}],
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": blob(20_000)}},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": blob(100)}},
+                {"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", blob(120))}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": blob(200)},
+                {"type": "tool_use", "id": "srvtoolu_01WYG3ziw53XMcoyKL4XcZmE", "name": "read", "input": {"path": "/a/b"}},
+            ]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_vrtx_01A09q90qw90lq917835lq9xYz",
+                "content": "let id = uuid!(\"123e4567-e89b-12d3-a456-426614174000\");\n"}]},
+        ],
+    });
+    let scan = scanner().scan(body.to_string().as_bytes());
+    assert!(scan.is_clean(), "{scan:?}");
+}
+
+#[test]
+fn the_operators_own_patterns_come_first() {
+    let config = SecretScanConfig {
+        extra_patterns: vec![
+            ExtraPattern { name: "acme-key".into(), prefix: "acme$".into() },
+            ExtraPattern { name: "acme-model-key".into(), prefix: "sk-acme".into() },
+        ],
+        entropy: EntropyConfig { enabled: false, ..EntropyConfig::default() },
+        ..SecretScanConfig::default()
+    };
+    let scanner = SecretScanner::new(&config).unwrap();
+    let first = |text: &str| scanner.scan(text.as_bytes()).findings.first().map(|finding| finding.pattern.clone());
+    assert_eq!(first("x acme$abcd1234").as_deref(), Some("acme-key"));
+    assert_eq!(first("x acme$abc"), None);
+    assert_eq!(first("sk-acmeabcd1234").as_deref(), Some("acme-model-key"));
+    // The longer anchor does not hide what the shorter would find.
+    assert_eq!(first(&format!("sk-acme{}", made_of("abc1def2", 7, 0))), None);
+    assert_eq!(first(&format!("sk-acme.{}", made_of(BASE62, 4, 0))), None);
+    assert_eq!(first(&made_of(BASE62, 40, 9)), None, "the entropy rule is off");
+}
+
+#[test]
+fn what_is_flagged_can_be_cut_out() {
+    let key = format!("ghp_{}", made_of(BASE62, 36, 1));
+    let content = Bytes::from(format!("{{\"a\": \"x {key}\", \"b\": [\"{key}\"], \"c\": \"fine\"}}"));
+    let scan = scanner().scan(&content);
+    assert_eq!(scan.findings.len(), 2);
+    assert_eq!(redact(&content, &scan.flagged), r#"{"a": "[redacted]", "b": ["[redacted]"], "c": "fine"}"#.as_bytes());
+
+    let many = format!("[{}]", vec![format!("\"{key}\""); 100].join(","));
+    let scan = scanner().scan(many.as_bytes());
+    assert_eq!((scan.findings.len(), scan.flagged.len()), (16, 100));
+}
+
+/// Each of these would take minutes if any step were quadratic. The limit is generous, as tests run unoptimised and beside
+/// others.
+#[test]
+fn hostile_input_takes_linear_time() {
+    let repeat = |text: &str| text.repeat((1 << 18) / text.len());
+    let scanner = scanner();
+    for text in [
+        repeat("a"),
+        repeat("-----BEGIN"),
+        repeat("-----BEGIN RSA "),
+        repeat("sk-"),
+        repeat("sk-ant-"),
+        repeat("glpat-"),
+        repeat("xoxb-"),
+        repeat("-eyJ"),
+        repeat(".eyJaaaaaaaa"),
+        repeat("eyJaaaaaaaa."),
+        repeat("password"),
+        repeat("password="),
+        repeat("secret "),
+        repeat("SECRET_"),
+        repeat("postgres://"),
+        repeat("postgres://a:"),
+        repeat("key-"),
+        repeat("aB3"),
+        repeat("Ab3cD4eF5gH6iJ7kL8mN9oP0qR1sT2u "),
+        repeat("Ab3cD4eF5gH6iJ7kL8mN9oP0qR1sT2uVwXyZ0123\n"),
+        repeat("\\"),
+        repeat("\\u"),
+        repeat("\""),
+        repeat("["),
+        repeat("{\"a\":"),
+        repeat("{\"a\":["),
+    ] {
+        for content in [text.clone(), serde_json::to_string(&text).unwrap(), format!("[\"{text}\"]")] {
+            let started = std::time::Instant::now();
+            scanner.scan(content.as_bytes());
+            let took = started.elapsed();
+            assert!(took.as_secs() < 5, "{} took {took:?}", &content[..content.len().min(40)]);
+        }
+    }
+}

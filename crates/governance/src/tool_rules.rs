@@ -1,0 +1,91 @@
+//! The two policies that look at the name of a tool.
+
+use systemprompt_model::Principal;
+
+use crate::config::{ScopeCheckConfig, ToolBlocklistConfig};
+use crate::denial::DenialKind;
+use crate::glob;
+use crate::policy::{Subject, Verdict, Violation};
+
+/// `scope_check`: tools with certain prefixes are for administrators.
+pub(crate) fn check_scope(config: &ScopeCheckConfig, principal: &Principal, subject: Subject<'_>) -> Verdict {
+    let Subject::ToolCall { name } = subject else { return Verdict::Skip("not a tool call".into()) };
+    match config.admin_only_prefixes.iter().find(|prefix| name.starts_with(prefix.as_str())) {
+        Some(prefix) if !principal.is_admin() => Verdict::Fail(Violation::new(
+            DenialKind::NotEntitled,
+            "scope_violation",
+            format!(
+                "tools whose name begins with `{prefix}` are for administrators; the caller is `{}`",
+                principal.user_type
+            ),
+        )),
+        _ => Verdict::Pass,
+    }
+}
+
+/// `tool_blocklist`: tools that destroy are for administrators.
+pub(crate) fn check_blocklist(config: &ToolBlocklistConfig, principal: &Principal, subject: Subject<'_>) -> Verdict {
+    let Subject::ToolCall { name } = subject else { return Verdict::Skip("not a tool call".into()) };
+    if principal.is_admin() {
+        return Verdict::Skip("administrators are exempt".into());
+    }
+    match config.patterns.iter().find(|pattern| fits(pattern, name)) {
+        Some(pattern) => Verdict::Fail(Violation::new(
+            DenialKind::NotEntitled,
+            "tool_blocked",
+            format!("the tool's name matches the blocked pattern `{pattern}`"),
+        )),
+        None => Verdict::Pass,
+    }
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    if pattern.contains(['*', '?']) {
+        return glob::matches(&pattern.to_lowercase(), &name.to_lowercase());
+    }
+    words(name).any(|word| word.eq_ignore_ascii_case(pattern))
+}
+
+/// The words of `mcp__db__drop_table`, `dropTable` and `DBDropTable`.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|character: char| !character.is_alphanumeric()).flat_map(|part| {
+        let mut starts: Vec<usize> = vec![0];
+        let characters: Vec<(usize, char)> = part.char_indices().collect();
+        for at in 1..characters.len() {
+            let (previous, (index, this)) = (characters[at - 1].1, characters[at]);
+            let next_is_lower = characters.get(at + 1).is_some_and(|(_, next)| next.is_lowercase());
+            if this.is_uppercase() && (previous.is_lowercase() || next_is_lower) {
+                starts.push(index);
+            }
+        }
+        starts.push(part.len());
+        (1..starts.len())
+            .map(move |at| &part[starts[at - 1]..starts[at]])
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocked_word_is_a_whole_word() {
+        for (pattern, name, expected) in [
+            ("delete", "delete_records", true),
+            ("delete", "mcp__db__delete", true),
+            ("delete", "recordsDelete", true),
+            ("drop", "dropTable", true),
+            ("drop", "DBDropTable", true),
+            ("drop", "DROP", true),
+            ("drop", "dropdown_options", false),
+            ("delete", "undelete_records", false),
+            ("mcp__db__*", "mcp__db__read", true),
+            ("*DROP*", "dropdown", true),
+            ("mcp__db__*", "mcp__files__read", false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}
