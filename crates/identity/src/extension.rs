@@ -1,0 +1,192 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::routing::{MethodRouter, get};
+use futures_util::future::BoxFuture;
+use http::header::{CACHE_CONTROL, HeaderValue};
+use systemprompt_config::profile::EnvironmentKind;
+use systemprompt_extension::{
+    Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole, ExtensionRouter, LoaderError,
+    SchemaDefinition, ServiceMap, WellKnownRoute, register_extension,
+};
+
+use crate::{Identity, IdentityOptions, KeySetError, SigningKeys, Tokens, routes, schema};
+
+const ID: &str = "identity";
+/// The audience of tokens for the HTTP APIs. A surface of another audience takes `Authenticator::for_audience`.
+const API_AUDIENCE: &str = "api";
+/// How long others may keep the key set, in seconds. A key is announced in the state `next` for longer than that.
+const KEY_SET_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// Users, keys, sessions and tokens as a feature of the server. Publishes [`Identity`], [`Users`](crate::Users),
+/// [`ApiKeys`](crate::ApiKeys), [`Tokens`], [`Sessions`](crate::Sessions) and
+/// [`Authenticator`](crate::Authenticator).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct IdentityExtension;
+
+register_extension!(IdentityExtension);
+
+impl Extension for IdentityExtension {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: ID, name: "Identity", version: env!("CARGO_PKG_VERSION") }
+    }
+
+    fn priority(&self) -> u32 {
+        10
+    }
+
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn schemas(&self) -> Vec<SchemaDefinition> {
+        schema::definitions()
+    }
+
+    fn migration_weight(&self) -> u32 {
+        10
+    }
+
+    fn roles(&self) -> Vec<ExtensionRole> {
+        vec![
+            ExtensionRole::new("admin", "Administrator", "Administers the installation.")
+                .with_permissions(vec!["*".to_owned()]),
+            ExtensionRole::new("user", "User", "A person with an account."),
+            ExtensionRole::new("anonymous", "Anonymous", "A visitor without an account."),
+            ExtensionRole::new("service", "Service", "A program of the installation itself."),
+            ExtensionRole::new("a2a", "Agent", "Another agent."),
+            ExtensionRole::new("mcp", "MCP server", "An MCP server."),
+        ]
+    }
+
+    fn router(&self, ctx: &dyn ExtensionContext) -> Option<ExtensionRouter> {
+        // Without a started identity there is no server that could mount anything.
+        let identity = ctx.services().get::<Identity>()?;
+        Some(ExtensionRouter::core(routes::router(Identity::clone(&identity)), routes::PREFIXES))
+    }
+
+    fn well_known(&self) -> Vec<WellKnownRoute> {
+        vec![WellKnownRoute::new("jwks.json", jwks)]
+    }
+
+    fn provides<'a>(
+        &'a self,
+        ctx: &'a dyn ExtensionContext,
+        services: &'a mut ServiceMap,
+    ) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            let profile = &ctx.configuration().profile;
+            let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
+            let identity = Identity::start(IdentityOptions {
+                db: Arc::clone(ctx.db()),
+                ambient: ctx.ambient().clone(),
+                notifications: ctx.notifications(),
+                tracker: ctx.tracker(),
+                shutdown: ctx.shutdown(),
+                signing_keys: Arc::new(signing_keys),
+                issuer: profile.issuer(),
+                audience: API_AUDIENCE,
+            });
+            services.insert(Arc::clone(&identity.users));
+            services.insert(Arc::clone(&identity.api_keys));
+            services.insert(Arc::clone(&identity.tokens));
+            services.insert(Arc::clone(&identity.sessions));
+            services.insert(Arc::clone(&identity.authenticator));
+            services.insert(Arc::new(identity));
+            Ok(())
+        })
+    }
+
+    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(identity) = ctx.services().get::<Identity>() else { return };
+            // The writer ended when the shutdown began; requests that were still being served came after.
+            if let Err(error) = identity.write_activity().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the last activity of keys and sessions could not be written");
+            }
+        })
+    }
+
+    fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
+        Box::pin(async move {
+            match ctx.services().get::<Identity>() {
+                Some(identity) if identity.changes.is_live() => ExtensionHealth::Healthy,
+                Some(_) => ExtensionHealth::Degraded(
+                    "announcements of other replicas are not heard, so every credential is looked up in the database"
+                        .to_owned(),
+                ),
+                None => ExtensionHealth::Unhealthy("it was not started".to_owned()),
+            }
+        })
+    }
+}
+
+/// Reads the key set. A missing one is made, except in production: there it means a wrong path, and replicas that each
+/// made their own would refuse each other's tokens.
+async fn load_signing_keys(ctx: &dyn ExtensionContext) -> Result<SigningKeys, KeySetError> {
+    let profile = &ctx.configuration().profile;
+    let path = profile.security.signing_key_path.clone();
+    let now = ctx.ambient().now();
+    let must_exist = profile.runtime.environment == EnvironmentKind::Production;
+    let load = move || if must_exist { SigningKeys::load(&path) } else { SigningKeys::load_or_generate(&path, now) };
+    tokio::task::spawn_blocking(load).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn jwks(ctx: &dyn ExtensionContext) -> Result<MethodRouter, LoaderError> {
+    let tokens = ctx.services().require::<Tokens>()?;
+    Ok(get(async move || ([(CACHE_CONTROL, KEY_SET_CACHING)], Json(tokens.jwks()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use systemprompt_extension::testing::TestContext;
+
+    use super::*;
+    use crate::{Authenticator, Sessions, Users, bootstrap_administrator};
+
+    #[tokio::test]
+    async fn the_feature_starts_publishes_its_services_and_its_keys() {
+        let context = TestContext::builder().extension(IdentityExtension).start().await;
+        let services = context.services();
+        let tokens = services.require::<Tokens>().expect("is published");
+        assert_eq!(tokens.issuer(), "http://127.0.0.1:8080");
+        services.require::<Users>().expect("is published");
+        services.require::<Sessions>().expect("is published");
+
+        let response = context.anonymous().get("/.well-known/jwks.json").await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.headers["cache-control"], "public, max-age=300");
+        assert_eq!(response.json(), tokens.jwks());
+        assert_eq!(response.json()["keys"][0]["alg"], "RS256");
+        assert!(context.configuration().profile.security.signing_key_path.is_file(), "the key was made");
+
+        let bootstrap = bootstrap_administrator(context.db(), context.ambient(), "admin", "admin@example.com")
+            .await
+            .expect("works");
+        let key = bootstrap.key.expect("the first key");
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-api-key", key.secret.expose().parse().expect("a header value"));
+        let authenticator = services.require::<Authenticator>().expect("is published");
+        assert!(authenticator.authenticate(&headers).await.expect("is accepted").is_admin());
+
+        let client = context.anonymous();
+        let response = client.get("/api/public/admin/tokens/pats").await;
+        assert_eq!((response.status.as_u16(), response.json()["code"].as_str()), (401, Some("unauthorized")));
+        let response = client.post("/api/public/gateway/sessions", &json!({})).await;
+        assert_eq!(response.status, 401);
+        context.stop().await;
+    }
+
+    #[test]
+    fn a_missing_key_is_made_only_where_that_was_asked_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let missing = directory.path().join("signing_key.pem");
+        assert!(matches!(SigningKeys::load(&missing), Err(KeySetError::Io { doing: "read", .. })));
+        let now = systemprompt_model::Ambient::system().now();
+        let made = SigningKeys::load_or_generate(&missing, now).expect("makes one");
+        let read = SigningKeys::load_or_generate(&missing, now).expect("reads it");
+        assert_eq!(made.current().jwks(now), read.current().jwks(now));
+    }
+}

@@ -1,0 +1,190 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::request::Parts;
+use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId};
+
+use crate::{AuthError, Authenticator, PolicyDenial, RoutePolicy};
+
+/// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Arc<Principal>);
+
+/// An administrator who sends the request. A handler that takes it answers 401 or 403 to all others.
+#[derive(Debug, Clone)]
+pub struct AdminCaller(pub Arc<Principal>);
+
+/// The answer to a request whose sender is not admitted.
+#[derive(Debug)]
+pub struct AuthRejection {
+    reason: Reason,
+    timestamp: DateTime<Utc>,
+    path: String,
+    trace_id: Option<TraceId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    Auth(AuthError),
+    Policy(PolicyDenial),
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
+        admitted(parts, &Arc::from_ref(state), RoutePolicy::User).await.map(Self)
+    }
+}
+
+impl<S> FromRequestParts<S> for AdminCaller
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
+        admitted(parts, &Arc::from_ref(state), RoutePolicy::Admin).await.map(Self)
+    }
+}
+
+/// The sender of a request, if `policy` admits it. It is looked up once per request and kept in its extensions.
+async fn admitted(
+    parts: &mut Parts,
+    authenticator: &Authenticator,
+    policy: RoutePolicy,
+) -> Result<Arc<Principal>, AuthRejection> {
+    let reject = |parts: &Parts, reason| AuthRejection {
+        reason,
+        timestamp: authenticator.ambient().now(),
+        path: parts.uri.path().to_owned(),
+        trace_id: parts.extensions.get().copied(),
+    };
+    let known = parts.extensions.get::<Arc<Principal>>().map(Arc::clone);
+    let principal = if let Some(principal) = known {
+        principal
+    } else {
+        let principal =
+            authenticator.authenticate(&parts.headers).await.map_err(|error| reject(parts, Reason::Auth(error)))?;
+        parts.extensions.insert(Arc::clone(&principal));
+        principal
+    };
+    policy.admit(Some(&principal)).map_err(|denial| reject(parts, Reason::Policy(denial)))?;
+    Ok(principal)
+}
+
+impl IntoResponse for AuthRejection {
+    fn into_response(self) -> Response {
+        let (code, challenge) = match self.reason {
+            Reason::Auth(AuthError::Missing) | Reason::Policy(PolicyDenial::Unauthenticated) => {
+                (ErrorCode::Unauthorized, Some(r#"Bearer realm="systemprompt""#))
+            }
+            Reason::Auth(AuthError::Invalid) => {
+                (ErrorCode::Unauthorized, Some(r#"Bearer realm="systemprompt", error="invalid_token""#))
+            }
+            Reason::Policy(PolicyDenial::Forbidden) => {
+                (ErrorCode::Forbidden, Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#))
+            }
+            Reason::Auth(AuthError::Unavailable) => (ErrorCode::ServiceUnavailable, None),
+        };
+        let message = match self.reason {
+            Reason::Auth(error) => error.to_string(),
+            Reason::Policy(denial) => denial.to_string(),
+        };
+        let body =
+            ApiError { path: Some(self.path), trace_id: self.trace_id, ..ApiError::new(code, message, self.timestamp) };
+        let status = StatusCode::from_u16(code.status()).expect("the statuses of error codes are valid");
+        let mut response = (status, Json(body)).into_response();
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn handlers_get_whom_they_admit_and_others_get_an_answer() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let root = replica.user("root", &["admin", "user"]).await;
+        let user_key = replica.key(&user).await.secret;
+        let admin_key = replica.key(&root).await.secret;
+        let service = replica.token(&user, "service").await.token;
+        let router = Router::new()
+            .route("/me", get(async |Caller(caller): Caller| caller.user_name.clone()))
+            .route("/all", get(async |AdminCaller(caller): AdminCaller| caller.user_name.clone()))
+            .with_state(Arc::clone(&replica.identity.authenticator));
+
+        let send = async |path: &str, credential: Option<&str>| {
+            let mut request = Request::get(path).body(Body::empty()).expect("a request");
+            if let Some(credential) = credential {
+                request.headers_mut().insert("x-api-key", credential.parse().expect("a header value"));
+            }
+            let response = router.clone().oneshot(request).await.expect("never fails");
+            let challenge =
+                response.headers().get(WWW_AUTHENTICATE).map(|value| value.to_str().expect("text").to_owned());
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            (status, challenge, String::from_utf8(body.to_vec()).expect("text"))
+        };
+        for (path, credential, name) in
+            [("/me", &user_key, "ada"), ("/me", &admin_key, "root"), ("/all", &admin_key, "root")]
+        {
+            assert_eq!(send(path, Some(credential.expose())).await, (200, None, name.to_owned()));
+        }
+        for (path, credential, status, code, challenge) in [
+            ("/me", None, 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
+            ("/me", Some("wrong"), 401, "unauthorized", Some(r#"Bearer realm="systemprompt", error="invalid_token""#)),
+            ("/all", None, 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
+            (
+                "/all",
+                Some(user_key.expose()),
+                403,
+                "forbidden",
+                Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#),
+            ),
+            (
+                "/me",
+                Some(service.expose()),
+                403,
+                "forbidden",
+                Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#),
+            ),
+        ] {
+            let (got_status, got_challenge, body) = send(path, credential).await;
+            assert_eq!((got_status, got_challenge.as_deref()), (status, challenge), "{path} {body}");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!((body["code"].as_str(), body["path"].as_str()), (Some(code), Some(path)));
+            assert!(body["message"].is_string() && body["timestamp"].is_string());
+        }
+
+        replica.db.close().await;
+        replica.deafen.cancel();
+        replica.until(|replica| !replica.identity.changes.is_live()).await;
+        let (status, challenge, body) = send("/me", Some(user_key.expose())).await;
+        assert_eq!((status, challenge), (503, None), "{body}");
+    }
+}

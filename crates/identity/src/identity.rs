@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use systemprompt_database::DbPool;
+use systemprompt_database::notify::NotificationHub;
+use systemprompt_model::Ambient;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activity::Activity;
+use crate::{ApiKeys, Authenticator, Changes, Sessions, SigningKeys, StoreError, Tokens, Users};
+
+/// Everything of this crate that one server needs, put together.
+#[derive(Clone)]
+pub struct Identity {
+    /// The accounts.
+    pub users: Arc<Users>,
+    /// Their API keys.
+    pub api_keys: Arc<ApiKeys>,
+    /// Signed tokens.
+    pub tokens: Arc<Tokens>,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// Who is asking, on the surface of [`IdentityOptions::audience`].
+    pub authenticator: Arc<Authenticator>,
+    /// What may no longer be believed.
+    pub changes: Arc<Changes>,
+    activity: Arc<Activity>,
+    db: DbPool,
+}
+
+/// What it is put together from.
+pub struct IdentityOptions<'a> {
+    /// The database.
+    pub db: DbPool,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// Announcements from all replicas.
+    pub notifications: &'a NotificationHub,
+    /// Owns the tasks.
+    pub tracker: &'a TaskTracker,
+    /// Ends the tasks.
+    pub shutdown: &'a CancellationToken,
+    /// The keys tokens are signed with.
+    pub signing_keys: Arc<SigningKeys>,
+    /// The installation's URL, the `iss` of tokens.
+    pub issuer: &'a str,
+    /// The audience tokens must have, e.g. `api`.
+    pub audience: &'a str,
+}
+
+impl Identity {
+    /// Puts the parts together and starts three tasks: one listens to announcements, one writes activity, one reads the
+    /// signing keys again every minute and forgets revocations of expired tokens every hour.
+    pub fn start(options: IdentityOptions<'_>) -> Self {
+        let IdentityOptions { db, ambient, notifications, tracker, shutdown, signing_keys, issuer, audience } = options;
+        let changes = Changes::follow(notifications, tracker, shutdown.clone());
+        let activity = Arc::new(Activity::new());
+        tracker.spawn(Arc::clone(&activity).write_until_cancelled(Arc::clone(&db), shutdown.clone()));
+        let tokens = Arc::new(Tokens::new(db.clone(), ambient.clone(), signing_keys, issuer));
+        tracker.spawn(Arc::clone(&tokens).maintain_until_cancelled(shutdown.clone()));
+        Self {
+            users: Arc::new(Users::new(db.clone(), ambient.clone())),
+            api_keys: Arc::new(ApiKeys::new(db.clone(), ambient.clone())),
+            sessions: Arc::new(Sessions::new(db.clone(), ambient.clone(), changes.clone(), activity.clone())),
+            authenticator: Arc::new(Authenticator::new(
+                db.clone(),
+                ambient,
+                tokens.clone(),
+                changes.clone(),
+                activity.clone(),
+                audience,
+            )),
+            tokens,
+            changes,
+            activity,
+            db,
+        }
+    }
+
+    /// Writes down now what sessions and keys did; otherwise it is done every five seconds and when shutdown begins.
+    pub async fn write_activity(&self) -> Result<(), StoreError> {
+        self.activity.write(&self.db).await
+    }
+}

@@ -1,0 +1,387 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::sync::Cache;
+use systemprompt_database::DbPool;
+use systemprompt_model::{Ambient, ApiKeyId, Credential, Microdollars, Principal, SessionId, UserId};
+
+use crate::activity::{Activity, SessionActivity};
+use crate::changes::{Changes, Mark};
+use crate::queries::sessions::{SessionRecord, Standing};
+use crate::session::LIFETIME;
+use crate::{NewSession, Session, SessionHint, SessionSource, StoreError, queries};
+
+/// How long a session is remembered at most, should an announcement ever be lost.
+const MEMORY: Duration = Duration::from_secs(30);
+/// Sessions remembered; each takes a few hundred bytes.
+const REMEMBERED: u64 = 100_000;
+
+/// Gives requests their sessions, and keeps the sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    db: DbPool,
+    ambient: Ambient,
+    changes: Arc<Changes>,
+    activity: Arc<Activity>,
+    live: Cache<SessionId, LiveSession>,
+}
+
+#[derive(Clone, Copy)]
+struct LiveSession {
+    user_id: UserId,
+    expires_at: DateTime<Utc>,
+    mark: Mark,
+}
+
+/// The sessions of a user, ended ones included, the newest first; at most `limit`, at most 1,000.
+pub async fn recent_sessions(db: &DbPool, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
+    queries::sessions::list_sessions(db.read(), user, None, i64::from(limit.min(1000))).await
+}
+
+/// Why a request has no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SessionError {
+    /// There is no such session of this user, it has ended, or it was revoked.
+    #[error("unknown or revoked session; mint one at POST /api/public/gateway/sessions")]
+    Unknown,
+    /// The session is not the one of the token.
+    #[error("X-Session-ID does not match authenticated session")]
+    Mismatch,
+    /// The installation wants every request to name its session.
+    #[error("missing required x-session-id header")]
+    Required,
+    /// The database could not be asked.
+    #[error("sessions cannot be checked at the moment")]
+    Unavailable,
+}
+
+impl Sessions {
+    pub(crate) fn new(db: DbPool, ambient: Ambient, changes: Arc<Changes>, activity: Arc<Activity>) -> Self {
+        let live = Cache::builder().max_capacity(REMEMBERED).time_to_live(MEMORY).build();
+        Self { db, ambient, changes, activity, live }
+    }
+
+    /// The session a request belongs to; counts the request.
+    ///
+    /// A token belongs to the session in its claims, which the [`Authenticator`](crate::Authenticator) has checked; the
+    /// request may name no other. With an API key the request may name any live session of the user, and must if the
+    /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen.
+    pub async fn bind(&self, principal: &Principal, hint: SessionHint<'_>) -> Result<SessionId, SessionError> {
+        let now = self.ambient.now();
+        let id = match (&principal.credential, hint.explicit) {
+            (Credential::Token { session, .. }, explicit) => {
+                if explicit.is_some_and(|named| named != *session) {
+                    return Err(SessionError::Mismatch);
+                }
+                *session
+            }
+            (Credential::ApiKey(_), Some(id)) => {
+                if !self.remembers(id, principal.user_id, now) {
+                    let mark = self.changes.mark();
+                    let standing = queries::sessions::find_standing(self.db.write(), id).await;
+                    self.judge(id, principal.user_id, mark, now, standing.map_err(StoreError::from))?;
+                }
+                id
+            }
+            (Credential::ApiKey(_), None) if hint.required => return Err(SessionError::Required),
+            (Credential::ApiKey(key), None) => {
+                let (id, expires_at) = hint.derive(*key, now);
+                if !self.remembers(id, principal.user_id, now) {
+                    let mark = self.changes.mark();
+                    let standing = self.store_derived(id, expires_at, principal.user_id, *key, hint, now).await;
+                    self.judge(id, principal.user_id, mark, now, standing)?;
+                }
+                id
+            }
+        };
+        self.activity.session_active(
+            id,
+            SessionActivity { last_at: now, requests: 1, input_tokens: 0, output_tokens: 0, cost: Microdollars::ZERO },
+        );
+        Ok(id)
+    }
+
+    /// Adds what a request used to the figures of its session.
+    pub fn record_usage(&self, id: SessionId, input_tokens: u64, output_tokens: u64, cost: Microdollars) {
+        let last_at = self.ambient.now();
+        self.activity.session_active(id, SessionActivity { last_at, requests: 0, input_tokens, output_tokens, cost });
+    }
+
+    /// Opens a session explicitly, for a client that will name it or a token that will belong to it.
+    pub async fn open(&self, new: NewSession<'_>) -> Result<Session, StoreError> {
+        let now = self.ambient.now();
+        let expires_at = now + new.lifetime.unwrap_or(LIFETIME);
+        let id = SessionId::generate(&self.ambient);
+        let record = SessionRecord {
+            id,
+            user: new.user,
+            api_key: new.api_key.map(|key| key.as_uuid()),
+            source: new.source.as_str(),
+            client: new.client,
+            client_session: None,
+            user_agent: new.user_agent,
+            ip_address: new.ip_address,
+            now,
+            expires_at,
+        };
+        queries::sessions::insert_session(self.db.write(), &record).await?;
+        Ok(Session {
+            id,
+            user_id: new.user,
+            started_at: now,
+            last_activity_at: now,
+            ended_at: None,
+            expires_at,
+            revoked_at: None,
+            client_id: new.client.map(str::to_owned),
+            client_session_id: None,
+            source: new.source,
+            request_count: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            cost_microdollars: 0,
+        })
+    }
+
+    /// A session, whatever its state.
+    pub async fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        queries::sessions::find_session(self.db.read(), id).await
+    }
+
+    /// The sessions of a user that requests may be made in, the newest first; at most `limit`, at most 1,000.
+    pub async fn list_live(&self, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
+        let now = Some(self.ambient.now());
+        queries::sessions::list_sessions(self.db.read(), user, now, i64::from(limit.min(1000))).await
+    }
+
+    /// Revokes a session; its requests and tokens are refused from the next one on, on every replica. Says whether it
+    /// was there and not yet revoked.
+    pub async fn revoke(&self, id: SessionId) -> Result<bool, StoreError> {
+        Ok(queries::sessions::revoke_session(self.db.write(), id, self.ambient.now()).await?)
+    }
+
+    /// Revokes all sessions of a user; says how many.
+    pub async fn revoke_all(&self, user: UserId) -> Result<u64, StoreError> {
+        Ok(queries::sessions::revoke_sessions_of(self.db.write(), user, self.ambient.now()).await?)
+    }
+
+    fn remembers(&self, id: SessionId, user: UserId, now: DateTime<Utc>) -> bool {
+        self.live.get(&id).is_some_and(|session| {
+            session.user_id == user && now < session.expires_at && self.changes.holds(session.mark, user)
+        })
+    }
+
+    /// Stores a derived session if it is new, and tells how it stands.
+    async fn store_derived(
+        &self,
+        id: SessionId,
+        expires_at: DateTime<Utc>,
+        user: UserId,
+        key: ApiKeyId,
+        hint: SessionHint<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Standing>, StoreError> {
+        let record = SessionRecord {
+            id,
+            user,
+            api_key: Some(key.as_uuid()),
+            source: SessionSource::Api.as_str(),
+            client: hint.client_name(),
+            client_session: hint.client_session,
+            user_agent: hint.client,
+            ip_address: None,
+            now,
+            expires_at,
+        };
+        if queries::sessions::insert_session(self.db.write(), &record).await? {
+            return Ok(Some(Standing { user_id: user, expires_at, ended_at: None, revoked_at: None }));
+        }
+        Ok(queries::sessions::find_standing(self.db.write(), id).await?)
+    }
+
+    /// Lets a request use a session or not, and remembers the session if so.
+    fn judge(
+        &self,
+        id: SessionId,
+        user: UserId,
+        mark: Mark,
+        now: DateTime<Utc>,
+        standing: Result<Option<Standing>, StoreError>,
+    ) -> Result<(), SessionError> {
+        let standing = standing.map_err(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, session.id = %id, "a session could not be checked");
+            SessionError::Unavailable
+        })?;
+        let standing = standing
+            .filter(|standing| {
+                standing.user_id == user
+                    && standing.revoked_at.is_none()
+                    && standing.ended_at.is_none()
+                    && now < standing.expires_at
+            })
+            .ok_or(SessionError::Unknown)?;
+        self.live.insert(id, LiveSession { user_id: user, expires_at: standing.expires_at, mark });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_derived_session_is_stored_once_and_is_the_same_everywhere() {
+        let world = World::new().await;
+        let (here, there) = (world.replica().await, world.replica().await);
+        let user = here.user("ada", &["user"]).await;
+        let key = here.key(&user).await;
+        let principal = here.authenticate(&key.secret).await.expect("is accepted");
+        let hint = SessionHint {
+            client: Some("claude-cli/1.0 (external, cli)"),
+            client_session: Some("abc"),
+            conversation: 7,
+            ..SessionHint::default()
+        };
+        let (one, other) = tokio::join!(
+            here.identity.sessions.bind(&principal, hint),
+            there.identity.sessions.bind(&principal, hint),
+        );
+        let id = one.expect("is bound");
+        assert_eq!(other, Ok(id));
+        assert_eq!(here.identity.sessions.bind(&principal, hint).await, Ok(id));
+
+        let sessions = here.identity.sessions.list_live(user.id, 10).await.expect("lists");
+        assert_eq!(sessions.len(), 1);
+        let session = &sessions[0];
+        assert_eq!((session.id, session.user_id, session.source), (id, user.id, SessionSource::Api));
+        assert_eq!(session.client_id.as_deref(), Some("claude-cli"));
+        assert_eq!(session.client_session_id.as_deref(), Some("abc"));
+
+        let hint = SessionHint { client_session: Some("def"), ..hint };
+        assert_ne!(here.identity.sessions.bind(&principal, hint).await, Ok(id));
+        here.stop().await;
+        there.stop().await;
+    }
+
+    #[tokio::test]
+    async fn activity_is_added_up_over_replicas() {
+        let world = World::new().await;
+        let (here, there) = (world.replica().await, world.replica().await);
+        let user = here.user("ada", &["user"]).await;
+        let principal = here.authenticate(&here.key(&user).await.secret).await.expect("is accepted");
+        let bind = |sessions: Arc<Sessions>| {
+            let principal = principal.clone();
+            async move { sessions.bind(&principal, SessionHint::default()).await.expect("is bound") }
+        };
+        let id = bind(here.identity.sessions.clone()).await;
+        here.identity.sessions.record_usage(id, 100, 20, Microdollars(5));
+        world.clock.advance(TimeDelta::seconds(90));
+        bind(there.identity.sessions.clone()).await;
+        bind(there.identity.sessions.clone()).await;
+        there.identity.sessions.record_usage(id, 1, 2, Microdollars(3));
+        // The later one is written first; time does not go back.
+        there.identity.write_activity().await.expect("writes");
+        here.identity.write_activity().await.expect("writes");
+        here.identity.write_activity().await.expect("has nothing left to write");
+
+        let session = here.identity.sessions.get(id).await.expect("reads").expect("is there");
+        assert_eq!(session.request_count, 3);
+        assert_eq!((session.input_tokens, session.output_tokens, session.cost_microdollars), (101, 22, 8));
+        assert_eq!(session.last_activity_at, world.ambient.now());
+        here.stop().await;
+        there.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_named_session_must_be_a_live_one_of_the_keys_user() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let (user, other) = (replica.user("ada", &["user"]).await, replica.user("bob", &["user"]).await);
+        let principal = replica.authenticate(&replica.key(&user).await.secret).await.expect("is accepted");
+        let sessions = &replica.identity.sessions;
+        let bind = async |explicit: Option<SessionId>, required| {
+            let hint = SessionHint { explicit, required, ..SessionHint::default() };
+            sessions.bind(&principal, hint).await
+        };
+        let session = replica.session(&user).await;
+        for required in [false, true] {
+            assert_eq!(bind(Some(session), required).await, Ok(session));
+            for bad in [replica.session(&other).await, SessionId::generate(&world.ambient)] {
+                assert_eq!(bind(Some(bad), required).await, Err(SessionError::Unknown), "{bad}");
+            }
+        }
+        assert_eq!(bind(None, true).await, Err(SessionError::Required));
+
+        world.clock.advance(LIFETIME);
+        assert_eq!(bind(Some(session), false).await, Err(SessionError::Unknown), "expired");
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_token_belongs_to_the_session_in_its_claims() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let token = replica.token(&user, "user").await;
+        let principal = replica.authenticate(&token.token).await.expect("is accepted");
+        let own = token.claims.session_id;
+        let other = replica.session(&user).await;
+        for (explicit, expected) in [(None, Ok(own)), (Some(own), Ok(own)), (Some(other), Err(SessionError::Mismatch))]
+        {
+            for required in [false, true] {
+                let hint = SessionHint { explicit, required, conversation: 7, ..SessionHint::default() };
+                assert_eq!(replica.identity.sessions.bind(&principal, hint).await, expected, "{explicit:?}");
+            }
+        }
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_revoked_session_is_refused_on_the_next_request_of_another_replica() {
+        let world = World::new().await;
+        let (here, there) = (world.replica().await, world.replica().await);
+        let user = here.user("ada", &["user"]).await;
+        let principal = here.authenticate(&here.key(&user).await.secret).await.expect("is accepted");
+        let derived = SessionHint::default();
+        let named = SessionHint { explicit: Some(here.session(&user).await), ..derived };
+        let bind = async |hint| there.identity.sessions.bind(&principal, hint).await;
+
+        let id = bind(named).await.expect("is bound");
+        assert!(there.hears(here.identity.sessions.revoke(id)).await.expect("revokes"));
+        assert_eq!(bind(named).await, Err(SessionError::Unknown));
+        assert!(!here.identity.sessions.revoke(id).await.expect("revokes"), "it was already");
+
+        // Revoking a derived session ends the conversation; it does not come back under the same id.
+        bind(derived).await.expect("is bound");
+        assert_eq!(there.hears(here.identity.sessions.revoke_all(user.id)).await.expect("revokes"), 1);
+        assert_eq!(bind(derived).await, Err(SessionError::Unknown));
+        bind(SessionHint { conversation: 1, ..derived }).await.expect("another conversation goes on");
+        here.stop().await;
+        there.stop().await;
+    }
+
+    #[tokio::test]
+    async fn sessions_are_not_remembered_while_announcements_are_not_heard() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let principal = replica.authenticate(&replica.key(&user).await.secret).await.expect("is accepted");
+        let bind = async || replica.identity.sessions.bind(&principal, SessionHint::default()).await;
+        bind().await.expect("is bound");
+        let silently = ["ALTER TABLE user_sessions DISABLE TRIGGER ALL", "UPDATE user_sessions SET revoked_at = now()"];
+        for statement in silently {
+            sqlx::query(statement).execute(world.database.pool.write()).await.expect("changes the row");
+        }
+        bind().await.expect("is still remembered: nobody was told");
+        replica.deafen.cancel();
+        replica.until(|replica| !replica.identity.changes.is_live()).await;
+        assert_eq!(bind().await, Err(SessionError::Unknown));
+        replica.db.close().await;
+        assert_eq!(bind().await, Err(SessionError::Unavailable));
+    }
+}

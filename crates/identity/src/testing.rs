@@ -1,0 +1,150 @@
+//! Replicas for tests: each has its own pools, listening connection and memory, on one database and one clock.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderMap;
+use systemprompt_database::notify::NotificationHub;
+use systemprompt_database::testing::TestDatabase;
+use systemprompt_database::{Database, DbPool, Module};
+use systemprompt_model::{Ambient, ManualClock, Principal, Secret, SessionId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    AuthError, Identity, IdentityOptions, IssuedKey, KeySet, MintedToken, NewSession, NewUser, ScopeSet, SessionSource,
+    SigningKeys, TokenRequest, User, schema,
+};
+
+pub(crate) const ISSUER: &str = "https://ai.example.com";
+
+/// Making an RSA key takes long; every test uses this one.
+static KEYS: LazyLock<KeySet> = LazyLock::new(|| KeySet::generate(start()).expect("a key"));
+
+/// A database with this crate's tables, and the clock its replicas share.
+pub(crate) struct World {
+    pub database: TestDatabase,
+    pub clock: Arc<ManualClock>,
+    pub ambient: Ambient,
+}
+
+/// One server process.
+pub(crate) struct Replica {
+    pub identity: Identity,
+    pub db: DbPool,
+    /// Stops the listening connection.
+    pub deafen: CancellationToken,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+fn start() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let module =
+            Module { id: "identity".to_owned(), required: true, schemas: schema::definitions(), ..Module::default() };
+        let clock = Arc::new(ManualClock::new(start()));
+        Self {
+            database: systemprompt_database::testing::database(&[module]).await,
+            ambient: Ambient { clock: clock.clone(), ..Ambient::system() },
+            clock,
+        }
+    }
+
+    /// A replica that hears announcements.
+    pub(crate) async fn replica(&self) -> Replica {
+        let db = Database::connect(&self.database.connect_options()).await.expect("connects");
+        let (tracker, shutdown, deafen) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let hub = NotificationHub::start(&db, &tracker, deafen.clone());
+        let identity = Identity::start(IdentityOptions {
+            db: Arc::clone(&db),
+            ambient: self.ambient.clone(),
+            notifications: &hub,
+            tracker: &tracker,
+            shutdown: &shutdown,
+            signing_keys: Arc::new(SigningKeys::from_set(KEYS.clone())),
+            issuer: ISSUER,
+            audience: "api",
+        });
+        let replica = Replica { identity, db, deafen, shutdown, tracker };
+        replica.until(|replica| replica.identity.changes.is_live()).await;
+        replica
+    }
+}
+
+impl Replica {
+    /// Does something that is announced, and waits until this replica has acted on the announcement.
+    pub(crate) async fn hears<T>(&self, change: impl Future<Output = T>) -> T {
+        let mut heard = self.identity.changes.heard();
+        heard.mark_unchanged();
+        let result = change.await;
+        tokio::time::timeout(Duration::from_secs(10), heard.changed())
+            .await
+            .expect("the change is announced")
+            .expect("somebody listens");
+        result
+    }
+
+    /// Waits for a condition that changes with announcements or the loss of them.
+    pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let mut heard = self.identity.changes.heard();
+        let wait = heard.wait_for(|_| condition(self));
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("becomes true").expect("somebody listens");
+    }
+
+    pub(crate) async fn user(&self, name: &str, roles: &[&str]) -> User {
+        let new = NewUser {
+            name: name.to_owned(),
+            email: format!("{name}@example.com"),
+            roles: roles.iter().map(|&role| role.to_owned()).collect(),
+            ..NewUser::default()
+        };
+        self.identity.users.create(new).await.expect("creates the user")
+    }
+
+    pub(crate) async fn key(&self, user: &User) -> IssuedKey {
+        self.identity.api_keys.issue(user.id, "test", None).await.expect("issues the key")
+    }
+
+    pub(crate) async fn session(&self, user: &User) -> SessionId {
+        let new = NewSession::new(user.id, SessionSource::Cli);
+        self.identity.sessions.open(new).await.expect("opens the session").id
+    }
+
+    pub(crate) async fn token(&self, user: &User, scope: &str) -> MintedToken {
+        let request = TokenRequest {
+            user,
+            session: self.session(user).await,
+            audiences: &["api", "web"],
+            scope: ScopeSet::parse(scope),
+            lifetime: TimeDelta::hours(1),
+            authenticated_at: start(),
+            client_id: None,
+            plugin_id: None,
+            act: None,
+        };
+        self.identity.tokens.mint(request).expect("signs the token")
+    }
+
+    pub(crate) async fn authenticate(&self, credential: &Secret) -> Result<Arc<Principal>, AuthError> {
+        self.identity.authenticator.authenticate(&bearer(credential.expose())).await
+    }
+
+    pub(crate) async fn stop(self) {
+        self.deafen.cancel();
+        self.shutdown.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.db.close().await;
+    }
+}
+
+pub(crate) fn bearer(credential: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {credential}").parse().expect("a header value"));
+    headers
+}
