@@ -1,0 +1,171 @@
+//! Everything that can go wrong with a model request, and what the caller is told. This is the one place where an error
+//! becomes a status and a body.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use systemprompt_governance::access;
+use systemprompt_governance::{Denial, DenialKind, Refusal};
+use systemprompt_identity::{AuthError, SessionError};
+use systemprompt_llm::{Dialect, DialectError, RequestError};
+use systemprompt_model::RequestId;
+
+use crate::body::BodyError;
+use crate::config::PolicyDenyStatus;
+use crate::headers::BadHeader;
+use crate::routing::NoRoute;
+use crate::upstream::SendError;
+
+/// A model request that got no answer from a model.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// Its ledger record, once it has one.
+    pub(crate) request: Option<RequestId>,
+}
+
+/// Why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FailureKind {
+    #[error("Gateway not enabled")]
+    Disabled,
+    #[error("missing required x-session-id header")]
+    SessionRequired,
+    #[error("x-inference-protocol is one of anthropic, openai, gemini")]
+    UnknownSurface,
+    #[error("{0}")]
+    Query(String),
+    #[error("{method} is not possible here; use POST")]
+    Method { method: String },
+    #[error("there is no endpoint at {path}")]
+    NoEndpoint { path: String },
+    #[error("the API key of the provider `{provider}` is not configured")]
+    SecretMissing { provider: String },
+    #[error(transparent)]
+    Header(#[from] BadHeader),
+    #[error(transparent)]
+    Authentication(#[from] AuthError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Access(#[from] access::Unavailable),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Upstream(#[from] SendError),
+}
+
+impl Failure {
+    /// A failure of a request that is in the ledger.
+    pub(crate) fn recorded(request: RequestId, kind: FailureKind) -> Self {
+        // What could not be recorded has no record to point to.
+        let request = (!matches!(kind, FailureKind::Refused(Refusal::LedgerUnavailable))).then_some(request);
+        Self { kind, request }
+    }
+
+    /// The answer in the caller's dialect.
+    pub(crate) fn to_response(&self, dialect: Dialect, deny_status: PolicyDenyStatus) -> Response {
+        let error = self.dialect_error(deny_status);
+        if error.status >= 500 {
+            tracing::warn!(request_id = self.request.map(|id| id.to_string()), status = error.status, error = %self.kind, "a model request failed");
+        }
+        let id = self.request.map(|id| id.to_string());
+        let mut response = Response::new(Body::from(error.body(dialect, id.as_deref())));
+        *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(retry) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, retry);
+        }
+        response
+    }
+
+    fn dialect_error(&self, deny_status: PolicyDenyStatus) -> DialectError {
+        let message = self.kind.to_string();
+        match &self.kind {
+            FailureKind::Disabled => DialectError::gateway_disabled(),
+            FailureKind::SessionRequired
+            | FailureKind::UnknownSurface
+            | FailureKind::Query(_)
+            | FailureKind::Header(_) => DialectError::invalid_request(message),
+            FailureKind::Method { .. } => DialectError::method_not_allowed("POST"),
+            FailureKind::NoEndpoint { .. } => DialectError { code: None, message, ..DialectError::gateway_disabled() },
+            FailureKind::SecretMissing { .. } => DialectError::not_ready(message),
+            FailureKind::Authentication(AuthError::Unavailable)
+            | FailureKind::Session(SessionError::Unavailable)
+            | FailureKind::Access(_) => {
+                DialectError::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
+            }
+            FailureKind::Authentication(_) => DialectError::unauthenticated(message),
+            FailureKind::Session(SessionError::Required) => DialectError::invalid_request(message),
+            FailureKind::Session(_) => DialectError::unauthenticated(message),
+            FailureKind::Body(error) => match error {
+                BodyError::TooLarge { limit } => DialectError::body_too_large(*limit),
+                BodyError::TooSlow => DialectError { status: 408, ..DialectError::invalid_request(message) },
+                BodyError::Encoded(_) => DialectError { status: 415, ..DialectError::invalid_request(message) },
+                BodyError::Broken(_) => DialectError::invalid_request(message),
+            },
+            FailureKind::Request(error) => DialectError::from(error),
+            FailureKind::Refused(Refusal::LedgerUnavailable) => DialectError::ledger_unavailable(),
+            FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
+            FailureKind::Upstream(error) => match error {
+                SendError::Unreachable => DialectError::upstream_unreachable(),
+                SendError::TimedOut(_) => DialectError::upstream_timeout(message),
+                SendError::Broken(_) => DialectError::upstream_interrupted(message),
+                SendError::Refused(status, _) => DialectError::upstream_without_body(status.as_u16()),
+            },
+        }
+    }
+
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match &self.kind {
+            FailureKind::Refused(Refusal::Denied(Denial { retry_after: Some(wait), .. })) => {
+                Some(HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64))
+            }
+            FailureKind::Upstream(SendError::Refused(_, retry)) => retry.clone(),
+            FailureKind::Refused(Refusal::LedgerUnavailable) => Some(HeaderValue::from_static("1")),
+            _ => None,
+        }
+    }
+}
+
+fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> DialectError {
+    let error = match denial.kind {
+        DenialKind::NotEntitled => DialectError::not_entitled(format!("authz denied {denial}")),
+        DenialKind::Content => DialectError { status: deny_status.get(), ..DialectError::denied(&denial.to_string()) },
+        DenialKind::RateLimited => DialectError::rate_limited(denial.reason.clone()),
+        DenialKind::NotFound => DialectError { message: denial.reason.clone(), ..DialectError::model_not_found("") },
+        DenialKind::NotExposed => DialectError::denied(&denial.reason),
+        DenialKind::Unavailable => DialectError::not_ready(denial.reason.clone()),
+    };
+    DialectError { code: Some(denial.code), ..error }
+}
+
+macro_rules! fails_with {
+    ($($cause:ty),+) => {$(
+        impl From<$cause> for Failure {
+            fn from(cause: $cause) -> Self {
+                Self { kind: cause.into(), request: None }
+            }
+        }
+    )+};
+}
+
+// One `?` from what went wrong to the answer; `impl<K: Into<FailureKind>> From<K>` would overlap with `From<Failure>`.
+fails_with!(FailureKind, BadHeader, AuthError, SessionError, BodyError, RequestError, access::Unavailable);
+
+/// A request that has nowhere to go is refused like any other, so that the ledger knows of it.
+impl From<NoRoute> for Denial {
+    fn from(no_route: NoRoute) -> Self {
+        let (policy, kind, code) = match no_route {
+            NoRoute::Unknown { .. } => ("route", DenialKind::NotFound, "model_not_found"),
+            NoRoute::NotExposed { .. } => ("model_exposure", DenialKind::NotExposed, "model_not_exposed"),
+            NoRoute::OtherDialect { .. } => ("dialect", DenialKind::NotExposed, "dialect_not_supported"),
+        };
+        Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), retry_after: None, code }
+    }
+}

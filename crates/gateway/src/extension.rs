@@ -1,0 +1,156 @@
+//! The gateway as an extension: its profile keys, its checks, its routes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use systemprompt_config::{Configuration, environment};
+use systemprompt_extension::prelude::*;
+use systemprompt_governance::access::AccessRules;
+use systemprompt_governance::{EntityKind, Gate};
+use systemprompt_identity::{Authenticator, Sessions};
+
+use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
+use crate::metrics::GatewayMetrics;
+use crate::routes::{Gateway, Plan, router, table};
+use crate::routing::RoutingTable;
+use crate::upstream::Upstreams;
+
+/// The model gateway.
+#[derive(Debug, Default)]
+pub struct GatewayExtension;
+
+register_extension!(GatewayExtension);
+
+/// The prefix the inference endpoints are announced under; `gateway.inference_path_prefix` may move them.
+const PREFIXES: &[&str] = &["/v1"];
+
+impl Extension for GatewayExtension {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "gateway", name: "Model gateway", version: env!("CARGO_PKG_VERSION") }
+    }
+
+    fn priority(&self) -> u32 {
+        50
+    }
+
+    fn dependencies(&self) -> Vec<&'static str> {
+        vec!["governance", "identity"]
+    }
+
+    fn config_sections(&self) -> Vec<SectionSpec> {
+        let section = |key, schema: schemars::Schema| SectionSpec {
+            place: Place::Profile { key },
+            schema: schema.to_value(),
+            extension: "gateway",
+        };
+        vec![
+            section("providers", schemars::schema_for!(Vec<ProviderConfig>)),
+            section("gateway", schemars::schema_for!(GatewayConfig)),
+        ]
+    }
+
+    fn validate_sections(&self, config: &Configuration) -> Vec<Problem> {
+        let (Ok(providers), Ok(gateway)) = (config.section("providers"), config.section("gateway")) else {
+            // The schema has said so already.
+            return Vec::new();
+        };
+        let providers: Vec<ProviderConfig> = providers;
+        check(&providers, &gateway, &surroundings(config))
+            .into_iter()
+            .map(|mistake| {
+                let field = format!("{}{}", mistake.key, dotted(&mistake.pointer));
+                Problem::error(mistake.key, field, mistake.message)
+                    .suggest(mistake.fix)
+                    .at_option(config.locate(mistake.key, &mistake.pointer).as_ref())
+            })
+            .collect()
+    }
+
+    fn provides<'a>(
+        &'a self,
+        ctx: &'a dyn ExtensionContext,
+        services: &'a mut ServiceMap,
+    ) -> BoxFuture<'a, Result<(), LoaderError>> {
+        Box::pin(async move {
+            let config = ctx.configuration();
+            let providers: Vec<ProviderConfig> = section(config, "providers")?;
+            let settings: GatewayConfig = section(config, "gateway")?;
+            let table = RoutingTable::new(&providers, &settings);
+            let around = surroundings(config);
+            let upstreams = Upstreams::new(&table.providers(), &around.trusted_hosts, ctx.ambient().clone())
+                .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+            let access = services.require::<AccessRules>()?;
+            access
+                .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+            let secrets = providers
+                .iter()
+                .filter_map(|provider| provider.api_key_secret.as_deref())
+                .filter_map(|name| Some((name.to_owned(), config.secrets.get(name)?.clone())))
+                .collect();
+            services.insert(Arc::new(Gateway {
+                authenticator: services.require::<Authenticator>()?,
+                sessions: services.require::<Sessions>()?,
+                gate: services.require::<Gate>()?,
+                access,
+                metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
+                ambient: ctx.ambient().clone(),
+                cut: ctx.shutdown().clone(),
+                plan: Plan { settings, table, upstreams, secrets },
+            }));
+            Ok(())
+        })
+    }
+
+    fn router_config(&self) -> Option<ExtensionRouterConfig> {
+        Some(ExtensionRouterConfig::core(PREFIXES))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        table(PREFIXES[0]).endpoints().to_vec()
+    }
+
+    fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        let gateway = ctx.service::<Gateway>()?;
+        let prefix = gateway.plan.settings.inference_path_prefix.clone();
+        Ok(vec![ExtensionRouter::core(router(gateway, &prefix), PREFIXES)])
+    }
+}
+
+fn surroundings(config: &Configuration) -> Surroundings {
+    let trusted = config.environment.get(environment::SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default();
+    Surroundings {
+        production: config.profile.is_production(),
+        secrets: config.secrets.names().map(str::to_owned).collect(),
+        trusted_hosts: trusted
+            .split(',')
+            .map(str::trim)
+            .filter(|host| !host.is_empty())
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>(),
+    }
+}
+
+fn section<T: DeserializeOwned + Default>(config: &Configuration, key: &str) -> Result<T, LoaderError> {
+    config.section(key).map_err(|error| failed(error.to_string()))
+}
+
+fn failed(message: String) -> LoaderError {
+    LoaderError::InitializationFailed { extension: "gateway".to_owned(), message }
+}
+
+/// `/0/name` as people write it: `[0].name`.
+fn dotted(pointer: &str) -> String {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(
+            |part| {
+                if part.bytes().all(|byte| byte.is_ascii_digit()) { format!("[{part}]") } else { format!(".{part}") }
+            },
+        )
+        .collect()
+}

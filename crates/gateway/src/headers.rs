@@ -1,0 +1,172 @@
+//! Which headers a request carries to the provider, and which of the caller's headers mean something to us.
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use systemprompt_llm::Dialect;
+use systemprompt_model::{RequestId, Secret, SessionId, TraceId};
+
+use crate::config::ProviderWire;
+use crate::routing::Route;
+
+/// The ledger id of a request, on every answer to a recorded request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-systemprompt-request-id");
+/// The same under a brand-neutral name.
+pub const GATEWAY_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
+/// The trace id, on every answer.
+pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+/// The provider's own id of the request.
+pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+/// Binds a request to a session.
+pub const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+/// Names the conversation a request belongs to.
+pub const CONVERSATION_ID: HeaderName = HeaderName::from_static("x-gateway-conversation-id");
+/// The session id Claude Code sends.
+pub const CLAUDE_CODE_SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
+/// Restricts the model list to one client family.
+pub const INFERENCE_PROTOCOL: HeaderName = HeaderName::from_static("x-inference-protocol");
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What the API speaks when the client does not say.
+const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// A header is not usable; the message names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the header {name} {problem}")]
+pub struct BadHeader {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong.
+    pub problem: &'static str,
+}
+
+/// What the caller's headers say about the request, credentials aside.
+#[derive(Debug, Default)]
+pub struct CallerHeaders {
+    /// The session the caller wants the request bound to.
+    pub session: Option<SessionId>,
+    /// A session id the client made up itself; kept as correlation.
+    pub client_session: Option<String>,
+    /// The conversation, if the caller names one.
+    pub conversation: Option<String>,
+    /// The client program, from the user agent, shortened.
+    pub client: Option<String>,
+    /// The trace the caller is part of (W3C `traceparent`).
+    pub client_trace: Option<String>,
+}
+
+impl CallerHeaders {
+    /// Reads the headers that concern the gateway.
+    pub fn read(headers: &HeaderMap) -> Result<Self, BadHeader> {
+        let session = match headers.get(SESSION_ID) {
+            None => None,
+            Some(value) => Some(value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or(BadHeader {
+                name: "x-session-id",
+                problem: "is not a session id (sess_<uuid>); leave it out to have the session derived",
+            })?),
+        };
+        let text = |name: &HeaderName, limit: usize| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(|text| text.chars().take(limit).collect::<String>())
+        };
+        Ok(Self {
+            session,
+            client_session: text(&CLAUDE_CODE_SESSION_ID, 128),
+            conversation: text(&CONVERSATION_ID, 128),
+            client: text(&USER_AGENT, 256),
+            client_trace: headers
+                .get("traceparent")
+                .and_then(|value| value.to_str().ok())
+                .and_then(trace_of)
+                .map(str::to_owned),
+        })
+    }
+}
+
+/// The trace id of a W3C `traceparent` header, version 00.
+fn trace_of(traceparent: &str) -> Option<&str> {
+    let mut parts = traceparent.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let valid = version == "00"
+        && trace.len() == 32
+        && trace.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && trace.bytes().any(|byte| byte != b'0');
+    valid.then_some(trace)
+}
+
+/// The headers of the request to the provider: ours, the provider's, the route's. Of the caller's headers only
+/// `anthropic-*` pass, and only to Anthropic wires; whatever identifies the caller stays here.
+pub fn upstream(
+    caller: &HeaderMap,
+    route: &Route,
+    api_key: Option<&Secret>,
+    stream: bool,
+) -> Result<HeaderMap, BadHeader> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
+    if route.provider.wire == ProviderWire::Anthropic {
+        for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
+            headers.append(name.clone(), value.clone());
+        }
+        headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);
+    }
+    if let Some(key) = api_key {
+        let (name, text) = match route.provider.wire {
+            ProviderWire::Anthropic => (X_API_KEY, key.expose().to_owned()),
+            ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(|_| BadHeader {
+            name: "authorization",
+            problem: "cannot be built: the provider's API key has characters a header cannot carry",
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    for (name, value) in route.provider.extra_headers.iter().chain(&route.extra_headers) {
+        // Both were checked when the configuration was loaded.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+/// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
+pub fn stamp(headers: &mut HeaderMap, dialect: Dialect, trace: TraceId, request: Option<RequestId>) {
+    let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
+    headers.insert(TRACE_ID, value(trace.to_string()));
+    if let Some(request) = request {
+        let id = value(request.to_string());
+        let vendor = match dialect {
+            Dialect::AnthropicMessages => HeaderName::from_static("request-id"),
+            Dialect::OpenAiChat => HeaderName::from_static("x-request-id"),
+        };
+        headers.insert(vendor, id.clone());
+        headers.insert(GATEWAY_REQUEST_ID, id.clone());
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_well_formed_traces_are_kept() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(trace_of(&format!("00-{trace}-00f067aa0ba902b7-01")), Some(trace));
+        assert_eq!(trace_of("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(trace_of("ff-x-y-z"), None);
+    }
+
+    #[test]
+    fn a_malformed_session_id_is_an_error_not_a_new_session() {
+        let mut headers = HeaderMap::new();
+        headers.insert(SESSION_ID, HeaderValue::from_static("mine"));
+        assert!(CallerHeaders::read(&headers).is_err());
+    }
+}

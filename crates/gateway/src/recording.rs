@@ -1,0 +1,190 @@
+//! The outcome of one call, gathered while it runs. However the call ends — even by the caller going away and the
+//! future being dropped — exactly one outcome reaches the ledger.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::response;
+use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
+use systemprompt_llm::catalog::Pricing;
+use systemprompt_llm::{AnswerSummary, AnswerTap, Wire};
+use systemprompt_model::RequestId;
+
+use crate::capture::Capture;
+use crate::metrics::{GatewayMetrics, RequestLabels, TokenKind, TokenLabels, UpstreamLabels};
+use crate::upstream::upstream_request_id;
+
+/// How much of a tool's input is recorded (gateway specification §11).
+const TOOL_INPUT: usize = 64 * 1024;
+
+/// What is known of a call before it is made, for its price and its metrics.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    pub(crate) wire: Wire,
+    pub(crate) streamed: bool,
+    pub(crate) dialect: &'static str,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) pricing: Pricing,
+    /// When the request reached us.
+    pub(crate) received: Instant,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a complete answer.
+    Completed,
+    /// Not well, for this reason.
+    Failed(String),
+    /// The caller did not wait for the answer.
+    ClientDisconnected,
+}
+
+/// A running call and the permit it runs under.
+pub(crate) struct Recording {
+    permit: Option<Permit>,
+    subject: Subject,
+    tap: AnswerTap,
+    capture: Option<Capture>,
+    sent: Instant,
+    first_byte: Option<Duration>,
+    status: Option<u16>,
+    upstream_id: Option<String>,
+}
+
+impl Recording {
+    /// Starts the clock of a call that is about to be sent.
+    pub(crate) fn new(permit: Permit, subject: Subject) -> Self {
+        let sent = Instant::now();
+        subject.metrics.overhead_seconds.observe(sent.duration_since(subject.received).as_secs_f64());
+        Self {
+            capture: Some(Capture::new(permit.content_limit())),
+            permit: Some(permit),
+            tap: AnswerTap::new(subject.wire, subject.streamed, TOOL_INPUT),
+            subject,
+            sent,
+            first_byte: None,
+            status: None,
+            upstream_id: None,
+        }
+    }
+
+    /// The ledger id of the call.
+    pub(crate) fn request_id(&self) -> Option<RequestId> {
+        self.permit.as_ref().map(Permit::request_id)
+    }
+
+    /// Time since the call was sent.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.sent.elapsed()
+    }
+
+    /// Notes the head of the answer.
+    pub(crate) fn head_arrived(&mut self, head: &response::Parts) {
+        self.status = Some(head.status.as_u16());
+        self.upstream_id = upstream_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let labels = UpstreamLabels { provider: self.subject.provider.clone() };
+        self.subject.metrics.upstream_ttfb_seconds.get_or_create(&labels).observe(self.elapsed().as_secs_f64());
+    }
+
+    /// Watches a piece of the answer on its way to the caller.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.elapsed());
+        }
+        self.tap.feed(bytes);
+        if let Some(capture) = &mut self.capture {
+            capture.feed(bytes);
+        }
+    }
+
+    /// Whether the stream announced its own end.
+    pub(crate) fn terminal_seen(&self) -> bool {
+        self.tap.terminal_seen()
+    }
+
+    /// Whether what was fed so far ends where an event ends, so that one of ours may follow.
+    pub(crate) fn at_event_boundary(&self) -> bool {
+        self.tap.at_event_boundary()
+    }
+
+    /// Records the end of the call.
+    pub(crate) fn finish(mut self, end: End) {
+        self.write(end);
+    }
+
+    /// Records an answer that arrived to its end. Returns false, and records a failure, if it is not a whole message.
+    pub(crate) fn finish_answer(mut self) -> bool {
+        self.write_with(|summary| match &summary.error {
+            _ if summary.complete => End::Completed,
+            Some(error) => End::Failed(format!("the provider reported {}", error.message)),
+            None => End::Failed("the upstream provider sent an answer that is not a message".to_owned()),
+        }) == Some(End::Completed)
+    }
+
+    fn write(&mut self, end: End) {
+        self.write_with(|_| end);
+    }
+
+    fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
+        let permit = self.permit.take()?;
+        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.wire, self.subject.streamed, 0));
+        let summary = tap.finish();
+        let end = judge(&summary);
+        let usage = &summary.usage;
+        let cost = self.subject.pricing.cost(usage);
+        let status = match &end {
+            End::Completed => OutcomeStatus::Completed,
+            End::Failed(reason) => OutcomeStatus::Failed { reason: reason.clone() },
+            End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
+        };
+
+        let metrics = &self.subject.metrics;
+        let label = match &end {
+            End::Completed => "completed",
+            End::Failed(_) => "failed",
+            End::ClientDisconnected => "client_disconnected",
+        };
+        metrics.requests_total.get_or_create(&RequestLabels::of(&self.subject, label)).inc();
+        for (kind, count) in [
+            (TokenKind::Input, usage.input_tokens),
+            (TokenKind::Output, usage.output_tokens),
+            (TokenKind::CacheRead, usage.cache_read_tokens),
+            (TokenKind::CacheWrite, usage.cache_creation_tokens),
+        ] {
+            metrics.tokens_total.get_or_create(&TokenLabels { kind }).inc_by(count.unwrap_or(0));
+        }
+        metrics.cost_microdollars_total.inc_by(u64::try_from(cost.0).unwrap_or(0));
+
+        permit.finish(Outcome {
+            status,
+            input_tokens: usage.input_tokens.unwrap_or(0),
+            output_tokens: usage.output_tokens.unwrap_or(0),
+            cache_read_tokens: usage.cache_read_tokens.unwrap_or(0),
+            cache_creation_tokens: usage.cache_creation_tokens.unwrap_or(0),
+            cost,
+            latency: self.sent.elapsed(),
+            first_byte: self.first_byte,
+            provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
+            served_model: summary.model,
+            http_status: self.status,
+            stop_reason: summary.stop_reason.map(|reason| reason.to_string()),
+            response: self.capture.take().map(Capture::finish),
+            tool_calls: summary
+                .tool_calls
+                .into_iter()
+                .map(|call| ToolCallRecord { id: call.id, name: call.name, input: call.input_excerpt })
+                .collect(),
+        });
+        Some(end)
+    }
+}
+
+impl Drop for Recording {
+    /// A call that was given up by whoever awaited it: the caller closed the connection.
+    fn drop(&mut self) {
+        self.write(End::ClientDisconnected);
+    }
+}

@@ -1,0 +1,171 @@
+//! A streamed answer on its way to the caller: every byte as it comes, watched but not held back.
+//!
+//! Back-pressure is the caller's: the next piece is read from the provider when the last one was taken. Dropping the
+//! body — the caller closed the connection — cancels the call upstream and records it as such.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use systemprompt_llm::{Dialect, DialectError, UsageChunkFilter};
+use systemprompt_model::RequestId;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::config::Timeouts;
+use crate::metrics::StreamGuard;
+use crate::recording::{End, Recording};
+use crate::upstream::UpstreamBody;
+
+/// After this long without a byte the caller gets a sign of life, so that proxies in between do not hang up.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// The body of a streamed answer.
+pub(crate) struct Relay {
+    upstream: UpstreamBody,
+    /// Present until the end is recorded.
+    recording: Option<Recording>,
+    request_id: Option<RequestId>,
+    dialect: Dialect,
+    /// Takes out the usage chunk the gateway asked for and the caller did not.
+    filter: Option<UsageChunkFilter>,
+    idle: Duration,
+    deadline: Instant,
+    last_byte: Instant,
+    last_sign: Instant,
+    /// Wakes the stream up to look at its limits. It is not moved on every chunk: when it fires it is set to the next
+    /// limit that can pass.
+    alarm: Pin<Box<Sleep>>,
+    /// The server is shutting down and its patience is over.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _active: StreamGuard,
+}
+
+impl Relay {
+    /// Relays `upstream` under `recording`.
+    pub(crate) fn new(
+        upstream: UpstreamBody,
+        recording: Recording,
+        dialect: Dialect,
+        filter: Option<UsageChunkFilter>,
+        limits: Timeouts,
+        cut: WaitForCancellationFutureOwned,
+        active: StreamGuard,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            upstream,
+            request_id: recording.request_id(),
+            deadline: now + limits.total.saturating_sub(recording.elapsed()),
+            recording: Some(recording),
+            dialect,
+            filter,
+            idle: limits.idle,
+            last_byte: now,
+            last_sign: now,
+            alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle))),
+            cut: Box::pin(cut),
+            _active: active,
+        }
+    }
+
+    /// Records a bad end and tells the caller in its dialect.
+    fn fail(&mut self, error: &DialectError) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
+        // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
+        let mut event = if recording.at_event_boundary() { Vec::new() } else { b"\n\n".to_vec() };
+        recording.finish(End::Failed(error.message.clone()));
+        let id = self.request_id.map(|id| id.to_string());
+        event.extend_from_slice(&error.sse_event(self.dialect, id.as_deref()));
+        Poll::Ready(Some(Ok(Frame::data(event.into()))))
+    }
+
+    /// The limit that passed, if one did; otherwise when to look again.
+    fn check_limits(&self, now: Instant) -> Result<Instant, DialectError> {
+        if now >= self.deadline {
+            return Err(DialectError::upstream_timeout("the answer took longer than the time limit of a request"));
+        }
+        if now >= self.last_byte + self.idle {
+            return Err(DialectError::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
+        }
+        Ok(self.deadline.min(self.last_byte + self.idle).min(self.last_sign + SILENCE))
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        if this.recording.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut this.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let now = Instant::now();
+                    this.last_byte = now;
+                    this.last_sign = now;
+                    if let Some(recording) = &mut this.recording {
+                        recording.feed(&data);
+                    }
+                    let data = match &mut this.filter {
+                        Some(filter) => filter.feed(data),
+                        None => data,
+                    };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    return this.fail(&DialectError::upstream_interrupted("the provider broke off its answer"));
+                }
+                Poll::Ready(None) => {
+                    let Some(recording) = this.recording.take_if(|recording| recording.terminal_seen()) else {
+                        return this.fail(&DialectError::upstream_interrupted(
+                            "the provider's answer ended before it was complete",
+                        ));
+                    };
+                    // The provider may have ended it with an error of its own, which the caller has seen.
+                    recording.finish_answer();
+                    let rest = this.filter.take().map(UsageChunkFilter::finish).unwrap_or_default();
+                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                }
+                Poll::Pending => {}
+            }
+            if this.cut.as_mut().poll(cx).is_ready() {
+                return this.fail(&DialectError::shutting_down());
+            }
+            if this.alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            match this.check_limits(now) {
+                Err(error) => return this.fail(&error),
+                Ok(next) if next > now => this.alarm.as_mut().reset(next),
+                // Only the sign of life is due. It must not fall into the middle of an event.
+                Ok(_) => {
+                    this.last_sign = now;
+                    this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
+                    if this.recording.as_ref().is_some_and(Recording::at_event_boundary) {
+                        return Poll::Ready(Some(Ok(Frame::data(sign_of_life(this.dialect)))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Anthropic streams have an event for it; in Chat Completions it is a comment, which SSE parsers skip.
+fn sign_of_life(dialect: Dialect) -> Bytes {
+    Bytes::from_static(match dialect {
+        Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+        Dialect::OpenAiChat => b": ping\n\n",
+    })
+}

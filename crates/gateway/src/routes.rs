@@ -1,0 +1,360 @@
+//! The inference endpoints. [`infer`] is the path of every model request, from the caller's bytes to the caller's answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_governance::access::{AccessDecision, AccessRules};
+use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Inference, Refusal, Resource};
+use systemprompt_identity::{Authenticator, SessionHint, Sessions};
+use systemprompt_llm::{Dialect, Edits, InferenceRequest, UsageChunkFilter};
+use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, Secret, SessionId, TraceId};
+use tokio_util::sync::CancellationToken;
+
+use crate::body;
+use crate::config::{GatewayConfig, ProviderWire};
+use crate::error::{Failure, FailureKind};
+use crate::headers::{self, CallerHeaders, INFERENCE_PROTOCOL};
+use crate::metrics::GatewayMetrics;
+use crate::models::{self, ListQuery};
+use crate::recording::Subject;
+use crate::relay::Relay;
+use crate::routing::{Destination, Route, RoutingTable};
+use crate::upstream::{Answer, Order, Upstreams};
+
+/// Everything the endpoints need. Made once per server.
+pub struct Gateway {
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) access: Arc<AccessRules>,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) ambient: Ambient,
+    /// Cancelled when the time for draining streams is over.
+    pub(crate) cut: CancellationToken,
+    pub(crate) plan: Plan,
+}
+
+/// What follows from the configuration.
+pub struct Plan {
+    pub(crate) settings: GatewayConfig,
+    pub(crate) table: RoutingTable,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) secrets: std::collections::HashMap<String, Secret>,
+}
+
+/// The endpoints below `prefix`.
+pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
+    let dialect = |dialect: Dialect| {
+        post(move |State(gateway): State<Arc<Gateway>>, request: Request| answer(gateway, dialect, request)).fallback(
+            move |State(gateway): State<Arc<Gateway>>, request: Request| refuse_method(gateway, dialect, request),
+        )
+    };
+    RouteTable::new()
+        .get(prefix, Audience::Public, "What is served here.", descriptor)
+        .get(&format!("{prefix}/"), Audience::Public, "What is served here.", descriptor)
+        .add(
+            "POST",
+            &format!("{prefix}/messages"),
+            Audience::Authenticated,
+            "Asks a model, in the Anthropic Messages dialect.",
+            dialect(Dialect::AnthropicMessages),
+        )
+        .add(
+            "POST",
+            &format!("{prefix}/chat/completions"),
+            Audience::Authenticated,
+            "Asks a model, in the OpenAI Chat Completions dialect.",
+            dialect(Dialect::OpenAiChat),
+        )
+        .get(
+            &format!("{prefix}/models"),
+            Audience::Authenticated,
+            "The models the caller may use, the default model first.",
+            list_models,
+        )
+}
+
+/// The routes below `prefix`. What is not an endpoint is refused in a dialect too.
+pub fn router(gateway: Arc<Gateway>, prefix: &str) -> Router {
+    table(prefix)
+        .into_router()
+        .route(&format!("{prefix}/{{*rest}}"), axum::routing::any(not_an_endpoint))
+        .with_state(gateway)
+}
+
+/// Answers in the caller's dialect whatever happens.
+async fn answer(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Response {
+    let trace = trace_of(&gateway, &request);
+    let (mut response, id) = match infer(&gateway, dialect, trace, request).await {
+        Ok((response, id)) => (response, Some(id)),
+        Err(failure) => (failure.to_response(dialect, gateway.plan.settings.policy_deny_status), failure.request),
+    };
+    headers::stamp(response.headers_mut(), dialect, trace, id);
+    response
+}
+
+/// A model request: identify, bind to a session, read, route, pass the Gate, send, relay.
+async fn infer(
+    gateway: &Arc<Gateway>,
+    dialect: Dialect,
+    trace: TraceId,
+    request: Request,
+) -> Result<(Response, RequestId), Failure> {
+    let received = Instant::now();
+    let plan = &gateway.plan;
+    let settings = &plan.settings;
+    if !settings.enabled {
+        return Err(FailureKind::Disabled.into());
+    }
+    let (head, body) = request.into_parts();
+    let principal = gateway.authenticator.authenticate(&head.headers).await?;
+    let caller = CallerHeaders::read(&head.headers)?;
+    if settings.require_session_id && caller.session.is_none() {
+        return Err(FailureKind::SessionRequired.into());
+    }
+    let body = body::read(&head.headers, body, settings.max_body_bytes).await?;
+    let request = InferenceRequest::parse(dialect, body)?;
+    let session_id = gateway
+        .sessions
+        .bind(
+            &principal,
+            SessionHint {
+                explicit: caller.session,
+                client_session: caller.client_session.as_deref(),
+                client: caller.client.as_deref(),
+                conversation: request.conversation_key,
+                required: settings.require_session_id,
+            },
+        )
+        .await?;
+
+    let id = RequestId::generate(&gateway.ambient);
+    let caller = Caller { principal: &principal, session_id, trace, headers: &caller };
+    let destination = match plan.table.resolve(&request) {
+        Ok(destination) => destination,
+        Err(no_route) => {
+            let action = describe(gateway, id, &caller, &request, None, Bytes::new());
+            let refusal = gateway.gate.refuse(action, no_route.into()).await;
+            return Err(Failure::recorded(id, refusal.into()));
+        }
+    };
+    let relayed = request.relay(&Edits {
+        model: (destination.upstream_model != request.model).then(|| destination.upstream_model.clone()),
+        max_tokens_limit: destination.max_output_tokens,
+        include_stream_usage: destination.route.provider.wire == ProviderWire::OpenAiChat,
+    });
+    let upstream_headers = plan.headers_for(&head.headers, &destination.route, request.stream)?;
+    let action = describe(gateway, id, &caller, &request, Some(&destination), relayed.bytes);
+    let permit = gateway.gate.admit(action).await.map_err(|refusal: Refusal| Failure::recorded(id, refusal.into()))?;
+
+    let order = Order {
+        request: &request,
+        provider: destination.route.provider.clone(),
+        headers: upstream_headers,
+        subject: Subject {
+            wire: dialect.wire(),
+            streamed: request.stream,
+            dialect: dialect.as_str(),
+            provider: destination.route.provider.name.clone(),
+            model: destination.upstream_model,
+            pricing: destination.pricing,
+            received,
+            metrics: gateway.metrics.clone(),
+        },
+    };
+    let answer = plan.upstreams.send(permit, order).await.map_err(|error| Failure::recorded(id, error.into()))?;
+    let response = match answer {
+        Answer::Whole { status, headers, body } => {
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            response
+        }
+        Answer::Stream { headers, body, recording } => {
+            let filter = relayed.usage_added.then(UsageChunkFilter::new);
+            let limits = destination.route.provider.timeouts;
+            let cut = gateway.cut.clone().cancelled_owned();
+            let relay = Relay::new(body, recording, dialect, filter, limits, cut, gateway.metrics.stream_started());
+            let mut response = Response::new(Body::new(relay));
+            *response.headers_mut() = headers;
+            let out = response.headers_mut();
+            out.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            out.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+            response
+        }
+    };
+    Ok((response, id))
+}
+
+/// The trace the server began for the request.
+fn trace_of(gateway: &Gateway, request: &Request) -> TraceId {
+    request.extensions().get().copied().unwrap_or_else(|| TraceId::generate(&gateway.ambient))
+}
+
+/// Who asks, as far as the ledger wants to know.
+struct Caller<'a> {
+    principal: &'a Arc<Principal>,
+    session_id: SessionId,
+    trace: TraceId,
+    headers: &'a CallerHeaders,
+}
+
+/// The request as the Gate sees it. Without a destination it is a request that found none.
+fn describe(
+    gateway: &Gateway,
+    id: RequestId,
+    caller: &Caller<'_>,
+    request: &InferenceRequest,
+    destination: Option<&Destination>,
+    content: Bytes,
+) -> Action {
+    let route = destination.map(|destination| destination.route.as_ref());
+    Action {
+        id,
+        principal: caller.principal.clone(),
+        actors: ActorChain::user(caller.principal.user_id),
+        session_id: caller.session_id,
+        context_id: None,
+        trace_id: caller.trace,
+        resource: Resource {
+            kind: EntityKind::GatewayRoute,
+            id: route.map_or_else(String::new, |route| route.id.clone()),
+        },
+        content,
+        kind: ActionKind::Infer(Inference {
+            dialect: request.dialect.as_str().to_owned(),
+            provider: route.map(|route| route.provider.name.clone()).unwrap_or_default(),
+            model: destination.map(|destination| destination.upstream_model.clone()).unwrap_or_default(),
+            requested_model: request.model.clone(),
+            route_match: destination.map(|destination| destination.route_match.clone()).unwrap_or_default(),
+            conversation_id: caller.headers.conversation.clone().unwrap_or_else(|| request.conversation_id()),
+            stream: request.stream,
+            temperature: request.temperature,
+            top_p: request.top_p,
+            max_tokens: request.max_tokens,
+            stop_sequences: request.stop_sequences.clone(),
+            tools: request.tools,
+            client: caller.headers.client.clone(),
+            client_trace_id: caller.headers.client_trace.clone(),
+        }),
+        received_at: gateway.ambient.now(),
+    }
+}
+
+impl Plan {
+    fn headers_for(&self, caller: &HeaderMap, route: &Route, stream: bool) -> Result<HeaderMap, Failure> {
+        let key = match &route.provider.api_key_secret {
+            None => None,
+            Some(name) => Some(
+                self.secrets
+                    .get(name)
+                    .ok_or_else(|| FailureKind::SecretMissing { provider: route.provider.name.clone() })?,
+            ),
+        };
+        Ok(headers::upstream(caller, route, key, stream)?)
+    }
+}
+
+/// Says what is served here.
+async fn descriptor(State(gateway): State<Arc<Gateway>>) -> Response {
+    let plan = &gateway.plan;
+    let prefix = &plan.settings.inference_path_prefix;
+    axum::Json(serde_json::json!({
+        "service": "systemprompt-gateway",
+        "version": env!("CARGO_PKG_VERSION"),
+        "auth_scheme": plan.settings.auth_scheme,
+        "endpoints": [format!("POST {prefix}/messages"), format!("POST {prefix}/chat/completions"), format!("GET {prefix}/models")],
+    }))
+    .into_response()
+}
+
+/// The models the caller may use, the default model first.
+async fn list_models(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Response {
+    let trace = TraceId::generate(&gateway.ambient);
+    let dialect = dialect_of(&headers);
+    let allowed = match query {
+        Ok(Query(query)) => allowed_models(&gateway, &headers, &query).await,
+        Err(rejection) => Err(FailureKind::Query(rejection.body_text()).into()),
+    };
+    let mut response = match allowed {
+        Ok(response) => response,
+        Err(failure) => failure.to_response(dialect, gateway.plan.settings.policy_deny_status),
+    };
+    headers::stamp(response.headers_mut(), dialect, trace, None);
+    response
+}
+
+async fn allowed_models(gateway: &Gateway, headers: &HeaderMap, query: &ListQuery) -> Result<Response, Failure> {
+    let plan = &gateway.plan;
+    if !plan.settings.enabled {
+        return Err(FailureKind::Disabled.into());
+    }
+    let surface = match headers.get(INFERENCE_PROTOCOL) {
+        None => None,
+        Some(name) => Some(name.to_str().ok().and_then(models::surface_named).ok_or(FailureKind::UnknownSurface)?),
+    };
+    let principal = match gateway.authenticator.authenticate(headers).await {
+        Ok(principal) => Some(principal),
+        Err(systemprompt_identity::AuthError::Missing) if plan.settings.models_public => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut allowed = Vec::new();
+    for listed in
+        plan.table.advertised().filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
+    {
+        let may_use = match &principal {
+            None => true,
+            Some(principal) => {
+                let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, &listed.route.id).await?;
+                matches!(decision, AccessDecision::Allowed(_))
+            }
+        };
+        if may_use {
+            allowed.push(listed);
+        }
+    }
+    Ok(axum::Json(models::list(&allowed, query)).into_response())
+}
+
+async fn refuse_method(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Response {
+    fail(&gateway, dialect, FailureKind::Method { method: request.method().to_string() })
+}
+
+async fn not_an_endpoint(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let dialect = dialect_of(request.headers());
+    fail(&gateway, dialect, FailureKind::NoEndpoint { path: request.uri().path().to_owned() })
+}
+
+fn fail(gateway: &Gateway, dialect: Dialect, kind: FailureKind) -> Response {
+    let trace = TraceId::generate(&gateway.ambient);
+    let mut response = Failure::from(kind).to_response(dialect, gateway.plan.settings.policy_deny_status);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    headers::stamp(response.headers_mut(), dialect, trace, None);
+    response
+}
+
+/// The dialect of a caller whose path does not tell: Anthropic clients always send their version header.
+fn dialect_of(headers: &HeaderMap) -> Dialect {
+    if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
+        Dialect::AnthropicMessages
+    } else {
+        Dialect::OpenAiChat
+    }
+}

@@ -1,0 +1,410 @@
+//! Which provider and model a request goes to: aliases first, then the configured rules in order, then the provider
+//! that lists the model, then the default provider.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use systemprompt_llm::InferenceRequest;
+use systemprompt_llm::catalog::{CatalogModel, Pricing};
+
+use crate::config::{self, GatewayConfig, ProviderConfig, ProviderWire, RouteConfig, Surface, Timeouts, When};
+
+/// A provider as the gateway uses it.
+#[derive(Debug)]
+pub struct Provider {
+    /// Its unique id.
+    pub name: String,
+    /// The shape it speaks.
+    pub wire: ProviderWire,
+    /// Who its models are advertised to.
+    pub surface: Surface,
+    /// Base URL, without a trailing slash; empty for the demo provider.
+    pub endpoint: String,
+    /// Name of the secret with its API key.
+    pub api_key_secret: Option<String>,
+    /// Headers added to every request.
+    pub extra_headers: BTreeMap<String, String>,
+    /// Time limits of its calls.
+    pub timeouts: Timeouts,
+}
+
+/// A route as the gateway uses it.
+#[derive(Debug)]
+pub struct Route {
+    /// Stable id; access rules name it as `gateway_route:<id>`.
+    pub id: String,
+    /// Where it leads.
+    pub provider: Arc<Provider>,
+    pattern: String,
+    when: When,
+    upstream_model: Option<String>,
+    /// Headers that win over the provider's.
+    pub extra_headers: BTreeMap<String, String>,
+    pricing: Option<Pricing>,
+    /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
+    origin: &'static str,
+}
+
+/// A request's way: the route it matched and what it means for this model.
+#[derive(Debug)]
+pub struct Destination {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The model name sent upstream.
+    pub upstream_model: String,
+    /// What to charge.
+    pub pricing: Pricing,
+    /// Largest output of the model, in tokens.
+    pub max_output_tokens: Option<u64>,
+    /// What the ledger records: `<origin>:<route id>`.
+    pub route_match: String,
+}
+
+/// Why a request has no way to go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// No rule, provider or default covers the model.
+    #[error("No gateway route matches model `{model}`; GET {prefix}/models lists what is offered")]
+    Unknown {
+        /// The model asked for.
+        model: String,
+        /// Where the list is.
+        prefix: String,
+    },
+    /// A pattern covers the model, but no provider lists it.
+    #[error(
+        "the model `{model}` is not offered; GET {prefix}/models lists what is, gateway.allow_unlisted_models allows the rest"
+    )]
+    NotExposed {
+        /// The model asked for.
+        model: String,
+        /// Where the list is.
+        prefix: String,
+    },
+    /// The model's provider speaks another wire than the request.
+    #[error("the model `{model}` is served on the {wire} wire; send the request to POST {prefix}{path}")]
+    OtherDialect {
+        /// The model asked for.
+        model: String,
+        /// The wire of its provider.
+        wire: &'static str,
+        /// Where the gateway is.
+        prefix: String,
+        /// The endpoint that serves it.
+        path: &'static str,
+    },
+}
+
+/// All routes and models, fixed for one configuration snapshot.
+#[derive(Debug)]
+pub struct RoutingTable {
+    rules: Vec<Arc<Route>>,
+    default: Option<Arc<Route>>,
+    registry: HashMap<String, Arc<Listed>>,
+    listing: Vec<Arc<Listed>>,
+    allow_unlisted: bool,
+    prefix: String,
+}
+
+/// A model of the registry with the route that leads to its provider.
+#[derive(Debug)]
+pub struct Listed {
+    /// The model.
+    pub model: CatalogModel,
+    /// The implicit route to its provider; its id is the provider's name.
+    pub route: Arc<Route>,
+}
+
+impl RoutingTable {
+    /// The table of a checked configuration. Entries that name unknown providers were refused by [`config::check`].
+    pub fn new(providers: &[ProviderConfig], gateway: &GatewayConfig) -> Self {
+        let mut by_name = HashMap::new();
+        let mut registry = HashMap::new();
+        let mut listing = Vec::new();
+        for config in providers {
+            let provider = Arc::new(Provider {
+                name: config.name.clone(),
+                wire: config.wire,
+                surface: config.surface,
+                endpoint: config.endpoint.clone().unwrap_or_default(),
+                api_key_secret: config.api_key_secret.clone(),
+                extra_headers: config.extra_headers.clone(),
+                timeouts: Timeouts::resolve(&gateway.resilience, config.resilience.as_ref()),
+            });
+            by_name.insert(config.name.as_str(), provider.clone());
+            let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));
+            for model in config::models_of(config) {
+                let listed = Arc::new(Listed { model, route: route.clone() });
+                for id in std::iter::once(&listed.model.id).chain(&listed.model.aliases) {
+                    registry.entry(id.clone()).or_insert_with(|| listed.clone());
+                }
+                listing.push(listed);
+            }
+        }
+        if let Some(first) = &gateway.default_model {
+            // A stable sort keeps the configured order behind the default model.
+            listing.sort_by_key(|listed| listed.model.id != config::strip_marker(first));
+        }
+        let rules = gateway
+            .routes
+            .iter()
+            .filter_map(|config| {
+                let provider = by_name.get(config.provider.as_str())?;
+                Some(Arc::new(Route {
+                    pattern: config.model_pattern.clone(),
+                    when: config.when.clone(),
+                    upstream_model: config.upstream_model.clone(),
+                    extra_headers: config.extra_headers.clone(),
+                    pricing: config.pricing.map(Pricing::from),
+                    ..Route::to(provider, route_id(config), "rule")
+                }))
+            })
+            .collect();
+        let default = gateway.default_provider.as_deref().and_then(|name| {
+            let provider = by_name.get(name)?;
+            Some(Arc::new(Route::to(provider, format!("default-{name}"), "default")))
+        });
+        Self {
+            rules,
+            default,
+            registry,
+            listing,
+            allow_unlisted: gateway.allow_unlisted_models,
+            prefix: gateway.inference_path_prefix.clone(),
+        }
+    }
+
+    /// Where a request goes.
+    pub fn resolve(&self, request: &InferenceRequest) -> Result<Destination, NoRoute> {
+        let asked = config::strip_marker(&request.model);
+        let listed = self.registry.get(asked);
+        let model = listed.map_or(asked, |listed| listed.model.id.as_str());
+        let route = self
+            .rules
+            .iter()
+            .find(|route| {
+                (matches(&route.pattern, model) || matches(&route.pattern, asked)) && holds(&route.when, request)
+            })
+            .or_else(|| listed.map(|listed| &listed.route))
+            .or(self.default.as_ref())
+            .ok_or_else(|| NoRoute::Unknown { model: asked.to_owned(), prefix: self.prefix.clone() })?;
+        if listed.is_none() && route.pattern.contains('*') && !self.allow_unlisted {
+            return Err(NoRoute::NotExposed { model: asked.to_owned(), prefix: self.prefix.clone() });
+        }
+        if !route.provider.wire.accepts(request.dialect.wire()) {
+            let (wire, path) = match route.provider.wire {
+                ProviderWire::Anthropic | ProviderWire::Demo => ("anthropic", "/messages"),
+                ProviderWire::OpenAiChat => ("openai-chat", "/chat/completions"),
+            };
+            return Err(NoRoute::OtherDialect { model: asked.to_owned(), wire, prefix: self.prefix.clone(), path });
+        }
+        let upstream_model = route
+            .upstream_model
+            .clone()
+            .or_else(|| listed.and_then(|listed| listed.model.upstream_model.clone()))
+            .unwrap_or_else(|| model.to_owned());
+        // Served model first, then the route's upstream model, then what was asked for; a route's own price wins.
+        let price_of = |id: &str| self.registry.get(id).and_then(|listed| listed.model.pricing);
+        let pricing = route
+            .pricing
+            .or_else(|| listed.and_then(|listed| listed.model.pricing))
+            .or_else(|| price_of(&upstream_model))
+            .unwrap_or_default();
+        Ok(Destination {
+            upstream_model,
+            pricing,
+            max_output_tokens: listed.and_then(|listed| listed.model.max_output_tokens),
+            route_match: format!("{}:{}", route.origin, route.id),
+            route: route.clone(),
+        })
+    }
+
+    /// Ids of all routes, for access rules.
+    pub fn route_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self
+            .rules
+            .iter()
+            .chain(self.listing.iter().map(|listed| &listed.route))
+            .chain(&self.default)
+            .map(|route| route.id.clone())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// The providers, each once.
+    pub fn providers(&self) -> Vec<Arc<Provider>> {
+        let mut providers: Vec<_> = self
+            .rules
+            .iter()
+            .chain(self.listing.iter().map(|listed| &listed.route))
+            .chain(&self.default)
+            .map(|route| route.provider.clone())
+            .collect();
+        providers.sort_by(|a, b| a.name.cmp(&b.name));
+        providers.dedup_by(|a, b| a.name == b.name);
+        providers
+    }
+
+    /// The models of the registry, the default model first, those of `backend` providers left out.
+    pub fn advertised(&self) -> impl Iterator<Item = &Listed> {
+        self.listing.iter().map(AsRef::as_ref).filter(|listed| listed.route.provider.surface != Surface::Backend)
+    }
+}
+
+impl Route {
+    fn to(provider: &Arc<Provider>, id: String, origin: &'static str) -> Self {
+        Self {
+            id,
+            provider: provider.clone(),
+            pattern: "*".to_owned(),
+            when: When::default(),
+            upstream_model: None,
+            extra_headers: BTreeMap::new(),
+            pricing: None,
+            origin,
+        }
+    }
+}
+
+/// The id of a configured route: its own, or `<pattern as a slug>-<6 hex digits of FNV-1a over pattern and provider>`.
+/// Access rules name it, so it never depends on the position of the rule.
+pub fn route_id(route: &RouteConfig) -> String {
+    if let Some(id) = &route.id {
+        return id.clone();
+    }
+    let mut id = String::new();
+    for character in route.model_pattern.chars() {
+        match character {
+            '*' => id.push_str("star"),
+            c if c.is_ascii_alphanumeric() => id.push(c.to_ascii_lowercase()),
+            _ if id.ends_with('-') => {}
+            _ => id.push('-'),
+        }
+    }
+    let hash = [route.model_pattern.as_bytes(), route.provider.as_bytes()]
+        .concat()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let _ = write!(id, "-{:06x}", hash & 0x00ff_ffff);
+    id
+}
+
+fn matches(pattern: &str, model: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(suffix), _) => model.ends_with(suffix),
+        (None, Some(prefix)) => model.starts_with(prefix),
+        (None, None) => pattern == model,
+    }
+}
+
+fn holds(when: &When, request: &InferenceRequest) -> bool {
+    when.requires_tools.is_none_or(|wanted| wanted == (request.tools > 0))
+        && when.min_tools.is_none_or(|least| request.tools >= least)
+        && when.thinking.is_none_or(|wanted| wanted == request.thinking)
+        && when.min_reasoning_effort.is_none_or(|least| request.reasoning_effort.is_some_and(|effort| effort >= least))
+        && when.stream.is_none_or(|wanted| wanted == request.stream)
+        && when.min_input_tokens.is_none_or(|least| request.estimated_input_tokens >= least)
+        && when.response_format.is_none_or(|wanted| wanted == request.response_format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use systemprompt_llm::Dialect;
+
+    fn table(gateway: serde_json::Value) -> RoutingTable {
+        let providers: Vec<ProviderConfig> = serde_json::from_value(serde_json::json!([
+            {"name": "ant", "wire": "anthropic", "surface": "anthropic", "endpoint": "https://a.example/v1", "models": [
+                {"id": "claude-x", "aliases": ["claude-x-20260101"], "upstream_model": "claude-x-real",
+                 "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}, "limits": {"max_output_tokens": 100}}]},
+            {"name": "oai", "wire": "openai-chat", "surface": "openai", "endpoint": "https://o.example/v1", "models": [
+                {"id": "gpt-x", "pricing": {"input_per_million": 1.0, "output_per_million": 2.0}}]},
+            {"name": "big", "wire": "anthropic", "surface": "backend", "endpoint": "https://b.example/v1", "models": [
+                {"id": "big-x", "pricing": {"input_per_million": 9.0, "output_per_million": 9.0}}]},
+        ]))
+        .expect("providers");
+        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"))
+    }
+
+    fn request(dialect: Dialect, model: &str, more: &str) -> InferenceRequest {
+        let body =
+            format!(r#"{{"model":"{model}","max_tokens":5,"messages":[{{"role":"user","content":"hi"}}]{more}}}"#);
+        InferenceRequest::parse(dialect, Bytes::from(body)).expect("a request")
+    }
+
+    #[test]
+    fn where_requests_go() {
+        let rules = serde_json::json!({"default_provider": "big", "routes": [
+            {"model_pattern": "claude-*", "provider": "big", "when": {"min_tools": 1}},
+            {"model_pattern": "*-nano", "provider": "oai"},
+            {"model_pattern": "special", "provider": "ant", "upstream_model": "claude-x"},
+        ]});
+        let table = table(rules);
+        let tools = r#","tools":[{"name":"t","input_schema":{}}]"#;
+        for (dialect, model, more, expected) in [
+            (Dialect::AnthropicMessages, "claude-x", "", Ok(("ant", "claude-x-real"))),
+            (Dialect::AnthropicMessages, "claude-x[1m]", "", Ok(("ant", "claude-x-real"))),
+            (Dialect::AnthropicMessages, "claude-x-20260101", "", Ok(("ant", "claude-x-real"))),
+            (Dialect::AnthropicMessages, "claude-x", tools, Ok(("big", "claude-x-real"))),
+            (Dialect::AnthropicMessages, "special", "", Ok(("ant", "claude-x"))),
+            (Dialect::OpenAiChat, "gpt-x", "", Ok(("oai", "gpt-x"))),
+            (Dialect::OpenAiChat, "mini-nano", "", Err("not offered")),
+            (Dialect::AnthropicMessages, "unheard-of", "", Err("not offered")),
+            (Dialect::AnthropicMessages, "gpt-x", "", Err("/v1/chat/completions")),
+            (Dialect::OpenAiChat, "claude-x", "", Err("/v1/messages")),
+        ] {
+            let found = table.resolve(&request(dialect, model, more));
+            match (found, expected) {
+                (Ok(to), Ok((provider, upstream))) => {
+                    assert_eq!(
+                        (to.route.provider.name.as_str(), to.upstream_model.as_str()),
+                        (provider, upstream),
+                        "{model}"
+                    );
+                }
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{model}: {error}"),
+                (found, expected) => panic!("{model}: {found:?} instead of {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_models_have_no_route_without_a_default() {
+        let error = table(serde_json::json!({}))
+            .resolve(&request(Dialect::AnthropicMessages, "nope", ""))
+            .expect_err("no route");
+        assert_eq!(error.to_string(), "No gateway route matches model `nope`; GET /v1/models lists what is offered");
+    }
+
+    #[test]
+    fn prices_follow_the_model() {
+        let destination = table(serde_json::json!({}))
+            .resolve(&request(Dialect::AnthropicMessages, "claude-x", ""))
+            .expect("a route");
+        assert!((destination.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
+        assert_eq!(destination.max_output_tokens, Some(100));
+        assert_eq!(destination.route_match, "registry:ant");
+    }
+
+    #[test]
+    fn route_ids_are_stable() {
+        let route = |value| serde_json::from_value::<RouteConfig>(value).expect("a route");
+        let derived = route_id(&route(serde_json::json!({"model_pattern": "claude-*", "provider": "ant"})));
+        assert!(derived.starts_with("claude-star-"), "{derived}");
+        assert_ne!(derived, route_id(&route(serde_json::json!({"model_pattern": "claude-*", "provider": "big"}))));
+        assert_eq!(route_id(&route(serde_json::json!({"id": "x", "model_pattern": "*", "provider": "ant"}))), "x");
+    }
+
+    #[test]
+    fn backend_models_are_not_advertised() {
+        let table = table(serde_json::json!({"default_model": "gpt-x"}));
+        let ids: Vec<_> = table.advertised().map(|listed| listed.model.id.as_str()).collect();
+        assert_eq!(ids, ["gpt-x", "claude-x"]);
+        assert_eq!(table.route_ids(), ["ant", "big", "oai"]);
+    }
+}

@@ -1,0 +1,61 @@
+//! The server's own endpoints and its log table, as an extension like any other.
+
+use std::sync::{Arc, Weak};
+
+use systemprompt_extension::prelude::*;
+
+use crate::context::ServerContext;
+use crate::health::{self, Readiness};
+
+/// Health, metrics, discovery and the log.
+#[derive(Debug, Default)]
+pub struct ServerExtension;
+
+register_extension!(ServerExtension);
+
+/// The context as something that can be kept: handlers outlive the call that builds their router. Weak, because the
+/// context owns the service map this is in.
+pub(crate) struct Myself(pub(crate) Weak<ServerContext>);
+
+const PREFIXES: &[&str] = &["/health", "/livez", "/readyz", "/metrics", "/api/v1/health", "/api/v1"];
+
+impl Extension for ServerExtension {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "server", name: "Server", version: env!("CARGO_PKG_VERSION") }
+    }
+
+    fn priority(&self) -> u32 {
+        10
+    }
+
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn dependencies(&self) -> Vec<&'static str> {
+        vec!["identity"]
+    }
+
+    fn schemas(&self) -> Vec<SchemaDefinition> {
+        vec![SchemaDefinition::inline("logs", include_str!("../schema/logs.sql"))]
+    }
+
+    fn router_config(&self) -> Option<ExtensionRouterConfig> {
+        Some(ExtensionRouterConfig::core(PREFIXES))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        health::table().endpoints().to_vec()
+    }
+
+    fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        let failed = |message: &str| LoaderError::InitializationFailed {
+            extension: "server".to_owned(),
+            message: message.to_owned(),
+        };
+        let myself = ctx.service::<Myself>()?;
+        let context: Arc<ServerContext> = myself.0.upgrade().ok_or_else(|| failed("the server is already gone"))?;
+        let router = health::router(context, ctx.service::<Readiness>()?)?;
+        Ok(vec![ExtensionRouter::core(router, PREFIXES)])
+    }
+}

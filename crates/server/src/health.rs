@@ -1,0 +1,209 @@
+//! `/health`, `/livez`, `/readyz`, `/metrics`, and what the server says about itself under `/api/v1`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+use systemprompt_extension::{
+    Audience, DynExtensionContext, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
+};
+use systemprompt_identity::{AuthError, Authenticator};
+use systemprompt_model::{ErrorCode, Principal};
+
+use crate::listener::Peer;
+use crate::problem::Problem;
+
+/// The database must answer a health check within this.
+const DATABASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether the server takes requests; shared by whoever stops it and whoever answers `/readyz`.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    ready: AtomicBool,
+}
+
+impl Readiness {
+    pub(crate) fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Site {
+    ctx: DynExtensionContext,
+    authenticator: Arc<Authenticator>,
+    readiness: Arc<Readiness>,
+    started: Instant,
+}
+
+/// The server's own endpoints.
+pub(crate) fn table() -> RouteTable<Site> {
+    RouteTable::new()
+        .get("/health", Audience::Public, "Whether the process and its database work: 200 or 503.", health)
+        .get("/api/v1/health", Audience::Public, "The same under the API's prefix.", health)
+        .get(
+            "/api/v1/health/detail",
+            Audience::Authenticated,
+            "Every feature's health, the pools, the configuration's warnings.",
+            detail,
+        )
+        .get("/livez", Audience::Public, "Whether the process answers.", async || "ok")
+        .get(
+            "/readyz",
+            Audience::Public,
+            "Whether to send requests here: 503 while starting, draining, or without database.",
+            ready,
+        )
+        .get("/metrics", Audience::AdminOrLocal, "Metrics in the OpenMetrics text format.", metrics)
+        .get("/api/v1", Audience::Public, "What this server offers and where.", discovery)
+}
+
+/// The same with its state.
+pub(crate) fn router(ctx: DynExtensionContext, readiness: Arc<Readiness>) -> Result<Router, LoaderError> {
+    let authenticator = ctx.service::<Authenticator>()?;
+    Ok(table().into_router().with_state(Site { ctx, authenticator, readiness, started: Instant::now() }))
+}
+
+/// For load balancers: nothing but whether the process and its database work.
+async fn health(State(site): State<Site>) -> Response {
+    match site.database_answers().await {
+        true => Json(json!({"status": "healthy"})).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unhealthy"}))).into_response(),
+    }
+}
+
+/// For orchestrators: whether to send requests here.
+async fn ready(State(site): State<Site>) -> Response {
+    let status = match (site.readiness.get(), site.database_answers().await) {
+        (true, true) => return Json(json!({"status": "ready"})).into_response(),
+        (false, _) => "draining",
+        (true, false) => "database unreachable",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status}))).into_response()
+}
+
+/// For operators: every feature's own word, with the state of the pools.
+async fn detail(State(site): State<Site>, request: Request) -> Response {
+    if let Err(refusal) = site.require_user(request.headers()).await {
+        return refusal.about(&request).into_response();
+    }
+    let database = site.database_answers().await;
+    let features = site.ctx.registry().health(site.ctx.as_ref(), Timeouts::default()).await;
+    let worst = if !database || features.iter().any(|(_, health)| matches!(health, ExtensionHealth::Unhealthy(_))) {
+        "unhealthy"
+    } else if features.iter().any(|(_, health)| matches!(health, ExtensionHealth::Degraded(_))) {
+        "degraded"
+    } else {
+        "healthy"
+    };
+    let pool = |pool: &sqlx::PgPool| json!({"connections": pool.size(), "idle": pool.num_idle(), "max": pool.options().get_max_connections()});
+    let configuration = site.ctx.configuration();
+    let body = json!({
+        "status": worst,
+        "version": env!("CARGO_PKG_VERSION"),
+        "instance_id": site.ctx.instance_id(),
+        "uptime_secs": site.started.elapsed().as_secs(),
+        "profile": configuration.profile.name,
+        "database": {
+            "reachable": database,
+            "server": site.ctx.db().server(),
+            "read": pool(site.ctx.db().read()),
+            "write": pool(site.ctx.db().write()),
+            "listening": site.ctx.notifications().is_live(),
+        },
+        "features": features.into_iter().map(|(id, health)| (id.to_owned(), json!(health))).collect::<serde_json::Map<_, _>>(),
+        "warnings": configuration.warnings(),
+    });
+    let status = if worst == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(body)).into_response()
+}
+
+/// Prometheus' page, for scrapers on this machine and for administrators.
+async fn metrics(State(site): State<Site>, request: Request) -> Response {
+    if !is_local(&request)
+        && let Err(refusal) = site.require_admin(request.headers()).await
+    {
+        return refusal.about(&request).into_response();
+    }
+    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(CONTENT_TYPE, content_type)], site.ctx.metrics().encode()).into_response()
+}
+
+/// What is served here and where its documents are.
+async fn discovery(State(site): State<Site>) -> Response {
+    let snapshot = site.ctx.registry().snapshot();
+    let profile = &site.ctx.configuration().profile;
+    let features: Vec<_> = snapshot
+        .extensions
+        .iter()
+        .filter(|extension| extension.enabled)
+        .map(|extension| json!({"id": extension.id, "name": extension.name, "version": extension.version, "routes": extension.routes}))
+        .collect();
+    Json(json!({
+        "name": profile.site.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "base_url": profile.server.api_external_url,
+        "endpoints": {
+            "health": "/api/v1/health",
+            "health_detail": "/api/v1/health/detail",
+            "metrics": "/metrics",
+            "jwks": "/.well-known/jwks.json",
+        },
+        "features": features,
+    }))
+    .into_response()
+}
+
+/// Whether a request comes from this machine and was not handed on by a proxy on it.
+fn is_local(request: &Request) -> bool {
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+    let loopback = match peer {
+        Some(IpAddr::V4(ip)) => ip.is_loopback(),
+        Some(IpAddr::V6(ip)) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+        None => false,
+    };
+    loopback && !["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name))
+}
+
+impl Site {
+    async fn database_answers(&self) -> bool {
+        let db = self.ctx.db();
+        let both = async {
+            sqlx::query("SELECT 1").execute(db.read()).await?;
+            if db.is_split() {
+                sqlx::query("SELECT 1").execute(db.write()).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        matches!(tokio::time::timeout(DATABASE_LIMIT, both).await, Ok(Ok(())))
+    }
+
+    async fn require_user(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
+        self.authenticator.authenticate(headers).await.map_err(|error| {
+            let code = match error {
+                AuthError::Unavailable => ErrorCode::ServiceUnavailable,
+                AuthError::Missing | AuthError::Invalid => ErrorCode::Unauthorized,
+            };
+            Problem::new(code, error.to_string(), self.ctx.ambient())
+        })
+    }
+
+    async fn require_admin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let principal = self.require_user(headers).await?;
+        if principal.is_admin() {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Forbidden, "This needs an administrator.", self.ctx.ambient()))
+    }
+}

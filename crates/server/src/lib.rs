@@ -1,0 +1,22 @@
+//! Putting features together into one process: install, start, serve, stop.
+//!
+//! The server knows a list of extensions, not what they do. [`start`] reads top to bottom as the start-up it performs;
+//! [`RunningServer::shut_down`] is the same in reverse. What happens to every HTTP request is in `middleware`; who may
+//! reach a router of an extension is enforced in `authorization`.
+//!
+//! The server has a few endpoints of its own — health, metrics, discovery — and one table, the log. They are an extension
+//! too: [`extension::ServerExtension`].
+
+mod authorization;
+mod context;
+pub mod extension;
+mod health;
+mod listener;
+pub mod logs;
+mod metrics;
+mod middleware;
+mod problem;
+mod start;
+
+pub use context::ServerContext;
+pub use start::{Drained, RunningServer, ServerOptions, StartError, start};

@@ -1,0 +1,328 @@
+//! What the server logs, kept in the `logs` table beside being printed, so that operators of several replicas read one log.
+//!
+//! Logging never waits: lines go into a bounded queue, and what does not fit is counted and said. Losing a log line is
+//! acceptable — the audit is the ledger, not the log.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use systemprompt_database::DbPool;
+use systemprompt_model::{Ambient, InstanceId};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+use uuid::Uuid;
+
+/// Lines waiting to be stored; beyond it lines are dropped and counted.
+const QUEUE: usize = 4096;
+/// Lines stored with one statement.
+const BATCH: usize = 256;
+/// A line is stored at the latest after this.
+const FLUSH: Duration = Duration::from_millis(500);
+
+struct Line {
+    at: DateTime<Utc>,
+    level: Level,
+    target: &'static str,
+    message: String,
+    fields: Map<String, Value>,
+}
+
+/// The layer of the process's subscriber that collects lines.
+pub struct LogLayer {
+    lines: mpsc::Sender<Line>,
+    dropped: Arc<AtomicU64>,
+    ambient: Ambient,
+}
+
+/// The other end of a [`LogLayer`]: gives its lines to one server.
+pub struct LogSink {
+    lines: mpsc::Receiver<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// A layer and where its lines go.
+pub fn channel(ambient: Ambient) -> (LogLayer, LogSink) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    (LogLayer { lines: sender, dropped: dropped.clone(), ambient }, LogSink { lines: receiver, dropped })
+}
+
+/// Fields of a span, kept until its events need them.
+struct SpanFields(Map<String, Value>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut collector = Collector::default();
+        attributes.record(&mut collector);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(SpanFields(collector.fields));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        // Storing what the storing says would never end; statements are logged by sqlx itself.
+        if *metadata.level() > Level::INFO
+            || metadata.target().starts_with("sqlx")
+            || metadata.target() == module_path!()
+        {
+            return;
+        }
+        let mut collector = Collector::default();
+        if let Some(scope) = context.event_scope(event) {
+            for span in scope.from_root() {
+                if let Some(SpanFields(fields)) = span.extensions().get() {
+                    collector.fields.extend(fields.clone());
+                }
+            }
+        }
+        event.record(&mut collector);
+        let line = Line {
+            at: self.ambient.now(),
+            level: *metadata.level(),
+            target: metadata.target(),
+            message: collector.message,
+            fields: collector.fields,
+        };
+        if self.lines.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Turns the fields of an event into JSON.
+#[derive(Default)]
+struct Collector {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Collector {
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => {
+                self.fields.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for Collector {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+}
+
+impl LogSink {
+    /// Starts storing. Ends with [`LogWriter::finish`].
+    pub(crate) fn start(self, db: DbPool, instance_id: InstanceId) -> LogWriter {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the writer outlives the tracker: it stores what the shutdown says"
+        )]
+        let task = tokio::spawn(store(self, db, instance_id, stopped));
+        LogWriter { stop, task }
+    }
+}
+
+/// The task that stores lines.
+pub(crate) struct LogWriter {
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl LogWriter {
+    /// Stores what is still waiting, for at most two seconds.
+    pub(crate) async fn finish(self) {
+        let _ = self.stop.send(());
+        if tokio::time::timeout(Duration::from_secs(2), self.task).await.is_err() {
+            tracing::warn!("the last log lines could not be stored");
+        }
+    }
+}
+
+async fn store(
+    mut sink: LogSink,
+    db: DbPool,
+    instance_id: InstanceId,
+    mut stopped: tokio::sync::oneshot::Receiver<()>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut last = false;
+    while !last {
+        let mut gather = async |batch: &mut Vec<Line>| {
+            sink.lines.recv_many(batch, BATCH).await;
+            let full = async { while batch.len() < BATCH && sink.lines.recv_many(batch, BATCH).await > 0 {} };
+            let _ = tokio::time::timeout(FLUSH, full).await;
+        };
+        tokio::select! {
+            () = gather(&mut batch) => {}
+            _ = &mut stopped => {
+                while let Ok(line) = sink.lines.try_recv() {
+                    batch.push(line);
+                }
+                last = true;
+            }
+        }
+        let dropped = sink.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(dropped, "log lines were not stored because too many came at once");
+        }
+        if let Err(error) = insert(&db, instance_id, &batch).await {
+            tracing::warn!(%error, lines = batch.len(), "log lines could not be stored");
+        }
+        batch.clear();
+    }
+}
+
+async fn insert(db: &DbPool, instance_id: InstanceId, lines: &[Line]) -> Result<(), sqlx::Error> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let text = |line: &Line, key: &str| line.fields.get(key).and_then(Value::as_str).map(str::to_owned);
+    let uuid = |line: &Line, key: &str| text(line, key).and_then(|text| Uuid::try_parse(&text).ok());
+    let at: Vec<_> = lines.iter().map(|line| line.at).collect();
+    let level: Vec<_> = lines.iter().map(|line| line.level.as_str().to_ascii_lowercase()).collect();
+    let target: Vec<_> = lines.iter().map(|line| line.target.to_owned()).collect();
+    let message: Vec<_> = lines.iter().map(|line| line.message.replace('\0', "\u{fffd}")).collect();
+    let fields: Vec<_> = lines.iter().map(|line| Value::Object(line.fields.clone())).collect();
+    let trace: Vec<_> = lines.iter().map(|line| uuid(line, "trace_id")).collect();
+    let request: Vec<_> = lines.iter().map(|line| uuid(line, "request_id")).collect();
+    let user: Vec<_> = lines.iter().map(|line| uuid(line, "user_id")).collect();
+    let session: Vec<_> = lines.iter().map(|line| text(line, "session_id")).collect();
+    let context: Vec<_> = lines.iter().map(|line| text(line, "context_id")).collect();
+    let task: Vec<_> = lines.iter().map(|line| text(line, "task_id")).collect();
+    let client: Vec<_> = lines.iter().map(|line| text(line, "client_id")).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO logs (at, level, target, message, fields, instance_id, trace_id, request_id, user_id, session_id, context_id, task_id, client_id)
+        SELECT line.at, line.level, line.target, line.message, line.fields, $6,
+               line.trace_id, line.request_id, line.user_id, line.session_id, line.context_id, line.task_id, line.client_id
+        FROM UNNEST(
+            $1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::jsonb[],
+            $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[]
+        ) AS line (at, level, target, message, fields, trace_id, request_id, user_id, session_id, context_id, task_id, client_id)
+        "#,
+        &at,
+        &level,
+        &target,
+        &message,
+        &fields,
+        instance_id.as_uuid(),
+        &trace as &[Option<Uuid>],
+        &request as &[Option<Uuid>],
+        &user as &[Option<Uuid>],
+        &session as &[Option<String>],
+        &context as &[Option<String>],
+        &task as &[Option<String>],
+        &client as &[Option<String>],
+    )
+    .execute(db.write())
+    .await?;
+    Ok(())
+}
+
+/// One stored line.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoredLine {
+    /// Its position in the log.
+    pub id: i64,
+    /// When it was said.
+    pub at: DateTime<Utc>,
+    /// `error`, `warn` or `info`.
+    pub level: String,
+    /// The module that said it.
+    pub target: String,
+    /// What it said.
+    pub message: String,
+    /// What it was about.
+    pub fields: Value,
+    /// The trace it belongs to.
+    pub trace_id: Option<Uuid>,
+}
+
+/// Which lines to read. All conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuery {
+    /// Only lines after this one.
+    pub after_id: Option<i64>,
+    /// Only lines since then.
+    pub since: Option<DateTime<Utc>>,
+    /// Only lines until then.
+    pub until: Option<DateTime<Utc>>,
+    /// Only this level.
+    pub level: Option<String>,
+    /// Only lines of this trace.
+    pub trace_id: Option<Uuid>,
+    /// Only lines whose message or fields contain this, whatever the case.
+    pub text: Option<String>,
+    /// At most this many, the latest ones.
+    pub limit: i64,
+}
+
+/// The lines a query asks for, oldest first.
+pub async fn read(db: &DbPool, query: &LogQuery) -> Result<Vec<StoredLine>, sqlx::Error> {
+    let pattern = query
+        .text
+        .as_ref()
+        .map(|text| format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")));
+    let mut lines = sqlx::query_as!(
+        StoredLine,
+        r#"
+        SELECT id, at, level, target, message, fields, trace_id
+        FROM logs
+        WHERE ($1::bigint IS NULL OR id > $1)
+          AND ($2::timestamptz IS NULL OR at >= $2)
+          AND ($3::timestamptz IS NULL OR at < $3)
+          AND ($4::text IS NULL OR level = $4)
+          AND ($5::uuid IS NULL OR trace_id = $5)
+          AND ($6::text IS NULL OR message ILIKE $6 OR fields::text ILIKE $6)
+        ORDER BY id DESC
+        LIMIT $7
+        "#,
+        query.after_id,
+        query.since,
+        query.until,
+        query.level,
+        query.trace_id,
+        pattern,
+        query.limit,
+    )
+    .fetch_all(db.read())
+    .await?;
+    lines.reverse();
+    Ok(lines)
+}

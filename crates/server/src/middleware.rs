@@ -1,0 +1,117 @@
+//! What happens to every request, outermost first. The order is the design, so it is all here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::Method;
+use http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use systemprompt_model::{Ambient, ErrorCode, TraceId};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
+
+use crate::listener::Peer;
+use crate::metrics::HttpMetrics;
+use crate::problem::Problem;
+
+/// Header under which every answer names its trace.
+pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// What the middleware needs.
+pub(crate) struct Observer {
+    pub(crate) ambient: Ambient,
+    pub(crate) metrics: HttpMetrics,
+    pub(crate) security_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Wraps the finished router.
+pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) -> Router {
+    let allowed: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(allowed))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+        .allow_credentials(true);
+    // axum runs the layer added last first, so this list reads from the inside out.
+    let router = if origins.is_empty() { router } else { router.layer(cors) };
+    let ambient = observer.ambient.clone();
+    router
+        // A panic must not take the connection down, and must be seen by the layer that counts and logs.
+        .layer(CatchPanicLayer::custom(move |_| {
+            Problem::new(
+                ErrorCode::InternalError,
+                "Something went wrong on our side. The trace id helps to find out what.",
+                &ambient,
+            )
+            .into_response()
+        }))
+        // Outermost: what it times is what the caller waits for, and nothing is answered without a trace id.
+        .layer(from_fn_with_state(observer, observe))
+}
+
+/// Gives the request a trace id, counts it, and logs how it ended.
+async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let trace = TraceId::generate(&observer.ambient);
+    request.extensions_mut().insert(trace);
+    let peer = request.extensions().get::<Peer>().copied();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    // The pattern, not the path: what a caller writes there must not become a new time series.
+    let pattern = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".into(), |matched| Arc::<str>::from(matched.as_str()));
+    let in_flight = observer.metrics.begin();
+    let span = tracing::info_span!("request", trace_id = %trace);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
+
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.entry(TRACE_ID).or_insert_with(|| HeaderValue::from_str(&trace.to_string()).expect("an id is ASCII"));
+    for (name, value) in &observer.security_headers {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
+    let elapsed = started.elapsed();
+    observer.metrics.finish(&method, &pattern, status, elapsed);
+    let duration_ms = elapsed.as_secs_f64() * 1000.0;
+    let peer = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
+    let _entered = span.enter();
+    // Governed requests have their ledger row; the rest is worth a line. Server errors ask for someone to look.
+    if status.is_server_error() {
+        tracing::warn!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request failed");
+    } else if status.is_client_error() {
+        tracing::info!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request refused");
+    } else {
+        tracing::debug!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request served");
+    }
+    response
+}
+
+/// The headers of `server.security_headers`. HSTS is only for installations reached over HTTPS.
+pub(crate) fn security_headers(profile: &systemprompt_config::Profile) -> Vec<(HeaderName, HeaderValue)> {
+    let configured = &profile.server.security_headers;
+    if !configured.enabled {
+        return Vec::new();
+    }
+    let https = profile.server.api_external_url.starts_with("https://");
+    [
+        (X_CONTENT_TYPE_OPTIONS, Some(configured.content_type_options.as_str())),
+        (X_FRAME_OPTIONS, Some(configured.frame_options.as_str())),
+        (REFERRER_POLICY, Some(configured.referrer_policy.as_str())),
+        (HeaderName::from_static("permissions-policy"), Some(configured.permissions_policy.as_str())),
+        (CONTENT_SECURITY_POLICY, configured.content_security_policy.as_deref()),
+        (STRICT_TRANSPORT_SECURITY, Some(configured.hsts.as_str()).filter(|_| https)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
+    .collect()
+}

@@ -1,0 +1,236 @@
+//! Start-up and shutdown, each as one function.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse as _;
+use systemprompt_config::Configuration;
+use systemprompt_database::notify::NotificationHub;
+use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
+use systemprompt_extension::{
+    ExtensionConfigs, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors, Metrics, ServiceMap,
+    Timeouts,
+};
+use systemprompt_identity::Authenticator;
+use systemprompt_model::{Ambient, ErrorCode, InstanceId};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authorization::{Doorkeeper, protect};
+use crate::context::ServerContext;
+use crate::health::Readiness;
+use crate::listener::Listener;
+use crate::logs::LogSink;
+use crate::metrics::HttpMetrics;
+use crate::middleware::{self, Observer};
+use crate::problem::Problem;
+
+/// After requests have ended, background tasks have this long to end too.
+const TASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Everything a server is made of.
+pub struct ServerOptions {
+    /// The validated configuration.
+    pub configuration: Arc<Configuration>,
+    /// The extensions' own settings, validated.
+    pub extension_configs: ExtensionConfigs,
+    /// The extensions, validated.
+    pub registry: Arc<ExtensionRegistry>,
+    /// The connected database.
+    pub db: DbPool,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// Where to serve. Bound by the caller, so that a port that is taken is found out before anything else is done.
+    pub listener: TcpListener,
+    /// How the schema is brought up to date.
+    pub install: InstallOptions,
+    /// Where log lines to be stored come from, if the process keeps them.
+    pub logs: Option<LogSink>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be installed")]
+    Install(#[source] InstallError),
+    /// An extension failed.
+    #[error("an extension did not start")]
+    Extension(#[source] LoaderError),
+    /// Several extensions failed.
+    #[error("extensions did not start")]
+    Extensions(#[source] LoaderErrors),
+    /// The socket failed.
+    #[error("the listening socket failed")]
+    Listen(#[source] io::Error),
+}
+
+/// A server that serves.
+pub struct RunningServer {
+    context: Arc<ServerContext>,
+    listener: Listener,
+    readiness: Arc<Readiness>,
+    installed: InstallReport,
+    log_writer: Option<crate::logs::LogWriter>,
+}
+
+/// How shutting down went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that did not finish in time and were told to end.
+    pub cut: usize,
+    /// Whether every background task ended in time.
+    pub tasks_ended: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Installs the schema, builds services, starts extensions, mounts routes and serves.
+pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> {
+    let ServerOptions { configuration, extension_configs, registry, db, ambient, listener, install: how, logs } =
+        options;
+    tracing::info!(profile = configuration.profile.name, extensions = registry.len(), "starting");
+
+    let modules = registry.modules();
+    let installed = install(&db, &modules, &how).await.map_err(StartError::Install)?;
+    tracing::info!(modules = modules.len(), "the database schema is up to date");
+
+    let tracker = TaskTracker::new();
+    let shutdown = CancellationToken::new();
+    let instance_id = InstanceId::generate(&ambient);
+    let notifications = NotificationHub::start(&db, &tracker, shutdown.clone());
+    let log_writer = logs.map(|sink| sink.start(db.clone(), instance_id));
+    let readiness = Arc::new(Readiness::default());
+    let context = Arc::new(ServerContext {
+        configuration: configuration.clone(),
+        extension_configs,
+        db,
+        ambient: ambient.clone(),
+        metrics: Metrics::new(),
+        notifications,
+        tracker,
+        shutdown,
+        services: OnceLock::new(),
+        no_services: ServiceMap::new(),
+        registry: registry.clone(),
+        instance_id,
+    });
+
+    let timeouts = Timeouts::default();
+    let mut services = registry.collect_services(context.as_ref(), timeouts).await.map_err(StartError::Extension)?;
+    services.insert(readiness.clone());
+    services.insert(Arc::new(crate::extension::Myself(Arc::downgrade(&context))));
+    if context.services.set(services).is_err() {
+        unreachable!("the context was made above");
+    }
+    let failed = registry.start(context.as_ref(), timeouts).await;
+    let fatal: Vec<_> = failed
+        .into_iter()
+        .filter(|error| {
+            let required =
+                error.extension().and_then(|id| registry.get(id)).is_none_or(|extension| extension.is_required());
+            let tolerated = configuration.profile.extensions.lenient_start && !required;
+            if tolerated {
+                tracing::error!(%error, "an extension did not start and is left out");
+            }
+            !tolerated
+        })
+        .collect();
+    if !fatal.is_empty() {
+        registry.shut_down(context.as_ref(), timeouts).await;
+        return Err(StartError::Extensions(LoaderErrors(fatal)));
+    }
+
+    let router = mount(&registry, &context)?;
+    let observer = Arc::new(Observer {
+        ambient,
+        metrics: HttpMetrics::new(&context.metrics),
+        security_headers: middleware::security_headers(&configuration.profile),
+    });
+    let router = middleware::wrap(router, observer, &configuration.profile.server.cors_allowed_origins);
+    let max_streams = configuration.profile.server.max_concurrent_streams;
+    let listener = Listener::start(listener, router, max_streams).map_err(StartError::Listen)?;
+    readiness.set(true);
+    tracing::info!(address = %listener.address, "serving");
+    Ok(RunningServer { context, listener, readiness, installed, log_writer })
+}
+
+/// All routes of all extensions, each behind the credential it asks for.
+fn mount(registry: &ExtensionRegistry, context: &Arc<ServerContext>) -> Result<Router, StartError> {
+    let doorkeeper = Doorkeeper {
+        authenticator: context.service::<Authenticator>().map_err(StartError::Extension)?,
+        grants: Arc::new(registry.grants()),
+        ambient: context.ambient.clone(),
+    };
+    let mut router = Router::new();
+    for (extension, routes) in registry.api_routers(context.as_ref()).map_err(StartError::Extensions)? {
+        tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
+        let auth = routes.auth;
+        router = routes.map_router(|inner| protect(inner, auth, &doorkeeper)).mount_in(router);
+    }
+    let router = router.merge(registry.well_known_router(context.as_ref()).map_err(StartError::Extensions)?);
+    let ambient = context.ambient.clone();
+    let unknown = move |request: Request| {
+        let problem = Problem::new(
+            ErrorCode::NotFound,
+            "There is nothing at this address; GET /api/v1 lists what there is.",
+            &ambient,
+        )
+        .about(&request);
+        async move { problem.into_response() }
+    };
+    let ambient = context.ambient.clone();
+    let wrong_method = move |request: Request| {
+        let message = format!("{} is not possible here.", request.method());
+        let problem = Problem::new(ErrorCode::MethodNotAllowed, message, &ambient).about(&request);
+        async move { problem.into_response() }
+    };
+    Ok(router.fallback(unknown).method_not_allowed_fallback(wrong_method))
+}
+
+impl RunningServer {
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address
+    }
+
+    /// Its state.
+    pub fn context(&self) -> &Arc<ServerContext> {
+        &self.context
+    }
+
+    /// What installing the schema did.
+    pub fn installed(&self) -> &InstallReport {
+        &self.installed
+    }
+
+    /// Stops accepting, drains requests and streams for at most `grace`, lets extensions write what they have to write,
+    /// and waits for every task.
+    pub async fn shut_down(self, grace: Duration) -> Drained {
+        let begun = Instant::now();
+        self.readiness.set(false);
+        tracing::info!(grace_secs = grace.as_secs(), "stopping: no new connections");
+        let shutdown = self.context.shutdown.clone();
+        let cut = self.listener.drain(grace, || shutdown.cancel()).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "requests did not end in time and were cut off");
+        }
+        self.context.registry.shut_down(self.context.as_ref(), Timeouts::default()).await;
+        self.context.tracker.close();
+        let tasks_ended = tokio::time::timeout(TASK_LIMIT, self.context.tracker.wait()).await.is_ok();
+        if !tasks_ended {
+            tracing::error!(tasks = self.context.tracker.len(), "background tasks did not end in time");
+        }
+        tracing::info!("stopped");
+        if let Some(writer) = self.log_writer {
+            writer.finish().await;
+        }
+        self.context.db.close().await;
+        Drained { cut, tasks_ended, took: begun.elapsed() }
+    }
+}
