@@ -1,0 +1,255 @@
+//! What commands start from: the home, its configuration, its database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use systemprompt_config::{Configuration, Environment, Home, LoadRequest, Report, environment};
+use systemprompt_database::cluster::{BinarySearch, ClusterError, ClusterOptions, ManagedCluster, RunningCluster};
+use systemprompt_database::{ConnectError, ConnectOptions, Database, DbPool, PoolSettings};
+use systemprompt_extension::{ExtensionConfigs, ExtensionRegistry};
+use systemprompt_model::{Ambient, Secret};
+
+use crate::args::Globals;
+use crate::error::{CliError, CliResult, Exit};
+use crate::printer::Printer;
+
+/// What every command is given.
+pub struct Invocation {
+    /// Options every command takes.
+    pub globals: Globals,
+    /// The process environment as it was at the start.
+    pub environment: Environment,
+    /// Where the command was called.
+    pub working_directory: PathBuf,
+    /// Where results go.
+    pub printer: Printer,
+    /// Time and randomness.
+    pub ambient: Ambient,
+    /// The receiving end of the process's log, until a server takes it.
+    pub logs: Option<systemprompt_server::logs::LogSink>,
+}
+
+/// A home with its validated configuration.
+pub struct Project {
+    /// Where everything is.
+    pub home: Home,
+    /// The configuration.
+    pub configuration: Arc<Configuration>,
+    /// The extensions' own settings.
+    pub extension_configs: ExtensionConfigs,
+    /// The linked extensions, those the profile disables left out.
+    pub registry: Arc<ExtensionRegistry>,
+}
+
+/// A connected database, and the managed cluster it is in, if it is.
+pub struct OpenDatabase {
+    /// The pools.
+    pub db: DbPool,
+    /// Kept so that nobody stops the cluster meanwhile.
+    pub cluster: Option<RunningCluster>,
+}
+
+impl Invocation {
+    /// The home the command is about, which may not exist yet.
+    pub fn home_or_new(&self) -> Home {
+        self.home().unwrap_or_else(|_| Home::of_project(&self.working_directory))
+    }
+
+    /// The home the command is about.
+    pub fn home(&self) -> CliResult<Home> {
+        Home::discover(self.globals.home.as_deref(), &self.working_directory).map_err(|missing| {
+            CliError::new("no_project", missing.to_string())
+                .help("systemprompt up   sets up a project in this directory")
+                .exit(Exit::Configuration)
+        })
+    }
+
+    /// The home with its configuration, checked as start-up checks it.
+    pub fn project(&self) -> CliResult<Project> {
+        Project::load(self.home()?, self.globals.profile.clone(), &self.environment, &self.printer)
+    }
+
+    /// The database the command is about: `--database-url`, else the one of the project.
+    pub async fn database(&self) -> CliResult<OpenDatabase> {
+        if let Some(url) = &self.globals.database_url {
+            let db = connect(url.clone(), None, PoolSettings { max_connections: 4, ..PoolSettings::default() }, "cli")
+                .await?;
+            return Ok(OpenDatabase { db, cluster: None });
+        }
+        let project = self.project()?;
+        project.open_database(&self.environment, &self.ambient, "cli").await
+    }
+
+    /// Asks before something that cannot be undone. Without a terminal only `--yes` is consent.
+    pub fn confirm(&self, yes: bool, question: &str) -> CliResult {
+        use std::io::IsTerminal as _;
+        if yes {
+            return Ok(());
+        }
+        if self.globals.non_interactive || self.environment.non_interactive() || !std::io::stdin().is_terminal() {
+            return Err(CliError::new("confirmation_required", question.to_owned())
+                .help("add --yes to confirm")
+                .exit(Exit::Usage));
+        }
+        self.printer.alert(format!("{question} [y/N]"));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(|error| CliError::from_error("failed", &error))?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(CliError::new("cancelled", "nothing was changed"))
+        }
+    }
+}
+
+impl Project {
+    /// Loads and checks everything, and reports every problem at once.
+    pub fn load(home: Home, profile: Option<String>, environment: &Environment, printer: &Printer) -> CliResult<Self> {
+        let (project, report) = Self::inspect(home, profile, environment)?;
+        if report.has_errors() {
+            return Err(invalid(&report, printer));
+        }
+        if !report.problems.is_empty() {
+            printer.note(report.text(printer.symbols()));
+        }
+        project.ok_or_else(|| invalid(&report, printer))
+    }
+
+    /// Loads and checks everything. Without errors in the report there is a project.
+    pub fn inspect(
+        home: Home,
+        profile: Option<String>,
+        environment: &Environment,
+    ) -> CliResult<(Option<Self>, Report)> {
+        let linked = ExtensionRegistry::discover();
+        let problems = linked.validate_all();
+        if !problems.is_empty() {
+            let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            return Err(CliError::new("extensions_invalid", list.join("\n"))
+                .help("systemprompt plugins validate   says more")
+                .exit(Exit::Invalid));
+        }
+        let request = LoadRequest { home: home.clone(), profile, environment: environment.clone() };
+        let configuration = match Configuration::load(&request, &linked.section_specs()) {
+            Ok(configuration) => Arc::new(configuration),
+            Err(report) => return Ok((None, report)),
+        };
+        let mut report = Report::new(
+            Some(configuration.profile_path(std::path::Path::new("profile.yaml"))),
+            configuration.warnings().to_vec(),
+        );
+        let registry = linked.configured(&configuration.profile.extensions);
+        for problem in registry.validate_all() {
+            report.problems.push(
+                systemprompt_config::Problem::error("profile", "extensions", problem.to_string())
+                    .suggest(problem.hint().unwrap_or_default()),
+            );
+        }
+        for extension in registry.iter() {
+            report.problems.extend(extension.validate_sections(&configuration));
+        }
+        let extension_configs = match ExtensionConfigs::resolve(&registry, &configuration) {
+            Ok(configs) => Some(configs),
+            Err(problems) => {
+                report.problems.extend(problems);
+                None
+            }
+        };
+        let project = extension_configs.filter(|_| !report.has_errors()).map(|extension_configs| Self {
+            home,
+            configuration,
+            extension_configs,
+            registry: Arc::new(registry),
+        });
+        Ok((project, report))
+    }
+
+    /// Connects to the database: the one of the secrets, else the managed cluster, which is started if it does not run.
+    pub async fn open_database(
+        &self,
+        environment: &Environment,
+        ambient: &Ambient,
+        role: &str,
+    ) -> CliResult<OpenDatabase> {
+        let pool = &self.configuration.profile.database.pool;
+        let settings = PoolSettings {
+            max_connections: if role == "api" { pool.max_connections } else { pool.max_connections.min(4) },
+            acquire_timeout: std::time::Duration::from_secs(pool.acquire_timeout_secs),
+            idle_timeout: std::time::Duration::from_secs(pool.idle_timeout_secs),
+            max_lifetime: std::time::Duration::from_secs(pool.max_lifetime_secs),
+            ..PoolSettings::default()
+        };
+        if let Some(url) = self.configuration.secrets.get("database_url") {
+            let write_url = self.configuration.secrets.get("database_write_url").cloned();
+            let db = connect(url.clone(), write_url, settings, role).await?;
+            return Ok(OpenDatabase { db, cluster: None });
+        }
+        let cluster = self
+            .managed_cluster(environment, ambient)?
+            .ensure_running()
+            .await
+            .map_err(|error| cluster_error(&error))?;
+        let db = connect(cluster.url(), None, settings, role).await?;
+        Ok(OpenDatabase { db, cluster: Some(cluster) })
+    }
+
+    /// Whether the project's database is a managed cluster.
+    pub fn is_managed(&self) -> bool {
+        self.configuration.secrets.get("database_url").is_none()
+    }
+
+    /// The cluster of the home.
+    pub fn managed_cluster(&self, environment: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
+        managed_cluster(&self.home, environment, ambient)
+    }
+}
+
+impl OpenDatabase {
+    /// Closes the pools, and stops the cluster if nobody else uses it.
+    pub async fn close(self) {
+        self.db.close().await;
+        if let Some(cluster) = self.cluster {
+            if let Err(error) = cluster.release().await {
+                tracing::warn!(%error, "the database cluster could not be stopped");
+            }
+        }
+    }
+}
+
+/// The cluster of a home.
+pub fn managed_cluster(home: &Home, env: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
+    let search = BinarySearch {
+        configured: env.get(environment::SYSTEMPROMPT_PG_BIN).map(PathBuf::from),
+        path: env.get(environment::PATH).map(Into::into),
+        home: env.get(environment::HOME).map(PathBuf::from),
+        data_home: env.get(environment::XDG_DATA_HOME).map(PathBuf::from),
+        ..BinarySearch::default()
+    };
+    let mut options = ClusterOptions::new(home.cluster_dir(), search, ambient.clone());
+    options.runtime_directory = env.get(environment::XDG_RUNTIME_DIR).map(PathBuf::from);
+    ManagedCluster::open(options).map_err(|error| cluster_error(&error))
+}
+
+async fn connect(url: Secret, write_url: Option<Secret>, pool: PoolSettings, role: &str) -> CliResult<DbPool> {
+    let options = ConnectOptions { url, write_url, pool, role: role.to_owned() };
+    Database::connect(&options).await.map_err(|error: ConnectError| {
+        let hint = error.hint();
+        CliError::from_error("db_unreachable", &error).help(hint).exit(Exit::Unavailable)
+    })
+}
+
+pub(crate) fn cluster_error(error: &ClusterError) -> CliError {
+    let failure = CliError::from_error("db_cluster", error);
+    match error.hint() {
+        Some(hint) => failure.help(hint),
+        None => failure,
+    }
+}
+
+/// The failure that a report with errors is.
+pub(crate) fn invalid(report: &Report, printer: &Printer) -> CliError {
+    CliError::new("profile_invalid", report.text(printer.symbols()))
+        .help("mend the places above; `systemprompt admin config validate` checks them without starting")
+        .details(serde_json::to_value(report).unwrap_or_default())
+        .exit(Exit::Invalid)
+}

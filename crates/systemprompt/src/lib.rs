@@ -1,0 +1,90 @@
+//! `systemprompt` as a library: what an extension crate and a product crate depend on, and nothing else.
+//!
+//! An extension begins with one import and one macro:
+//!
+//! ```
+//! use systemprompt::extension::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Greeting;
+//!
+//! impl Extension for Greeting {
+//!     fn metadata(&self) -> ExtensionMetadata {
+//!         ExtensionMetadata { id: "greeting", name: "Greeting", version: env!("CARGO_PKG_VERSION") }
+//!     }
+//!
+//!     fn router(&self, _: &dyn ExtensionContext) -> Option<ExtensionRouter> {
+//!         let routes = systemprompt::axum::Router::new()
+//!             .route("/hello", systemprompt::axum::routing::get(|| async { "hello" }));
+//!         Some(ExtensionRouter::public(routes, "/api/ext/greeting"))
+//!     }
+//! }
+//!
+//! register_extension!(Greeting);
+//! ```
+//!
+//! `extensions/notes` in the repository is a whole one: table, migration, settings, permissions, routes, tests.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`extension`] | the extension API; `extension::prelude` is what `extension.rs` imports |
+//! | [`database`] | pools, schema and migration types |
+//! | [`config`] | the profile and the sections features add to it |
+//! | [`models`] | who is calling, money, time, secrets |
+//! | [`identifiers`] | the typed ids |
+//! | [`traits`] | the traits an author's own types implement |
+//! | `testing` | runs an extension against a database of its own, without a server (feature `test-utils`) |
+//!
+//! The features: `core` is the extension API; `test-utils` adds `testing`; `full`, the default, adds the binary and all
+//! built-in features. An extension crate depends on it with `default-features = false, features = ["core"]`.
+
+pub use systemprompt_config as config;
+pub use systemprompt_extension as extension;
+pub use systemprompt_extension::{link_extensions, register_extension};
+
+pub use {async_trait, axum, inventory, serde_json, sqlx, tokio};
+
+/// Reaching PostgreSQL, and what an extension says about its tables.
+pub mod database {
+    pub use systemprompt_database::notify::{self, NotificationHub};
+    pub use systemprompt_database::transaction;
+    pub use systemprompt_database::{
+        Database, DbPool, Migration, Module, RepositoryError, SchemaDefinition, SchemaSource, Seed,
+    };
+}
+
+/// The vocabulary of the product: who is calling, money, time, secrets, the errors of the JSON APIs.
+pub mod models {
+    pub use systemprompt_model::{
+        Actor, ActorChain, ActorKind, Ambient, ApiError, Clock, Credential, Entropy, ErrorCode, FieldError,
+        ManualClock, Microdollars, Principal, Secret, UserType,
+    };
+}
+
+/// The typed ids.
+pub mod identifiers {
+    pub use systemprompt_model::{
+        ApiKeyId, ContextId, DecisionId, InstanceId, InvalidId, RequestId, SessionId, TokenId, TraceId, UserId,
+    };
+}
+
+/// The traits an author's own types implement.
+pub mod traits {
+    pub use systemprompt_extension::{Extension, ExtensionContext, ExtensionError};
+}
+
+/// Runs an extension against a database of its own, without a server.
+#[cfg(feature = "test-utils")]
+pub use systemprompt_extension::testing;
+
+/// Governance: the one path every effect takes.
+#[cfg(feature = "full")]
+pub use systemprompt_governance as governance;
+
+/// The command line, for a product crate's `main`.
+#[cfg(feature = "full")]
+pub use systemprompt_cli as cli;
+
+// The built-in features, each an extension like any other. This line is all a new one needs here.
+#[cfg(feature = "full")]
+link_extensions!(systemprompt_governance, systemprompt_identity, systemprompt_gateway, systemprompt_server);

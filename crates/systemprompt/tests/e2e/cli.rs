@@ -1,0 +1,229 @@
+//! The operator's commands against a running server: text for people, one document for programs, honest exit statuses.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Instance, command, document, hello, run};
+
+/// Runs a command on an instance's home and gives status, output and errors.
+fn text(instance: &Instance, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(instance.home.path()).args(arguments).output().expect("the binary runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn users_and_keys() {
+    let instance = Instance::start().await;
+    let user = instance.cli(&[
+        "admin",
+        "users",
+        "create",
+        "--name",
+        "eve",
+        "--email",
+        "Eve@Example.com",
+        "--full-name",
+        "Eve Adams",
+        "--roles",
+        "analyst",
+    ]);
+    assert_eq!((user["email"].as_str(), user["roles"].clone()), (Some("eve@example.com"), json!(["analyst", "user"])));
+    let again =
+        instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "x@example.com", "--if-not-exists"]);
+    assert_eq!(again["id"], user["id"]);
+    assert_eq!(text(&instance, &["admin", "users", "create", "--name", "eve", "--email", "x@example.com"]).0, Some(1));
+    for reference in ["eve", "eve@example.com", user["id"].as_str().expect("an id")] {
+        assert_eq!(instance.cli(&["admin", "users", "show", reference])["id"], user["id"], "{reference}");
+    }
+    assert_eq!(instance.cli(&["admin", "users", "search", "adams"])[0]["name"], "eve");
+    assert_eq!(instance.cli(&["admin", "users", "list", "--role", "analyst"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(instance.cli(&["admin", "users", "update", "eve", "--status", "suspended"])["status"], "suspended");
+    let (status, _, errors) = text(&instance, &["admin", "users", "show", "nobody"]);
+    assert_eq!(status, Some(1));
+    assert!(errors.starts_with("error[unknown_user]: ") && errors.contains("help: "), "{errors}");
+    let (status, _, errors) = text(&instance, &["admin", "users", "delete", "eve"]);
+    assert_eq!(status, Some(2), "without a terminal only --yes is consent");
+    assert!(errors.contains("--yes"), "{errors}");
+    assert_eq!(instance.cli(&["admin", "users", "delete", "eve", "--yes"])["status"], "deleted");
+    assert_eq!(instance.cli(&["admin", "users", "count"])["count"], 1);
+
+    let key = instance.cli(&["admin", "users", "api-key", "issue", "admin", "--name", "ci", "--expires-in-days", "7"]);
+    let secret = key["secret"].as_str().expect("a secret").to_owned();
+    let listed = instance.cli(&["admin", "users", "api-key", "list", "admin"]);
+    assert!(!listed.to_string().contains(&secret), "the secret is shown once");
+    let (_, table, _) = text(&instance, &["admin", "users", "api-key", "list", "admin"]);
+    assert!(table.contains("ci") && table.contains("live"), "{table}");
+}
+
+#[tokio::test]
+async fn the_database() {
+    let instance = Instance::start().await;
+    assert_eq!(instance.cli(&["infra", "db", "status"])["pending_migrations"], 0);
+    assert!(instance.cli(&["infra", "db", "info"])["size_bytes"].as_i64().is_some());
+    let tables = instance.cli(&["infra", "db", "tables", "--filter", "ai_"]);
+    assert!(
+        tables["tables"].as_array().is_some_and(|tables| tables
+            .iter()
+            .any(|table| table["name"] == "ai_requests" && table["owner_extension"] == "governance")),
+        "{tables}"
+    );
+    assert!(
+        instance.cli(&["infra", "db", "describe", "users"])["columns"]
+            .as_array()
+            .is_some_and(|columns| columns.len() > 5)
+    );
+    let (_, _, errors) = text(&instance, &["infra", "db", "describe", "usrs"]);
+    assert!(errors.contains("users"), "{errors}");
+    assert_eq!(instance.cli(&["infra", "db", "count", "users"])["row_count"], 1);
+    assert!(instance.cli(&["infra", "db", "size"])["size_bytes"].as_i64().is_some());
+    assert!(
+        instance.cli(&["infra", "db", "indexes", "--table", "users"])["indexes"]
+            .as_array()
+            .is_some_and(|indexes| !indexes.is_empty())
+    );
+    let result = instance.cli(&[
+        "infra",
+        "db",
+        "query",
+        "SELECT 1 AS one, 'drop table x' AS text, NULL AS nothing",
+        "--limit",
+        "5",
+    ]);
+    assert_eq!(
+        (result["rows"].clone(), result["truncated"].clone()),
+        (json!([[1, "drop table x", null]]), json!(false))
+    );
+    assert_eq!(
+        instance.cli(&["infra", "db", "query", "SELECT generate_series(1, 10)", "--limit", "3"])["truncated"],
+        true
+    );
+    for changing in
+        ["DELETE FROM users", "WITH x AS (DELETE FROM users RETURNING *) SELECT * FROM x", "SELECT 1; SELECT 2"]
+    {
+        assert_ne!(text(&instance, &["infra", "db", "query", changing]).0, Some(0), "{changing}");
+    }
+    assert_eq!(instance.cli(&["infra", "db", "execute", "DELETE FROM users", "--dry-run"])["rows_affected"], 1);
+    assert_eq!(instance.cli(&["infra", "db", "count", "users"])["row_count"], 1);
+    instance.cli(&["infra", "db", "migrate"]);
+    for reading in ["migrate-plan", "migrate-status", "migrate-repair"] {
+        instance.cli(&["infra", "db", reading]);
+    }
+    let (status, said, _) = text(&instance, &["infra", "db", "doctor", "--strict"]);
+    assert_eq!(status, Some(0), "{said}");
+    instance.cli(&["infra", "db", "execute", "--yes", "ALTER TABLE logs ADD COLUMN surprise TEXT"]);
+    assert_eq!(text(&instance, &["infra", "db", "doctor", "--strict"]).0, Some(1));
+}
+
+#[tokio::test]
+async fn logs_and_the_audit() {
+    let instance = Instance::start().await;
+    let answer = instance.messages(&hello("claude-test")).await;
+    let id = answer.request_id().to_owned();
+    let record = instance.record(&id).await;
+    assert_eq!(record["messages"][0]["content"], "Hello", "{record}");
+    let listed = instance.cli(&[
+        "infra",
+        "logs",
+        "request",
+        "list",
+        "--model",
+        "claude-test",
+        "--user",
+        "admin",
+        "--since",
+        "1h",
+    ]);
+    assert_eq!(listed["items"][0]["request_id"], id.as_str());
+    let (_, table, _) = text(&instance, &["infra", "logs", "request", "list"]);
+    assert!(table.contains(&id) && table.contains("completed"), "{table}");
+    let stats = instance.cli(&["infra", "logs", "request", "stats"]);
+    assert_eq!((stats["requests"].as_i64(), stats["completed"].as_i64()), (Some(1), Some(1)));
+    let trace = answer.header("x-trace-id").expect("a trace").to_owned();
+    for reference in [id.as_str(), trace.as_str()] {
+        let audit = instance.cli(&["infra", "logs", "audit", reference]);
+        for key in [
+            "request_id",
+            "provider",
+            "model",
+            "requested_model",
+            "input_tokens",
+            "output_tokens",
+            "cost_dollars",
+            "latency_ms",
+            "trace_id",
+            "messages",
+            "tool_calls",
+        ] {
+            assert!(audit[0].get(key).is_some(), "{key}: {audit}");
+        }
+    }
+    let (_, people, _) = text(&instance, &["infra", "logs", "audit", &id]);
+    assert!(people.contains("allow by") && people.contains("Hello"), "{people}");
+    assert_eq!(text(&instance, &["infra", "logs", "audit", "ffffffff-ffff-7fff-8fff-ffffffffffff"]).0, Some(1));
+
+    instance.send(http::Method::GET, "/nothing/here", &[], "").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let lines: Value = instance.cli(&["infra", "logs", "search", "/nothing/here"]);
+        if lines.as_array().is_some_and(|lines| !lines.is_empty()) {
+            assert!(lines[0]["trace_id"].as_str().is_some(), "{lines}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the refusal is not in the log");
+    }
+    assert!(
+        instance
+            .cli(&["infra", "logs", "view", "-n", "5", "--level", "info"])
+            .as_array()
+            .is_some_and(|lines| !lines.is_empty())
+    );
+    assert_eq!(text(&instance, &["infra", "logs", "view", "--since", "yesterday"]).0, Some(2));
+}
+
+#[tokio::test]
+async fn configuration_and_extensions() {
+    let instance = Instance::start().await;
+    let shown = instance.cli(&["admin", "config", "show"]);
+    assert_eq!(shown["name"], "local");
+    assert!(!shown.to_string().contains("sk-upstream"), "secrets are masked: {shown}");
+    let (_, port, _) = text(&instance, &["admin", "config", "show", "server.port"]);
+    assert!(port.trim().parse::<u16>().is_ok(), "{port}");
+    assert_eq!(text(&instance, &["admin", "config", "validate"]).0, Some(0));
+    let schema = instance.cli(&["admin", "config", "validate", "--schema"]);
+    assert!(schema["properties"]["providers"].is_object() && schema["properties"]["server"].is_object(), "{schema}");
+
+    let extensions = instance.cli(&["plugins", "list"]);
+    let ids: Vec<_> = extensions
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|extension| extension["id"].as_str().expect("an id").to_owned())
+        .collect();
+    for id in ["identity", "governance", "gateway", "server"] {
+        assert!(ids.contains(&id.to_owned()), "{ids:?}");
+        assert_eq!(instance.cli(&["plugins", "show", id])["id"], id);
+    }
+    assert_eq!(instance.cli(&["plugins", "validate"])["valid"], true);
+    assert!(instance.cli(&["plugins", "capabilities", "routes"]).to_string().contains("/v1"));
+}
+
+#[test]
+fn outside_a_project() {
+    let nowhere = tempfile::TempDir::new().expect("a directory");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_systemprompt"))
+        .env_clear()
+        .current_dir(nowhere.path())
+        .args(["--json", "admin", "config", "show"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!((output.status.code(), document(&output)["error"]["code"].as_str()), (Some(3), Some("no_project")));
+    assert_eq!(run(nowhere.path(), &["frobnicate"]).status.code(), Some(2));
+    assert_eq!(run(nowhere.path(), &["--version"]).status.code(), Some(0));
+    for format in ["--json", "--yaml"] {
+        let listed = run(nowhere.path(), &[format, "plugins", "list"]);
+        assert!(listed.status.success() && !listed.stdout.is_empty(), "{format}");
+    }
+}

@@ -1,0 +1,144 @@
+//! Input that is too large, too many, too slow or not what it should be.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+use systemprompt_mock_upstream::Behaviour;
+
+use crate::harness::{Instance, Setup, hello};
+
+#[tokio::test]
+async fn bodies_at_and_over_the_limit() {
+    let instance = Instance::with(Setup { gateway: "max_body_bytes: 200000\n".to_owned(), ..Setup::default() }).await;
+    let of_size = |size: usize| {
+        let empty = json!({"model": "claude-test", "max_tokens": 10, "messages": [{"role": "user", "content": ""}]})
+            .to_string();
+        json!({"model": "claude-test", "max_tokens": 10, "messages": [{"role": "user", "content": "word ".repeat(size).chars().take(size - empty.len()).collect::<String>()}]}).to_string()
+    };
+    let at = instance.send(Method::POST, "/v1/messages", &[], of_size(200_000)).await;
+    assert_eq!(at.status, 200, "{}", at.text());
+    let over = instance.send(Method::POST, "/v1/messages", &[], of_size(200_001)).await;
+    assert_eq!((over.status.as_u16(), over.json()["error"]["type"].as_str()), (413, Some("request_too_large")));
+    let over = instance.send(Method::POST, "/v1/chat/completions", &[], of_size(200_001)).await;
+    assert_eq!((over.status.as_u16(), over.json()["error"]["type"].as_str()), (413, Some("invalid_request_error")));
+    assert_eq!(instance.mock.statistics().requests, 1);
+}
+
+#[tokio::test]
+async fn large_single_lines_and_long_histories_pass() {
+    let instance = Instance::start().await;
+    let long_line = json!({"model": "claude-test", "max_tokens": 10, "messages": [{"role": "user", "content": "lorem ipsum ".repeat(1024 * 1024 / 12)}]});
+    assert_eq!(instance.messages(&long_line).await.status, 200);
+    let history: Vec<_> = (0..2000)
+        .map(
+            |turn| json!({"role": if turn % 2 == 0 { "user" } else { "assistant" }, "content": format!("turn {turn}")}),
+        )
+        .collect();
+    let answer = instance.messages(&json!({"model": "claude-test", "max_tokens": 10, "messages": history})).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        instance.record(answer.request_id()).await["messages"].as_array().map(Vec::len).unwrap_or_default() >= 2000,
+        true
+    );
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_and_nesting_without_end_are_refused() {
+    let instance = Instance::start().await;
+    let mut body = hello("claude-test").to_string().into_bytes();
+    let position = body.windows(5).position(|window| window == b"Hello").expect("the prompt");
+    body[position] = 0xff;
+    let answer = instance.send(Method::POST, "/v1/messages", &[], body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["error"]["message"].as_str().unwrap_or_default().contains("UTF-8"), "{}", answer.text());
+    let deep = format!(
+        r#"{{"model":"claude-test","max_tokens":1,"messages":[{{"role":"user","content":{}1{}}}]}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert_eq!(instance.send(Method::POST, "/v1/messages", &[], deep).await.status, 400);
+    assert_eq!(instance.mock.statistics().connections, 0);
+}
+
+#[tokio::test]
+async fn methods_and_paths_that_do_not_exist_are_refused_in_a_dialect() {
+    let instance = Instance::start().await;
+    let answer = instance.send(Method::GET, "/v1/messages", &[], "").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("allow"), answer.json()["type"].as_str()),
+        (405, Some("POST"), Some("error"))
+    );
+    let answer = instance.send(Method::POST, "/v1/nothing", &[("authorization", "Bearer x")], "{}").await;
+    assert_eq!(answer.status, 404);
+    assert!(
+        answer.json()["error"]["message"].as_str().unwrap_or_default().contains("/v1/nothing"),
+        "{}",
+        answer.text()
+    );
+    let answer = instance.send(Method::GET, "/api/v1/nothing", &[], "").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (404, Some("not_found")));
+    let answer = instance.send(Method::DELETE, "/health", &[], "").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (405, Some("method_not_allowed")));
+}
+
+/// Sends raw bytes and gives what came back until the connection closed.
+fn raw(instance: &Instance, parts: &[&[u8]], pause: Duration) -> String {
+    let address = instance.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(40))).expect("a socket");
+    for part in parts {
+        if stream.write_all(part).is_err() {
+            break;
+        }
+        std::thread::sleep(pause);
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_bombs_are_refused() {
+    let instance = Instance::start().await;
+    let many: String = (0..5000).map(|index| format!("x-h{index}: 1\r\n")).collect();
+    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", many.as_bytes(), b"\r\n"], Duration::ZERO);
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let long = format!("x-long: {}\r\n", "a".repeat(1024 * 1024));
+    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", long.as_bytes(), b"\r\n"], Duration::ZERO);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(instance.send(Method::GET, "/health", &[], "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_finish_its_head_is_dropped() {
+    let instance = Instance::start().await;
+    let begun = std::time::Instant::now();
+    let answer = raw(&instance, &[b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-a: b"], Duration::ZERO);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "it was held for {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_with_long_streams() {
+    let instance = Instance::start().await;
+    // 64 MiB of answer; what is kept of it is a few excerpts.
+    instance.mock.behave(Behaviour { chunks: 1024, chunk_text: "x".repeat(64 * 1024), ..Behaviour::default() });
+    let body = json!({"model": "claude-test", "max_tokens": 10, "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let mut open = instance.open(Method::POST, "/v1/messages", &[], body.to_string()).await;
+    let mut received = 0;
+    while let Some(chunk) = open.chunk().await {
+        received += chunk.len();
+    }
+    assert!(received > 64 * 1024 * 1024);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", instance.pid()));
+    if let Ok(status) = status {
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        assert!(peak.is_some_and(|peak| peak < 200 * 1024), "{peak:?} kB");
+    }
+}

@@ -1,0 +1,62 @@
+//! Every route of the server as nobody, as the wrong user and as the right one. The list of routes is the server's own, so
+//! a new route is walked without being added here; what must be added is how to ask for it, if `{}` is no body for it.
+
+use http::Method;
+use systemprompt::extension::{Audience, ExtensionRegistry};
+
+use crate::harness::Instance;
+
+#[tokio::test]
+async fn who_may_ask_for_what() {
+    systemprompt::__force_extension_link();
+    let instance = Instance::start().await;
+    instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "eve@example.com"]);
+    let user_key =
+        instance.cli(&["admin", "users", "api-key", "issue", "eve"])["secret"].as_str().expect("a key").to_owned();
+    instance.cli(&["admin", "users", "create", "--name", "mallory", "--email", "mallory@example.com"]);
+    let barred_key =
+        instance.cli(&["admin", "users", "api-key", "issue", "mallory"])["secret"].as_str().expect("a key").to_owned();
+    instance.cli(&["admin", "users", "update", "mallory", "--status", "suspended"]);
+    // A request that a proxy handed on does not come from this machine.
+    let forwarded = ("x-forwarded-for", "203.0.113.9");
+
+    let registry = ExtensionRegistry::discover();
+    let mut walked = 0;
+    for extension in registry.iter() {
+        let documents =
+            extension.well_known().into_iter().map(|document| ("GET", document.full_path(), Audience::Public));
+        let endpoints =
+            extension.endpoints().into_iter().map(|endpoint| (endpoint.method, endpoint.path, endpoint.audience));
+        for (method, path, audience) in endpoints.chain(documents) {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let body = if method == Method::GET { "" } else { "{}" };
+            let ask = async |key: &str| {
+                instance.send(method.clone(), &path, &[("x-api-key", key), forwarded], body).await.status.as_u16()
+            };
+            let (nobody, barred, user, admin) =
+                (ask("").await, ask(&barred_key).await, ask(&user_key).await, ask(&instance.key).await);
+            let what = format!(
+                "{method} {path} for {}: nobody {nobody}, barred {barred}, user {user}, admin {admin}",
+                audience.describe()
+            );
+            let admitted = |status: u16| !matches!(status, 401 | 403 | 404 | 405) && status < 500;
+            assert!(admitted(admin), "{what}");
+            match audience {
+                Audience::Public => assert!(admitted(nobody) && admitted(user), "{what}"),
+                Audience::Authenticated => assert!(nobody == 401 && barred == 401 && admitted(user), "{what}"),
+                Audience::Admin | Audience::AdminOrLocal => {
+                    assert!(nobody == 401 && barred == 401 && user == 403, "{what}")
+                }
+            }
+            walked += 1;
+        }
+    }
+    assert!(walked >= 10, "only {walked} routes were found");
+    let local = instance.send(Method::GET, "/metrics", &[("x-api-key", "")], "").await;
+    assert_eq!(local.status, 200, "metrics are for programs on this machine");
+    for name in
+        ["http_requests_total", "http_request_duration_seconds", "http_requests_in_flight", "gateway_overhead_seconds"]
+    {
+        assert!(local.text().contains(name), "{name} is missing:\n{}", local.text());
+    }
+}

@@ -1,0 +1,256 @@
+//! What must hold before a change lands.
+
+use std::fs;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::step::{elapsed, step};
+
+/// Everything. Goes on after a failure, so that one run shows all there is to mend.
+pub(crate) fn run(sh: &Shell) -> Result<bool> {
+    step("PostgreSQL", |progress| Ok(((), crate::postgres::ensure(sh, progress)?)))?;
+    let has_nextest = step("cargo-nextest", |progress| {
+        if cmd!(sh, "cargo nextest --version").quiet().ignore_stdout().ignore_stderr().run().is_ok() {
+            return Ok((true, "already there".to_owned()));
+        }
+        let mut install = Command::new("cargo");
+        install.args(["install", "--locked", "cargo-nextest"]);
+        let installed = progress.follow(&mut install, |line| {
+            line.trim_start().strip_prefix("Compiling ").map(|what| format!("compiling {what}"))
+        });
+        Ok(match installed {
+            Ok(()) => (true, "installed".to_owned()),
+            Err(_) => (false, "cannot be installed, using `cargo test`".to_owned()),
+        })
+    })?;
+    let python = step("Python SDKs", |progress| {
+        progress.note("installing");
+        Ok((Python::with_sdks(sh, &crate::target_directory(sh)?.join("sdk"))?, "ready".to_owned()))
+    })?;
+
+    let mut report = Report::default();
+    lints(sh, &mut report)?;
+    report.check("generated files", || crate::generate::run(sh, crate::generate::Mode::Check));
+    let mut tests = Command::new("cargo");
+    if has_nextest {
+        tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    } else {
+        tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    }
+    report.tests("tests", sh, &mut tests)?;
+    let mut doc_tests = Command::new("cargo");
+    report.tests("documentation examples", sh, doc_tests.args(["test", "--workspace", "--no-fail-fast", "--doc"]))?;
+
+    report.check("build for the SDKs", || {
+        let packages = ["-p", "systemprompt", "-p", "systemprompt-mock-upstream"];
+        Ok(cmd!(sh, "cargo build --quiet {packages...}").quiet().run().is_ok())
+    });
+    let programs = crate::target_directory(sh)?.join("debug");
+    let mut sdks = python.command();
+    sdks.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/sdk"])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("SYSTEMPROMPT_BIN", programs.join("systemprompt"))
+        .env("MOCK_UPSTREAM_BIN", programs.join("systemprompt-mock-upstream"));
+    report.tests("official SDKs", sh, &mut sdks)?;
+
+    Ok(report.print())
+}
+
+/// The quick part: what an editor's save should not break.
+pub(crate) fn check(sh: &Shell) -> Result<bool> {
+    let mut report = Report::default();
+    lints(sh, &mut report)?;
+    let mut architecture = Command::new("cargo");
+    architecture.args(["test", "--quiet", "--package", "systemprompt", "--test", "architecture"]);
+    report.tests("architecture", sh, &mut architecture)?;
+    Ok(report.print())
+}
+
+fn lints(sh: &Shell, report: &mut Report) -> Result<()> {
+    report.check("format", || Ok(cmd!(sh, "cargo fmt --all --check").quiet().run().is_ok()));
+    let mut clippy = Command::new("cargo");
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    let (passed, _) = tee(sh, &mut clippy)?;
+    report.check("clippy", || Ok(passed));
+    Ok(())
+}
+
+/// How the parts went.
+#[derive(Default)]
+struct Report {
+    lines: Vec<String>,
+    passed: u64,
+    failed: u64,
+}
+
+impl Report {
+    /// A part that either holds or does not.
+    fn check(&mut self, name: &str, part: impl FnOnce() -> Result<bool>) {
+        let begun = Instant::now();
+        let holds = part().unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            false
+        });
+        self.add(name, begun, u64::from(holds), u64::from(!holds));
+    }
+
+    /// A part that counts its tests.
+    fn tests(&mut self, name: &str, sh: &Shell, command: &mut Command) -> Result<()> {
+        let begun = Instant::now();
+        let (succeeded, output) = tee(sh, command)?;
+        let (mut passed, mut failed) = (0, 0);
+        for line in output.iter().filter(|line| is_summary(line)) {
+            passed += number_before("passed", line);
+            failed += number_before("failed", line) + number_before("timed out", line) + number_before("error", line);
+        }
+        // It did not come as far as its tests.
+        failed += u64::from(!succeeded && failed == 0);
+        self.add(name, begun, passed, failed);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, begun: Instant, passed: u64, failed: u64) {
+        let mark = if failed == 0 { '✓' } else { '✗' };
+        let line = format!("{mark} {name}: {passed} passed, {failed} failed ({})", elapsed(begun));
+        eprintln!("{line}");
+        self.lines.push(line);
+        self.passed += passed;
+        self.failed += failed;
+    }
+
+    fn print(self) -> bool {
+        eprintln!();
+        for line in &self.lines {
+            eprintln!("{line}");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0
+    }
+}
+
+/// The closing line of nextest, of Rust's test harness, or of pytest.
+fn is_summary(line: &str) -> bool {
+    let line = line.trim().trim_matches(['=', ' ']);
+    let is_timed = || line.strip_suffix('s').is_some_and(|rest| rest.ends_with(|last: char| last.is_ascii_digit()));
+    line.starts_with("Summary [")
+        || line.starts_with("test result:")
+        || line.starts_with(|first: char| first.is_ascii_digit()) && line.contains(" in ") && is_timed()
+}
+
+/// The number in front of `word`, in something like `3 passed, 1 failed`.
+fn number_before(word: &str, line: &str) -> u64 {
+    let before = line.split_once(&format!(" {word}")).map(|(before, _)| before);
+    before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Runs a command, shows its output and keeps its lines. Queries are checked against the committed data, not a database.
+fn tee(sh: &Shell, command: &mut Command) -> Result<(bool, Vec<String>)> {
+    let colors = if std::io::stderr().is_terminal() { "always" } else { "never" };
+    command.env("CARGO_TERM_COLOR", colors).env("SQLX_OFFLINE", "true").env_remove("DATABASE_URL");
+    command.current_dir(sh.current_dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().with_context(|| format!("running {program}"))?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let lines = std::thread::scope(|scope| {
+        let errors = scope.spawn(|| errors.map(echo).unwrap_or_default());
+        let mut lines = output.map(echo).unwrap_or_default();
+        lines.extend(errors.join().unwrap_or_default());
+        lines
+    });
+    Ok((child.wait()?.success(), lines))
+}
+
+/// Copies to standard error, and returns the lines without colours.
+fn echo(stream: impl Read) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        eprintln!("{line}");
+        let mut parts = line.split('\u{1b}');
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            plain.push_str(part.split_once('m').map_or("", |(_, text)| text));
+        }
+        lines.push(plain);
+    }
+    lines
+}
+
+/// A Python that can import the SDKs the tests use.
+struct Python {
+    program: PathBuf,
+    packages: Option<PathBuf>,
+}
+
+impl Python {
+    /// Installs `tests/sdk/requirements.txt` below `directory`, unless exactly that has been done before: as a virtual
+    /// environment, or, as Debian keeps `venv` in a package of its own, as a directory of packages.
+    fn with_sdks(sh: &Shell, directory: &Path) -> Result<Self> {
+        let requirements = sh.current_dir().join("tests/sdk/requirements.txt");
+        let wanted = sh.read_file(&requirements)?;
+        let (venv, packages, stamp) =
+            (directory.join("venv"), directory.join("packages"), directory.join("installed.txt"));
+        let of_venv = Self { program: venv.join("bin/python"), packages: None };
+        let of_packages = Self { program: "python3".into(), packages: Some(packages.clone()) };
+
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(if of_venv.program.exists() { of_venv } else { of_packages });
+        }
+        let _ = fs::remove_dir_all(directory);
+        let quietly = |command: xshell::Cmd<'_>| {
+            let output = command.quiet().ignore_status().output()?;
+            if !output.status.success() {
+                bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+            }
+            Ok(())
+        };
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        let python = if quietly(cmd!(sh, "python3 -m venv {venv}")).is_ok() {
+            let python = &of_venv.program;
+            quietly(cmd!(sh, "{python} {pip...} {requirements}"))?;
+            of_venv
+        } else {
+            let _ = fs::remove_dir_all(&venv);
+            quietly(cmd!(sh, "python3 {pip...} {requirements} --target {packages}"))
+                .context("Python with venv or pip is needed (`apt-get install python3-venv`)")?;
+            of_packages
+        };
+        sh.write_file(&stamp, wanted)?;
+        Ok(python)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(packages) = &self.packages {
+            command.env("PYTHONPATH", packages);
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_all_runners_are_counted() {
+        let check = |line: &str, expected: Option<(u64, u64)>| {
+            let counted = is_summary(line).then(|| (number_before("passed", line), number_before("failed", line)));
+            assert_eq!(counted, expected, "{line}");
+        };
+        check("     Summary [   9.335s] 21 tests run: 20 passed (2 slow), 1 failed, 15 skipped", Some((20, 1)));
+        check(
+            "test result: ok. 13 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.96s",
+            Some((13, 0)),
+        );
+        check("2 failed, 10 passed in 3.21s", Some((10, 2)));
+        check("========= 10 passed, 1 warning in 3.21s =========", Some((10, 0)));
+        check("        PASS [   0.004s] ( 1/20) systemprompt-database one_passed_in_vain", None);
+        check("3 tests in files", None);
+    }
+}
