@@ -38,12 +38,27 @@ pub struct CliError {
     pub chain: Vec<String>,
     /// How the process ends.
     pub exit: Exit,
+    /// The result was printed already and says it all; only the exit status is left to give.
+    pub said: bool,
 }
 
 impl CliError {
     /// A failure of this kind.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, details: None, chain: Vec::new(), exit: Exit::Failure }
+        Self {
+            code,
+            message: message.into(),
+            help: None,
+            details: None,
+            chain: Vec::new(),
+            exit: Exit::Failure,
+            said: false,
+        }
+    }
+
+    /// An exit status after a result that says it all, such as `not running`.
+    pub fn status(exit: Exit) -> Self {
+        Self { said: true, exit, ..Self::new("failed", "") }
     }
 
     /// Says what to do.

@@ -75,6 +75,9 @@ fn printer(globals: &Globals, env: &Environment) -> Printer {
 }
 
 fn report(error: &CliError, printer: &Printer, debug: bool) {
+    if error.said {
+        return;
+    }
     match printer.format {
         Format::Text => printer.alert(error.text(debug)),
         // Programs read one document from standard output, whichever way it went.

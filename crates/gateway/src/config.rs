@@ -491,7 +491,7 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                 "providers",
                 at("api_key_secret"),
                 format!("the secret `{secret}` does not exist"),
-                "add it with `systemprompt admin config secret set`, or export its environment variable",
+                "add it to the profile's secrets.json, or export its environment variable",
             );
         }
         for (name, value) in &provider.extra_headers {

@@ -11,7 +11,7 @@ fn linked() -> ExtensionRegistry {
 #[test]
 fn every_built_in_feature_is_linked_and_they_fit_together() {
     let registry = linked();
-    assert_eq!(registry.ids(), ["governance", "identity", "gateway", "server"]);
+    assert_eq!(registry.ids(), ["identity", "governance", "server", "gateway"]);
     for id in registry.ids() {
         assert!(BUILT_IN.contains(&id), "{id} is not in the list of built-in features");
     }

@@ -34,7 +34,8 @@ fn show(invocation: &Invocation, path: Option<&str>) -> CliResult {
         Some(path) => {
             let pointer: String =
                 path.split('.').map(|segment| format!("/{}", segment.replace('~', "~0").replace('/', "~1"))).collect();
-            shown.pointer(&pointer).ok_or_else(|| {
+            // `server.port` is a key of the profile, which is what people mean.
+            shown.pointer(&pointer).or_else(|| shown.get("profile")?.pointer(&pointer)).ok_or_else(|| {
                 let known =
                     shown.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
                 CliError::new("unknown_key", format!("the configuration has no `{path}`"))

@@ -20,11 +20,12 @@ pub(crate) async fn run(invocation: &Invocation, command: Db) -> CliResult {
     let database = match invocation.database().await {
         Ok(database) => database,
         // For `status` an unreachable database is a result.
-        Err(error) if matches!(command, Db::Status) => {
-            invocation.printer.result(&json!({"connected": false, "error": error.message}), || {
-                format!("not connected: {}", error.message)
+        Err(error) if matches!(command, Db::Status) && error.exit == Exit::Unavailable => {
+            let value = json!({"connected": false, "error": error.message, "help": error.help});
+            invocation.printer.result(&value, || {
+                format!("not connected: {}\n{}", error.message, error.help.as_deref().unwrap_or_default())
             });
-            return Err(error);
+            return Err(CliError::status(Exit::Failure));
         }
         Err(error) => return Err(error),
     };
@@ -60,7 +61,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
                     .with("replica lag", status.replica_lag_secs.map(|seconds| format!("{seconds:.1} s")))
             });
             if !status.connected {
-                return Err(CliError::new("db_unreachable", status.error.unwrap_or_default()));
+                return Err(CliError::status(Exit::Failure));
             }
         }
         Db::Info => {
@@ -289,8 +290,8 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
                 crate::yaml::to_string(&Value::Object(findings))
             });
             if strict && !found.is_healthy() {
-                return Err(CliError::new("schema_differs", "the live schema is not the declared one")
-                    .help("systemprompt infra db migrate   applies what is missing"));
+                printer.note("systemprompt infra db migrate   applies what is missing");
+                return Err(CliError::status(Exit::Failure));
             }
         }
     }

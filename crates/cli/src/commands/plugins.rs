@@ -249,7 +249,7 @@ fn validate(printer: &Printer, registry: &ExtensionRegistry) -> CliResult {
     if verdict.valid {
         return Ok(());
     }
-    Err(CliError::new("extensions_invalid", format!("{} problems", verdict.errors.len())).exit(Exit::Failure))
+    Err(CliError::status(Exit::Failure))
 }
 
 #[derive(Serialize)]

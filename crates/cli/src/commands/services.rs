@@ -174,8 +174,8 @@ async fn status(invocation: &Invocation) -> CliResult {
     if status.running {
         return Ok(());
     }
-    Err(CliError::new("not_running", "no server runs from this home")
-        .help("systemprompt up   runs it; `infra services start` does so in the background"))
+    invocation.printer.note("systemprompt up   runs it; `infra services start` does so in the background");
+    Err(CliError::status(Exit::Failure))
 }
 
 fn open_log(path: &PathBuf) -> std::io::Result<File> {

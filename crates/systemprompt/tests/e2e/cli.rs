@@ -187,7 +187,7 @@ async fn logs_and_the_audit() {
 async fn configuration_and_extensions() {
     let instance = Instance::start().await;
     let shown = instance.cli(&["admin", "config", "show"]);
-    assert_eq!(shown["name"], "local");
+    assert_eq!(shown["profile"]["name"], "local");
     assert!(!shown.to_string().contains("sk-upstream"), "secrets are masked: {shown}");
     let (_, port, _) = text(&instance, &["admin", "config", "show", "server.port"]);
     assert!(port.trim().parse::<u16>().is_ok(), "{port}");

@@ -120,7 +120,8 @@ pub fn prepare(home: &Path, mock: &MockUpstream, setup: &Setup, database_url: Op
     let providers = setup.providers.clone().unwrap_or_else(|| mock_providers(&mock.endpoint()));
     let indented = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
     let text = replace_key(&text, "providers", &indented(&providers));
-    let text = replace_key(&text, "gateway", &indented(&format!("enabled: true\n{}", setup.gateway)));
+    let switch = if setup.gateway.contains("enabled:") { "" } else { "enabled: true\n" };
+    let text = replace_key(&text, "gateway", &indented(&format!("{switch}{}", setup.gateway)));
     std::fs::write(&profile, format!("{text}\n{}", setup.profile)).expect("the profile is writable");
     if let Some(governance) = &setup.governance {
         let services = home.join("home/services/governance/config.yaml");
@@ -161,7 +162,6 @@ impl Instance {
     pub async fn with(setup: Setup) -> Self {
         let mock = MockUpstream::start().await.expect("a free port");
         let home = TempDir::new().expect("a directory");
-        std::fs::create_dir(home.path().join("home")).expect("a directory");
         let database = if setup.managed { None } else { Some(empty_database().await) };
         prepare(home.path(), &mock, &setup, database.as_ref().map(|database| database.url.expose()));
         let arguments: Vec<_> = setup.arguments.iter().map(String::as_str).collect();

@@ -64,11 +64,7 @@ async fn commands_find_the_database_of_a_stopped_home() {
 #[tokio::test]
 async fn what_can_be_wrong_at_the_start_is_said_in_one_message() {
     let mock = MockUpstream::start().await.expect("a free port");
-    let fresh = || {
-        let home = TempDir::new().expect("a directory");
-        std::fs::create_dir(home.path().join("home")).expect("a directory");
-        home
-    };
+    let fresh = || TempDir::new().expect("a directory");
     let up = |home: &TempDir, arguments: &[&str]| {
         let output =
             command(home.path()).args(["--json", "up", "--no-demo"]).args(arguments).output().expect("the binary runs");
@@ -103,7 +99,10 @@ async fn what_can_be_wrong_at_the_start_is_said_in_one_message() {
         .output()
         .expect("the binary runs");
     let said = error(&output);
-    assert!(said["message"].as_str().unwrap_or_default().contains("PostgreSQL") && !said["help"].is_null(), "{said}");
+    assert!(
+        said["message"].as_str().unwrap_or_default().contains("SYSTEMPROMPT_PG_BIN") && !said["help"].is_null(),
+        "{said}"
+    );
 
     // A broken profile: every problem with its file and key.
     let home = fresh();
@@ -195,7 +194,6 @@ async fn without_a_database_nothing_is_sent_and_all_is_well_when_it_is_back() {
     let cluster = TestCluster::start().await;
     let mock = MockUpstream::start().await.expect("a free port");
     let home = TempDir::new().expect("a directory");
-    std::fs::create_dir(home.path().join("home")).expect("a directory");
     prepare(home.path(), &mock, &Setup::default(), Some(cluster.url().expose()));
     let instance = Instance::adopt(mock, home);
     assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
@@ -294,7 +292,6 @@ async fn open_streams(instance: &Instance, count: usize) -> Vec<harness::Open> {
 #[test]
 fn a_service_runs_in_the_background_until_it_is_stopped() {
     let home = TempDir::new().expect("a directory");
-    std::fs::create_dir(home.path().join("home")).expect("a directory");
     let json = |arguments: &[&str]| {
         let output = command(home.path()).arg("--json").args(arguments).output().expect("the binary runs");
         (output.status.success(), harness::document(&output))

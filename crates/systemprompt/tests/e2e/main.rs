@@ -1,6 +1,6 @@
 //! The product as its users meet it: the real binary, a real PostgreSQL, official wire formats, and a provider that
 //! counts what reaches it.
-#![expect(missing_docs, clippy::disallowed_methods, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 mod cli;
 mod demo;

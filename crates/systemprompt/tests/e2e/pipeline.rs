@@ -194,8 +194,8 @@ async fn access_rules_decide_who_may_use_a_route() {
     assert_eq!(ask().await.status, 200, "users have a seeded grant");
     let id = user["id"].as_str().expect("an id");
     let rule = format!(
-        "INSERT INTO access_control_rules (id, entity_type, entity_id, rule_type, rule_value, access) \
-         VALUES (gen_random_uuid(), 'gateway_route', 'mock-anthropic', 'user', '{id}', 'deny')"
+        "INSERT INTO access_control_rules (id, entity_type, entity_id, rule_type, rule_value, access, source, created_at, updated_at) \
+         VALUES (gen_random_uuid(), 'gateway_route', 'mock-anthropic', 'user', '{id}', 'deny', 'api', now(), now())"
     );
     instance.cli(&["infra", "db", "execute", "--yes", &rule]);
     let before = instance.mock.statistics().requests;
