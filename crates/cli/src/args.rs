@@ -186,7 +186,7 @@ pub struct Setup {
 pub enum Config {
     /// The configuration in force, secrets masked.
     Show {
-        /// Only this part, as a dotted path such as `profile.server.port`.
+        /// Only this part, as a dotted path such as `server.port`.
         path: Option<String>,
     },
     /// Check everything that start-up checks, and report every problem. Exit status 78 if there are errors.

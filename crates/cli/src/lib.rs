@@ -64,12 +64,12 @@ async fn dispatch(cli: Cli, environment: Environment, printer: Printer) -> CliRe
 
 /// Flag, then environment, then text.
 fn printer(globals: &Globals, env: &Environment) -> Printer {
-    let format = match (globals.json, globals.yaml, env.get(environment::SYSTEMPROMPT_OUTPUT_FORMAT)) {
-        (true, _, _) => Format::Json,
-        (_, true, _) => Format::Yaml,
-        (false, false, Some("json")) => Format::Json,
-        (false, false, Some("yaml")) => Format::Yaml,
-        (false, false, _) => Format::Text,
+    let format = match env.get(environment::SYSTEMPROMPT_OUTPUT_FORMAT) {
+        _ if globals.json => Format::Json,
+        _ if globals.yaml => Format::Yaml,
+        Some("json") => Format::Json,
+        Some("yaml") => Format::Yaml,
+        _ => Format::Text,
     };
     Printer::new(format, globals.quiet, globals.no_color || env.no_color())
 }

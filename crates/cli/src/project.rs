@@ -208,10 +208,10 @@ impl OpenDatabase {
     /// Closes the pools, and stops the cluster if nobody else uses it.
     pub async fn close(self) {
         self.db.close().await;
-        if let Some(cluster) = self.cluster {
-            if let Err(error) = cluster.release().await {
-                tracing::warn!(%error, "the database cluster could not be stopped");
-            }
+        if let Some(cluster) = self.cluster
+            && let Err(error) = cluster.release().await
+        {
+            tracing::warn!(%error, "the database cluster could not be stopped");
         }
     }
 }

@@ -8,10 +8,23 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 
-/// How long a client may pause between two pieces of its request body.
-const IDLE: Duration = Duration::from_secs(30);
-/// How long a client may take for its whole request body; 8 MiB in two minutes is a slow mobile line.
-const TOTAL: Duration = Duration::from_secs(120);
+/// What a client may take for its request body.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes in all.
+    pub bytes: usize,
+    /// Time between two pieces.
+    pub idle: Duration,
+    /// Time in all.
+    pub total: Duration,
+}
+
+impl Limits {
+    /// The usual time limits: 30 s between two pieces, 2 minutes in all, which for 8 MiB is a slow mobile line.
+    pub const fn of_bytes(bytes: usize) -> Self {
+        Self { bytes, idle: Duration::from_secs(30), total: Duration::from_mins(2) }
+    }
+}
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +36,13 @@ pub enum BodyError {
         limit: usize,
     },
     /// The client was too slow.
-    #[error("the request body did not arrive in time ({} s without data, {} s in all)", IDLE.as_secs(), TOTAL.as_secs())]
-    TooSlow,
+    #[error("the request body did not arrive in time ({idle:?} without data, {total:?} in all)")]
+    TooSlow {
+        /// The limit between two pieces.
+        idle: Duration,
+        /// The limit in all.
+        total: Duration,
+    },
     /// It is compressed.
     #[error("the request body is encoded as `{0}`; send it uncompressed")]
     Encoded(String),
@@ -33,30 +51,30 @@ pub enum BodyError {
     Broken(#[source] axum::Error),
 }
 
-/// Reads a body of at most `limit` bytes. A declared length over the limit is refused before a byte is read.
-pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+/// Reads a body within limits. A declared length over the limit is refused before a byte is read.
+pub async fn read(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, BodyError> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| value.as_bytes() != b"identity") {
         return Err(BodyError::Encoded(String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect()));
     }
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(BodyError::TooLarge { limit });
+    if declared.is_some_and(|length| length > limits.bytes) {
+        return Err(BodyError::TooLarge { limit: limits.bytes });
     }
-    let deadline = tokio::time::Instant::now() + TOTAL;
+    let deadline = tokio::time::Instant::now() + limits.total;
     // Most bodies arrive in one frame, which is then used as it is.
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     loop {
-        let wait = IDLE.min(deadline.saturating_duration_since(tokio::time::Instant::now()));
+        let wait = limits.idle.min(deadline.saturating_duration_since(tokio::time::Instant::now()));
         let frame = match tokio::time::timeout(wait, body.frame()).await {
-            Err(_) => return Err(BodyError::TooSlow),
+            Err(_) => return Err(BodyError::TooSlow { idle: limits.idle, total: limits.total }),
             Ok(None) => break,
             Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,
         };
         let Ok(data) = frame.into_data() else { continue };
         let size = first.as_ref().map_or(0, Bytes::len).max(rest.as_ref().map_or(0, BytesMut::len)) + data.len();
-        if size > limit {
-            return Err(BodyError::TooLarge { limit });
+        if size > limits.bytes {
+            return Err(BodyError::TooLarge { limit: limits.bytes });
         }
         match (&first, &mut rest) {
             (None, _) => first = Some(data),
@@ -78,20 +96,23 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_over_the_limit_are_refused_whether_declared_or_not() {
-        let chunks =
-            futures_util::stream::iter(["abc", "def", "g"].map(|text| Ok::<_, std::io::Error>(Bytes::from(text))));
-        let body = Body::from_stream(chunks.clone());
-        assert_eq!(read(&HeaderMap::new(), body, 7).await.expect("it fits"), "abcdefg");
-        let body = Body::from_stream(chunks);
-        assert!(matches!(read(&HeaderMap::new(), body, 6).await, Err(BodyError::TooLarge { limit: 6 })));
+        let body = || {
+            let chunks = ["abc", "def", "g"].map(|text| Ok::<_, std::io::Error>(Bytes::from(text)));
+            Body::from_stream(futures_util::stream::iter(chunks))
+        };
+        assert_eq!(read(&HeaderMap::new(), body(), Limits::of_bytes(7)).await.expect("it fits"), "abcdefg");
+        let refused = read(&HeaderMap::new(), body(), Limits::of_bytes(6)).await;
+        assert!(matches!(refused, Err(BodyError::TooLarge { limit: 6 })));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, 8.into());
-        assert!(matches!(read(&headers, Body::empty(), 7).await, Err(BodyError::TooLarge { .. })));
+        let refused = read(&headers, Body::empty(), Limits::of_bytes(7)).await;
+        assert!(matches!(refused, Err(BodyError::TooLarge { .. })));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_client_that_stalls_is_given_up() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        assert!(matches!(read(&HeaderMap::new(), body, 7).await, Err(BodyError::TooSlow)));
+        let limits = Limits { idle: Duration::from_millis(1), ..Limits::of_bytes(7) };
+        assert!(matches!(read(&HeaderMap::new(), body, limits).await, Err(BodyError::TooSlow { .. })));
     }
 }

@@ -185,7 +185,7 @@ impl Timeouts {
     /// The limits of a provider over those of the gateway over the defaults.
     pub fn resolve(gateway: &Resilience, provider: Option<&Resilience>) -> Self {
         // A year stands for "no limit": timers need no second code path.
-        const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
+        const UNLIMITED: Duration = Duration::from_hours(365 * 24);
         let pick = |field: fn(&Resilience) -> Option<u64>, default: u64| match provider
             .and_then(field)
             .or_else(|| field(gateway))
@@ -501,7 +501,7 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                     at(&format!("extra_headers/{name}")),
                     reason,
                     "use letters, digits and hyphens in the name and one line of text as the value",
-                )
+                );
             });
         }
         let models = models_of(provider);
@@ -570,7 +570,7 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                     at(&format!("extra_headers/{name}")),
                     reason,
                     "use letters, digits and hyphens in the name and one line of text as the value",
-                )
+                );
             });
         }
     }
@@ -676,18 +676,18 @@ pub fn is_public(ip: IpAddr) -> bool {
                 || a == 0
                 || (a == 100 && (64..128).contains(&b)))
         }
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(v4) => is_public(v4.into()),
-            None => {
-                let first = ip.segments()[0];
-                !(ip.is_loopback()
-                    || ip.is_unspecified()
-                    || ip.is_multicast()
-                    || (first & 0xfe00) == 0xfc00
-                    || (first & 0xffc0) == 0xfe80
-                    || (first == 0x2001 && ip.segments()[1] == 0x0db8))
+        IpAddr::V6(ip) => {
+            if let Some(mapped) = ip.to_ipv4_mapped() {
+                return is_public(mapped.into());
             }
-        },
+            let first = ip.segments()[0];
+            !(ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || (first & 0xfe00) == 0xfc00
+                || (first & 0xffc0) == 0xfe80
+                || (first == 0x2001 && ip.segments()[1] == 0x0db8))
+        }
     }
 }
 
@@ -775,7 +775,7 @@ mod tests {
         let timeouts = Timeouts::resolve(&gateway, Some(&provider));
         assert_eq!(timeouts.connect, Duration::from_millis(1));
         assert_eq!(timeouts.first_byte, Duration::from_millis(6));
-        assert_eq!(timeouts.idle, Duration::from_secs(60));
+        assert_eq!(timeouts.idle, Duration::from_mins(1));
         assert!(timeouts.total > Duration::from_secs(1_000_000));
     }
 }

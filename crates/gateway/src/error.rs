@@ -91,7 +91,8 @@ impl Failure {
             FailureKind::SessionRequired
             | FailureKind::UnknownSurface
             | FailureKind::Query(_)
-            | FailureKind::Header(_) => DialectError::invalid_request(message),
+            | FailureKind::Header(_)
+            | FailureKind::Session(SessionError::Required) => DialectError::invalid_request(message),
             FailureKind::Method { .. } => DialectError::method_not_allowed("POST"),
             FailureKind::NoEndpoint { .. } => DialectError { code: None, message, ..DialectError::gateway_disabled() },
             FailureKind::SecretMissing { .. } => DialectError::not_ready(message),
@@ -100,12 +101,10 @@ impl Failure {
             | FailureKind::Access(_) => {
                 DialectError::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
             }
-            FailureKind::Authentication(_) => DialectError::unauthenticated(message),
-            FailureKind::Session(SessionError::Required) => DialectError::invalid_request(message),
-            FailureKind::Session(_) => DialectError::unauthenticated(message),
+            FailureKind::Authentication(_) | FailureKind::Session(_) => DialectError::unauthenticated(message),
             FailureKind::Body(error) => match error {
                 BodyError::TooLarge { limit } => DialectError::body_too_large(*limit),
-                BodyError::TooSlow => DialectError { status: 408, ..DialectError::invalid_request(message) },
+                BodyError::TooSlow { .. } => DialectError { status: 408, ..DialectError::invalid_request(message) },
                 BodyError::Encoded(_) => DialectError { status: 415, ..DialectError::invalid_request(message) },
                 BodyError::Broken(_) => DialectError::invalid_request(message),
             },

@@ -15,7 +15,7 @@ pub(crate) struct ListQuery {
     pub(crate) limit: Option<usize>,
     /// Only entries after this id.
     pub(crate) after_id: Option<String>,
-    /// Only entries before this id.
+    /// Only entries before this id, the last ones of them.
     pub(crate) before_id: Option<String>,
 }
 
@@ -35,6 +35,7 @@ struct Model<'a> {
     object: &'static str,
     id: &'a str,
     display_name: &'a str,
+    lifecycle: &'static str,
     created_at: DateTime<Utc>,
     created: i64,
     owned_by: &'a str,
@@ -57,8 +58,11 @@ pub(crate) fn list<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a
     let end = query.before_id.as_ref().and_then(position).unwrap_or(models.len());
     let window = models.get(start..end.max(start)).unwrap_or_default();
     let limit = query.limit.unwrap_or(1000).clamp(1, 1000);
+    // A page before a cursor ends at the cursor, so that clients can page backwards.
+    let skipped = if query.before_id.is_some() { window.len().saturating_sub(limit) } else { 0 };
     let data: Vec<_> = window
         .iter()
+        .skip(skipped)
         .take(limit)
         .map(|listed| {
             // Clients sort by the date and show it; a model nobody knows the date of is as old as time.
@@ -72,6 +76,7 @@ pub(crate) fn list<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a
                 object: "model",
                 id: &listed.model.id,
                 display_name: &listed.model.display_name,
+                lifecycle: "active",
                 created_at,
                 created: created_at.timestamp(),
                 owned_by: &listed.route.provider.name,

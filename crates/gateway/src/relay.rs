@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Relay {
     upstream: UpstreamBody,
     /// Present until the end is recorded.
-    recording: Option<Recording>,
+    recording: Option<Box<Recording>>,
     request_id: Option<RequestId>,
     dialect: Dialect,
     /// Takes out the usage chunk the gateway asked for and the caller did not.
@@ -48,7 +48,7 @@ impl Relay {
     /// Relays `upstream` under `recording`.
     pub(crate) fn new(
         upstream: UpstreamBody,
-        recording: Recording,
+        recording: Box<Recording>,
         dialect: Dialect,
         filter: Option<UsageChunkFilter>,
         limits: Timeouts,
@@ -153,7 +153,7 @@ impl Body for Relay {
                 Ok(_) => {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
-                    if this.recording.as_ref().is_some_and(Recording::at_event_boundary) {
+                    if this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary()) {
                         return Poll::Ready(Some(Ok(Frame::data(sign_of_life(this.dialect)))));
                     }
                 }

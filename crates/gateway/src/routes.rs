@@ -20,7 +20,7 @@ use systemprompt_llm::{Dialect, Edits, InferenceRequest, UsageChunkFilter};
 use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, Secret, SessionId, TraceId};
 use tokio_util::sync::CancellationToken;
 
-use crate::body;
+use crate::body::{self, Limits};
 use crate::config::{GatewayConfig, ProviderWire};
 use crate::error::{Failure, FailureKind};
 use crate::headers::{self, CallerHeaders, INFERENCE_PROTOCOL};
@@ -56,7 +56,9 @@ pub struct Plan {
 pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
     let dialect = |dialect: Dialect| {
         post(move |State(gateway): State<Arc<Gateway>>, request: Request| answer(gateway, dialect, request)).fallback(
-            move |State(gateway): State<Arc<Gateway>>, request: Request| refuse_method(gateway, dialect, request),
+            move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
+                refuse_method(&gateway, dialect, &request)
+            },
         )
     };
     RouteTable::new()
@@ -122,7 +124,7 @@ async fn infer(
     if settings.require_session_id && caller.session.is_none() {
         return Err(FailureKind::SessionRequired.into());
     }
-    let body = body::read(&head.headers, body, settings.max_body_bytes).await?;
+    let body = body::read(&head.headers, body, Limits::of_bytes(settings.max_body_bytes)).await?;
     let request = InferenceRequest::parse(dialect, body)?;
     let session_id = gateway
         .sessions
@@ -331,8 +333,8 @@ async fn allowed_models(gateway: &Gateway, headers: &HeaderMap, query: &ListQuer
     Ok(axum::Json(models::list(&allowed, query)).into_response())
 }
 
-async fn refuse_method(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Response {
-    fail(&gateway, dialect, FailureKind::Method { method: request.method().to_string() })
+fn refuse_method(gateway: &Gateway, dialect: Dialect, request: &Request) -> Response {
+    fail(gateway, dialect, FailureKind::Method { method: request.method().to_string() })
 }
 
 async fn not_an_endpoint(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

@@ -77,9 +77,10 @@ pub(crate) fn router(ctx: DynExtensionContext, readiness: Arc<Readiness>) -> Res
 
 /// For load balancers: nothing but whether the process and its database work.
 async fn health(State(site): State<Site>) -> Response {
-    match site.database_answers().await {
-        true => Json(json!({"status": "healthy"})).into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unhealthy"}))).into_response(),
+    if site.database_answers().await {
+        Json(json!({"status": "healthy"})).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unhealthy"}))).into_response()
     }
 }
 

@@ -50,10 +50,9 @@ async fn view(invocation: &Invocation, database: &OpenDatabase, filter: &LogFilt
         limit: filter.limit.into(),
     };
     let lines = read(&database.db, &query).await.map_err(database_failure)?;
-    invocation.printer.result(&lines, || match lines.is_empty() {
-        true => "No log lines.".to_owned(),
-        false => lines.iter().map(line).collect::<Vec<_>>().join("\n"),
-    });
+    let nothing = || "No log lines.".to_owned();
+    let text = || lines.iter().map(line).collect::<Vec<_>>().join("\n");
+    invocation.printer.result(&lines, || if lines.is_empty() { nothing() } else { text() });
     Ok(())
 }
 

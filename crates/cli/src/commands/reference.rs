@@ -170,7 +170,8 @@ fn write_keys(page: &mut String, root: &Value, node: &Value, prefix: &str, depth
         .and_then(Value::as_array)
         .map(|keys| keys.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    for (key, raw) in properties {
+    // A constant is what chose this variant, so its value is in the path already.
+    for (key, raw) in properties.iter().filter(|(_, raw)| raw.get("const").is_none()) {
         let path = format!("{prefix}{key}");
         let default = if required.contains(&key.as_str()) { "required" } else { "" };
         write_key(page, root, &path, raw, default, depth);
@@ -219,20 +220,16 @@ fn write_below(page: &mut String, root: &Value, raw: &Value, path: &str, depth: 
         if let Some(id) = variant.pointer("/properties/id/const").and_then(Value::as_str) {
             let variant_path = format!("{path}[id={id}]");
             write_key(page, root, &variant_path, variant, "", depth + 1);
-            // Written as two schemas: the id, and the rest by reference.
-            let rest = variant.get("$ref").map(|reference| serde_json::json!({ "$ref": reference }));
-            write_keys(page, root, rest.as_ref().unwrap_or(variant), &format!("{variant_path}."), depth + 1);
+            write_keys(page, root, variant, &format!("{variant_path}."), depth + 1);
         }
     }
 }
 
 /// Follows references and the `anyOf: [X, null]` of optional values.
 fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
-    if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-        return reference
-            .strip_prefix('#')
-            .and_then(|pointer| root.pointer(pointer))
-            .map_or(node, |target| resolve(root, target));
+    let target = follow(root, node);
+    if !std::ptr::eq(target, node) {
+        return resolve(root, target);
     }
     for key in ["anyOf", "allOf"] {
         if let Some(option) = node
@@ -246,7 +243,19 @@ fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
     node
 }
 
+/// What a node refers to, or the node.
+fn follow<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
+    let reference = node.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+    reference.and_then(|pointer| root.pointer(pointer)).unwrap_or(node)
+}
+
 fn kind(root: &Value, node: &Value) -> String {
+    let options = follow(root, node).get("anyOf").and_then(Value::as_array);
+    let options: Vec<_> =
+        options.into_iter().flatten().filter(|option| option.get("type") != Some(&Value::from("null"))).collect();
+    if options.len() > 1 {
+        return options.iter().map(|option| kind(root, option)).collect::<Vec<_>>().join(" or ");
+    }
     let node = resolve(root, node);
     let choices = |values: &[Value]| {
         values
@@ -269,7 +278,8 @@ fn kind(root: &Value, node: &Value) -> String {
                     .chain(option.get("enum").and_then(Value::as_array).cloned().unwrap_or_default())
             })
             .collect();
-        return choices(&constants);
+        // Variants with fields of their own have rows of their own.
+        return if constants.is_empty() { "object".to_owned() } else { choices(&constants) };
     }
     match node.get("type") {
         Some(Value::String(name)) if name == "array" => {

@@ -30,8 +30,8 @@ struct Ready {
     pid: u32,
     version: &'static str,
     profile: String,
-    ready_ms: u64,
-    /// Of `ready_ms`, what the managed cluster took; absent with a database of one's own.
+    startup_ms: u64,
+    /// Of `startup_ms`, what the managed cluster took; absent with a database of one's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster_ms: Option<u64>,
 }
@@ -138,7 +138,7 @@ async fn serve(
                 pid: instance.pid,
                 version: env!("CARGO_PKG_VERSION"),
                 profile: profile.name.clone(),
-                ready_ms: begun.elapsed().as_millis() as u64,
+                startup_ms: begun.elapsed().as_millis() as u64,
                 cluster_ms: cluster.map(|took| took.as_millis() as u64),
             };
             announce(invocation, &ready);
@@ -240,7 +240,7 @@ fn announce(invocation: &Invocation, ready: &Ready) {
         return;
     }
     let url = &ready.url;
-    let mut text = format!("\nsystemprompt {} is ready at {url}   ({} ms", ready.version, ready.ready_ms);
+    let mut text = format!("\nsystemprompt {} is ready at {url}   ({} ms", ready.version, ready.startup_ms);
     if let Some(cluster) = ready.cluster_ms {
         text.push_str(&format!(", of which {cluster} ms PostgreSQL"));
     }
@@ -290,7 +290,7 @@ impl StopSignals {
 
     async fn twice(&mut self) {
         if self.count.wait_for(|count| *count >= 2).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -111,12 +111,6 @@ async fn api_key(
             let user = find(accounts, &user).await?;
             let expires_at = expires_in_days.map(|days| invocation.ambient.now() + TimeDelta::days(days.into()));
             let issued = keys.issue(user.id, &name, expires_at).await.map_err(key_failure)?;
-            #[derive(Serialize)]
-            struct Shown<'a> {
-                #[serde(flatten)]
-                key: &'a ApiKey,
-                secret: &'a str,
-            }
             let secret = issued.secret.expose();
             printer.record(&Shown { key: &issued.key, secret }, || {
                 key_record(&issued.key).with("API key", format!("{secret}   (shown once)"))
@@ -167,6 +161,14 @@ async fn api_key(
         }
     }
     Ok(())
+}
+
+/// A key with its secret, the one time it is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    key: &'a ApiKey,
+    secret: &'a str,
 }
 
 #[derive(Serialize)]

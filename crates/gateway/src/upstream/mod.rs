@@ -61,7 +61,7 @@ pub(crate) enum Answer {
     /// The whole answer, already recorded.
     Whole { status: StatusCode, headers: HeaderMap, body: Bytes },
     /// A stream whose head arrived; relaying it records it.
-    Stream { headers: HeaderMap, body: UpstreamBody, recording: Recording },
+    Stream { headers: HeaderMap, body: UpstreamBody, recording: Box<Recording> },
 }
 
 /// Why there is no answer to relay. The outcome is already recorded.
@@ -96,7 +96,7 @@ impl Upstreams {
             .map(|provider| {
                 let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(trusted.clone()));
                 tcp.set_nodelay(true);
-                tcp.set_keepalive(Some(Duration::from_secs(60)));
+                tcp.set_keepalive(Some(Duration::from_mins(1)));
                 tcp.enforce_http(false);
                 // Company certificate authorities are in the system's store; a bare container has none, there the
                 // bundled roots serve.
@@ -161,7 +161,7 @@ impl Upstreams {
         let is_event_stream =
             head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
         if head.status.is_success() && is_event_stream {
-            return Ok(Answer::Stream { headers, body, recording });
+            return Ok(Answer::Stream { headers, body, recording: Box::new(recording) });
         }
         let limit = if head.status.is_success() { BUFFERED_ANSWER_LIMIT } else { ERROR_BODY_LIMIT };
         let collected =
@@ -251,5 +251,5 @@ fn demo_answer(request: &InferenceRequest, ambient: &Ambient) -> http::Response<
 }
 
 fn hex_id(ambient: &Ambient) -> String {
-    ambient.bytes::<12>().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(ambient.bytes::<12>())
 }

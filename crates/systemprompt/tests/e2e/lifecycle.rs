@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use systemprompt_database::testing::TestCluster;
@@ -160,7 +161,6 @@ async fn every_answer_a_killed_server_gave_is_in_the_ledger() {
                 hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
             let Ok(response) = client.request(request).await else { return };
             let id = response.headers()["x-systemprompt-request-id"].to_str().expect("an id").to_owned();
-            use http_body_util::BodyExt as _;
             if response.status() == 200 && response.into_body().collect().await.is_ok() {
                 answered.lock().expect("no panic").push(id);
             }

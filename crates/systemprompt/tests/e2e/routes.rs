@@ -1,6 +1,8 @@
 //! Every route of the server as nobody, as the wrong user and as the right one. The list of routes is the server's own, so
 //! a new route is walked without being added here; what must be added is how to ask for it, if `{}` is no body for it.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use systemprompt::extension::{Audience, ExtensionRegistry};
 
@@ -45,7 +47,7 @@ async fn who_may_ask_for_what() {
                 Audience::Public => assert!(admitted(nobody) && admitted(user), "{what}"),
                 Audience::Authenticated => assert!(nobody == 401 && barred == 401 && admitted(user), "{what}"),
                 Audience::Admin | Audience::AdminOrLocal => {
-                    assert!(nobody == 401 && barred == 401 && user == 403, "{what}")
+                    assert!(nobody == 401 && barred == 401 && user == 403, "{what}");
                 }
             }
             walked += 1;
@@ -54,9 +56,66 @@ async fn who_may_ask_for_what() {
     assert!(walked >= 10, "only {walked} routes were found");
     let local = instance.send(Method::GET, "/metrics", &[("x-api-key", "")], "").await;
     assert_eq!(local.status, 200, "metrics are for programs on this machine");
+    let shown = metrics_on(local.text());
     for name in
         ["http_requests_total", "http_request_duration_seconds", "http_requests_in_flight", "gateway_overhead_seconds"]
     {
-        assert!(local.text().contains(name), "{name} is missing:\n{}", local.text());
+        assert!(shown.keys().any(|shown| shown == name), "{name} is missing:\n{}", local.text());
     }
+    let documented = documented_metrics();
+    for (name, row) in &shown {
+        assert_eq!(Some(row), documented.get(name), "{name} in docs/reference/metrics.md");
+    }
+    // Metrics with labels appear with their first observation; all others are there from the start.
+    let absent: Vec<_> =
+        documented.iter().filter(|(name, row)| !shown.contains_key(*name) && row.labels.is_empty()).collect();
+    assert!(absent.is_empty(), "documented, and not shown: {absent:?}");
+}
+
+/// What is said of a metric.
+#[derive(Debug, PartialEq)]
+struct Described {
+    kind: String,
+    labels: Vec<String>,
+    meaning: String,
+}
+
+/// The metrics of an OpenMetrics page, by the names under which they are queried.
+fn metrics_on(page: &str) -> BTreeMap<String, Described> {
+    let mut metrics = BTreeMap::new();
+    let (mut help, mut metric): (&str, Option<(&str, &str)>) = ("", None);
+    for line in page.lines() {
+        if let Some(line) = line.strip_prefix("# HELP ") {
+            help = line.split_once(' ').expect("a name and a text").1;
+        } else if let Some(line) = line.strip_prefix("# TYPE ") {
+            metric = line.split_once(' ');
+        } else if let Some((name, kind)) = metric.take_if(|_| !line.starts_with('#')) {
+            let labels =
+                line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+            let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect();
+            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            metrics.insert(name, Described { kind: kind.to_owned(), labels, meaning: help.to_owned() });
+        }
+    }
+    metrics
+}
+
+/// The rows of the committed reference.
+fn documented_metrics() -> BTreeMap<String, Described> {
+    include_str!("../../../../docs/reference/metrics.md")
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<_> = line.strip_prefix("| `")?.split(" | ").collect();
+            let [name, kind, labels, meaning] = cells.as_slice() else { return None };
+            let labels = labels.split(", ").filter(|label| !label.is_empty());
+            Some((
+                name.trim_matches('`').to_owned(),
+                Described {
+                    kind: (*kind).to_owned(),
+                    labels: labels.map(|label| label.trim_matches('`').to_owned()).collect(),
+                    meaning: meaning.trim_end_matches(" |").to_owned(),
+                },
+            ))
+        })
+        .collect()
 }
