@@ -5,9 +5,10 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use systemprompt_extension::RateLimited;
 use systemprompt_governance::access;
 use systemprompt_governance::{Denial, DenialKind, Refusal};
-use systemprompt_identity::{AuthError, SessionError};
+use systemprompt_identity::{AuthError, IdentifyError, SessionError};
 use systemprompt_llm::{Dialect, DialectError, RequestError};
 use systemprompt_model::RequestId;
 
@@ -47,6 +48,8 @@ pub(crate) enum FailureKind {
     #[error(transparent)]
     Authentication(#[from] AuthError),
     #[error(transparent)]
+    RateLimited(RateLimited),
+    #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -80,6 +83,9 @@ impl Failure {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(retry) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, retry);
+        }
+        if let FailureKind::RateLimited(limited) = &self.kind {
+            limited.write_headers(response.headers_mut());
         }
         response
     }
@@ -134,11 +140,14 @@ impl Failure {
 
 fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> DialectError {
     let error = match denial.kind {
+        // Clients get one code for all refusals by a policy; which rule it was is in the message and in the ledger.
+        DenialKind::Content => {
+            return DialectError { status: deny_status.get(), ..DialectError::denied(&denial.to_string()) };
+        }
+        DenialKind::NotExposed => return DialectError::denied(&denial.reason),
         DenialKind::NotEntitled => DialectError::not_entitled(format!("authz denied {denial}")),
-        DenialKind::Content => DialectError { status: deny_status.get(), ..DialectError::denied(&denial.to_string()) },
         DenialKind::RateLimited => DialectError::rate_limited(denial.reason.clone()),
         DenialKind::NotFound => DialectError { message: denial.reason.clone(), ..DialectError::model_not_found("") },
-        DenialKind::NotExposed => DialectError::denied(&denial.reason),
         DenialKind::Unavailable => DialectError::not_ready(denial.reason.clone()),
     };
     DialectError { code: Some(denial.code), ..error }
@@ -156,6 +165,15 @@ macro_rules! fails_with {
 
 // One `?` from what went wrong to the answer; `impl<K: Into<FailureKind>> From<K>` would overlap with `From<Failure>`.
 fails_with!(FailureKind, BadHeader, AuthError, SessionError, BodyError, RequestError, access::Unavailable);
+
+impl From<IdentifyError> for Failure {
+    fn from(cause: IdentifyError) -> Self {
+        match cause {
+            IdentifyError::Auth(error) => error.into(),
+            IdentifyError::RateLimited(limited) => FailureKind::RateLimited(limited).into(),
+        }
+    }
+}
 
 /// A request that has nowhere to go is refused like any other, so that the ledger knows of it.
 impl From<NoRoute> for Denial {

@@ -116,7 +116,7 @@ impl Extension for GatewayExtension {
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let gateway = ctx.service::<Gateway>()?;
         let prefix = gateway.plan.settings.inference_path_prefix.clone();
-        Ok(vec![ExtensionRouter::core(router(gateway, &prefix), PREFIXES)])
+        Ok(vec![ExtensionRouter::core(router(gateway, &prefix), PREFIXES).with_rate_limit(RateGroup::Gateway)])
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which headers a request carries to the provider, and which of the caller's headers mean something to us.
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use systemprompt_identity::client_session_id;
 use systemprompt_llm::Dialect;
 use systemprompt_model::{RequestId, Secret, SessionId, TraceId};
 
@@ -19,8 +20,6 @@ pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-
 pub const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 /// Names the conversation a request belongs to.
 pub const CONVERSATION_ID: HeaderName = HeaderName::from_static("x-gateway-conversation-id");
-/// The session id Claude Code sends.
-pub const CLAUDE_CODE_SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 /// Restricts the model list to one client family.
 pub const INFERENCE_PROTOCOL: HeaderName = HeaderName::from_static("x-inference-protocol");
 
@@ -74,7 +73,7 @@ impl CallerHeaders {
         };
         Ok(Self {
             session,
-            client_session: text(&CLAUDE_CODE_SESSION_ID, 128),
+            client_session: client_session_id(headers).map(str::to_owned),
             conversation: text(&CONVERSATION_ID, 128),
             client: text(&USER_AGENT, 256),
             client_trace: headers

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use http::response;
 use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
+use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, Wire};
-use systemprompt_model::RequestId;
+use systemprompt_model::{RequestId, SessionId};
 
 use crate::capture::Capture;
 use crate::metrics::{GatewayMetrics, RequestLabels, TokenKind, TokenLabels, UpstreamLabels};
@@ -29,6 +30,8 @@ pub(crate) struct Subject {
     /// When the request reached us.
     pub(crate) received: Instant,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) session_id: SessionId,
 }
 
 /// How a call ended.
@@ -157,6 +160,8 @@ impl Recording {
             metrics.tokens_total.get_or_create(&TokenLabels { kind }).inc_by(count.unwrap_or(0));
         }
         metrics.cost_microdollars_total.inc_by(u64::try_from(cost.0).unwrap_or(0));
+        let (input, output) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
+        self.subject.sessions.record_usage(self.subject.session_id, input, output, cost);
 
         permit.finish(Outcome {
             status,

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_extension::{Audience, Meter, RouteTable};
 use systemprompt_governance::access::{AccessDecision, AccessRules};
 use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Inference, Refusal, Resource};
-use systemprompt_identity::{Authenticator, SessionHint, Sessions};
+use systemprompt_identity::{AuthError, Authenticator, IdentifyError, SessionHint, Sessions};
 use systemprompt_llm::{Dialect, Edits, InferenceRequest, UsageChunkFilter};
 use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, Secret, SessionId, TraceId};
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,7 @@ async fn infer(
         return Err(FailureKind::Disabled.into());
     }
     let (head, body) = request.into_parts();
-    let principal = gateway.authenticator.authenticate(&head.headers).await?;
+    let principal = gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await?;
     let caller = CallerHeaders::read(&head.headers)?;
     if settings.require_session_id && caller.session.is_none() {
         return Err(FailureKind::SessionRequired.into());
@@ -172,6 +172,8 @@ async fn infer(
             pricing: destination.pricing,
             received,
             metrics: gateway.metrics.clone(),
+            sessions: gateway.sessions.clone(),
+            session_id,
         },
     };
     let answer = plan.upstreams.send(permit, order).await.map_err(|error| Failure::recorded(id, error.into()))?;
@@ -285,12 +287,13 @@ async fn descriptor(State(gateway): State<Arc<Gateway>>) -> Response {
 async fn list_models(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
+    meter: Option<Extension<Meter>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Response {
     let trace = TraceId::generate(&gateway.ambient);
     let dialect = dialect_of(&headers);
     let allowed = match query {
-        Ok(Query(query)) => allowed_models(&gateway, &headers, &query).await,
+        Ok(Query(query)) => allowed_models(&gateway, &headers, meter.as_deref(), &query).await,
         Err(rejection) => Err(FailureKind::Query(rejection.body_text()).into()),
     };
     let mut response = match allowed {
@@ -301,7 +304,12 @@ async fn list_models(
     response
 }
 
-async fn allowed_models(gateway: &Gateway, headers: &HeaderMap, query: &ListQuery) -> Result<Response, Failure> {
+async fn allowed_models(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    meter: Option<&Meter>,
+    query: &ListQuery,
+) -> Result<Response, Failure> {
     let plan = &gateway.plan;
     if !plan.settings.enabled {
         return Err(FailureKind::Disabled.into());
@@ -310,9 +318,9 @@ async fn allowed_models(gateway: &Gateway, headers: &HeaderMap, query: &ListQuer
         None => None,
         Some(name) => Some(name.to_str().ok().and_then(models::surface_named).ok_or(FailureKind::UnknownSurface)?),
     };
-    let principal = match gateway.authenticator.authenticate(headers).await {
+    let principal = match gateway.authenticator.identify(headers, meter).await {
         Ok(principal) => Some(principal),
-        Err(systemprompt_identity::AuthError::Missing) if plan.settings.models_public => None,
+        Err(IdentifyError::Auth(AuthError::Missing)) if plan.settings.models_public => None,
         Err(error) => return Err(error.into()),
     };
     let mut allowed = Vec::new();

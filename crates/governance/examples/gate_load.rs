@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use systemprompt_database::notify::NotificationHub;
-use systemprompt_database::{Module, testing};
+use systemprompt_database::testing::TestCluster;
+use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::{Extension, Metrics};
-use systemprompt_governance::access::{AccessRules, DEPARTMENT};
+use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
@@ -34,18 +35,12 @@ const ANSWER: &str = r#"{"id":"msg_01","type":"message","role":"assistant","mode
 
 #[tokio::main]
 async fn main() {
-    println!("mode          callers  requests/s   p50 ms   p99 ms   our us   postgres us   records/commit   hot %");
-    for durability in [Durability::Durable, Durability::Asynchronous] {
-        for callers in [1, 16, 64, 256] {
-            measure(durability, callers).await;
-        }
-    }
-}
-
-async fn measure(durability: Durability, callers: usize) {
-    let ambient = Ambient::system();
-    let metrics = Metrics::new();
-    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let cluster = TestCluster::start().await;
+    let database = Database::connect(&cluster.connect_options()).await.expect("a database");
+    // The servers of tests do not wait for the disk; here it is what is measured.
+    sqlx::raw_sql("ALTER SYSTEM SET fsync = on").execute(database.write()).await.expect("a superuser");
+    sqlx::raw_sql("ALTER SYSTEM SET synchronous_commit = on").execute(database.write()).await.expect("a superuser");
+    sqlx::raw_sql("SELECT pg_reload_conf()").execute(database.write()).await.expect("a superuser");
     let extension = GovernanceExtension;
     let module = Module {
         id: "governance".to_owned(),
@@ -53,17 +48,29 @@ async fn measure(durability: Durability, callers: usize) {
         seeds: extension.seeds(),
         ..Module::default()
     };
-    let database = testing::database(&[module]).await;
+    install(&database, &[module], &InstallOptions::default()).await.expect("the tables");
+    println!("mode          callers  requests/s   p50 ms   p99 ms   our us   postgres us   records/commit");
+    for durability in [Durability::Durable, Durability::Asynchronous] {
+        for callers in [1, 16, 64, 256] {
+            measure(&database, durability, callers).await;
+        }
+    }
+}
+
+async fn measure(database: &DbPool, durability: Durability, callers: usize) {
+    let ambient = Ambient::system();
+    let metrics = Metrics::new();
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let options = LedgerOptions {
         instance_id: InstanceId::generate(&ambient),
         instance_name: "load".to_owned(),
         settings: LedgerSettings { durability, ..LedgerSettings::default() },
         retention: Retention { content: ContentRetention::Full, days: 30 },
     };
-    let ledger = Ledger::start(&database.pool, options, &ambient, &tracker, &metrics).await.expect("a ledger");
-    let hub = NotificationHub::start(&database.pool, &tracker, stop.clone());
+    let ledger = Ledger::start(database, options, &ambient, &tracker, &metrics).await.expect("a ledger");
+    let hub = NotificationHub::start(database, &tracker, stop.clone());
     let rules = AccessRules::start(
-        Arc::clone(&database.pool),
+        Arc::clone(database),
         ambient.clone(),
         &hub,
         vec![DEPARTMENT.to_owned()],
@@ -76,7 +83,7 @@ async fn measure(durability: Durability, callers: usize) {
                 {"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}
             ]}))
             .expect("a rule"),
-            systemprompt_governance::access::BootstrapOptions::default(),
+            BootstrapOptions::default(),
         )
         .await
         .expect("the rule is stored");
@@ -87,38 +94,30 @@ async fn measure(durability: Durability, callers: usize) {
         ],
         ..GovernanceConfig::default()
     };
-    let policies = PolicyChain::new(&policies, &database.pool, &ambient, Vec::new()).expect("policies");
+    let policies = PolicyChain::new(&policies, database, &ambient, Vec::new()).expect("policies");
     let gate = Arc::new(Gate::new(rules, policies, Arc::clone(&ledger), &metrics));
 
     work(&gate, &ambient, callers, Duration::from_millis(500)).await;
-    let backend = std::fs::read_dir("/proc")
-        .expect("Linux")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
-        .find(|pid| {
-            let path = format!("/proc/{pid}/cmdline");
-            std::fs::read_to_string(path).is_ok_and(|line| line.contains(&database_name(&database)) && is_busy(*pid))
-        });
-    let cpu = |pid: &str| cpu_seconds(pid);
-    let (ours, theirs) = (cpu("self"), backend.map_or(0.0, |pid| cpu(&pid.to_string())));
+    let backend: i32 = sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%:ledger'")
+        .fetch_one(database.read())
+        .await
+        .expect("the ledger's session");
+    let cpu = || (cpu_seconds("self"), cpu_seconds(&backend.to_string()));
+    let before = cpu();
     let batches = batches(&metrics);
     let started = Instant::now();
     let mut latencies = work(&gate, &ambient, callers, Duration::from_secs(4)).await;
     let took = started.elapsed().as_secs_f64();
-    let (ours, theirs) = (cpu("self") - ours, backend.map_or(0.0, |pid| cpu(&pid.to_string())) - theirs);
+    let after = cpu();
+    let (ours, theirs) = (after.0 - before.0, after.1 - before.1);
     let now = self::batches(&metrics);
 
     latencies.sort_unstable();
     let count = latencies.len() as f64;
     let at = |part: f64| latencies[((count - 1.0) * part) as usize].as_secs_f64() * 1e3;
     assert!(ledger.drain(Duration::from_secs(20)).await, "everything is written");
-    let hot: f64 = sqlx::query_scalar(
-        "SELECT n_tup_hot_upd * 100.0::float8 / greatest(n_tup_upd, 1) FROM pg_stat_user_tables WHERE relname = 'ai_requests'",
-    )
-    .fetch_one(database.pool.read())
-    .await
-    .unwrap_or_default();
     println!(
-        "{:<13} {callers:>7} {:>11.0} {:>8.2} {:>8.2} {:>8.1} {:>13.1} {:>16.1} {hot:>7.0}",
+        "{:<13} {callers:>7} {:>11.0} {:>8.2} {:>8.2} {:>8.1} {:>13.1} {:>16.1}",
         format!("{durability:?}").to_lowercase(),
         count / took,
         at(0.5),
@@ -196,16 +195,6 @@ async fn work(gate: &Arc<Gate>, ambient: &Ambient, callers: usize, time: Duratio
         latencies.extend(caller.await.expect("a caller does not panic"));
     }
     latencies
-}
-
-fn database_name(database: &testing::TestDatabase) -> String {
-    let url = database.url.expose();
-    url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned()
-}
-
-/// The writer's session is the one that has worked most.
-fn is_busy(pid: u32) -> bool {
-    cpu_seconds(&pid.to_string()) > 0.05
 }
 
 /// User and system time of a process, in seconds.

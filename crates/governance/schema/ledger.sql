@@ -1,9 +1,9 @@
 -- The ledger: what was asked, what was decided, what came of it, and the chain that makes later changes visible.
--- One writer per server process writes all of it, many records in one statement (src/ledger/queries.rs).
--- There are no foreign keys and few indexes on purpose: every one would be paid for on every request.
+-- One writer per server process writes all of it, many records in one statement (src/ledger/write.rs).
+-- There are no foreign keys, no checks and few indexes on purpose: every one would be paid for on every request.
 
 -- One governed request. The first group of columns is written with the decision and never changes; the second group is
--- written once, by the outcome. No outcome column is indexed and pages keep room, so that update touches no index.
+-- written once, by the outcome. No outcome column is indexed and pages keep room for it, so the update touches no index.
 CREATE TABLE IF NOT EXISTS ai_requests (
     id                      UUID PRIMARY KEY,
     request_id              UUID GENERATED ALWAYS AS (id) STORED,
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     prepared_sha256         BYTEA NOT NULL,
     created_at              TIMESTAMPTZ NOT NULL,
 
-    status                  TEXT NOT NULL CHECK (status IN ('pending', 'completed', 'failed', 'abandoned', 'rejected')),
+    status                  TEXT NOT NULL, -- pending, completed, failed, abandoned, rejected
     error_message           TEXT,
     served_provider         TEXT,
     model                   TEXT,
@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     response_sha256         BYTEA,
     updated_at              TIMESTAMPTZ NOT NULL,
     completed_at            TIMESTAMPTZ
-) WITH (fillfactor = 75);
+) WITH (fillfactor = 50);
 
 CREATE INDEX IF NOT EXISTS ai_requests_by_trace ON ai_requests (trace_id);
 
@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS governance_decisions (
     agent_id        TEXT,
     agent_scope     TEXT,
     plugin_id       TEXT,
-    decision        TEXT NOT NULL CHECK (decision IN ('allow', 'deny', 'warn')),
+    decision        TEXT NOT NULL, -- allow, deny, warn
     policy          TEXT NOT NULL,
     reason          TEXT,
     evaluated_rules JSONB NOT NULL,
@@ -121,7 +121,7 @@ CREATE TABLE IF NOT EXISTS ai_request_tool_calls (
 CREATE TABLE IF NOT EXISTS audit_chain (
     seq          BIGINT PRIMARY KEY,
     at           TIMESTAMPTZ NOT NULL,
-    kind         TEXT NOT NULL CHECK (kind IN ('decision', 'outcome', 'abandoned')),
+    kind         TEXT NOT NULL, -- decision, outcome, abandoned
     ref_id       UUID NOT NULL,
     entry_sha256 BYTEA NOT NULL,
     prev_hash    BYTEA NOT NULL,

@@ -220,7 +220,7 @@ impl Gate {
             agent_id: None,
             agent_scope: None,
             plugin_id: None,
-            decision: verdict.decision.into(),
+            verdict: verdict.decision.into(),
             policy: cleaned(verdict.policy),
             reason: verdict.reason.map(cleaned),
             evaluated_rules: evaluations_json(evaluations),

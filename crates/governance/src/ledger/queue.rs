@@ -198,9 +198,18 @@ impl Queue {
         *self.available.borrow()
     }
 
-    /// Notes whether records can be written. Gives the previous state.
-    pub(super) fn set_available(&self, available: bool) -> bool {
-        self.available.send_replace(available)
+    /// Notes that records cannot be written.
+    pub(super) fn shut(&self) {
+        self.metrics.available(false);
+        self.available.send_replace(false);
+    }
+
+    /// Notes that records can be written, unless the ledger was closed.
+    pub(super) fn reopen(&self) {
+        if !self.is_available() && !self.waiting().closed {
+            self.metrics.available(true);
+            self.available.send_replace(true);
+        }
     }
 
     /// Queues an admission. Gives it back when the ledger was closed.
@@ -303,6 +312,7 @@ impl Queue {
     /// Admits nothing any more. Outcomes are still taken.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
+        self.shut();
         self.arrived.notify_one();
     }
 

@@ -71,7 +71,8 @@ pub(crate) struct Decision {
     pub(crate) agent_id: Option<String>,
     pub(crate) agent_scope: Option<String>,
     pub(crate) plugin_id: Option<String>,
-    pub(crate) decision: Cow<'static, str>,
+    /// `allow`, `deny` or `warn`; the column `decision`.
+    pub(crate) verdict: Cow<'static, str>,
     pub(crate) policy: String,
     pub(crate) reason: Option<String>,
     /// Canonical JSON.
@@ -85,7 +86,7 @@ pub(crate) struct Decision {
 impl Admission {
     /// Whether the request may not be carried out, so there will be no outcome.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.decision.decision == "deny"
+        self.decision.verdict == "deny"
     }
 
     /// The canonical JSON of the row's immutable part and of its decision: `{"decision": …, "kind": "decision",
@@ -99,7 +100,7 @@ impl Admission {
             row.text("agent_id", decision.agent_id.as_deref());
             row.text("agent_scope", decision.agent_scope.as_deref());
             row.time("created_at", Some(decision.created_at));
-            row.text("decision", Some(&decision.decision));
+            row.text("decision", Some(&decision.verdict));
             row.text("entity_id", Some(&decision.entity_id));
             row.text("entity_type", Some(&decision.entity_type));
             row.json("evaluated_rules", Some(&decision.evaluated_rules));

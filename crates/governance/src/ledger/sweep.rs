@@ -41,9 +41,13 @@ pub(super) async fn maintain(ledger: &Arc<Ledger>, shutdown: CancellationToken) 
     shutdown.run_until_cancelled(work).await;
 }
 
+/// How long it is remembered that an instance ran and ended.
+const INSTANCES_KEPT: TimeDelta = TimeDelta::days(30);
+
 /// Deletes the content of requests older than the retention setting allows. The ids of requests contain their time, so
 /// the oldest are the first of the primary key.
 pub(super) async fn sweep(pool: &PgPool, retention: &Retention, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    sqlx::query!("DELETE FROM ledger_instances WHERE ended_at < $1", now - INSTANCES_KEPT).execute(pool).await?;
     let expired = first_id_at(now - TimeDelta::days(i64::from(retention.days)));
     let mut swept = 0;
     loop {

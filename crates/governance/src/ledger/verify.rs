@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -109,7 +110,7 @@ pub async fn verify(pool: &PgPool, from: Option<i64>, to: Option<i64>) -> Result
                     if refused != row.admission.is_refusal() {
                         Some(format!(
                             "the request is `{}`, its decision is `{}`",
-                            row.status, row.admission.decision.decision
+                            row.status, row.admission.decision.verdict
                         ))
                     } else if refused && row.closing != row.expected_refusal() {
                         Some("the refused request was changed".to_owned())
@@ -128,11 +129,15 @@ pub async fn verify(pool: &PgPool, from: Option<i64>, to: Option<i64>) -> Result
                     }
                 }
                 ("abandoned", Some(row)) => {
-                    unexplained.remove(&link.ref_id);
+                    let closing = Closing::abandoned(link.ref_id, link.at);
                     if row.status == "pending" {
                         Some("the request was opened again".to_owned())
+                    } else if row.status == "abandoned" && !row.was_abandoned_by(link.at) {
+                        Some("the abandoned request was changed".to_owned())
                     } else {
-                        let closing = Closing::abandoned(link.ref_id, link.at);
+                        if row.status == "abandoned" {
+                            unexplained.remove(&link.ref_id);
+                        }
                         differs(Entry::of_closing(&closing), &entry, "the time of the entry was changed")
                     }
                 }
@@ -203,6 +208,14 @@ struct Stored {
 }
 
 impl Stored {
+    /// Whether the outcome columns say that it was found abandoned, and nothing else. Two servers may find the same
+    /// request at the same time; then the earlier one is in the row.
+    fn was_abandoned_by(&self, at: DateTime<Utc>) -> bool {
+        self.closing.as_ref().is_some_and(|closing| {
+            closing.completed_at <= at && *closing == Closing::abandoned(self.admission.id, closing.completed_at)
+        })
+    }
+
     /// What the outcome columns of a refusal contain.
     fn expected_refusal(&self) -> Option<Closing> {
         let decision = &self.admission.decision;
@@ -309,7 +322,7 @@ async fn stored(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored>, sq
                     agent_id: row.agent_id,
                     agent_scope: row.agent_scope,
                     plugin_id: row.plugin_id,
-                    decision: row.decision.into(),
+                    verdict: row.decision.into(),
                     policy: row.policy,
                     reason: row.reason,
                     evaluated_rules: json(row.evaluated_rules),

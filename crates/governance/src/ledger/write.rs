@@ -226,7 +226,7 @@ pub(super) async fn write(
         column(admissions, |row| &*row.record.decision.entity_type) as _,
         column(admissions, |row| row.record.decision.entity_id.as_str()) as _,
         column(admissions, |row| row.record.decision.tool_name.as_deref()) as _,
-        column(admissions, |row| &*row.record.decision.decision) as _,
+        column(admissions, |row| &*row.record.decision.verdict) as _,
         column(admissions, |row| row.record.decision.policy.as_str()) as _,
         column(admissions, |row| row.record.decision.reason.as_deref()) as _,
         column(admissions, |row| row.record.decision.evaluated_rules.as_str()) as _,

@@ -352,9 +352,7 @@ impl Writer {
     /// Tells everybody who waited that the batch is written.
     fn settle(&mut self, batch: Batch, started: Instant) {
         self.shared.queue.metrics.committed(batch.len(), batch.oldest(), started.elapsed());
-        if !self.shared.queue.is_available() {
-            self.shared.queue.set_available(true);
-        }
+        self.shared.queue.reopen();
         for pending in batch.admissions {
             match pending.closing {
                 None => {
@@ -415,12 +413,11 @@ impl Writer {
     async fn wait_for_database(&mut self, error: &WriteError) {
         let shared = Arc::clone(&self.shared);
         let queue = &shared.queue;
-        queue.metrics.available(false);
         tracing::error!(error = %error.cause(), "the ledger cannot be written; requests are refused until it can");
         let since = Instant::now();
         let mut wait = FIRST_RETRY;
         loop {
-            queue.set_available(false);
+            queue.shut();
             queue.refuse_waiting();
             queue.metrics.lagging(Some(since));
             tokio::time::sleep(wait).await;
@@ -430,8 +427,7 @@ impl Writer {
                 Err(error) => tracing::debug!(%error, "the database is still away"),
             }
         }
-        queue.set_available(true);
-        queue.metrics.available(true);
+        queue.reopen();
         tracing::info!(away_ms = since.elapsed().as_millis() as u64, "the ledger can be written again");
     }
 
@@ -521,12 +517,10 @@ async fn bounded<T>(shared: &Shared, statement: impl Future<Output = Result<T, s
     if let Ok(result) = timeout(STALLED_AFTER, &mut statement).await {
         return Ok(result?);
     }
-    let was_available = shared.queue.set_available(false);
+    shared.queue.shut();
     shared.queue.refuse_waiting();
     tracing::warn!("the database has not answered the ledger for two seconds; requests are refused until it does");
-    let result = timeout(GIVEN_UP_AFTER, statement).await.map_err(|_| WriteError::timed_out())?;
-    shared.queue.set_available(was_available);
-    Ok(result?)
+    Ok(timeout(GIVEN_UP_AFTER, statement).await.map_err(|_| WriteError::timed_out())??)
 }
 
 /// The end of the chain.
