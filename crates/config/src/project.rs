@@ -414,72 +414,9 @@ secrets.json.lock
 
 /// The services documents of a new project.
 const SERVICES: [(&str, &str); 3] = [
-    (
-        "config/config.yaml",
-        "\
-# The root of the services configuration. Other documents are pulled in here, relative to this file:
-# includes:
-#   - ../agents/*.yaml
-includes: []
-
-settings:
-  # Ports of agents and of internal MCP servers, first and last.
-  agent_port_range: [9000, 9999]
-  mcp_port_range: [5000, 5999]
-  # Start enabled agents and MCP servers with the server.
-  auto_start_enabled: true
-  # Errors of optional parts stop the start.
-  validation_strict: true
-  # Unknown keys in included documents are errors (strict), warnings (warn) or nothing (skip).
-  schema_validation_mode: strict
-",
-    ),
-    (
-        "governance/config.yaml",
-        "\
-# What every model request and tool call must pass, in this order. Every decision is recorded, also an allowing one.
-governance:
-  enabled: true
-  # enforce: a violation is refused. warn: it is recorded and let through. A policy may have a mode of its own.
-  mode: enforce
-  policies:
-    # No credentials in prompts and tool inputs.
-    - id: secret_scan
-      enabled: true
-      # Further credentials of yours, by their first characters: {name: acme-token, prefix: acme_}
-      extra_patterns: []
-      # Long random words that no pattern knows.
-      entropy:
-        enabled: true
-        min_len: 32
-        threshold: 0.80
-    # Tools for administrators only.
-    - id: scope_check
-      enabled: true
-      admin_only_prefixes: [mcp__systemprompt__]
-    # Tools whose name holds one of these words, for administrators only.
-    - id: tool_blocklist
-      enabled: true
-      patterns: [delete, drop, destroy]
-    # Requests of one user in one session.
-    - id: rate_limit
-      enabled: true
-      requests_per_window: 300
-      window_secs: 60
-",
-    ),
-    (
-        "access-control/roles.yaml",
-        "\
-# Who may use what. Nothing is allowed that no rule allows.
-rules:
-  # Everybody with an account may use every model route.
-  - entity_type: gateway_route
-    entity_match: \"*\"
-    access: allow
-    roles: [admin, user]
-",
-    ),
+    ("config/config.yaml", include_str!("../../../services/config/config.yaml")),
+    ("governance/config.yaml", include_str!("../../../services/governance/config.yaml")),
+    ("access-control/roles.yaml", include_str!("../../../services/access-control/roles.yaml")),
 ];
 
 #[cfg(test)]
