@@ -130,6 +130,14 @@ impl Configuration {
         Problem::error(self.domain(key), field, message).at_option(self.location(key, pointer))
     }
 
+    /// An error about a node of the section at `place`, placed where it was written; for a key several sections have.
+    pub fn error_at(&self, place: &Place, pointer: &str, message: impl Into<String>) -> Problem {
+        let key = place.key();
+        let domain = if matches!(place, Place::Profile { .. }) { "profile" } else { key };
+        let location = self.sections.get(place).and_then(|document| document.locate(pointer));
+        Problem::error(domain, dotted(&format!("{}{pointer}", child("", key))), message).at_option(location)
+    }
+
     /// A warning about a node, as [`Self::error`].
     pub fn warning(&self, key: &str, pointer: &str, message: impl Into<String>) -> Problem {
         Problem { severity: Severity::Warning, ..self.error(key, pointer, message) }
@@ -297,6 +305,11 @@ impl Loading<'_> {
         if let Some(security) = &mut draft.security {
             security.signing_key_path =
                 crate::profile::resolve_path(&security.signing_key_path, directory, environment);
+        }
+        if let Some(tls) = draft.server.as_mut().and_then(|server| server.tls.as_mut()) {
+            for path in [&mut tls.cert_path, &mut tls.key_path] {
+                *path = crate::profile::resolve_path(path, directory, environment);
+            }
         }
         draft.check(environment, &mut problems);
         if let (Some(name), Some(directory)) = (&draft.name, directory.file_name().and_then(|name| name.to_str()))

@@ -14,6 +14,7 @@
 //! * [`settings`] resolves an extension's configuration from its schema's defaults, the services tree and the profile.
 //! * [`api`] turns an author's error type into an HTTP answer; [`testing`] runs an extension without a server.
 
+mod client_ip;
 mod context;
 mod endpoint;
 mod error;
@@ -24,6 +25,7 @@ mod lifecycle;
 mod metadata;
 mod metrics;
 mod order;
+mod rate_limit;
 mod registration;
 mod registry;
 mod role;
@@ -39,6 +41,7 @@ pub mod testing;
 pub mod prelude;
 
 pub use api::ExtensionError;
+pub use client_ip::ClientIp;
 pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext, ExtensionContextExt};
 pub use endpoint::{Audience, Endpoint, RouteTable};
 pub use error::{ConfigError, LoaderError, LoaderErrors};
@@ -48,6 +51,7 @@ pub use health::ExtensionHealth;
 pub use lifecycle::Timeouts;
 pub use metadata::ExtensionMetadata;
 pub use metrics::Metrics;
+pub use rate_limit::{Admission, Meter, RateLimited, RateLimiter};
 pub use registration::{ExtensionRegistration, LinkExpectation, Source};
 pub use registry::ExtensionRegistry;
 pub use role::{ExtensionRole, PermissionDef};
@@ -59,6 +63,7 @@ pub use snapshot::{
     RoleCapability, RouteCapability, SchemaCapability,
 };
 
+pub use systemprompt_config::profile::RateGroup;
 pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
 

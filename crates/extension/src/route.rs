@@ -7,6 +7,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::MethodRouter;
 use serde::Serialize;
+use systemprompt_config::profile::RateGroup;
 use systemprompt_model::Principal;
 
 use crate::{ExtensionContext, Grants, LoaderError};
@@ -99,12 +100,20 @@ pub struct ExtensionRouter {
     pub auth: RouteAuth,
     mount: Mount,
     body_limit: Option<usize>,
+    rate_group: Option<RateGroup>,
 }
 
 impl ExtensionRouter {
     /// Routes below `base_path` for everyone with a valid credential.
     pub fn new(router: Router, base_path: &'static str) -> Self {
-        Self { router, base_path, auth: RouteAuth::Authenticated, mount: Mount::Nested, body_limit: None }
+        Self {
+            router,
+            base_path,
+            auth: RouteAuth::Authenticated,
+            mount: Mount::Nested,
+            body_limit: None,
+            rate_group: None,
+        }
     }
 
     /// Routes below `base_path` for everyone.
@@ -130,6 +139,21 @@ impl ExtensionRouter {
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = Some(bytes);
         self
+    }
+
+    /// Limits how often each caller may send requests, by the rate of this group in the profile's `rate_limits`. Without it
+    /// routes for administrators are in the group `admin`, and others are limited by address only.
+    ///
+    /// A router that authenticates by itself asks the [`Meter`](crate::Meter) in its requests' extensions.
+    #[must_use]
+    pub fn with_rate_limit(mut self, group: RateGroup) -> Self {
+        self.rate_group = Some(group);
+        self
+    }
+
+    /// The group whose rate holds.
+    pub fn rate_group(&self) -> Option<RateGroup> {
+        self.rate_group.or_else(|| (self.auth == RouteAuth::Admin).then_some(RateGroup::Admin))
     }
 
     /// Whether someone without a credential is turned away.

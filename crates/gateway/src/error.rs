@@ -108,6 +108,10 @@ impl Failure {
                 DialectError::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
             }
             FailureKind::Authentication(_) | FailureKind::Session(_) => DialectError::unauthenticated(message),
+            FailureKind::RateLimited(limited) => DialectError {
+                code: Some("rate_limit_exceeded"),
+                ..DialectError::rate_limited(format!("{message}: {}", limited.advice()))
+            },
             FailureKind::Body(error) => match error {
                 BodyError::TooLarge { limit } => DialectError::body_too_large(*limit),
                 BodyError::TooSlow { .. } => DialectError { status: 408, ..DialectError::invalid_request(message) },

@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use systemprompt_database::DbPool;
+use systemprompt_extension::{Meter, RateLimited};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
 use crate::activity::Activity;
@@ -59,6 +60,17 @@ pub enum AuthError {
     /// The database could not be asked.
     #[error("credentials cannot be checked at the moment")]
     Unavailable,
+}
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifyError {
+    /// It has no principal.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// It is one too many of its address or caller.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
 }
 
 type CredentialDigest = [u8; 32];
@@ -138,6 +150,19 @@ impl Authenticator {
     /// The clock it judges by.
     pub fn ambient(&self) -> &Ambient {
         &self.ambient
+    }
+
+    /// Who sends a request, if one more may be sent. An address is limited before its credential is looked at, so that
+    /// guessing is slow; who is accepted is limited as himself, and everybody else as nobody.
+    pub async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
+        let Some(meter) = meter else { return Ok(self.authenticate(headers).await?) };
+        meter.guard()?;
+        let identified = self.authenticate(headers).await;
+        // Whoever it is, it is not for him that credentials cannot be checked.
+        if !matches!(identified, Err(AuthError::Unavailable)) {
+            meter.admit(identified.as_deref().ok()).await?;
+        }
+        Ok(identified?)
     }
 
     /// Who sends these headers: `Authorization: Bearer` first, then `x-api-key`; each may hold an API key or a token.

@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_extension::{
-    Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole, ExtensionRouter, LoaderError,
-    SchemaDefinition, ServiceMap, WellKnownRoute, register_extension,
+    Endpoint, Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole, ExtensionRouter,
+    ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute, register_extension,
 };
 
 use crate::{Identity, IdentityOptions, KeySetError, SigningKeys, Tokens, routes, schema};
@@ -59,10 +59,19 @@ impl Extension for IdentityExtension {
         ]
     }
 
+    fn router_config(&self) -> Option<ExtensionRouterConfig> {
+        Some(ExtensionRouterConfig::core(routes::PREFIXES))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        routes::table().endpoints().to_vec()
+    }
+
     fn router(&self, ctx: &dyn ExtensionContext) -> Option<ExtensionRouter> {
         // Without a started identity there is no server that could mount anything.
         let identity = ctx.services().get::<Identity>()?;
-        Some(ExtensionRouter::core(routes::router(Identity::clone(&identity)), routes::PREFIXES))
+        let router = routes::router(Identity::clone(&identity));
+        Some(ExtensionRouter::core(router, routes::PREFIXES).with_rate_limit(RateGroup::OauthAuth))
     }
 
     fn well_known(&self) -> Vec<WellKnownRoute> {

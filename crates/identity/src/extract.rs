@@ -7,11 +7,13 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
+use systemprompt_extension::{Meter, RateLimited};
 use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId};
 
-use crate::{AuthError, Authenticator, PolicyDenial, RoutePolicy};
+use crate::{AuthError, Authenticator, IdentifyError, PolicyDenial, RoutePolicy};
 
-/// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others.
+/// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others, and 429
+/// to those who send too many.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Arc<Principal>);
 
@@ -32,6 +34,16 @@ pub struct AuthRejection {
 enum Reason {
     Auth(AuthError),
     Policy(PolicyDenial),
+    TooMany(RateLimited),
+}
+
+impl From<IdentifyError> for Reason {
+    fn from(error: IdentifyError) -> Self {
+        match error {
+            IdentifyError::Auth(error) => Self::Auth(error),
+            IdentifyError::RateLimited(limited) => Self::TooMany(limited),
+        }
+    }
 }
 
 impl<S> FromRequestParts<S> for Caller
@@ -74,8 +86,8 @@ async fn admitted(
     let principal = if let Some(principal) = known {
         principal
     } else {
-        let principal =
-            authenticator.authenticate(&parts.headers).await.map_err(|error| reject(parts, Reason::Auth(error)))?;
+        let identified = authenticator.identify(&parts.headers, parts.extensions.get::<Meter>()).await;
+        let principal = identified.map_err(|error| reject(parts, error.into()))?;
         parts.extensions.insert(Arc::clone(&principal));
         principal
     };
@@ -96,17 +108,26 @@ impl IntoResponse for AuthRejection {
                 (ErrorCode::Forbidden, Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#))
             }
             Reason::Auth(AuthError::Unavailable) => (ErrorCode::ServiceUnavailable, None),
+            Reason::TooMany(_) => (ErrorCode::RateLimited, None),
         };
-        let message = match self.reason {
-            Reason::Auth(error) => error.to_string(),
-            Reason::Policy(denial) => denial.to_string(),
+        let (message, details) = match self.reason {
+            Reason::Auth(error) => (error.to_string(), None),
+            Reason::Policy(denial) => (denial.to_string(), None),
+            Reason::TooMany(limited) => (limited.to_string(), Some(limited.advice())),
         };
-        let body =
-            ApiError { path: Some(self.path), trace_id: self.trace_id, ..ApiError::new(code, message, self.timestamp) };
+        let body = ApiError {
+            details,
+            path: Some(self.path),
+            trace_id: self.trace_id,
+            ..ApiError::new(code, message, self.timestamp)
+        };
         let status = StatusCode::from_u16(code.status()).expect("the statuses of error codes are valid");
         let mut response = (status, Json(body)).into_response();
         if let Some(challenge) = challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Reason::TooMany(limited) = self.reason {
+            limited.write_headers(response.headers_mut());
         }
         response
     }

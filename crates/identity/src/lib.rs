@@ -44,7 +44,7 @@ mod users;
 pub use administrator::{Bootstrap, BootstrapError, bootstrap_administrator};
 pub use api_key::{ApiKey, IssuedKey};
 pub use api_keys::{ApiKeyError, ApiKeys};
-pub use authenticator::{AuthError, Authenticator};
+pub use authenticator::{AuthError, Authenticator, IdentifyError};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;

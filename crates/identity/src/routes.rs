@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRef, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, post};
+use axum::routing::delete;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use systemprompt_extension::{Audience, RouteTable};
 use systemprompt_model::{Ambient, ApiError, ApiKeyId, Credential, ErrorCode, Principal, SessionId, UserId};
 
 use crate::{ApiKey, ApiKeyError, Authenticator, Caller, Identity, NewSession, SessionSource, StoreError};
@@ -19,12 +20,28 @@ use crate::{ApiKey, ApiKeyError, Authenticator, Caller, Identity, NewSession, Se
 pub(crate) const PREFIXES: &[&str] = &["/api/public/admin/tokens", "/api/public/gateway/sessions"];
 
 /// Keys for their owners (for everybody's, to administrators), and sessions for clients that name them.
+pub(crate) fn table() -> RouteTable<Identity> {
+    let keys = "/api/public/admin/tokens/pats";
+    RouteTable::new()
+        .post(keys, Audience::Authenticated, "Makes an API key; its secret is shown once.", issue_key)
+        .get(
+            keys,
+            Audience::Authenticated,
+            "The caller's API keys; to administrators, those of `?user_id=`.",
+            list_keys,
+        )
+        .add("DELETE", &format!("{keys}/{{id}}"), Audience::Authenticated, "Revokes an API key.", delete(revoke_key))
+        .post(
+            "/api/public/gateway/sessions",
+            Audience::Authenticated,
+            "Opens a session, to be named in `x-session-id`.",
+            open_session,
+        )
+}
+
+/// The same with its state.
 pub(crate) fn router(identity: Identity) -> Router {
-    Router::new()
-        .route("/api/public/admin/tokens/pats", post(issue_key).get(list_keys))
-        .route("/api/public/admin/tokens/pats/{id}", delete(revoke_key))
-        .route("/api/public/gateway/sessions", post(open_session))
-        .with_state(identity)
+    table().into_router().with_state(identity)
 }
 
 impl FromRef<Identity> for Arc<Authenticator> {

@@ -1,5 +1,6 @@
-//! Who may reach a router, decided before any of its handlers runs.
+//! Who may reach a router and how often, decided before any of its handlers runs.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,8 +9,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
-use systemprompt_extension::{Grants, RouteAuth};
-use systemprompt_identity::{AuthError, Authenticator};
+use systemprompt_extension::{ClientIp, Grants, Meter, RateGroup, RateLimiter, RouteAuth};
+use systemprompt_identity::{AuthError, Authenticator, IdentifyError};
 use systemprompt_model::{Ambient, ErrorCode};
 
 use crate::problem::Problem;
@@ -19,23 +20,62 @@ use crate::problem::Problem;
 pub(crate) struct Doorkeeper {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) grants: Arc<Grants>,
+    /// `None` when requests are not limited.
+    pub(crate) limiter: Option<Arc<dyn RateLimiter>>,
     pub(crate) ambient: Ambient,
 }
 
-/// Puts `router` behind `auth`. Admitted requests carry their `Arc<Principal>` as an extension.
-pub(crate) fn protect(router: Router, auth: RouteAuth, doorkeeper: &Doorkeeper) -> Router {
-    match auth {
+/// Puts `router` behind `auth` and the rate of `group`. Admitted requests carry their `Arc<Principal>` as an extension.
+pub(crate) fn protect(
+    router: Router,
+    auth: RouteAuth,
+    group: Option<RateGroup>,
+    doorkeeper: &Arc<Doorkeeper>,
+) -> Router {
+    let router = match auth {
         RouteAuth::ByRouter => router,
         RouteAuth::Public
         | RouteAuth::Authenticated
         | RouteAuth::Scopes(_)
         | RouteAuth::Permission(_)
         | RouteAuth::Admin => router.layer(from_fn_with_state((doorkeeper.clone(), auth), admit)),
+    };
+    match doorkeeper.limiter.clone() {
+        None => router,
+        Some(limiter) => {
+            let ambient = doorkeeper.ambient.clone();
+            router.layer(from_fn_with_state(Arc::new(Turnstile { limiter, auth, group, ambient }), meter))
+        }
     }
 }
 
+/// What is needed to count the requests to a router.
+struct Turnstile {
+    limiter: Arc<dyn RateLimiter>,
+    auth: RouteAuth,
+    group: Option<RateGroup>,
+    ambient: Ambient,
+}
+
+/// Gives the request a meter, for whoever authenticates it.
+async fn meter(State(turnstile): State<Arc<Turnstile>>, mut request: Request, next: Next) -> Response {
+    // Only a request that came through no socket has no address.
+    let unknown = || ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = request.extensions().get().copied().unwrap_or_else(unknown);
+    let meter = Meter::new(turnstile.limiter.clone(), turnstile.group, client);
+    // A router with a rate that authenticates by itself asks the meter by itself too, and refuses in its own protocol.
+    if turnstile.auth == RouteAuth::ByRouter
+        && turnstile.group.is_none()
+        && let Err(limited) = meter.guard()
+    {
+        return Problem::too_many(limited, &turnstile.ambient).about(&request).into_response();
+    }
+    request.extensions_mut().insert(meter);
+    next.run(request).await
+}
+
 async fn admit(
-    State((doorkeeper, auth)): State<(Doorkeeper, RouteAuth)>,
+    State((doorkeeper, auth)): State<(Arc<Doorkeeper>, RouteAuth)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -43,19 +83,22 @@ async fn admit(
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
-    let identified = doorkeeper.authenticator.authenticate(request.headers()).await;
+    let identified = doorkeeper.authenticator.identify(request.headers(), request.extensions().get()).await;
     let refuse = |code, message: &str| Problem::new(code, message, &doorkeeper.ambient).about(&request).into_response();
     let principal = match identified {
         Ok(principal) => Some(principal),
+        Err(IdentifyError::RateLimited(limited)) => {
+            return Problem::too_many(limited, &doorkeeper.ambient).about(&request).into_response();
+        }
         // A credential that is presented on a public route and is not good is no reason to turn anyone away.
-        Err(_) if auth == RouteAuth::Public => None,
-        Err(AuthError::Unavailable) => {
+        Err(IdentifyError::Auth(_)) if auth == RouteAuth::Public => None,
+        Err(IdentifyError::Auth(AuthError::Unavailable)) => {
             return refuse(
                 ErrorCode::ServiceUnavailable,
                 "Credentials cannot be checked right now; try again in a moment.",
             );
         }
-        Err(error) => {
+        Err(IdentifyError::Auth(error)) => {
             let mut response = refuse(ErrorCode::Unauthorized, &error.to_string());
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;

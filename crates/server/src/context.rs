@@ -22,6 +22,8 @@ pub struct ServerContext {
     pub(crate) no_services: ServiceMap,
     pub(crate) registry: Arc<ExtensionRegistry>,
     pub(crate) instance_id: InstanceId,
+    /// What people call this instance.
+    pub(crate) instance_name: String,
 }
 
 impl ExtensionContext for ServerContext {

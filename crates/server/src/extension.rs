@@ -37,7 +37,10 @@ impl Extension for ServerExtension {
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
-        vec![SchemaDefinition::inline("logs", include_str!("../schema/logs.sql"))]
+        vec![
+            SchemaDefinition::inline("logs", include_str!("../schema/logs.sql")),
+            SchemaDefinition::inline("http_rate_buckets", include_str!("../schema/http_rate_buckets.sql")),
+        ]
     }
 
     fn router_config(&self) -> Option<ExtensionRouterConfig> {

@@ -12,11 +12,12 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use systemprompt_extension::{
-    Audience, DynExtensionContext, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
+    Audience, ExtensionContext as _, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
 };
 use systemprompt_identity::{AuthError, Authenticator};
 use systemprompt_model::{ErrorCode, Principal};
 
+use crate::context::ServerContext;
 use crate::listener::Peer;
 use crate::problem::Problem;
 
@@ -41,7 +42,7 @@ impl Readiness {
 
 #[derive(Clone)]
 pub(crate) struct Site {
-    ctx: DynExtensionContext,
+    ctx: Arc<ServerContext>,
     authenticator: Arc<Authenticator>,
     readiness: Arc<Readiness>,
     started: Instant,
@@ -70,7 +71,7 @@ pub(crate) fn table() -> RouteTable<Site> {
 }
 
 /// The same with its state.
-pub(crate) fn router(ctx: DynExtensionContext, readiness: Arc<Readiness>) -> Result<Router, LoaderError> {
+pub(crate) fn router(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Result<Router, LoaderError> {
     let authenticator = ctx.service::<Authenticator>()?;
     Ok(table().into_router().with_state(Site { ctx, authenticator, readiness, started: Instant::now() }))
 }
@@ -113,6 +114,7 @@ async fn detail(State(site): State<Site>, request: Request) -> Response {
     let body = json!({
         "status": worst,
         "version": env!("CARGO_PKG_VERSION"),
+        "instance": site.ctx.instance_name,
         "instance_id": site.ctx.instance_id(),
         "uptime_secs": site.started.elapsed().as_secs(),
         "profile": configuration.profile.name,
@@ -149,7 +151,7 @@ async fn discovery(State(site): State<Site>) -> Response {
         .extensions
         .iter()
         .filter(|extension| extension.enabled)
-        .map(|extension| json!({"id": extension.id, "name": extension.name, "version": extension.version, "routes": extension.routes}))
+        .map(|extension| json!({"id": extension.id, "name": extension.name, "version": extension.version, "paths": extension.routes.iter().flat_map(|route| &route.prefixes).collect::<Vec<_>>()}))
         .collect();
     Json(json!({
         "name": profile.site.name,

@@ -2,10 +2,10 @@
 //!
 //! The server knows a list of extensions, not what they do. [`start`] reads top to bottom as the start-up it performs;
 //! [`RunningServer::shut_down`] is the same in reverse. What happens to every HTTP request is in `middleware`; who may
-//! reach a router of an extension is enforced in `authorization`.
+//! reach a router of an extension is enforced in `authorization`, and how often in `rate_limit`.
 //!
-//! The server has a few endpoints of its own — health, metrics, discovery — and one table, the log. They are an extension
-//! too: [`extension::ServerExtension`].
+//! The server has a few endpoints of its own — health, metrics, discovery — and two tables, the log and the rate limits that
+//! replicas share. They are an extension too: [`extension::ServerExtension`].
 
 mod authorization;
 mod context;
@@ -16,7 +16,12 @@ pub mod logs;
 mod metrics;
 mod middleware;
 mod problem;
+mod proxies;
+mod rate_limit;
 mod start;
+mod tls;
+mod unread;
 
 pub use context::ServerContext;
 pub use start::{Drained, RunningServer, ServerOptions, StartError, start};
+pub use tls::TlsError;

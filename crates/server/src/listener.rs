@@ -11,14 +11,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 /// A client has this long to send its request head, so that slow clients do not hold connections for nothing.
 const HEADER_READ_LIMIT: Duration = Duration::from_secs(15);
+/// A client has this long to agree on TLS.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
 /// More header fields than this are a bomb.
@@ -42,23 +46,27 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves `router` on `listener` until [`Self::drain`].
-    pub(crate) fn start(listener: TcpListener, router: Router, max_streams: u32) -> io::Result<Self> {
+    /// Serves `router` on `listener` until [`Self::drain`], over TLS if there is something to speak it with.
+    pub(crate) fn start(
+        listener: TcpListener,
+        router: Router,
+        max_streams: u32,
+        tls: Option<TlsAcceptor>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let accepting = CancellationToken::new();
         let abandon = CancellationToken::new();
         let connections = TaskTracker::new();
         let accept_loop = TaskTracker::new();
         let (hand_over, graceful) = tokio::sync::oneshot::channel();
-        accept_loop.spawn(accept(
-            listener,
+        let server = Server {
+            protocol: protocol(max_streams),
             router,
-            max_streams,
-            accepting.clone(),
-            abandon.clone(),
-            connections.clone(),
-            hand_over,
-        ));
+            tls,
+            accepting: accepting.clone(),
+            abandon: abandon.clone(),
+        };
+        accept_loop.spawn(accept(listener, server, connections.clone(), hand_over));
         accept_loop.close();
         Ok(Self { address, accepting, accept_loop, connections, graceful, abandon })
     }
@@ -89,16 +97,17 @@ impl Listener {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What every connection needs.
+#[derive(Clone)]
+struct Server {
+    protocol: auto::Builder<TokioExecutor>,
     router: Router,
-    max_streams: u32,
+    tls: Option<TlsAcceptor>,
     accepting: CancellationToken,
     abandon: CancellationToken,
-    connections: TaskTracker,
-    hand_over: tokio::sync::oneshot::Sender<GracefulShutdown>,
-) {
-    let graceful = GracefulShutdown::new();
+}
+
+fn protocol(max_streams: u32) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -111,9 +120,19 @@ async fn accept(
         .max_concurrent_streams(max_streams)
         .max_header_list_size(HEADER_BYTES as u32)
         .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+async fn accept(
+    listener: TcpListener,
+    server: Server,
+    connections: TaskTracker,
+    hand_over: tokio::sync::oneshot::Sender<GracefulShutdown>,
+) {
+    let graceful = GracefulShutdown::new();
     loop {
         let (stream, peer) = tokio::select! {
-            () = accepting.cancelled() => break,
+            () = server.accepting.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -124,21 +143,43 @@ async fn accept(
                 }
             },
         };
-        let connection =
-            builder.serve_connection(TokioIo::new(prepare(stream)), per_connection(&router, peer)).into_owned();
-        let watched = graceful.watch(connection);
-        let abandon = abandon.clone();
-        connections.spawn(async move {
-            tokio::select! {
-                result = watched => if let Err(error) = result {
-                    tracing::debug!(%error, %peer, "a connection ended badly");
-                },
-                () = abandon.cancelled() => {}
-            }
-        });
+        connections.spawn(server.clone().connection(prepare(stream), peer, graceful.watcher()));
     }
     // If nobody takes it over, dropping it lets connections run on until their task ends.
     let _ = hand_over.send(graceful);
+}
+
+impl Server {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let Some(tls) = &self.tls else { return self.serve(stream, peer, watcher).await };
+        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream));
+        let agreed = tokio::select! {
+            // Nothing was asked yet, so nobody is left without an answer.
+            () = self.accepting.cancelled() => return,
+            agreed = handshake => agreed,
+        };
+        match agreed {
+            Ok(Ok(stream)) => self.serve(stream, peer, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, %peer, "a client and this server do not agree on TLS"),
+            Err(_elapsed) => tracing::debug!(%peer, "a client did not finish its TLS handshake in time"),
+        }
+    }
+
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) {
+        let connection = self.protocol.serve_connection(TokioIo::new(stream), per_connection(&self.router, peer));
+        let watched = watcher.watch(connection);
+        tokio::select! {
+            result = watched => if let Err(error) = result {
+                tracing::debug!(%error, %peer, "a connection ended badly");
+            },
+            () = self.abandon.cancelled() => {}
+        }
+    }
 }
 
 /// Small packets leave at once: a token of an answer is one.

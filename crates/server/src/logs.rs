@@ -146,14 +146,14 @@ impl Visit for Collector {
 }
 
 impl LogSink {
-    /// Starts storing. Ends with [`LogWriter::finish`].
-    pub(crate) fn start(self, db: DbPool, instance_id: InstanceId) -> LogWriter {
+    /// Starts storing, each line with the name of the instance that said it. Ends with [`LogWriter::finish`].
+    pub(crate) fn start(self, db: DbPool, instance_id: InstanceId, instance_name: String) -> LogWriter {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         #[expect(
             clippy::disallowed_methods,
             reason = "the writer outlives the tracker: it stores what the shutdown says"
         )]
-        let task = tokio::spawn(store(self, db, instance_id, stopped));
+        let task = tokio::spawn(store(self, db, instance_id, instance_name, stopped));
         LogWriter { stop, task }
     }
 }
@@ -178,6 +178,7 @@ async fn store(
     mut sink: LogSink,
     db: DbPool,
     instance_id: InstanceId,
+    instance_name: String,
     mut stopped: tokio::sync::oneshot::Receiver<()>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -201,14 +202,14 @@ async fn store(
         if dropped > 0 {
             tracing::warn!(dropped, "log lines were not stored because too many came at once");
         }
-        if let Err(error) = insert(&db, instance_id, &batch).await {
+        if let Err(error) = insert(&db, instance_id, &instance_name, &batch).await {
             tracing::warn!(%error, lines = batch.len(), "log lines could not be stored");
         }
         batch.clear();
     }
 }
 
-async fn insert(db: &DbPool, instance_id: InstanceId, lines: &[Line]) -> Result<(), sqlx::Error> {
+async fn insert(db: &DbPool, instance_id: InstanceId, instance: &str, lines: &[Line]) -> Result<(), sqlx::Error> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -218,7 +219,14 @@ async fn insert(db: &DbPool, instance_id: InstanceId, lines: &[Line]) -> Result<
     let level: Vec<_> = lines.iter().map(|line| line.level.as_str().to_ascii_lowercase()).collect();
     let target: Vec<_> = lines.iter().map(|line| line.target.to_owned()).collect();
     let message: Vec<_> = lines.iter().map(|line| line.message.replace('\0', "\u{fffd}")).collect();
-    let fields: Vec<_> = lines.iter().map(|line| Value::Object(line.fields.clone())).collect();
+    let fields: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let mut fields = line.fields.clone();
+            fields.insert("instance".to_owned(), instance.into());
+            Value::Object(fields)
+        })
+        .collect();
     let trace: Vec<_> = lines.iter().map(|line| uuid(line, "trace_id")).collect();
     let request: Vec<_> = lines.iter().map(|line| uuid(line, "request_id")).collect();
     let user: Vec<_> = lines.iter().map(|line| uuid(line, "user_id")).collect();

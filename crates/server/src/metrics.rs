@@ -9,7 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use systemprompt_config::profile::RateGroup;
 use systemprompt_extension::Metrics;
+use systemprompt_model::UserType;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Labels {
@@ -75,5 +77,40 @@ impl HttpMetrics {
         let labels = Labels { method, path: path.clone(), status: status.as_u16() };
         self.requests.get_or_create(&labels).inc();
         self.duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RefusalLabels {
+    group: &'static str,
+    tier: &'static str,
+}
+
+impl EncodeLabelSet for RefusalLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        use prometheus_client::encoding::EncodeLabel;
+        ("group", self.group).encode(encoder.encode_label())?;
+        ("tier", self.tier).encode(encoder.encode_label())
+    }
+}
+
+/// Requests that were one too many.
+#[derive(Clone)]
+pub(crate) struct RefusalMetrics(Family<RefusalLabels, Counter>);
+
+impl RefusalMetrics {
+    pub(crate) fn new(registry: &Metrics) -> Self {
+        let refused = Family::default();
+        registry.register(
+            "http_requests_rate_limited",
+            "HTTP requests refused by a rate limit, by group of endpoints (`address` before the caller is known) and tier",
+            refused.clone(),
+        );
+        Self(refused)
+    }
+
+    pub(crate) fn count(&self, group: Option<RateGroup>, tier: UserType) {
+        let group = group.map_or("address", RateGroup::as_str);
+        self.0.get_or_create(&RefusalLabels { group, tier: tier.as_str() }).inc();
     }
 }

@@ -20,6 +20,8 @@ use tracing::Instrument;
 use crate::listener::Peer;
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
+use crate::proxies::Proxies;
+use crate::unread;
 
 /// Header under which every answer names its trace.
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -29,6 +31,7 @@ pub(crate) struct Observer {
     pub(crate) ambient: Ambient,
     pub(crate) metrics: HttpMetrics,
     pub(crate) security_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) proxies: Proxies,
 }
 
 /// Wraps the finished router.
@@ -56,12 +59,16 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .layer(from_fn_with_state(observer, observe))
 }
 
-/// Gives the request a trace id, counts it, and logs how it ended.
+/// Gives the request a trace id and its client's address, counts it, and logs how it ended.
 async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let trace = TraceId::generate(&observer.ambient);
     request.extensions_mut().insert(trace);
     let peer = request.extensions().get::<Peer>().copied();
+    let client = peer.map(|Peer(address)| observer.proxies.client(address.ip(), request.headers()));
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+    }
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     // The pattern, not the path: what a caller writes there must not become a new time series.
@@ -71,7 +78,9 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
         .map_or("unmatched".into(), |matched| Arc::<str>::from(matched.as_str()));
     let in_flight = observer.metrics.begin();
     let span = tracing::info_span!("request", trace_id = %trace);
+    let (request, body) = unread::lend(request);
     let mut response = next.run(request).instrument(span.clone()).await;
+    unread::settle(body, &mut response).await;
     drop(in_flight);
 
     let status = response.status();
@@ -83,15 +92,15 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
     let elapsed = started.elapsed();
     observer.metrics.finish(&method, &pattern, status, elapsed);
     let duration_ms = elapsed.as_secs_f64() * 1000.0;
-    let peer = peer.map(|Peer(address)| address.ip().to_string()).unwrap_or_default();
+    let client_ip = client.map(tracing::field::display);
     let _entered = span.enter();
     // Governed requests have their ledger row; the rest is worth a line. Server errors ask for someone to look.
     if status.is_server_error() {
-        tracing::warn!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request failed");
+        tracing::warn!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request failed");
     } else if status.is_client_error() {
-        tracing::info!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request refused");
+        tracing::info!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request refused");
     } else {
-        tracing::debug!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, peer, "request served");
+        tracing::debug!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request served");
     }
     response
 }
@@ -102,7 +111,7 @@ pub(crate) fn security_headers(profile: &systemprompt_config::Profile) -> Vec<(H
     if !configured.enabled {
         return Vec::new();
     }
-    let https = profile.server.api_external_url.starts_with("https://");
+    let https = profile.server.is_https();
     [
         (X_CONTENT_TYPE_OPTIONS, Some(configured.content_type_options.as_str())),
         (X_FRAME_OPTIONS, Some(configured.frame_options.as_str())),

@@ -9,11 +9,12 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use systemprompt_config::Configuration;
+use systemprompt_config::profile::Server;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::{
-    ExtensionConfigs, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors, Metrics, ServiceMap,
-    Timeouts,
+    ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors,
+    Metrics, RateGroup, RouteAuth, ServiceMap, Timeouts,
 };
 use systemprompt_identity::Authenticator;
 use systemprompt_model::{Ambient, ErrorCode, InstanceId};
@@ -29,6 +30,9 @@ use crate::logs::LogSink;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{self, Observer};
 use crate::problem::Problem;
+use crate::proxies::Proxies;
+use crate::rate_limit;
+use crate::tls::{self, TlsError};
 
 /// After requests have ended, background tasks have this long to end too.
 const TASK_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +72,9 @@ pub enum StartError {
     /// The socket failed.
     #[error("the listening socket failed")]
     Listen(#[source] io::Error),
+    /// The server cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that serves.
@@ -94,7 +101,14 @@ pub struct Drained {
 pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> {
     let ServerOptions { configuration, extension_configs, registry, db, ambient, listener, install: how, logs } =
         options;
-    tracing::info!(profile = configuration.profile.name, extensions = registry.len(), "starting");
+    let instance_name = instance_name(&configuration.profile.server);
+    tracing::info!(
+        profile = configuration.profile.name,
+        instance = instance_name,
+        extensions = registry.len(),
+        "starting"
+    );
+    let tls = configuration.profile.server.tls.as_ref().map(tls::acceptor).transpose()?;
 
     let modules = registry.modules();
     let installed = install(&db, &modules, &how).await.map_err(StartError::Install)?;
@@ -104,7 +118,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
     let shutdown = CancellationToken::new();
     let instance_id = InstanceId::generate(&ambient);
     let notifications = NotificationHub::start(&db, &tracker, shutdown.clone());
-    let log_writer = logs.map(|sink| sink.start(db.clone(), instance_id));
+    let log_writer = logs.map(|sink| sink.start(db.clone(), instance_id, instance_name.clone()));
     let readiness = Arc::new(Readiness::default());
     let context = Arc::new(ServerContext {
         configuration: configuration.clone(),
@@ -119,6 +133,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
         no_services: ServiceMap::new(),
         registry: registry.clone(),
         instance_id,
+        instance_name,
     });
 
     let timeouts = Timeouts::default();
@@ -146,35 +161,44 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
         return Err(StartError::Extensions(LoaderErrors(fatal)));
     }
 
-    let router = mount(&registry, &context)?;
-    let observer = Arc::new(Observer {
-        ambient,
-        metrics: HttpMetrics::new(&context.metrics),
-        security_headers: middleware::security_headers(&configuration.profile),
-    });
-    let router = middleware::wrap(router, observer, &configuration.profile.server.cors_allowed_origins);
+    let router = router(context.as_ref())?;
     let max_streams = configuration.profile.server.max_concurrent_streams;
-    let listener = Listener::start(listener, router, max_streams).map_err(StartError::Listen)?;
+    let listener = Listener::start(listener, router, max_streams, tls).map_err(StartError::Listen)?;
     readiness.set(true);
     tracing::info!(address = %listener.address, "serving");
     Ok(RunningServer { context, listener, readiness, installed, log_writer })
 }
 
-/// All routes of all extensions, each behind the credential it asks for.
-fn mount(registry: &ExtensionRegistry, context: &Arc<ServerContext>) -> Result<Router, StartError> {
-    let doorkeeper = Doorkeeper {
+/// Everything a request can reach, behind everything that happens to every request.
+pub(crate) fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
+    let profile = &context.configuration().profile;
+    let observer = Arc::new(Observer {
+        ambient: context.ambient().clone(),
+        metrics: HttpMetrics::new(context.metrics()),
+        security_headers: middleware::security_headers(profile),
+        proxies: Proxies::new(profile.server.proxy_networks()),
+    });
+    Ok(middleware::wrap(mount(context)?, observer, &profile.server.cors_allowed_origins))
+}
+
+/// All routes of all extensions, each behind the credential it asks for and its rate.
+fn mount(context: &dyn ExtensionContext) -> Result<Router, StartError> {
+    let registry = context.registry();
+    let doorkeeper = Arc::new(Doorkeeper {
         authenticator: context.service::<Authenticator>().map_err(StartError::Extension)?,
         grants: Arc::new(registry.grants()),
-        ambient: context.ambient.clone(),
-    };
+        limiter: rate_limit::limiter(context),
+        ambient: context.ambient().clone(),
+    });
     let mut router = Router::new();
-    for (extension, routes) in registry.api_routers(context.as_ref()).map_err(StartError::Extensions)? {
+    for (extension, routes) in registry.api_routers(context).map_err(StartError::Extensions)? {
         tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
-        let auth = routes.auth;
-        router = routes.map_router(|inner| protect(inner, auth, &doorkeeper)).mount_in(router);
+        let (auth, group) = (routes.auth, routes.rate_group());
+        router = routes.map_router(|inner| protect(inner, auth, group, &doorkeeper)).mount_in(router);
     }
-    let router = router.merge(registry.well_known_router(context.as_ref()).map_err(StartError::Extensions)?);
-    let ambient = context.ambient.clone();
+    let documents = registry.well_known_router(context).map_err(StartError::Extensions)?;
+    let router = router.merge(protect(documents, RouteAuth::Public, Some(RateGroup::OauthPublic), &doorkeeper));
+    let ambient = context.ambient().clone();
     let unknown = move |request: Request| {
         let problem = Problem::new(
             ErrorCode::NotFound,
@@ -184,7 +208,7 @@ fn mount(registry: &ExtensionRegistry, context: &Arc<ServerContext>) -> Result<R
         .about(&request);
         async move { problem.into_response() }
     };
-    let ambient = context.ambient.clone();
+    let ambient = context.ambient().clone();
     let wrong_method = move |request: Request| {
         let message = format!("{} is not possible here.", request.method());
         let problem = Problem::new(ErrorCode::MethodNotAllowed, message, &ambient).about(&request);
@@ -193,10 +217,21 @@ fn mount(registry: &ExtensionRegistry, context: &Arc<ServerContext>) -> Result<R
     Ok(router.fallback(unknown).method_not_allowed_fallback(wrong_method))
 }
 
+/// `server.instance_id`, by default the host name.
+fn instance_name(server: &Server) -> String {
+    let host_name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    server.instance_id.clone().unwrap_or_else(host_name)
+}
+
 impl RunningServer {
     /// Where it serves.
     pub fn address(&self) -> SocketAddr {
         self.listener.address
+    }
+
+    /// Whether it speaks TLS itself.
+    pub fn speaks_tls(&self) -> bool {
+        self.context.configuration.profile.server.tls.is_some()
     }
 
     /// Its state.

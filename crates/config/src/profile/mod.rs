@@ -10,6 +10,7 @@ mod runtime;
 mod secret_source;
 mod security;
 mod server;
+mod without_effect;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ pub use database::{Database, DatabaseType, Pool};
 pub use extensions::{Extensions, ServicePorts};
 pub use general::{Site, SystemAdmin, Target};
 pub use paths::Paths;
-pub use rate_limits::{RateLimitBackend, RateLimits, TierMultipliers};
+pub use rate_limits::{RateGroup, RateLimitBackend, RateLimits, TierMultipliers};
 pub use runtime::{EnvironmentKind, LogLevel, OutputFormat, Runtime};
 pub use secret_source::{SecretSource, SecretsSettings, Validation};
 pub use security::{Security, TrustedIssuer};
@@ -161,6 +162,7 @@ impl Draft {
         rate_limits::check(self, problems);
         secret_source::check(self, problems);
         extensions::check(self, problems);
+        without_effect::check(self, problems);
     }
 
     /// The whole profile, if every part is there.

@@ -1,5 +1,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use systemprompt_model::UserType;
 
 use super::{Draft, Problems};
 
@@ -45,6 +46,107 @@ pub struct RateLimits {
     pub burst_multiplier: u64,
     /// How the rates scale with the kind of caller; 0 blocks the kind.
     pub tier_multipliers: TierMultipliers,
+}
+
+/// Endpoints that share a rate: `rate_limits.<group>_per_second`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateGroup {
+    /// OAuth and OIDC without a login, documents below `/.well-known/`, public sessions.
+    OauthPublic,
+    /// OAuth with a login, keys and sessions of users.
+    OauthAuth,
+    /// Contexts.
+    Contexts,
+    /// Tasks.
+    Tasks,
+    /// Artifacts.
+    Artifacts,
+    /// The registry of agents.
+    AgentRegistry,
+    /// Agents and chat integrations.
+    Agents,
+    /// The registry of MCP servers.
+    McpRegistry,
+    /// MCP servers.
+    Mcp,
+    /// Event streams.
+    Stream,
+    /// Content, redirects and analytics.
+    Content,
+    /// The model gateway.
+    Gateway,
+    /// Administration.
+    Admin,
+    /// Synchronisation.
+    Sync,
+    /// Webhooks.
+    Webhook,
+}
+
+impl RateGroup {
+    /// Every group, in the order of the profile's keys.
+    pub const ALL: [Self; 15] = [
+        Self::OauthPublic,
+        Self::OauthAuth,
+        Self::Contexts,
+        Self::Tasks,
+        Self::Artifacts,
+        Self::AgentRegistry,
+        Self::Agents,
+        Self::McpRegistry,
+        Self::Mcp,
+        Self::Stream,
+        Self::Content,
+        Self::Gateway,
+        Self::Admin,
+        Self::Sync,
+        Self::Webhook,
+    ];
+
+    /// The key of its rate below `rate_limits`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::OauthPublic => "oauth_public_per_second",
+            Self::OauthAuth => "oauth_auth_per_second",
+            Self::Contexts => "contexts_per_second",
+            Self::Tasks => "tasks_per_second",
+            Self::Artifacts => "artifacts_per_second",
+            Self::AgentRegistry => "agent_registry_per_second",
+            Self::Agents => "agents_per_second",
+            Self::McpRegistry => "mcp_registry_per_second",
+            Self::Mcp => "mcp_per_second",
+            Self::Stream => "stream_per_second",
+            Self::Content => "content_per_second",
+            Self::Gateway => "gateway_per_second",
+            Self::Admin => "admin_per_second",
+            Self::Sync => "sync_per_second",
+            Self::Webhook => "webhook_per_second",
+        }
+    }
+
+    /// Its name: the key without its unit.
+    pub fn as_str(self) -> &'static str {
+        self.key().strip_suffix("_per_second").unwrap_or(self.key())
+    }
+
+    /// Whether this build has endpoints of the group.
+    pub const fn is_served(self) -> bool {
+        match self {
+            Self::OauthPublic | Self::OauthAuth | Self::Gateway | Self::Admin => true,
+            Self::Contexts
+            | Self::Tasks
+            | Self::Artifacts
+            | Self::AgentRegistry
+            | Self::Agents
+            | Self::McpRegistry
+            | Self::Mcp
+            | Self::Stream
+            | Self::Content
+            | Self::Sync
+            | Self::Webhook => false,
+        }
+    }
 }
 
 /// Where the buckets are kept.
@@ -109,25 +211,39 @@ impl Default for TierMultipliers {
 }
 
 impl RateLimits {
-    /// Every group of endpoints with its key and rate.
-    pub fn groups(&self) -> [(&'static str, u64); 15] {
-        [
-            ("oauth_public_per_second", self.oauth_public_per_second),
-            ("oauth_auth_per_second", self.oauth_auth_per_second),
-            ("contexts_per_second", self.contexts_per_second),
-            ("tasks_per_second", self.tasks_per_second),
-            ("artifacts_per_second", self.artifacts_per_second),
-            ("agent_registry_per_second", self.agent_registry_per_second),
-            ("agents_per_second", self.agents_per_second),
-            ("mcp_registry_per_second", self.mcp_registry_per_second),
-            ("mcp_per_second", self.mcp_per_second),
-            ("stream_per_second", self.stream_per_second),
-            ("content_per_second", self.content_per_second),
-            ("gateway_per_second", self.gateway_per_second),
-            ("admin_per_second", self.admin_per_second),
-            ("sync_per_second", self.sync_per_second),
-            ("webhook_per_second", self.webhook_per_second),
-        ]
+    /// The rate of a group in requests per second, before it is scaled to the kind of caller.
+    pub fn rate(&self, group: RateGroup) -> u64 {
+        match group {
+            RateGroup::OauthPublic => self.oauth_public_per_second,
+            RateGroup::OauthAuth => self.oauth_auth_per_second,
+            RateGroup::Contexts => self.contexts_per_second,
+            RateGroup::Tasks => self.tasks_per_second,
+            RateGroup::Artifacts => self.artifacts_per_second,
+            RateGroup::AgentRegistry => self.agent_registry_per_second,
+            RateGroup::Agents => self.agents_per_second,
+            RateGroup::McpRegistry => self.mcp_registry_per_second,
+            RateGroup::Mcp => self.mcp_per_second,
+            RateGroup::Stream => self.stream_per_second,
+            RateGroup::Content => self.content_per_second,
+            RateGroup::Gateway => self.gateway_per_second,
+            RateGroup::Admin => self.admin_per_second,
+            RateGroup::Sync => self.sync_per_second,
+            RateGroup::Webhook => self.webhook_per_second,
+        }
+    }
+}
+
+impl TierMultipliers {
+    /// The multiplier of a kind of caller; 0 blocks it.
+    pub fn of(&self, tier: UserType) -> f64 {
+        match tier {
+            UserType::Admin => self.admin,
+            UserType::User => self.user,
+            UserType::A2a => self.a2a,
+            UserType::Mcp => self.mcp,
+            UserType::Service => self.service,
+            UserType::Anon => self.anon,
+        }
     }
 }
 
@@ -139,10 +255,10 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
         }
         return;
     }
-    for (key, rate) in limits.groups() {
-        if rate == 0 {
+    for group in RateGroup::ALL {
+        if limits.rate(group) == 0 {
             problems
-                .error(&format!("/rate_limits/{key}"), "must be more than 0")
+                .error(&format!("/rate_limits/{}", group.key()), "must be more than 0")
                 .hint("to block callers, set their multiplier in tier_multipliers to 0");
         }
     }
@@ -204,7 +320,10 @@ mod tests {
             ),
             (
                 "{agents_per_second: 4}",
-                &["warning: rate_limits.agents_per_second: is 4; below 5 ordinary use is throttled"],
+                &[
+                    "warning: rate_limits.agents_per_second: is 4; below 5 ordinary use is throttled",
+                    "warning: rate_limits.agents_per_second: has no effect yet: this version has no such endpoints",
+                ],
             ),
             ("{tier_multipliers: {anon: 0}}", &[]),
             ("{tier_multipliers: {anon: -1}}", &["rate_limits.tier_multipliers.anon: must be 0 or more"]),

@@ -76,7 +76,7 @@ fn default_signing_key_path() -> PathBuf {
     PathBuf::from("signing_key.pem")
 }
 
-fn default_id_jag_ttl_secs() -> u64 {
+pub(super) fn default_id_jag_ttl_secs() -> u64 {
     300
 }
 

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -22,10 +23,11 @@ pub struct Server {
     pub api_internal_url: String,
     /// The public address, in OAuth callbacks, agent cards, discovery documents and links.
     pub api_external_url: String,
-    /// Whether the server is reached over HTTPS: it decides secure cookies, HSTS and the scheme of links.
+    /// Whether the server is reached over HTTPS, which the external URL must then say too; it decides HSTS and secure
+    /// cookies. On by itself when the external URL is https.
     #[serde(default)]
     pub use_https: bool,
-    /// The certificate with which the server itself speaks TLS; without it a proxy does.
+    /// The certificate with which the server itself speaks TLS; without it a proxy does. Read at the start.
     #[serde(default)]
     pub tls: Option<Tls>,
     /// Origins of browsers that may call the API.
@@ -37,14 +39,15 @@ pub struct Server {
     /// Headers that protect browsers.
     #[serde(default)]
     pub security_headers: SecurityHeaders,
-    /// The name of this instance in logs and events; the host name by default.
+    /// The name of this instance in stored log lines and on the health page; the host name by default.
     #[serde(default)]
     pub instance_id: Option<String>,
     /// The most HTTP/2 streams per connection.
     #[serde(default = "default_max_concurrent_streams")]
     #[schemars(range(min = 1))]
     pub max_concurrent_streams: u32,
-    /// Addresses or networks (CIDR) of proxies whose forwarded headers are believed.
+    /// Addresses or networks (CIDR) of proxies whose forwarded headers are believed: `X-Forwarded-For`, then `X-Real-IP`,
+    /// `Fly-Client-IP`, `CF-Connecting-IP`. Without them every request comes from the peer of its connection.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
     /// How long open requests and streams may take after the order to stop, in seconds.
@@ -137,6 +140,18 @@ pub enum ReferrerPolicy {
     UnsafeUrl,
 }
 
+impl Server {
+    /// Whether those outside reach the server over HTTPS.
+    pub fn is_https(&self) -> bool {
+        self.api_external_url.starts_with("https://")
+    }
+
+    /// The networks of [`Self::trusted_proxies`]; a single address is a network of one.
+    pub fn proxy_networks(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|text| network(text)).collect()
+    }
+}
+
 impl FrameOptions {
     /// The value of the header.
     pub fn as_str(self) -> &'static str {
@@ -221,10 +236,24 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
         }
     }
     for (index, proxy) in server.trusted_proxies.iter().enumerate() {
-        if !is_network(proxy) {
+        if network(proxy).is_none() {
             let pointer = format!("/server/trusted_proxies/{index}");
             let quoted = problems.quote(&pointer, proxy);
             problems.error(&pointer, format!("must be an IP address or a network such as 10.0.0.0/8, got {quoted}"));
+        }
+    }
+    if !server.is_https() && http_url(&server.api_external_url).is_ok() {
+        let why = "but server.api_external_url is http, so there are no HSTS header and no https links";
+        if server.use_https {
+            problems.warning("/server/use_https", format!("is on, {why}"));
+        }
+        if server.tls.is_some() {
+            problems.warning("/server/tls", format!("is set, {why}"));
+        }
+    }
+    for (key, path) in server.tls.iter().flat_map(|tls| [("cert_path", &tls.cert_path), ("key_path", &tls.key_path)]) {
+        if !path.is_file() {
+            problems.error(&format!("/server/tls/{key}"), format!("there is no file {}", path.display()));
         }
     }
     let everywhere = server.host == "0.0.0.0" || server.host == "::";
@@ -277,14 +306,9 @@ fn is_bindable(host: &str) -> bool {
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')))
 }
 
-fn is_network(text: &str) -> bool {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let longest = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= longest))
+/// `10.0.0.0/8`, or an address, which is a network of one.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 #[cfg(test)]
@@ -358,6 +382,21 @@ mod tests {
             &[
                 "server.trusted_proxies[3]: must be an IP address or a network such as 10.0.0.0/8, got `10.0.0.0/33`",
                 "server.trusted_proxies[4]: must be an IP address or a network such as 10.0.0.0/8, got `proxy`",
+            ],
+        );
+    }
+
+    #[test]
+    fn https_is_what_the_external_url_says() {
+        let so = "but server.api_external_url is http, so there are no HSTS header and no https links";
+        check("", "use_https: true", &[&format!("warning: server.use_https: is on, {so}")]);
+        check("", "use_https: true; api_external_url: https://example.com", &[]);
+        check(
+            "",
+            "tls: {cert_path: /nowhere/cert.pem, key_path: /nowhere/key.pem}; api_external_url: https://example.com",
+            &[
+                "server.tls.cert_path: there is no file /nowhere/cert.pem",
+                "server.tls.key_path: there is no file /nowhere/key.pem",
             ],
         );
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -39,6 +39,11 @@ const ERROR_BODY_LIMIT: usize = 1024 * 1024;
 const BUFFERED_ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 /// An idle connection to a provider is kept this long.
 const POOL_IDLE: Duration = Duration::from_secs(90);
+
+/// What of a provider's headers the caller gets: what the body is, and what SDKs go by when they try again. Limits and
+/// organisation ids of our account with the provider are not the caller's business.
+const RELAYED_HEADERS: [HeaderName; 4] =
+    [CONTENT_TYPE, RETRY_AFTER, HeaderName::from_static("retry-after-ms"), HeaderName::from_static("x-should-retry")];
 
 type PooledClient = Client<Bounded<HttpsConnector<HttpConnector<GuardedResolver>>>, Full<Bytes>>;
 
@@ -151,8 +156,7 @@ impl Upstreams {
         let (head, body) = response.into_parts();
         recording.head_arrived(&head);
         let mut headers = HeaderMap::new();
-        for (name, value) in [CONTENT_TYPE, RETRY_AFTER].iter().filter_map(|name| Some((name, head.headers.get(name)?)))
-        {
+        for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
             headers.insert(name.clone(), value.clone());
         }
         if let Some(id) = upstream_request_id(&head.headers) {

@@ -1,0 +1,107 @@
+//! Limits of how many requests one caller may send, as routers see them.
+//!
+//! The server gives every request of a limited router a [`Meter`]. Whoever authenticates the request asks it twice: before,
+//! when only the address is known, and after, when it is known whose request it is. `Authenticator::identify` of `identity`
+//! does both.
+
+use std::fmt;
+use std::future::Ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use systemprompt_config::profile::RateGroup;
+use systemprompt_model::{Principal, UserType};
+
+use crate::ClientIp;
+
+/// Counts requests. There is one for the buckets of a process, and one for buckets that replicas share.
+pub trait RateLimiter: Send + Sync {
+    /// Counts a request of this address of which nothing else is known yet. Never waits.
+    fn guard(&self, client: ClientIp) -> Result<(), RateLimited>;
+
+    /// Counts a request of this caller in this group of endpoints. A caller without an account is counted by address.
+    fn admit<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Admission<'a>;
+}
+
+/// An answer that is mostly there at once.
+pub type Admission<'a> = Either<Ready<Result<(), RateLimited>>, BoxFuture<'a, Result<(), RateLimited>>>;
+
+/// Counts the requests of one address to one router; in the extensions of every request to a router that is limited.
+#[derive(Clone)]
+pub struct Meter {
+    limiter: Arc<dyn RateLimiter>,
+    group: Option<RateGroup>,
+    client: ClientIp,
+}
+
+impl Meter {
+    /// A meter for a request of this address to a router of this group; without a group only the address is counted.
+    pub fn new(limiter: Arc<dyn RateLimiter>, group: Option<RateGroup>, client: ClientIp) -> Self {
+        Self { limiter, group, client }
+    }
+
+    /// Counts the request by its address, to be called before anything is done for it that costs.
+    pub fn guard(&self) -> Result<(), RateLimited> {
+        self.limiter.guard(self.client)
+    }
+
+    /// Counts the request as the caller's, who may be nobody.
+    pub fn admit(&self, caller: Option<&Principal>) -> Admission<'_> {
+        match self.group {
+            Some(group) => self.limiter.admit(group, caller, self.client),
+            None => Either::Left(std::future::ready(Ok(()))),
+        }
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").field("group", &self.group).field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// A request was one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Rate limit exceeded")]
+pub struct RateLimited {
+    /// The kind of caller whose limit it is.
+    pub tier: UserType,
+    /// How many requests are possible at once after a pause; 0 when this kind of caller is blocked.
+    pub limit: u64,
+    /// When the next request is possible.
+    pub retry_after: Duration,
+    /// When as many requests as `limit` are possible at once again.
+    pub reset: Duration,
+}
+
+impl RateLimited {
+    /// Writes what clients go by: `Retry-After`, `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (both
+    /// times in seconds from now) and `X-Rate-Limit-Tier`.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(self.retry_after)));
+        headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(self.limit));
+        headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(0));
+        headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(seconds(self.reset)));
+        headers.insert(HeaderName::from_static("x-rate-limit-tier"), HeaderValue::from_static(self.tier.as_str()));
+    }
+
+    /// What to do, for people.
+    pub fn advice(&self) -> String {
+        if self.limit == 0 {
+            return format!("callers of the tier `{}` are blocked here (rate_limits.tier_multipliers)", self.tier);
+        }
+        format!(
+            "wait {} s, then send fewer requests; double the wait each time this is the answer (tier `{}`)",
+            seconds(self.retry_after),
+            self.tier
+        )
+    }
+}
+
+/// Whole seconds, at least one: who comes back earlier than told would be refused again.
+fn seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}

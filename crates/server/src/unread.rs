@@ -1,0 +1,165 @@
+//! Requests that were answered before their body was read: refused for their credential, their path, their size.
+//!
+//! An HTTP/1 connection takes no further request before the body of the last one is out of the way. hyper closes it
+//! without a word, which a client with a pool of connections learns from its next request failing. So what is left of a
+//! small body is read and thrown away, and where that is not worth it the answer says that the connection closes.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::Version;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+
+/// How much of a body is thrown away to keep a connection.
+const REST_BYTES: usize = 256 * 1024;
+/// How long that may take.
+const REST_TIME: Duration = Duration::from_secs(1);
+
+/// Lends the body of a request to whoever answers it. What is left of it is for [`settle`].
+pub(crate) fn lend(request: Request) -> (Request, Option<Borrowed>) {
+    if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
+        return (request, None);
+    }
+    let (head, body) = request.into_parts();
+    let invited = !head.headers.contains_key(EXPECT);
+    let body = Arc::new(Mutex::new(Source { body, ended: false }));
+    let lent = Body::new(Lent(body.clone()));
+    (Request::from_parts(head, lent), Some(Borrowed { body, invited }))
+}
+
+/// Makes the connection usable again, or says in the answer that it is not.
+pub(crate) async fn settle(borrowed: Option<Borrowed>, answer: &mut Response) {
+    let Some(Borrowed { body, invited }) = borrowed else { return };
+    // Somebody who answers while still reading, and will read on.
+    let Some(source) = Arc::into_inner(body) else { return };
+    let mut source = source.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if source.is_read() {
+        return;
+    }
+    // A client that asked before it sends its body must not be told to go on.
+    if !invited || tokio::time::timeout(REST_TIME, source.discard()).await != Ok(true) {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// A body that is lent to a handler.
+pub(crate) struct Borrowed {
+    body: Arc<Mutex<Source>>,
+    /// Whether the client sends the body without being asked to.
+    invited: bool,
+}
+
+struct Source {
+    body: Body,
+    /// The end was seen; a chunked body does not know it of itself.
+    ended: bool,
+}
+
+impl Source {
+    fn is_read(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    /// Reads on to the end. Returns false if that is too far, or never comes.
+    async fn discard(&mut self) -> bool {
+        let mut left = REST_BYTES;
+        while !self.is_read() {
+            match self.body.frame().await {
+                None => self.ended = true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(rest) => left = rest,
+                    None => return false,
+                },
+            }
+        }
+        true
+    }
+}
+
+/// What the handler reads.
+struct Lent(Arc<Mutex<Source>>);
+
+impl Lent {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut source = self.source();
+        let frame = Pin::new(&mut source.body).poll_frame(cx);
+        source.ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source().is_read()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source().body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn of(chunks: Vec<&'static [u8]>) -> Body {
+        Body::from_stream(stream::iter(chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(Bytes::from(chunk)))))
+    }
+
+    /// Whether the connection is closed after an answer that read so many frames of the body.
+    async fn closes(body: Body, headers: &[(&'static str, &'static str)], frames: usize) -> bool {
+        let mut request = Request::new(body);
+        request.headers_mut().extend(
+            headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))),
+        );
+        let (request, borrowed) = lend(request);
+        let mut lent = request.into_body();
+        for _ in 0..frames {
+            let _ = lent.frame().await;
+        }
+        drop(lent);
+        let mut answer = Response::new(Body::empty());
+        settle(borrowed, &mut answer).await;
+        answer.headers().contains_key(CONNECTION)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_if_the_rest_is_small() {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        let large = || of(vec![&ZEROS; 5]);
+        assert!(!closes(Body::empty(), &[], 0).await);
+        assert!(!closes(of(vec![b"abc", b"def"]), &[], 0).await);
+        assert!(!closes(of(vec![b"abc", b"def"]), &[], 1).await);
+        assert!(!closes(of(vec![b"abc"]), &[("expect", "100-continue")], 2).await, "it was read");
+        assert!(closes(of(vec![b"abc"]), &[("expect", "100-continue")], 0).await);
+        assert!(closes(large(), &[], 0).await);
+        assert!(!closes(large(), &[], 6).await, "it was read");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_reads_on_is_left_alone() {
+        let (request, borrowed) = lend(Request::new(of(vec![b"abc"])));
+        let mut answer = Response::new(Body::empty());
+        settle(borrowed, &mut answer).await;
+        assert!(!answer.headers().contains_key(CONNECTION));
+        assert_eq!(request.into_body().collect().await.expect("a body").to_bytes(), "abc");
+    }
+}
