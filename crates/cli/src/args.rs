@@ -458,14 +458,8 @@ pub enum Logs {
     /// Governed model requests.
     #[command(subcommand)]
     Request(RequestLogs),
-    /// Everything recorded about a request: who, decision, messages, tools, cost.
-    Audit {
-        /// The request's or trace's id, or the beginning of one.
-        id: String,
-        /// All recorded content, not cut.
-        #[arg(long)]
-        full: bool,
-    },
+    /// Everything recorded about a request, and whether the ledger was tampered with.
+    Audit(Audit),
     /// The latest log lines.
     View(LogFilter),
     /// Log lines that contain a text.
@@ -484,6 +478,36 @@ pub enum Logs {
         /// Only lines that contain this.
         #[arg(long)]
         text: Option<String>,
+    },
+}
+
+/// Everything recorded about a request: who, decision, messages, tools, cost.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Audit {
+    /// Something else to ask of the ledger.
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+    /// The request's or trace's id, or the beginning of one.
+    #[arg(required = true)]
+    pub id: Option<String>,
+    /// All recorded content, not cut.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// What else can be asked of the ledger.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Recompute the hash chain from the rows it speaks about. Exit status 1 if they do not agree, naming the first entry
+    /// that does not.
+    Verify {
+        /// The first entry; the oldest one unless given.
+        #[arg(long, value_name = "SEQ")]
+        from: Option<i64>,
+        /// The last entry; the newest one unless given.
+        #[arg(long, value_name = "SEQ")]
+        to: Option<i64>,
     },
 }
 

@@ -2,7 +2,7 @@
 //! refused, each with its ledger record.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ fn leaked_key() -> String {
 }
 
 /// Shows it. Whatever goes wrong is said and is no reason to stop serving.
-pub(crate) async fn show(printer: &Printer, address: SocketAddr, key: &Secret, db: &DbPool) {
-    let url = format!("http://127.0.0.1:{}/v1/messages", address.port());
+pub(crate) async fn show(printer: &Printer, url: &str, certificate: Option<&Path>, key: &Secret, db: &DbPool) {
+    let url = format!("{url}/v1/messages");
     let mut text = String::from("What happens to a request:\n");
     for (title, prompt) in [
         ("a question", "What is the capital of France?".to_owned()),
@@ -28,7 +28,7 @@ pub(crate) async fn show(printer: &Printer, address: SocketAddr, key: &Secret, d
     ] {
         let body = json!({"model": "demo-1", "max_tokens": 200, "messages": [{"role": "user", "content": prompt}]});
         let begun = Instant::now();
-        match http::post(&url, key.expose(), &body).await {
+        match http::post(&url, certificate, key.expose(), &body).await {
             Ok(answer) => {
                 let took = begun.elapsed();
                 let id =

@@ -1,14 +1,19 @@
-//! The CLI as a client of its own server, over plain HTTP on this machine.
+//! The CLI as a client of its own server, on this machine.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+
+use crate::pinned;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -20,20 +25,34 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
-pub(crate) async fn get(url: &str) -> anyhow::Result<Answer> {
-    send(Request::get(url).body(Full::default())?).await
+/// Asks a server of ours; `certificate` is the one it shows if its URL is https.
+pub(crate) async fn get(url: &str, certificate: Option<&Path>) -> anyhow::Result<Answer> {
+    send(Request::get(url).body(Full::default())?, certificate).await
 }
 
-pub(crate) async fn post(url: &str, api_key: &str, body: &Value) -> anyhow::Result<Answer> {
+pub(crate) async fn post(url: &str, certificate: Option<&Path>, api_key: &str, body: &Value) -> anyhow::Result<Answer> {
     let request = Request::post(url)
         .header("content-type", "application/json")
         .header("x-api-key", api_key)
         .body(Full::new(Bytes::from(body.to_string())))?;
-    send(request).await
+    send(request, certificate).await
 }
 
-async fn send(request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+async fn send(request: Request<Full<Bytes>>, certificate: Option<&Path>) -> anyhow::Result<Answer> {
+    match certificate {
+        None => exchange(HttpConnector::new(), request).await,
+        Some(certificate) => {
+            let tls = HttpsConnectorBuilder::new().with_tls_config(pinned::client_config(certificate)?);
+            exchange(tls.https_only().enable_http1().build(), request).await
+        }
+    }
+}
+
+async fn exchange<C>(connector: C, request: Request<Full<Bytes>>) -> anyhow::Result<Answer>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client: Client<C, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let exchange = async {
         let (head, body) = client.request(request).await.context("no connection")?.into_parts();
         let body = Limited::new(body, LARGEST)

@@ -21,6 +21,9 @@ pub(crate) struct Instance {
     pub pid: u32,
     /// Where it serves; absent while it starts.
     pub url: Option<String>,
+    /// The certificate it shows, if it speaks TLS itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
     /// The profile it runs.
     pub profile: Option<String>,
     /// Its version.

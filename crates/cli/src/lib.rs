@@ -13,14 +13,18 @@ pub mod error;
 mod http;
 mod instance;
 mod logging;
+mod pinned;
 pub mod printer;
 pub mod project;
+mod upkeep;
 mod yaml;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use systemprompt_config::{Environment, environment};
+use systemprompt_config::profile::{LogLevel, OutputFormat, Runtime};
+use systemprompt_config::{Environment, Home};
 use systemprompt_model::Ambient;
 
 use crate::args::{Admin, Cli, Command, Globals, Infra};
@@ -33,8 +37,14 @@ pub async fn run() -> ExitCode {
     let environment = Environment::from_process();
     let cli = Cli::parse();
     let debug = cli.globals.debug;
-    let printer = printer(&cli.globals, &environment);
-    match dispatch(cli, environment, printer).await {
+    let working_directory = std::env::current_dir();
+    let runtime = runtime(&cli.globals, &environment, working_directory.as_deref().ok());
+    let printer = Printer::new(Format::from(runtime.output_format), cli.globals.quiet, runtime.no_color);
+    let outcome = match working_directory {
+        Ok(working_directory) => dispatch(cli, environment, working_directory, runtime, printer).await,
+        Err(error) => Err(CliError::from_error("failed", &error)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error, &printer, debug);
@@ -43,12 +53,18 @@ pub async fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(cli: Cli, environment: Environment, printer: Printer) -> CliResult {
+async fn dispatch(
+    cli: Cli,
+    environment: Environment,
+    working_directory: PathBuf,
+    runtime: Runtime,
+    printer: Printer,
+) -> CliResult {
     let ambient = Ambient::system();
     let is_server = matches!(cli.command, Command::Up(_));
-    let logs = logging::install(&cli.globals, &environment, is_server, &ambient);
-    let working_directory = std::env::current_dir().map_err(|error| CliError::from_error("failed", &error))?;
-    let invocation = Invocation { globals: cli.globals, environment, working_directory, printer, ambient, logs };
+    let logs = logging::install(&cli.globals, &environment, &runtime, is_server, &ambient);
+    let invocation =
+        Invocation { globals: cli.globals, environment, working_directory, runtime, printer, ambient, logs };
     match cli.command {
         Command::Up(args) => commands::up::run(invocation, args).await,
         Command::Admin(Admin::Setup(args)) => commands::setup::run(&invocation, args).await,
@@ -62,16 +78,25 @@ async fn dispatch(cli: Cli, environment: Environment, printer: Printer) -> CliRe
     }
 }
 
-/// Flag, then environment, then text.
-fn printer(globals: &Globals, env: &Environment) -> Printer {
-    let format = match env.get(environment::SYSTEMPROMPT_OUTPUT_FORMAT) {
-        _ if globals.json => Format::Json,
-        _ if globals.yaml => Format::Yaml,
-        Some("json") => Format::Json,
-        Some("yaml") => Format::Yaml,
-        _ => Format::Text,
-    };
-    Printer::new(format, globals.quiet, globals.no_color || env.no_color())
+/// How this process speaks and asks: flag, then environment, then the profile's `runtime`.
+fn runtime(globals: &Globals, env: &Environment, working_directory: Option<&Path>) -> Runtime {
+    let home = working_directory.and_then(|directory| Home::discover(globals.home.as_deref(), directory).ok());
+    let mut runtime = Runtime::in_force(home.as_ref(), globals.profile.as_deref(), env);
+    if globals.json {
+        runtime.output_format = OutputFormat::Json;
+    } else if globals.yaml {
+        runtime.output_format = OutputFormat::Yaml;
+    }
+    if globals.debug {
+        runtime.log_level = LogLevel::Debug;
+    } else if globals.verbose {
+        runtime.log_level = LogLevel::Verbose;
+    } else if globals.quiet {
+        runtime.log_level = LogLevel::Quiet;
+    }
+    runtime.no_color |= globals.no_color;
+    runtime.non_interactive |= globals.non_interactive;
+    runtime
 }
 
 fn report(error: &CliError, printer: &Printer, debug: bool) {

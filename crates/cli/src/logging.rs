@@ -1,5 +1,6 @@
 //! The process's log: text or JSON on standard error, and for a server also what goes into the `logs` table.
 
+use systemprompt_config::profile::{LogLevel, OutputFormat, Runtime};
 use systemprompt_config::{Environment, environment};
 use systemprompt_model::Ambient;
 use systemprompt_server::logs::{self, LogSink};
@@ -9,18 +10,20 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::args::Globals;
 
-/// Installs the subscriber of this process. Commands log warnings only; a server says what it does.
-pub(crate) fn install(globals: &Globals, env: &Environment, is_server: bool, ambient: &Ambient) -> Option<LogSink> {
-    let level = match env.get(environment::SYSTEMPROMPT_LOG_LEVEL) {
-        _ if globals.debug => "debug",
-        _ if globals.verbose => "info",
-        _ if globals.quiet => "error",
-        Some("quiet") => "error",
-        Some("normal") => "info",
-        Some("verbose") => "debug",
-        Some("debug") => "trace",
-        _ if is_server => "info",
-        _ => "warn",
+/// Installs the subscriber of this process. A server says what it does; commands log warnings, unless a flag or the
+/// environment asks for more or less. `runtime` is what flags, environment and profile together ask for.
+pub(crate) fn install(
+    globals: &Globals,
+    env: &Environment,
+    runtime: &Runtime,
+    is_server: bool,
+    ambient: &Ambient,
+) -> Option<LogSink> {
+    let was_asked =
+        globals.debug || globals.verbose || globals.quiet || env.get(environment::SYSTEMPROMPT_LOG_LEVEL).is_some();
+    let level = match runtime.log_level {
+        LogLevel::Normal | LogLevel::Verbose | LogLevel::Debug if !is_server && !was_asked => "warn",
+        level => level.filter(),
     };
     // Libraries are told to be brief: their debug lines are about them, not about us.
     let ours = format!("{},systemprompt={level}", if level == "error" { "error" } else { "warn" });
@@ -28,8 +31,8 @@ pub(crate) fn install(globals: &Globals, env: &Environment, is_server: bool, amb
         Some(directives) => EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(&ours)),
         None => EnvFilter::new(&ours),
     };
-    let json = globals.json || matches!(env.get(environment::SYSTEMPROMPT_OUTPUT_FORMAT), Some("json"));
-    let ansi = !globals.no_color && !env.no_color() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let json = runtime.output_format == OutputFormat::Json;
+    let ansi = !runtime.no_color && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let to_stderr = if json {
         fmt::layer()
             .json()

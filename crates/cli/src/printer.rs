@@ -6,6 +6,7 @@ use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as TextTable};
 use serde::Serialize;
 use serde_json::Value;
+use systemprompt_config::profile::OutputFormat;
 
 use crate::yaml;
 
@@ -19,6 +20,16 @@ pub enum Format {
     Json,
     /// One YAML document.
     Yaml,
+}
+
+impl From<OutputFormat> for Format {
+    fn from(format: OutputFormat) -> Self {
+        match format {
+            OutputFormat::Text => Self::Text,
+            OutputFormat::Json => Self::Json,
+            OutputFormat::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// Prints what commands have to say.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use systemprompt_config::profile::Runtime;
 use systemprompt_config::{Configuration, Environment, Home, LoadRequest, Report, environment};
 use systemprompt_database::cluster::{BinarySearch, ClusterError, ClusterOptions, ManagedCluster, RunningCluster};
 use systemprompt_database::{ConnectError, ConnectOptions, Database, DbPool, PoolSettings};
@@ -21,6 +22,8 @@ pub struct Invocation {
     pub environment: Environment,
     /// Where the command was called.
     pub working_directory: PathBuf,
+    /// How results look, how much is logged and whether anything is asked: flags, environment and profile together.
+    pub runtime: Runtime,
     /// Where results go.
     pub printer: Printer,
     /// Time and randomness.
@@ -86,7 +89,7 @@ impl Invocation {
         if yes {
             return Ok(());
         }
-        if self.globals.non_interactive || self.environment.non_interactive() || !std::io::stdin().is_terminal() {
+        if self.runtime.non_interactive || !std::io::stdin().is_terminal() {
             return Err(CliError::new("confirmation_required", question.to_owned())
                 .help("add --yes to confirm")
                 .exit(Exit::Usage));

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use systemprompt_database::DbPool;
+use systemprompt_governance::ledger;
 use systemprompt_governance::ledger::queries::{self, LookupError, Message, RequestDetail};
 use systemprompt_model::Microdollars;
 
+use crate::args::{Audit, AuditCommand};
+use crate::commands::logs::database_failure;
 use crate::error::{CliError, CliResult, Exit};
 use crate::printer::{Record, time};
 use crate::project::{Invocation, OpenDatabase};
@@ -14,8 +17,39 @@ use crate::project::{Invocation, OpenDatabase};
 /// How much of a message people see without `--full`.
 const GLIMPSE: usize = 400;
 
+/// Runs an `infra logs audit` command.
+pub(crate) async fn run(invocation: &Invocation, database: &OpenDatabase, args: Audit) -> CliResult {
+    match (args.command, args.id) {
+        (Some(AuditCommand::Verify { from, to }), _) => verify(invocation, database, from, to).await,
+        (None, Some(id)) => everything(invocation, database, &id, args.full).await,
+        (None, None) => Err(CliError::new("missing_value", "which request?").exit(Exit::Usage)),
+    }
+}
+
+/// Whether the rows of the ledger are those that were chained.
+async fn verify(invocation: &Invocation, database: &OpenDatabase, from: Option<i64>, to: Option<i64>) -> CliResult {
+    let report = ledger::verify(database.db.read(), from, to).await.map_err(database_failure)?;
+    invocation.printer.record(&report, || {
+        let problem = report.divergence.as_ref().map(|divergence| {
+            let at = divergence.seq.map(|seq| format!("entry {seq}")).unwrap_or_default();
+            let of = divergence.request_id.map(|id| format!("request {id}")).unwrap_or_default();
+            [at, of, divergence.problem.clone()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(", ")
+        });
+        Record::new()
+            .with("entries", format!("{} to {}", report.from_seq, report.to_seq))
+            .with("verified", report.verified.to_string())
+            .with("head", report.head.clone())
+            .with("divergence", problem)
+    });
+    if report.divergence.is_some() { Err(CliError::status(Exit::Failure)) } else { Ok(()) }
+}
+
 /// Everything about a request or all requests of a trace.
-pub(crate) async fn run(invocation: &Invocation, database: &OpenDatabase, id: &str, full: bool) -> CliResult {
+async fn everything(invocation: &Invocation, database: &OpenDatabase, id: &str, full: bool) -> CliResult {
     let found = look_up(database, id).await?;
     let documents: Vec<_> = found.iter().map(document).collect();
     invocation.printer.result(&documents, || {

@@ -24,7 +24,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Logs) -> CliResult {
     let database = invocation.database().await?;
     let outcome = match command {
         Logs::Request(command) => requests(invocation, &database, command).await,
-        Logs::Audit { id, full } => audit::run(invocation, &database, &id, full).await,
+        Logs::Audit(args) => audit::run(invocation, &database, args).await,
         Logs::View(filter) => view(invocation, &database, &filter, None).await,
         Logs::Search { text, filter } => view(invocation, &database, &filter, Some(text)).await,
         Logs::Stream { level, text } => stream(invocation, &database, level, text).await,

@@ -355,6 +355,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("gateway_upstream_ttfb_seconds", "histogram", "provider", "Time from sending a request to the head of the answer"),
     ("http_request_duration_seconds", "histogram", "method, path, status", "Time to the head of the answer"),
     ("http_requests_in_flight", "gauge", "", "HTTP requests whose answer has not begun"),
+    (
+        "http_requests_rate_limited_total",
+        "counter",
+        "group, tier",
+        "HTTP requests refused by a rate limit, by group of endpoints (`address` before the caller is known) and tier",
+    ),
     ("http_requests_total", "counter", "method, path, status", "HTTP requests by route and status"),
     ("ledger_available", "gauge", "", "1 if records can be written"),
     ("ledger_batch_size", "histogram", "", "Records per commit"),

@@ -129,8 +129,9 @@ struct Status {
 async fn status(invocation: &Invocation) -> CliResult {
     let home = invocation.home()?;
     let instance = instance::running(&home);
+    let certificate = instance.as_ref().and_then(|instance| instance.certificate.as_deref());
     let health = match instance.as_ref().and_then(|instance| instance.url.as_deref()) {
-        Some(url) => Some(match http::get(&format!("{url}/readyz")).await {
+        Some(url) => Some(match http::get(&format!("{url}/readyz"), certificate).await {
             Ok(answer) => answer.json.get("status").and_then(Value::as_str).unwrap_or("unknown").to_owned(),
             Err(error) => format!("no answer: {error}"),
         }),

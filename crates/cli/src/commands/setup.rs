@@ -9,6 +9,7 @@ use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::project::{NewProject, ProfileText, ProjectError};
 use systemprompt_config::{Environment, Home, environment};
 use systemprompt_database::{InstallOptions, install};
+use systemprompt_identity::SigningKeys;
 use systemprompt_model::Secret;
 
 use crate::args::Setup;
@@ -133,7 +134,7 @@ pub(crate) fn write_profile(invocation: &Invocation, home: &Home, first: &FirstP
         secrets: first.secrets.clone(),
         ..NewProject::local(home.clone(), first.host.to_string(), first.port, bin)
     };
-    project.write(&invocation.ambient).map_err(|error| {
+    let file = project.write(&invocation.ambient).map_err(|error| {
         let failure = CliError::from_error("profile_not_written", &error).exit(Exit::Configuration);
         match error {
             ProjectError::Exists { .. } => failure.help("--force replaces it").exit(Exit::Conflict),
@@ -142,7 +143,11 @@ pub(crate) fn write_profile(invocation: &Invocation, home: &Home, first: &FirstP
             }
             _ => failure,
         }
-    })
+    })?;
+    // Here and not at the first start: replicas of a production profile share the key this makes.
+    SigningKeys::load_or_generate(&home.signing_key(&first.name), invocation.ambient.now())
+        .map_err(|error| CliError::from_error("signing_key", &error).exit(Exit::Configuration))?;
+    Ok(file)
 }
 
 /// `admin setup`: writes a profile without questions.

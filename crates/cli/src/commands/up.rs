@@ -18,6 +18,7 @@ use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
 use crate::instance::{Instance, InstanceLock};
 use crate::project::{Invocation, Project};
+use crate::upkeep::Upkeep;
 
 /// What `--json` prints when the server is ready.
 #[derive(Debug, Serialize)]
@@ -59,6 +60,7 @@ async fn serve(
     let mut instance = Instance {
         pid: std::process::id(),
         url: None,
+        certificate: None,
         profile: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: invocation.ambient.now(),
@@ -95,7 +97,7 @@ async fn serve(
     let profile = &project.configuration.profile;
     refuse_careless_production(&project)?;
 
-    let database = project.open_database(&invocation.environment, &invocation.ambient, "api").await?;
+    let mut database = project.open_database(&invocation.environment, &invocation.ambient, "api").await?;
     let cluster = database.cluster.as_ref().map(|cluster| cluster.start_duration);
     let address = listener.local_addr().map_err(|error| CliError::from_error("failed", &error))?;
     let mode = if args.skip_migrate { InstallMode::Verify } else { InstallMode::Apply };
@@ -116,6 +118,7 @@ async fn serve(
             return Err(start_failure(&error));
         }
     };
+    let upkeep = database.cluster.take().map(Upkeep::of);
     let email = profile
         .system_admin
         .email
@@ -126,8 +129,10 @@ async fn serve(
     let outcome = match bootstrap {
         Err(error) => Err(CliError::from_error("bootstrap_failed", &error)),
         Ok(bootstrap) => {
-            let url = format!("http://{}", reachable(address));
+            let scheme = if server.speaks_tls() { "https" } else { "http" };
+            let url = format!("{scheme}://{}", reachable(address));
             instance.url = Some(url.clone());
+            instance.certificate = profile.server.tls.as_ref().map(|tls| tls.cert_path.clone());
             instance.profile = Some(profile.name.clone());
             lock.describe(&instance).map_err(described)?;
             let ready = Ready {
@@ -145,7 +150,8 @@ async fn serve(
             if let Some(IssuedKey { secret, .. }) =
                 bootstrap.key.as_ref().filter(|_| invocation.printer.is_text() && !args.no_demo)
             {
-                demonstration::show(&invocation.printer, address, secret, &database.db).await;
+                let certificate = instance.certificate.as_deref();
+                demonstration::show(&invocation.printer, &url, certificate, secret, &database.db).await;
             }
             wait_for_stop(stopped).await;
             Ok(())
@@ -159,6 +165,9 @@ async fn serve(
         open.as_secs()
     ));
     let drained = server.shut_down(open).await;
+    if let Some(upkeep) = upkeep {
+        database.cluster = Some(upkeep.end().await);
+    }
     database.close().await;
     if drained.cut > 0 {
         invocation.printer.note(format!("{} requests were cut off", drained.cut));
@@ -228,6 +237,7 @@ fn start_failure(error: &StartError) -> CliError {
             Some(hint) => failure.help(hint),
             None => failure,
         },
+        StartError::Tls(_) => CliError { code: "tls_unusable", ..failure }.exit(Exit::Configuration),
         StartError::Extensions(_) | StartError::Listen(_) => failure,
     }
 }

@@ -114,7 +114,8 @@ fn prose(last: &LastMessage) -> String {
     let hint = hints[(words * 31 + characters) % hints.len()];
     format!(
         "This is the systemprompt demo model, not an AI: nothing was sent to any provider. \
-         You wrote {words} words ({characters} characters){images}: “{quote}” {hint}"
+         You wrote {} ({characters} characters){images}: “{quote}”. {hint}",
+        if words == 1 { "1 word".to_owned() } else { format!("{words} words") }
     )
 }
 
