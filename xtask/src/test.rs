@@ -136,7 +136,9 @@ impl Report {
 /// The closing line of nextest, of Rust's test harness, or of pytest.
 fn is_summary(line: &str) -> bool {
     let line = line.trim().trim_matches(['=', ' ']);
-    let is_timed = || line.strip_suffix('s').is_some_and(|rest| rest.ends_with(|last: char| last.is_ascii_digit()));
+    // After a minute, pytest adds the time in other words: `in 72.16s (0:01:12)`.
+    let timed = line.split_once(" (0:").map_or(line, |(timed, _)| timed);
+    let is_timed = || timed.strip_suffix('s').is_some_and(|rest| rest.ends_with(|last: char| last.is_ascii_digit()));
     line.starts_with("Summary [")
         || line.starts_with("test result:")
         || line.starts_with(|first: char| first.is_ascii_digit()) && line.contains(" in ") && is_timed()
@@ -250,6 +252,7 @@ mod tests {
         );
         check("2 failed, 10 passed in 3.21s", Some((10, 2)));
         check("========= 10 passed, 1 warning in 3.21s =========", Some((10, 0)));
+        check("1 failed, 164 passed in 72.16s (0:01:12)", Some((164, 1)));
         check("        PASS [   0.004s] ( 1/20) systemprompt-database one_passed_in_vain", None);
         check("3 tests in files", None);
     }

@@ -164,6 +164,16 @@ async fn logs_and_the_audit() {
     assert!(people.contains("allow by") && people.contains("Hello"), "{people}");
     assert_eq!(text(&instance, &["infra", "logs", "audit", "ffffffff-ffff-7fff-8fff-ffffffffffff"]).0, Some(1));
 
+    let verified = instance.cli(&["infra", "logs", "audit", "verify"]);
+    assert_eq!((verified["verified"].as_i64(), verified["divergence"].clone()), (Some(2), Value::Null), "{verified}");
+    // Somebody who owns the tables can get around the triggers, but not around the chain.
+    let disabled = "ALTER TABLE ai_requests DISABLE TRIGGER ai_requests_finished; UPDATE ai_requests SET cost_microdollars = 0; \
+                    ALTER TABLE ai_requests ENABLE TRIGGER ai_requests_finished";
+    instance.cli(&["infra", "db", "execute", "--yes", disabled]);
+    let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&id), "the altered request is named: {said}");
+
     instance.send(http::Method::GET, "/nothing/here", &[], "").await;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {

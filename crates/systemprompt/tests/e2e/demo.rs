@@ -53,6 +53,7 @@ async fn production_refuses_it() {
     .expect("writable");
     let checked = run(&["admin", "config", "validate"]);
     assert_eq!(checked.status.code(), Some(78));
-    let report = String::from_utf8_lossy(&checked.stderr).into_owned();
+    // A production profile asks for JSON, which goes to standard output.
+    let report = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(report.contains("production") && report.contains("profile.yaml:"), "{report}");
 }

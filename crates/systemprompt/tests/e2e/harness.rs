@@ -269,8 +269,15 @@ impl Drop for Instance {
             self.signal(rustix::process::Signal::TERM);
             let _ = self.wait();
         }
-        // A cluster that a killed server left behind would outlive the test.
-        let _ = run(self.home.path(), &["infra", "services", "stop"]);
+        remove_cluster(self.home.path());
+    }
+}
+
+/// Stops a cluster that a killed server left running, and removes what lies outside the home.
+pub fn remove_cluster(home: &Path) {
+    let _ = run(home, &["infra", "services", "stop"]);
+    if let Ok(place) = std::fs::read_to_string(home.join("home/postgres/location")) {
+        let _ = std::fs::remove_dir_all(place.trim());
     }
 }
 

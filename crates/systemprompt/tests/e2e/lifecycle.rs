@@ -11,7 +11,7 @@ use systemprompt_database::testing::TestCluster;
 use systemprompt_mock_upstream::{Behaviour, MockUpstream};
 use tempfile::TempDir;
 
-use crate::harness::{self, Instance, Setup, command, hello, path, prepare, run};
+use crate::harness::{self, Instance, Setup, command, hello, path, prepare};
 
 /// The one error of a command that failed.
 fn error(output: &std::process::Output) -> Value {
@@ -303,5 +303,5 @@ fn a_service_runs_in_the_background_until_it_is_stopped() {
     assert!(!json(&["infra", "services", "start", "--port", "0"]).0, "it runs already");
     assert!(json(&["infra", "services", "stop"]).0);
     assert!(!json(&["infra", "services", "status"]).0);
-    let _ = run(home.path(), &["infra", "services", "stop"]);
+    harness::remove_cluster(home.path());
 }

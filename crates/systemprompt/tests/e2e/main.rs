@@ -8,6 +8,7 @@ mod harness;
 mod lifecycle;
 mod limits;
 mod pipeline;
+mod profile;
 mod relay;
 mod routes;
 mod upstream;
