@@ -94,7 +94,7 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         ],
         ..GovernanceConfig::default()
     };
-    let policies = PolicyChain::new(&policies, database, &ambient, Vec::new()).expect("policies");
+    let policies = PolicyChain::new(&policies, database, &ambient).expect("policies");
     let gate = Arc::new(Gate::new(rules, policies, Arc::clone(&ledger), &metrics));
 
     work(&gate, &ambient, callers, Duration::from_millis(500)).await;

@@ -4,6 +4,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use systemprompt_config::{Configuration, Place, SectionError};
 
 use crate::action::EntityKind;
 
@@ -229,7 +230,8 @@ impl Default for ToolBlocklistConfig {
     }
 }
 
-/// `rate_limit`: how many requests a user may make in one session within any window, over all replicas together.
+/// `rate_limit`: how many requests a user may make within any window, in one session and in all of them, over all
+/// replicas together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitConfig {
@@ -238,19 +240,38 @@ pub struct RateLimitConfig {
     /// Overrides the mode of the section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<PolicyMode>,
-    /// The most requests in a window; 0 blocks everything.
+    /// The most requests of one session in a window; 0 blocks everything.
     pub requests_per_window: u32,
+    /// The most requests of one user in a window, over all sessions and credentials; 0 blocks everything. Ten times
+    /// `requests_per_window` if absent. Sessions and keys are the user's to make, so this is the limit that binds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_user_window: Option<u32>,
     /// The length of the window in seconds; 1 to 86400.
     pub window_secs: u32,
 }
 
 impl Default for RateLimitConfig {
     fn default() -> Self {
-        Self { enabled: true, mode: None, requests_per_window: 300, window_secs: 60 }
+        Self { enabled: true, mode: None, requests_per_window: 300, requests_per_user_window: None, window_secs: 60 }
+    }
+}
+
+impl RateLimitConfig {
+    /// The most requests of one user in a window.
+    pub fn user_limit(&self) -> u32 {
+        self.requests_per_user_window.unwrap_or_else(|| self.requests_per_window.saturating_mul(10))
     }
 }
 
 impl GovernanceConfig {
+    /// Where it is written.
+    pub const PLACE: Place = Place::Service { path: "governance/config.yaml", key: "governance" };
+
+    /// What the operator of this installation wrote, or the defaults.
+    pub fn read(config: &Configuration) -> Result<Self, SectionError> {
+        config.section_at(&Self::PLACE)
+    }
+
     /// Everything that is wrong with it although it fits the schema. Empty means that it can be used.
     pub fn flaws(&self) -> Vec<Flaw> {
         let mut flaws = Vec::new();

@@ -24,7 +24,7 @@ const PROFILE: Place = Place::Profile { key: "governance" };
 /// What is kept of content, for this server.
 const RETENTION: Place = Place::Profile { key: "retention" };
 /// Which policies apply, for every server.
-const POLICIES: Place = Place::Service { path: "governance/config.yaml", key: "governance" };
+const POLICIES: Place = GovernanceConfig::PLACE;
 /// Who may use what, for every server.
 const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules" };
 /// The departments rules speak of.
@@ -123,7 +123,7 @@ impl Extension for GovernanceExtension {
                 ctx.tracker(),
                 ctx.shutdown().clone(),
             );
-            let policies = PolicyChain::new(&sections.policies, ctx.db(), ctx.ambient(), Vec::new())
+            let policies = PolicyChain::new(&sections.policies, ctx.db(), ctx.ambient())
                 .map_err(|error| failed(&with_cause(&error)))?;
             let gate = Gate::new(Arc::clone(&rules), policies, Arc::clone(&ledger), ctx.metrics());
             services.insert(Arc::new(gate));

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -22,6 +21,7 @@ use crate::ledger::record::{
 use crate::ledger::{Ledger, Unavailable};
 use crate::permit::Permit;
 use crate::policy::{Evaluation, EvaluationResult, PolicyChain, PolicyInput, Subject};
+use crate::redaction::Redaction;
 
 /// Digests of contents above this size are computed on a thread where nobody waits for a turn (about half a
 /// millisecond of work).
@@ -33,7 +33,7 @@ const STOP_SEQUENCE_LIMIT: usize = 64;
 /// The one place that decides whether something may be done. One for each server; shared by all surfaces.
 pub struct Gate {
     rules: Arc<AccessRules>,
-    policies: ArcSwap<PolicyChain>,
+    policies: Arc<PolicyChain>,
     ledger: Arc<Ledger>,
     denials: Family<DenialLabels, Counter>,
 }
@@ -48,17 +48,12 @@ impl Gate {
     pub fn new(rules: Arc<AccessRules>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
         let denials = Family::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
-        Self { rules, policies: ArcSwap::from_pointee(policies), ledger, denials }
+        Self { rules, policies: Arc::new(policies), ledger, denials }
     }
 
     /// The policies in force.
-    pub fn policies(&self) -> Arc<PolicyChain> {
-        self.policies.load_full()
-    }
-
-    /// Puts other policies in force, from the next action on.
-    pub fn replace_policies(&self, policies: PolicyChain) {
-        self.policies.store(Arc::new(policies));
+    pub fn policies(&self) -> &Arc<PolicyChain> {
+        &self.policies
     }
 
     /// The access rules it asks.
@@ -73,12 +68,13 @@ impl Gate {
     ///
     /// The action must not be done: a rule refused it, or the decision cannot be recorded. The latter is known within
     /// [`ADMISSION_WAIT`](crate::ledger::ADMISSION_WAIT).
-    pub async fn admit(&self, action: Action) -> Result<Permit, Refusal> {
+    pub async fn admit(&self, mut action: Action) -> Result<Permit, Refusal> {
         // A dead ledger refuses before policies count the request.
         if !self.ledger.is_available() {
             return Err(Refusal::LedgerUnavailable);
         }
-        let policies = self.policies.load_full();
+        let policies = &*self.policies;
+        let redaction = Redaction::of(&mut action, policies.scanner());
         let mut evaluations = Vec::with_capacity(6);
 
         let started = Instant::now();
@@ -94,7 +90,7 @@ impl Gate {
         });
         if let Err(denial) = access {
             evaluations.extend(policies.unasked("already refused"));
-            return Err(self.record_refusal(action, denial, evaluations, &policies).await);
+            return Err(self.record_refusal(action, denial, evaluations, &redaction).await);
         }
 
         let outcome = policies
@@ -109,29 +105,38 @@ impl Gate {
             })
             .await;
         evaluations.extend(outcome.evaluations);
-        if let Some(denial) = outcome.denial {
-            return Err(self.record_refusal(action, denial, evaluations, &policies).await);
+        if !outcome.flagged.is_empty() {
+            // They are part of the content, and may hold a piece of what was found in it.
+            let ActionKind::Infer(inference) = &mut action.kind;
+            inference.stop_sequences.clear();
         }
+        if let Some(denial) = outcome.denial {
+            return Err(self.record_refusal(action, denial, evaluations, &redaction).await);
+        }
+        redaction.details(&mut evaluations);
         let verdict = match outcome.warnings.into_iter().next() {
-            Some(warning) => Verdict { decision: "warn", policy: warning.policy, reason: Some(warning.reason) },
+            Some(warning) => {
+                let reason = redaction.reason(warning.reason);
+                Verdict { decision: "warn", policy: warning.policy, reason: Some(reason) }
+            }
             None if policies.is_enabled() => Verdict::allow("default_allow"),
             None => Verdict::allow("governance_disabled"),
         };
-        self.record_admission(action, verdict, &evaluations, &policies, outcome.flagged).await
+        self.record_admission(action, verdict, &evaluations, outcome.flagged).await
     }
 
     /// Records a surface's own refusal of an authenticated request, such as an unknown model, the same way as a rule's.
-    /// Gives what the caller is to be told.
-    pub async fn refuse(&self, action: Action, denial: Denial) -> Refusal {
-        let policies = self.policies.load_full();
+    /// Gives what the caller is to be told, without the credentials that may stand in what the denial quotes.
+    pub async fn refuse(&self, mut action: Action, denial: Denial) -> Refusal {
+        let redaction = Redaction::of(&mut action, self.policies.scanner());
         let evaluation = Evaluation {
             policy_id: denial.policy.clone().into(),
             result: EvaluationResult::Fail,
             detail: denial.reason.clone().into(),
             duration_ms: 0.0,
         };
-        let evaluations = std::iter::once(evaluation).chain(policies.unasked("already refused")).collect();
-        self.record_refusal(action, denial, evaluations, &policies).await
+        let evaluations = std::iter::once(evaluation).chain(self.policies.unasked("already refused")).collect();
+        self.record_refusal(action, denial, evaluations, &redaction).await
     }
 
     /// What allowed it, or why it is denied. No answer is a denial.
@@ -168,14 +173,14 @@ impl Gate {
         action: Action,
         verdict: Verdict,
         evaluations: &[Evaluation],
-        policies: &PolicyChain,
         flagged: Vec<Range<usize>>,
     ) -> Result<Permit, Refusal> {
         let (id, content) = (action.id, action.content.clone());
-        let record = self.record(action, verdict, evaluations, policies).await;
+        let record = self.record(action, verdict, evaluations).await;
         let model = record.upstream_model.clone();
+        let scanner = Arc::clone(self.policies.scanner());
         match self.ledger.admit(record).await {
-            Ok(request) => Ok(Permit::new(request, id, content, model, flagged)),
+            Ok(request) => Ok(Permit::new(request, id, content, model, flagged, scanner)),
             Err(Unavailable) => Err(Refusal::LedgerUnavailable),
         }
     }
@@ -184,11 +189,13 @@ impl Gate {
         &self,
         action: Action,
         denial: Denial,
-        evaluations: Vec<Evaluation>,
-        policies: &PolicyChain,
+        mut evaluations: Vec<Evaluation>,
+        redaction: &Redaction<'_>,
     ) -> Refusal {
+        let denial = Denial { reason: redaction.reason(denial.reason), ..denial };
+        redaction.details(&mut evaluations);
         let verdict = Verdict { decision: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
-        let record = self.record(action, verdict, &evaluations, policies).await;
+        let record = self.record(action, verdict, &evaluations).await;
         match self.ledger.refuse(record).await {
             Ok(()) => {
                 self.denials.get_or_create(&DenialLabels { policy: denial.policy.clone() }).inc();
@@ -198,13 +205,8 @@ impl Gate {
         }
     }
 
-    async fn record(
-        &self,
-        action: Action,
-        verdict: Verdict,
-        evaluations: &[Evaluation],
-        policies: &PolicyChain,
-    ) -> Admission {
+    /// The record of a request whose texts were [redacted](Redaction).
+    async fn record(&self, action: Action, verdict: Verdict, evaluations: &[Evaluation]) -> Admission {
         let prepared_sha256 = digest(&action.content).await;
         let ambient = self.ledger.ambient();
         let ActionKind::Infer(inference) = action.kind;
@@ -215,7 +217,7 @@ impl Gate {
         let decision = Decision {
             id: DecisionId::generate(ambient).as_uuid(),
             entity_type: action.resource.kind.as_str().into(),
-            entity_id: cleaned(action.resource.id),
+            entity_id: cleaned(self.policies.scanner().redacted_id(action.resource.id)),
             tool_name: Some("user_prompt".into()),
             agent_id: None,
             agent_scope: None,
@@ -224,7 +226,7 @@ impl Gate {
             policy: cleaned(verdict.policy),
             reason: verdict.reason.map(cleaned),
             evaluated_rules: evaluations_json(evaluations),
-            policy_version: policies.version().to_owned(),
+            policy_version: self.policies.version().to_owned(),
             act_chain: delegated.then(|| canonical_json(&serde_json::json!(action.actors))),
             created_at: micros(ambient.now()),
         };

@@ -15,8 +15,7 @@
 //! Everything fails closed: a rule that cannot be evaluated denies, and when the ledger cannot be written nothing is
 //! permitted.
 //!
-//! To add a policy: implement [`policy::Policy`], give it a variant in [`config::PolicyConfig`], and build it in
-//! [`policy`].
+//! To add a policy: give it a variant in [`config::PolicyConfig`] and build it in [`policy`].
 
 pub mod access;
 mod action;
@@ -29,6 +28,7 @@ pub mod ledger;
 mod permit;
 pub mod policy;
 pub mod rate_limit;
+mod redaction;
 pub mod secret_scan;
 mod tool_rules;
 

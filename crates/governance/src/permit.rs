@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use systemprompt_model::{Microdollars, RequestId};
 
 use crate::ledger::record::{Closing, Kept, KeptToolCall, cleaned, cut, sha256};
 use crate::ledger::{OpenRequest, Payload, TOOL_INPUT_LIMIT};
-use crate::secret_scan::redact;
+use crate::secret_scan::{SecretScanner, redact};
 
 /// Most tool calls of one answer that are recorded.
 const TOOL_CALL_LIMIT: usize = 128;
@@ -56,6 +57,7 @@ pub struct Permit {
     model: Option<String>,
     /// What a scanner found in the content although policy lets it pass; it is not kept.
     flagged: Vec<Range<usize>>,
+    scanner: Arc<SecretScanner>,
 }
 
 impl Permit {
@@ -65,8 +67,9 @@ impl Permit {
         content: Bytes,
         model: Option<String>,
         flagged: Vec<Range<usize>>,
+        scanner: Arc<SecretScanner>,
     ) -> Self {
-        Self { request, id, content, model, flagged }
+        Self { request, id, content, model, flagged, scanner }
     }
 
     /// The id of the ledger record, shown to the caller.
@@ -94,16 +97,19 @@ impl Permit {
             OutcomeStatus::Abandoned => ("abandoned", None),
         };
         let retention = self.request.retention().content;
+        // A provider may quote the request in what it says, in any of these.
+        let text = |text: String| cleaned(self.scanner.redacted(text));
+        let provider_id = |id: String| cleaned(self.scanner.redacted_id(id));
         let closing = if status == "abandoned" {
             Closing::abandoned(id, at)
         } else {
             Closing {
                 status: status.into(),
-                error_message: error_message.map(cleaned),
-                model: outcome.served_model.map(cleaned).or(self.model),
-                provider_request_id: outcome.provider_request_id.map(cleaned),
+                error_message: error_message.map(text),
+                model: outcome.served_model.map(text).or(self.model),
+                provider_request_id: outcome.provider_request_id.map(provider_id),
                 http_status: outcome.http_status.and_then(|status| i16::try_from(status).ok()),
-                stop_reason: outcome.stop_reason.map(cleaned),
+                stop_reason: outcome.stop_reason.map(text),
                 input_tokens: Some(count(outcome.input_tokens)),
                 output_tokens: Some(count(outcome.output_tokens)),
                 cache_read_tokens: Some(count(outcome.cache_read_tokens)),
@@ -132,8 +138,8 @@ impl Permit {
             .into_iter()
             .take(TOOL_CALL_LIMIT)
             .map(|call| KeptToolCall {
-                id: cleaned(call.id),
-                name: cleaned(call.name),
+                id: provider_id(call.id),
+                name: text(call.name),
                 input: keeps_tool_inputs.then(|| cut(&call.input, TOOL_INPUT_LIMIT).replace('\0', "\u{fffd}")),
             })
             .collect();

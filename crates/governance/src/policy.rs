@@ -4,7 +4,7 @@
 //! policy that cannot judge objects. What every policy said is kept for the decision's record.
 //!
 //! To add a policy of our own: its parameters in [`config`](crate::config), a variant of `Rule`, a line each in `rule_for`
-//! and `Rule::evaluate`. Extensions implement [`Policy`].
+//! and `Rule::evaluate`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,16 +13,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, Principal, RequestId, SessionId};
 
-use crate::config::{
-    GovernanceConfig, PolicyConfig, PolicyMode, RateLimitConfig, ScopeCheckConfig, SecretScanConfig,
-    ToolBlocklistConfig,
-};
+use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, ScopeCheckConfig, ToolBlocklistConfig};
 use crate::denial::{Denial, DenialKind};
 use crate::rate_limit::RateLimiter;
 use crate::secret_scan::SecretScanner;
@@ -56,15 +52,6 @@ pub enum Subject<'a> {
         /// The tool's full name.
         name: &'a str,
     },
-}
-
-/// A rule that can say no. Implemented by extensions; the built-in policies are not boxed.
-pub trait Policy: Send + Sync {
-    /// Its id in records: lower-case letters, digits and underscores.
-    fn id(&self) -> &str;
-
-    /// Judges `input`. Must not hold a thread for longer than a millisecond.
-    fn evaluate<'a>(&'a self, input: &'a PolicyInput<'a>) -> BoxFuture<'a, Verdict>;
 }
 
 /// What a policy says.
@@ -158,15 +145,16 @@ pub struct ChainOutcome {
     pub flagged: Vec<Range<usize>>,
 }
 
-/// The policies of one configuration. Replaced as a whole when the configuration changes.
+/// The policies of one configuration, which does not change while the server runs.
 pub struct PolicyChain {
     enabled: bool,
     entries: Vec<Entry>,
+    scanner: Arc<SecretScanner>,
     version: String,
 }
 
 struct Entry {
-    id: Cow<'static, str>,
+    id: &'static str,
     mode: PolicyMode,
     /// `None` when the policy is switched off.
     rule: Option<Rule>,
@@ -177,7 +165,6 @@ enum Rule {
     ScopeCheck(ScopeCheckConfig),
     ToolBlocklist(ToolBlocklistConfig),
     RateLimit(Arc<RateLimiter>),
-    Extension(Box<dyn Policy>),
 }
 
 /// The chain cannot be built from this configuration.
@@ -188,39 +175,29 @@ pub enum PolicyError {
     Allowlist(#[source] regex::Error),
     /// Two policies share an id.
     #[error("there are two policies with the id `{0}`")]
-    Duplicate(String),
+    Duplicate(&'static str),
 }
 
 impl PolicyChain {
-    /// The chain of `config`, in its order, followed by the policies of extensions and, switched off, the built-in ones
-    /// the configuration leaves out.
-    pub fn new(
-        config: &GovernanceConfig,
-        db: &DbPool,
-        ambient: &Ambient,
-        extensions: Vec<Box<dyn Policy>>,
-    ) -> Result<Self, PolicyError> {
+    /// The chain of `config`, in its order, followed by the policies the configuration leaves out, switched off.
+    pub fn new(config: &GovernanceConfig, db: &DbPool, ambient: &Ambient) -> Result<Self, PolicyError> {
+        let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
         let mut entries: Vec<Entry> = Vec::new();
         for policy in &config.policies {
+            let id = policy.id();
+            if entries.iter().any(|entry| entry.id == id) {
+                return Err(PolicyError::Duplicate(id));
+            }
             let mode = policy.mode().unwrap_or(config.mode);
-            let rule = if policy.enabled() { Some(rule_for(policy, db, ambient)?) } else { None };
-            entries.push(Entry { id: policy.id().into(), mode, rule });
-        }
-        for policy in extensions {
-            let id = Cow::Owned(policy.id().to_owned());
-            entries.push(Entry { id, mode: config.mode, rule: Some(Rule::Extension(policy)) });
+            let rule = policy.enabled().then(|| rule_for(policy, &scanner, db, ambient));
+            entries.push(Entry { id, mode, rule });
         }
         for id in PolicyConfig::IDS {
             if entries.iter().all(|entry| entry.id != id) {
-                entries.push(Entry { id: id.into(), mode: config.mode, rule: None });
+                entries.push(Entry { id, mode: config.mode, rule: None });
             }
         }
-        if let Some((_, twice)) =
-            entries.iter().enumerate().find(|(index, entry)| entries[..*index].iter().any(|other| other.id == entry.id))
-        {
-            return Err(PolicyError::Duplicate(twice.id.to_string()));
-        }
-        Ok(Self { enabled: config.enabled, entries, version: version_of(config) })
+        Ok(Self { enabled: config.enabled, entries, scanner, version: version_of(config) })
     }
 
     /// Whether policies are evaluated at all.
@@ -231,6 +208,11 @@ impl PolicyChain {
     /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What finds credentials in the texts of a record, whether or not the policy runs.
+    pub(crate) fn scanner(&self) -> &Arc<SecretScanner> {
+        &self.scanner
     }
 
     /// The rate limiter, if that policy runs, for whoever runs its sweep.
@@ -249,7 +231,7 @@ impl PolicyChain {
                 None => (EvaluationResult::Disabled, ""),
                 Some(_) => (EvaluationResult::Skip, why),
             };
-            Evaluation { policy_id: entry.id.clone(), result, detail: detail.into(), duration_ms: 0.0 }
+            Evaluation { policy_id: entry.id.into(), result, detail: detail.into(), duration_ms: 0.0 }
         })
     }
 
@@ -269,7 +251,7 @@ impl PolicyChain {
                     Verdict::Fail(violation) => {
                         outcome.flagged.extend(violation.flagged);
                         let denial = Denial {
-                            policy: entry.id.to_string(),
+                            policy: entry.id.to_owned(),
                             kind: violation.kind,
                             reason: violation.reason.clone(),
                             retry_after: violation.retry_after,
@@ -284,7 +266,7 @@ impl PolicyChain {
                 },
             };
             let duration_ms = started.elapsed().as_micros() as f64 / 1000.0;
-            outcome.evaluations.push(Evaluation { policy_id: entry.id.clone(), result, detail, duration_ms });
+            outcome.evaluations.push(Evaluation { policy_id: entry.id.into(), result, detail, duration_ms });
         }
         outcome.flagged.sort_by_key(|range| range.start);
         outcome
@@ -293,26 +275,20 @@ impl PolicyChain {
 
 impl fmt::Debug for PolicyChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<&str> = self.entries.iter().map(|entry| &*entry.id).collect();
+        let ids: Vec<&str> = self.entries.iter().map(|entry| entry.id).collect();
         f.debug_struct("PolicyChain").field("version", &self.version).field("policies", &ids).finish_non_exhaustive()
     }
 }
 
-fn rule_for(policy: &PolicyConfig, db: &DbPool, ambient: &Ambient) -> Result<Rule, PolicyError> {
-    Ok(match policy {
-        PolicyConfig::SecretScan(config) => Rule::SecretScan(Arc::new(scanner(config)?)),
+fn rule_for(policy: &PolicyConfig, scanner: &Arc<SecretScanner>, db: &DbPool, ambient: &Ambient) -> Rule {
+    match policy {
+        PolicyConfig::SecretScan(_) => Rule::SecretScan(Arc::clone(scanner)),
         PolicyConfig::ScopeCheck(config) => Rule::ScopeCheck(config.clone()),
         PolicyConfig::ToolBlocklist(config) => Rule::ToolBlocklist(config.clone()),
-        PolicyConfig::RateLimit(config) => Rule::RateLimit(Arc::new(limiter(config, db, ambient))),
-    })
-}
-
-fn scanner(config: &SecretScanConfig) -> Result<SecretScanner, PolicyError> {
-    SecretScanner::new(config).map_err(PolicyError::Allowlist)
-}
-
-fn limiter(config: &RateLimitConfig, db: &DbPool, ambient: &Ambient) -> RateLimiter {
-    RateLimiter::new(config, Arc::clone(db), ambient.clone())
+        PolicyConfig::RateLimit(config) => {
+            Rule::RateLimit(Arc::new(RateLimiter::new(config, Arc::clone(db), ambient.clone())))
+        }
+    }
 }
 
 impl Rule {
@@ -324,7 +300,6 @@ impl Rule {
             Self::RateLimit(limiter) => {
                 limiter.evaluate(input.session_id, input.principal.user_id, input.call_id).await
             }
-            Self::Extension(policy) => policy.evaluate(input).await,
         }
     }
 }
@@ -381,10 +356,10 @@ mod tests {
         testing::database(&[module]).await
     }
 
-    fn chain(database: &TestDatabase, config: serde_json::Value, extensions: Vec<Box<dyn Policy>>) -> PolicyChain {
+    fn chain(database: &TestDatabase, config: serde_json::Value) -> PolicyChain {
         let config: GovernanceConfig = serde_json::from_value(config).unwrap();
         assert_eq!(config.flaws(), []);
-        PolicyChain::new(&config, &database.pool, &Ambient::system(), extensions).unwrap()
+        PolicyChain::new(&config, &database.pool, &Ambient::system()).unwrap()
     }
 
     fn caller(user_type: UserType) -> Principal {
@@ -423,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_denial_ends_the_chain_and_all_of_it_is_recorded() {
         let database = test_database().await;
-        let chain = chain(&database, serde_json::json!({}), Vec::new());
+        let chain = chain(&database, serde_json::json!({}));
         let (admin, user) = (caller(UserType::Admin), caller(UserType::User));
         let tool = |name| Subject::ToolCall { name };
         let clean = "{\"table\":\"t\"}";
@@ -474,7 +449,7 @@ mod tests {
     #[tokio::test]
     async fn a_found_secret_is_named_and_not_shown() {
         let database = test_database().await;
-        let chain = chain(&database, serde_json::json!({}), Vec::new());
+        let chain = chain(&database, serde_json::json!({}));
         let user = caller(UserType::User);
         // Above the size that is scanned apart, too.
         for padding in [0, 2 * SCAN_APART] {
@@ -501,7 +476,7 @@ mod tests {
             {"id": "rate_limit", "mode": "enforce", "requests_per_window": 0},
             {"id": "tool_blocklist", "enabled": false},
         ]});
-        let chain = chain(&database, config, Vec::new());
+        let chain = chain(&database, config);
         let outcome = judge(&chain, &caller(UserType::User), Subject::Prompt, KEY).await;
         assert_eq!(results(&outcome), "secret_scan:fail rate_limit:fail tool_blocklist:disabled scope_check:disabled");
         assert_eq!(outcome.warnings[0].policy, "secret_scan");
@@ -513,7 +488,7 @@ mod tests {
     #[tokio::test]
     async fn a_switched_off_chain_says_so() {
         let database = test_database().await;
-        let chain = chain(&database, serde_json::json!({"enabled": false}), Vec::new());
+        let chain = chain(&database, serde_json::json!({"enabled": false}));
         let outcome = judge(&chain, &caller(UserType::User), Subject::Prompt, KEY).await;
         assert!(!chain.is_enabled() && outcome.denial.is_none());
         assert_eq!(
@@ -522,32 +497,12 @@ mod tests {
         );
     }
 
-    struct Curfew;
-
-    impl Policy for Curfew {
-        fn id(&self) -> &'static str {
-            "curfew"
-        }
-
-        fn evaluate<'a>(&'a self, _: &'a PolicyInput<'a>) -> BoxFuture<'a, Verdict> {
-            Box::pin(async { Verdict::Fail(Violation::unavailable("no clock")) })
-        }
-    }
-
     #[tokio::test]
-    async fn policies_of_extensions_come_after_ours() {
+    async fn a_policy_listed_twice_is_refused() {
         let database = test_database().await;
-        let config = serde_json::json!({"policies": [{"id": "secret_scan"}]});
-        let chain = chain(&database, config, vec![Box::new(Curfew)]);
-        let outcome = judge(&chain, &caller(UserType::User), Subject::Prompt, "hello").await;
-        assert!(results(&outcome).starts_with("secret_scan:pass curfew:fail "));
-        assert_eq!(outcome.denial.unwrap().kind, DenialKind::Unavailable);
-        let twice = PolicyChain::new(
-            &GovernanceConfig::default(),
-            &database.pool,
-            &Ambient::system(),
-            vec![Box::new(Curfew), Box::new(Curfew)],
-        );
-        assert!(matches!(twice, Err(PolicyError::Duplicate(id)) if id == "curfew"));
+        let twice = serde_json::json!({"policies": [{"id": "secret_scan"}, {"id": "secret_scan", "enabled": false}]});
+        let twice: GovernanceConfig = serde_json::from_value(twice).unwrap();
+        let chain = PolicyChain::new(&twice, &database.pool, &Ambient::system());
+        assert!(matches!(chain, Err(PolicyError::Duplicate("secret_scan"))));
     }
 }

@@ -8,13 +8,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt_extension::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
-use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::ledger::queries::{self, RequestDetail};
 use systemprompt_governance::ledger::{Ledger, verify};
-use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::{
     Action, ActionKind, Denial, DenialKind, EntityKind, Gate, GovernanceExtension, Inference, Outcome, OutcomeStatus,
-    Payload, Refusal, Resource,
+    Payload, Refusal, Resource, ToolCallRecord,
 };
 use systemprompt_model::{
     Actor, ActorChain, ActorKind, Ambient, ApiKeyId, Credential, Principal, RequestId, SessionId, TraceId, UserId,
@@ -155,6 +153,15 @@ async fn a_credential_is_refused_and_not_stored() {
     assert!(server.metrics().encode().contains("gateway_denials_total{policy=\"secret_scan\"} 1"));
 }
 
+/// A column of a request's row, as text.
+async fn column(server: &TestContext, id: RequestId, column: &str) -> Option<String> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {column}::text FROM ai_requests WHERE id = $1")))
+        .bind(id.as_uuid())
+        .fetch_one(server.db().read())
+        .await
+        .expect("the row is read")
+}
+
 /// No row of the ledger contains this text.
 async fn assert_nowhere(server: &TestContext, text: &str) {
     let mut transaction = server.db().read().begin().await.expect("a transaction");
@@ -192,18 +199,103 @@ async fn in_warn_mode_the_request_goes_on_and_its_record_is_redacted() {
 }
 
 #[tokio::test]
-async fn policies_are_replaced_between_two_requests() {
-    let server = server().start().await;
-    let gate = gate(&server);
-    denied(gate.admit(action(LEAK, &["user"])).await);
-    let off = GovernanceConfig { enabled: false, ..GovernanceConfig::default() };
-    gate.replace_policies(PolicyChain::new(&off, server.db(), server.ambient(), Vec::new()).expect("a valid chain"));
-    let second = action(LEAK, &["user"]);
-    let id = second.id;
-    drop(gate.admit(second).await.expect("nothing is asked"));
+async fn where_governance_is_off_nothing_is_asked_and_the_record_says_so() {
+    let policies = json!({"governance": {"enabled": false}});
+    let server = server().document("governance/config.yaml", policies).start().await;
+    let leak = action(LEAK, &["user"]);
+    let id = leak.id;
+    drop(gate(&server).admit(leak).await.expect("nothing is asked"));
     let shown = recorded(&server, id).await;
     assert_eq!(shown.decision.policy, "governance_disabled");
     assert_eq!(rules(&shown)[1], "secret_scan: disabled");
+}
+
+/// Every text a client chooses, and every one a provider does, with a credential in it.
+#[tokio::test]
+async fn no_text_of_a_record_holds_a_credential() {
+    const KEY: &str = "AKIAIOSFODNN7EXAMPLQ";
+    const NEEDLE: &str = "IOSFODNN7EXAMPLQ";
+    type Place = fn(&mut Inference, String);
+    let places: [(&str, Place); 7] = [
+        ("the model asked for", |inference, text| inference.requested_model = text),
+        ("the model of the provider", |inference, text| inference.model = text),
+        ("the route", |inference, text| inference.route_match = text),
+        ("the conversation", |inference, text| inference.conversation_id = text),
+        ("a stop sequence", |inference, text| inference.stop_sequences = vec!["stop".to_owned(), text]),
+        ("the client", |inference, text| inference.client = Some(text)),
+        ("the client's trace", |inference, text| inference.client_trace_id = Some(text)),
+    ];
+    // The scan finds what is in the content too; switched off or not asked, it still must not be recorded.
+    let off = json!({"governance": {"policies": []}});
+    let open = server().document("governance/config.yaml", off).start().await;
+    let strict = server().start().await;
+    for (what, place) in places {
+        let with = |content: &str, roles: &[&str]| {
+            let mut action = action(content, roles);
+            let ActionKind::Infer(inference) = &mut action.kind;
+            place(inference, format!("my-{KEY}"));
+            action
+        };
+        let unknown = Denial {
+            policy: "route".to_owned(),
+            kind: DenialKind::NotFound,
+            reason: format!("No gateway route matches model `my-{KEY}`"),
+            retry_after: None,
+            code: "model_not_found",
+        };
+        for server in [&open, &strict] {
+            let refused = gate(server).refuse(with(PROMPT, &["user"]), unknown.clone()).await;
+            let Refusal::Denied(told) = refused else { panic!("{what}: {refused:?}") };
+            assert!(!told.reason.contains(NEEDLE), "{what}: {}", told.reason);
+            if what == "the model asked for" {
+                assert_eq!(told.reason, "No gateway route matches model `[redacted]`");
+            }
+            denied(gate(server).admit(with(PROMPT, &["visitor"])).await);
+            let permit = gate(server).admit(with(PROMPT, &["user"])).await.expect("the content is clean");
+            permit.finish(Outcome {
+                provider_request_id: Some(KEY.to_owned()),
+                served_model: Some(KEY.to_owned()),
+                stop_reason: Some(KEY.to_owned()),
+                tool_calls: vec![ToolCallRecord { id: KEY.to_owned(), name: KEY.to_owned(), input: "{}".to_owned() }],
+                ..Outcome::new(
+                    OutcomeStatus::Failed { reason: format!("the provider reported a bad key {KEY}") },
+                    Duration::from_millis(5),
+                )
+            });
+        }
+        let leak = with(&json!({"stop": ["stop", KEY], "model": KEY}).to_string(), &["user"]);
+        let id = leak.id;
+        assert_eq!(denied(gate(&strict).admit(leak).await).policy, "secret_scan", "{what}");
+        assert_eq!(column(&strict, id, "stop_sequences").await, None, "{what}: they are part of what was flagged");
+    }
+    for server in [&open, &strict] {
+        server.services().require::<Ledger>().expect("a ledger").drain(Duration::from_secs(5)).await;
+        assert_nowhere(server, NEEDLE).await;
+        assert_eq!(verify(server.db().read(), None, None).await.expect("read").divergence, None);
+    }
+}
+
+#[tokio::test]
+async fn ids_and_ordinary_texts_are_recorded_as_they_are() {
+    let server = server().start().await;
+    let mut usual = action(PROMPT, &["user"]);
+    let id = usual.id;
+    let ActionKind::Infer(inference) = &mut usual.kind;
+    // Random enough to be a token, as ids are.
+    let conversation = "conv-Zk3vQ9xLw2Rf7TgB1nYc8MhD4sKj6PaE0uViOt5";
+    inference.conversation_id = conversation.to_owned();
+    inference.requested_model = "accounts/fireworks/models/llama-v3p1-405b-instruct".to_owned();
+    inference.client = Some("claude-cli/2.1.0 (external, cli) Mozilla/5.0 (X11; Linux x86_64)".to_owned());
+    inference.client_trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+    inference.stop_sequences = vec!["\n\nHuman:".to_owned()];
+    let expected = inference.clone();
+    drop(gate(&server).admit(usual).await.expect("it may"));
+    let shown = recorded(&server, id).await;
+    assert_eq!(shown.summary.requested_model, Some(expected.requested_model));
+    assert_eq!((shown.client, shown.client_trace_id), (expected.client, expected.client_trace_id));
+    let stop_sequences = column(&server, id, "stop_sequences").await.expect("they are stored");
+    assert_eq!(serde_json::from_str::<Value>(&stop_sequences).expect("JSON"), json!(expected.stop_sequences));
+    assert_eq!(column(&server, id, "gateway_conversation_id").await.as_deref(), Some(conversation));
 }
 
 #[tokio::test]

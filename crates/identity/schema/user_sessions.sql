@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS user_sessions (
     user_type         TEXT NOT NULL DEFAULT 'registered',
     client_id         TEXT,
     client_type       TEXT,
-    -- The session id the client keeps for itself, e.g. of a coding assistant; correlation only.
+    -- The session id the client keeps for itself, e.g. of a coding assistant; correlation only. `sha256:…` if it looked
+    -- like a credential.
     client_session_id TEXT,
     -- The API key the session was derived for or opened with.
     api_key_id        UUID,
@@ -45,3 +46,4 @@ CREATE TABLE IF NOT EXISTS user_sessions (
 WITH (fillfactor = 80);
 
 CREATE INDEX IF NOT EXISTS user_sessions_by_user ON user_sessions (user_id, started_at);
+CREATE INDEX IF NOT EXISTS user_sessions_by_expiry ON user_sessions (expires_at);

@@ -15,6 +15,7 @@ use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
 use crate::activity::Activity;
 use crate::changes::{Changes, Mark};
+use crate::error::patiently;
 use crate::queries::credentials::Account;
 use crate::tokens::LEEWAY;
 use crate::user::ADMIN_ROLE;
@@ -191,7 +192,7 @@ impl Authenticator {
         now: DateTime<Utc>,
     ) -> Result<Arc<Principal>, AuthError> {
         let mark = self.changes.mark();
-        match self.establish(credential, &digest, mark, now).await {
+        match patiently(self.establish(credential, &digest, mark, now)).await {
             Ok(accepted) => {
                 self.touch(&accepted, now);
                 let principal = Arc::clone(&accepted.principal);

@@ -9,6 +9,8 @@ use systemprompt_extension::{
     Endpoint, Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole, ExtensionRouter,
     ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute, register_extension,
 };
+use systemprompt_governance::config::GovernanceConfig;
+use systemprompt_governance::secret_scan::SecretScanner;
 
 use crate::{Identity, IdentityOptions, KeySetError, SigningKeys, Tokens, routes, schema};
 
@@ -85,6 +87,9 @@ impl Extension for IdentityExtension {
     ) -> BoxFuture<'a, Result<(), LoaderError>> {
         Box::pin(async move {
             let profile = &ctx.configuration().profile;
+            let policies =
+                GovernanceConfig::read(ctx.configuration()).map_err(|error| LoaderError::failed(ID, &error))?;
+            let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
             let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
             let identity = Identity::start(IdentityOptions {
                 db: Arc::clone(ctx.db()),
@@ -95,6 +100,7 @@ impl Extension for IdentityExtension {
                 signing_keys: Arc::new(signing_keys),
                 issuer: profile.issuer(),
                 audience: API_AUDIENCE,
+                scanner: Arc::new(scanner),
             });
             services.insert(Arc::clone(&identity.users));
             services.insert(Arc::clone(&identity.api_keys));

@@ -1,13 +1,19 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use systemprompt_database::DbPool;
 use systemprompt_database::notify::NotificationHub;
+use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_model::Ambient;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Activity;
 use crate::{ApiKeys, Authenticator, Changes, Sessions, SigningKeys, StoreError, Tokens, Users};
+
+/// How often the signing keys are read again.
+const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Everything of this crate that one server needs, put together.
 #[derive(Clone)]
@@ -46,22 +52,26 @@ pub struct IdentityOptions<'a> {
     pub issuer: &'a str,
     /// The audience tokens must have, e.g. `api`.
     pub audience: &'a str,
+    /// Finds credentials in what clients say of themselves.
+    pub scanner: Arc<SecretScanner>,
 }
 
 impl Identity {
     /// Puts the parts together and starts three tasks: one listens to announcements, one writes activity, one reads the
-    /// signing keys again every minute and forgets revocations of expired tokens every hour.
+    /// signing keys again every minute and every hour deletes what has expired: revocations and old sessions.
     pub fn start(options: IdentityOptions<'_>) -> Self {
-        let IdentityOptions { db, ambient, notifications, tracker, shutdown, signing_keys, issuer, audience } = options;
+        let IdentityOptions { db, ambient, notifications, tracker, shutdown, signing_keys, issuer, audience, scanner } =
+            options;
         let changes = Changes::follow(notifications, tracker, shutdown.clone());
         let activity = Arc::new(Activity::new());
         tracker.spawn(Arc::clone(&activity).write_until_cancelled(Arc::clone(&db), shutdown.clone()));
         let tokens = Arc::new(Tokens::new(db.clone(), ambient.clone(), signing_keys, issuer));
-        tracker.spawn(Arc::clone(&tokens).maintain_until_cancelled(shutdown.clone()));
+        let sessions = Arc::new(Sessions::new(db.clone(), ambient.clone(), changes.clone(), activity.clone(), scanner));
+        tracker.spawn(maintain_until_cancelled(Arc::clone(&tokens), Arc::clone(&sessions), shutdown.clone()));
         Self {
             users: Arc::new(Users::new(db.clone(), ambient.clone())),
             api_keys: Arc::new(ApiKeys::new(db.clone(), ambient.clone())),
-            sessions: Arc::new(Sessions::new(db.clone(), ambient.clone(), changes.clone(), activity.clone())),
+            sessions,
             authenticator: Arc::new(Authenticator::new(
                 db.clone(),
                 ambient,
@@ -80,5 +90,34 @@ impl Identity {
     /// Writes down now what sessions and keys did; otherwise it is done every five seconds and when shutdown begins.
     pub async fn write_activity(&self) -> Result<(), StoreError> {
         self.activity.write(&self.db).await
+    }
+}
+
+/// Reads the signing keys again every minute, so that a rotation by another process takes effect, and deletes what has
+/// expired every hour.
+async fn maintain_until_cancelled(tokens: Arc<Tokens>, sessions: Arc<Sessions>, cancel: CancellationToken) {
+    let mut interval = tokio::time::interval_at(Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for minute in 1_u64.. {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        tokens.reload_keys().await;
+        if !minute.is_multiple_of(60) {
+            continue;
+        }
+        if let Err(error) = tokens.forget_expired_revocations().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "expired revocations could not be deleted, trying again in an hour");
+        }
+        let forgotten = tokio::select! {
+            () = cancel.cancelled() => return,
+            forgotten = sessions.forget_expired() => forgotten,
+        };
+        if let Err(error) = forgotten {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "expired sessions could not be deleted, trying again in an hour");
+        }
     }
 }

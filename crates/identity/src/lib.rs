@@ -26,6 +26,7 @@ mod extension;
 mod extract;
 mod identity;
 mod key_set;
+mod newcomers;
 mod pem;
 mod queries;
 mod route_policy;

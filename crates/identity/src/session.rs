@@ -85,9 +85,9 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// The client's name, e.g. `claude-cli`.
+    /// The client's name, e.g. `claude-cli`; `[redacted]` if it holds a credential.
     pub client_id: Option<String>,
-    /// The client's own id of the session.
+    /// The client's own id of the session; if it holds a credential, `sha256:` and its digest in hexadecimal.
     pub client_session_id: Option<String>,
     /// Where it came from.
     #[serde(rename = "session_source")]
@@ -185,21 +185,32 @@ impl<'a> SessionHint<'a> {
             digest.update([0]);
             digest.update(self.conversation.to_be_bytes());
         }
-        let subject: [u8; 32] = digest.finalize().into();
-
-        let length = LIFETIME.num_seconds();
-        let shift = i64::from(u32::from_be_bytes([subject[0], subject[1], subject[2], subject[3]])) % length;
-        let window = (now.timestamp() + shift).div_euclid(length);
-        let expires_at = DateTime::from_timestamp((window + 1) * length - shift, 0)
-            .expect("a week after a representable time is representable");
-
-        let mut digest = Sha256::new();
-        digest.update(subject);
-        digest.update(window.to_be_bytes());
-        let id: [u8; 32] = digest.finalize().into();
-        let id: [u8; 16] = std::array::from_fn(|i| id[i]);
-        (SessionId::from_uuid(uuid::Builder::from_custom_bytes(id).into_uuid()), expires_at)
+        window(digest.finalize().into(), now)
     }
+}
+
+/// The session of this key for conversations that get none of their own, at `now`, and when it ends.
+pub(crate) fn shared(key: ApiKeyId, now: DateTime<Utc>) -> (SessionId, DateTime<Utc>) {
+    let mut digest = Sha256::new();
+    digest.update(b"systemprompt.session.shared.1");
+    digest.update(key.as_uuid().into_bytes());
+    window(digest.finalize().into(), now)
+}
+
+/// The session of `subject` at `now`, and when it ends.
+fn window(subject: [u8; 32], now: DateTime<Utc>) -> (SessionId, DateTime<Utc>) {
+    let length = LIFETIME.num_seconds();
+    let shift = i64::from(u32::from_be_bytes([subject[0], subject[1], subject[2], subject[3]])) % length;
+    let window = (now.timestamp() + shift).div_euclid(length);
+    let expires_at = DateTime::from_timestamp((window + 1) * length - shift, 0)
+        .expect("a week after a representable time is representable");
+
+    let mut digest = Sha256::new();
+    digest.update(subject);
+    digest.update(window.to_be_bytes());
+    let id: [u8; 32] = digest.finalize().into();
+    let id: [u8; 16] = std::array::from_fn(|i| id[i]);
+    (SessionId::from_uuid(uuid::Builder::from_custom_bytes(id).into_uuid()), expires_at)
 }
 
 fn shortened(text: &str) -> &str {

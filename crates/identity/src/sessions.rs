@@ -1,21 +1,31 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 use systemprompt_database::DbPool;
+use systemprompt_governance::secret_scan::{REDACTED, SecretScanner};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Microdollars, Principal, SessionId, UserId};
 
 use crate::activity::{Activity, SessionActivity};
 use crate::changes::{Changes, Mark};
+use crate::error::patiently;
+use crate::newcomers::Newcomers;
 use crate::queries::sessions::{SessionRecord, Standing};
-use crate::session::LIFETIME;
+use crate::session::{self, LIFETIME};
 use crate::{NewSession, Session, SessionHint, SessionSource, StoreError, queries};
 
 /// How long a session is remembered at most, should an announcement ever be lost.
 const MEMORY: Duration = Duration::from_secs(30);
 /// Sessions remembered; each takes a few hundred bytes.
 const REMEMBERED: u64 = 100_000;
+
+/// Sessions are kept for this long after they have expired.
+const KEPT: TimeDelta = TimeDelta::days(30);
+/// Sessions deleted by one statement.
+const BATCH: i64 = 500;
 
 /// Gives requests their sessions, and keeps the sessions.
 #[derive(Clone)]
@@ -24,6 +34,8 @@ pub struct Sessions {
     ambient: Ambient,
     changes: Arc<Changes>,
     activity: Arc<Activity>,
+    scanner: Arc<SecretScanner>,
+    newcomers: Arc<Newcomers>,
     live: Cache<SessionId, LiveSession>,
 }
 
@@ -57,9 +69,15 @@ pub enum SessionError {
 }
 
 impl Sessions {
-    pub(crate) fn new(db: DbPool, ambient: Ambient, changes: Arc<Changes>, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(
+        db: DbPool,
+        ambient: Ambient,
+        changes: Arc<Changes>,
+        activity: Arc<Activity>,
+        scanner: Arc<SecretScanner>,
+    ) -> Self {
         let live = Cache::builder().max_capacity(REMEMBERED).time_to_live(MEMORY).build();
-        Self { db, ambient, changes, activity, live }
+        Self { db, ambient, changes, activity, scanner, newcomers: Arc::default(), live }
     }
 
     /// The session a request belongs to; counts the request.
@@ -67,6 +85,9 @@ impl Sessions {
     /// A token belongs to the session in its claims, which the [`Authenticator`](crate::Authenticator) has checked; the
     /// request may name no other. With an API key the request may name any live session of the user, and must if the
     /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen.
+    ///
+    /// Clients and conversations are whatever a request says. So that nobody fills the tables, a key gets at most 120 new
+    /// sessions in a minute on each replica; conversations beyond that share one session of the key.
     pub async fn bind(&self, principal: &Principal, hint: SessionHint<'_>) -> Result<SessionId, SessionError> {
         let now = self.ambient.now();
         let id = match (&principal.credential, hint.explicit) {
@@ -79,20 +100,30 @@ impl Sessions {
             (Credential::ApiKey(_), Some(id)) => {
                 if !self.remembers(id, principal.user_id, now) {
                     let mark = self.changes.mark();
-                    let standing = queries::sessions::find_standing(self.db.write(), id).await;
-                    self.judge(id, principal.user_id, mark, now, standing.map_err(StoreError::from))?;
+                    let standing = self.find_standing(id).await;
+                    self.judge(id, principal.user_id, mark, now, standing)?;
                 }
                 id
             }
             (Credential::ApiKey(_), None) if hint.required => return Err(SessionError::Required),
             (Credential::ApiKey(key), None) => {
                 let (id, expires_at) = hint.derive(*key, now);
-                if !self.remembers(id, principal.user_id, now) {
+                let user = principal.user_id;
+                if self.remembers(id, user, now) {
+                    id
+                } else if let Some(place) = self.newcomers.enter(*key, now) {
                     let mark = self.changes.mark();
-                    let standing = self.store_derived(id, expires_at, principal.user_id, *key, hint, now).await;
-                    self.judge(id, principal.user_id, mark, now, standing)?;
+                    let record = derived(id, expires_at, user, *key, now);
+                    let names = Names::of(hint, &self.scanner);
+                    let (is_new, standing) = self.store(names.on(record)).await;
+                    if !is_new {
+                        self.newcomers.leave(place);
+                    }
+                    self.judge(id, user, mark, now, standing)?;
+                    id
+                } else {
+                    self.bind_beyond_the_limit(id, user, *key, now).await?
                 }
-                id
             }
         };
         self.activity.session_active(
@@ -113,19 +144,22 @@ impl Sessions {
         let now = self.ambient.now();
         let expires_at = now + new.lifetime.unwrap_or(LIFETIME);
         let id = SessionId::generate(&self.ambient);
+        let redacted = |text: &str| self.scanner.redacted(text.to_owned());
+        let (client_id, user_agent) = (new.client.map(redacted), new.user_agent.map(redacted));
         let record = SessionRecord {
             id,
             user: new.user,
             api_key: new.api_key.map(|key| key.as_uuid()),
             source: new.source.as_str(),
-            client: new.client,
+            client: client_id.as_deref(),
             client_session: None,
-            user_agent: new.user_agent,
+            user_agent: user_agent.as_deref(),
             ip_address: new.ip_address,
             now,
             expires_at,
         };
-        queries::sessions::insert_session(self.db.write(), &record).await?;
+        patiently(async { Ok::<_, StoreError>(queries::sessions::insert_session(self.db.write(), &record).await?) })
+            .await?;
         Ok(Session {
             id,
             user_id: new.user,
@@ -134,7 +168,7 @@ impl Sessions {
             ended_at: None,
             expires_at,
             revoked_at: None,
-            client_id: new.client.map(str::to_owned),
+            client_id,
             client_session_id: None,
             source: new.source,
             request_count: 0,
@@ -166,38 +200,68 @@ impl Sessions {
         Ok(queries::sessions::revoke_sessions_of(self.db.write(), user, self.ambient.now()).await?)
     }
 
+    /// Deletes sessions that expired a month ago and more, in small batches; says how many. What was done in them stays in
+    /// the ledger.
+    pub async fn forget_expired(&self) -> Result<u64, StoreError> {
+        let before = self.ambient.now() - KEPT;
+        let mut forgotten = 0;
+        loop {
+            let batch = queries::sessions::delete_expired_sessions(self.db.write(), before, BATCH).await?;
+            forgotten += batch;
+            if batch < BATCH as u64 {
+                return Ok(forgotten);
+            }
+        }
+    }
+
     fn remembers(&self, id: SessionId, user: UserId, now: DateTime<Utc>) -> bool {
         self.live.get(&id).is_some_and(|session| {
             session.user_id == user && now < session.expires_at && self.changes.holds(session.mark, user)
         })
     }
 
-    /// Stores a derived session if it is new, and tells how it stands.
-    async fn store_derived(
+    /// The session of a conversation whose key has got enough new ones: its own if it has one already, else the one that
+    /// all such conversations of the key share.
+    async fn bind_beyond_the_limit(
         &self,
-        id: SessionId,
-        expires_at: DateTime<Utc>,
+        own: SessionId,
         user: UserId,
         key: ApiKeyId,
-        hint: SessionHint<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Option<Standing>, StoreError> {
-        let record = SessionRecord {
-            id,
-            user,
-            api_key: Some(key.as_uuid()),
-            source: SessionSource::Api.as_str(),
-            client: hint.client_name(),
-            client_session: hint.client_session,
-            user_agent: hint.client,
-            ip_address: None,
-            now,
-            expires_at,
-        };
-        if queries::sessions::insert_session(self.db.write(), &record).await? {
-            return Ok(Some(Standing { user_id: user, expires_at, ended_at: None, revoked_at: None }));
+    ) -> Result<SessionId, SessionError> {
+        let mark = self.changes.mark();
+        let standing = self.find_standing(own).await;
+        if !matches!(standing, Ok(None)) {
+            self.judge(own, user, mark, now, standing)?;
+            return Ok(own);
         }
-        Ok(queries::sessions::find_standing(self.db.write(), id).await?)
+        let (shared, expires_at) = session::shared(key, now);
+        if !self.remembers(shared, user, now) {
+            tracing::warn!(user.id = %user, api_key.id = %key, "a key begins too many sessions; new ones share one");
+            let mark = self.changes.mark();
+            let (_, standing) = self.store(derived(shared, expires_at, user, key, now)).await;
+            self.judge(shared, user, mark, now, standing)?;
+        }
+        Ok(shared)
+    }
+
+    async fn find_standing(&self, id: SessionId) -> Result<Option<Standing>, StoreError> {
+        patiently(async { Ok(queries::sessions::find_standing(self.db.write(), id).await?) }).await
+    }
+
+    /// Stores a session unless it is there; tells whether it was stored, and how it stands.
+    async fn store(&self, record: SessionRecord<'_>) -> (bool, Result<Option<Standing>, StoreError>) {
+        let stored = patiently(async {
+            if queries::sessions::insert_session(self.db.write(), &record).await? {
+                let (user_id, expires_at) = (record.user, record.expires_at);
+                return Ok((true, Some(Standing { user_id, expires_at, ended_at: None, revoked_at: None })));
+            }
+            Ok((false, queries::sessions::find_standing(self.db.write(), record.id).await?))
+        });
+        match stored.await {
+            Ok((is_new, standing)) => (is_new, Ok(standing)),
+            Err(error) => (false, Err(error)),
+        }
     }
 
     /// Lets a request use a session or not, and remembers the session if so.
@@ -227,10 +291,61 @@ impl Sessions {
     }
 }
 
+/// The row of a derived session.
+fn derived(
+    id: SessionId,
+    expires_at: DateTime<Utc>,
+    user: UserId,
+    key: ApiKeyId,
+    now: DateTime<Utc>,
+) -> SessionRecord<'static> {
+    SessionRecord {
+        id,
+        user,
+        api_key: Some(key.as_uuid()),
+        source: SessionSource::Api.as_str(),
+        client: None,
+        client_session: None,
+        user_agent: None,
+        ip_address: None,
+        now,
+        expires_at,
+    }
+}
+
+/// What a client says of itself, as it may be stored: a header may hold a credential by mistake.
+struct Names<'a> {
+    client: Option<Cow<'a, str>>,
+    client_session: Option<Cow<'a, str>>,
+    user_agent: Option<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(hint: SessionHint<'a>, scanner: &SecretScanner) -> Self {
+        let redacted = |text: &'a str| if scanner.flags(text) { REDACTED.into() } else { Cow::Borrowed(text) };
+        // A digest still tells sessions apart, so ids that are random enough to be a credential lose nothing by it.
+        let digested = |id: &'a str| {
+            if scanner.flags(id) { format!("sha256:{}", hex::encode(Sha256::digest(id))).into() } else { id.into() }
+        };
+        Self {
+            client: hint.client_name().map(redacted),
+            client_session: hint.client_session.map(digested),
+            user_agent: hint.client.map(redacted),
+        }
+    }
+
+    fn on<'b>(&'b self, record: SessionRecord<'static>) -> SessionRecord<'b> {
+        SessionRecord {
+            client: self.client.as_deref(),
+            client_session: self.client_session.as_deref(),
+            user_agent: self.user_agent.as_deref(),
+            ..record
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::testing::World;
 
@@ -383,5 +498,110 @@ mod tests {
         assert_eq!(bind().await, Err(SessionError::Unknown));
         replica.db.close().await;
         assert_eq!(bind().await, Err(SessionError::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn what_a_client_says_is_stored_without_credentials() {
+        const KEY: &str = "AKIAIOSFODNN7EXAMPLQ";
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let principal = replica.authenticate(&replica.key(&user).await.secret).await.expect("is accepted");
+        let sessions = &replica.identity.sessions;
+        let hint = SessionHint { client: Some(KEY), client_session: Some(KEY), ..SessionHint::default() };
+        let id = sessions.bind(&principal, hint).await.expect("is bound");
+        assert_eq!(sessions.bind(&principal, hint).await, Ok(id), "it still tells sessions apart");
+        let session = sessions.get(id).await.expect("reads").expect("is there");
+        assert_eq!(session.client_id.as_deref(), Some("[redacted]"));
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(KEY)));
+        assert_eq!(session.client_session_id, Some(digest));
+        let agent = format!("sdk/{KEY}");
+        let new = NewSession::new(user.id, SessionSource::Api);
+        let opened = sessions.open(NewSession { client: Some(KEY), user_agent: Some(&agent), ..new }).await;
+        assert_eq!(opened.expect("opens").client_id.as_deref(), Some("[redacted]"));
+        let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM user_sessions AS row WHERE row::text LIKE '%AKIA%'")
+            .fetch_one(replica.db.read())
+            .await
+            .expect("reads");
+        assert_eq!(stored, 0);
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_key_begins_so_many_sessions_a_minute_and_then_they_are_shared() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let principal = replica.authenticate(&replica.key(&user).await.secret).await.expect("is accepted");
+        let other_key = replica.authenticate(&replica.key(&user).await.secret).await.expect("is accepted");
+        let sessions = &replica.identity.sessions;
+        let bind = async |principal: &Principal, conversation: u64| {
+            let hint = SessionHint { conversation, ..SessionHint::default() };
+            sessions.bind(principal, hint).await.expect("is bound")
+        };
+        let limit = u64::from(crate::newcomers::LIMIT);
+        let mut seen = std::collections::HashSet::new();
+        for conversation in 0..limit {
+            assert!(seen.insert(bind(&principal, conversation).await), "one of its own");
+        }
+        let shared = bind(&principal, limit).await;
+        assert!(!seen.contains(&shared));
+        assert_eq!(bind(&principal, limit + 1).await, shared);
+        let named_by_client = SessionHint { client: Some("other/1"), client_session: Some("s"), ..Default::default() };
+        assert_eq!(sessions.bind(&principal, named_by_client).await, Ok(shared), "another client changes nothing");
+        assert_ne!(bind(&other_key, limit).await, shared, "another key has a count of its own");
+        assert_eq!(sessions.list_live(user.id, 1000).await.expect("lists").len() as u64, limit + 2);
+
+        // What is there already is found, also by a replica that has not seen it.
+        sessions.live.invalidate_all();
+        assert!(seen.contains(&bind(&principal, 0).await));
+        world.clock.advance(TimeDelta::minutes(1));
+        assert_ne!(bind(&principal, limit).await, shared, "a minute later");
+        sessions.live.invalidate_all();
+        for conversation in 0..limit {
+            assert!(seen.contains(&bind(&principal, conversation).await), "what is known does not count");
+        }
+        assert_ne!(bind(&principal, limit + 1).await, shared);
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn sessions_are_forgotten_a_month_after_they_expired() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let sessions = &replica.identity.sessions;
+        let old = replica.session(&user).await;
+        world.clock.advance(TimeDelta::days(2));
+        let young = replica.session(&user).await;
+        world.clock.advance(LIFETIME + KEPT - TimeDelta::days(1));
+        assert_eq!(sessions.forget_expired().await.expect("deletes"), 1);
+        assert_eq!(sessions.get(old).await.expect("reads"), None);
+        assert!(sessions.get(young).await.expect("reads").is_some());
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_hangs_is_not_waited_for() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let key = replica.key(&user).await;
+        let principal = replica.authenticate(&key.secret).await.expect("is accepted");
+        let fresh = replica.key(&user).await;
+        let mut holding = world.database.pool.write().begin().await.expect("begins");
+        sqlx::query("LOCK TABLE users, user_sessions IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut *holding)
+            .await
+            .expect("locks");
+        let (authenticated, bound) = tokio::join!(
+            replica.authenticate(&fresh.secret),
+            replica.identity.sessions.bind(&principal, SessionHint::default()),
+        );
+        assert_eq!(authenticated.err(), Some(crate::AuthError::Unavailable));
+        assert_eq!(bound, Err(SessionError::Unavailable));
+        holding.rollback().await.expect("rolls back");
+        assert!(replica.authenticate(&fresh.secret).await.is_ok(), "it is not remembered as refused");
+        replica.stop().await;
     }
 }

@@ -8,6 +8,8 @@ use http::HeaderMap;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
 use systemprompt_database::{Database, DbPool, Module};
+use systemprompt_governance::config::GovernanceConfig;
+use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_model::{Ambient, ManualClock, Principal, Secret, SessionId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +23,10 @@ pub(crate) const ISSUER: &str = "https://ai.example.com";
 
 /// Making an RSA key takes long; every test uses this one.
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| KeySet::generate(start()).expect("a key"));
+
+/// So does compiling its expressions.
+static SCANNER: LazyLock<Arc<SecretScanner>> =
+    LazyLock::new(|| Arc::new(SecretScanner::of(&GovernanceConfig::default()).expect("the defaults are valid")));
 
 /// A database with this crate's tables, and the clock its replicas share.
 pub(crate) struct World {
@@ -69,6 +75,7 @@ impl World {
             signing_keys: Arc::new(SigningKeys::from_set(KEYS.clone())),
             issuer: ISSUER,
             audience: "api",
+            scanner: Arc::clone(&SCANNER),
         });
         let replica = Replica { identity, db, deafen, shutdown, tracker };
         replica.until(|replica| replica.identity.changes.is_live()).await;

@@ -1,12 +1,9 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, Header, Validation};
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, Secret, SessionId, TokenId};
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
 use crate::token::{Act, Claims, LONGEST_ACT_CHAIN, ScopeSet};
 use crate::user::ADMIN_ROLE;
@@ -14,8 +11,6 @@ use crate::{SigningKeys, StoreError, User, queries};
 
 /// How far the clocks of issuer and verifier may be apart.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
-/// How often the signing keys are read again.
-const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
 /// The longest life a token may have.
 const LONGEST_LIFE: TimeDelta = TimeDelta::days(365);
 
@@ -242,31 +237,16 @@ impl Tokens {
         Ok(())
     }
 
-    /// Reads the signing keys again every minute, so that a rotation by another process takes effect, and forgets
-    /// expired revocations every hour.
-    pub(crate) async fn maintain_until_cancelled(self: Arc<Self>, cancel: CancellationToken) {
-        let mut interval = tokio::time::interval_at(Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for minute in 1_u64.. {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = interval.tick() => {}
-            }
-            let keys = Arc::clone(&self.keys);
-            match tokio::task::spawn_blocking(move || keys.reload()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "the signing keys could not be read again, those in use stay");
-                }
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            }
-            if minute.is_multiple_of(60)
-                && let Err(error) = self.forget_expired_revocations().await
-            {
+    /// Reads the signing keys again.
+    pub(crate) async fn reload_keys(&self) {
+        let keys = Arc::clone(&self.keys);
+        match tokio::task::spawn_blocking(move || keys.reload()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "expired revocations could not be deleted, trying again in an hour");
+                tracing::error!(error, "the signing keys could not be read again, those in use stay");
             }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 

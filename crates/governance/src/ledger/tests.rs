@@ -1,6 +1,6 @@
 //! The ledger on a real PostgreSQL.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +20,13 @@ use uuid::Uuid;
 use super::queries::{self, DecisionFilter, LookupError, RequestFilter};
 use super::record::{Decision, canonical_json, micros, sha256};
 use super::*;
+use crate::config::GovernanceConfig;
 use crate::permit::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
+use crate::secret_scan::SecretScanner;
+
+/// Compiling its expressions takes long; every test uses this one.
+static SCANNER: LazyLock<Arc<SecretScanner>> =
+    LazyLock::new(|| Arc::new(SecretScanner::of(&GovernanceConfig::default()).expect("the defaults are valid")));
 
 fn module() -> Module {
     Module { id: "governance".to_owned(), schemas: vec![schema()], seeds: vec![seed()], ..Module::default() }
@@ -143,7 +149,8 @@ impl Fixture {
         let record = self.record(content.as_bytes());
         let (id, model) = (RequestId::from_uuid(record.id), record.upstream_model.clone());
         let request = self.ledger.admit(record).await?;
-        Ok(Permit::new(request, id, Bytes::copy_from_slice(content.as_bytes()), model, flagged))
+        let scanner = Arc::clone(&SCANNER);
+        Ok(Permit::new(request, id, Bytes::copy_from_slice(content.as_bytes()), model, flagged, scanner))
     }
 
     async fn drained(self) {

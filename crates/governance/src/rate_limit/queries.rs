@@ -1,17 +1,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use systemprompt_database::DbPool;
-use systemprompt_model::{SessionId, UserId};
 use uuid::Uuid;
 
-use super::Unavailable;
 use super::window::{Lease, LeaseRequest, Limits};
+use super::{Key, Unavailable};
 
 /// Leases permits and gives unspent ones back, in one statement. Of what the limit leaves, at most a quarter is given,
 /// and at least one permit if there is one.
 pub(super) async fn lease(
     db: &DbPool,
-    session: SessionId,
-    user: UserId,
+    key: Key,
     request: &LeaseRequest,
     limits: &Limits,
 ) -> Result<Lease, Unavailable> {
@@ -62,8 +60,8 @@ pub(super) async fn lease(
         )
         RETURNING granted, slots, used
         "#,
-        session.as_uuid(),
-        user.as_uuid(),
+        key.session_uuid(),
+        key.user.as_uuid(),
         request.slot,
         request.wanted,
         limits.limit,

@@ -45,11 +45,23 @@ impl Replicas {
     }
 
     async fn used(&self) -> i64 {
-        sqlx::query_scalar!("SELECT COALESCE(sum(n), 0)::bigint FROM governance_rate_windows, unnest(used) AS n")
-            .fetch_one(self.database.pool.write())
-            .await
-            .unwrap()
-            .unwrap()
+        self.used_by_sessions_and_users().await.0
+    }
+
+    async fn used_by_sessions_and_users(&self) -> (i64, i64) {
+        let used = sqlx::query!(
+            r#"
+            SELECT
+                COALESCE(sum(n) FILTER (WHERE session_id <> $1), 0)::bigint AS "sessions!",
+                COALESCE(sum(n) FILTER (WHERE session_id = $1), 0)::bigint AS "users!"
+            FROM governance_rate_windows, unnest(used) AS n
+            "#,
+            Uuid::nil(),
+        )
+        .fetch_one(self.database.pool.write())
+        .await
+        .unwrap();
+        (used.sessions, used.users)
     }
 }
 
@@ -163,6 +175,41 @@ async fn what_was_leased_and_not_used_is_given_back() {
     replicas.advance(300_000);
     replicas.limiters[1].sweep().await.unwrap();
     assert_eq!(replicas.used().await, 0, "rows that no longer count are deleted");
+}
+
+#[tokio::test]
+async fn the_sessions_of_one_user_share_a_limit() {
+    let mut replicas = replicas(2, 10, 60).await;
+    let config = RateLimitConfig { requests_per_window: 10, requests_per_user_window: Some(25), ..Default::default() };
+    for limiter in &mut replicas.limiters {
+        *limiter = Arc::new(RateLimiter::new(&config, Arc::clone(&replicas.database.pool), replicas.ambient.clone()));
+    }
+    let mut admitted = [0; 8];
+    for (at, admitted) in admitted.iter_mut().enumerate() {
+        let session = SessionId::generate(&replicas.ambient);
+        for _ in 0..12 {
+            let call = RequestId::generate(&replicas.ambient);
+            match replicas.limiters[at % 2].evaluate(session, replicas.user, call).await {
+                Verdict::Pass => *admitted += 1,
+                refused => assert_eq!(violation(refused).retry_after, Some(Duration::from_secs(66))),
+            }
+        }
+    }
+    assert_eq!((admitted[0], admitted[1], admitted.iter().sum::<i32>()), (10, 10, 25), "{admitted:?}");
+    let refusal = violation(replicas.ask(0).await);
+    assert_eq!(refusal.reason, "more than 25 requests of one user in 60 seconds; try again later");
+    let other = UserId::generate(&replicas.ambient);
+    let call = RequestId::generate(&replicas.ambient);
+    assert_eq!(replicas.limiters[0].evaluate(replicas.session, other, call).await, Verdict::Pass, "others go on");
+
+    // What the refused ones held of their sessions is given back.
+    replicas.advance(6_000);
+    for limiter in &replicas.limiters {
+        limiter.sweep().await.unwrap();
+    }
+    assert_eq!(replicas.used_by_sessions_and_users().await, (26, 26));
+    replicas.advance(60_000);
+    assert!(replicas.admits(0).await, "a window later");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What one replica knows of one session: its lease, and which calls it has answered. No I/O.
+//! What one replica knows of one session, or of one user: its lease, and which calls it has answered. No I/O.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use systemprompt_model::RequestId;
 
 use super::lock;
-use crate::config::RateLimitConfig;
 
 /// Parts a window is cut into.
 const SLOTS: i64 = 10;
-/// Calls of a session that are remembered, so that one judged again counts once.
+/// Calls that are remembered, so that one judged again counts once.
 const REMEMBERED: usize = 256;
 
 /// The limit in the units everything is counted in. Times are milliseconds since 1970.
@@ -24,9 +23,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(config: &RateLimitConfig) -> Self {
-        let limit = i64::from(config.requests_per_window);
-        let window_ms = i64::from(config.window_secs.max(1)) * 1000;
+    pub(super) fn new(requests: u32, window_secs: u32) -> Self {
+        let limit = i64::from(requests);
+        let window_ms = i64::from(window_secs.max(1)) * 1000;
         Self { limit, window_ms, slot_ms: window_ms / SLOTS, largest_lease: (limit / 10).max(1) }
     }
 
@@ -69,13 +68,25 @@ pub(super) struct Unspent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Admitted,
+    /// It was admitted before, and counts once.
+    Repeated,
     /// No permit is left; the first comes free after this time.
     Exhausted {
         wait_ms: i64,
     },
 }
 
-/// One session of one user.
+impl Answer {
+    /// How long to wait, in milliseconds; 0 if it need not.
+    pub(super) fn wait_ms(self) -> i64 {
+        match self {
+            Self::Exhausted { wait_ms } => wait_ms,
+            Self::Admitted | Self::Repeated => 0,
+        }
+    }
+}
+
+/// One session of one user, or all of them.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     state: Mutex<State>,
@@ -94,8 +105,8 @@ struct State {
     /// Permits asked for the last time.
     asked: i64,
     exhausted: Option<Exhausted>,
-    /// Admitted calls, the latest last.
-    admitted: VecDeque<RequestId>,
+    /// Admitted calls with the slots of their permits, the latest last.
+    admitted: VecDeque<(RequestId, i64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,23 +132,35 @@ impl Drop for Waiting<'_> {
 }
 
 impl Window {
+    /// The answer that takes no permit, if it is that one and it is known.
+    pub(super) fn peek(&self, call: RequestId, now: i64) -> Option<Answer> {
+        lock(&self.state).known(call, now)
+    }
+
     /// Answers from memory, if that is possible.
     pub(super) fn take(&self, call: RequestId, now: i64, limits: &Limits) -> Option<Answer> {
         let mut state = lock(&self.state);
-        if state.admitted.contains(&call) {
-            return Some(Answer::Admitted);
-        }
-        if let Some(exhausted) = state.exhausted {
-            if now < exhausted.ask_at {
-                return Some(Answer::Exhausted { wait_ms: exhausted.free_at - now });
-            }
-            state.exhausted = None;
+        if let Some(answer) = state.known(call, now) {
+            return Some(answer);
         }
         if state.left == 0 || state.slot != limits.slot_of(now) {
             return None;
         }
         state.hand_out(call);
         Some(Answer::Admitted)
+    }
+
+    /// Takes back the permit of a call that was admitted here and refused elsewhere. A permit of a slot that has ended is
+    /// lost, as it must not be handed out in another.
+    pub(super) fn put_back(&self, call: RequestId) {
+        let mut state = lock(&self.state);
+        let Some(at) = state.admitted.iter().rposition(|(admitted, _)| *admitted == call) else { return };
+        let Some((_, slot)) = state.admitted.remove(at) else { return };
+        if slot == state.slot {
+            state.left += 1;
+            state.spent -= 1;
+            state.exhausted = None;
+        }
     }
 
     /// Waits until this request may ask the database.
@@ -203,13 +226,21 @@ impl Window {
 }
 
 impl State {
+    fn known(&mut self, call: RequestId, now: i64) -> Option<Answer> {
+        if self.admitted.iter().any(|(admitted, _)| *admitted == call) {
+            return Some(Answer::Repeated);
+        }
+        self.exhausted = self.exhausted.filter(|exhausted| now < exhausted.ask_at);
+        self.exhausted.map(|exhausted| Answer::Exhausted { wait_ms: exhausted.free_at - now })
+    }
+
     fn hand_out(&mut self, call: RequestId) {
         self.left -= 1;
         self.spent += 1;
         if self.admitted.len() == REMEMBERED {
             self.admitted.pop_front();
         }
-        self.admitted.push_back(call);
+        self.admitted.push_back((call, self.slot));
     }
 
     fn take_unspent(&mut self) -> Option<Unspent> {
@@ -239,7 +270,7 @@ mod tests {
 
     /// Takes `calls` at the times `at(n)`, with a database that has enough; how often it was asked.
     fn leases_for(calls: i64, limit: u32, at: impl Fn(i64) -> i64) -> usize {
-        let limits = Limits::new(&RateLimitConfig { requests_per_window: limit, ..RateLimitConfig::default() });
+        let limits = Limits::new(limit, 60);
         let window = Window::default();
         let ambient = Ambient::system();
         let mut leases = 0;

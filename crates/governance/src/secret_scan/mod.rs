@@ -4,7 +4,7 @@
 //! `\u0073k-…` is seen as what the receiver would read. A finding says which pattern matched and where, and holds no part
 //! of the credential.
 //!
-//! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in the tests below.
+//! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
 mod entropy;
 mod json;
@@ -19,8 +19,10 @@ use memchr::memchr_iter;
 use self::entropy::EntropyRule;
 use self::json::Leaves;
 use self::patterns::PatternSet;
-use crate::config::SecretScanConfig;
+use crate::config::{GovernanceConfig, PolicyConfig, SecretScanConfig};
 
+/// What stands where a credential was.
+pub const REDACTED: &str = "[redacted]";
 /// The id of findings by distribution rather than form.
 pub const HIGH_ENTROPY_TOKEN: &str = "high-entropy-token";
 /// Findings that are told in detail. What lies beyond is flagged and counted.
@@ -83,6 +85,39 @@ impl SecretScanner {
             patterns: PatternSet::new(&config.extra_patterns),
             entropy: config.entropy.enabled.then(|| EntropyRule::new(&config.entropy, allowed)),
         })
+    }
+
+    /// The scanner of an installation. Without a policy `secret_scan`, or with one that is switched off, there still is
+    /// one: what is recorded about a request must hold no credential even where requests may.
+    pub fn of(config: &GovernanceConfig) -> Result<Self, regex::Error> {
+        let own = config.policies.iter().find_map(|policy| match policy {
+            PolicyConfig::SecretScan(config) => Some(config),
+            _ => None,
+        });
+        own.map_or_else(|| Self::new(&SecretScanConfig::default()), Self::new)
+    }
+
+    /// Whether a text that is no JSON, such as a header or the name of a model, holds a credential.
+    pub fn flags(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        self.scan_string(text, true).is_some() || self.scan_unwrapped(text, true, UNWRAPPED).is_some()
+    }
+
+    /// The same for a text that is meant to be random, such as the id of a conversation: only credentials of a known
+    /// form count.
+    pub fn flags_id(&self, id: &str) -> bool {
+        let id = id.as_bytes();
+        self.scan_string(id, false).is_some() || self.scan_unwrapped(id, false, UNWRAPPED).is_some()
+    }
+
+    /// `text` as it may be stored: [`REDACTED`] if it is [flagged](Self::flags).
+    pub fn redacted(&self, text: String) -> String {
+        if self.flags(&text) { REDACTED.to_owned() } else { text }
+    }
+
+    /// `id` as it may be stored: [`REDACTED`] if it is [flagged](Self::flags_id).
+    pub fn redacted_id(&self, id: String) -> String {
+        if self.flags_id(&id) { REDACTED.to_owned() } else { id }
     }
 
     /// Scans `content` in time linear in its size.
@@ -173,7 +208,6 @@ impl SecretScanner {
 
 /// `content` with every flagged string (in ascending order) replaced, so that it may be stored. JSON stays JSON.
 pub fn redact(content: &Bytes, flagged: &[Range<usize>]) -> Bytes {
-    const REDACTED: &[u8] = b"[redacted]";
     if flagged.is_empty() {
         return content.clone();
     }
@@ -186,7 +220,7 @@ pub fn redact(content: &Bytes, flagged: &[Range<usize>]) -> Bytes {
             continue;
         }
         redacted.extend_from_slice(&content[at..range.start]);
-        redacted.extend_from_slice(REDACTED);
+        redacted.extend_from_slice(REDACTED.as_bytes());
         at = range.end;
     }
     redacted.extend_from_slice(&content[at..]);

@@ -250,3 +250,30 @@ pub(crate) async fn revoke_sessions_of(
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Deletes at most `limit` sessions that expired before `before`; says how many. What another replica is deleting is left
+/// to it.
+pub(crate) async fn delete_expired_sessions(
+    executor: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM user_sessions
+        WHERE session_id IN (
+            SELECT session_id
+            FROM user_sessions
+            WHERE expires_at < $1
+            ORDER BY expires_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        )
+        "#,
+        before,
+        limit,
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected())
+}
