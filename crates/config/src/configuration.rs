@@ -124,6 +124,14 @@ impl Configuration {
             })
     }
 
+    /// Whether a text came out of `${…}` or an overriding variable; `key` and `pointer` as for [`Self::locate`].
+    pub fn came_from_variable(&self, key: &str, pointer: &str) -> bool {
+        let path = format!("{}{pointer}", child("", key));
+        self.sections.iter().any(|(place, section)| place.key() == key && section.interpolated.contains(pointer))
+            || self.document.interpolated.contains(&path)
+            || self.services.interpolated().contains(&path)
+    }
+
     /// An error about a node, placed where it was written; `key` and `pointer` as for [`Self::locate`].
     pub fn error(&self, key: &str, pointer: &str, message: impl Into<String>) -> Problem {
         let field = dotted(&format!("{}{pointer}", child("", key)));
@@ -160,10 +168,12 @@ impl Configuration {
     }
 
     /// Everything in force, defaults included, as one map for people: `profile`, `services`, and the `documents` of features.
-    /// Texts that hold the value of a secret are replaced by `[redacted]`.
+    /// Texts that hold the value of a secret, or came from a variable and may therefore be one, are replaced by `[redacted]`.
     pub fn to_value(&self) -> Value {
         let mut profile = serde_json::to_value(&self.profile).unwrap_or_default();
+        mask(&mut profile, &self.document.interpolated);
         let mut services = self.services.to_value();
+        mask(&mut services, self.services.interpolated());
         let mut documents = serde_json::Map::new();
         for (place, section) in &self.sections {
             let (map, key) = match place {
@@ -176,7 +186,9 @@ impl Configuration {
                 }
             };
             if let Some(map) = map {
-                map.insert(key.to_owned(), section.value.clone());
+                let mut value = section.value.clone();
+                mask(&mut value, &section.interpolated);
+                map.insert(key.to_owned(), value);
             }
         }
         let mut all = serde_json::json!({"profile": profile, "services": services, "documents": documents});
@@ -194,6 +206,15 @@ impl Configuration {
         let problems = self.warnings.iter().cloned().chain(further).collect();
         let root = Some(self.home.project_root().to_owned());
         Report { profile_path: Some(self.profile_file.clone()), root, problems }
+    }
+}
+
+/// Replaces the texts at these places. What has become a number or a switch hides nothing and stays.
+fn mask(value: &mut Value, interpolated: &BTreeSet<String>) {
+    for pointer in interpolated {
+        if let Some(Value::String(text)) = value.pointer_mut(pointer) {
+            "[redacted]".clone_into(text);
+        }
     }
 }
 

@@ -329,10 +329,11 @@ fn secrets_text(map: Map<String, Value>) -> Secret {
 
 /// Builds a directory under another name and renames it when everything in it is on disk.
 fn write_directory(path: &Path, contents: &[(&str, &str, u32)], mode: u32) -> Result<(), ProjectError> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let temporary = files::beside(path);
     let build = || -> io::Result<()> {
-        fs::create_dir(&temporary)?;
+        fs::DirBuilder::new().mode(mode).create(&temporary)?;
+        // The umask may have taken bits away.
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))?;
         for (name, text, mode) in contents {
             let file = temporary.join(name);

@@ -43,7 +43,8 @@ impl Meter {
         Self { limiter, group, client }
     }
 
-    /// Counts the request by its address, to be called before anything is done for it that costs.
+    /// Refuses the request if its address has sent too many, to be called before anything is done for it that costs. The
+    /// server has counted it already, and answers by itself where nobody asks.
     pub fn guard(&self) -> Result<(), RateLimited> {
         self.limiter.guard(self.client)
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,9 +10,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
-use systemprompt_extension::{ClientIp, Grants, Meter, RateGroup, RateLimiter, RouteAuth};
+use systemprompt_extension::{Admission, ClientIp, Grants, Meter, RateGroup, RateLimited, RateLimiter, RouteAuth};
 use systemprompt_identity::{AuthError, Authenticator, IdentifyError};
-use systemprompt_model::{Ambient, ErrorCode};
+use systemprompt_model::{Ambient, ErrorCode, Principal};
 
 use crate::problem::Problem;
 
@@ -43,16 +44,35 @@ pub(crate) fn protect(
     match doorkeeper.limiter.clone() {
         None => router,
         Some(limiter) => {
-            let ambient = doorkeeper.ambient.clone();
-            router.layer(from_fn_with_state(Arc::new(Turnstile { limiter, auth, group, ambient }), meter))
+            let asks_itself = auth == RouteAuth::ByRouter && group.is_some();
+            let turnstile = Turnstile {
+                limiter: Arc::new(Counted(limiter)),
+                asks_itself,
+                group,
+                ambient: doorkeeper.ambient.clone(),
+            };
+            router.layer(from_fn_with_state(Arc::new(turnstile), meter))
         }
+    }
+}
+
+/// Whether the address of a request may send it. `middleware` counts that once for every request before anything else is
+/// done, and leaves the refusal to whoever knows how to say it to this caller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded(pub(crate) Result<(), RateLimited>);
+
+impl Guarded {
+    /// The refusal of a request, if its address has sent too many.
+    pub(crate) fn refusal(request: &Request) -> Option<RateLimited> {
+        request.extensions().get().and_then(|Self(guarded)| guarded.err())
     }
 }
 
 /// What is needed to count the requests to a router.
 struct Turnstile {
-    limiter: Arc<dyn RateLimiter>,
-    auth: RouteAuth,
+    limiter: Arc<Counted>,
+    /// A router with a rate that authenticates by itself asks the meter by itself too, and refuses in its own protocol.
+    asks_itself: bool,
     group: Option<RateGroup>,
     ambient: Ambient,
 }
@@ -62,16 +82,51 @@ async fn meter(State(turnstile): State<Arc<Turnstile>>, mut request: Request, ne
     // Only a request that came through no socket has no address.
     let unknown = || ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = request.extensions().get().copied().unwrap_or_else(unknown);
-    let meter = Meter::new(turnstile.limiter.clone(), turnstile.group, client);
-    // A router with a rate that authenticates by itself asks the meter by itself too, and refuses in its own protocol.
-    if turnstile.auth == RouteAuth::ByRouter
-        && turnstile.group.is_none()
-        && let Err(limited) = meter.guard()
-    {
-        return Problem::too_many(limited, &turnstile.ambient).about(&request).into_response();
+    let Some(limited) = Guarded::refusal(&request) else {
+        request.extensions_mut().insert(Meter::new(turnstile.limiter.clone(), turnstile.group, client));
+        return next.run(request).await;
+    };
+    let refusal = Problem::too_many(limited, &turnstile.ambient).about(&request);
+    if turnstile.asks_itself {
+        let spent = Arc::new(Spent { limited, asked: AtomicBool::new(false) });
+        request.extensions_mut().insert(Meter::new(spent.clone(), turnstile.group, client));
+        let response = next.run(request).await;
+        if spent.asked.load(Ordering::Relaxed) {
+            return response;
+        }
+        // Something that needs no credential and so asks nobody, such as the gateway's description of itself.
     }
-    request.extensions_mut().insert(meter);
-    next.run(request).await
+    refusal.into_response()
+}
+
+/// The limiter for requests whose address has been counted.
+struct Counted(Arc<dyn RateLimiter>);
+
+impl RateLimiter for Counted {
+    fn guard(&self, _: ClientIp) -> Result<(), RateLimited> {
+        Ok(())
+    }
+
+    fn admit<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Admission<'a> {
+        self.0.admit(group, caller, client)
+    }
+}
+
+/// The limiter for one request whose address has sent too many.
+struct Spent {
+    limited: RateLimited,
+    asked: AtomicBool,
+}
+
+impl RateLimiter for Spent {
+    fn guard(&self, _: ClientIp) -> Result<(), RateLimited> {
+        self.asked.store(true, Ordering::Relaxed);
+        Err(self.limited)
+    }
+
+    fn admit<'a>(&'a self, _: RateGroup, _: Option<&Principal>, client: ClientIp) -> Admission<'a> {
+        Admission::Left(std::future::ready(self.guard(client)))
+    }
 }
 
 async fn admit(

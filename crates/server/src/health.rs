@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use systemprompt_extension::{
@@ -16,13 +17,17 @@ use systemprompt_extension::{
 };
 use systemprompt_identity::{AuthError, Authenticator};
 use systemprompt_model::{ErrorCode, Principal};
+use tokio::sync::Mutex;
 
 use crate::context::ServerContext;
 use crate::listener::Peer;
 use crate::problem::Problem;
+use crate::proxies::handed_on;
 
 /// The database must answer a health check within this.
 const DATABASE_LIMIT: Duration = Duration::from_secs(2);
+/// What it answered is believed for this long, so that nobody occupies it by asking for its health.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// Whether the server takes requests; shared by whoever stops it and whoever answers `/readyz`.
 #[derive(Debug, Default)]
@@ -46,6 +51,8 @@ pub(crate) struct Site {
     authenticator: Arc<Authenticator>,
     readiness: Arc<Readiness>,
     started: Instant,
+    /// When the database was last asked and whether it answered. Held while one request asks for all that wait.
+    asked: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 /// The server's own endpoints.
@@ -73,7 +80,8 @@ pub(crate) fn table() -> RouteTable<Site> {
 /// The same with its state.
 pub(crate) fn router(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Result<Router, LoaderError> {
     let authenticator = ctx.service::<Authenticator>()?;
-    Ok(table().into_router().with_state(Site { ctx, authenticator, readiness, started: Instant::now() }))
+    let site = Site { ctx, authenticator, readiness, started: Instant::now(), asked: Arc::default() };
+    Ok(table().into_router().with_state(site))
 }
 
 /// For load balancers: nothing but whether the process and its database work.
@@ -168,19 +176,51 @@ async fn discovery(State(site): State<Site>) -> Response {
     .into_response()
 }
 
-/// Whether a request comes from this machine and was not handed on by a proxy on it.
+/// Whether a request comes from this machine, was not handed on by a proxy on it, and not made by a page that a browser on
+/// it shows: such a page has an origin, or has come by a name of its own that resolves to this machine (DNS rebinding).
 fn is_local(request: &Request) -> bool {
-    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
-    let loopback = match peer {
-        Some(IpAddr::V4(ip)) => ip.is_loopback(),
-        Some(IpAddr::V6(ip)) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
-        None => false,
-    };
-    loopback && !["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name))
+    let headers = request.headers();
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_canonical());
+    peer.is_some_and(|ip| ip.is_loopback())
+        && !handed_on(headers)
+        && !headers.contains_key(ORIGIN)
+        && asked_host(request).is_some_and(is_loopback_name)
+}
+
+/// The host a request is for: `Host`, or `:authority` of HTTP/2.
+fn asked_host(request: &Request) -> Option<Authority> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (request.uri().authority(), hosts.next(), hosts.next()) {
+        (Some(authority), None, None) => Some(authority.clone()),
+        (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        // Both are allowed if they agree (RFC 9113 §8.3.1).
+        (Some(authority), Some(host), None) => {
+            Authority::try_from(host.as_bytes()).ok().filter(|host| host == authority)
+        }
+        _ => None,
+    }
+}
+
+fn is_loopback_name(authority: Authority) -> bool {
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl Site {
     async fn database_answers(&self) -> bool {
+        let mut asked = self.asked.lock().await;
+        if let Some((at, answered)) = *asked
+            && at.elapsed() < BELIEVED
+        {
+            return answered;
+        }
+        let answers = self.ask_database().await;
+        *asked = Some((Instant::now(), answers));
+        answers
+    }
+
+    async fn ask_database(&self) -> bool {
         let db = self.ctx.db();
         let both = async {
             sqlx::query("SELECT 1").execute(db.read()).await?;
@@ -208,5 +248,48 @@ impl Site {
             return Ok(());
         }
         Err(Problem::new(ErrorCode::Forbidden, "This needs an administrator.", self.ctx.ambient()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn local_is_who_asks_this_machine_by_its_name_from_this_machine() {
+        let here = "127.0.0.1";
+        for (peer, uri, headers, expected) in [
+            (here, "/metrics", &[("host", "localhost:8080")][..], true),
+            (here, "/metrics", &[("host", "127.0.0.1")], true),
+            ("::1", "/metrics", &[("host", "[::1]:8080")], true),
+            ("::ffff:127.0.0.1", "/metrics", &[("host", "LOCALHOST")], true),
+            (here, "http://localhost:8080/metrics", &[], true),
+            (here, "http://localhost/metrics", &[("host", "localhost")], true),
+            (here, "http://localhost/metrics", &[("host", "example.com")], false),
+            (here, "http://example.com/metrics", &[("host", "localhost")], false),
+            ("192.0.2.1", "/metrics", &[("host", "localhost")], false),
+            (here, "/metrics", &[], false),
+            (here, "/metrics", &[("host", "localhost"), ("host", "localhost")], false),
+            (here, "/metrics", &[("host", "rebound.example.com")], false),
+            (here, "/metrics", &[("host", "localhost.example.com")], false),
+            (here, "/metrics", &[("host", "192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("origin", "http://localhost:3000")], false),
+            (here, "/metrics", &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("forwarded", "for=192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("x-real-ip", "192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("fly-client-ip", "192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("cf-connecting-ip", "192.0.2.1")], false),
+            (here, "/metrics", &[("host", "localhost"), ("via", "1.1 proxy")], false),
+        ] {
+            let mut request = Request::get(uri).body(Body::empty()).expect("a request");
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            let peer: IpAddr = peer.parse().expect("an address");
+            request.extensions_mut().insert(Peer((peer, 4711).into()));
+            assert_eq!(is_local(&request), expected, "{peer} {uri} {headers:?}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Putting features together into one process: install, start, serve, stop.
 //!
 //! The server knows a list of extensions, not what they do. [`start`] reads top to bottom as the start-up it performs;
-//! [`RunningServer::shut_down`] is the same in reverse. What happens to every HTTP request is in `middleware`; who may
-//! reach a router of an extension is enforced in `authorization`, and how often in `rate_limit`.
+//! [`RunningServer::shut_down`] is the same in reverse. What a connection may take is in `listener`; what happens to every
+//! HTTP request is in `middleware`; who may reach a router of an extension is enforced in `authorization`, and how often in
+//! `rate_limit`.
 //!
 //! The server has a few endpoints of its own — health, metrics, discovery — and two tables, the log and the rate limits that
 //! replicas share. They are an extension too: [`extension::ServerExtension`].
@@ -15,12 +16,15 @@ mod listener;
 pub mod logs;
 mod metrics;
 mod middleware;
+mod pace;
 mod problem;
 mod proxies;
 mod rate_limit;
+mod slots;
 mod start;
 mod tls;
 mod unread;
+mod untaken;
 
 pub use context::ServerContext;
 pub use start::{Drained, RunningServer, ServerOptions, StartError, start};

@@ -3,15 +3,17 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -19,16 +21,50 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-/// A client has this long to send its request head, so that slow clients do not hold connections for nothing.
-const HEADER_READ_LIMIT: Duration = Duration::from_secs(15);
-/// A client has this long to agree on TLS.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+use crate::pace::{Asked, Paced};
+use crate::proxies::Proxies;
+use crate::slots::Slots;
+use crate::untaken::Streams;
+
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;
 /// More header fields than this are a bomb.
 const HEADER_COUNT: usize = 100;
+/// Connections that are turned away are logged at most this often: who causes them could fill the log otherwise.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// What streams have to say goodbye once they are told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What clients may take of a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// HTTP/2 streams of one connection at once.
+    pub(crate) streams: u32,
+    /// Who may have more than one client's share of the connections.
+    pub(crate) proxies: Proxies,
+    /// A client has this long to agree on TLS.
+    pub(crate) handshake: Duration,
+    /// A client has this long to send the head of its first request, whatever else it says in the meantime, and on HTTP/1
+    /// the head of each further one, so that slow clients do not hold connections for nothing.
+    pub(crate) head: Duration,
+    /// A client that takes nothing of its answer for this long is gone, whatever TCP thinks.
+    pub(crate) write_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams: 256,
+            proxies: Proxies::default(),
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(15),
+            write_stall: Duration::from_mins(1),
+        }
+    }
+}
 
 /// The peer of a connection, in the extensions of its requests.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +86,7 @@ impl Listener {
     pub(crate) fn start(
         listener: TcpListener,
         router: Router,
-        max_streams: u32,
+        limits: &Limits,
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
@@ -59,14 +95,16 @@ impl Listener {
         let connections = TaskTracker::new();
         let accept_loop = TaskTracker::new();
         let (hand_over, graceful) = tokio::sync::oneshot::channel();
-        let server = Server {
-            protocol: protocol(max_streams),
+        let server = Arc::new(Server {
+            protocol: protocol(limits),
+            limits: limits.clone(),
             router,
             tls,
             accepting: accepting.clone(),
             abandon: abandon.clone(),
-        };
-        accept_loop.spawn(accept(listener, server, connections.clone(), hand_over));
+        });
+        let slots = Slots::new(limits.connections, limits.proxies.clone());
+        accept_loop.spawn(accept(listener, server, slots, connections.clone(), hand_over));
         accept_loop.close();
         Ok(Self { address, accepting, accept_loop, connections, graceful, abandon })
     }
@@ -98,26 +136,26 @@ impl Listener {
 }
 
 /// What every connection needs.
-#[derive(Clone)]
 struct Server {
     protocol: auto::Builder<TokioExecutor>,
+    limits: Limits,
     router: Router,
     tls: Option<TlsAcceptor>,
     accepting: CancellationToken,
     abandon: CancellationToken,
 }
 
-fn protocol(max_streams: u32) -> auto::Builder<TokioExecutor> {
+fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_LIMIT)
+        .header_read_timeout(limits.head)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_BYTES)
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(max_streams)
+        .max_concurrent_streams(limits.streams)
         .max_header_list_size(HEADER_BYTES as u32)
         .keep_alive_interval(Duration::from_secs(30));
     builder
@@ -125,11 +163,13 @@ fn protocol(max_streams: u32) -> auto::Builder<TokioExecutor> {
 
 async fn accept(
     listener: TcpListener,
-    server: Server,
+    server: Arc<Server>,
+    slots: Arc<Slots>,
     connections: TaskTracker,
     hand_over: tokio::sync::oneshot::Sender<GracefulShutdown>,
 ) {
     let graceful = GracefulShutdown::new();
+    let mut complained: Option<Instant> = None;
     loop {
         let (stream, peer) = tokio::select! {
             () = server.accepting.cancelled() => break,
@@ -143,23 +183,41 @@ async fn accept(
                 }
             },
         };
-        connections.spawn(server.clone().connection(prepare(stream), peer, graceful.watcher()));
+        let slot = match slots.take(peer.ip()) {
+            Ok(slot) => slot,
+            // Closed at once rather than left in the kernel's queue: who waits there waits for a minute, and takes the place
+            // of those who are welcome.
+            Err(full) => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    tracing::warn!(%peer, reason = %full, "connections are turned away");
+                    complained = Some(Instant::now());
+                }
+                continue;
+            }
+        };
+        let (server, watcher) = (server.clone(), graceful.watcher());
+        connections.spawn(async move {
+            server.connection(prepare(stream), peer, watcher).await;
+            drop(slot);
+        });
     }
     // If nobody takes it over, dropping it lets connections run on until their task ends.
     let _ = hand_over.send(graceful);
 }
 
 impl Server {
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        let Some(tls) = &self.tls else { return self.serve(stream, peer, watcher).await };
-        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream));
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let asked = Asked::default();
+        let stream = Paced::new(stream, asked.clone(), self.limits.head, self.limits.write_stall);
+        let Some(tls) = &self.tls else { return self.serve(stream, asked, peer, watcher).await };
+        let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
         let agreed = tokio::select! {
             // Nothing was asked yet, so nobody is left without an answer.
             () = self.accepting.cancelled() => return,
             agreed = handshake => agreed,
         };
         match agreed {
-            Ok(Ok(stream)) => self.serve(stream, peer, watcher).await,
+            Ok(Ok(stream)) => self.serve(stream, asked, peer, watcher).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "a client and this server do not agree on TLS"),
             Err(_elapsed) => tracing::debug!(%peer, "a client did not finish its TLS handshake in time"),
         }
@@ -168,16 +226,20 @@ impl Server {
     async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        asked: Asked,
         peer: SocketAddr,
         watcher: Watcher,
     ) {
-        let connection = self.protocol.serve_connection(TokioIo::new(stream), per_connection(&self.router, peer));
+        let streams = Arc::new(Streams::new(self.limits.write_stall));
+        let service = per_connection(&self.router, asked, peer, streams.clone());
+        let connection = self.protocol.serve_connection(TokioIo::new(stream), service);
         let watched = watcher.watch(connection);
         tokio::select! {
             result = watched => if let Err(error) = result {
                 tracing::debug!(%error, %peer, "a connection ended badly");
             },
             () = self.abandon.cancelled() => {}
+            () = streams.watch() => {}
         }
     }
 }
@@ -192,7 +254,9 @@ fn prepare(stream: TcpStream) -> TcpStream {
 
 fn per_connection(
     router: &Router,
+    asked: Asked,
     peer: SocketAddr,
+    streams: Arc<Streams>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -201,7 +265,160 @@ fn per_connection(
 > + use<> {
     let router = router.clone();
     service_fn(move |mut request: Request<Incoming>| {
+        asked.set();
         request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
+        // HTTP/1 has one answer at a time, and what is not taken of it stalls the socket.
+        let streams = (request.version() == Version::HTTP_2).then(|| streams.clone());
+        let answer = router.clone().call(request);
+        async move {
+            let answer = answer.await?;
+            Ok(match streams {
+                Some(streams) => answer.map(|body| streams.look_after(body)),
+                None => answer,
+            })
+        }
     })
+}
+
+/// Lets the process have as many connections, files and sockets open as it may. The limit it is born with, often 1024, is
+/// for programs that use `select`.
+pub(crate) fn raise_open_files(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    // Most connections are waiting for one of ours to a provider.
+    let wanted = connections.saturating_mul(2) as u64;
+    if let Some(open_files) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        tracing::warn!(open_files, connections, "fewer files may be open than server.max_connections needs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Nothing in these tests takes longer unless it hangs.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    /// A frame of no settings.
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+    async fn serve(router: Router, limits: Limits) -> Listener {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Listener::start(listener, router, &limits, None).expect("serves")
+    }
+
+    /// What the server says until it closes the connection.
+    async fn hear(mut stream: TcpStream) -> Vec<u8> {
+        let mut heard = Vec::new();
+        let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut heard)).await;
+        // A reset is an end as well.
+        let _ = closed.expect("the server closes the connection");
+        heard
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_for_nothing_is_not_waited_for() {
+        let limits = Limits { head: Duration::from_millis(100), ..Limits::default() };
+        let listener = serve(Router::new().route("/", get(async || "hello")), limits).await;
+        let connection = [PREFACE, SETTINGS].concat();
+        for said in [&b""[..], b"PRI * HT", b"GET / HT", PREFACE, &connection] {
+            let mut stream = TcpStream::connect(listener.address).await.expect("connects");
+            stream.write_all(said).await.expect("writes");
+            let heard = hear(stream).await;
+            assert!(!heard.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&heard));
+        }
+        assert_eq!(listener.drain(PATIENCE, || {}).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_take_longer_than_the_question() {
+        let limits = Limits { head: Duration::from_millis(100), ..Limits::default() };
+        let slow = async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            "hello"
+        };
+        let listener = serve(Router::new().route("/", get(slow)), limits).await;
+        let mut stream = TcpStream::connect(listener.address).await.expect("connects");
+        stream.write_all(REQUEST).await.expect("writes");
+        assert!(hear(stream).await.ends_with(b"hello"));
+    }
+
+    /// An answer without end at `/`, another at `/hello`, and what says `None` when the first was let go.
+    fn endless() -> (Router, mpsc::Receiver<()>) {
+        let (alive, gone) = mpsc::channel::<()>(1);
+        let alive = Arc::new(Mutex::new(Some(alive)));
+        let endless = async move || {
+            let alive = alive.lock().expect("no panic").take();
+            Body::from_stream(stream::repeat_with(move || {
+                assert!(alive.is_some(), "it was asked for twice");
+                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16_384]))
+            }))
+        };
+        (Router::new().route("/", get(endless)).route("/hello", get(async || "hello")), gone)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_does_not_hold_its_answer() {
+        let limits = Limits { write_stall: Duration::from_millis(100), ..Limits::default() };
+        let (router, mut gone) = endless();
+        let listener = serve(router, limits).await;
+        let mut stream = TcpStream::connect(listener.address).await.expect("connects");
+        stream.write_all(REQUEST).await.expect("writes");
+        assert_eq!(tokio::time::timeout(PATIENCE, gone.recv()).await.expect("it is let go"), None);
+        drop(stream);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_a_stream_keeps_the_others() {
+        let limits = Limits { write_stall: Duration::from_millis(100), ..Limits::default() };
+        let (router, mut gone) = endless();
+        let listener = serve(router, limits).await;
+        let stream = TcpStream::connect(listener.address).await.expect("connects");
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("agrees");
+        let tracker = TaskTracker::new();
+        tracker.spawn(connection);
+        let get = |path: &str| Request::get(format!("http://localhost{path}")).body(Body::empty()).expect("a request");
+        let untaken = client.send_request(get("/")).await.expect("an answer");
+        assert_eq!(tokio::time::timeout(PATIENCE, gone.recv()).await.expect("it is let go"), None);
+        let other = client.send_request(get("/hello")).await.expect("the connection is well");
+        assert_eq!(other.into_body().collect().await.expect("a body").to_bytes(), "hello");
+        assert!(untaken.into_body().collect().await.is_err(), "and what is read of the first has no good end");
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_are_closed_and_make_room_again() {
+        let limits = Limits { connections: 2, ..Limits::default() };
+        let listener = serve(Router::new().route("/", get(async || "hello")), limits).await;
+        let connect = async || {
+            let mut stream = TcpStream::connect(listener.address).await.expect("connects");
+            let _ = stream.write_all(REQUEST).await;
+            let mut answer = [0; 12];
+            let answered = stream.read_exact(&mut answer).await.is_ok();
+            (stream, answered)
+        };
+        let (one, two) = (connect().await, connect().await);
+        assert!(one.1 && two.1);
+        assert!(!connect().await.1);
+        drop(one);
+        let again = async { while !connect().await.1 {} };
+        tokio::time::timeout(PATIENCE, again).await.expect("the place is free");
+    }
 }

@@ -1,20 +1,23 @@
 //! What the server logs, kept in the `logs` table beside being printed, so that operators of several replicas read one log.
 //!
 //! Logging never waits: lines go into a bounded queue, and what does not fit is counted and said. Losing a log line is
-//! acceptable — the audit is the ledger, not the log.
+//! acceptable — the audit is the ledger, not the log. For the same reason they do not stay: [`sweep`] deletes what is old.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, InstanceId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
@@ -25,10 +28,20 @@ use uuid::Uuid;
 
 /// Lines waiting to be stored; beyond it lines are dropped and counted.
 const QUEUE: usize = 4096;
+/// What lines waiting to be stored may hold together, in bytes.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// The longest message or field that is stored, in bytes.
+const TEXT: usize = 16 * 1024;
 /// Lines stored with one statement.
 const BATCH: usize = 256;
 /// A line is stored at the latest after this.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How often lines that are old enough are deleted.
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
+/// Lines deleted with one statement, so that none takes long.
+const SWEEP_BATCH: i64 = 5_000;
+/// The most lines that are kept, however young they are.
+const MOST_LINES: i64 = 10_000_000;
 
 struct Line {
     at: DateTime<Utc>,
@@ -36,12 +49,36 @@ struct Line {
     target: &'static str,
     message: String,
     fields: Map<String, Value>,
+    /// Given back when the line is stored or dropped.
+    _room: Room,
+}
+
+/// What a line holds of [`QUEUE_BYTES`].
+struct Room {
+    held: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(held: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let before = held.fetch_add(bytes, Ordering::Relaxed);
+        // Dropped, and so given back, if it is too much.
+        let room = Self { held: held.clone(), bytes };
+        (before.saturating_add(bytes) <= QUEUE_BYTES).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The layer of the process's subscriber that collects lines.
 pub struct LogLayer {
     lines: mpsc::Sender<Line>,
     dropped: Arc<AtomicU64>,
+    held: Arc<AtomicUsize>,
     ambient: Ambient,
 }
 
@@ -55,7 +92,8 @@ pub struct LogSink {
 pub fn channel(ambient: Ambient) -> (LogLayer, LogSink) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
-    (LogLayer { lines: sender, dropped: dropped.clone(), ambient }, LogSink { lines: receiver, dropped })
+    let held = Arc::default();
+    (LogLayer { lines: sender, dropped: dropped.clone(), held, ambient }, LogSink { lines: receiver, dropped })
 }
 
 /// Fields of a span, kept until its events need them.
@@ -88,17 +126,30 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             }
         }
         event.record(&mut collector);
-        let line = Line {
-            at: self.ambient.now(),
-            level: *metadata.level(),
-            target: metadata.target(),
-            message: collector.message,
-            fields: collector.fields,
-        };
-        if self.lines.try_send(line).is_err() {
+        let Collector { message, fields } = collector;
+        let stored = Room::take(&self.held, weigh(&message, &fields)).is_some_and(|room| {
+            let (level, target) = (*metadata.level(), metadata.target());
+            let line = Line { at: self.ambient.now(), level, target, message, fields, _room: room };
+            self.lines.try_send(line).is_ok()
+        });
+        if !stored {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// About how much memory a line takes.
+fn weigh(message: &str, fields: &Map<String, Value>) -> usize {
+    let field = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len) + 128;
+    size_of::<Line>() + message.len() + fields.iter().map(field).sum::<usize>()
+}
+
+/// The beginning of a text that is longer than `limit` bytes, with a sign that it is not all.
+pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(limit)]))
 }
 
 /// Turns the fields of an event into JSON.
@@ -137,11 +188,22 @@ impl Visit for Collector {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
+        self.put(field, cut(value, TEXT).into());
+    }
+
+    /// With everything it came from: the stored line is all that those who read it have.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let mut chain = value.to_string();
+        let mut source = value.source();
+        while let Some(error) = source {
+            chain = format!("{chain}: {error}");
+            source = error.source();
+        }
+        self.put(field, cut(&chain, TEXT).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        self.put(field, cut(&format!("{value:?}"), TEXT).into());
     }
 }
 
@@ -263,6 +325,46 @@ async fn insert(db: &DbPool, instance_id: InstanceId, instance: &str, lines: &[L
     Ok(())
 }
 
+/// Deletes lines that are more than `days` days old, and the oldest when there are too many, until cancelled.
+pub(crate) async fn sweep(db: DbPool, ambient: Ambient, days: u32, cancel: CancellationToken) {
+    let work = async {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let before = ambient.now() - TimeDelta::days(i64::from(days));
+            if let Err(error) = delete(&db, before, MOST_LINES).await {
+                tracing::debug!(%error, "old log lines could not be deleted; they will be with the next ones");
+            }
+        }
+    };
+    cancel.run_until_cancelled(work).await;
+}
+
+/// Deletes lines said before a time, and all but about the `most` latest: ids that were never used count too.
+async fn delete(db: &DbPool, before: DateTime<Utc>, most: i64) -> Result<(), sqlx::Error> {
+    loop {
+        let deleted = sqlx::query!(
+            r#"
+            DELETE FROM logs
+            WHERE id IN (
+                (SELECT id FROM logs WHERE at < $1 ORDER BY at LIMIT $3)
+                UNION ALL
+                (SELECT id FROM logs WHERE id <= (SELECT MAX(id) FROM logs) - $2::bigint ORDER BY id LIMIT $3)
+            )
+            "#,
+            before,
+            most,
+            SWEEP_BATCH,
+        )
+        .execute(db.write())
+        .await?;
+        if deleted.rows_affected() < SWEEP_BATCH.cast_unsigned() {
+            return Ok(());
+        }
+    }
+}
+
 /// One stored line.
 #[derive(Debug, Clone, Serialize)]
 pub struct StoredLine {
@@ -333,4 +435,71 @@ pub async fn read(db: &DbPool, query: &LogQuery) -> Result<Vec<StoredLine>, sqlx
     .await?;
     lines.reverse();
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use systemprompt_database::{Database, Module};
+    use systemprompt_extension::Extension as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::extension::ServerExtension;
+
+    #[test]
+    fn the_queue_is_bounded_by_what_its_lines_hold() {
+        let (layer, mut sink) = channel(Ambient::system());
+        let held = layer.held.clone();
+        let text = "x".repeat(TEXT + 1);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for _ in 0..2000 {
+                tracing::info!(target: "test", text, "{text}");
+            }
+        });
+        let waiting = sink.lines.len();
+        assert!(waiting < QUEUE_BYTES / TEXT / 2 && waiting > QUEUE_BYTES / TEXT / 3, "{waiting} lines");
+        assert_eq!(sink.dropped.load(Ordering::Relaxed), 2000 - waiting as u64);
+        let line = sink.lines.try_recv().expect("a line");
+        assert!(line.message.len() < TEXT + 4 && line.message.ends_with('…'), "{} bytes", line.message.len());
+        drop((line, sink));
+        assert_eq!(held.load(Ordering::Relaxed), 0, "all of it is given back");
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        for (text, limit, expected) in [("abc", 3, "abc"), ("abcd", 3, "abc…"), ("aéb", 2, "a…"), ("", 0, "")] {
+            assert_eq!(cut(text, limit), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_are_deleted_when_they_are_old_or_too_many() {
+        let module =
+            Module { id: "server".to_owned(), required: true, schemas: ServerExtension.schemas(), ..Module::default() };
+        let database = systemprompt_database::testing::database(&[module]).await;
+        let db = Database::connect(&database.connect_options()).await.expect("connects");
+        let instance = InstanceId::generate(&Ambient::system());
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let held = Arc::default();
+        let lines: Vec<_> = (0..10)
+            .map(|age| Line {
+                at: now - TimeDelta::days(10 - age),
+                level: Level::INFO,
+                target: "test",
+                message: format!("{} days", 10 - age),
+                fields: Map::new(),
+                _room: Room::take(&held, 0).expect("room"),
+            })
+            .collect();
+        insert(&db, instance, "test", &lines).await.expect("stores");
+        let left = async || {
+            let query = LogQuery { limit: 100, ..LogQuery::default() };
+            let lines = read(&db, &query).await.expect("reads");
+            lines.into_iter().map(|line| line.message).collect::<Vec<_>>()
+        };
+        delete(&db, now - TimeDelta::days(3), MOST_LINES).await.expect("deletes");
+        assert_eq!(left().await, ["3 days", "2 days", "1 days"]);
+        delete(&db, now - TimeDelta::days(30), 2).await.expect("deletes");
+        assert_eq!(left().await, ["2 days", "1 days"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! What happens to every request, outermost first. The order is the design, so it is all here.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,15 +10,18 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::Method;
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use systemprompt_extension::{ClientIp, RateLimiter};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
+use crate::authorization::Guarded;
 use crate::listener::Peer;
+use crate::logs::cut;
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::proxies::Proxies;
@@ -26,12 +30,29 @@ use crate::unread;
 /// Header under which every answer names its trace.
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
+/// What a page from another origin may read of an answer besides its body (Fetch standard §3.3.2).
+const EXPOSED: [HeaderName; 8] = [
+    TRACE_ID,
+    systemprompt_gateway::headers::REQUEST_ID,
+    RETRY_AFTER,
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+    HeaderName::from_static("x-rate-limit-tier"),
+    HeaderName::from_static("x-session-id"),
+];
+
+/// The longest path in a log line, in bytes. Whoever asks chooses it, and up to 64 KiB may be asked for.
+const LOGGED_PATH: usize = 256;
+
 /// What the middleware needs.
 pub(crate) struct Observer {
     pub(crate) ambient: Ambient,
     pub(crate) metrics: HttpMetrics,
     pub(crate) security_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) proxies: Proxies,
+    /// `None` when requests are not limited.
+    pub(crate) limiter: Option<Arc<dyn RateLimiter>>,
 }
 
 /// Wraps the finished router.
@@ -41,6 +62,7 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .allow_origin(AllowOrigin::list(allowed))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED)
         .allow_credentials(true);
     // axum runs the layer added last first, so this list reads from the inside out.
     let router = if origins.is_empty() { router } else { router.layer(cors) };
@@ -59,7 +81,7 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .layer(from_fn_with_state(observer, observe))
 }
 
-/// Gives the request a trace id and its client's address, counts it, and logs how it ended.
+/// Gives the request a trace id and its client's address, counts it, for its address too, and logs how it ended.
 async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let trace = TraceId::generate(&observer.ambient);
@@ -69,8 +91,13 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
+    if let Some(limiter) = &observer.limiter {
+        // Only a request that came through no socket has no address.
+        let client = client.unwrap_or_else(|| ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        request.extensions_mut().insert(Guarded(limiter.guard(client)));
+    }
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = cut(request.uri().path(), LOGGED_PATH).into_owned();
     // The pattern, not the path: what a caller writes there must not become a new time series.
     let pattern = request
         .extensions()
@@ -123,4 +150,34 @@ pub(crate) fn security_headers(profile: &systemprompt_config::Profile) -> Vec<(H
     .into_iter()
     .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN};
+    use systemprompt_extension::Metrics;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_may_read_what_an_answer_says_about_itself() {
+        let observer = Observer {
+            ambient: Ambient::system(),
+            metrics: HttpMetrics::new(&Metrics::new()),
+            security_headers: Vec::new(),
+            proxies: Proxies::default(),
+            limiter: None,
+        };
+        let router = Router::new().route("/", get(async || "hello"));
+        let router = wrap(router, Arc::new(observer), &["https://example.com".to_owned()]);
+        let request = Request::get("/").header(ORIGIN, "https://example.com").body(Body::empty()).expect("a request");
+        let answer = router.oneshot(request).await.expect("never fails");
+        let exposed = answer.headers()[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().expect("text").to_owned();
+        for name in ["x-trace-id", "x-systemprompt-request-id", "retry-after", "x-ratelimit-remaining"] {
+            assert!(exposed.split(',').any(|exposed| exposed == name), "{exposed}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use systemprompt_extension::ClientIp;
@@ -14,8 +15,22 @@ const CLIENT: [HeaderName; 3] = [
     HeaderName::from_static("cf-connecting-ip"),
 ];
 
+/// What proxies write besides. Whom they name there is not believed; that they are there is.
+const TRACES: [HeaderName; 5] = [
+    X_FORWARDED_FOR,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    FORWARDED,
+    VIA,
+];
+
+/// Whether a proxy, trusted or not, handed the request on.
+pub(crate) fn handed_on(headers: &HeaderMap) -> bool {
+    CLIENT.iter().chain(&TRACES).any(|name| headers.contains_key(name))
+}
+
 /// The proxies whose word is believed (`server.trusted_proxies`).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
@@ -51,7 +66,7 @@ impl Proxies {
         ClientIp::new(nearest)
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }

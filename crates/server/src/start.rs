@@ -7,26 +7,28 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::IntoResponse as _;
-use systemprompt_config::Configuration;
+use axum::response::{IntoResponse as _, Response};
 use systemprompt_config::profile::Server;
+use systemprompt_config::{Configuration, SectionError};
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::{
     ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors,
-    Metrics, RateGroup, RouteAuth, ServiceMap, Timeouts,
+    Metrics, RateGroup, RateLimiter, RouteAuth, ServiceMap, Timeouts,
 };
+use systemprompt_governance::ledger::RetentionProfile;
 use systemprompt_identity::Authenticator;
 use systemprompt_model::{Ambient, ErrorCode, InstanceId};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authorization::{Doorkeeper, protect};
+use crate::authorization::{Doorkeeper, Guarded, protect};
 use crate::context::ServerContext;
 use crate::health::Readiness;
-use crate::listener::Listener;
-use crate::logs::LogSink;
+use crate::listener::{Limits, Listener, raise_open_files};
+use crate::logs::{self, LogSink, LogWriter};
 use crate::metrics::HttpMetrics;
 use crate::middleware::{self, Observer};
 use crate::problem::Problem;
@@ -69,6 +71,9 @@ pub enum StartError {
     /// Several extensions failed.
     #[error("extensions did not start")]
     Extensions(#[source] LoaderErrors),
+    /// The section `retention` of the profile cannot be read.
+    #[error("the profile's key `retention` cannot be read")]
+    Retention(#[source] SectionError),
     /// The socket failed.
     #[error("the listening socket failed")]
     Listen(#[source] io::Error),
@@ -83,7 +88,7 @@ pub struct RunningServer {
     listener: Listener,
     readiness: Arc<Readiness>,
     installed: InstallReport,
-    log_writer: Option<crate::logs::LogWriter>,
+    log_writer: Option<LogWriter>,
 }
 
 /// How shutting down went.
@@ -136,12 +141,37 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
         instance_name,
     });
 
+    // Whoever gives up on this future halfway leaves at least no task behind that thinks the server runs.
+    let abandoned = context.shutdown.clone().drop_guard();
+    match bring_up(&context, &readiness, listener, tls).await {
+        Ok(listener) => {
+            abandoned.disarm();
+            Ok(RunningServer { context, listener, readiness, installed, log_writer })
+        }
+        Err(error) => {
+            // Whoever called says so as well; this is for those who read the stored log.
+            tracing::error!(error = &error as &dyn std::error::Error, "the server did not start");
+            wind_down(&context, log_writer).await;
+            Err(error)
+        }
+    }
+}
+
+/// Everything that can fail once there are tasks that run: services, extensions, routes, the socket.
+async fn bring_up(
+    context: &Arc<ServerContext>,
+    readiness: &Arc<Readiness>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+) -> Result<Listener, StartError> {
+    let ServerContext { configuration, registry, .. } = context.as_ref();
+    let profile = &configuration.profile;
     let timeouts = Timeouts::default();
     let mut services = registry.collect_services(context.as_ref(), timeouts).await.map_err(StartError::Extension)?;
     services.insert(readiness.clone());
-    services.insert(Arc::new(crate::extension::Myself(Arc::downgrade(&context))));
+    services.insert(Arc::new(crate::extension::Myself(Arc::downgrade(context))));
     if context.services.set(services).is_err() {
-        unreachable!("the context was made above");
+        unreachable!("the context is new");
     }
     let failed = registry.start(context.as_ref(), timeouts).await;
     let fatal: Vec<_> = failed
@@ -149,7 +179,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
         .filter(|error| {
             let required =
                 error.extension().and_then(|id| registry.get(id)).is_none_or(|extension| extension.is_required());
-            let tolerated = configuration.profile.extensions.lenient_start && !required;
+            let tolerated = profile.extensions.lenient_start && !required;
             if tolerated {
                 tracing::error!(%error, "an extension did not start and is left out");
             }
@@ -157,37 +187,67 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
         })
         .collect();
     if !fatal.is_empty() {
-        registry.shut_down(context.as_ref(), timeouts).await;
         return Err(StartError::Extensions(LoaderErrors(fatal)));
     }
 
     let router = router(context.as_ref())?;
-    let max_streams = configuration.profile.server.max_concurrent_streams;
-    let listener = Listener::start(listener, router, max_streams, tls).map_err(StartError::Listen)?;
+    let retention: RetentionProfile = configuration.section("retention").map_err(StartError::Retention)?;
+    context.tracker.spawn(logs::sweep(
+        context.db.clone(),
+        context.ambient.clone(),
+        retention.days,
+        context.shutdown.clone(),
+    ));
+    let limits = Limits {
+        connections: profile.server.max_connections as usize,
+        streams: profile.server.max_concurrent_streams,
+        proxies: Proxies::new(profile.server.proxy_networks()),
+        ..Limits::default()
+    };
+    raise_open_files(limits.connections);
+    let listener = Listener::start(listener, router, &limits, tls).map_err(StartError::Listen)?;
     readiness.set(true);
     tracing::info!(address = %listener.address, "serving");
-    Ok(RunningServer { context, listener, readiness, installed, log_writer })
+    Ok(listener)
+}
+
+/// Ends whatever of a server runs besides requests. Returns whether every task ended in time.
+async fn wind_down(context: &ServerContext, log_writer: Option<LogWriter>) -> bool {
+    context.shutdown.cancel();
+    context.registry.shut_down(context, Timeouts::default()).await;
+    context.tracker.close();
+    let tasks_ended = tokio::time::timeout(TASK_LIMIT, context.tracker.wait()).await.is_ok();
+    if !tasks_ended {
+        tracing::error!(tasks = context.tracker.len(), "background tasks did not end in time");
+    }
+    tracing::info!("stopped");
+    if let Some(writer) = log_writer {
+        writer.finish().await;
+    }
+    tasks_ended
 }
 
 /// Everything a request can reach, behind everything that happens to every request.
 pub(crate) fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
     let profile = &context.configuration().profile;
+    let limiter = rate_limit::limiter(context);
     let observer = Arc::new(Observer {
         ambient: context.ambient().clone(),
         metrics: HttpMetrics::new(context.metrics()),
         security_headers: middleware::security_headers(profile),
         proxies: Proxies::new(profile.server.proxy_networks()),
+        limiter: limiter.clone(),
     });
-    Ok(middleware::wrap(mount(context)?, observer, &profile.server.cors_allowed_origins))
+    Ok(middleware::wrap(mount(context, limiter)?, observer, &profile.server.cors_allowed_origins))
 }
 
 /// All routes of all extensions, each behind the credential it asks for and its rate.
-fn mount(context: &dyn ExtensionContext) -> Result<Router, StartError> {
+fn mount(context: &dyn ExtensionContext, limiter: Option<Arc<dyn RateLimiter>>) -> Result<Router, StartError> {
     let registry = context.registry();
     let doorkeeper = Arc::new(Doorkeeper {
         authenticator: context.service::<Authenticator>().map_err(StartError::Extension)?,
         grants: Arc::new(registry.grants()),
-        limiter: rate_limit::limiter(context),
+        limiter,
         ambient: context.ambient().clone(),
     });
     let mut router = Router::new();
@@ -198,23 +258,30 @@ fn mount(context: &dyn ExtensionContext) -> Result<Router, StartError> {
     }
     let documents = registry.well_known_router(context).map_err(StartError::Extensions)?;
     let router = router.merge(protect(documents, RouteAuth::Public, Some(RateGroup::OauthPublic), &doorkeeper));
-    let ambient = context.ambient().clone();
-    let unknown = move |request: Request| {
-        let problem = Problem::new(
-            ErrorCode::NotFound,
-            "There is nothing at this address; GET /api/v1 lists what there is.",
-            &ambient,
-        )
-        .about(&request);
-        async move { problem.into_response() }
-    };
-    let ambient = context.ambient().clone();
-    let wrong_method = move |request: Request| {
-        let message = format!("{} is not possible here.", request.method());
-        let problem = Problem::new(ErrorCode::MethodNotAllowed, message, &ambient).about(&request);
-        async move { problem.into_response() }
-    };
+    let unknown = otherwise(context, |_| {
+        (ErrorCode::NotFound, "There is nothing at this address; GET /api/v1 lists what there is.".to_owned())
+    });
+    let wrong_method = otherwise(context, |request| {
+        (ErrorCode::MethodNotAllowed, format!("{} is not possible here.", request.method()))
+    });
     Ok(router.fallback(unknown).method_not_allowed_fallback(wrong_method))
+}
+
+/// Answers what no router does; those who ask too often are told that instead.
+fn otherwise(
+    context: &dyn ExtensionContext,
+    say: fn(&Request) -> (ErrorCode, String),
+) -> impl Fn(Request) -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+    let ambient = context.ambient().clone();
+    move |request| {
+        let problem = if let Some(limited) = Guarded::refusal(&request) {
+            Problem::too_many(limited, &ambient)
+        } else {
+            let (code, message) = say(&request);
+            Problem::new(code, message, &ambient)
+        };
+        std::future::ready(problem.about(&request).into_response())
+    }
 }
 
 /// `server.instance_id`, by default the host name.
@@ -255,17 +322,67 @@ impl RunningServer {
         if cut > 0 {
             tracing::warn!(connections = cut, "requests did not end in time and were cut off");
         }
-        self.context.registry.shut_down(self.context.as_ref(), Timeouts::default()).await;
-        self.context.tracker.close();
-        let tasks_ended = tokio::time::timeout(TASK_LIMIT, self.context.tracker.wait()).await.is_ok();
-        if !tasks_ended {
-            tracing::error!(tasks = self.context.tracker.len(), "background tasks did not end in time");
-        }
-        tracing::info!("stopped");
-        if let Some(writer) = self.log_writer {
-            writer.finish().await;
-        }
+        let tasks_ended = wind_down(&self.context, self.log_writer).await;
         self.context.db.close().await;
         Drained { cut, tasks_ended, took: begun.elapsed() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+    use systemprompt_database::Database;
+    use systemprompt_extension::testing::{self, TestContext};
+    use systemprompt_extension::{Extension, ExtensionMetadata};
+
+    use super::*;
+
+    /// Has a task that runs until the server stops, and a hook.
+    #[derive(Default, Clone)]
+    struct Busy {
+        task_ended: Arc<AtomicBool>,
+        hook_ran: Arc<AtomicBool>,
+    }
+
+    impl Extension for Busy {
+        fn metadata(&self) -> ExtensionMetadata {
+            ExtensionMetadata { id: "busy", name: "Busy", version: "1.0.0" }
+        }
+
+        fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+            let (shutdown, ended) = (ctx.shutdown().clone(), self.task_ended.clone());
+            ctx.tracker().spawn(async move {
+                shutdown.cancelled().await;
+                ended.store(true, Ordering::Relaxed);
+            });
+            async { Ok(()) }.boxed()
+        }
+
+        fn on_shutdown<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
+            async { self.hook_ran.store(true, Ordering::Relaxed) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_late_leaves_nothing_running() {
+        let context = TestContext::builder().start().await;
+        let busy = Busy::default();
+        let options = ServerOptions {
+            configuration: context.configuration().clone(),
+            extension_configs: ExtensionConfigs::default(),
+            registry: Arc::new(testing::registry([Arc::new(busy.clone()) as Arc<dyn Extension>])),
+            db: Database::connect(&context.test_database().connect_options()).await.expect("connects"),
+            ambient: Ambient::system(),
+            listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            install: InstallOptions::default(),
+            logs: None,
+        };
+        // Nobody provides what checks credentials, which is found out when the routes are mounted.
+        let error = start(options).await.err().expect("it cannot start");
+        assert!(matches!(error, StartError::Extension(_)), "{error}");
+        assert!(busy.hook_ran.load(Ordering::Relaxed) && busy.task_ended.load(Ordering::Relaxed));
     }
 }

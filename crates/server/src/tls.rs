@@ -78,7 +78,7 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
-    use crate::listener::Listener;
+    use crate::listener::{Limits, Listener};
 
     struct Files {
         directory: TempDir,
@@ -113,7 +113,8 @@ mod tests {
     async fn serve(tls: &Tls) -> Listener {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let router = Router::new().route("/", get(async || "hello"));
-        Listener::start(listener, router, 10, Some(acceptor(tls).expect("a good pair"))).expect("serves")
+        Listener::start(listener, router, &Limits::default(), Some(acceptor(tls).expect("a good pair")))
+            .expect("serves")
     }
 
     #[tokio::test]

@@ -46,6 +46,11 @@ pub struct Server {
     #[serde(default = "default_max_concurrent_streams")]
     #[schemars(range(min = 1))]
     pub max_concurrent_streams: u32,
+    /// The most connections at once; further ones are closed. One address, or one /64 of IPv6, may have a quarter of them,
+    /// unless it is one of `trusted_proxies` or of this machine.
+    #[serde(default = "default_max_connections")]
+    #[schemars(range(min = 1))]
+    pub max_connections: u32,
     /// Addresses or networks (CIDR) of proxies whose forwarded headers are believed: `X-Forwarded-For`, then `X-Real-IP`,
     /// `Fly-Client-IP`, `CF-Connecting-IP`. Without them every request comes from the peer of its connection.
     #[serde(default)]
@@ -176,6 +181,10 @@ impl ReferrerPolicy {
             Self::UnsafeUrl => "unsafe-url",
         }
     }
+}
+
+fn default_max_connections() -> u32 {
+    10_000
 }
 
 fn default_max_concurrent_streams() -> u32 {

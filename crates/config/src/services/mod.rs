@@ -5,6 +5,7 @@ mod glob;
 mod merge;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -80,6 +81,11 @@ impl ServicesTree {
         let mut value = self.merged.value.clone();
         value["settings"] = serde_json::to_value(&self.settings).unwrap_or_default();
         value
+    }
+
+    /// The texts that came out of `${…}`.
+    pub(crate) fn interpolated(&self) -> &BTreeSet<String> {
+        &self.merged.interpolated
     }
 
     pub(crate) fn part(&self, pointer: &str) -> Option<Document> {

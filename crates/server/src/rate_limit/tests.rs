@@ -215,6 +215,22 @@ async fn an_address_is_guarded_before_anybody_asks_whose_request_it_is() {
     assert_eq!(server.statuses(4, MODELS, &eve, HERE).await, "2×200 2×429", "six are what one address may send");
     assert_eq!(server.statuses(1, "/api/ext/public/whom", "", HERE).await, "1×429", "wherever it sends them");
     assert_eq!(server.statuses(2, MODELS, &eve, "192.0.2.2").await, "2×200", "her own bucket has some left");
+
+    let messages = Request::post("/v1/messages").body(Body::from("not even JSON")).expect("a request");
+    let refused = server.send(messages, HERE).await;
+    assert_eq!((refused.status, &refused.json()["error"]["type"]), (429, &json!("rate_limit_error")));
+    let wrong = Request::delete("/health").body(Body::empty()).expect("a request");
+    assert_eq!(server.send(wrong, HERE).await.status, 429);
+    // What needs no credential is counted as well, whether there is something or not.
+    for (path, host, expected) in [
+        ("/v1", "198.51.100.1", "6×200 1×429"),
+        ("/v1/nothing", "198.51.100.2", "6×404 1×429"),
+        ("/v1/messages", "198.51.100.3", "6×405 1×429"),
+        ("/nothing", "198.51.100.4", "6×404 1×429"),
+    ] {
+        assert_eq!(server.statuses(7, path, "", host).await, expected, "{path}");
+    }
+    assert_eq!(server.get("/nothing", "", "198.51.100.4").await.header("x-ratelimit-limit"), "6");
 }
 
 #[tokio::test]
