@@ -524,6 +524,14 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                     );
                 }
             }
+            if let Some(field) = model.pricing.and_then(|pricing| pricing.invalid_field()) {
+                complain(
+                    "providers",
+                    at(&format!("models/{position}/pricing/{field}")),
+                    format!("the price of `{}` is not a number of dollars, zero or more", model.id),
+                    "write the price of a million tokens in US dollars",
+                );
+            }
             if model.pricing.is_none() {
                 complain(
                     "providers",
@@ -561,6 +569,19 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                 at("id"),
                 format!("two routes have the id `{id}`"),
                 "give one of them an id of its own",
+            );
+        }
+        // A route that only passes on what callers ask for still needs a price for it.
+        let priced = route.pricing.is_some()
+            || route.upstream_model.as_ref().is_some_and(|model| ids.contains_key(model))
+            || (route.upstream_model.is_none()
+                && ids.keys().any(|id| crate::routing::matches(&route.model_pattern, id)));
+        if !priced && names.contains(route.provider.as_str()) {
+            complain(
+                "gateway",
+                at("pricing"),
+                format!("the route for `{}` reaches no model with a price", route.model_pattern),
+                "list the model with its pricing under the provider, or add pricing to the route",
             );
         }
         for (name, value) in &route.extra_headers {
@@ -629,6 +650,21 @@ fn known_names(names: &BTreeSet<&str>) -> String {
 }
 
 fn check_header(name: &str, value: &str, mut complain: impl FnMut(String)) {
+    // These say where a request ends and whom it is for; a second word on that is how requests are smuggled.
+    let framing = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    if framing.contains(&name.to_ascii_lowercase().as_str()) {
+        complain(format!("the header `{name}` is set by the connection"));
+    }
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() || http::HeaderValue::from_str(value).is_err() {
         complain(format!("`{name}` is not a header name with a valid value"));
     }
@@ -645,7 +681,7 @@ fn check_endpoint(endpoint: &str, trusted: &BTreeSet<String>) -> Result<(), Stri
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("the endpoint carries a user, a query or a fragment".to_owned());
     }
-    let is_trusted = trusted.contains(&host.to_string());
+    let is_trusted = trusted.contains(&host.to_string().to_ascii_lowercase());
     let (is_loopback, is_private) = match host {
         Host::Domain(name) => (name == "localhost" || name.ends_with(".localhost"), false),
         Host::Ipv4(ip) => (ip.is_loopback(), !is_public(ip.into())),
@@ -674,19 +710,35 @@ pub fn is_public(ip: IpAddr) -> bool {
                 || ip.is_broadcast()
                 || ip.is_documentation()
                 || a == 0
-                || (a == 100 && (64..128).contains(&b)))
+                || (a == 100 && (64..128).contains(&b))
+                // Protocol assignments, benchmarking, reserved.
+                || (a == 192 && b == 0)
+                || (a == 198 && (18..20).contains(&b))
+                || a >= 240)
         }
         IpAddr::V6(ip) => {
             if let Some(mapped) = ip.to_ipv4_mapped() {
                 return is_public(mapped.into());
             }
-            let first = ip.segments()[0];
+            let [first, second, ..] = ip.segments();
+            // Addresses that carry an IPv4 address lead wherever that leads: NAT64, 6to4, IPv4-compatible.
+            let octets = ip.octets();
+            let inner = match (first, second) {
+                (0x0064, 0xff9b) => octets.last_chunk::<4>().copied(),
+                (0x2002, _) => octets[2..6].try_into().ok(),
+                (0, 0) if octets[..12].iter().all(|octet| *octet == 0) => octets.last_chunk::<4>().copied(),
+                _ => None,
+            };
+            if let Some(inner) = inner {
+                return is_public(std::net::Ipv4Addr::from(inner).into());
+            }
             !(ip.is_loopback()
                 || ip.is_unspecified()
                 || ip.is_multicast()
                 || (first & 0xfe00) == 0xfc00
                 || (first & 0xffc0) == 0xfe80
-                || (first == 0x2001 && ip.segments()[1] == 0x0db8))
+                || (first & 0xffc0) == 0xfec0
+                || (first == 0x2001 && second == 0x0db8))
         }
     }
 }
@@ -713,6 +765,9 @@ mod tests {
             ("https://[fd00::1]/v1", false),
             ("https://100.64.1.1/v1", false),
             ("https://169.254.169.254/latest", false),
+            ("https://[64:ff9b::a9fe:a9fe]/latest", false),
+            ("https://[2002:a00:1::]/v1", false),
+            ("https://198.18.0.1/v1", false),
             ("https://[::ffff:10.0.0.8]/v1", false),
             ("http://10.0.0.7:8000/v1", true),
             ("http://llm.internal/v1", true),

@@ -37,12 +37,10 @@ pub(crate) enum FailureKind {
     UnknownSurface,
     #[error("{0}")]
     Query(String),
-    #[error("{method} is not possible here; use POST")]
-    Method { method: String },
+    #[error("this path answers {allowed} only")]
+    Method { allowed: &'static str },
     #[error("there is no endpoint at {path}")]
     NoEndpoint { path: String },
-    #[error("the API key of the provider `{provider}` is not configured")]
-    SecretMissing { provider: String },
     #[error(transparent)]
     Header(#[from] BadHeader),
     #[error(transparent)]
@@ -99,9 +97,8 @@ impl Failure {
             | FailureKind::Query(_)
             | FailureKind::Header(_)
             | FailureKind::Session(SessionError::Required) => DialectError::invalid_request(message),
-            FailureKind::Method { .. } => DialectError::method_not_allowed("POST"),
+            FailureKind::Method { allowed } => DialectError::method_not_allowed(allowed),
             FailureKind::NoEndpoint { .. } => DialectError { code: None, message, ..DialectError::gateway_disabled() },
-            FailureKind::SecretMissing { .. } => DialectError::not_ready(message),
             FailureKind::Authentication(AuthError::Unavailable)
             | FailureKind::Session(SessionError::Unavailable)
             | FailureKind::Access(_) => {

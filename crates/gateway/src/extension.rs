@@ -1,6 +1,6 @@
 //! The gateway as an extension: its profile keys, its checks, its routes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +12,7 @@ use systemprompt_governance::{EntityKind, Gate};
 use systemprompt_identity::{Authenticator, Sessions};
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
+use crate::headers;
 use crate::metrics::GatewayMetrics;
 use crate::routes::{Gateway, Plan, router, table};
 use crate::routing::RoutingTable;
@@ -86,11 +87,18 @@ impl Extension for GatewayExtension {
                 .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
                 .await
                 .map_err(|error| failed(error.to_string()))?;
-            let secrets = providers
-                .iter()
-                .filter_map(|provider| provider.api_key_secret.as_deref())
-                .filter_map(|name| Some((name.to_owned(), config.secrets.get(name)?.clone())))
-                .collect();
+            let mut credentials = HashMap::new();
+            for provider in &providers {
+                let Some(secret) = provider.api_key_secret.as_deref() else { continue };
+                let key = config.secrets.get(secret);
+                let header = key.and_then(|key| headers::credential(provider.wire, key)).ok_or_else(|| {
+                    failed(format!(
+                        "the secret `{secret}` of the provider `{}` is missing or cannot be sent as a header",
+                        provider.name
+                    ))
+                })?;
+                credentials.insert(provider.name.clone(), header);
+            }
             services.insert(Arc::new(Gateway {
                 authenticator: services.require::<Authenticator>()?,
                 sessions: services.require::<Sessions>()?,
@@ -99,7 +107,7 @@ impl Extension for GatewayExtension {
                 metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
                 ambient: ctx.ambient().clone(),
                 cut: ctx.shutdown().clone(),
-                plan: Plan { settings, table, upstreams, secrets },
+                plan: Plan { settings, table, upstreams, credentials },
             }));
             Ok(())
         })

@@ -96,14 +96,26 @@ fn trace_of(traceparent: &str) -> Option<&str> {
     valid.then_some(trace)
 }
 
+/// The header that carries an API key to a provider of this wire; absent if the key cannot be one.
+pub fn credential(wire: ProviderWire, api_key: &Secret) -> Option<(HeaderName, HeaderValue)> {
+    let key = api_key.expose().trim();
+    let (name, text) = match wire {
+        ProviderWire::Anthropic => (X_API_KEY, key.to_owned()),
+        ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {key}")),
+    };
+    let mut value = HeaderValue::from_str(&text).ok().filter(|_| !key.is_empty())?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
 /// The headers of the request to the provider: ours, the provider's, the route's. Of the caller's headers only
 /// `anthropic-*` pass, and only to Anthropic wires; whatever identifies the caller stays here.
 pub fn upstream(
     caller: &HeaderMap,
     route: &Route,
-    api_key: Option<&Secret>,
+    credential: Option<&(HeaderName, HeaderValue)>,
     stream: bool,
-) -> Result<HeaderMap, BadHeader> {
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
@@ -113,17 +125,8 @@ pub fn upstream(
         }
         headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);
     }
-    if let Some(key) = api_key {
-        let (name, text) = match route.provider.wire {
-            ProviderWire::Anthropic => (X_API_KEY, key.expose().to_owned()),
-            ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {}", key.expose())),
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| BadHeader {
-            name: "authorization",
-            problem: "cannot be built: the provider's API key has characters a header cannot carry",
-        })?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
+    if let Some((name, value)) = credential {
+        headers.insert(name.clone(), value.clone());
     }
     for (name, value) in route.provider.extra_headers.iter().chain(&route.extra_headers) {
         // Both were checked when the configuration was loaded.
@@ -131,7 +134,7 @@ pub fn upstream(
             headers.insert(name, value);
         }
     }
-    Ok(headers)
+    headers
 }
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.

@@ -97,7 +97,7 @@ impl GatewayMetrics {
             metrics.cost_microdollars_total.clone(),
         );
         registry.register(
-            "gateway_active_streams",
+            "sse_active_connections",
             "Streamed answers being relayed now",
             metrics.active_streams.clone(),
         );

@@ -2,26 +2,88 @@
 //!
 //! Anthropic and OpenAI clients read different fields of the same object, so one answer carries both sets.
 
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use systemprompt_extension::Meter;
+use systemprompt_governance::EntityKind;
+use systemprompt_governance::access::AccessDecision;
+use systemprompt_identity::{AuthError, IdentifyError};
 
 use crate::config::Surface;
+use crate::error::{Failure, FailureKind};
+use crate::headers::{self, INFERENCE_PROTOCOL};
+use crate::routes::{Gateway, dialect_of, trace_of};
 use crate::routing::Listed;
+
+/// The models the caller may use, the default model first.
+pub(crate) async fn list_models(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (dialect, trace) = (dialect_of(request.headers()), trace_of(&gateway, &request));
+    let (head, _) = request.into_parts();
+    let mut response = match allowed_models(&gateway, &head).await {
+        Ok(response) => response,
+        Err(failure) => failure.to_response(dialect, gateway.plan.settings.policy_deny_status),
+    };
+    headers::stamp(response.headers_mut(), dialect, trace, None);
+    response
+}
+
+async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, Failure> {
+    let plan = &gateway.plan;
+    if !plan.settings.enabled {
+        return Err(FailureKind::Disabled.into());
+    }
+    let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| FailureKind::Query(error.body_text()))?;
+    let surface = match head.headers.get(INFERENCE_PROTOCOL) {
+        None => None,
+        Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(FailureKind::UnknownSurface)?),
+    };
+    let principal = match gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await {
+        Ok(principal) => Some(principal),
+        Err(IdentifyError::Auth(AuthError::Missing)) if plan.settings.models_public => None,
+        Err(error) => return Err(error.into()),
+    };
+    let mut allowed: Vec<&Listed> = plan
+        .table
+        .advertised()
+        .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
+        .collect();
+    if let Some(principal) = &principal {
+        // One question per route, not per model: models of one provider share their route.
+        let mut routes: Vec<&str> = allowed.iter().map(|listed| listed.route.id.as_str()).collect();
+        routes.sort_unstable();
+        routes.dedup();
+        let mut open = Vec::with_capacity(routes.len());
+        for route in routes {
+            let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, route).await?;
+            if matches!(decision, AccessDecision::Allowed(_)) {
+                open.push(route);
+            }
+        }
+        let open: Vec<String> = open.into_iter().map(str::to_owned).collect();
+        allowed.retain(|listed| open.contains(&listed.route.id));
+    }
+    Ok(Json(list(&allowed, &query)).into_response())
+}
 
 /// Query of the model list.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct ListQuery {
+struct ListQuery {
     /// At most this many entries, 1…1000; default 1000, so that clients that do not page see all.
-    pub(crate) limit: Option<usize>,
+    limit: Option<usize>,
     /// Only entries after this id.
-    pub(crate) after_id: Option<String>,
+    after_id: Option<String>,
     /// Only entries before this id, the last ones of them.
-    pub(crate) before_id: Option<String>,
+    before_id: Option<String>,
 }
 
 /// A page of models.
 #[derive(Debug, Serialize)]
-pub(crate) struct ModelList<'a> {
+struct ModelList<'a> {
     object: &'static str,
     data: Vec<Model<'a>>,
     has_more: bool,
@@ -42,7 +104,7 @@ struct Model<'a> {
 }
 
 /// The surface a client asked for by name.
-pub(crate) fn surface_named(name: &str) -> Option<Surface> {
+fn surface_named(name: &str) -> Option<Surface> {
     match name {
         "anthropic" => Some(Surface::Anthropic),
         "openai" => Some(Surface::OpenAi),
@@ -52,7 +114,7 @@ pub(crate) fn surface_named(name: &str) -> Option<Surface> {
 }
 
 /// The page of `models` that `query` asks for.
-pub(crate) fn list<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
+fn list<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
     let position = |id: &String| models.iter().position(|listed| listed.model.id == *id);
     let start = query.after_id.as_ref().and_then(position).map_or(0, |found| found + 1);
     let end = query.before_id.as_ref().and_then(position).unwrap_or(models.len());

@@ -8,7 +8,7 @@ use http::response;
 use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
-use systemprompt_llm::{AnswerSummary, AnswerTap, Wire};
+use systemprompt_llm::{AnswerSummary, AnswerTap, Usage, Wire};
 use systemprompt_model::{RequestId, SessionId};
 
 use crate::capture::Capture;
@@ -27,6 +27,8 @@ pub(crate) struct Subject {
     pub(crate) provider: String,
     pub(crate) model: String,
     pub(crate) pricing: Pricing,
+    /// Tokens of the prompt, as estimated from its length.
+    pub(crate) estimated_input_tokens: u64,
     /// When the request reached us.
     pub(crate) received: Instant,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -65,7 +67,7 @@ impl Recording {
         Self {
             capture: Some(Capture::new(permit.content_limit())),
             permit: Some(permit),
-            tap: AnswerTap::new(subject.wire, subject.streamed, TOOL_INPUT),
+            tap: AnswerTap::new(subject.wire, subject.streamed, 0, TOOL_INPUT),
             subject,
             sent,
             first_byte: None,
@@ -115,28 +117,33 @@ impl Recording {
 
     /// Records the end of the call.
     pub(crate) fn finish(mut self, end: End) {
-        self.write(end);
+        self.write_with(|_| end);
     }
 
     /// Records an answer that arrived to its end. Returns false, and records a failure, if it is not a whole message.
     pub(crate) fn finish_answer(mut self) -> bool {
-        self.write_with(|summary| match &summary.error {
-            _ if summary.complete => End::Completed,
-            Some(error) => End::Failed(format!("the provider reported {}", error.message)),
-            None => End::Failed("the upstream provider sent an answer that is not a message".to_owned()),
-        }) == Some(End::Completed)
+        self.write_with(judge) == Some(End::Completed)
     }
 
-    fn write(&mut self, end: End) {
-        self.write_with(|_| end);
+    /// What an unfinished answer used: what the provider counted so far, and at least what the caller got to see, at four
+    /// characters a token. Providers count at the end; hanging up before must not make the answer free.
+    fn at_least(&self, summary: &AnswerSummary) -> Usage {
+        let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
+        let seen = (summary.text.bytes + tools).div_ceil(4);
+        let mut usage = summary.usage;
+        if seen > 0 {
+            usage.output_tokens = Some(usage.output_tokens.unwrap_or(0).max(seen));
+            usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
+        }
+        usage
     }
 
     fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
         let permit = self.permit.take()?;
-        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.wire, self.subject.streamed, 0));
+        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.wire, self.subject.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(&summary);
-        let usage = &summary.usage;
+        let usage = &if end == End::Completed { summary.usage } else { self.at_least(&summary) };
         let cost = self.subject.pricing.cost(usage);
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
@@ -187,9 +194,23 @@ impl Recording {
     }
 }
 
+/// How an answer ended that arrived to its end.
+fn judge(summary: &AnswerSummary) -> End {
+    match &summary.error {
+        _ if summary.complete => End::Completed,
+        Some(error) => End::Failed(format!("the provider reported {}", error.message)),
+        None => End::Failed("the upstream provider sent an answer that is not a message".to_owned()),
+    }
+}
+
 impl Drop for Recording {
-    /// A call that was given up by whoever awaited it: the caller closed the connection.
+    /// A call that was given up by whoever awaited it: the caller closed the connection. One that has all of the answer
+    /// does so rightly.
     fn drop(&mut self) {
-        self.write(End::ClientDisconnected);
+        if self.tap.terminal_seen() {
+            self.write_with(judge);
+        } else {
+            self.write_with(|_| End::ClientDisconnected);
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::upstream::UpstreamBody;
 
 /// After this long without a byte the caller gets a sign of life, so that proxies in between do not hang up.
 const SILENCE: Duration = Duration::from_secs(15);
+/// After its last event a provider has this long to end its answer by itself.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The body of a streamed answer.
 pub(crate) struct Relay {
@@ -66,15 +68,18 @@ impl Relay {
             idle: limits.idle,
             last_byte: now,
             last_sign: now,
-            alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle))),
+            alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle).min(limits.total))),
             cut: Box::pin(cut),
             _active: active,
         }
     }
 
-    /// Records a bad end and tells the caller in its dialect.
-    fn fail(&mut self, error: &DialectError) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
+    /// Ends the stream although the provider has not. If the caller has all of the answer, that is all; otherwise it is
+    /// told what went wrong, in its dialect.
+    fn stop(&mut self, error: &DialectError) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(recording) = self.recording.take_if(|recording| !recording.terminal_seen()) else {
+            return self.complete();
+        };
         // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
         let mut event = if recording.at_event_boundary() { Vec::new() } else { b"\n\n".to_vec() };
         recording.finish(End::Failed(error.message.clone()));
@@ -83,15 +88,31 @@ impl Relay {
         Poll::Ready(Some(Ok(Frame::data(event.into()))))
     }
 
+    /// Records an answer that arrived to its end. The provider may have ended it with an error of its own, which the
+    /// caller has seen.
+    fn complete(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(recording) = self.recording.take() {
+            recording.finish_answer();
+        }
+        let rest = self.filter.take().map(UsageChunkFilter::finish).unwrap_or_default();
+        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+    }
+
+    /// Whether the caller has all of the answer, and the provider only has to say that it has no more.
+    fn is_complete(&self) -> bool {
+        self.recording.as_ref().is_some_and(|recording| recording.terminal_seen())
+    }
+
     /// The limit that passed, if one did; otherwise when to look again.
     fn check_limits(&self, now: Instant) -> Result<Instant, DialectError> {
+        let silence_limit = self.last_byte + if self.is_complete() { LINGER.min(self.idle) } else { self.idle };
         if now >= self.deadline {
             return Err(DialectError::upstream_timeout("the answer took longer than the time limit of a request"));
         }
-        if now >= self.last_byte + self.idle {
+        if now >= silence_limit {
             return Err(DialectError::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
         }
-        Ok(self.deadline.min(self.last_byte + self.idle).min(self.last_sign + SILENCE))
+        Ok(self.deadline.min(silence_limit).min(self.last_sign + SILENCE))
     }
 }
 
@@ -113,6 +134,9 @@ impl Body for Relay {
                     this.last_sign = now;
                     if let Some(recording) = &mut this.recording {
                         recording.feed(&data);
+                        if recording.terminal_seen() {
+                            this.alarm.as_mut().reset(now + LINGER.min(this.idle));
+                        }
                     }
                     let data = match &mut this.filter {
                         Some(filter) => filter.feed(data),
@@ -124,36 +148,31 @@ impl Body for Relay {
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return this.fail(&DialectError::upstream_interrupted("the provider broke off its answer"));
+                    return this.stop(&DialectError::upstream_interrupted("the provider broke off its answer"));
                 }
                 Poll::Ready(None) => {
-                    let Some(recording) = this.recording.take_if(|recording| recording.terminal_seen()) else {
-                        return this.fail(&DialectError::upstream_interrupted(
-                            "the provider's answer ended before it was complete",
-                        ));
-                    };
-                    // The provider may have ended it with an error of its own, which the caller has seen.
-                    recording.finish_answer();
-                    let rest = this.filter.take().map(UsageChunkFilter::finish).unwrap_or_default();
-                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                    return this.stop(&DialectError::upstream_interrupted(
+                        "the provider's answer ended before it was complete",
+                    ));
                 }
                 Poll::Pending => {}
             }
             if this.cut.as_mut().poll(cx).is_ready() {
-                return this.fail(&DialectError::shutting_down());
+                return this.stop(&DialectError::shutting_down());
             }
             if this.alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             match this.check_limits(now) {
-                Err(error) => return this.fail(&error),
+                Err(error) => return this.stop(&error),
                 Ok(next) if next > now => this.alarm.as_mut().reset(next),
                 // Only the sign of life is due. It must not fall into the middle of an event.
                 Ok(_) => {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
-                    if this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary()) {
+                    let between_events = this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary());
+                    if between_events && !this.is_complete() {
                         return Poll::Ready(Some(Ok(Frame::data(sign_of_life(this.dialect)))));
                     }
                 }

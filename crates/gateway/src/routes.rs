@@ -1,34 +1,34 @@
 //! The inference endpoints. [`infer`] is the path of every model request, from the caller's bytes to the caller's answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Extension, Router};
+use axum::routing::{get, post};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use systemprompt_extension::{Audience, Meter, RouteTable};
-use systemprompt_governance::access::{AccessDecision, AccessRules};
+use systemprompt_governance::access::AccessRules;
 use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Inference, Refusal, Resource};
-use systemprompt_identity::{AuthError, Authenticator, IdentifyError, SessionHint, Sessions};
+use systemprompt_identity::{Authenticator, SessionHint, Sessions};
 use systemprompt_llm::{Dialect, Edits, InferenceRequest, UsageChunkFilter};
-use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, Secret, SessionId, TraceId};
+use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, SessionId, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Limits};
 use crate::config::{GatewayConfig, ProviderWire};
 use crate::error::{Failure, FailureKind};
-use crate::headers::{self, CallerHeaders, INFERENCE_PROTOCOL};
+use crate::headers::{self, CallerHeaders};
 use crate::metrics::GatewayMetrics;
-use crate::models::{self, ListQuery};
+use crate::models;
 use crate::recording::Subject;
 use crate::relay::Relay;
-use crate::routing::{Destination, Route, RoutingTable};
+use crate::routing::{Destination, RoutingTable};
 use crate::upstream::{Answer, Order, Upstreams};
 
 /// Everything the endpoints need. Made once per server.
@@ -49,7 +49,8 @@ pub struct Plan {
     pub(crate) settings: GatewayConfig,
     pub(crate) table: RoutingTable,
     pub(crate) upstreams: Upstreams,
-    pub(crate) secrets: std::collections::HashMap<String, Secret>,
+    /// The credential header of each provider that has one, by its name.
+    pub(crate) credentials: HashMap<String, (HeaderName, HeaderValue)>,
 }
 
 /// The endpoints below `prefix`.
@@ -57,7 +58,7 @@ pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
     let dialect = |dialect: Dialect| {
         post(move |State(gateway): State<Arc<Gateway>>, request: Request| answer(gateway, dialect, request)).fallback(
             move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
-                refuse_method(&gateway, dialect, &request)
+                refuse_method(&gateway, dialect, "POST", &request)
             },
         )
     };
@@ -78,11 +79,14 @@ pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
             "Asks a model, in the OpenAI Chat Completions dialect.",
             dialect(Dialect::OpenAiChat),
         )
-        .get(
+        .add(
+            "GET",
             &format!("{prefix}/models"),
             Audience::Authenticated,
             "The models the caller may use, the default model first.",
-            list_models,
+            get(models::list_models).fallback(async |State(gateway): State<Arc<Gateway>>, request: Request| {
+                refuse_method(&gateway, dialect_of(request.headers()), "GET", &request)
+            }),
         )
 }
 
@@ -124,21 +128,27 @@ async fn infer(
     if settings.require_session_id && caller.session.is_none() {
         return Err(FailureKind::SessionRequired.into());
     }
+    let bind = async |conversation| {
+        let hint = SessionHint {
+            explicit: caller.session,
+            client_session: caller.client_session.as_deref(),
+            client: caller.client.as_deref(),
+            conversation,
+            required: settings.require_session_id,
+        };
+        gateway.sessions.bind(&principal, hint).await
+    };
+    // A session the caller names is judged before its body is read; one that is derived needs the conversation in it.
+    let named = match caller.session {
+        Some(_) => Some(bind(0).await?),
+        None => None,
+    };
     let body = body::read(&head.headers, body, Limits::of_bytes(settings.max_body_bytes)).await?;
     let request = InferenceRequest::parse(dialect, body)?;
-    let session_id = gateway
-        .sessions
-        .bind(
-            &principal,
-            SessionHint {
-                explicit: caller.session,
-                client_session: caller.client_session.as_deref(),
-                client: caller.client.as_deref(),
-                conversation: request.conversation_key,
-                required: settings.require_session_id,
-            },
-        )
-        .await?;
+    let session_id = match named {
+        Some(session_id) => session_id,
+        None => bind(request.conversation_key).await?,
+    };
 
     let id = RequestId::generate(&gateway.ambient);
     let caller = Caller { principal: &principal, session_id, trace, headers: &caller };
@@ -155,21 +165,26 @@ async fn infer(
         max_tokens_limit: destination.max_output_tokens,
         include_stream_usage: destination.route.provider.wire == ProviderWire::OpenAiChat,
     });
-    let upstream_headers = plan.headers_for(&head.headers, &destination.route, request.stream)?;
     let action = describe(gateway, id, &caller, &request, Some(&destination), relayed.bytes);
     let permit = gateway.gate.admit(action).await.map_err(|refusal: Refusal| Failure::recorded(id, refusal.into()))?;
 
     let order = Order {
         request: &request,
         provider: destination.route.provider.clone(),
-        headers: upstream_headers,
+        headers: headers::upstream(
+            &head.headers,
+            &destination.route,
+            plan.credentials.get(&destination.route.provider.name),
+            request.stream,
+        ),
         subject: Subject {
             wire: dialect.wire(),
             streamed: request.stream,
             dialect: dialect.as_str(),
             provider: destination.route.provider.name.clone(),
-            model: destination.upstream_model,
+            model: destination.metric_model(),
             pricing: destination.pricing,
+            estimated_input_tokens: request.estimated_input_tokens,
             received,
             metrics: gateway.metrics.clone(),
             sessions: gateway.sessions.clone(),
@@ -202,7 +217,7 @@ async fn infer(
 }
 
 /// The trace the server began for the request.
-fn trace_of(gateway: &Gateway, request: &Request) -> TraceId {
+pub(crate) fn trace_of(gateway: &Gateway, request: &Request) -> TraceId {
     request.extensions().get().copied().unwrap_or_else(|| TraceId::generate(&gateway.ambient))
 }
 
@@ -256,20 +271,6 @@ fn describe(
     }
 }
 
-impl Plan {
-    fn headers_for(&self, caller: &HeaderMap, route: &Route, stream: bool) -> Result<HeaderMap, Failure> {
-        let key = match &route.provider.api_key_secret {
-            None => None,
-            Some(name) => Some(
-                self.secrets
-                    .get(name)
-                    .ok_or_else(|| FailureKind::SecretMissing { provider: route.provider.name.clone() })?,
-            ),
-        };
-        Ok(headers::upstream(caller, route, key, stream)?)
-    }
-}
-
 /// Says what is served here.
 async fn descriptor(State(gateway): State<Arc<Gateway>>) -> Response {
     let plan = &gateway.plan;
@@ -283,85 +284,27 @@ async fn descriptor(State(gateway): State<Arc<Gateway>>) -> Response {
     .into_response()
 }
 
-/// The models the caller may use, the default model first.
-async fn list_models(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    meter: Option<Extension<Meter>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Response {
-    let trace = TraceId::generate(&gateway.ambient);
-    let dialect = dialect_of(&headers);
-    let allowed = match query {
-        Ok(Query(query)) => allowed_models(&gateway, &headers, meter.as_deref(), &query).await,
-        Err(rejection) => Err(FailureKind::Query(rejection.body_text()).into()),
-    };
-    let mut response = match allowed {
-        Ok(response) => response,
-        Err(failure) => failure.to_response(dialect, gateway.plan.settings.policy_deny_status),
-    };
-    headers::stamp(response.headers_mut(), dialect, trace, None);
+/// The endpoint is there, but not for this method.
+fn refuse_method(gateway: &Gateway, dialect: Dialect, allowed: &'static str, request: &Request) -> Response {
+    let mut response = fail(gateway, dialect, request, FailureKind::Method { allowed });
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
-}
-
-async fn allowed_models(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    meter: Option<&Meter>,
-    query: &ListQuery,
-) -> Result<Response, Failure> {
-    let plan = &gateway.plan;
-    if !plan.settings.enabled {
-        return Err(FailureKind::Disabled.into());
-    }
-    let surface = match headers.get(INFERENCE_PROTOCOL) {
-        None => None,
-        Some(name) => Some(name.to_str().ok().and_then(models::surface_named).ok_or(FailureKind::UnknownSurface)?),
-    };
-    let principal = match gateway.authenticator.identify(headers, meter).await {
-        Ok(principal) => Some(principal),
-        Err(IdentifyError::Auth(AuthError::Missing)) if plan.settings.models_public => None,
-        Err(error) => return Err(error.into()),
-    };
-    let mut allowed = Vec::new();
-    for listed in
-        plan.table.advertised().filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
-    {
-        let may_use = match &principal {
-            None => true,
-            Some(principal) => {
-                let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, &listed.route.id).await?;
-                matches!(decision, AccessDecision::Allowed(_))
-            }
-        };
-        if may_use {
-            allowed.push(listed);
-        }
-    }
-    Ok(axum::Json(models::list(&allowed, query)).into_response())
-}
-
-fn refuse_method(gateway: &Gateway, dialect: Dialect, request: &Request) -> Response {
-    fail(gateway, dialect, FailureKind::Method { method: request.method().to_string() })
 }
 
 async fn not_an_endpoint(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let dialect = dialect_of(request.headers());
-    fail(&gateway, dialect, FailureKind::NoEndpoint { path: request.uri().path().to_owned() })
+    fail(&gateway, dialect, &request, FailureKind::NoEndpoint { path: request.uri().path().to_owned() })
 }
 
-fn fail(gateway: &Gateway, dialect: Dialect, kind: FailureKind) -> Response {
-    let trace = TraceId::generate(&gateway.ambient);
+/// Answers a request that is none.
+fn fail(gateway: &Gateway, dialect: Dialect, request: &Request, kind: FailureKind) -> Response {
     let mut response = Failure::from(kind).to_response(dialect, gateway.plan.settings.policy_deny_status);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("POST"));
-    }
-    headers::stamp(response.headers_mut(), dialect, trace, None);
+    headers::stamp(response.headers_mut(), dialect, trace_of(gateway, request), None);
     response
 }
 
 /// The dialect of a caller whose path does not tell: Anthropic clients always send their version header.
-fn dialect_of(headers: &HeaderMap) -> Dialect {
+pub(crate) fn dialect_of(headers: &HeaderMap) -> Dialect {
     if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
         Dialect::AnthropicMessages
     } else {

@@ -59,6 +59,15 @@ pub struct Destination {
     pub max_output_tokens: Option<u64>,
     /// What the ledger records: `<origin>:<route id>`.
     pub route_match: String,
+    /// The model's id in the registry, if it is listed there.
+    listed: Option<String>,
+}
+
+impl Destination {
+    /// The model's name in metrics. A name that only a caller made up must not become a time series.
+    pub fn metric_model(&self) -> String {
+        self.listed.clone().unwrap_or_else(|| "other".to_owned())
+    }
 }
 
 /// Why a request has no way to go.
@@ -216,6 +225,7 @@ impl RoutingTable {
             pricing,
             max_output_tokens: listed.and_then(|listed| listed.model.max_output_tokens),
             route_match: format!("{}:{}", route.origin, route.id),
+            listed: listed.map(|listed| listed.model.id.clone()),
             route: route.clone(),
         })
     }
@@ -292,7 +302,7 @@ pub fn route_id(route: &RouteConfig) -> String {
     id
 }
 
-fn matches(pattern: &str, model: &str) -> bool {
+pub(crate) fn matches(pattern: &str, model: &str) -> bool {
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(""), _) => true,
         (Some(suffix), _) => model.ends_with(suffix),

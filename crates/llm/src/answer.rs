@@ -117,7 +117,7 @@ pub struct ToolCall {
     pub id: String,
     /// The name of the tool, at most 256 bytes.
     pub name: String,
-    /// The start of the input as JSON text, up to the tap's excerpt limit.
+    /// The start of the input as JSON text, up to the tap's limit for tools.
     pub input_excerpt: String,
     /// The length of the whole input in bytes.
     pub input_bytes: u64,
@@ -180,11 +180,13 @@ const BODY_LIMIT: usize = 8 * 1024 * 1024;
 const END_OF_BODY: usize = 64 * 1024;
 
 impl AnswerTap {
-    /// A tap for one answer. `excerpt_limit` is the number of bytes kept of each end of the text, and of the start of
-    /// each tool input.
-    pub fn new(wire: Wire, streamed: bool, excerpt_limit: usize) -> Self {
+    /// A tap for one answer.
+    ///
+    /// `text_limit` is the number of bytes kept of each end of the text, 0 for its length alone; `tool_limit` that of the
+    /// start of each tool's input.
+    pub fn new(wire: Wire, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
         let input = if streamed { Input::Events(SseParser::new(EVENT_LIMIT)) } else { Input::Body(Vec::new()) };
-        Self { wire, input, answer: Answer::new(excerpt_limit) }
+        Self { wire, input, answer: Answer::new(text_limit, tool_limit) }
     }
 
     /// Looks at the next bytes.
@@ -246,7 +248,7 @@ impl AnswerTap {
 /// The answer as far as it is known; the wires' readers write into it.
 #[derive(Debug)]
 struct Answer {
-    excerpt_limit: usize,
+    tool_limit: usize,
     usage: Usage,
     openai_prompt: openai::PromptTokens,
     stop_reason: Option<StopReason>,
@@ -262,16 +264,16 @@ struct Answer {
 const TOOL_CALLS_KEPT: usize = 128;
 
 impl Answer {
-    fn new(excerpt_limit: usize) -> Self {
+    fn new(text_limit: usize, tool_limit: usize) -> Self {
         Self {
-            excerpt_limit,
+            tool_limit,
             usage: Usage::default(),
             openai_prompt: openai::PromptTokens::default(),
             stop_reason: None,
             id: None,
             model: None,
             tool_calls: Vec::new(),
-            text: ExcerptBuilder::new(excerpt_limit),
+            text: ExcerptBuilder::new(text_limit),
             finished: false,
             error: None,
             unreadable_events: 0,
@@ -359,7 +361,7 @@ impl Answer {
     }
 
     fn tool_input(&mut self, index: u64, part: &str) {
-        let limit = self.excerpt_limit;
+        let limit = self.tool_limit;
         if let Some(call) = self.tool_call(index) {
             call.input_bytes += part.len() as u64;
             // Only a part that continues the excerpt may be added to it.

@@ -8,7 +8,7 @@ const OPENAI_STREAM: &str = include_str!("golden/answers/openai.sse");
 const OPENAI_BODY: &str = include_str!("golden/answers/openai.json");
 
 fn summary<'a>(wire: Wire, streamed: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> AnswerSummary {
-    let mut tap = AnswerTap::new(wire, streamed, 1024);
+    let mut tap = AnswerTap::new(wire, streamed, 1024, 1024);
     for chunk in chunks {
         tap.feed(chunk);
     }
@@ -138,7 +138,7 @@ fn a_stream_that_stops_early_is_not_complete_and_keeps_what_it_counted() {
 
 #[test]
 fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
-    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10);
+    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10, 10);
     assert!(tap.at_event_boundary() && !tap.terminal_seen());
     for byte in ANTHROPIC_STREAM.as_bytes() {
         assert!(!tap.terminal_seen());
@@ -147,7 +147,7 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
     assert!(tap.terminal_seen() && tap.at_event_boundary());
     assert_eq!(tap.usage().output_tokens, Some(89));
 
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10);
+    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10, 10);
     tap.feed(b"data: {\"choices\":[]}\n");
     assert!(!tap.at_event_boundary());
 }
@@ -161,7 +161,7 @@ fn errors_of_the_provider_are_reported() {
     assert_eq!((read.error, read.complete), (Some(overloaded.clone()), false));
     assert_eq!(read.provider_request_id.as_deref(), Some("req_1"));
 
-    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10);
+    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10, 10);
     tap.feed(format!("event: error\ndata: {body}\n\n").as_bytes());
     assert!(tap.terminal_seen());
     assert_eq!(tap.finish().error, Some(overloaded));
@@ -211,7 +211,7 @@ fn garbage_is_counted_and_does_no_harm() {
 
 #[test]
 fn memory_is_bounded_by_the_excerpts() {
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 100);
+    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 100, 100);
     for part in 0..20_000 {
         tap.feed(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"part {part:08} \"}}}}]}}\n\n").as_bytes());
         let call = format!(
@@ -227,7 +227,7 @@ fn memory_is_bounded_by_the_excerpts() {
     assert_eq!(read.tool_calls.len(), 128);
 
     // An input longer than the excerpt keeps its start and its length.
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10);
+    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10, 10);
     for _ in 0..3 {
         tap.feed(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"12345678\"}}]}}]}\n\n");
     }

@@ -32,7 +32,7 @@ fn tool(dialect: Dialect) -> Value {
 }
 
 fn read(dialect: Dialect, streamed: bool, bytes: &[u8]) -> AnswerSummary {
-    let mut tap = AnswerTap::new(dialect.wire(), streamed, 8192);
+    let mut tap = AnswerTap::new(dialect.wire(), streamed, 8192, 8192);
     tap.feed(bytes);
     tap.finish()
 }

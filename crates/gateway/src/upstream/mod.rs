@@ -39,6 +39,8 @@ const ERROR_BODY_LIMIT: usize = 1024 * 1024;
 const BUFFERED_ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 /// An idle connection to a provider is kept this long.
 const POOL_IDLE: Duration = Duration::from_secs(90);
+const HTTP2_PING: Duration = Duration::from_secs(20);
+const HTTP2_PONG: Duration = Duration::from_secs(10);
 
 /// What of a provider's headers the caller gets: what the body is, and what SDKs go by when they try again. Limits and
 /// organisation ids of our account with the provider are not the caller's business.
@@ -116,6 +118,9 @@ impl Upstreams {
                     .pool_idle_timeout(POOL_IDLE)
                     .pool_timer(TokioTimer::new())
                     .timer(TokioTimer::new())
+                    // A connection that died silently would stall every call on it.
+                    .http2_keep_alive_interval(HTTP2_PING)
+                    .http2_keep_alive_timeout(HTTP2_PONG)
                     .build(Bounded { inner: connector, limit: provider.timeouts.connect });
                 Ok((provider.name.clone(), client))
             })

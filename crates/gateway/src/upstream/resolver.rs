@@ -38,7 +38,7 @@ impl Service<Name> for GuardedResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let host = name.as_str().to_owned();
+        let host = name.as_str().to_ascii_lowercase();
         let anything = self.trusted.contains(&host) || host == "localhost" || host.ends_with(".localhost");
         let lookup = self.system.call(name);
         Box::pin(async move {
