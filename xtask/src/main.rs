@@ -4,8 +4,10 @@
 //! the product's own code is a program of another package that is run through cargo.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod bench;
 mod generate;
 mod postgres;
+mod release;
 mod step;
 mod test;
 mod up;
@@ -49,11 +51,7 @@ fn run(task: &str, arguments: &[OsString]) -> Result<bool> {
     let sh = Shell::new()?;
     match (task, arguments) {
         ("up", arguments) => up::run(&sh, arguments),
-        ("bench", arguments) => {
-            let mut cargo = Command::new("cargo");
-            cargo.args(["run", "--quiet", "--release", "--package", "systemprompt-bench", "--"]).args(arguments);
-            replace_with(cargo)
-        }
+        ("bench", arguments) => bench::run(&sh, arguments),
         ("test", []) => test::run(&in_workspace(sh)?),
         ("check", []) => test::check(&in_workspace(sh)?),
         ("generate", []) => generate::run(&in_workspace(sh)?, generate::Mode::Write),

@@ -34,7 +34,8 @@ pub struct Globals {
     /// The profile: a name, or the path of a profile or its directory.
     #[arg(long, global = true, value_name = "NAME|PATH", env = "SYSTEMPROMPT_PROFILE")]
     pub profile: Option<String>,
-    /// The database, for commands that need nothing else: `infra db`, `infra logs`, `admin users`.
+    /// The database, for commands that need nothing else: `infra db`, `infra logs`, `admin users`. `-` reads it from
+    /// standard input.
     #[arg(long, global = true, value_name = "URL", env = "SYSTEMPROMPT_DATABASE_URL", hide_env_values = true, value_parser = secret)]
     pub database_url: Option<Secret>,
     /// Print one JSON document.
@@ -90,12 +91,16 @@ pub enum Command {
 ///
 /// The first run creates the project home, a PostgreSQL cluster inside it, an administrator and an API key, and enables
 /// the offline demo provider. ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY, when set, add those providers.
+///
+/// The API key is shown once. If the process dies in the moment between storing it and showing it, `admin users api-key
+/// issue admin` makes another.
 #[derive(Debug, Clone, Args)]
 pub struct Up {
     /// The address to serve on; on the first run it is written into the profile. [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<IpAddr>,
-    /// The port to serve on, 0 for any free one; on the first run it is written into the profile. [default: 8080]
+    /// The port to serve on; on the first run it is written into the profile. 0 takes any free one, this time only.
+    /// [default: 8080]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
     /// Do not bring the database schema up to date; fail if it is not.
@@ -134,7 +139,7 @@ pub struct Setup {
     /// Its user.
     #[arg(long, requires = "db_host")]
     pub db_user: Option<String>,
-    /// Its password; `-` reads it from standard input.
+    /// Its password; `-` reads it from standard input: one line for each option given so, in the order of this list.
     #[arg(long, requires = "db_host", value_parser = secret)]
     pub db_password: Option<Secret>,
     /// Its database.
@@ -149,13 +154,13 @@ pub struct Setup {
     /// Added to all ports of agents and MCP servers.
     #[arg(long, default_value_t = 0)]
     pub port_offset: u16,
-    /// Key of the Anthropic API.
+    /// Key of the Anthropic API; `-` reads it from standard input.
     #[arg(long, env = "ANTHROPIC_API_KEY", hide_env_values = true, value_parser = secret)]
     pub anthropic_key: Option<Secret>,
-    /// Key of the OpenAI API.
+    /// Key of the OpenAI API; `-` reads it from standard input.
     #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, value_parser = secret)]
     pub openai_key: Option<Secret>,
-    /// Key of the Gemini API.
+    /// Key of the Gemini API; `-` reads it from standard input.
     #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true, value_parser = secret)]
     pub gemini_key: Option<Secret>,
     /// The provider that gets every model no route matches.

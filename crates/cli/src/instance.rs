@@ -5,9 +5,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use systemprompt_config::Home;
@@ -40,8 +42,8 @@ pub(crate) struct InstanceLock {
 }
 
 impl InstanceLock {
-    /// Takes the lock, or says who has it.
-    pub(crate) fn take(home: &Home) -> CliResult<Self> {
+    /// Takes the lock and writes `instance` beside it, or says who has it.
+    pub(crate) fn take(home: &Home, instance: &Instance) -> CliResult<Self> {
         let unwritable = |error: std::io::Error| {
             CliError::from_error("home_not_writable", &error)
                 .help(format!(
@@ -50,27 +52,15 @@ impl InstanceLock {
                 ))
                 .exit(Exit::Configuration)
         };
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(home.instance_lock())
-            .map_err(unwritable)?;
+        let lock = private_file(&home.instance_lock(), false).map_err(unwritable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock, description: description(home) }),
-            Err(TryLockError::WouldBlock) => {
-                let who = match read(home) {
-                    Some(Instance { pid, url: Some(url), .. }) => format!("process {pid} serves {url} from it"),
-                    Some(Instance { pid, .. }) => format!("process {pid} is starting from it"),
-                    None => "another process is starting from it".to_owned(),
-                };
-                Err(CliError::new(
-                    "already_running",
-                    format!("the home {} is in use: {who}", home.directory().display()),
-                )
-                .help("systemprompt infra services stop   stops it; --home DIR uses another home")
-                .exit(Exit::Conflict))
+            Ok(()) => {
+                let lock = Self { _lock: lock, description: description(home) };
+                // At once: what a killed predecessor left there must not be taken for this server.
+                lock.describe(instance).map_err(unwritable)?;
+                Ok(lock)
             }
+            Err(TryLockError::WouldBlock) => Err(already_running(home)),
             Err(TryLockError::Error(error)) => Err(unwritable(error)),
         }
     }
@@ -78,7 +68,7 @@ impl InstanceLock {
     /// Tells others where the server is.
     pub(crate) fn describe(&self, instance: &Instance) -> std::io::Result<()> {
         let temporary = self.description.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
+        let mut file = private_file(&temporary, true)?;
         serde_json::to_writer(&mut file, instance)?;
         file.write_all(b"\n")?;
         std::fs::rename(temporary, &self.description)
@@ -92,14 +82,37 @@ impl Drop for InstanceLock {
     }
 }
 
+/// A file only for its owner, never through a symbolic link.
+fn private_file(path: &Path, truncate: bool) -> std::io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().create(true).write(true).truncate(truncate).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// Fails if another server has the home, without touching it.
+pub(crate) fn ensure_free(home: &Home) -> CliResult {
+    if is_locked(home) { Err(already_running(home)) } else { Ok(()) }
+}
+
+fn already_running(home: &Home) -> CliError {
+    let who = match read(home) {
+        Some(Instance { pid, url: Some(url), .. }) => format!("process {pid} serves {url} from it"),
+        Some(Instance { pid, .. }) => format!("process {pid} is starting from it"),
+        None => "another process is starting from it".to_owned(),
+    };
+    CliError::new("already_running", format!("the home {} is in use: {who}", home.directory().display()))
+        .help("systemprompt infra services stop   stops it; --home DIR uses another home")
+        .exit(Exit::Conflict)
+}
+
 /// The server of a home, if one runs.
 pub(crate) fn running(home: &Home) -> Option<Instance> {
-    let lock = File::open(home.instance_lock()).ok()?;
+    if is_locked(home) { read(home) } else { None }
+}
+
+fn is_locked(home: &Home) -> bool {
+    let Ok(lock) = File::open(home.instance_lock()) else { return false };
     // Shared, so that two commands looking at the same time do not take each other for a server.
-    match lock.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => read(home),
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// Asks the server to stop.

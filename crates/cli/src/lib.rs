@@ -10,12 +10,14 @@ pub mod args;
 mod commands;
 mod demonstration;
 pub mod error;
+mod given;
 mod http;
 mod instance;
 mod logging;
 mod pinned;
 pub mod printer;
 pub mod project;
+mod stop;
 mod upkeep;
 mod yaml;
 
@@ -54,19 +56,20 @@ pub async fn run() -> ExitCode {
 }
 
 async fn dispatch(
-    cli: Cli,
+    mut cli: Cli,
     environment: Environment,
     working_directory: PathBuf,
     runtime: Runtime,
     printer: Printer,
 ) -> CliResult {
+    cli.globals.database_url = given::secret(cli.globals.database_url, "--database-url")?;
     let ambient = Ambient::system();
     let is_server = matches!(cli.command, Command::Up(_));
     let logs = logging::install(&cli.globals, &environment, &runtime, is_server, &ambient);
     let invocation =
         Invocation { globals: cli.globals, environment, working_directory, runtime, printer, ambient, logs };
     match cli.command {
-        Command::Up(args) => commands::up::run(invocation, args).await,
+        Command::Up(args) => Box::pin(commands::up::run(invocation, args)).await,
         Command::Admin(Admin::Setup(args)) => commands::setup::run(&invocation, args).await,
         Command::Admin(Admin::Config(command)) => commands::config::run(&invocation, &command),
         Command::Admin(Admin::Users(command)) => commands::users::run(&invocation, command).await,

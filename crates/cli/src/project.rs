@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use systemprompt_config::profile::Runtime;
 use systemprompt_config::{Configuration, Environment, Home, LoadRequest, Report, environment};
@@ -177,9 +178,9 @@ impl Project {
         let pool = &self.configuration.profile.database.pool;
         let settings = PoolSettings {
             max_connections: if role == "api" { pool.max_connections } else { pool.max_connections.min(4) },
-            acquire_timeout: std::time::Duration::from_secs(pool.acquire_timeout_secs),
-            idle_timeout: std::time::Duration::from_secs(pool.idle_timeout_secs),
-            max_lifetime: std::time::Duration::from_secs(pool.max_lifetime_secs),
+            acquire_timeout: Duration::from_secs(pool.acquire_timeout_secs),
+            idle_timeout: Duration::from_secs(pool.idle_timeout_secs),
+            max_lifetime: Duration::from_secs(pool.max_lifetime_secs),
             ..PoolSettings::default()
         };
         if let Some(url) = self.configuration.secrets.get("database_url") {
@@ -207,10 +208,16 @@ impl Project {
     }
 }
 
+/// How long closing waits for connections that are in use.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
 impl OpenDatabase {
     /// Closes the pools, and stops the cluster if nobody else uses it.
     pub async fn close(self) {
-        self.db.close().await;
+        // A connection somebody keeps, such as what is left of a start that was given up, must not keep the cluster running.
+        if tokio::time::timeout(CLOSE_LIMIT, self.db.close()).await.is_err() {
+            tracing::warn!("connections to the database were still in use and are cut");
+        }
         if let Some(cluster) = self.cluster
             && let Err(error) = cluster.release().await
         {

@@ -421,7 +421,13 @@ async fn a_machine_without_postgres_is_told_what_to_do() {
         ..BinarySearch::default()
     };
     let options = ClusterOptions { binaries: search, ..machine.options("home") };
-    let error = ManagedCluster::open(options).unwrap().ensure_running().await.err().unwrap();
+    let cluster = ManagedCluster::open(options).unwrap();
+    assert_eq!(cluster.status().unwrap().pid, None);
+    assert_eq!(cluster.stop_if_unused().await.unwrap(), Released::Stopped);
+    let early = cluster.find_programs().await.err().unwrap();
+    assert!(!machine.path().join("home/cluster").exists(), "looking makes nothing");
+    let error = cluster.ensure_running().await.err().unwrap();
+    assert_eq!(error.to_string(), early.to_string());
     assert_eq!(
         error.to_string(),
         format!(

@@ -20,6 +20,7 @@ pub(crate) fn run(invocation: &Invocation, command: &Config) -> CliResult {
 fn show(invocation: &Invocation, path: Option<&str>) -> CliResult {
     let project = invocation.project()?;
     let mut shown = project.configuration.to_value();
+    mask_headers(&mut shown);
     if let Value::Object(map) = &mut shown {
         let secrets: serde_json::Map<_, _> = project
             .configuration
@@ -49,6 +50,24 @@ fn show(invocation: &Invocation, path: Option<&str>) -> CliResult {
         other => yaml::to_string(other),
     });
     Ok(())
+}
+
+/// Headers added to requests are where keys are put that the product has no name for, also without a variable.
+fn mask_headers(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(mask_headers),
+        Value::Object(map) => {
+            for (key, entry) in map {
+                match entry {
+                    Value::Object(headers) if key == "extra_headers" => {
+                        headers.values_mut().for_each(|header| *header = json!("[redacted]"));
+                    }
+                    _ => mask_headers(entry),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn schema(invocation: &Invocation) -> CliResult {

@@ -341,7 +341,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "",
         "Age of the oldest record of the last batch when it was committed; grows while the database is away",
     ),
-    ("gateway_active_streams", "gauge", "", "Streamed answers being relayed now"),
+    ("sse_active_connections", "gauge", "", "Streamed answers being relayed now"),
     ("gateway_cost_microdollars_total", "counter", "", "Cost of all requests in millionths of a dollar"),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     ("gateway_overhead_seconds", "histogram", "", "Time from receiving a request to sending it upstream"),

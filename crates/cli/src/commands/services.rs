@@ -29,7 +29,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Services) -> CliResult
     }
 }
 
-/// Starts `systemprompt up` in a session of its own, with its log in a file, and waits for its word that it is ready.
+/// Starts `systemprompt up` in a process group of its own, with its log in a file, and waits for its word that it is ready.
 async fn start(invocation: &Invocation, up: &Up, limit: Duration) -> CliResult {
     let home = invocation.home_or_new();
     if let Some(running) = instance::running(&home) {
@@ -55,7 +55,7 @@ async fn start(invocation: &Invocation, up: &Up, limit: Duration) -> CliResult {
     if up.skip_migrate {
         command.arg("--skip-migrate");
     }
-    // Its own process group: closing this terminal or pressing Ctrl-C in it is not meant for the server.
+    // Its own process group: the signals of this terminal's Ctrl-C and of its end go to the groups of its jobs.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output).process_group(0);
     let mut child = tokio::process::Command::from(command).spawn().map_err(failed)?;
     let Some(stdout) = child.stdout.take() else {
@@ -66,6 +66,13 @@ async fn start(invocation: &Invocation, up: &Up, limit: Duration) -> CliResult {
     match ready {
         Ok(Ok(Some(line))) => {
             let ready: Value = serde_json::from_str(&line).map_err(|error| CliError::from_error("failed", &error))?;
+            if let Some(said) = ready.pointer("/error/message").and_then(Value::as_str) {
+                let failure = CliError::new("start_failed", said);
+                return Err(match ready.pointer("/error/help").and_then(Value::as_str) {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                });
+            }
             let text = |key: &str| ready.get(key).and_then(Value::as_str).map(str::to_owned);
             invocation.printer.record(&ready, || {
                 Record::new()

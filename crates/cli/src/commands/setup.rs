@@ -1,7 +1,7 @@
 //! Writing a profile: what `admin setup` and the first `up` share.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -14,6 +14,7 @@ use systemprompt_model::Secret;
 
 use crate::args::Setup;
 use crate::error::{CliError, CliResult, Exit};
+use crate::given;
 use crate::printer::Record;
 use crate::project::{Invocation, Project};
 
@@ -56,7 +57,7 @@ const KNOWN: [KnownProvider; 3] = [
 
 impl FirstProfile {
     /// The profile of a first `up`: on this address, with the providers whose keys are in the environment.
-    pub(crate) fn local(address: SocketAddr, env: &Environment) -> Self {
+    pub(crate) fn local(host: IpAddr, port: u16, env: &Environment) -> Self {
         let keys = [
             ("anthropic", environment::ANTHROPIC_API_KEY),
             ("openai", environment::OPENAI_API_KEY),
@@ -69,8 +70,8 @@ impl FirstProfile {
         Self {
             name: "local".to_owned(),
             environment: EnvironmentKind::Development,
-            host: address.ip(),
-            port: address.port(),
+            host,
+            port,
             admin_email: None,
             secrets,
             default_provider: None,
@@ -160,12 +161,16 @@ pub(crate) async fn run(invocation: &Invocation, args: Setup) -> CliResult {
         _ => EnvironmentKind::Development,
     };
     let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
-    for (name, key) in [("anthropic", &args.anthropic_key), ("openai", &args.openai_key), ("gemini", &args.gemini_key)]
-    {
-        secrets.extend(key.clone().map(|key| (name.to_owned(), key)));
-    }
+    // In the order in which the options are documented, which is the order of the lines of standard input.
     if let Some(url) = database_url(&args)? {
         secrets.insert("database_url".to_owned(), url);
+    }
+    for (name, option, key) in [
+        ("anthropic", "--anthropic-key", &args.anthropic_key),
+        ("openai", "--openai-key", &args.openai_key),
+        ("gemini", "--gemini-key", &args.gemini_key),
+    ] {
+        secrets.extend(given::secret(key.clone(), option)?.map(|key| (name.to_owned(), key)));
     }
     if environment == EnvironmentKind::Production && !KNOWN.iter().any(|known| secrets.contains_key(known.name)) {
         return Err(CliError::new("no_provider", "a production profile needs at least one provider")
@@ -230,14 +235,7 @@ pub(crate) async fn run(invocation: &Invocation, args: Setup) -> CliResult {
 
 fn database_url(args: &Setup) -> CliResult<Option<Secret>> {
     let Some(host) = &args.db_host else { return Ok(None) };
-    let password = match &args.db_password {
-        Some(password) if password.expose() == "-" => {
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).map_err(|error| CliError::from_error("failed", &error))?;
-            Some(line.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        password => password.as_ref().map(|password| password.expose().to_owned()),
-    };
+    let password = given::secret(args.db_password.clone(), "--db-password")?;
     let invalid = |what: &str| {
         CliError::new("invalid_value", format!("the database {what} cannot be part of a URL")).exit(Exit::Usage)
     };
@@ -245,7 +243,7 @@ fn database_url(args: &Setup) -> CliResult<Option<Secret>> {
     url.set_host(Some(host)).map_err(|_| invalid("host"))?;
     url.set_port(Some(args.db_port)).map_err(|()| invalid("port"))?;
     url.set_username(args.db_user.as_deref().unwrap_or("systemprompt")).map_err(|()| invalid("user"))?;
-    url.set_password(password.as_deref()).map_err(|()| invalid("password"))?;
+    url.set_password(password.as_ref().map(Secret::expose)).map_err(|()| invalid("password"))?;
     url.set_path(args.db_name.as_deref().unwrap_or("systemprompt"));
     Ok(Some(Secret::new(url.to_string())))
 }

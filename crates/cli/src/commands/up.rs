@@ -4,21 +4,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use systemprompt_config::Home;
 use systemprompt_config::profile::EnvironmentKind;
-use systemprompt_database::{InstallMode, InstallOptions};
+use systemprompt_config::{Home, environment};
+use systemprompt_database::{DbPool, InstallMode, InstallOptions};
 use systemprompt_identity::{IssuedKey, bootstrap_administrator};
-use systemprompt_server::{ServerOptions, StartError, start};
+use systemprompt_server::{RunningServer, ServerOptions, StartError, start};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Up;
 use crate::commands::setup::{self, FirstProfile};
 use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
-use crate::instance::{Instance, InstanceLock};
-use crate::project::{Invocation, Project};
+use crate::instance::{self, Instance, InstanceLock};
+use crate::project::{Invocation, OpenDatabase, Project, cluster_error, managed_cluster};
+use crate::stop::Stop;
 use crate::upkeep::Upkeep;
+
+/// The port of a profile that was not asked for another.
+const DEFAULT_PORT: u16 = 8080;
 
 /// What `--json` prints when the server is ready.
 #[derive(Debug, Serialize)]
@@ -37,26 +40,30 @@ struct Ready {
     cluster_ms: Option<u64>,
 }
 
+/// A start that was told to stop may finish within this time, so that what it began ends the regular way.
+const NEARLY_STARTED: Duration = Duration::from_secs(3);
+
 /// Runs the server in the foreground. Returns when it has stopped.
 pub(crate) async fn run(mut invocation: Invocation, args: Up) -> CliResult {
     let begun = Instant::now();
     // Asked for before anything can be interrupted, so that an early Ctrl-C ends in an orderly way too.
-    let mut stop = StopSignals::listen()?;
+    let stop = Stop::listen()?;
     tokio::select! {
-        served = serve(&mut invocation, args, begun, stop.clone_receiver()) => served,
-        () = stop.twice() => Err(CliError::new("interrupted", "stopped at once, as asked twice").exit(Exit::Interrupted)),
+        served = serve(&mut invocation, args, begun, &stop) => served,
+        () = stop.told_twice() => Err(CliError::new("interrupted", "stopped at once, as asked twice").exit(Exit::Interrupted)),
     }
 }
 
-async fn serve(
-    invocation: &mut Invocation,
-    args: Up,
-    begun: Instant,
-    stopped: tokio::sync::watch::Receiver<u32>,
-) -> CliResult {
+async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Stop) -> CliResult {
     let home = invocation.home_or_new();
+    instance::ensure_free(&home)?;
+    // On a first run everything that can be missing is looked for before anything is made.
+    let first =
+        if home.profile_names().is_empty() { Some(first_listener(invocation, &home, &args).await?) } else { None };
+    if stop.is_told() {
+        return Err(interrupted());
+    }
     prepare(&home)?;
-    let lock = InstanceLock::take(&home)?;
     let mut instance = Instance {
         pid: std::process::id(),
         url: None,
@@ -65,39 +72,20 @@ async fn serve(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: invocation.ambient.now(),
     };
-    let described = |error: std::io::Error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration);
-    lock.describe(&instance).map_err(described)?;
-
-    // The port first: if it is taken, nothing was touched.
-    let first_run = home.profile_names().is_empty();
-    let (project, listener) = if first_run {
-        let host = args.host.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let listener = bind(SocketAddr::new(host, args.port.unwrap_or(8080))).await?;
-        let address = listener.local_addr().map_err(|error| CliError::from_error("failed", &error))?;
-        setup::write_profile(invocation, &home, &FirstProfile::local(address, &invocation.environment))?;
+    let lock = InstanceLock::take(&home, &instance)?;
+    let (project, listener) = if let Some((first, listener)) = first {
+        setup::write_profile(invocation, &home, &first)?;
         invocation.printer.note(format!("created {}", home.directory().display()));
         (load(invocation, &home)?, listener)
     } else {
         let project = load(invocation, &home)?;
-        let server = &project.configuration.profile.server;
-        let host = match args.host {
-            Some(host) => host.to_string(),
-            None => server.host.clone(),
-        };
-        let port = args.port.unwrap_or(server.port);
-        let address =
-            tokio::net::lookup_host((host.as_str(), port)).await.ok().and_then(|mut found| found.next()).ok_or_else(
-                || {
-                    CliError::new("profile_invalid", format!("server.host: `{host}` is no address of this machine"))
-                        .exit(Exit::Configuration)
-                },
-            )?;
-        (project, bind(address).await?)
+        // The port before the database: if it is taken, nothing was touched.
+        let listener = bind(address(&project, &args).await?).await?;
+        (project, listener)
     };
-    let profile = &project.configuration.profile;
-    refuse_careless_production(&project)?;
+    warn_of_managed_production(&project);
 
-    let mut database = project.open_database(&invocation.environment, &invocation.ambient, "api").await?;
+    let mut database = open_database(invocation, &project, stop).await?;
     let cluster = database.cluster.as_ref().map(|cluster| cluster.start_duration);
     let address = listener.local_addr().map_err(|error| CliError::from_error("failed", &error))?;
     let mode = if args.skip_migrate { InstallMode::Verify } else { InstallMode::Apply };
@@ -111,52 +99,21 @@ async fn serve(
         install: InstallOptions { mode, ..InstallOptions::default() },
         logs: invocation.logs.take(),
     };
-    let server = match start(options).await {
+    let server = match start_unless_stopped(options, stop).await {
         Ok(server) => server,
         Err(error) => {
             database.close().await;
-            return Err(start_failure(&error));
+            return Err(error);
         }
     };
     let upkeep = database.cluster.take().map(Upkeep::of);
-    let email = profile
-        .system_admin
-        .email
-        .clone()
-        .unwrap_or_else(|| format!("{}@localhost.localdomain", profile.system_admin.username));
-    let bootstrap =
-        bootstrap_administrator(&database.db, &invocation.ambient, &profile.system_admin.username, &email).await;
-    let outcome = match bootstrap {
-        Err(error) => Err(CliError::from_error("bootstrap_failed", &error)),
-        Ok(bootstrap) => {
-            let scheme = if server.speaks_tls() { "https" } else { "http" };
-            let url = format!("{scheme}://{}", reachable(address));
-            instance.url = Some(url.clone());
-            instance.certificate = profile.server.tls.as_ref().map(|tls| tls.cert_path.clone());
-            instance.profile = Some(profile.name.clone());
-            lock.describe(&instance).map_err(described)?;
-            let ready = Ready {
-                url: url.clone(),
-                api_key: bootstrap.key.as_ref().map(|key| key.secret.expose().to_owned()),
-                admin_email: bootstrap.administrator.email.clone(),
-                home: home.directory().display().to_string(),
-                pid: instance.pid,
-                version: env!("CARGO_PKG_VERSION"),
-                profile: profile.name.clone(),
-                startup_ms: begun.elapsed().as_millis() as u64,
-                cluster_ms: cluster.map(|took| took.as_millis() as u64),
-            };
-            announce(invocation, &ready);
-            if let Some(IssuedKey { secret, .. }) =
-                bootstrap.key.as_ref().filter(|_| invocation.printer.is_text() && !args.no_demo)
-            {
-                let certificate = instance.certificate.as_deref();
-                demonstration::show(&invocation.printer, &url, certificate, secret, &database.db).await;
-            }
-            wait_for_stop(stopped).await;
-            Ok(())
-        }
-    };
+    let profile = &project.configuration.profile;
+    let scheme = if server.speaks_tls() { "https" } else { "http" };
+    instance.url = Some(format!("{scheme}://{}", reachable(address)));
+    instance.certificate = profile.server.tls.as_ref().map(|tls| tls.cert_path.clone());
+    instance.profile = Some(profile.name.clone());
+    let times = Times { begun, cluster };
+    let outcome = attend(invocation, &args, &project, &database.db, &lock, &instance, times, stop).await;
 
     let grace = Duration::from_secs(profile.server.shutdown_grace_secs);
     let open = if outcome.is_ok() { grace } else { Duration::ZERO };
@@ -174,6 +131,114 @@ async fn serve(
     }
     invocation.printer.note(format!("stopped after {:.1} s", drained.took.as_secs_f64()));
     outcome
+}
+
+/// What a first run needs: a free port, and PostgreSQL's programs unless a database is configured.
+async fn first_listener(invocation: &Invocation, home: &Home, args: &Up) -> CliResult<(FirstProfile, TcpListener)> {
+    let host = args.host.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let port = args.port.unwrap_or(DEFAULT_PORT);
+    let listener = bind(SocketAddr::new(host, port)).await?;
+    if invocation.environment.get(environment::DATABASE_URL).is_none() {
+        let cluster = managed_cluster(home, &invocation.environment, &invocation.ambient)?;
+        cluster.find_programs().await.map_err(|error| cluster_error(&error))?;
+    }
+    // "Any free port" is for this run; the profile gets one that clients can be pointed at.
+    let lasting = if port == 0 { DEFAULT_PORT } else { port };
+    Ok((FirstProfile::local(host, lasting, &invocation.environment), listener))
+}
+
+/// Where the profile and the command line want it to serve.
+async fn address(project: &Project, args: &Up) -> CliResult<SocketAddr> {
+    let server = &project.configuration.profile.server;
+    let host = args.host.map_or_else(|| server.host.clone(), |host| host.to_string());
+    let port = args.port.unwrap_or(server.port);
+    tokio::net::lookup_host((host.as_str(), port)).await.ok().and_then(|mut found| found.next()).ok_or_else(|| {
+        CliError::new("profile_invalid", format!("server.host: `{host}` is no address of this machine"))
+            .exit(Exit::Configuration)
+    })
+}
+
+/// Opens the database. If the word to stop comes first, a cluster that was being started is stopped again.
+async fn open_database(invocation: &Invocation, project: &Project, stop: &Stop) -> CliResult<OpenDatabase> {
+    let opening = project.open_database(&invocation.environment, &invocation.ambient, "api");
+    if let Some(opened) = stop.or(opening).await {
+        return opened;
+    }
+    if project.is_managed() {
+        let cluster = project.managed_cluster(&invocation.environment, &invocation.ambient)?;
+        cluster.stop_if_unused().await.map_err(|error| cluster_error(&error))?;
+    }
+    Err(interrupted())
+}
+
+async fn start_unless_stopped(options: ServerOptions, stop: &Stop) -> CliResult<RunningServer> {
+    let mut starting = Box::pin(start(options));
+    let started = match stop.or(&mut starting).await {
+        Some(started) => Some(started),
+        None => tokio::time::timeout(NEARLY_STARTED, starting).await.ok(),
+    };
+    started.ok_or_else(interrupted)?.map_err(|error| start_failure(&error))
+}
+
+/// When the start began, and how long the managed cluster took of it.
+struct Times {
+    begun: Instant,
+    cluster: Option<Duration>,
+}
+
+/// What happens from the moment the server serves until it is told to stop.
+#[expect(clippy::too_many_arguments, reason = "one scene of `serve`")]
+async fn attend(
+    invocation: &Invocation,
+    args: &Up,
+    project: &Project,
+    db: &DbPool,
+    lock: &InstanceLock,
+    instance: &Instance,
+    times: Times,
+    stop: &Stop,
+) -> CliResult {
+    if stop.is_told() {
+        return Err(interrupted());
+    }
+    lock.describe(instance)
+        .map_err(|error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration))?;
+    let admin = &project.configuration.profile.system_admin;
+    let email = admin.email.clone().unwrap_or_else(|| format!("{}@localhost.localdomain", admin.username));
+    // The first API key is committed here and printed below with nothing in between that could fail or be stopped. Only a
+    // process that dies in this moment keeps it to itself; `admin users api-key issue` makes another.
+    let bootstrap = bootstrap_administrator(db, &invocation.ambient, &admin.username, &email)
+        .await
+        .map_err(|error| CliError::from_error("bootstrap_failed", &error))?;
+    if bootstrap.key.is_none() && stop.is_told() {
+        return Err(interrupted());
+    }
+    let url = instance.url.clone().unwrap_or_default();
+    announce(
+        invocation,
+        &Ready {
+            url: url.clone(),
+            api_key: bootstrap.key.as_ref().map(|key| key.secret.expose().to_owned()),
+            admin_email: bootstrap.administrator.email,
+            home: project.home.directory().display().to_string(),
+            pid: instance.pid,
+            version: env!("CARGO_PKG_VERSION"),
+            profile: project.configuration.profile.name.clone(),
+            startup_ms: times.begun.elapsed().as_millis() as u64,
+            cluster_ms: times.cluster.map(|took| took.as_millis() as u64),
+        },
+    );
+    if let Some(IssuedKey { secret, .. }) = bootstrap.key.filter(|_| invocation.printer.is_text() && !args.no_demo) {
+        let certificate = instance.certificate.as_deref();
+        stop.or(demonstration::show(&invocation.printer, &url, certificate, &secret, db)).await;
+    }
+    stop.told().await;
+    Ok(())
+}
+
+/// The failure of a start that was not let finish.
+fn interrupted() -> CliError {
+    CliError::new("interrupted", "told to stop before the server was ready").exit(Exit::Interrupted)
 }
 
 /// Creates the directories a home needs before it can be locked.
@@ -216,15 +281,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// A production profile must not run on a database that lives and dies with one process's home unnoticed.
-fn refuse_careless_production(project: &Project) -> CliResult {
+/// Says so when a production profile has a database that lives and dies with its home.
+fn warn_of_managed_production(project: &Project) {
     let profile = &project.configuration.profile;
     if profile.runtime.environment == EnvironmentKind::Production && project.is_managed() {
         tracing::warn!(
             "this production profile uses the managed PostgreSQL of its home; back it up, or set the secret `database_url`"
         );
     }
-    Ok(())
 }
 
 fn start_failure(error: &StartError) -> CliError {
@@ -238,7 +302,7 @@ fn start_failure(error: &StartError) -> CliError {
             None => failure,
         },
         StartError::Tls(_) => CliError { code: "tls_unusable", ..failure }.exit(Exit::Configuration),
-        StartError::Extensions(_) | StartError::Listen(_) => failure,
+        StartError::Extensions(_) | StartError::Listen(_) | StartError::Retention(_) => failure,
     }
 }
 
@@ -268,44 +332,4 @@ fn announce(invocation: &Invocation, ready: &Ready) {
         text.push_str("\nA new key: systemprompt admin users api-key issue <user>\n");
     }
     printer.document(&text);
-}
-
-/// SIGTERM and SIGINT, counted.
-struct StopSignals {
-    count: tokio::sync::watch::Receiver<u32>,
-}
-
-impl StopSignals {
-    fn listen() -> CliResult<Self> {
-        let failed = |error: std::io::Error| CliError::from_error("failed", &error);
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let (sender, count) = tokio::sync::watch::channel(0);
-        #[expect(clippy::disallowed_methods, reason = "it listens until the process ends")]
-        tokio::spawn(async move {
-            loop {
-                // A supervisor that repeats SIGTERM is not impatient; a person at a terminal is.
-                tokio::select! {
-                    _ = terminate.recv() => sender.send_modify(|count| *count = (*count).max(1)),
-                    _ = interrupt.recv() => sender.send_modify(|count| *count += 1),
-                }
-            }
-        });
-        Ok(Self { count })
-    }
-
-    fn clone_receiver(&self) -> tokio::sync::watch::Receiver<u32> {
-        self.count.clone()
-    }
-
-    async fn twice(&mut self) {
-        if self.count.wait_for(|count| *count >= 2).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-async fn wait_for_stop(mut stopped: tokio::sync::watch::Receiver<u32>) {
-    // An error means the listening task is gone, which it is never before the process.
-    let _ = stopped.wait_for(|count| *count >= 1).await;
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use systemprompt_model::{Ambient, Secret};
@@ -34,18 +34,22 @@ pub(super) async fn create(place: &Place, binaries: &Binaries, ambient: &Ambient
 
     let unfinished = place.root.join(format!("{UNFINISHED}{}", hex::encode(ambient.bytes::<4>())));
     DirBuilder::new().mode(0o700).create(&unfinished).map_err(files("create", &unfinished))?;
-    place.runner.give(&unfinished)?;
-    let made = async {
-        run_initdb(&unfinished, binaries, place.runner).await?;
-        create_role(&unfinished, binaries, place.runner, &password).await
-    };
-    if let Err(error) = made.await {
-        // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
-        let _ = fs::remove_dir_all(&unfinished);
-        return Err(error);
-    }
-    fs::rename(&unfinished, place.data()).map_err(files("create", &place.data()))?;
+    let unfinished = Unfinished(unfinished);
+    place.runner.give(&unfinished.0)?;
+    run_initdb(&unfinished.0, binaries, place.runner).await?;
+    create_role(&unfinished.0, binaries, place.runner, &password).await?;
+    fs::rename(&unfinished.0, place.data()).map_err(files("create", &place.data()))?;
     File::open(&place.root).and_then(|root| root.sync_all()).map_err(files("write", &place.root))
+}
+
+/// A directory that is removed when its creation fails or is given up. After the rename it is not there any more.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 async fn run_initdb(directory: &Path, binaries: &Binaries, runner: Runner) -> Result<(), ClusterError> {

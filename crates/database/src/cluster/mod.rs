@@ -1,6 +1,6 @@
 //! A private PostgreSQL for a home that has no other.
 //!
-//! [`ManagedCluster::open`] decides where the cluster lies and who runs it, [`ManagedCluster::ensure_running`] creates it,
+//! [`ManagedCluster::open`] finds out where the cluster lies and who runs it, [`ManagedCluster::ensure_running`] creates it,
 //! starts it or joins the one that runs, and [`RunningCluster::release`] stops it when nobody else uses it. The server and
 //! the commands an operator runs beside it each do all three; `lock.rs` explains why they do not get into each other's way.
 //!
@@ -46,7 +46,7 @@ const LOG_LIMIT: u64 = 4 * 1024 * 1024;
 /// What a [`ManagedCluster`] is made of. The values of environment variables are given by whoever reads the environment.
 #[derive(Clone)]
 pub struct ClusterOptions {
-    /// The directory of the cluster inside the project's home; made when it is missing, mode 0700.
+    /// The directory of the cluster inside the project's home; made by the first start, mode 0700.
     pub directory: PathBuf,
     /// Where clusters of homes go that the database's user may not enter, and what set-up installs for root.
     /// `/var/lib/systemprompt`.
@@ -134,16 +134,30 @@ pub struct ClusterStatus {
 }
 
 impl ManagedCluster {
-    /// Decides where the cluster of `options.directory` lies and who runs it, and makes the directories.
+    /// Finds out where the cluster of `options.directory` lies, or would lie, and who runs it. Nothing is made or changed.
     pub fn open(options: ClusterOptions) -> Result<Self, ClusterError> {
         let place = Place::choose(&options.directory, &options.system_directory)?;
         Ok(Self { options, place })
     }
 
+    /// The directory of the programs [`ensure_running`](Self::ensure_running) would use, so that their absence is found out
+    /// before anything is made.
+    pub async fn find_programs(&self) -> Result<PathBuf, ClusterError> {
+        let found = binaries::find(&self.options, self.place.runner, &self.place.data(), self.major()?).await?;
+        Ok(found.postgres.parent().map(Path::to_owned).unwrap_or_default())
+    }
+
     /// Makes sure the cluster exists and runs, and keeps others from stopping it.
     ///
-    /// When the future is dropped before it is done, a server it was starting is told to stop.
+    /// When the future is dropped before it is done, a server it was starting is told to stop;
+    /// [`stop_if_unused`](Self::stop_if_unused) then waits until it has.
     pub async fn ensure_running(&self) -> Result<RunningCluster, ClusterError> {
+        // Chosen again: now it is held still and its directories are made.
+        let place = Place::prepare(&self.options.directory, &self.options.system_directory)?;
+        Self { options: self.options.clone(), place }.join_or_start_for_use().await
+    }
+
+    async fn join_or_start_for_use(self) -> Result<RunningCluster, ClusterError> {
         let begun = Instant::now();
         let _change = self.lock_change().await?;
         let users_lock = lock::shared(&self.place.users_lock(), lock::file(&self.place.users_lock())?)?;
@@ -159,14 +173,17 @@ impl ManagedCluster {
             pid: server.pid,
             was_started: server.was_started,
             start_duration,
-            cluster: self.clone(),
             url: server.url,
             users_lock,
+            cluster: self,
         })
     }
 
-    /// Stops the cluster unless somebody uses it.
+    /// Stops the cluster unless somebody uses it. One that was never made is not made for this.
     pub async fn stop_if_unused(&self) -> Result<Released, ClusterError> {
+        if !self.place.root.exists() {
+            return Ok(Released::Stopped);
+        }
         let _change = self.lock_change().await?;
         let Some(_users) = lock::if_unused(&self.place.users_lock(), lock::file(&self.place.users_lock())?)? else {
             return Ok(Released::InUse);

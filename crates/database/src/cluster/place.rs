@@ -39,6 +39,8 @@ pub(super) struct Place {
     pub(super) runner: Runner,
     /// Clusters of an earlier home at the same path, which has been deleted since.
     pub(super) abandoned: Vec<PathBuf>,
+    /// The directory that points to `root`, if `root` is elsewhere.
+    home: Option<PathBuf>,
 }
 
 impl Place {
@@ -70,37 +72,32 @@ impl Place {
         self.root.join("users.lock")
     }
 
-    /// Chooses the place of the cluster of `directory`, and prepares it.
+    /// Where the cluster of `directory` is, or would be made. Touches nothing.
     ///
     /// It is `directory` itself, unless the user who has to run PostgreSQL cannot get there: then it is below
     /// `system_directory`, and a file in `directory` says where. That file is followed from then on, so the home may be moved.
     pub(super) fn choose(directory: &Path, system_directory: &Path) -> Result<Self, ClusterError> {
-        create_directories(directory, 0o700)?;
-        let directory = &directory.canonicalize().map_err(files("read", directory))?;
-        let choosing = directory.join("location.lock");
-        let lock = open_private(&choosing, OpenOptions::new().write(true).create(true))?;
-        lock.lock().map_err(files("lock", &choosing))?;
-
-        let pointer = directory.join(POINTER);
+        let directory = real(directory)?;
         if directory.join("data").exists() {
-            return Self::existing(directory.clone());
+            return Self::existing(directory);
         }
-        if let Some(root) = read_path(&pointer)? {
-            claim(&root, directory)?;
-            if root.join("data").exists() {
-                return Self::existing(root);
-            }
-            return Self::new(root, Runner::for_new_data()?, Vec::new());
+        if let Some(root) = read_path(&directory.join(POINTER))? {
+            refuse_copy(&root, &directory)?;
+            let runner = if root.join("data").exists() {
+                Runner::for_existing_data(&root.join("data"))?
+            } else {
+                Runner::for_new_data()?
+            };
+            return Ok(Self { root, runner, abandoned: Vec::new(), home: Some(directory) });
         }
         let runner = Runner::for_new_data()?;
         if directory.parent().is_none_or(|parent| runner.can_enter(parent)) {
-            return Self::new(directory.clone(), runner, Vec::new());
+            return Ok(Self { root: directory, runner, abandoned: Vec::new(), home: None });
         }
 
         // A home that was deleted and made again gets a new database; the old one is named in the log, not touched.
         let clusters = system_directory.join("clusters");
-        create_directories(&clusters, 0o755)?;
-        let name = short_hash(directory);
+        let name = short_hash(&directory);
         let mut abandoned = Vec::new();
         let root = (1..u32::MAX)
             .map(|n| clusters.join(if n == 1 { name.clone() } else { format!("{name}-{n}") }))
@@ -110,29 +107,42 @@ impl Place {
                 !taken
             })
             .expect("some number is free");
-        let place = Self::new(root, runner, abandoned)?;
-        write_private(&place.root.join(HOME), directory.as_os_str().as_bytes())?;
-        write_private(&pointer, place.root.as_os_str().as_bytes())?;
+        Ok(Self { root, runner, abandoned, home: Some(directory) })
+    }
+
+    /// Chooses the place of the cluster of `directory` and makes its directories.
+    pub(super) fn prepare(directory: &Path, system_directory: &Path) -> Result<Self, ClusterError> {
+        create_directories(directory, 0o700)?;
+        let choosing = directory.join("location.lock");
+        let lock = open_private(&choosing, OpenOptions::new().write(true).create(true))?;
+        lock.lock().map_err(files("lock", &choosing))?;
+
+        let place = Self::choose(directory, system_directory)?;
+        if place.home.is_some()
+            && let Some(clusters) = place.root.parent()
+        {
+            create_directories(clusters, 0o755)?;
+        }
+        create_directories(&place.root, 0o700)?;
+        // Root keeps the directory and lets the database's user through it, so that this user cannot exchange the files
+        // that root writes here.
+        if let Runner::Account { gid, .. } = place.runner
+            && fs::metadata(&place.root).map_err(files("read", &place.root))?.uid() == 0
+        {
+            std::os::unix::fs::chown(&place.root, None, Some(gid)).map_err(files("hand over", &place.root))?;
+            fs::set_permissions(&place.root, Permissions::from_mode(0o710)).map_err(files("hand over", &place.root))?;
+        }
+        if let Some(home) = &place.home {
+            write_path(&place.root.join(HOME), home)?;
+            write_path(&home.join(POINTER), &place.root)?;
+        }
         Ok(place)
     }
 
     /// The place of a cluster that has been created before.
     pub(super) fn existing(root: PathBuf) -> Result<Self, ClusterError> {
         let runner = Runner::for_existing_data(&root.join("data"))?;
-        Self::new(root, runner, Vec::new())
-    }
-
-    fn new(root: PathBuf, runner: Runner, abandoned: Vec<PathBuf>) -> Result<Self, ClusterError> {
-        create_directories(&root, 0o700)?;
-        // Root keeps the directory and lets the database's user through it, so that this user cannot exchange the files
-        // that root writes here.
-        if let Runner::Account { gid, .. } = runner
-            && fs::metadata(&root).map_err(files("read", &root))?.uid() == 0
-        {
-            std::os::unix::fs::chown(&root, None, Some(gid)).map_err(files("hand over", &root))?;
-            fs::set_permissions(&root, Permissions::from_mode(0o710)).map_err(files("hand over", &root))?;
-        }
-        Ok(Self { root, runner, abandoned })
+        Ok(Self { root, runner, abandoned: Vec::new(), home: None })
     }
 
     /// The directory of the socket, made if it is missing: beside the data when the path is short enough, else a private
@@ -223,15 +233,37 @@ pub(super) fn write_readable(path: &Path, content: &[u8], runner: Runner) -> Res
 
 /// Checks that the cluster at `root` is the one of `directory`. A home that was moved takes its cluster along; a home that
 /// was copied must not share it.
-fn claim(root: &Path, directory: &Path) -> Result<(), ClusterError> {
+fn refuse_copy(root: &Path, directory: &Path) -> Result<(), ClusterError> {
     let Some(owner) = read_path(&root.join(HOME))? else { return Ok(()) };
-    if owner == directory {
-        return Ok(());
-    }
-    if read_path(&owner.join(POINTER))?.as_deref() == Some(root) {
+    if owner != directory && read_path(&owner.join(POINTER))?.as_deref() == Some(root) {
         return Err(ClusterError::Copied { home: directory.to_owned(), other: owner });
     }
-    write_private(&root.join(HOME), directory.as_os_str().as_bytes())
+    Ok(())
+}
+
+/// Writes a path into a file that says something else.
+fn write_path(file: &Path, path: &Path) -> Result<(), ClusterError> {
+    if read_path(file)?.as_deref() == Some(path) {
+        return Ok(());
+    }
+    write_private(file, path.as_os_str().as_bytes())
+}
+
+/// `path` without symbolic links, as it will be once what is missing of it has been made.
+fn real(path: &Path) -> Result<PathBuf, ClusterError> {
+    let path = std::path::absolute(path).map_err(files("read", path))?;
+    let mut missing = Vec::new();
+    let mut there = path.as_path();
+    loop {
+        match there.canonicalize() {
+            Ok(found) => return Ok(missing.iter().rev().fold(found, |path, name| path.join(name))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(files("read", there)(error)),
+        }
+        let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return Ok(path) };
+        missing.push(name);
+        there = parent;
+    }
 }
 
 /// The path written in a file; `None` when the file is not there or empty.
