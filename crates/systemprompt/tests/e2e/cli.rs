@@ -221,6 +221,54 @@ async fn configuration_and_extensions() {
 }
 
 #[test]
+fn what_came_from_a_variable_is_not_shown() {
+    let home = tempfile::TempDir::new().expect("a directory");
+    assert!(run(home.path(), &["admin", "setup", "-e", "local"]).status.success());
+    let file = home.path().join("home/profiles/local/profile.yaml");
+    let text = std::fs::read_to_string(&file).expect("a profile").replace(
+        "    wire: demo\n",
+        "    wire: demo\n    extra_headers: { x-partner: \"key ${PARTNER_KEY}\", x-plain: plain-canary }\n",
+    );
+    let text = text.replace("  name: home", "  name: ${SITE_NAME}").replace("  port: 8080", "  port: ${PORT}");
+    std::fs::write(&file, text).expect("writable");
+    let show = |path: &[&str]| {
+        let mut command = command(home.path());
+        let command = command.env("PARTNER_KEY", "partner-canary").env("SITE_NAME", "site-canary").env("PORT", "8181");
+        command.args(["--json", "admin", "config", "show"]).args(path).output().expect("the binary runs")
+    };
+    let shown = document(&show(&[]));
+    assert!(!shown.to_string().contains("canary"), "{shown}");
+    assert_eq!(shown["profile"]["server"]["port"], 8181, "a number hides nothing");
+    let headers = document(&show(&["providers"]))[0]["extra_headers"].clone();
+    assert_eq!(headers, json!({"x-partner": "[redacted]", "x-plain": "[redacted]"}));
+}
+
+#[test]
+fn secrets_are_read_from_standard_input() {
+    use std::io::Write as _;
+    let home = tempfile::TempDir::new().expect("a directory");
+    let setup = |name: &str, lines: &str| {
+        let mut child = command(home.path())
+            .args(["--json", "admin", "setup", "-e", name, "--db-host", "db", "--db-password", "-"])
+            .args(["--openai-key", "-", "--anthropic-key", "-"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        child.stdin.take().expect("it is piped").write_all(lines.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    };
+    assert!(setup("local", "pass word\nsk-anthropic\nsk-openai\n").status.success());
+    let secrets = std::fs::read(home.path().join("home/profiles/local/secrets.json")).expect("secrets");
+    let secrets: Value = serde_json::from_slice(&secrets).expect("JSON");
+    assert_eq!((secrets["anthropic"].as_str(), secrets["openai"].as_str()), (Some("sk-anthropic"), Some("sk-openai")));
+    assert_eq!(secrets["database_url"], "postgres://systemprompt:pass%20word@db:5432/systemprompt");
+    let short = setup("other", "password\n");
+    assert_eq!((short.status.code(), document(&short)["error"]["code"].as_str()), (Some(2), Some("missing_value")));
+    assert!(!home.path().join("home/profiles/other").exists());
+}
+
+#[test]
 fn outside_a_project() {
     let nowhere = tempfile::TempDir::new().expect("a directory");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_systemprompt"))

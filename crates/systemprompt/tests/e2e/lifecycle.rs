@@ -104,6 +104,7 @@ async fn what_can_be_wrong_at_the_start_is_said_in_one_message() {
         said["message"].as_str().unwrap_or_default().contains("SYSTEMPROMPT_PG_BIN") && !said["help"].is_null(),
         "{said}"
     );
+    assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 0, "nothing was made");
 
     // A broken profile: every problem with its file and key.
     let home = fresh();
@@ -126,6 +127,59 @@ async fn what_can_be_wrong_at_the_start_is_said_in_one_message() {
     let said = up(&home, &["--port", "0"]);
     assert_eq!(said["code"], "db_unreachable", "{said}");
     assert!(said["message"].as_str().unwrap_or_default().contains("127.0.0.1"), "{said}");
+}
+
+/// Starts a first `up`, waits until `begun` says that it has come so far, and sends it a signal.
+fn interrupted_start(signal: Signal, begun: impl Fn(&std::path::Path) -> bool) {
+    let home = TempDir::new().expect("a directory");
+    let child = command(home.path())
+        .args(["--json", "up", "--port", "0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !begun(&home.path().join("home")) {
+        assert!(Instant::now() < deadline, "it does not begin");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let told = Instant::now();
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a process id");
+    rustix::process::kill_process(pid, signal).expect("our own child");
+    let output = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(told.elapsed() < Duration::from_secs(20), "{log}");
+    assert_eq!(output.status.code(), Some(130), "{log}");
+    assert_eq!(error(&output)["code"], "interrupted", "{log}");
+    let status = harness::document(&harness::run(home.path(), &["--json", "infra", "services", "status"]));
+    assert!(status["running"] == false && status["cluster"]["pid"].is_null(), "{status}\n{log}");
+
+    // What was left behind does not hinder the next start.
+    let ended = harness::run(home.path(), &["--json", "admin", "users", "count"]);
+    assert!(ended.status.success() || error(&ended)["code"] != "db_cluster", "{ended:?}");
+    harness::remove_cluster(home.path());
+}
+
+#[test]
+fn a_start_that_is_told_to_stop_leaves_nothing_running() {
+    // While the database is being created.
+    interrupted_start(Signal::TERM, |home| home.join("run/instance.json").exists());
+    // While PostgreSQL starts, or the server after it; the terminal was closed.
+    let postmaster = |home: &std::path::Path| {
+        let elsewhere = std::fs::read_to_string(home.join("postgres/location")).ok();
+        let place = elsewhere.map_or_else(|| home.join("postgres"), |place| place.trim().into());
+        place.join("data/postmaster.pid").exists()
+    };
+    interrupted_start(Signal::HUP, postmaster);
+}
+
+#[test]
+fn looking_makes_nothing() {
+    let home = TempDir::new().expect("a directory");
+    let output = harness::run(home.path(), &["--json", "infra", "services", "status"]);
+    assert_eq!((output.status.code(), harness::document(&output)["running"].clone()), (Some(1), json!(false)));
+    assert!(harness::run(home.path(), &["infra", "services", "stop"]).status.success());
+    assert_eq!(std::fs::read_dir(home.path()).expect("a directory").count(), 0);
 }
 
 #[tokio::test]
@@ -219,7 +273,11 @@ async fn without_a_database_nothing_is_sent_and_all_is_well_when_it_is_back() {
         assert!(Instant::now() < deadline, "it does not recover");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(instance.send(Method::GET, "/health", &[], "").await.status, 200);
+    // What the database answered to the last question is believed for a second.
+    while instance.send(Method::GET, "/health", &[], "").await.status != 200 {
+        assert!(Instant::now() < deadline, "it stays unhealthy");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     drop(instance);
     drop(cluster);
 }
@@ -298,6 +356,8 @@ fn a_service_runs_in_the_background_until_it_is_stopped() {
     };
     let (started, ready) = json(&["infra", "services", "start", "--port", "0"]);
     assert!(started && ready["api_key"].as_str().is_some_and(|key| key.starts_with("sp-live-")), "{ready}");
+    let profile = std::fs::read_to_string(home.path().join("home/profiles/local/profile.yaml")).expect("a profile");
+    assert!(profile.contains("  port: 8080\n"), "a port taken for one run is not written down: {profile}");
     let (running, status) = json(&["infra", "services", "status"]);
     assert!(running && status["running"] == true && status["health"] == "ready", "{status}");
     assert!(!json(&["infra", "services", "start", "--port", "0"]).0, "it runs already");

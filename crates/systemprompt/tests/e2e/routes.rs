@@ -100,8 +100,9 @@ fn metrics_on(page: &str) -> BTreeMap<String, Described> {
         } else if let Some(line) = line.strip_prefix("# TYPE ") {
             metric = line.split_once(' ');
         } else if let Some((name, kind)) = metric.take_if(|_| !line.starts_with('#')) {
+            // The pattern of a route may hold braces itself.
             let labels =
-                line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+                line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(inside, _)| inside);
             let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect();
             let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
             metrics.insert(name, Described { kind: kind.to_owned(), labels, meaning: help.to_owned() });

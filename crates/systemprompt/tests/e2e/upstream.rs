@@ -119,9 +119,30 @@ async fn a_caller_that_goes_away_cancels_the_call_and_is_recorded() {
         (record["status"].as_str(), record["error_message"].as_str()),
         (Some("failed"), Some("client_disconnected"))
     );
+    assert!(record["output_tokens"].as_i64().is_some_and(|tokens| tokens > 0), "what was seen is not free: {record}");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while instance.mock.statistics().open_answers > 0 {
         assert!(std::time::Instant::now() < deadline, "the provider is still answering");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn hanging_up_before_the_usage_comes_does_not_make_an_answer_free() {
+    let instance = Instance::start().await;
+    instance.mock.behave(Behaviour { chunks: 10_000, chunk_delay_ms: 5, ..Behaviour::default() });
+    let body =
+        json!({"model": "gpt-test", "stream": true, "messages": [{"role": "user", "content": "Hello, how are you?"}]});
+    let mut open = instance.open(Method::POST, "/v1/chat/completions", &[], body.to_string()).await;
+    let id = open.headers["x-systemprompt-request-id"].to_str().expect("an id").to_owned();
+    let mut seen = 0;
+    while seen < 4000 {
+        seen += open.chunk().await.expect("the stream goes on").len();
+    }
+    drop(open);
+    let record = instance.record(&id).await;
+    assert_eq!(record["error_message"], "client_disconnected", "{record}");
+    for counted in ["input_tokens", "output_tokens", "cost"] {
+        assert!(record[counted].as_i64().is_some_and(|count| count > 0), "{counted}: {record}");
     }
 }
