@@ -271,7 +271,9 @@ def configure(home, mock, nobody):
         assert replaced == 1, f"the profile has no {key}"
     profile.write_text(text)
 
-    policies = [{"id": "secret_scan"}, {"id": "rate_limit", "requests_per_window": RATE_LIMIT, "window_secs": 86400}]
+    # One user makes all requests of a run; only sessions are to meet their limit.
+    rates = {"requests_per_window": RATE_LIMIT, "requests_per_user_window": 100_000, "window_secs": 86400}
+    policies = [{"id": "secret_scan"}, {"id": "rate_limit", **rates}]
     (home / "services/governance/config.yaml").write_text(json.dumps({"governance": {"policies": policies}}))
     rules = [
         {"entity_type": "gateway_route", "entity_id": f"barred-{family}", "access": "deny", "roles": ["guest"]}
