@@ -4,8 +4,9 @@ use std::sync::{Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 use systemprompt_model::ApiKeyId;
 
-/// New sessions that one key may begin in a minute of the clock, on each replica.
-pub(crate) const LIMIT: u32 = 120;
+/// New sessions that one key may begin in a minute of the clock, on each replica: more than programs that ask one question
+/// per conversation need, and little for a table.
+pub(crate) const LIMIT: u32 = 600;
 
 /// Counts the sessions that keys begin, minute by minute.
 #[derive(Default)]

@@ -86,7 +86,7 @@ impl Sessions {
     /// request may name no other. With an API key the request may name any live session of the user, and must if the
     /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen.
     ///
-    /// Clients and conversations are whatever a request says. So that nobody fills the tables, a key gets at most 120 new
+    /// Clients and conversations are whatever a request says. So that nobody fills the tables, a key gets at most 600 new
     /// sessions in a minute on each replica; conversations beyond that share one session of the key.
     pub async fn bind(&self, principal: &Principal, hint: SessionHint<'_>) -> Result<SessionId, SessionError> {
         let now = self.ambient.now();
