@@ -8,6 +8,7 @@
 
 pub mod args;
 mod commands;
+mod database;
 mod demonstration;
 pub mod error;
 mod given;

@@ -193,16 +193,17 @@ impl Database {
 
     /// A connection of its own beside the pools, without time limits, for work that holds it for long: migrations,
     /// listening, an operator's query.
-    pub(crate) async fn dedicated(&self, purpose: &str) -> Result<PgConnection, sqlx::Error> {
+    pub async fn dedicated(&self, purpose: &str) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect_with(&self.dedicated_options(purpose)).await
     }
 
     /// The same where reads go.
-    pub(crate) async fn dedicated_for_reading(&self, purpose: &str) -> Result<PgConnection, sqlx::Error> {
+    pub async fn dedicated_for_reading(&self, purpose: &str) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect_with(&without_limits(&self.read, purpose)).await
     }
 
-    pub(crate) fn dedicated_options(&self, purpose: &str) -> PgConnectOptions {
+    /// How such a connection is made, for one to another database of the same server.
+    pub fn dedicated_options(&self, purpose: &str) -> PgConnectOptions {
         without_limits(&self.write, purpose)
     }
 

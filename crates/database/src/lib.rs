@@ -1,11 +1,10 @@
-//! PostgreSQL: reaching it, running one of our own, bringing its schema up to date, listening to it, looking at it.
+//! PostgreSQL: reaching it, running one of our own, bringing its schema up to date, listening to it.
 //!
 //! - [`connect`] opens the read and write pools every other part of the product works on, and says what is wrong in words
 //!   an operator can act on when it cannot.
 //! - [`schema`] holds what a feature declares about its tables; [`install()`] makes the live database match it.
 //! - [`transaction`] runs a unit of work, again when the database asks for it.
 //! - [`notify`] shares one listening connection between everybody who waits for a `NOTIFY`.
-//! - [`inspect`] answers the operator's questions (`infra db …`).
 //! - [`cluster`] runs a private PostgreSQL below the project's home.
 //! - [`testing`] gives each test its own database.
 //!
@@ -15,7 +14,6 @@
 pub mod cluster;
 pub mod connect;
 pub mod error;
-pub mod inspect;
 pub mod install;
 pub mod notify;
 pub mod schema;

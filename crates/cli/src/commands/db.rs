@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use systemprompt_database::inspect::{
-    self, ExecuteOptions, InspectError, PlannedAction, QueryOptions, RepairAction, RepairMode, Run,
-};
+use systemprompt_database::install::history::{self, PlannedAction, RepairAction, RepairMode, Run};
 use systemprompt_database::{InstallError, InstallOptions, Module, install};
 use systemprompt_extension::ExtensionRegistry;
 
 use crate::args::Db;
+use crate::database::execute::ExecuteOptions;
+use crate::database::query::QueryOptions;
+use crate::database::{InspectError, catalog, doctor, execute as execution, qualified, query};
 use crate::error::{CliError, CliResult, Exit};
 use crate::printer::{Printer, Record, Table, bytes, time};
 use crate::project::{Invocation, OpenDatabase};
@@ -46,7 +47,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
     };
     match command {
         Db::Status => {
-            let status = inspect::status(db, modules, &options(false, false)).await.map_err(failure)?;
+            let status = catalog::status(db, modules, &options(false, false)).await.map_err(failure)?;
             printer.record(&status, || {
                 let number = |value: Option<usize>| value.map(|value| value.to_string());
                 Record::new()
@@ -65,9 +66,9 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             }
         }
         Db::Info => {
-            let info = inspect::info(db).await.map_err(failure)?;
+            let info = catalog::info(db).await.map_err(failure)?;
             printer.record(&info, || {
-                let pool = |pool: &inspect::PoolInfo| {
+                let pool = |pool: &catalog::PoolInfo| {
                     format!("{}: {} open, {} idle, at most {}", pool.name, pool.size, pool.idle, pool.max_connections)
                 };
                 Record::new()
@@ -82,7 +83,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
         }
         Db::Tables { filter } => {
             let tables =
-                inspect::tables(db, modules, &options(false, false), filter.as_deref()).await.map_err(failure)?;
+                catalog::tables(db, modules, &options(false, false), filter.as_deref()).await.map_err(failure)?;
             let layout = || {
                 let mut table = Table::new(&["table", "extension", "#rows (about)", "#size"]);
                 for row in &tables {
@@ -98,13 +99,13 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             };
             printer.list(&json!({"tables": tables}), layout, "No tables.");
         }
-        Db::Describe { table } => describe(printer, &inspect::describe(db, &table).await.map_err(failure)?),
+        Db::Describe { table } => describe(printer, &catalog::describe(db, &table).await.map_err(failure)?),
         Db::Count { table } => {
-            let count = inspect::count(db, &table).await.map_err(failure)?;
+            let count = catalog::count(db, &table).await.map_err(failure)?;
             printer.result(&count, || count.row_count.to_string());
         }
         Db::Size => {
-            let size = inspect::size(db).await.map_err(failure)?;
+            let size = catalog::size(db).await.map_err(failure)?;
             printer.result(&size, || {
                 let mut table = Table::new(&["table", "#total", "#rows", "#indexes"]);
                 for row in &size.tables {
@@ -119,7 +120,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             });
         }
         Db::Indexes { table } => {
-            let indexes = inspect::indexes(db, table.as_deref()).await.map_err(failure)?;
+            let indexes = catalog::indexes(db, table.as_deref()).await.map_err(failure)?;
             let layout = || {
                 let mut table = Table::new(&["index", "table", "columns", "unique", "#size"]);
                 for index in &indexes {
@@ -146,7 +147,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
                 offset: offset as usize,
                 statement_timeout: Duration::from_secs(30),
             };
-            let result = inspect::query(db, &sql, &options).await.map_err(failure)?;
+            let result = query::query(db, &sql, &options).await.map_err(failure)?;
             printer.result(&result, || {
                 let mut text = rows(printer, &result);
                 let more = if result.truncated { ", more were left out (--limit)" } else { "" };
@@ -158,7 +159,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             if !dry_run {
                 invocation.confirm(yes, "Execute this statement? It cannot be undone.")?;
             }
-            let result = inspect::execute(db, &sql, ExecuteOptions { dry_run, statement_timeout: None })
+            let result = execution::execute(db, &sql, ExecuteOptions { dry_run, statement_timeout: None })
                 .await
                 .map_err(failure)?;
             tracing::warn!(
@@ -199,8 +200,9 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             });
         }
         Db::MigratePlan { extension } => {
-            let plan =
-                inspect::plan(db, modules, &options(false, false), extension.as_deref()).await.map_err(failure)?;
+            let plan = history::plan(db, modules, &options(false, false), extension.as_deref())
+                .await
+                .map_err(|error| failure(error.into()))?;
             printer.result(&plan, || {
                 if plan.extensions.is_empty() && plan.problems.is_empty() {
                     return "Nothing to do.".to_owned();
@@ -224,9 +226,9 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             });
         }
         Db::MigrateStatus { extension } => {
-            let status = inspect::migration_status(db, modules, &options(false, false), extension.as_deref())
+            let status = history::status(db, modules, &options(false, false), extension.as_deref())
                 .await
-                .map_err(failure)?;
+                .map_err(|error| failure(error.into()))?;
             printer.result(&status, || {
                 let mut table = Table::new(&["extension", "#applied", "#pending", "#drifted", "#orphaned"]);
                 for extension in &status.extensions {
@@ -245,9 +247,9 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
         Db::MigrateRepair { extension, apply, reconcile_only } => {
             let mode = if reconcile_only { RepairMode::Reconcile } else { RepairMode::Reexecute };
             let run = if apply { Run::Apply } else { Run::Plan };
-            let repairs = inspect::repair(db, modules, &options(true, false), extension.as_deref(), mode, run)
+            let repairs = history::repair(db, modules, &options(true, false), extension.as_deref(), mode, run)
                 .await
-                .map_err(failure)?;
+                .map_err(|error| failure(error.into()))?;
             let layout = || {
                 let mut table = Table::new(&["extension", "migration", "stored", "current", "action", "done"]);
                 for repair in &repairs {
@@ -272,7 +274,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
             printer.list(&repairs, layout, "No migration has changed since it was applied.");
         }
         Db::Doctor { strict } => {
-            let found = inspect::doctor(db, modules, &options(false, false)).await.map_err(failure)?;
+            let found = doctor::doctor(db, modules, &options(false, false)).await.map_err(failure)?;
             printer.result(&found, || {
                 if found.is_healthy() {
                     return "The live schema is the declared one.".to_owned();
@@ -298,7 +300,7 @@ async fn execute(invocation: &Invocation, database: &OpenDatabase, modules: &[Mo
     Ok(())
 }
 
-fn describe(printer: &Printer, table: &inspect::TableDescription) {
+fn describe(printer: &Printer, table: &catalog::TableDescription) {
     printer.result(table, || {
         let mut columns = Table::new(&["column", "type", "null", "default", "key"]);
         for column in &table.columns {
@@ -321,7 +323,7 @@ fn describe(printer: &Printer, table: &inspect::TableDescription) {
     });
 }
 
-fn rows(printer: &Printer, result: &inspect::QueryResult) -> String {
+fn rows(printer: &Printer, result: &query::QueryResult) -> String {
     let names: Vec<&str> = result.columns.iter().map(|column| column.name.as_str()).collect();
     let mut table = Table::new(&names);
     for row in &result.rows {
@@ -332,10 +334,6 @@ fn rows(printer: &Printer, result: &inspect::QueryResult) -> String {
         }));
     }
     printer.table(&table)
-}
-
-fn qualified(schema: &str, name: &str) -> String {
-    if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") }
 }
 
 fn digest(sql: &str) -> String {

@@ -13,22 +13,25 @@
 //! while the digest of the declarative schema is the one applied last.
 
 mod apply;
-pub(crate) mod plan;
+pub mod history;
+mod plan;
 mod problem;
-pub(crate) mod session;
-pub(crate) mod state;
+mod session;
+mod state;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apply::Applier;
-pub(crate) use apply::{record_stamped, run_migration_in_transaction, statement};
 pub use problem::Problem;
 pub(crate) use state::BOOKKEEPING;
+pub use state::BOOKKEEPING_TABLES;
 
 use crate::connect::Database;
 use crate::schema::Module;
+use crate::sql::Kind;
 use plan::Plan;
 use session::Session;
 use state::State;
@@ -217,7 +220,7 @@ pub async fn install(
 }
 
 /// Installs `modules` on a connection that is nobody else's, and gives it back.
-pub(crate) async fn install_with(
+pub async fn install_with(
     connection: sqlx::PgConnection,
     modules: &[Module],
     options: &InstallOptions,
@@ -318,4 +321,28 @@ fn check_history(state: &State, plan: &Plan<'_>, options: &InstallOptions) -> Re
 /// is, ownership of tables, seeds. Reads schema files below `system_dir`, and no database.
 pub fn check(modules: &[Module], system_dir: Option<&Path>) -> Vec<Problem> {
     Plan::read(modules, system_dir).err().unwrap_or_default()
+}
+
+/// A table that modules declare, as far as their text tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredTable {
+    /// The module that owns it.
+    pub extension: String,
+    /// Its columns; nothing if a migration makes it, because a later one may change them.
+    pub columns: Option<Vec<String>>,
+}
+
+/// The tables that `modules` declare, by schema and name. Modules that would be refused tell what can be read of them.
+pub fn declared_tables(modules: &[Module], system_dir: Option<&Path>) -> BTreeMap<(String, String), DeclaredTable> {
+    let (plan, _) = Plan::read_anyway(modules, system_dir);
+    let mut tables: BTreeMap<_, _> =
+        plan.owners.into_iter().map(|(table, extension)| (table, DeclaredTable { extension, columns: None })).collect();
+    for step in plan.modules.iter().flat_map(|module| &module.structural) {
+        if let Kind::CreateTable(table) = &step.kind
+            && let Some(declared) = tables.get_mut(&step.resolve(&table.name))
+        {
+            declared.columns = Some(table.columns.clone().unwrap_or_default());
+        }
+    }
+    tables
 }

@@ -14,9 +14,8 @@ use crate::sql::Kind;
 /// Our own tables and the trigger function every module may use.
 pub(crate) const BOOKKEEPING: &str = include_str!("bookkeeping.sql");
 
-/// The tables of [`BOOKKEEPING`].
-pub(crate) const BOOKKEEPING_TABLES: [&str; 3] =
-    ["extension_migrations", "extension_migration_progress", "extension_schemas"];
+/// The tables an installation keeps for itself, in the schema `public`.
+pub const BOOKKEEPING_TABLES: [&str; 3] = ["extension_migrations", "extension_migration_progress", "extension_schemas"];
 
 /// Names in the catalog, and what our bookkeeping says.
 #[derive(Debug, Default)]

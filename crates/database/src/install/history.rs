@@ -1,15 +1,59 @@
 //! The history of migrations: reading it, and the repairs an operator may make.
+//!
+//! It is here and not with the command line, because it reads the same plan and state an installation does. Whoever
+//! changes something takes the installation lock first.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, Executor as _};
 
-use super::{InspectError, similar};
+use super::apply::{record_stamped, run_migration_in_transaction, statement};
+use super::plan::{ModulePlan, Plan};
+use super::session::Session;
+use super::state::{Applied, BOOKKEEPING, State};
+use super::{InstallError, InstallOptions, Problem};
 use crate::connect::Database;
-use crate::install::plan::{ModulePlan, Plan};
-use crate::install::session::Session;
-use crate::install::state::{Applied, State};
-use crate::install::{InstallError, InstallOptions, Problem, record_stamped, run_migration_in_transaction, statement};
 use crate::schema::Module;
+
+/// Why the history could not be read or mended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// Nothing is known of an extension with this id.
+    #[error("there is no extension `{extension}`")]
+    UnknownExtension {
+        /// What was asked for.
+        extension: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
+    /// The extension defines no such migration.
+    #[error("`{extension}` has no migration {version}")]
+    UnknownMigration {
+        /// The extension.
+        extension: String,
+        /// The version.
+        version: u32,
+    },
+    /// The migration is in the history already.
+    #[error("migration {version} of `{extension}` is recorded already")]
+    AlreadyApplied {
+        /// The extension.
+        extension: String,
+        /// The version.
+        version: u32,
+    },
+    /// There is no way back.
+    #[error("migration {version} of `{extension}` cannot be taken back: it has no down SQL in this binary")]
+    NotReversible {
+        /// The extension.
+        extension: String,
+        /// The version.
+        version: u32,
+    },
+    /// The modules are broken, or the database failed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+}
 
 /// Whether a command only says what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +219,7 @@ pub async fn status(
     modules: &[Module],
     options: &InstallOptions,
     extension: Option<&str>,
-) -> Result<MigrationStatus, InspectError> {
+) -> Result<MigrationStatus, HistoryError> {
     let (plan, _) = Plan::read_anyway(modules, options.system_dir.as_deref());
     check_extension(modules, extension)?;
     let state = read_state(database).await?;
@@ -200,7 +244,7 @@ pub async fn plan(
     modules: &[Module],
     options: &InstallOptions,
     extension: Option<&str>,
-) -> Result<MigrationPlan, InspectError> {
+) -> Result<MigrationPlan, HistoryError> {
     check_extension(modules, extension)?;
     let (plan, mut problems) = Plan::read_anyway(modules, options.system_dir.as_deref());
     let state = read_state(database).await?;
@@ -221,11 +265,11 @@ pub async fn plan(
 }
 
 /// What is recorded for an extension, oldest first. It need not be loaded.
-pub async fn history(database: &Database, extension: &str) -> Result<Vec<MigrationRow>, InspectError> {
+pub async fn history(database: &Database, extension: &str) -> Result<Vec<MigrationRow>, HistoryError> {
     let mut state = read_state(database).await?;
     let Some(rows) = state.applied.remove(extension) else {
-        let similar = similar(extension, state.applied.keys().map(String::as_str));
-        return Err(InspectError::UnknownExtension { extension: extension.to_owned(), similar });
+        let known = state.applied.into_keys().collect();
+        return Err(HistoryError::UnknownExtension { extension: extension.to_owned(), known });
     };
     let mut rows: Vec<MigrationRow> = rows.values().map(MigrationRow::from).collect();
     rows.sort_by_key(|row| (row.applied_at, row.version));
@@ -240,9 +284,9 @@ pub async fn repair(
     extension: Option<&str>,
     mode: RepairMode,
     run: Run,
-) -> Result<Vec<Repair>, InspectError> {
+) -> Result<Vec<Repair>, HistoryError> {
     check_extension(modules, extension)?;
-    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InspectError::declaration)?;
+    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InstallError::Refused)?;
     let mut session = Session::open(database).await?;
     if run == Run::Apply {
         session.lock().await?;
@@ -288,9 +332,9 @@ pub async fn down(
     extension: &str,
     count: usize,
     run: Run,
-) -> Result<Vec<Reverted>, InspectError> {
+) -> Result<Vec<Reverted>, HistoryError> {
     check_extension(modules, Some(extension))?;
-    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InspectError::declaration)?;
+    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InstallError::Refused)?;
     let mut session = Session::open(database).await?;
     if run == Run::Apply {
         session.lock().await?;
@@ -309,17 +353,14 @@ pub async fn down(
             .find(|plan| plan.migration.version == version)
             .and_then(|plan| Some((plan, plan.down.as_ref()?)));
         let Some((migration, steps)) = down else {
-            return Err(InspectError::NotReversible { extension: extension.to_owned(), version });
+            return Err(HistoryError::NotReversible { extension: extension.to_owned(), version });
         };
         ways_back.push((migration, steps));
     }
     let mut reverted = Vec::new();
     for (migration, steps) in ways_back {
-        let Reverted { version, name, .. } = Reverted {
-            version: migration.migration.version,
-            name: migration.migration.name.to_owned(),
-            applied: false,
-        };
+        let version = migration.migration.version;
+        let name = migration.migration.name.to_owned();
         if run == Run::Apply {
             let doing = InstallError::while_doing("taking back a migration");
             let mut transaction = session.connection.begin().await.map_err(&doing)?;
@@ -354,23 +395,23 @@ pub async fn mark_applied(
     options: &InstallOptions,
     extension: &str,
     version: u32,
-) -> Result<MigrationRow, InspectError> {
+) -> Result<MigrationRow, HistoryError> {
     check_extension(modules, Some(extension))?;
     let migration = modules
         .iter()
         .filter(|module| module.id == extension)
         .flat_map(|module| &module.migrations)
         .find(|migration| migration.version == version)
-        .ok_or_else(|| InspectError::UnknownMigration { extension: extension.to_owned(), version })?;
+        .ok_or_else(|| HistoryError::UnknownMigration { extension: extension.to_owned(), version })?;
     let mut session = Session::open(database).await?;
     session.lock().await?;
     let state = State::read(&mut session.connection).await?;
     if state.row(extension, version).is_some() {
-        return Err(InspectError::AlreadyApplied { extension: extension.to_owned(), version });
+        return Err(HistoryError::AlreadyApplied { extension: extension.to_owned(), version });
     }
     session
         .connection
-        .execute(crate::install::BOOKKEEPING)
+        .execute(BOOKKEEPING)
         .await
         .map_err(InstallError::while_doing("preparing the installation's own tables"))?;
     record_stamped(&mut session.connection, extension, &[migration], &options.applied_by).await?;
@@ -394,18 +435,18 @@ impl From<&Applied> for MigrationRow {
     }
 }
 
-pub(super) async fn read_state(database: &Database) -> Result<State, InspectError> {
+async fn read_state(database: &Database) -> Result<State, InstallError> {
     let mut connection =
-        database.write().acquire().await.map_err(InspectError::while_doing("reading the migration history"))?;
-    Ok(State::read(&mut connection).await?)
+        database.write().acquire().await.map_err(InstallError::while_doing("reading the migration history"))?;
+    State::read(&mut connection).await
 }
 
-fn check_extension(modules: &[Module], extension: Option<&str>) -> Result<(), InspectError> {
+fn check_extension(modules: &[Module], extension: Option<&str>) -> Result<(), HistoryError> {
     match extension {
         Some(extension) if !modules.iter().any(|module| module.id == extension) => {
-            Err(InspectError::UnknownExtension {
+            Err(HistoryError::UnknownExtension {
                 extension: extension.to_owned(),
-                similar: similar(extension, modules.iter().map(|module| module.id.as_str())),
+                known: modules.iter().map(|module| module.id.clone()).collect(),
             })
         }
         _ => Ok(()),
@@ -431,7 +472,7 @@ fn planned(state: &State, module: &ModulePlan<'_>) -> Vec<PlannedMigration> {
         .collect()
 }
 
-pub(super) fn drift(state: &State, module: &ModulePlan<'_>) -> Vec<Drift> {
+fn drift(state: &State, module: &ModulePlan<'_>) -> Vec<Drift> {
     let changed = module.migrations.iter().filter_map(|plan| {
         let row = state.row(&module.module.id, plan.migration.version)?;
         let current = plan.migration.checksum();

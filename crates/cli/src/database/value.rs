@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// What the text form of a type becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A JSON number.
     Integer,
     /// A JSON number, or text for what JSON has no number for (`NaN`, `Infinity`).
@@ -21,7 +21,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// The shape of a type by its name in `pg_type`.
-    pub(super) fn of(type_name: &str) -> Self {
+    pub(crate) fn of(type_name: &str) -> Self {
         match type_name {
             "int2" | "int4" | "int8" | "oid" => Self::Integer,
             "float4" | "float8" => Self::Float,
@@ -32,7 +32,7 @@ impl Shape {
     }
 
     /// The value, never `null`: what does not parse stays text.
-    pub(super) fn decode(&self, text: &str) -> Value {
+    pub(crate) fn decode(&self, text: &str) -> Value {
         let decoded = match self {
             Self::Integer => text.parse::<i64>().ok().map(Value::from),
             Self::Float => text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number),

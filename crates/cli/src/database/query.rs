@@ -12,21 +12,21 @@ use sqlx::ValueRef as _;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
+use systemprompt_database::Database;
+use systemprompt_database::sql;
 
 use super::InspectError;
 use super::value::Shape;
-use crate::connect::Database;
-use crate::sql;
 
 /// Bounds of a query.
 #[derive(Debug, Clone)]
-pub struct QueryOptions {
+pub(crate) struct QueryOptions {
     /// Most rows returned; 1000 unless changed.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// Rows skipped before the first.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// The server gives up after this; 30 s unless changed.
-    pub statement_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
 }
 
 impl Default for QueryOptions {
@@ -37,31 +37,35 @@ impl Default for QueryOptions {
 
 /// What a query returned.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct QueryResult {
+pub(crate) struct QueryResult {
     /// The columns, in order.
-    pub columns: Vec<ResultColumn>,
+    pub(crate) columns: Vec<ResultColumn>,
     /// The rows: one value per column. A list rather than an object, so that two columns may have the same name.
-    pub rows: Vec<Vec<Value>>,
+    pub(crate) rows: Vec<Vec<Value>>,
     /// How many rows are in `rows`.
-    pub row_count: usize,
+    pub(crate) row_count: usize,
     /// There were more rows than the limit.
-    pub truncated: bool,
+    pub(crate) truncated: bool,
     /// How long it took, in milliseconds.
-    pub execution_time_ms: u64,
+    pub(crate) execution_time_ms: u64,
 }
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ResultColumn {
+pub(crate) struct ResultColumn {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its type as PostgreSQL writes it, e.g. `timestamp with time zone`.
     #[serde(rename = "type")]
-    pub type_name: String,
+    pub(crate) type_name: String,
 }
 
 /// Runs one statement that begins with `SELECT`, `WITH`, `EXPLAIN`, `SHOW`, `TABLE` or `VALUES`.
-pub async fn query(database: &Database, text: &str, options: &QueryOptions) -> Result<QueryResult, InspectError> {
+pub(crate) async fn query(
+    database: &Database,
+    text: &str,
+    options: &QueryOptions,
+) -> Result<QueryResult, InspectError> {
     let statements = sql::split(text)?;
     let [statement] = statements.as_slice() else {
         return Err(InspectError::NotOneStatement { count: statements.len() });

@@ -1,14 +1,17 @@
 //! What `infra db` answers.
-#![expect(clippy::unwrap_used, reason = "what helps a test fails like the test")]
 
 use std::time::Duration;
 
 use serde_json::json;
-use systemprompt_database::inspect::{
-    self, Comparison, ExecuteOptions, InspectError, PlannedAction, QueryOptions, RepairMode, Run,
-};
+use systemprompt_database::install::history;
 use systemprompt_database::testing::{TestDatabase, database, empty_database};
-use systemprompt_database::{InstallOptions, Migration, Module, SchemaDefinition, install};
+use systemprompt_database::{InstallOptions, Migration, Module, SchemaDefinition};
+
+use super::catalog::{count, describe, indexes, info, size, status, tables};
+use super::doctor::{Comparison, doctor};
+use super::execute::ExecuteOptions;
+use super::query::QueryOptions;
+use super::{InspectError, execute, query};
 
 const NOTES: &str = "
 CREATE TABLE IF NOT EXISTS notes (
@@ -39,12 +42,12 @@ async fn tables_are_listed_described_counted_and_measured() {
     let pool = &database.pool;
     run(&database, "CREATE TABLE stray (id int); INSERT INTO notes (body) VALUES ('a'), ('b')").await;
 
-    let tables = inspect::tables(pool, &modules, &options(), None).await.unwrap();
-    let owner = |name: &str| tables.iter().find(|table| table.name == name).unwrap().owner_extension.clone();
+    let listed = tables(pool, &modules, &options(), None).await.unwrap();
+    let owner = |name: &str| listed.iter().find(|table| table.name == name).unwrap().owner_extension.clone();
     assert_eq!((owner("notes"), owner("stray")), (Some("notes".into()), None));
-    assert_eq!(inspect::tables(pool, &modules, &options(), Some("STR")).await.unwrap().len(), 1);
+    assert_eq!(tables(pool, &modules, &options(), Some("STR")).await.unwrap().len(), 1);
 
-    let described = inspect::describe(pool, "notes").await.unwrap();
+    let described = describe(pool, "notes").await.unwrap();
     let columns: Vec<_> = described
         .columns
         .iter()
@@ -61,23 +64,23 @@ async fn tables_are_listed_described_counted_and_measured() {
         (true, vec!["id".into()])
     );
 
-    assert_eq!(inspect::count(pool, "public.notes").await.unwrap().row_count, 2);
-    assert_eq!(inspect::indexes(pool, Some("notes")).await.unwrap().len(), 2);
-    assert!(inspect::indexes(pool, None).await.unwrap().len() > 2);
-    let size = inspect::size(pool).await.unwrap();
-    assert!(size.size_bytes > 0 && size.tables.iter().any(|table| table.name == "notes" && table.index_bytes > 0));
-    let info = inspect::info(pool).await.unwrap();
-    assert!(info.connections >= 1 && info.pools[0].name == "shared");
+    assert_eq!(count(pool, "public.notes").await.unwrap().row_count, 2);
+    assert_eq!(indexes(pool, Some("notes")).await.unwrap().len(), 2);
+    assert!(indexes(pool, None).await.unwrap().len() > 2);
+    let sizes = size(pool).await.unwrap();
+    assert!(sizes.size_bytes > 0 && sizes.tables.iter().any(|table| table.name == "notes" && table.index_bytes > 0));
+    let told = info(pool).await.unwrap();
+    assert!(told.connections >= 1 && told.pools[0].name == "shared");
 }
 
 #[tokio::test]
 async fn names_are_checked_and_near_misses_suggested() {
     let database = database(&notes(vec![])).await;
     for name in ["notes; DROP TABLE notes", "", "a.b.c", "1a", "\"notes\"", &"x".repeat(64)] {
-        let error = inspect::count(&database.pool, name).await.unwrap_err();
+        let error = count(&database.pool, name).await.unwrap_err();
         assert!(matches!(error, InspectError::InvalidIdentifier { .. }), "{name}: {error:?}");
     }
-    let error = inspect::describe(&database.pool, "note").await.unwrap_err();
+    let error = describe(&database.pool, "note").await.unwrap_err();
     assert!(error.to_string().contains("did you mean `notes`?"), "{error}");
 }
 
@@ -91,7 +94,7 @@ async fn a_query_renders_every_type() {
                       ARRAY[1, NULL, 3] AS numbers, ARRAY['a,b', 'c\"d'] AS texts, '{\"a\": [1]}'::jsonb AS doc,
                       '\\xdead'::bytea AS bytes, '10.0.0.1/8'::inet AS net, 'on hold'::mood AS mood, 7::percent AS percent,
                       '[1,5)'::int4range AS range, point(1, 2) AS point, ARRAY['on hold']::mood[] AS moods, 1 AS small -- end";
-    let result = inspect::query(&database.pool, sql, &QueryOptions::default()).await.unwrap();
+    let result = query::query(&database.pool, sql, &QueryOptions::default()).await.unwrap();
     assert_eq!(
         json!(result.rows[0]),
         json!([
@@ -112,21 +115,21 @@ async fn a_query_is_cut_off_at_its_limit() {
     let database = empty_database().await;
     let page = |limit, offset| QueryOptions { limit, offset, ..QueryOptions::default() };
     let sql = "SELECT i FROM generate_series(1, 1000000) AS i";
-    let result = inspect::query(&database.pool, sql, &page(2, 10)).await.unwrap();
+    let result = query::query(&database.pool, sql, &page(2, 10)).await.unwrap();
     assert_eq!((json!(result.rows), result.row_count, result.truncated), (json!([[11], [12]]), 2, true));
-    let all = inspect::query(&database.pool, "VALUES (1), (2);", &page(2, 0)).await.unwrap();
+    let all = query::query(&database.pool, "VALUES (1), (2);", &page(2, 0)).await.unwrap();
     assert!(!all.truncated);
-    let none = inspect::query(&database.pool, "SELECT 1 AS a WHERE false", &page(2, 0)).await.unwrap();
+    let none = query::query(&database.pool, "SELECT 1 AS a WHERE false", &page(2, 0)).await.unwrap();
     assert_eq!((none.columns[0].name.as_str(), none.row_count), ("a", 0));
-    assert_eq!(inspect::query(&database.pool, "SHOW timezone", &page(5, 0)).await.unwrap().rows, [[json!("UTC")]]);
-    let explained = inspect::query(&database.pool, "EXPLAIN SELECT 1", &page(5, 0)).await.unwrap();
+    assert_eq!(query::query(&database.pool, "SHOW timezone", &page(5, 0)).await.unwrap().rows, [[json!("UTC")]]);
+    let explained = query::query(&database.pool, "EXPLAIN SELECT 1", &page(5, 0)).await.unwrap();
     assert_eq!(explained.columns[0].name, "QUERY PLAN");
 }
 
 #[tokio::test]
 async fn a_query_cannot_change_anything() {
     let database = database(&notes(vec![])).await;
-    let query = async |sql: &str| inspect::query(&database.pool, sql, &QueryOptions::default()).await;
+    let query = async |sql: &str| query::query(&database.pool, sql, &QueryOptions::default()).await;
     for sql in [
         "WITH gone AS (DELETE FROM notes RETURNING 1) SELECT * FROM gone",
         "EXPLAIN ANALYZE DELETE FROM notes",
@@ -154,7 +157,7 @@ async fn a_query_cannot_change_anything() {
     .unwrap();
     assert_eq!((objects, locks), (0, 0));
     let quick = QueryOptions { statement_timeout: Duration::from_millis(50), ..QueryOptions::default() };
-    let late = inspect::query(&database.pool, "SELECT pg_sleep(60)", &quick).await.unwrap_err();
+    let late = query::query(&database.pool, "SELECT pg_sleep(60)", &quick).await.unwrap_err();
     assert!(late.to_string().contains("statement timeout"), "{late}");
 }
 
@@ -162,16 +165,16 @@ async fn a_query_cannot_change_anything() {
 async fn executing_counts_what_changed_and_can_be_rehearsed() {
     let database = database(&notes(vec![])).await;
     let execute = async |sql: &str, dry_run: bool| {
-        inspect::execute(&database.pool, sql, ExecuteOptions { dry_run, statement_timeout: None }).await
+        execute::execute(&database.pool, sql, ExecuteOptions { dry_run, statement_timeout: None }).await
     };
     let insert = "INSERT INTO notes (body) VALUES ('a'), ('b') RETURNING id";
     assert_eq!(execute(insert, true).await.unwrap().rows_affected, 2);
-    assert_eq!(inspect::count(&database.pool, "notes").await.unwrap().row_count, 0);
+    assert_eq!(count(&database.pool, "notes").await.unwrap().row_count, 0);
     let both = execute(&format!("{insert}; UPDATE notes SET body = 'c'; SELECT * FROM notes"), false).await.unwrap();
     assert_eq!((both.rows_affected, both.statements), (4, 3));
     let half = execute("DELETE FROM notes; SELECT 1/0", false).await.unwrap_err();
     assert!(half.to_string().contains("division by zero"), "{half}");
-    assert_eq!(inspect::count(&database.pool, "notes").await.unwrap().row_count, 2);
+    assert_eq!(count(&database.pool, "notes").await.unwrap().row_count, 2);
     execute("VACUUM notes", false).await.unwrap();
     assert!(matches!(execute("COMMIT", false).await, Err(InspectError::TransactionControl { .. })));
 }
@@ -181,66 +184,26 @@ async fn the_status_counts_migrations() {
     let modules = notes(vec![Migration::new(1, "one", "SELECT 1")]);
     let database = database(&modules).await;
     let newer = notes(vec![Migration::new(1, "one", "SELECT 2"), Migration::new(2, "two", "SELECT 2")]);
-    let status = inspect::status(&database.pool, &newer, &options()).await.unwrap();
-    assert!(status.connected);
+    let found = status(&database.pool, &newer, &options()).await.unwrap();
+    assert!(found.connected);
     assert_eq!(
-        (status.applied_migrations, status.pending_migrations, status.drifted_migrations),
+        (found.applied_migrations, found.pending_migrations, found.drifted_migrations),
         (Some(1), Some(1), Some(1))
     );
 }
 
 #[tokio::test]
-async fn migrations_are_planned_repaired_marked_and_taken_back() {
+async fn an_unknown_extension_is_named_with_what_it_might_be() {
     let database = empty_database().await;
-    let pool = &database.pool;
-    let one = Migration::with_down(1, "one", "ALTER TABLE notes ADD x int", "ALTER TABLE notes DROP x");
-    let planned = inspect::plan(pool, &notes(vec![one]), &options(), None).await.unwrap();
-    assert!(planned.extensions[0].fresh);
-    assert_eq!(planned.extensions[0].migrations[0].action, PlannedAction::Stamp);
-    install(pool, &notes(vec![]), &options()).await.unwrap();
-    let planned = inspect::plan(pool, &notes(vec![one]), &options(), Some("notes")).await.unwrap();
-    assert_eq!(planned.extensions[0].migrations[0].action, PlannedAction::Run);
-    install(pool, &notes(vec![one]), &options()).await.unwrap();
-    assert!(inspect::plan(pool, &notes(vec![one]), &options(), None).await.unwrap().extensions.is_empty());
-
-    let taken_back = inspect::down(pool, &notes(vec![one]), &options(), "notes", 5, Run::Plan).await.unwrap();
-    assert!(!taken_back[0].applied);
-    inspect::down(pool, &notes(vec![one]), &options(), "notes", 1, Run::Apply).await.unwrap();
-    assert_eq!(inspect::describe(pool, "notes").await.unwrap().columns.len(), 3);
-    let marked = inspect::mark_applied(pool, &notes(vec![one]), &options(), "notes", 1).await.unwrap();
-    assert!(marked.stamped);
-    assert!(matches!(
-        inspect::mark_applied(pool, &notes(vec![one]), &options(), "notes", 1).await,
-        Err(InspectError::AlreadyApplied { .. })
-    ));
-
-    let changed = notes(vec![Migration::new(1, "one", "ALTER TABLE notes ADD IF NOT EXISTS x text")]);
-    assert!(matches!(
-        inspect::down(pool, &changed, &options(), "notes", 1, Run::Apply).await,
-        Err(InspectError::NotReversible { version: 1, .. })
-    ));
-    let dry = inspect::repair(pool, &changed, &options(), None, RepairMode::Reexecute, Run::Plan).await.unwrap();
-    assert_eq!((dry.len(), dry[0].applied), (1, false));
-    assert_eq!(
-        inspect::migration_status(pool, &changed, &options(), None).await.unwrap().extensions[0].drifted.len(),
-        1
-    );
-    inspect::repair(pool, &changed, &options(), Some("notes"), RepairMode::Reexecute, Run::Apply).await.unwrap();
-    assert_eq!(inspect::describe(pool, "notes").await.unwrap().columns.len(), 4);
-    let reconciled = notes(vec![one]);
-    inspect::repair(pool, &reconciled, &options(), None, RepairMode::Reconcile, Run::Apply).await.unwrap();
-    install(pool, &reconciled, &options()).await.unwrap();
-
-    assert_eq!(inspect::history(pool, "notes").await.unwrap().len(), 1);
-    let unknown = inspect::migration_status(pool, &notes(vec![]), &options(), Some("note")).await.unwrap_err();
-    assert!(unknown.to_string().contains("did you mean `notes`?"), "{unknown}");
+    let unknown = history::status(&database.pool, &notes(vec![]), &options(), Some("note")).await.unwrap_err();
+    assert!(InspectError::from(unknown).to_string().contains("did you mean `notes`?"));
 }
 
 #[tokio::test]
 async fn the_doctor_finds_what_differs() {
     let modules = notes(vec![]);
     let database = database(&modules).await;
-    let healthy = inspect::doctor(&database.pool, &modules, &options()).await.unwrap();
+    let healthy = doctor(&database.pool, &modules, &options()).await.unwrap();
     assert!(healthy.is_healthy() && healthy.comparison == Comparison::Full, "{healthy:?}");
 
     run(
@@ -260,7 +223,7 @@ async fn the_doctor_finds_what_differs() {
         ..Module::default()
     };
     let modules = [modules, vec![two]].concat();
-    let found = inspect::doctor(&database.pool, &modules, &options()).await.unwrap();
+    let found = doctor(&database.pool, &modules, &options()).await.unwrap();
     assert_eq!((found.undeclared_tables, found.invalid_indexes), (vec!["stray".into()], vec!["broken".into()]));
     assert_eq!((found.missing_tables[0].extension.as_str(), found.missing_tables[0].table.as_str()), ("two", "absent"));
     assert_eq!(

@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
+use systemprompt_database::install::{declared_tables, history};
+use systemprompt_database::{Database, InstallOptions, Module};
 
-use super::{InspectError, similar};
-use crate::connect::Database;
-use crate::install::InstallOptions;
-use crate::install::plan::Plan;
-use crate::schema::Module;
+use super::{InspectError, qualified, similar};
 
 /// How long `status` waits for a sign of life.
 const PING_LIMIT: Duration = Duration::from_secs(5);
@@ -18,188 +16,192 @@ const LARGEST_TABLES: i64 = 20;
 
 /// The three facts of `infra db status`, and what stands behind them.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Whether the database answers.
-    pub connected: bool,
+    pub(crate) connected: bool,
     /// Why not.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// `host:port` or socket.
-    pub server: String,
+    pub(crate) server: String,
     /// The database's name.
-    pub database: String,
+    pub(crate) database: String,
     /// The server's release.
-    pub version: String,
+    pub(crate) version: String,
     /// Tables outside the system schemas.
-    pub tables: Option<i64>,
+    pub(crate) tables: Option<i64>,
     /// Migrations recorded for the loaded extensions.
-    pub applied_migrations: Option<usize>,
+    pub(crate) applied_migrations: Option<usize>,
     /// Migrations waiting to run.
-    pub pending_migrations: Option<usize>,
+    pub(crate) pending_migrations: Option<usize>,
     /// Applied migrations whose text has changed.
-    pub drifted_migrations: Option<usize>,
+    pub(crate) drifted_migrations: Option<usize>,
     /// How far the read server is behind, in seconds, when reads go to a replica.
-    pub replica_lag_secs: Option<f64>,
+    pub(crate) replica_lag_secs: Option<f64>,
 }
 
 /// What `infra db info` shows.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Info {
+pub(crate) struct Info {
     /// The server's release.
-    pub version: String,
+    pub(crate) version: String,
     /// The database's name.
-    pub database: String,
+    pub(crate) database: String,
     /// `host:port` or socket.
-    pub server: String,
+    pub(crate) server: String,
     /// The user we connect as.
-    pub user: String,
+    pub(crate) user: String,
     /// Its size on disk, in bytes.
-    pub size_bytes: i64,
+    pub(crate) size_bytes: i64,
     /// When the server was started.
-    pub started_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
     /// Sessions on this server right now.
-    pub connections: i64,
+    pub(crate) connections: i64,
     /// The most it allows.
-    pub max_connections: u32,
+    pub(crate) max_connections: u32,
     /// Our own pools.
-    pub pools: Vec<PoolInfo>,
+    pub(crate) pools: Vec<PoolInfo>,
 }
 
 /// A pool of this process.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct PoolInfo {
+pub(crate) struct PoolInfo {
     /// `read`, `write`, or `shared` when they are the same.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Open connections.
-    pub size: u32,
+    pub(crate) size: u32,
     /// Open connections nobody uses.
-    pub idle: usize,
+    pub(crate) idle: usize,
     /// The most there may be.
-    pub max_connections: u32,
+    pub(crate) max_connections: u32,
 }
 
 /// A table in a list.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct TableInfo {
+pub(crate) struct TableInfo {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The PostgreSQL schema it is in.
-    pub schema: String,
+    pub(crate) schema: String,
     /// The server's estimate; nothing before the table was first analysed.
-    pub row_count: Option<i64>,
+    pub(crate) row_count: Option<i64>,
     /// Its size on disk with indexes, in bytes.
-    pub size_bytes: i64,
+    pub(crate) size_bytes: i64,
     /// The extension that declares it.
     #[sqlx(skip)]
-    pub owner_extension: Option<String>,
+    pub(crate) owner_extension: Option<String>,
 }
 
 /// What `infra db describe` shows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TableDescription {
+pub(crate) struct TableDescription {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The PostgreSQL schema it is in.
-    pub schema: String,
+    pub(crate) schema: String,
     /// Its columns, in order.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// Its indexes, by name.
-    pub indexes: Vec<Index>,
+    pub(crate) indexes: Vec<Index>,
     /// Its references to other tables, by name.
-    pub foreign_keys: Vec<ForeignKey>,
+    pub(crate) foreign_keys: Vec<ForeignKey>,
 }
 
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct Column {
+pub(crate) struct Column {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its type as PostgreSQL writes it.
     #[serde(rename = "type")]
     #[sqlx(rename = "type")]
-    pub type_name: String,
+    pub(crate) type_name: String,
     /// Whether it may be null.
-    pub nullable: bool,
+    pub(crate) nullable: bool,
     /// Its default expression.
-    pub default: Option<String>,
+    pub(crate) default: Option<String>,
     /// Whether it is part of the primary key.
-    pub primary_key: bool,
+    pub(crate) primary_key: bool,
 }
 
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct Index {
+pub(crate) struct Index {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The PostgreSQL schema it is in.
-    pub schema: String,
+    pub(crate) schema: String,
     /// The table it is on.
-    pub table: String,
+    pub(crate) table: String,
     /// What it covers, in order: columns and expressions.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Whether it refuses duplicates.
-    pub unique: bool,
+    pub(crate) unique: bool,
     /// False when building it was interrupted; then it only costs.
-    pub valid: bool,
+    pub(crate) valid: bool,
     /// Its size on disk, in bytes.
-    pub size_bytes: i64,
+    pub(crate) size_bytes: i64,
     /// The statement that makes it.
-    pub definition: String,
+    pub(crate) definition: String,
 }
 
 /// A reference to another table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct ForeignKey {
+pub(crate) struct ForeignKey {
     /// The constraint's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The referring columns.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// The table referred to.
-    pub references_table: String,
+    pub(crate) references_table: String,
     /// The columns referred to.
-    pub references_columns: Vec<String>,
+    pub(crate) references_columns: Vec<String>,
     /// The constraint as PostgreSQL writes it.
-    pub definition: String,
+    pub(crate) definition: String,
 }
 
 /// What `infra db count` shows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct RowCount {
+pub(crate) struct Counted {
     /// The table.
-    pub table: String,
+    pub(crate) table: String,
     /// Its rows, counted.
-    pub row_count: i64,
+    pub(crate) row_count: i64,
     /// How long counting took, in milliseconds.
-    pub execution_time_ms: u64,
+    pub(crate) execution_time_ms: u64,
 }
 
 /// What `infra db size` shows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct DatabaseSize {
+pub(crate) struct DatabaseSize {
     /// The database's name.
-    pub database: String,
+    pub(crate) database: String,
     /// Its size on disk, in bytes.
-    pub size_bytes: i64,
+    pub(crate) size_bytes: i64,
     /// The largest tables, largest first.
-    pub tables: Vec<TableSize>,
+    pub(crate) tables: Vec<TableSize>,
 }
 
 /// The size of a table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct TableSize {
+pub(crate) struct TableSize {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The PostgreSQL schema it is in.
-    pub schema: String,
+    pub(crate) schema: String,
     /// Everything, in bytes.
-    pub size_bytes: i64,
+    pub(crate) size_bytes: i64,
     /// The rows, with what is stored out of line, in bytes.
-    pub table_bytes: i64,
+    pub(crate) table_bytes: i64,
     /// The indexes, in bytes.
-    pub index_bytes: i64,
+    pub(crate) index_bytes: i64,
 }
 
 /// Whether the database answers, and whether it is up to date. A database that does not answer is an answer too.
-pub async fn status(database: &Database, modules: &[Module], options: &InstallOptions) -> Result<Status, InspectError> {
+pub(crate) async fn status(
+    database: &Database,
+    modules: &[Module],
+    options: &InstallOptions,
+) -> Result<Status, InspectError> {
     let target = database.target();
     let mut status = Status {
         connected: false,
@@ -243,7 +245,7 @@ pub async fn status(database: &Database, modules: &[Module], options: &InstallOp
         .await
         .map_err(&doing)?;
     }
-    let migrations = super::migration_status(database, modules, options, None).await?;
+    let migrations = history::status(database, modules, options, None).await?;
     status.applied_migrations = Some(migrations.extensions.iter().map(|extension| extension.applied.len()).sum());
     status.pending_migrations = Some(migrations.extensions.iter().map(|extension| extension.pending.len()).sum());
     status.drifted_migrations = Some(migrations.extensions.iter().map(|extension| extension.drifted.len()).sum());
@@ -251,7 +253,7 @@ pub async fn status(database: &Database, modules: &[Module], options: &InstallOp
 }
 
 /// The server, the database and our pools.
-pub async fn info(database: &Database) -> Result<Info, InspectError> {
+pub(crate) async fn info(database: &Database) -> Result<Info, InspectError> {
     let (size_bytes, started_at, connections): (i64, DateTime<Utc>, i64) = sqlx::query_as(
         "SELECT pg_database_size(current_database()),
                 pg_postmaster_start_time(),
@@ -286,7 +288,7 @@ pub async fn info(database: &Database) -> Result<Info, InspectError> {
 }
 
 /// Tables whose name contains `filter`, with the extension that declares each.
-pub async fn tables(
+pub(crate) async fn tables(
     database: &Database,
     modules: &[Module],
     options: &InstallOptions,
@@ -309,16 +311,16 @@ pub async fn tables(
     .fetch_all(database.read())
     .await
     .map_err(InspectError::while_doing("listing the tables"))?;
-    let (plan, _) = Plan::read_anyway(modules, options.system_dir.as_deref());
+    let declared = declared_tables(modules, options.system_dir.as_deref());
     for table in &mut tables {
         let key = (table.schema.clone(), table.name.clone());
-        table.owner_extension = plan.owners.get(&key).cloned();
+        table.owner_extension = declared.get(&key).map(|table| table.extension.clone());
     }
     Ok(tables)
 }
 
 /// Columns, indexes and references of a table or view.
-pub async fn describe(database: &Database, name: &str) -> Result<TableDescription, InspectError> {
+pub(crate) async fn describe(database: &Database, name: &str) -> Result<TableDescription, InspectError> {
     let table = resolve(database, name).await?;
     let doing = InspectError::while_doing("describing the table");
     let columns: Vec<Column> = sqlx::query_as(
@@ -364,7 +366,7 @@ pub async fn describe(database: &Database, name: &str) -> Result<TableDescriptio
 }
 
 /// Counts the rows of a table, one by one.
-pub async fn count(database: &Database, name: &str) -> Result<RowCount, InspectError> {
+pub(crate) async fn count(database: &Database, name: &str) -> Result<Counted, InspectError> {
     let table = resolve(database, name).await?;
     let started = Instant::now();
     // The name is the catalog's own spelling, quoted by the server.
@@ -373,11 +375,15 @@ pub async fn count(database: &Database, name: &str) -> Result<RowCount, InspectE
         .fetch_one(database.read())
         .await
         .map_err(InspectError::Statement)?;
-    Ok(RowCount { table: table.display(), row_count, execution_time_ms: started.elapsed().as_millis() as u64 })
+    Ok(Counted {
+        table: qualified(&table.schema, &table.name),
+        row_count,
+        execution_time_ms: started.elapsed().as_millis() as u64,
+    })
 }
 
 /// Indexes of one table, or of all.
-pub async fn indexes(database: &Database, table: Option<&str>) -> Result<Vec<Index>, InspectError> {
+pub(crate) async fn indexes(database: &Database, table: Option<&str>) -> Result<Vec<Index>, InspectError> {
     let oid = match table {
         Some(name) => Some(resolve(database, name).await?.oid),
         None => None,
@@ -386,7 +392,7 @@ pub async fn indexes(database: &Database, table: Option<&str>) -> Result<Vec<Ind
 }
 
 /// The database's size and its largest tables.
-pub async fn size(database: &Database) -> Result<DatabaseSize, InspectError> {
+pub(crate) async fn size(database: &Database) -> Result<DatabaseSize, InspectError> {
     let doing = InspectError::while_doing("asking for sizes");
     let (name, size_bytes): (String, i64) =
         sqlx::query_as("SELECT current_database()::text, pg_database_size(current_database())")
@@ -447,12 +453,6 @@ struct ResolvedTable {
     schema: String,
     name: String,
     quoted: String,
-}
-
-impl ResolvedTable {
-    fn display(&self) -> String {
-        if self.schema == "public" { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
-    }
 }
 
 /// Finds a table or view by the name an operator typed.

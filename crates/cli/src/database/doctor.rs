@@ -7,49 +7,48 @@ use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use systemprompt_database::install::{self, BOOKKEEPING_TABLES, DeclaredTable, declared_tables, history, install_with};
+use systemprompt_database::{Database, InstallError, InstallOptions, Module};
 use systemprompt_model::Ambient;
 
 use super::InspectError;
-use super::migrations::{drift, read_state};
-use crate::connect::Database;
-use crate::install::plan::{Plan, Table, display};
-use crate::install::state::BOOKKEEPING_TABLES;
-use crate::install::{InstallError, InstallOptions, install_with};
-use crate::schema::Module;
+
+/// A table with the schema it is in.
+type Table = (String, String);
 
 /// What the doctor found. Empty lists are good news.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Doctor {
+pub(crate) struct Doctor {
     /// Live tables no extension declares.
-    pub undeclared_tables: Vec<String>,
+    pub(crate) undeclared_tables: Vec<String>,
     /// Declared tables that do not exist.
-    pub missing_tables: Vec<NamedTable>,
+    pub(crate) missing_tables: Vec<NamedTable>,
     /// Declared columns that do not exist.
-    pub missing_columns: Vec<NamedColumn>,
+    pub(crate) missing_columns: Vec<NamedColumn>,
     /// Live columns of declared tables that are not declared.
-    pub undeclared_columns: Vec<NamedColumn>,
+    pub(crate) undeclared_columns: Vec<NamedColumn>,
     /// Columns whose type is not the declared one.
-    pub type_differences: Vec<Difference>,
+    pub(crate) type_differences: Vec<Difference>,
     /// Columns that may be null although declared otherwise, or the other way round.
-    pub nullability_differences: Vec<Difference>,
+    pub(crate) nullability_differences: Vec<Difference>,
     /// Declared indexes that do not exist.
-    pub missing_indexes: Vec<NamedIndex>,
+    pub(crate) missing_indexes: Vec<NamedIndex>,
     /// Indexes that are not what is declared under their name.
-    pub index_differences: Vec<Difference>,
+    pub(crate) index_differences: Vec<Difference>,
     /// Indexes whose building was interrupted: they cost and do not help.
-    pub invalid_indexes: Vec<String>,
+    pub(crate) invalid_indexes: Vec<String>,
     /// Migrations waiting to run.
-    pub pending_migrations: usize,
+    pub(crate) pending_migrations: usize,
     /// Applied migrations whose text has changed.
-    pub drifted_migrations: usize,
+    pub(crate) drifted_migrations: usize,
     /// How thorough this was.
-    pub comparison: Comparison,
+    pub(crate) comparison: Comparison,
 }
 
 /// How thorough an examination was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// Catalog against catalog.
     #[default]
     Full,
@@ -62,60 +61,68 @@ pub enum Comparison {
 
 /// A declared table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NamedTable {
+pub(crate) struct NamedTable {
     /// Who declares it.
-    pub extension: String,
+    pub(crate) extension: String,
     /// The table.
-    pub table: String,
+    pub(crate) table: String,
 }
 
 /// A column of a declared table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NamedColumn {
+pub(crate) struct NamedColumn {
     /// Who declares the table.
-    pub extension: String,
+    pub(crate) extension: String,
     /// The table.
-    pub table: String,
+    pub(crate) table: String,
     /// The column.
-    pub column: String,
+    pub(crate) column: String,
 }
 
 /// A declared index.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct NamedIndex {
+pub(crate) struct NamedIndex {
     /// Who declares its table.
-    pub extension: String,
+    pub(crate) extension: String,
     /// The table it belongs on.
-    pub table: String,
+    pub(crate) table: String,
     /// The index.
-    pub index: String,
+    pub(crate) index: String,
 }
 
 /// Something that exists but differs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Who declares the table.
-    pub extension: String,
+    pub(crate) extension: String,
     /// The table.
-    pub table: String,
+    pub(crate) table: String,
     /// The column or index.
-    pub name: String,
+    pub(crate) name: String,
     /// As declared.
-    pub declared: String,
+    pub(crate) declared: String,
     /// As it is.
-    pub live: String,
+    pub(crate) live: String,
 }
 
 impl Doctor {
     /// Whether nothing was found.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         *self == Self { comparison: self.comparison.clone(), ..Self::default() }
     }
 }
 
 /// Compares the live database with what `modules` declare.
-pub async fn doctor(database: &Database, modules: &[Module], options: &InstallOptions) -> Result<Doctor, InspectError> {
-    let plan = Plan::read(modules, options.system_dir.as_deref()).map_err(InspectError::declaration)?;
+pub(crate) async fn doctor(
+    database: &Database,
+    modules: &[Module],
+    options: &InstallOptions,
+) -> Result<Doctor, InspectError> {
+    let problems = install::check(modules, options.system_dir.as_deref());
+    if !problems.is_empty() {
+        return Err(InspectError::Install(InstallError::Refused(problems)));
+    }
+    let owners = declared_tables(modules, options.system_dir.as_deref());
     let doing = InspectError::while_doing("reading the live catalog");
     let live = {
         let mut connection = database.write().acquire().await.map_err(&doing)?;
@@ -126,14 +133,13 @@ pub async fn doctor(database: &Database, modules: &[Module], options: &InstallOp
         Ok(catalog) => catalog,
         Err(reason) => {
             found.comparison = Comparison::NamesOnly { reason };
-            Catalog::of_text(&plan)
+            Catalog::of_text(&owners)
         }
     };
-    compare(&mut found, &plan, &declared, &live);
-    let state = read_state(database).await?;
-    for module in &plan.modules {
-        found.pending_migrations += state.pending(module).len();
-        found.drifted_migrations += drift(&state, module).len();
+    compare(&mut found, &owners, &declared, &live);
+    for extension in history::status(database, modules, options, None).await?.extensions {
+        found.pending_migrations += extension.pending.len();
+        found.drifted_migrations += extension.drifted.len();
     }
     Ok(found)
 }
@@ -215,27 +221,32 @@ impl Catalog {
     }
 
     /// What can be told from the text alone.
-    fn of_text(plan: &Plan<'_>) -> Self {
+    fn of_text(declared: &BTreeMap<Table, DeclaredTable>) -> Self {
         let mut catalog = Self::default();
-        for step in plan.modules.iter().flat_map(|module| &module.structural) {
-            if let crate::sql::Kind::CreateTable(table) = &step.kind {
-                let columns = table.columns.iter().flatten().map(|column| (column.clone(), None)).collect();
-                catalog.tables.insert(step.resolve(&table.name), columns);
+        for (table, declared) in declared {
+            if let Some(columns) = &declared.columns {
+                let columns = columns.iter().map(|column| (column.clone(), None)).collect();
+                catalog.tables.insert(table.clone(), columns);
             }
         }
         catalog
     }
 }
 
-fn compare(found: &mut Doctor, plan: &Plan<'_>, declared: &Catalog, live: &Catalog) {
+fn display((schema, name): &Table) -> String {
+    super::qualified(schema, name)
+}
+
+fn compare(found: &mut Doctor, owners: &BTreeMap<Table, DeclaredTable>, declared: &Catalog, live: &Catalog) {
     let ours = |(schema, table): &Table| schema == "public" && BOOKKEEPING_TABLES.contains(&table.as_str());
+    let owner = |table: &Table| owners.get(table).map(|table| table.extension.clone()).unwrap_or_default();
     for table in live.tables.keys() {
-        if !ours(table) && !declared.tables.contains_key(table) && !plan.owners.contains_key(table) {
+        if !ours(table) && !declared.tables.contains_key(table) && !owners.contains_key(table) {
             found.undeclared_tables.push(display(table));
         }
     }
     for (table, columns) in declared.tables.iter().filter(|(table, _)| !ours(table)) {
-        let extension = plan.owners.get(table).cloned().unwrap_or_default();
+        let extension = owner(table);
         let Some(live_columns) = live.tables.get(table) else {
             found.missing_tables.push(NamedTable { extension, table: display(table) });
             continue;
@@ -273,7 +284,7 @@ fn compare(found: &mut Doctor, plan: &Plan<'_>, declared: &Catalog, live: &Catal
     }
     for ((schema, name), index) in &declared.indexes {
         let table = (schema.clone(), index.table.clone());
-        let extension = plan.owners.get(&table).cloned().unwrap_or_default();
+        let extension = owner(&table);
         match live.indexes.get(&(schema.clone(), name.clone())) {
             _ if ours(&table) || !live.tables.contains_key(&table) => {}
             None => {
@@ -320,7 +331,7 @@ async fn examine(
     modules: &[Module],
     options: &InstallOptions,
 ) -> Result<Catalog, InspectError> {
-    let doing = InstallError::while_doing("connecting to the throw-away database");
+    let doing = InspectError::while_doing("connecting to the throw-away database");
     let connection = PgConnection::connect_with(target).await.map_err(&doing)?;
     let (_, mut connection) = install_with(connection, modules, options).await?;
     let catalog = Catalog::read(&mut connection).await;

@@ -4,38 +4,42 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use systemprompt_database::Database;
+use systemprompt_database::sql::{self, Kind, Statement};
 
 use super::InspectError;
-use crate::connect::Database;
-use crate::sql::{self, Kind, Statement};
 
 /// How to execute.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ExecuteOptions {
+pub(crate) struct ExecuteOptions {
     /// Run and roll back. Sequences keep the numbers they gave out.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// The server gives up on a statement after this; no limit unless set.
-    pub statement_timeout: Option<Duration>,
+    pub(crate) statement_timeout: Option<Duration>,
 }
 
 /// What was executed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ExecuteResult {
+pub(crate) struct ExecuteResult {
     /// Rows inserted, updated, deleted or merged; rows that were only read do not count.
-    pub rows_affected: u64,
+    pub(crate) rows_affected: u64,
     /// Statements that ran.
-    pub statements: usize,
+    pub(crate) statements: usize,
     /// Whether it was rolled back.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long it took, in milliseconds.
-    pub execution_time_ms: u64,
+    pub(crate) execution_time_ms: u64,
 }
 
 /// Executes one statement by itself, or several in one transaction.
 ///
 /// One statement runs outside a transaction block, so that `VACUUM` and `CREATE INDEX CONCURRENTLY` work, except when it
 /// is to be rolled back.
-pub async fn execute(database: &Database, text: &str, options: ExecuteOptions) -> Result<ExecuteResult, InspectError> {
+pub(crate) async fn execute(
+    database: &Database,
+    text: &str,
+    options: ExecuteOptions,
+) -> Result<ExecuteResult, InspectError> {
     let statements = sql::split(text)?;
     if statements.is_empty() {
         return Err(InspectError::NotOneStatement { count: 0 });

@@ -1,37 +1,28 @@
-//! What `infra db` shows and does: each question is one function that answers with a serialisable struct.
+//! What `infra db` asks the database: each question is one function that answers with a serialisable struct.
 //!
-//! Nothing here is on a request's path. Functions that look at declared schema take the modules in load order; those that
-//! change anything take the installation lock first.
+//! - [`catalog`] tells of tables, columns, indexes and sizes;
+//! - [`query`] runs a statement that reads, [`execute`] one that changes something;
+//! - [`doctor`] compares the live schema with the declared one.
+//!
+//! The history of migrations is the installer's, in `systemprompt_database::install::history`.
 
-mod catalog;
-mod doctor;
-mod execute;
-mod migrations;
-mod query;
+pub(crate) mod catalog;
+pub(crate) mod doctor;
+pub(crate) mod execute;
+pub(crate) mod query;
+#[cfg(test)]
+mod tests;
 mod value;
-
-pub use catalog::{
-    Column, DatabaseSize, ForeignKey, Index, Info, PoolInfo, RowCount, Status, TableDescription, TableInfo, TableSize,
-    count, describe, indexes, info, size, status, tables,
-};
-pub use doctor::{Comparison, Difference, Doctor, NamedColumn, NamedIndex, NamedTable, doctor};
-pub use execute::{ExecuteOptions, ExecuteResult, execute};
-pub use migrations::{
-    Drift, ExtensionPlan, ExtensionStatus, MigrationPlan, MigrationRow, MigrationStatus, PlannedAction,
-    PlannedMigration, Repair, RepairAction, RepairMode, Reverted, Run, down, history, mark_applied, plan, repair,
-    status as migration_status,
-};
-pub use query::{QueryOptions, QueryResult, ResultColumn, query};
 
 use std::fmt::Write as _;
 
-use crate::install::{InstallError, Problem};
-use crate::sql::SyntaxError;
+use systemprompt_database::InstallError;
+use systemprompt_database::install::history::HistoryError;
+use systemprompt_database::sql::SyntaxError;
 
 /// Why a question could not be answered.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InspectError {
+pub(crate) enum InspectError {
     /// A name that no table can have in the form we accept.
     #[error("`{name}` is not a table name: letters, digits and `_`, at most 63, optionally after a schema and a dot")]
     InvalidIdentifier {
@@ -87,46 +78,36 @@ pub enum InspectError {
         /// Ids close to it, best first.
         similar: Vec<String>,
     },
-    /// The extension defines no such migration.
-    #[error("`{extension}` has no migration {version}")]
-    UnknownMigration {
-        /// The extension.
-        extension: String,
-        /// The version.
-        version: u32,
-    },
-    /// The migration is in the history already.
-    #[error("migration {version} of `{extension}` is recorded already")]
-    AlreadyApplied {
-        /// The extension.
-        extension: String,
-        /// The version.
-        version: u32,
-    },
-    /// There is no way back.
-    #[error("migration {version} of `{extension}` cannot be taken back: it has no down SQL in this binary")]
-    NotReversible {
-        /// The extension.
-        extension: String,
-        /// The version.
-        version: u32,
-    },
-    /// The modules themselves are broken.
-    #[error("the declared schema has problems")]
-    Declaration(#[source] InstallError),
+    /// The history of migrations could not be read or mended.
+    #[error(transparent)]
+    History(HistoryError),
     /// Carrying it out failed.
     #[error(transparent)]
     Install(#[from] InstallError),
+}
+
+impl From<HistoryError> for InspectError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::UnknownExtension { extension, known } => {
+                let similar = similar(&extension, known.iter().map(String::as_str));
+                Self::UnknownExtension { extension, similar }
+            }
+            HistoryError::Install(error) => Self::Install(error),
+            other => Self::History(other),
+        }
+    }
 }
 
 impl InspectError {
     pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
+}
 
-    pub(crate) fn declaration(problems: Vec<Problem>) -> Self {
-        Self::Declaration(InstallError::Refused(problems))
-    }
+/// A relation's name, with its schema outside `public`.
+pub(crate) fn qualified(schema: &str, name: &str) -> String {
+    if schema == "public" { name.to_owned() } else { format!("{schema}.{name}") }
 }
 
 fn did_you_mean(similar: &[String]) -> String {
@@ -159,30 +140,15 @@ fn explain(error: &sqlx::Error) -> String {
 fn similar<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let limit = 1 + wanted.chars().count() / 3;
     let mut near: Vec<(usize, &str)> = names
-        .map(|name| (edit_distance(wanted, name), name))
+        .map(|name| (strsim::levenshtein(wanted, name), name))
         .filter(|(distance, name)| *distance <= limit || name.contains(wanted))
         .collect();
     near.sort_unstable();
     near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
-mod tests {
+mod names {
     use super::*;
 
     #[test]
