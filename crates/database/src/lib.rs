@@ -4,6 +4,7 @@
 //!   an operator can act on when it cannot.
 //! - [`schema`] holds what a feature declares about its tables; [`install()`] makes the live database match it.
 //! - [`transaction`] runs a unit of work, again when the database asks for it.
+//! - [`lease`] counts all limits, exactly, over all replicas.
 //! - [`notify`] shares one listening connection between everybody who waits for a `NOTIFY`.
 //! - [`cluster`] runs a private PostgreSQL below the project's home.
 //! - [`testing`] gives each test its own database.
@@ -15,6 +16,7 @@ pub mod cluster;
 pub mod connect;
 pub mod error;
 pub mod install;
+pub mod lease;
 pub mod notify;
 pub mod schema;
 pub mod sql;

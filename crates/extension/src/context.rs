@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use systemprompt_config::Configuration;
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{Database, DbPool};
 use systemprompt_model::{Ambient, InstanceId};
@@ -21,6 +22,9 @@ pub trait ExtensionContext: Send + Sync {
 
     /// The database: `read()` and `write()` are its pools.
     fn db(&self) -> &DbPool;
+
+    /// Counts limits of any kind, over all replicas: rates, quotas, budgets.
+    fn leases(&self) -> &Leases;
 
     /// The clock and the randomness. Take time and ids from here, so that tests can set them.
     fn ambient(&self) -> &Ambient;

@@ -293,10 +293,10 @@ impl ExtensionRegistry {
         &self.profile
     }
 
-    /// What the enabled extensions declare about the database, in load order, for
+    /// The tables every server has, and what the enabled extensions declare about the database, in load order, for
     /// [`systemprompt_database::install()`].
     pub fn modules(&self) -> Vec<Module> {
-        self.entries.iter().map(Entry::module).collect()
+        std::iter::once(systemprompt_database::lease::module()).chain(self.entries.iter().map(Entry::module)).collect()
     }
 
     /// Every part of the configuration an extension owns, in load order. Disabled extensions are included: what is

@@ -31,6 +31,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, json};
 use systemprompt_config::{Configuration, Environment, Home, LoadRequest, Problem};
 use systemprompt_database::DbPool;
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
 use systemprompt_model::{Ambient, Credential, InstanceId, Principal, RequestId, UserId, UserType};
@@ -136,7 +137,10 @@ impl TestContextBuilder {
         let database = systemprompt_database::testing::database(&registry.modules()).await;
         let tracker = TaskTracker::new();
         let shutdown = CancellationToken::new();
+        let leases = Leases::new(database.pool.clone(), self.ambient.clone());
+        tracker.spawn(leases.clone().run(shutdown.clone()));
         let mut context = TestContext {
+            leases,
             hub: NotificationHub::start(&database.pool, &tracker, shutdown.clone()),
             instance_id: InstanceId::generate(&self.ambient),
             configuration: Arc::new(configuration),
@@ -209,6 +213,7 @@ pub struct TestContext {
     metrics: Metrics,
     services: ServiceMap,
     hub: NotificationHub,
+    leases: Leases,
     tracker: TaskTracker,
     shutdown: CancellationToken,
     instance_id: InstanceId,
@@ -269,6 +274,7 @@ impl TestContext {
         self.registry.shut_down(&self, Timeouts::default()).await;
         self.tracker.close();
         self.tracker.wait().await;
+        self.leases.close().await;
     }
 
     fn principal(&self, name: &str, user_type: UserType, roles: &[&str]) -> Principal {
@@ -317,6 +323,10 @@ impl ExtensionContext for TestContext {
 
     fn db(&self) -> &DbPool {
         &self.database.pool
+    }
+
+    fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     fn ambient(&self) -> &Ambient {

@@ -2,6 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use systemprompt_config::Configuration;
 use systemprompt_database::DbPool;
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_extension::{ExtensionConfigs, ExtensionContext, ExtensionRegistry, Metrics, ServiceMap};
 use systemprompt_model::{Ambient, InstanceId};
@@ -13,6 +14,7 @@ pub struct ServerContext {
     pub(crate) configuration: Arc<Configuration>,
     pub(crate) extension_configs: ExtensionConfigs,
     pub(crate) db: DbPool,
+    pub(crate) leases: Leases,
     pub(crate) ambient: Ambient,
     pub(crate) metrics: Metrics,
     pub(crate) notifications: NotificationHub,
@@ -37,6 +39,10 @@ impl ExtensionContext for ServerContext {
 
     fn db(&self) -> &DbPool {
         &self.db
+    }
+
+    fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     fn ambient(&self) -> &Ambient {

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use systemprompt_config::profile::Server;
 use systemprompt_config::{Configuration, SectionError};
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::{
@@ -123,12 +124,15 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, StartError> 
     let shutdown = CancellationToken::new();
     let instance_id = InstanceId::generate(&ambient);
     let notifications = NotificationHub::start(&db, &tracker, shutdown.clone());
+    let leases = Leases::new(db.clone(), ambient.clone());
+    tracker.spawn(leases.clone().run(shutdown.clone()));
     let log_writer = logs.map(|sink| sink.start(db.clone(), instance_id, instance_name.clone()));
     let readiness = Arc::new(Readiness::default());
     let context = Arc::new(ServerContext {
         configuration: configuration.clone(),
         extension_configs,
         db,
+        leases,
         ambient: ambient.clone(),
         metrics: Metrics::new(),
         notifications,
@@ -220,6 +224,8 @@ async fn wind_down(context: &ServerContext, log_writer: Option<LogWriter>) -> bo
     if !tasks_ended {
         tracing::error!(tasks = context.tracker.len(), "background tasks did not end in time");
     }
+    // Whatever held a reservation has ended, or is given up.
+    context.leases.close().await;
     tracing::info!("stopped");
     if let Some(writer) = log_writer {
         writer.finish().await;
