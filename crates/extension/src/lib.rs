@@ -65,8 +65,8 @@ pub use snapshot::{
 
 pub use systemprompt_config::profile::RateGroup;
 pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
 pub use systemprompt_database::lease;
+pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
 
 /// A JSON value, as configuration and schemas are passed around.
 pub use serde_json::Value as JsonValue;

@@ -170,7 +170,13 @@ impl Account {
     }
 
     /// Takes in what PostgreSQL gave, and answers the claim that asked; not at all if the period has ended meanwhile.
-    pub(super) fn end_lease(&self, wanted: Wanted<'_>, now: i64, request: &LeaseRequest, lease: Lease) -> Option<Answer> {
+    pub(super) fn end_lease(
+        &self,
+        wanted: Wanted<'_>,
+        now: i64,
+        request: &LeaseRequest,
+        lease: Lease,
+    ) -> Option<Answer> {
         let mut state = self.state();
         state.left += request.kept;
         match lease {
@@ -249,9 +255,7 @@ impl State {
         }
         self.shortage = self.shortage.filter(|shortage| now < shortage.ask_at);
         let left = if wanted.limit.is_good(self.period, now) { self.left } else { 0 };
-        self.shortage
-            .filter(|shortage| wanted.amount - left >= shortage.needed)
-            .map(|shortage| shortage.answer(now))
+        self.shortage.filter(|shortage| wanted.amount - left >= shortage.needed).map(|shortage| shortage.answer(now))
     }
 
     fn hand_out(&mut self, wanted: Wanted<'_>, now: i64) -> Answer {

@@ -291,9 +291,7 @@ impl Inner {
                 owed.arrived();
                 lease
             }
-            Limit::Refilling(limit) => {
-                within(queries::lease_refilling(&self.db, &claim.key, &request, limit)).await?
-            }
+            Limit::Refilling(limit) => within(queries::lease_refilling(&self.db, &claim.key, &request, limit)).await?,
         };
         Ok(kept.end(claim, clock(&self.ambient), &request, lease))
     }

@@ -29,12 +29,7 @@ fn minute(amount: u64) -> Sliding {
 }
 
 impl Replicas {
-    async fn reserve(
-        &self,
-        replica: usize,
-        limit: impl Into<Limit>,
-        amount: u64,
-    ) -> Result<Reservation, Exhausted> {
+    async fn reserve(&self, replica: usize, limit: impl Into<Limit>, amount: u64) -> Result<Reservation, Exhausted> {
         let call = Uuid::from_bytes(self.ambient.bytes());
         self.claim(replica, &Claim::new(self.key.clone(), limit, amount).for_call(call)).await
     }
