@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, Pricing};
-use systemprompt_llm::{Effort, ResponseFormat, Wire};
+use systemprompt_llm::{Effort, Format, ResponseFormat};
 use url::{Host, Url};
 
 /// One upstream provider: an endpoint, the wire it speaks, its credential and its models.
@@ -57,12 +57,21 @@ pub enum ProviderWire {
 }
 
 impl ProviderWire {
-    /// Whether requests whose bytes are of `wire` can be sent to this provider.
-    pub fn accepts(self, wire: Wire) -> bool {
+    /// The format this provider speaks. `demo` has none of its own: it answers in the caller's.
+    pub const fn format(self) -> Option<Format> {
         match self {
-            Self::Demo => true,
-            Self::Anthropic => wire == Wire::Anthropic,
-            Self::OpenAiChat => wire == Wire::OpenAiChat,
+            Self::Anthropic => Some(Format::AnthropicMessages),
+            Self::OpenAiChat => Some(Format::OpenAiChat),
+            Self::Demo => None,
+        }
+    }
+
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAiChat => "openai-chat",
+            Self::Demo => "demo",
         }
     }
 }

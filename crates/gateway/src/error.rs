@@ -9,7 +9,7 @@ use systemprompt_extension::RateLimited;
 use systemprompt_governance::access;
 use systemprompt_governance::{Denial, DenialKind, Refusal};
 use systemprompt_identity::{AuthError, IdentifyError, SessionError};
-use systemprompt_llm::{Dialect, DialectError, RequestError};
+use systemprompt_llm::{ErrorAnswer, Format, RequestError};
 use systemprompt_model::RequestId;
 
 use crate::body::BodyError;
@@ -70,7 +70,7 @@ impl Failure {
     }
 
     /// The answer in the caller's dialect.
-    pub(crate) fn to_response(&self, dialect: Dialect, deny_status: PolicyDenyStatus) -> Response {
+    pub(crate) fn to_response(&self, dialect: Format, deny_status: PolicyDenyStatus) -> Response {
         let error = self.dialect_error(deny_status);
         if error.status >= 500 {
             tracing::warn!(request_id = self.request.map(|id| id.to_string()), status = error.status, error = %self.kind, "a model request failed");
@@ -88,41 +88,41 @@ impl Failure {
         response
     }
 
-    fn dialect_error(&self, deny_status: PolicyDenyStatus) -> DialectError {
+    fn dialect_error(&self, deny_status: PolicyDenyStatus) -> ErrorAnswer {
         let message = self.kind.to_string();
         match &self.kind {
-            FailureKind::Disabled => DialectError::gateway_disabled(),
+            FailureKind::Disabled => ErrorAnswer::gateway_disabled(),
             FailureKind::SessionRequired
             | FailureKind::UnknownSurface
             | FailureKind::Query(_)
             | FailureKind::Header(_)
-            | FailureKind::Session(SessionError::Required) => DialectError::invalid_request(message),
-            FailureKind::Method { allowed } => DialectError::method_not_allowed(allowed),
-            FailureKind::NoEndpoint { .. } => DialectError { code: None, message, ..DialectError::gateway_disabled() },
+            | FailureKind::Session(SessionError::Required) => ErrorAnswer::invalid_request(message),
+            FailureKind::Method { allowed } => ErrorAnswer::method_not_allowed(allowed),
+            FailureKind::NoEndpoint { .. } => ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() },
             FailureKind::Authentication(AuthError::Unavailable)
             | FailureKind::Session(SessionError::Unavailable)
             | FailureKind::Access(_) => {
-                DialectError::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
+                ErrorAnswer::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
             }
-            FailureKind::Authentication(_) | FailureKind::Session(_) => DialectError::unauthenticated(message),
-            FailureKind::RateLimited(limited) => DialectError {
+            FailureKind::Authentication(_) | FailureKind::Session(_) => ErrorAnswer::unauthenticated(message),
+            FailureKind::RateLimited(limited) => ErrorAnswer {
                 code: Some("rate_limit_exceeded"),
-                ..DialectError::rate_limited(format!("{message}: {}", limited.advice()))
+                ..ErrorAnswer::rate_limited(format!("{message}: {}", limited.advice()))
             },
             FailureKind::Body(error) => match error {
-                BodyError::TooLarge { limit } => DialectError::body_too_large(*limit),
-                BodyError::TooSlow { .. } => DialectError { status: 408, ..DialectError::invalid_request(message) },
-                BodyError::Encoded(_) => DialectError { status: 415, ..DialectError::invalid_request(message) },
-                BodyError::Broken(_) => DialectError::invalid_request(message),
+                BodyError::TooLarge { limit } => ErrorAnswer::body_too_large(*limit),
+                BodyError::TooSlow { .. } => ErrorAnswer { status: 408, ..ErrorAnswer::invalid_request(message) },
+                BodyError::Encoded(_) => ErrorAnswer { status: 415, ..ErrorAnswer::invalid_request(message) },
+                BodyError::Broken(_) => ErrorAnswer::invalid_request(message),
             },
-            FailureKind::Request(error) => DialectError::from(error),
-            FailureKind::Refused(Refusal::LedgerUnavailable) => DialectError::ledger_unavailable(),
+            FailureKind::Request(error) => ErrorAnswer::from(error),
+            FailureKind::Refused(Refusal::LedgerUnavailable) => ErrorAnswer::ledger_unavailable(),
             FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
             FailureKind::Upstream(error) => match error {
-                SendError::Unreachable => DialectError::upstream_unreachable(),
-                SendError::TimedOut(_) => DialectError::upstream_timeout(message),
-                SendError::Broken(_) => DialectError::upstream_interrupted(message),
-                SendError::Refused(status, _) => DialectError::upstream_without_body(status.as_u16()),
+                SendError::Unreachable => ErrorAnswer::upstream_unreachable(),
+                SendError::TimedOut(_) => ErrorAnswer::upstream_timeout(message),
+                SendError::Broken(_) => ErrorAnswer::upstream_interrupted(message),
+                SendError::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
             },
         }
     }
@@ -139,19 +139,19 @@ impl Failure {
     }
 }
 
-fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> DialectError {
+fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> ErrorAnswer {
     let error = match denial.kind {
         // Clients get one code for all refusals by a policy; which rule it was is in the message and in the ledger.
         DenialKind::Content => {
-            return DialectError { status: deny_status.get(), ..DialectError::denied(&denial.to_string()) };
+            return ErrorAnswer { status: deny_status.get(), ..ErrorAnswer::denied(&denial.to_string()) };
         }
-        DenialKind::NotExposed => return DialectError::denied(&denial.reason),
-        DenialKind::NotEntitled => DialectError::not_entitled(format!("authz denied {denial}")),
-        DenialKind::RateLimited => DialectError::rate_limited(denial.reason.clone()),
-        DenialKind::NotFound => DialectError { message: denial.reason.clone(), ..DialectError::model_not_found("") },
-        DenialKind::Unavailable => DialectError::not_ready(denial.reason.clone()),
+        DenialKind::NotExposed => return ErrorAnswer::denied(&denial.reason),
+        DenialKind::NotEntitled => ErrorAnswer::not_entitled(format!("authz denied {denial}")),
+        DenialKind::RateLimited => ErrorAnswer::rate_limited(denial.reason.clone()),
+        DenialKind::NotFound => ErrorAnswer { message: denial.reason.clone(), ..ErrorAnswer::model_not_found("") },
+        DenialKind::Unavailable => ErrorAnswer::not_ready(denial.reason.clone()),
     };
-    DialectError { code: Some(denial.code), ..error }
+    ErrorAnswer { code: Some(denial.code), ..error }
 }
 
 macro_rules! fails_with {

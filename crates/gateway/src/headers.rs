@@ -2,7 +2,7 @@
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_identity::client_session_id;
-use systemprompt_llm::Dialect;
+use systemprompt_llm::Format;
 use systemprompt_model::{RequestId, Secret, SessionId, TraceId};
 
 use crate::config::ProviderWire;
@@ -138,16 +138,12 @@ pub fn upstream(
 }
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
-pub fn stamp(headers: &mut HeaderMap, dialect: Dialect, trace: TraceId, request: Option<RequestId>) {
+pub fn stamp(headers: &mut HeaderMap, dialect: Format, trace: TraceId, request: Option<RequestId>) {
     let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
     headers.insert(TRACE_ID, value(trace.to_string()));
     if let Some(request) = request {
         let id = value(request.to_string());
-        let vendor = match dialect {
-            Dialect::AnthropicMessages => HeaderName::from_static("request-id"),
-            Dialect::OpenAiChat => HeaderName::from_static("x-request-id"),
-        };
-        headers.insert(vendor, id.clone());
+        headers.insert(HeaderName::from_static(dialect.request_id_header()), id.clone());
         headers.insert(GATEWAY_REQUEST_ID, id.clone());
         headers.insert(REQUEST_ID, id);
     }

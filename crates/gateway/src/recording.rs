@@ -8,7 +8,7 @@ use http::response;
 use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
-use systemprompt_llm::{AnswerSummary, AnswerTap, Usage, Wire};
+use systemprompt_llm::{AnswerSummary, AnswerTap, Format, Usage};
 use systemprompt_model::{RequestId, SessionId};
 
 use crate::capture::Capture;
@@ -21,7 +21,7 @@ const TOOL_INPUT: usize = 64 * 1024;
 /// What is known of a call before it is made, for its price and its metrics.
 #[derive(Clone)]
 pub(crate) struct Subject {
-    pub(crate) wire: Wire,
+    pub(crate) format: Format,
     pub(crate) streamed: bool,
     pub(crate) dialect: &'static str,
     pub(crate) provider: String,
@@ -67,7 +67,7 @@ impl Recording {
         Self {
             capture: Some(Capture::new(permit.content_limit())),
             permit: Some(permit),
-            tap: AnswerTap::new(subject.wire, subject.streamed, 0, TOOL_INPUT),
+            tap: AnswerTap::new(subject.format, subject.streamed, 0, TOOL_INPUT),
             subject,
             sent,
             first_byte: None,
@@ -140,7 +140,7 @@ impl Recording {
 
     fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
         let permit = self.permit.take()?;
-        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.wire, self.subject.streamed, 0, 0));
+        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.subject.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(&summary);
         let usage = &if end == End::Completed { summary.usage } else { self.at_least(&summary) };

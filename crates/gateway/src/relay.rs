@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use systemprompt_llm::{Dialect, DialectError, UsageChunkFilter};
+use systemprompt_llm::{ErrorAnswer, Format, UsageChunkFilter};
 use systemprompt_model::RequestId;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -31,7 +31,7 @@ pub(crate) struct Relay {
     /// Present until the end is recorded.
     recording: Option<Box<Recording>>,
     request_id: Option<RequestId>,
-    dialect: Dialect,
+    dialect: Format,
     /// Takes out the usage chunk the gateway asked for and the caller did not.
     filter: Option<UsageChunkFilter>,
     idle: Duration,
@@ -51,7 +51,7 @@ impl Relay {
     pub(crate) fn new(
         upstream: UpstreamBody,
         recording: Box<Recording>,
-        dialect: Dialect,
+        dialect: Format,
         filter: Option<UsageChunkFilter>,
         limits: Timeouts,
         cut: WaitForCancellationFutureOwned,
@@ -76,7 +76,7 @@ impl Relay {
 
     /// Ends the stream although the provider has not. If the caller has all of the answer, that is all; otherwise it is
     /// told what went wrong, in its dialect.
-    fn stop(&mut self, error: &DialectError) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn stop(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(recording) = self.recording.take_if(|recording| !recording.terminal_seen()) else {
             return self.complete();
         };
@@ -104,13 +104,13 @@ impl Relay {
     }
 
     /// The limit that passed, if one did; otherwise when to look again.
-    fn check_limits(&self, now: Instant) -> Result<Instant, DialectError> {
+    fn check_limits(&self, now: Instant) -> Result<Instant, ErrorAnswer> {
         let silence_limit = self.last_byte + if self.is_complete() { LINGER.min(self.idle) } else { self.idle };
         if now >= self.deadline {
-            return Err(DialectError::upstream_timeout("the answer took longer than the time limit of a request"));
+            return Err(ErrorAnswer::upstream_timeout("the answer took longer than the time limit of a request"));
         }
         if now >= silence_limit {
-            return Err(DialectError::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
+            return Err(ErrorAnswer::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
         }
         Ok(self.deadline.min(silence_limit).min(self.last_sign + SILENCE))
     }
@@ -148,17 +148,17 @@ impl Body for Relay {
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return this.stop(&DialectError::upstream_interrupted("the provider broke off its answer"));
+                    return this.stop(&ErrorAnswer::upstream_interrupted("the provider broke off its answer"));
                 }
                 Poll::Ready(None) => {
-                    return this.stop(&DialectError::upstream_interrupted(
+                    return this.stop(&ErrorAnswer::upstream_interrupted(
                         "the provider's answer ended before it was complete",
                     ));
                 }
                 Poll::Pending => {}
             }
             if this.cut.as_mut().poll(cx).is_ready() {
-                return this.stop(&DialectError::shutting_down());
+                return this.stop(&ErrorAnswer::shutting_down());
             }
             if this.alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -173,18 +173,10 @@ impl Body for Relay {
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
                     let between_events = this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary());
                     if between_events && !this.is_complete() {
-                        return Poll::Ready(Some(Ok(Frame::data(sign_of_life(this.dialect)))));
+                        return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(this.dialect.ping())))));
                     }
                 }
             }
         }
     }
-}
-
-/// Anthropic streams have an event for it; in Chat Completions it is a comment, which SSE parsers skip.
-fn sign_of_life(dialect: Dialect) -> Bytes {
-    Bytes::from_static(match dialect {
-        Dialect::AnthropicMessages => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
-        Dialect::OpenAiChat => b": ping\n\n",
-    })
 }

@@ -16,7 +16,7 @@ use systemprompt_extension::{Audience, Meter, RouteTable};
 use systemprompt_governance::access::AccessRules;
 use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Inference, Refusal, Resource};
 use systemprompt_identity::{Authenticator, SessionHint, Sessions};
-use systemprompt_llm::{Dialect, Edits, InferenceRequest, UsageChunkFilter};
+use systemprompt_llm::{Edits, Format, InferenceRequest, UsageChunkFilter};
 use systemprompt_model::{ActorChain, Ambient, Principal, RequestId, SessionId, TraceId};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ pub struct Plan {
 
 /// The endpoints below `prefix`.
 pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
-    let dialect = |dialect: Dialect| {
+    let dialect = |dialect: Format| {
         post(move |State(gateway): State<Arc<Gateway>>, request: Request| answer(gateway, dialect, request)).fallback(
             move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
                 refuse_method(&gateway, dialect, "POST", &request)
@@ -70,14 +70,14 @@ pub fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
             &format!("{prefix}/messages"),
             Audience::Authenticated,
             "Asks a model, in the Anthropic Messages dialect.",
-            dialect(Dialect::AnthropicMessages),
+            dialect(Format::AnthropicMessages),
         )
         .add(
             "POST",
             &format!("{prefix}/chat/completions"),
             Audience::Authenticated,
             "Asks a model, in the OpenAI Chat Completions dialect.",
-            dialect(Dialect::OpenAiChat),
+            dialect(Format::OpenAiChat),
         )
         .add(
             "GET",
@@ -99,7 +99,7 @@ pub fn router(gateway: Arc<Gateway>, prefix: &str) -> Router {
 }
 
 /// Answers in the caller's dialect whatever happens.
-async fn answer(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Response {
+async fn answer(gateway: Arc<Gateway>, dialect: Format, request: Request) -> Response {
     let trace = trace_of(&gateway, &request);
     let (mut response, id) = match infer(&gateway, dialect, trace, request).await {
         Ok((response, id)) => (response, Some(id)),
@@ -112,7 +112,7 @@ async fn answer(gateway: Arc<Gateway>, dialect: Dialect, request: Request) -> Re
 /// A model request: identify, bind to a session, read, route, pass the Gate, send, relay.
 async fn infer(
     gateway: &Arc<Gateway>,
-    dialect: Dialect,
+    dialect: Format,
     trace: TraceId,
     request: Request,
 ) -> Result<(Response, RequestId), Failure> {
@@ -178,7 +178,7 @@ async fn infer(
             request.stream,
         ),
         subject: Subject {
-            wire: dialect.wire(),
+            format: dialect,
             streamed: request.stream,
             dialect: dialect.as_str(),
             provider: destination.route.provider.name.clone(),
@@ -252,7 +252,7 @@ fn describe(
         },
         content,
         kind: ActionKind::Infer(Inference {
-            dialect: request.dialect.as_str().to_owned(),
+            dialect: request.format.as_str().to_owned(),
             provider: route.map(|route| route.provider.name.clone()).unwrap_or_default(),
             model: destination.map(|destination| destination.upstream_model.clone()).unwrap_or_default(),
             requested_model: request.model.clone(),
@@ -285,7 +285,7 @@ async fn descriptor(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// The endpoint is there, but not for this method.
-fn refuse_method(gateway: &Gateway, dialect: Dialect, allowed: &'static str, request: &Request) -> Response {
+fn refuse_method(gateway: &Gateway, dialect: Format, allowed: &'static str, request: &Request) -> Response {
     let mut response = fail(gateway, dialect, request, FailureKind::Method { allowed });
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
@@ -297,17 +297,17 @@ async fn not_an_endpoint(State(gateway): State<Arc<Gateway>>, request: Request) 
 }
 
 /// Answers a request that is none.
-fn fail(gateway: &Gateway, dialect: Dialect, request: &Request, kind: FailureKind) -> Response {
+fn fail(gateway: &Gateway, dialect: Format, request: &Request, kind: FailureKind) -> Response {
     let mut response = Failure::from(kind).to_response(dialect, gateway.plan.settings.policy_deny_status);
     headers::stamp(response.headers_mut(), dialect, trace_of(gateway, request), None);
     response
 }
 
 /// The dialect of a caller whose path does not tell: Anthropic clients always send their version header.
-pub(crate) fn dialect_of(headers: &HeaderMap) -> Dialect {
+pub(crate) fn dialect_of(headers: &HeaderMap) -> Format {
     if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
-        Dialect::AnthropicMessages
+        Format::AnthropicMessages
     } else {
-        Dialect::OpenAiChat
+        Format::OpenAiChat
     }
 }

@@ -201,12 +201,13 @@ impl RoutingTable {
         if listed.is_none() && route.pattern.contains('*') && !self.allow_unlisted {
             return Err(NoRoute::NotExposed { model: asked.to_owned(), prefix: self.prefix.clone() });
         }
-        if !route.provider.wire.accepts(request.dialect.wire()) {
-            let (wire, path) = match route.provider.wire {
-                ProviderWire::Anthropic | ProviderWire::Demo => ("anthropic", "/messages"),
-                ProviderWire::OpenAiChat => ("openai-chat", "/chat/completions"),
-            };
-            return Err(NoRoute::OtherDialect { model: asked.to_owned(), wire, prefix: self.prefix.clone(), path });
+        if let Some(format) = route.provider.wire.format().filter(|format| *format != request.format) {
+            return Err(NoRoute::OtherDialect {
+                model: asked.to_owned(),
+                wire: route.provider.wire.as_str(),
+                prefix: self.prefix.clone(),
+                path: format.path(),
+            });
         }
         let upstream_model = route
             .upstream_model
@@ -325,7 +326,7 @@ fn holds(when: &When, request: &InferenceRequest) -> bool {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use systemprompt_llm::Dialect;
+    use systemprompt_llm::Format;
 
     fn table(gateway: serde_json::Value) -> RoutingTable {
         let providers: Vec<ProviderConfig> = serde_json::from_value(serde_json::json!([
@@ -341,7 +342,7 @@ mod tests {
         RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"))
     }
 
-    fn request(dialect: Dialect, model: &str, more: &str) -> InferenceRequest {
+    fn request(dialect: Format, model: &str, more: &str) -> InferenceRequest {
         let body =
             format!(r#"{{"model":"{model}","max_tokens":5,"messages":[{{"role":"user","content":"hi"}}]{more}}}"#);
         InferenceRequest::parse(dialect, Bytes::from(body)).expect("a request")
@@ -357,16 +358,16 @@ mod tests {
         let table = table(rules);
         let tools = r#","tools":[{"name":"t","input_schema":{}}]"#;
         for (dialect, model, more, expected) in [
-            (Dialect::AnthropicMessages, "claude-x", "", Ok(("ant", "claude-x-real"))),
-            (Dialect::AnthropicMessages, "claude-x[1m]", "", Ok(("ant", "claude-x-real"))),
-            (Dialect::AnthropicMessages, "claude-x-20260101", "", Ok(("ant", "claude-x-real"))),
-            (Dialect::AnthropicMessages, "claude-x", tools, Ok(("big", "claude-x-real"))),
-            (Dialect::AnthropicMessages, "special", "", Ok(("ant", "claude-x"))),
-            (Dialect::OpenAiChat, "gpt-x", "", Ok(("oai", "gpt-x"))),
-            (Dialect::OpenAiChat, "mini-nano", "", Err("not offered")),
-            (Dialect::AnthropicMessages, "unheard-of", "", Err("not offered")),
-            (Dialect::AnthropicMessages, "gpt-x", "", Err("/v1/chat/completions")),
-            (Dialect::OpenAiChat, "claude-x", "", Err("/v1/messages")),
+            (Format::AnthropicMessages, "claude-x", "", Ok(("ant", "claude-x-real"))),
+            (Format::AnthropicMessages, "claude-x[1m]", "", Ok(("ant", "claude-x-real"))),
+            (Format::AnthropicMessages, "claude-x-20260101", "", Ok(("ant", "claude-x-real"))),
+            (Format::AnthropicMessages, "claude-x", tools, Ok(("big", "claude-x-real"))),
+            (Format::AnthropicMessages, "special", "", Ok(("ant", "claude-x"))),
+            (Format::OpenAiChat, "gpt-x", "", Ok(("oai", "gpt-x"))),
+            (Format::OpenAiChat, "mini-nano", "", Err("not offered")),
+            (Format::AnthropicMessages, "unheard-of", "", Err("not offered")),
+            (Format::AnthropicMessages, "gpt-x", "", Err("/v1/chat/completions")),
+            (Format::OpenAiChat, "claude-x", "", Err("/v1/messages")),
         ] {
             let found = table.resolve(&request(dialect, model, more));
             match (found, expected) {
@@ -386,16 +387,15 @@ mod tests {
     #[test]
     fn unknown_models_have_no_route_without_a_default() {
         let error = table(serde_json::json!({}))
-            .resolve(&request(Dialect::AnthropicMessages, "nope", ""))
+            .resolve(&request(Format::AnthropicMessages, "nope", ""))
             .expect_err("no route");
         assert_eq!(error.to_string(), "No gateway route matches model `nope`; GET /v1/models lists what is offered");
     }
 
     #[test]
     fn prices_follow_the_model() {
-        let destination = table(serde_json::json!({}))
-            .resolve(&request(Dialect::AnthropicMessages, "claude-x", ""))
-            .expect("a route");
+        let destination =
+            table(serde_json::json!({})).resolve(&request(Format::AnthropicMessages, "claude-x", "")).expect("a route");
         assert!((destination.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
         assert_eq!(destination.max_output_tokens, Some(100));
         assert_eq!(destination.route_match, "registry:ant");

@@ -11,14 +11,14 @@ pub use excerpt::Excerpt;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use crate::Wire;
+use crate::Format;
 use crate::json;
 use crate::sse::SseParser;
 use excerpt::ExcerptBuilder;
 
 /// Tokens of one request. A count is `None` until the provider states it.
 ///
-/// The kinds do not overlap, whatever the wire: `input_tokens` excludes what was read from or written to the prompt
+/// The kinds do not overlap, whatever the format: `input_tokens` excludes what was read from or written to the prompt
 /// cache, so that each kind can be multiplied by its price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -64,31 +64,33 @@ pub enum StopReason {
 
 impl StopReason {
     /// Reads the provider's word for it.
-    pub fn from_wire(wire: Wire, reason: &str) -> Self {
-        match (wire, reason) {
-            (Wire::Anthropic, "end_turn") | (Wire::OpenAiChat, "stop") => Self::EndTurn,
-            (Wire::Anthropic, "max_tokens") | (Wire::OpenAiChat, "length") => Self::MaxTokens,
-            (Wire::Anthropic, "stop_sequence") => Self::StopSequence,
-            (Wire::Anthropic, "tool_use") | (Wire::OpenAiChat, "tool_calls" | "function_call") => Self::ToolUse,
-            (Wire::Anthropic | Wire::OpenAiChat, other) => Self::Other(bounded(other)),
+    pub fn from_word(format: Format, reason: &str) -> Self {
+        match (format, reason) {
+            (Format::AnthropicMessages, "end_turn") | (Format::OpenAiChat, "stop") => Self::EndTurn,
+            (Format::AnthropicMessages, "max_tokens") | (Format::OpenAiChat, "length") => Self::MaxTokens,
+            (Format::AnthropicMessages, "stop_sequence") => Self::StopSequence,
+            (Format::AnthropicMessages, "tool_use") | (Format::OpenAiChat, "tool_calls" | "function_call") => {
+                Self::ToolUse
+            }
+            (Format::AnthropicMessages | Format::OpenAiChat, other) => Self::Other(bounded(other)),
         }
     }
 
-    /// The word for it on a wire. What one wire cannot say is never turned into a normal end.
-    pub fn to_wire(&self, wire: Wire) -> &str {
-        match (wire, self) {
-            (Wire::Anthropic, Self::EndTurn) => "end_turn",
-            (Wire::Anthropic, Self::MaxTokens) => "max_tokens",
-            (Wire::Anthropic, Self::StopSequence) => "stop_sequence",
-            (Wire::Anthropic, Self::ToolUse) => "tool_use",
-            (Wire::Anthropic, Self::Other(reason)) => match reason.as_str() {
+    /// The word for it on a format. What one format cannot say is never turned into a normal end.
+    pub fn word(&self, format: Format) -> &str {
+        match (format, self) {
+            (Format::AnthropicMessages, Self::EndTurn) => "end_turn",
+            (Format::AnthropicMessages, Self::MaxTokens) => "max_tokens",
+            (Format::AnthropicMessages, Self::StopSequence) => "stop_sequence",
+            (Format::AnthropicMessages, Self::ToolUse) => "tool_use",
+            (Format::AnthropicMessages, Self::Other(reason)) => match reason.as_str() {
                 "content_filter" => "refusal",
                 other => other,
             },
-            (Wire::OpenAiChat, Self::EndTurn | Self::StopSequence) => "stop",
-            (Wire::OpenAiChat, Self::MaxTokens) => "length",
-            (Wire::OpenAiChat, Self::ToolUse) => "tool_calls",
-            (Wire::OpenAiChat, Self::Other(_)) => "content_filter",
+            (Format::OpenAiChat, Self::EndTurn | Self::StopSequence) => "stop",
+            (Format::OpenAiChat, Self::MaxTokens) => "length",
+            (Format::OpenAiChat, Self::ToolUse) => "tool_calls",
+            (Format::OpenAiChat, Self::Other(_)) => "content_filter",
         }
     }
 
@@ -153,17 +155,17 @@ pub struct AnswerSummary {
     pub complete: bool,
     /// The error the provider reported.
     pub error: Option<UpstreamErrorSummary>,
-    /// Events that were not what the wire defines, or were too long to read.
+    /// Events that were not what the format defines, or were too long to read.
     pub unreadable_events: u64,
 }
 
 /// Watches an answer on its way to the caller and never alters it.
 ///
 /// Memory is bounded whatever arrives: a streamed answer costs its excerpts and at most one event of 1 MiB, a buffered
-/// one its own length up to 8 MiB. Of a longer one only the end is kept, where both wires put usage and stop reason.
+/// one its own length up to 8 MiB. Of a longer one only the end is kept, where both formats put usage and stop reason.
 #[derive(Debug)]
 pub struct AnswerTap {
-    wire: Wire,
+    format: Format,
     input: Input,
     answer: Answer,
 }
@@ -184,16 +186,16 @@ impl AnswerTap {
     ///
     /// `text_limit` is the number of bytes kept of each end of the text, 0 for its length alone; `tool_limit` that of the
     /// start of each tool's input.
-    pub fn new(wire: Wire, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
+    pub fn new(format: Format, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
         let input = if streamed { Input::Events(SseParser::new(EVENT_LIMIT)) } else { Input::Body(Vec::new()) };
-        Self { wire, input, answer: Answer::new(text_limit, tool_limit) }
+        Self { format, input, answer: Answer::new(text_limit, tool_limit) }
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let Self { wire, input, answer } = self;
+        let Self { format, input, answer } = self;
         match input {
-            Input::Events(parser) => parser.feed(chunk, |event| answer.event(*wire, event.data)),
+            Input::Events(parser) => parser.feed(chunk, |event| answer.event(*format, event.data)),
             Input::Body(body) => {
                 body.extend_from_slice(chunk);
                 if body.len() > BODY_LIMIT {
@@ -232,20 +234,20 @@ impl AnswerTap {
 
     /// Ends the answer, wherever it stands, and says what it was.
     pub fn finish(self) -> AnswerSummary {
-        let Self { wire, input, mut answer } = self;
+        let Self { format, input, mut answer } = self;
         match input {
             Input::Events(mut parser) => {
-                parser.finish(|event| answer.event(wire, event.data));
+                parser.finish(|event| answer.event(format, event.data));
                 answer.unreadable_events += parser.skipped_events();
             }
-            Input::Body(body) => answer.body(wire, &body),
-            Input::EndOfBody(end) => answer.end_of_body(wire, &end),
+            Input::Body(body) => answer.body(format, &body),
+            Input::EndOfBody(end) => answer.end_of_body(format, &end),
         }
         answer.summary()
     }
 }
 
-/// The answer as far as it is known; the wires' readers write into it.
+/// The answer as far as it is known; the formats' readers write into it.
 #[derive(Debug)]
 struct Answer {
     tool_limit: usize,
@@ -280,20 +282,20 @@ impl Answer {
         }
     }
 
-    fn event(&mut self, wire: Wire, data: &[u8]) {
-        let read = match wire {
-            Wire::Anthropic => anthropic::event(self, data),
-            Wire::OpenAiChat => openai::event(self, data),
+    fn event(&mut self, format: Format, data: &[u8]) {
+        let read = match format {
+            Format::AnthropicMessages => anthropic::event(self, data),
+            Format::OpenAiChat => openai::event(self, data),
         };
         if read.is_err() {
             self.unreadable_events += 1;
         }
     }
 
-    fn body(&mut self, wire: Wire, body: &[u8]) {
-        let read = match wire {
-            Wire::Anthropic => anthropic::body(self, body),
-            Wire::OpenAiChat => openai::body(self, body),
+    fn body(&mut self, format: Format, body: &[u8]) {
+        let read = match format {
+            Format::AnthropicMessages => anthropic::body(self, body),
+            Format::OpenAiChat => openai::body(self, body),
         };
         if read.is_err() {
             self.unreadable_events += 1;
@@ -301,7 +303,7 @@ impl Answer {
     }
 
     /// Reads what can be found at the end of an answer whose start was not kept.
-    fn end_of_body(&mut self, wire: Wire, end: &[u8]) {
+    fn end_of_body(&mut self, format: Format, end: &[u8]) {
         let value_of = |key: &str| {
             let quoted = format!("\"{key}\"");
             memmem::rfind_iter(end, quoted.as_bytes())
@@ -312,21 +314,21 @@ impl Answer {
                     Some(&after[json::Cursor::new(after).skip().ok()?])
                 })
         };
-        match wire {
-            Wire::Anthropic => anthropic::usage(self, value_of("usage")),
-            Wire::OpenAiChat => openai::usage(self, value_of("usage")),
+        match format {
+            Format::AnthropicMessages => anthropic::usage(self, value_of("usage")),
+            Format::OpenAiChat => openai::usage(self, value_of("usage")),
         }
-        let stop_field = match wire {
-            Wire::Anthropic => "stop_reason",
-            Wire::OpenAiChat => "finish_reason",
+        let stop_field = match format {
+            Format::AnthropicMessages => "stop_reason",
+            Format::OpenAiChat => "finish_reason",
         };
-        self.wire_stop_reason(wire, value_of(stop_field));
+        self.stop_word(format, value_of(stop_field));
         self.finished = end.trim_ascii_end().ends_with(b"}");
     }
 
-    fn wire_stop_reason(&mut self, wire: Wire, value: Option<&[u8]>) {
+    fn stop_word(&mut self, format: Format, value: Option<&[u8]>) {
         if let Some(reason) = value.and_then(json::text) {
-            self.stop_reason = Some(StopReason::from_wire(wire, &reason));
+            self.stop_reason = Some(StopReason::from_word(format, &reason));
         }
     }
 

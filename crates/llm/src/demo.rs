@@ -1,7 +1,7 @@
 //! The demo model: answers without a provider, a key or a network, the same one for the same prompt.
 //!
 //! It shows the product at work before anybody has a key, and it says so: every answer names itself a demo. It speaks
-//! both dialects, buffered and streamed at the pace of a real model, reports usage, calls a tool when one is offered,
+//! both formats, buffered and streamed at the pace of a real model, reports usage, calls a tool when one is offered,
 //! and respects `max_tokens` and stop sequences.
 
 mod anthropic;
@@ -11,7 +11,7 @@ mod reply;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{Dialect, InferenceRequest, StopReason, Usage};
+use crate::{Format, InferenceRequest, StopReason, Usage};
 
 /// Answers a request.
 pub fn answer(request: &InferenceRequest) -> DemoAnswer {
@@ -58,19 +58,19 @@ pub struct DemoEvent {
 
 impl DemoAnswer {
     /// The body of a buffered answer. `id` makes the ids in it unique; `created` is the time in seconds since 1970.
-    pub fn buffered(&self, dialect: Dialect, id: &str, created: i64) -> Vec<u8> {
-        match dialect {
-            Dialect::AnthropicMessages => anthropic::buffered(self, id),
-            Dialect::OpenAiChat => openai::buffered(self, id, created),
+    pub fn buffered(&self, format: Format, id: &str, created: i64) -> Vec<u8> {
+        match format {
+            Format::AnthropicMessages => anthropic::buffered(self, id),
+            Format::OpenAiChat => openai::buffered(self, id, created),
         }
     }
 
     /// The events of a streamed answer in order. `id` makes the ids in it unique; `created` is the time in seconds
     /// since 1970.
-    pub fn events(&self, dialect: Dialect, id: &str, created: i64) -> Vec<DemoEvent> {
-        match dialect {
-            Dialect::AnthropicMessages => anthropic::events(self, id),
-            Dialect::OpenAiChat => openai::events(self, id, created),
+    pub fn events(&self, format: Format, id: &str, created: i64) -> Vec<DemoEvent> {
+        match format {
+            Format::AnthropicMessages => anthropic::events(self, id),
+            Format::OpenAiChat => openai::events(self, id, created),
         }
     }
 }

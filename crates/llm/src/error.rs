@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{Dialect, RequestError};
+use crate::{Format, RequestError};
 
 /// An error as a caller gets it. The constructors are the rows of the error table; all fields may still be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DialectError {
+pub struct ErrorAnswer {
     /// The HTTP status.
     pub status: u16,
     /// `error.type` in `anthropic-messages`.
@@ -22,7 +22,7 @@ pub struct DialectError {
 /// What a refusal by a policy starts with, so that people know the provider did not say it.
 const DENIED: &str = "blocked by systemprompt governance: ";
 
-impl DialectError {
+impl ErrorAnswer {
     /// 400: the body cannot be read, a field is missing or wrong, a required header is missing.
     pub fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", message)
@@ -128,14 +128,14 @@ impl DialectError {
     }
 
     /// The body of an answer with this error. `request_id` appears in `anthropic-messages` only; both have the header.
-    pub fn body(&self, dialect: Dialect, request_id: Option<&str>) -> Vec<u8> {
-        let body = match dialect {
-            Dialect::AnthropicMessages => serde_json::to_vec(&AnthropicBody {
+    pub fn body(&self, format: Format, request_id: Option<&str>) -> Vec<u8> {
+        let body = match format {
+            Format::AnthropicMessages => serde_json::to_vec(&AnthropicBody {
                 r#type: "error",
                 error: AnthropicError { r#type: self.anthropic_type, message: &self.message },
                 request_id,
             }),
-            Dialect::OpenAiChat => serde_json::to_vec(&OpenAiBody {
+            Format::OpenAiChat => serde_json::to_vec(&OpenAiBody {
                 error: OpenAiError { message: &self.message, r#type: self.openai_type, param: None, code: self.code },
             }),
         };
@@ -143,12 +143,12 @@ impl DialectError {
     }
 
     /// The event that ends a stream with this error.
-    pub fn sse_event(&self, dialect: Dialect, request_id: Option<&str>) -> Vec<u8> {
-        let name: &[u8] = match dialect {
-            Dialect::AnthropicMessages => b"event: error\n",
-            Dialect::OpenAiChat => b"",
+    pub fn sse_event(&self, format: Format, request_id: Option<&str>) -> Vec<u8> {
+        let name: &[u8] = match format {
+            Format::AnthropicMessages => b"event: error\n",
+            Format::OpenAiChat => b"",
         };
-        [name, b"data: ", &self.body(dialect, request_id), b"\n\n"].concat()
+        [name, b"data: ", &self.body(format, request_id), b"\n\n"].concat()
     }
 
     fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
@@ -156,7 +156,7 @@ impl DialectError {
     }
 }
 
-impl From<&RequestError> for DialectError {
+impl From<&RequestError> for ErrorAnswer {
     fn from(error: &RequestError) -> Self {
         Self::invalid_request(error.to_string())
     }

@@ -1,22 +1,22 @@
-//! Wire formats of model APIs, without any I/O: what a caller sends, what a provider answers, what it costs.
+//! Format formats of model APIs, without any I/O: what a caller sends, what a provider answers, what it costs.
 //!
-//! A caller speaks a [`Dialect`], a provider speaks a [`Wire`]. When both are the same format the request travels in the
+//! A caller speaks a [`Format`], a provider speaks one too. When both are the same the request travels in the
 //! *relay lane*: [`InferenceRequest::parse`] reads the body once and remembers where the few fields we may change are,
 //! and [`InferenceRequest::relay`] splices changes into the original bytes. Everything else, unknown fields and
 //! whitespace included, reaches the provider byte for byte, so prompt caches keep hitting.
 //!
 //! On the way back [`AnswerTap`] watches the answer without touching it and reports usage, stop reason, text and tool
-//! calls for the ledger, within a fixed bound of memory. [`DialectError`] writes our own refusals in the caller's format.
+//! calls for the ledger, within a fixed bound of memory. [`ErrorAnswer`] writes our own refusals in the caller's format.
 //!
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
-//! In reading order: the two formats (`dialect`), reading a request (`request`), changing it (`relay`), reading the
+//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), reading the
 //! answer ([`sse`], `answer`), hiding the usage chunk a caller did not ask for (`usage_chunk`), errors (`error`),
 //! prices ([`catalog`]) and the offline model ([`demo`]).
 //!
-//! To add a wire: a variant of [`Wire`], a reader in `answer/`, and golden files in `tests/golden`.
+//! To add a format: a variant of [`Format`], a reader in `answer/`, and golden files in `tests/golden`.
 
-mod dialect;
+mod format;
 mod json;
 mod request;
 
@@ -33,8 +33,8 @@ pub mod catalog;
 pub mod demo;
 
 pub use answer::{AnswerSummary, AnswerTap, Excerpt, StopReason, ToolCall, UpstreamErrorSummary, Usage};
-pub use dialect::{Dialect, Wire};
-pub use error::DialectError;
+pub use error::ErrorAnswer;
+pub use format::Format;
 pub use relay::{Edits, Relayed};
 pub use request::{Effort, InferenceRequest, RequestError, ResponseFormat};
 pub use usage_chunk::UsageChunkFilter;

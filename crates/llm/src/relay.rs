@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::json::Span;
 use crate::request::StreamOptions;
-use crate::{Dialect, InferenceRequest};
+use crate::{Format, InferenceRequest};
 
 /// What to change in a relayed request.
 ///
@@ -61,10 +61,7 @@ impl InferenceRequest {
     }
 
     fn adds_stream_usage(&self, edits: &Edits) -> bool {
-        edits.include_stream_usage
-            && self.stream
-            && self.dialect == Dialect::OpenAiChat
-            && !self.stream_usage_requested()
+        edits.include_stream_usage && self.stream && self.format == Format::OpenAiChat && !self.stream_usage_requested()
     }
 
     fn splices(&self, edits: &Edits, usage_added: bool) -> Vec<Splice> {

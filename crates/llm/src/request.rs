@@ -9,7 +9,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Dialect;
+use crate::Format;
 use crate::json::{self, Cursor, Kind, MAX_DEPTH, Member, Span, SyntaxError};
 use fields::{Field, Seen};
 
@@ -17,7 +17,7 @@ use fields::{Field, Seen};
 #[derive(Debug, Clone)]
 pub struct InferenceRequest {
     /// The format of the body.
-    pub dialect: Dialect,
+    pub format: Format,
     /// The model the caller asked for, 1 to 256 bytes.
     pub model: String,
     /// Whether the caller wants the answer as a stream of events.
@@ -255,7 +255,7 @@ impl InferenceRequest {
     /// The whole body must be JSON in UTF-8. Fields we read must have their documented type; fields we do not know are
     /// nobody's business. The fields we decide by may appear once only, however their key is spelled, because a provider
     /// might read the other one.
-    pub fn parse(dialect: Dialect, body: Bytes) -> Result<Self, RequestError> {
+    pub fn parse(format: Format, body: Bytes) -> Result<Self, RequestError> {
         if body.trim_ascii().is_empty() {
             return Err(RequestError::Empty);
         }
@@ -263,8 +263,8 @@ impl InferenceRequest {
             return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
         }
         let mut reader = Reader::default();
-        reader.read(dialect, &body)?;
-        reader.finish(dialect, body)
+        reader.read(format, &body)?;
+        reader.finish(format, body)
     }
 
     /// The bytes the caller sent.
@@ -303,19 +303,19 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, dialect: Dialect, body: &[u8]) -> Result<(), RequestError> {
+    fn read(&mut self, format: Format, body: &[u8]) -> Result<(), RequestError> {
         let mut cursor = Cursor::new(body);
         if cursor.kind()? != Kind::Object {
             return Err(RequestError::NotAnObject);
         }
         cursor.members(|member, cursor| {
-            if dialect == Dialect::OpenAiChat
+            if format == Format::OpenAiChat
                 && let Some(user) = &mut self.layout.user
                 && user.next_start.is_none()
             {
                 user.next_start = Some(member.start);
             }
-            match Field::of(dialect, &member.key)? {
+            match Field::of(format, &member.key)? {
                 Some(field) => {
                     self.seen.once(field)?;
                     self.field(field, &member, cursor)
@@ -582,18 +582,18 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self, dialect: Dialect, body: Bytes) -> Result<InferenceRequest, RequestError> {
+    fn finish(self, format: Format, body: Bytes) -> Result<InferenceRequest, RequestError> {
         let missing = |field: &'static str, fix| RequestError::Missing { field: field.into(), fix };
         let model = self.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
         let message_count =
             self.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
         let max_tokens = self.layout.token_limits.iter().map(|(limit, _)| *limit).min();
-        if dialect == Dialect::AnthropicMessages && max_tokens.is_none() {
+        if format == Format::AnthropicMessages && max_tokens.is_none() {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
         }
         let media_tokens = self.inline_media * TOKENS_OF_INLINE_MEDIA;
         Ok(InferenceRequest {
-            dialect,
+            format,
             model,
             stream: self.stream,
             max_tokens,

@@ -1,22 +1,22 @@
 //! What the ledger learns from an answer, streamed or buffered, whole or in pieces, sound or broken.
 
-use systemprompt_llm::{AnswerSummary, AnswerTap, Excerpt, StopReason, ToolCall, UpstreamErrorSummary, Usage, Wire};
+use systemprompt_llm::{AnswerSummary, AnswerTap, Excerpt, Format, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 
 const ANTHROPIC_STREAM: &str = include_str!("golden/answers/anthropic.sse");
 const ANTHROPIC_BODY: &str = include_str!("golden/answers/anthropic.json");
 const OPENAI_STREAM: &str = include_str!("golden/answers/openai.sse");
 const OPENAI_BODY: &str = include_str!("golden/answers/openai.json");
 
-fn summary<'a>(wire: Wire, streamed: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> AnswerSummary {
-    let mut tap = AnswerTap::new(wire, streamed, 1024, 1024);
+fn summary<'a>(format: Format, streamed: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> AnswerSummary {
+    let mut tap = AnswerTap::new(format, streamed, 1024, 1024);
     for chunk in chunks {
         tap.feed(chunk);
     }
     tap.finish()
 }
 
-fn whole(wire: Wire, streamed: bool, answer: &str) -> AnswerSummary {
-    summary(wire, streamed, [answer.as_bytes()])
+fn whole(format: Format, streamed: bool, answer: &str) -> AnswerSummary {
+    summary(format, streamed, [answer.as_bytes()])
 }
 
 fn excerpt(text: &str) -> Excerpt {
@@ -67,10 +67,10 @@ fn openai() -> AnswerSummary {
 
 #[test]
 fn streamed_and_buffered_answers_say_the_same() {
-    assert_eq!(whole(Wire::Anthropic, true, ANTHROPIC_STREAM), anthropic());
-    assert_eq!(whole(Wire::Anthropic, false, ANTHROPIC_BODY), anthropic());
-    assert_eq!(whole(Wire::OpenAiChat, true, OPENAI_STREAM), openai());
-    assert_eq!(whole(Wire::OpenAiChat, false, OPENAI_BODY), openai());
+    assert_eq!(whole(Format::AnthropicMessages, true, ANTHROPIC_STREAM), anthropic());
+    assert_eq!(whole(Format::AnthropicMessages, false, ANTHROPIC_BODY), anthropic());
+    assert_eq!(whole(Format::OpenAiChat, true, OPENAI_STREAM), openai());
+    assert_eq!(whole(Format::OpenAiChat, false, OPENAI_BODY), openai());
     assert_eq!(anthropic().usage.total(), 12 + 89 + 7000 + 300);
     assert_eq!(openai().usage.total(), 120);
 }
@@ -88,17 +88,17 @@ impl Cuts {
 #[test]
 fn any_cut_of_a_stream_gives_the_same_summary() {
     let mut cuts = Cuts(7);
-    for (wire, stream, expected) in
-        [(Wire::Anthropic, ANTHROPIC_STREAM, anthropic()), (Wire::OpenAiChat, OPENAI_STREAM, openai())]
+    for (format, stream, expected) in
+        [(Format::AnthropicMessages, ANTHROPIC_STREAM, anthropic()), (Format::OpenAiChat, OPENAI_STREAM, openai())]
     {
         for line_end in ["\n", "\r\n", "\r"] {
             let stream = stream.replace('\n', line_end);
             for at in 0..stream.len() {
                 let (head, tail) = stream.as_bytes().split_at(at);
-                assert_eq!(summary(wire, true, [head, tail]), expected, "cut at {at}, lines end in {line_end:?}");
+                assert_eq!(summary(format, true, [head, tail]), expected, "cut at {at}, lines end in {line_end:?}");
             }
             for size in [1, 2, 3, 5, 64] {
-                assert_eq!(summary(wire, true, stream.as_bytes().chunks(size)), expected, "chunks of {size}");
+                assert_eq!(summary(format, true, stream.as_bytes().chunks(size)), expected, "chunks of {size}");
             }
             for _ in 0..100 {
                 let mut chunks = Vec::new();
@@ -108,15 +108,15 @@ fn any_cut_of_a_stream_gives_the_same_summary() {
                     chunks.push(chunk);
                     rest = after;
                 }
-                assert_eq!(summary(wire, true, chunks), expected);
+                assert_eq!(summary(format, true, chunks), expected);
             }
         }
     }
-    for (wire, body, expected) in
-        [(Wire::Anthropic, ANTHROPIC_BODY, anthropic()), (Wire::OpenAiChat, OPENAI_BODY, openai())]
+    for (format, body, expected) in
+        [(Format::AnthropicMessages, ANTHROPIC_BODY, anthropic()), (Format::OpenAiChat, OPENAI_BODY, openai())]
     {
         for size in [1, 7, 100] {
-            assert_eq!(summary(wire, false, body.as_bytes().chunks(size)), expected);
+            assert_eq!(summary(format, false, body.as_bytes().chunks(size)), expected);
         }
     }
 }
@@ -124,21 +124,21 @@ fn any_cut_of_a_stream_gives_the_same_summary() {
 #[test]
 fn a_stream_that_stops_early_is_not_complete_and_keeps_what_it_counted() {
     let end = ANTHROPIC_STREAM.find("event: message_stop").expect("the last event");
-    let cut = whole(Wire::Anthropic, true, &ANTHROPIC_STREAM[..end]);
+    let cut = whole(Format::AnthropicMessages, true, &ANTHROPIC_STREAM[..end]);
     assert_eq!(cut, AnswerSummary { complete: false, ..anthropic() });
 
     let end = OPENAI_STREAM.find("data: [DONE]").expect("the last event");
-    let cut = whole(Wire::OpenAiChat, true, &OPENAI_STREAM[..end]);
+    let cut = whole(Format::OpenAiChat, true, &OPENAI_STREAM[..end]);
     assert_eq!(cut, AnswerSummary { complete: false, ..openai() });
 
-    assert!(!whole(Wire::Anthropic, false, &ANTHROPIC_BODY[..200]).complete);
-    assert!(!whole(Wire::OpenAiChat, false, "").complete);
-    assert!(!whole(Wire::OpenAiChat, true, "").complete);
+    assert!(!whole(Format::AnthropicMessages, false, &ANTHROPIC_BODY[..200]).complete);
+    assert!(!whole(Format::OpenAiChat, false, "").complete);
+    assert!(!whole(Format::OpenAiChat, true, "").complete);
 }
 
 #[test]
 fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
-    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10, 10);
+    let mut tap = AnswerTap::new(Format::AnthropicMessages, true, 10, 10);
     assert!(tap.at_event_boundary() && !tap.terminal_seen());
     for byte in ANTHROPIC_STREAM.as_bytes() {
         assert!(!tap.terminal_seen());
@@ -147,7 +147,7 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
     assert!(tap.terminal_seen() && tap.at_event_boundary());
     assert_eq!(tap.usage().output_tokens, Some(89));
 
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10, 10);
+    let mut tap = AnswerTap::new(Format::OpenAiChat, true, 10, 10);
     tap.feed(b"data: {\"choices\":[]}\n");
     assert!(!tap.at_event_boundary());
 }
@@ -157,18 +157,18 @@ fn errors_of_the_provider_are_reported() {
     let overloaded =
         UpstreamErrorSummary { kind: Some("overloaded_error".into()), code: None, message: "Overloaded".into() };
     let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
-    let read = whole(Wire::Anthropic, false, body);
+    let read = whole(Format::AnthropicMessages, false, body);
     assert_eq!((read.error, read.complete), (Some(overloaded.clone()), false));
     assert_eq!(read.provider_request_id.as_deref(), Some("req_1"));
 
-    let mut tap = AnswerTap::new(Wire::Anthropic, true, 10, 10);
+    let mut tap = AnswerTap::new(Format::AnthropicMessages, true, 10, 10);
     tap.feed(format!("event: error\ndata: {body}\n\n").as_bytes());
     assert!(tap.terminal_seen());
     assert_eq!(tap.finish().error, Some(overloaded));
 
     let body = r#"{"error":{"message":"no","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
     for (streamed, text) in [(false, body.to_owned()), (true, format!("data: {body}\n\ndata: [DONE]\n\n"))] {
-        let read = whole(Wire::OpenAiChat, streamed, &text);
+        let read = whole(Format::OpenAiChat, streamed, &text);
         let error = read.error.expect("an error");
         assert_eq!((error.code.as_deref(), error.message.as_str()), (Some("model_not_found"), "no"));
         assert!(!read.complete);
@@ -177,41 +177,47 @@ fn errors_of_the_provider_are_reported() {
 
 #[test]
 fn stop_reasons_map_as_the_table_says() {
-    for (wire, reason, canonical, back, other_wire) in [
-        (Wire::Anthropic, "end_turn", StopReason::EndTurn, "end_turn", "stop"),
-        (Wire::Anthropic, "max_tokens", StopReason::MaxTokens, "max_tokens", "length"),
-        (Wire::Anthropic, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop"),
-        (Wire::Anthropic, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
-        (Wire::Anthropic, "refusal", StopReason::Other("refusal".into()), "refusal", "content_filter"),
-        (Wire::Anthropic, "pause_turn", StopReason::Other("pause_turn".into()), "pause_turn", "content_filter"),
-        (Wire::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
-        (Wire::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
-        (Wire::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
-        (Wire::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
-        (Wire::OpenAiChat, "content_filter", StopReason::Other("content_filter".into()), "content_filter", "refusal"),
+    for (format, reason, canonical, back, other_word) in [
+        (Format::AnthropicMessages, "end_turn", StopReason::EndTurn, "end_turn", "stop"),
+        (Format::AnthropicMessages, "max_tokens", StopReason::MaxTokens, "max_tokens", "length"),
+        (Format::AnthropicMessages, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop"),
+        (Format::AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
+        (Format::AnthropicMessages, "refusal", StopReason::Other("refusal".into()), "refusal", "content_filter"),
+        (
+            Format::AnthropicMessages,
+            "pause_turn",
+            StopReason::Other("pause_turn".into()),
+            "pause_turn",
+            "content_filter",
+        ),
+        (Format::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
+        (Format::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
+        (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
+        (Format::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
+        (Format::OpenAiChat, "content_filter", StopReason::Other("content_filter".into()), "content_filter", "refusal"),
     ] {
-        let read = StopReason::from_wire(wire, reason);
+        let read = StopReason::from_word(format, reason);
         assert_eq!(read, canonical);
-        assert_eq!(read.to_wire(wire), back, "{reason}");
-        let other = if wire == Wire::Anthropic { Wire::OpenAiChat } else { Wire::Anthropic };
-        assert_eq!(read.to_wire(other), other_wire, "{reason}");
+        assert_eq!(read.word(format), back, "{reason}");
+        let other = if format == Format::AnthropicMessages { Format::OpenAiChat } else { Format::AnthropicMessages };
+        assert_eq!(read.word(other), other_word, "{reason}");
     }
 }
 
 #[test]
 fn garbage_is_counted_and_does_no_harm() {
     let garbage = "data: {not json\n\ndata: \u{7f}\n\nevent: x\ndata: 5\n\n";
-    let read = whole(Wire::Anthropic, true, &format!("{garbage}{ANTHROPIC_STREAM}"));
+    let read = whole(Format::AnthropicMessages, true, &format!("{garbage}{ANTHROPIC_STREAM}"));
     assert_eq!(read, AnswerSummary { unreadable_events: 3, ..anthropic() });
     let bytes: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\xff\"}}]}\n\n";
-    assert_eq!(summary(Wire::OpenAiChat, true, [bytes]).text.head, "a\u{fffd}");
-    let read = whole(Wire::OpenAiChat, false, "<html>502</html>");
+    assert_eq!(summary(Format::OpenAiChat, true, [bytes]).text.head, "a\u{fffd}");
+    let read = whole(Format::OpenAiChat, false, "<html>502</html>");
     assert_eq!((read.complete, read.unreadable_events), (false, 1));
 }
 
 #[test]
 fn memory_is_bounded_by_the_excerpts() {
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 100, 100);
+    let mut tap = AnswerTap::new(Format::OpenAiChat, true, 100, 100);
     for part in 0..20_000 {
         tap.feed(format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"part {part:08} \"}}}}]}}\n\n").as_bytes());
         let call = format!(
@@ -227,7 +233,7 @@ fn memory_is_bounded_by_the_excerpts() {
     assert_eq!(read.tool_calls.len(), 128);
 
     // An input longer than the excerpt keeps its start and its length.
-    let mut tap = AnswerTap::new(Wire::OpenAiChat, true, 10, 10);
+    let mut tap = AnswerTap::new(Format::OpenAiChat, true, 10, 10);
     for _ in 0..3 {
         tap.feed(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"12345678\"}}]}}]}\n\n");
     }
@@ -242,7 +248,7 @@ fn usage_is_found_at_the_end_of_an_answer_too_long_to_keep() {
     let text = "never the \\\"usage\\\":{\\\"output_tokens\\\":1} you look for ".repeat(250_000);
     let usage = r#""stop_reason":"max_tokens","usage":{"input_tokens":5,"output_tokens":900000}"#;
     let body = format!(r#"{{"type":"message","content":[{{"type":"text","text":"{text}"}}],{usage}}}"#);
-    let read = summary(Wire::Anthropic, false, body.as_bytes().chunks(100_000));
+    let read = summary(Format::AnthropicMessages, false, body.as_bytes().chunks(100_000));
     assert_eq!((read.usage.input_tokens, read.usage.output_tokens), (Some(5), Some(900_000)));
     assert_eq!(read.stop_reason, Some(StopReason::MaxTokens));
     assert!(read.complete);

@@ -1,19 +1,19 @@
-//! The demo model speaks both dialects so well that our own reader of provider answers cannot tell the difference.
+//! The demo model speaks both formats so well that our own reader of provider answers cannot tell the difference.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt_llm::demo::{self, DemoAnswer};
-use systemprompt_llm::{AnswerSummary, AnswerTap, Dialect, InferenceRequest, StopReason};
+use systemprompt_llm::{AnswerSummary, AnswerTap, Format, InferenceRequest, StopReason};
 
-const DIALECTS: [Dialect; 2] = [Dialect::AnthropicMessages, Dialect::OpenAiChat];
+const FORMATS: [Format; 2] = [Format::AnthropicMessages, Format::OpenAiChat];
 
-fn answer(dialect: Dialect, rest: &Value) -> DemoAnswer {
+fn answer(format: Format, rest: &Value) -> DemoAnswer {
     let mut body = json!({ "model": "demo-1", "max_tokens": 1000 });
     body.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
-    demo::answer(&InferenceRequest::parse(dialect, Bytes::from(body.to_string())).expect("a request"))
+    demo::answer(&InferenceRequest::parse(format, Bytes::from(body.to_string())).expect("a request"))
 }
 
-fn tool(dialect: Dialect) -> Value {
+fn tool(format: Format) -> Value {
     let schema = json!({
         "type": "object",
         "required": ["city", "unit", "days", "tags"],
@@ -25,24 +25,24 @@ fn tool(dialect: Dialect) -> Value {
             "never": { "type": "string" },
         },
     });
-    match dialect {
-        Dialect::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
-        Dialect::OpenAiChat => json!({ "type": "function", "function": { "name": "weather", "parameters": schema } }),
+    match format {
+        Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
+        Format::OpenAiChat => json!({ "type": "function", "function": { "name": "weather", "parameters": schema } }),
     }
 }
 
-fn read(dialect: Dialect, streamed: bool, bytes: &[u8]) -> AnswerSummary {
-    let mut tap = AnswerTap::new(dialect.wire(), streamed, 8192, 8192);
+fn read(format: Format, streamed: bool, bytes: &[u8]) -> AnswerSummary {
+    let mut tap = AnswerTap::new(format, streamed, 8192, 8192);
     tap.feed(bytes);
     tap.finish()
 }
 
 /// Reads the answer as a provider's, buffered and streamed, and checks that both say what the demo model meant.
 #[track_caller]
-fn spoken(dialect: Dialect, answer: &DemoAnswer) -> AnswerSummary {
-    let buffered = read(dialect, false, &answer.buffered(dialect, "1", 1_800_000_000));
-    let events = answer.events(dialect, "1", 1_800_000_000);
-    let streamed = read(dialect, true, &events.iter().flat_map(|event| event.bytes.to_vec()).collect::<Vec<_>>());
+fn spoken(format: Format, answer: &DemoAnswer) -> AnswerSummary {
+    let buffered = read(format, false, &answer.buffered(format, "1", 1_800_000_000));
+    let events = answer.events(format, "1", 1_800_000_000);
+    let streamed = read(format, true, &events.iter().flat_map(|event| event.bytes.to_vec()).collect::<Vec<_>>());
     assert_eq!(buffered, streamed);
     assert!(streamed.complete && streamed.error.is_none() && streamed.unreadable_events == 0);
     assert_eq!(streamed.text.head, answer.text);
@@ -54,56 +54,56 @@ fn spoken(dialect: Dialect, answer: &DemoAnswer) -> AnswerSummary {
 
 #[test]
 fn the_same_prompt_has_the_same_answer_and_it_says_it_is_a_demo() {
-    for dialect in DIALECTS {
-        let ask = |prompt: &str| answer(dialect, &json!({ "messages": [{ "role": "user", "content": prompt }] }));
+    for format in FORMATS {
+        let ask = |prompt: &str| answer(format, &json!({ "messages": [{ "role": "user", "content": prompt }] }));
         let first = ask("What does the Gate do?");
         assert_eq!(first, ask("What does the Gate do?"));
         assert_ne!(first.text, ask("What else does it do?").text);
         assert!(first.text.starts_with("This is the systemprompt demo model, not an AI"));
         assert!(first.text.contains("5 words (22 characters): “What does the Gate do?”"), "{}", first.text);
-        assert_eq!(spoken(dialect, &first).stop_reason, Some(StopReason::EndTurn));
+        assert_eq!(spoken(format, &first).stop_reason, Some(StopReason::EndTurn));
     }
 }
 
 #[test]
 fn an_offered_tool_is_called_once_and_its_result_used() {
-    for dialect in DIALECTS {
+    for format in FORMATS {
         let question = json!({ "role": "user", "content": "Weather in Köln?" });
-        let call = answer(dialect, &json!({ "messages": [question], "tools": [tool(dialect)] }));
+        let call = answer(format, &json!({ "messages": [question], "tools": [tool(format)] }));
         let input = json!({ "city": "Weather in Köln?", "unit": "celsius", "days": 3, "tags": [] });
         assert_eq!(call.tool_call.as_ref().map(|call| &call.input), Some(&input));
-        let read = spoken(dialect, &call);
+        let read = spoken(format, &call);
         assert_eq!(read.stop_reason, Some(StopReason::ToolUse));
         assert_eq!(read.tool_calls[0].name, "weather");
         assert_eq!(serde_json::from_str::<Value>(&read.tool_calls[0].input_excerpt).expect("JSON"), input);
 
-        let result = match dialect {
-            Dialect::AnthropicMessages => json!({ "role": "user", "content": [
+        let result = match format {
+            Format::AnthropicMessages => json!({ "role": "user", "content": [
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
-            Dialect::OpenAiChat => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
+            Format::OpenAiChat => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
         };
-        let last = answer(dialect, &json!({ "messages": [question, result], "tools": [tool(dialect)] }));
+        let last = answer(format, &json!({ "messages": [question, result], "tools": [tool(format)] }));
         assert_eq!(last.tool_call, None);
         assert!(last.text.contains("The tool answered: “rain”"));
-        spoken(dialect, &last);
+        spoken(format, &last);
     }
 }
 
 #[test]
 fn tool_choice_is_obeyed() {
-    for (dialect, none, named) in [
-        (DIALECTS[0], json!({ "type": "none" }), json!({ "type": "tool", "name": "weather" })),
-        (DIALECTS[1], json!("none"), json!({ "type": "function", "function": { "name": "weather" } })),
+    for (format, none, named) in [
+        (FORMATS[0], json!({ "type": "none" }), json!({ "type": "tool", "name": "weather" })),
+        (FORMATS[1], json!("none"), json!({ "type": "function", "function": { "name": "weather" } })),
     ] {
-        let other = match dialect {
-            Dialect::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
-            Dialect::OpenAiChat => json!({ "type": "function", "function": { "name": "other" } }),
+        let other = match format {
+            Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
+            Format::OpenAiChat => json!({ "type": "function", "function": { "name": "other" } }),
         };
         let ask = |choice: &Value| {
             let message = json!({ "role": "user", "content": "x" });
-            let tools = json!([other, tool(dialect)]);
-            answer(dialect, &json!({ "messages": [message], "tools": tools, "tool_choice": choice }))
+            let tools = json!([other, tool(format)]);
+            answer(format, &json!({ "messages": [message], "tools": tools, "tool_choice": choice }))
         };
         assert_eq!(ask(&none).tool_call, None);
         assert_eq!(ask(&named).tool_call.expect("a call").name, "weather");
@@ -111,33 +111,33 @@ fn tool_choice_is_obeyed() {
     }
     let search = json!({ "type": "web_search_20250305", "name": "web_search" });
     let message = json!({ "role": "user", "content": "x" });
-    assert_eq!(answer(DIALECTS[0], &json!({ "messages": [message], "tools": [search] })).tool_call, None);
+    assert_eq!(answer(FORMATS[0], &json!({ "messages": [message], "tools": [search] })).tool_call, None);
 }
 
 #[test]
 fn limits_are_respected() {
-    for dialect in DIALECTS {
+    for format in FORMATS {
         let ask = |extra: Value| {
             let mut rest = json!({ "messages": [{ "role": "user", "content": "hello" }] });
             rest.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
-            answer(dialect, &rest)
+            answer(format, &rest)
         };
         let short = ask(json!({ "max_tokens": 3 }));
         assert_eq!((short.text.as_str(), short.usage.output_tokens), ("This is the ", Some(3)));
-        assert_eq!(spoken(dialect, &short).stop_reason, Some(StopReason::MaxTokens));
+        assert_eq!(spoken(format, &short).stop_reason, Some(StopReason::MaxTokens));
 
-        let field = if dialect == Dialect::OpenAiChat { "stop" } else { "stop_sequences" };
+        let field = if format == Format::OpenAiChat { "stop" } else { "stop_sequences" };
         let stopped = ask(json!({ field: ["nowhere", ", not"] }));
         assert_eq!(stopped.text, "This is the systemprompt demo model");
         assert_eq!(stopped.stop_sequence.as_deref(), Some(", not"));
-        spoken(dialect, &stopped);
+        spoken(format, &stopped);
     }
 }
 
 #[test]
 fn streams_have_the_documented_order_and_a_real_pace() {
-    let request = json!({ "messages": [{ "role": "user", "content": "hi" }], "tools": [tool(DIALECTS[0])] });
-    let events = answer(DIALECTS[0], &request).events(DIALECTS[0], "1", 0);
+    let request = json!({ "messages": [{ "role": "user", "content": "hi" }], "tools": [tool(FORMATS[0])] });
+    let events = answer(FORMATS[0], &request).events(FORMATS[0], "1", 0);
     let mut names: Vec<String> = events
         .iter()
         .map(|event| {
@@ -167,7 +167,7 @@ fn streams_have_the_documented_order_and_a_real_pace() {
     assert!(waits[0] >= 100 && waits[1..].iter().all(|wait| (10..50).contains(wait)), "{waits:?}");
 
     let last = |request: Value| {
-        let events = answer(Dialect::OpenAiChat, &request).events(Dialect::OpenAiChat, "1", 0);
+        let events = answer(Format::OpenAiChat, &request).events(Format::OpenAiChat, "1", 0);
         let tail: Vec<u8> = events[events.len() - 2..].iter().flat_map(|event| event.bytes.to_vec()).collect();
         String::from_utf8(tail).expect("UTF-8")
     };
@@ -185,6 +185,6 @@ fn json_is_answered_when_json_is_asked_for() {
         "messages": [{ "role": "user", "content": "hi" }],
         "response_format": { "type": "json_object" },
     });
-    let text = answer(Dialect::OpenAiChat, &request).text;
+    let text = answer(Format::OpenAiChat, &request).text;
     assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["demo"], true);
 }

@@ -1,17 +1,17 @@
-//! Every row of the error table, in both dialects.
+//! Every row of the error table, in both formats.
 
 use serde_json::{Value, json};
-use systemprompt_llm::{Dialect, DialectError, RequestError};
+use systemprompt_llm::{ErrorAnswer, Format, RequestError};
 
-fn body(error: &DialectError, dialect: Dialect) -> Value {
-    serde_json::from_slice(&error.body(dialect, Some("req-1"))).expect("an error body is JSON")
+fn body(error: &ErrorAnswer, format: Format) -> Value {
+    serde_json::from_slice(&error.body(format, Some("req-1"))).expect("an error body is JSON")
 }
 
 #[track_caller]
-fn check(error: &DialectError, status: u16, anthropic_type: &str, openai_type: &str, code: Option<&str>) {
+fn check(error: &ErrorAnswer, status: u16, anthropic_type: &str, openai_type: &str, code: Option<&str>) {
     assert_eq!(error.status, status);
     assert_eq!(
-        body(error, Dialect::AnthropicMessages),
+        body(error, Format::AnthropicMessages),
         json!({
             "type": "error",
             "error": { "type": anthropic_type, "message": error.message },
@@ -19,65 +19,65 @@ fn check(error: &DialectError, status: u16, anthropic_type: &str, openai_type: &
         })
     );
     assert_eq!(
-        body(error, Dialect::OpenAiChat),
+        body(error, Format::OpenAiChat),
         json!({ "error": { "message": error.message, "type": openai_type, "param": null, "code": code } })
     );
 }
 
 #[test]
 fn the_table_of_errors() {
-    let same = |error: &DialectError, status, kind| check(error, status, kind, kind, None);
-    same(&DialectError::invalid_request("x"), 400, "invalid_request_error");
+    let same = |error: &ErrorAnswer, status, kind| check(error, status, kind, kind, None);
+    same(&ErrorAnswer::invalid_request("x"), 400, "invalid_request_error");
     check(
-        &DialectError::unauthenticated("x"),
+        &ErrorAnswer::unauthenticated("x"),
         401,
         "authentication_error",
         "authentication_error",
         Some("invalid_api_key"),
     );
-    same(&DialectError::not_entitled("x"), 403, "permission_error");
-    same(&DialectError::gateway_disabled(), 404, "not_found_error");
-    check(&DialectError::model_not_found("x"), 404, "not_found_error", "not_found_error", Some("model_not_found"));
-    same(&DialectError::method_not_allowed("POST"), 405, "invalid_request_error");
-    same(&DialectError::body_timeout(30), 408, "invalid_request_error");
-    check(&DialectError::body_too_large(8), 413, "request_too_large", "invalid_request_error", None);
-    check(&DialectError::rate_limited("x"), 429, "rate_limit_error", "rate_limit_error", Some("insufficient_quota"));
+    same(&ErrorAnswer::not_entitled("x"), 403, "permission_error");
+    same(&ErrorAnswer::gateway_disabled(), 404, "not_found_error");
+    check(&ErrorAnswer::model_not_found("x"), 404, "not_found_error", "not_found_error", Some("model_not_found"));
+    same(&ErrorAnswer::method_not_allowed("POST"), 405, "invalid_request_error");
+    same(&ErrorAnswer::body_timeout(30), 408, "invalid_request_error");
+    check(&ErrorAnswer::body_too_large(8), 413, "request_too_large", "invalid_request_error", None);
+    check(&ErrorAnswer::rate_limited("x"), 429, "rate_limit_error", "rate_limit_error", Some("insufficient_quota"));
     check(
-        &DialectError::denied("secret_scan: aws-access-key"),
+        &ErrorAnswer::denied("secret_scan: aws-access-key"),
         400,
         "invalid_request_error",
         "invalid_request_error",
         Some("policy_denied"),
     );
-    check(&DialectError::answer_blocked("x"), 403, "permission_error", "permission_error", Some("content_blocked"));
+    check(&ErrorAnswer::answer_blocked("x"), 403, "permission_error", "permission_error", Some("content_blocked"));
     for (upstream, ours) in
         [(400, 400), (404, 404), (422, 422), (429, 429), (408, 504), (504, 504), (401, 502), (500, 502), (529, 502)]
     {
-        same(&DialectError::upstream_without_body(upstream), ours, "api_error");
+        same(&ErrorAnswer::upstream_without_body(upstream), ours, "api_error");
     }
-    same(&DialectError::upstream_unreachable(), 502, "api_error");
-    same(&DialectError::upstream_interrupted("x"), 502, "api_error");
-    same(&DialectError::upstream_timeout("x"), 504, "api_error");
-    same(&DialectError::not_ready("x"), 503, "api_error");
-    same(&DialectError::shutting_down(), 503, "api_error");
-    same(&DialectError::ledger_unavailable(), 503, "api_error");
-    same(&DialectError::internal(), 500, "api_error");
+    same(&ErrorAnswer::upstream_unreachable(), 502, "api_error");
+    same(&ErrorAnswer::upstream_interrupted("x"), 502, "api_error");
+    same(&ErrorAnswer::upstream_timeout("x"), 504, "api_error");
+    same(&ErrorAnswer::not_ready("x"), 503, "api_error");
+    same(&ErrorAnswer::shutting_down(), 503, "api_error");
+    same(&ErrorAnswer::ledger_unavailable(), 503, "api_error");
+    same(&ErrorAnswer::internal(), 500, "api_error");
 
-    assert_eq!(DialectError::upstream_unreachable().message, "upstream provider unreachable");
-    let denied = DialectError::denied("secret_scan: aws-access-key").message;
+    assert_eq!(ErrorAnswer::upstream_unreachable().message, "upstream provider unreachable");
+    let denied = ErrorAnswer::denied("secret_scan: aws-access-key").message;
     assert_eq!(denied, "blocked by systemprompt governance: secret_scan: aws-access-key");
-    assert!(DialectError::model_not_found(&"é".repeat(10_000)).message.len() < 500);
+    assert!(ErrorAnswer::model_not_found(&"é".repeat(10_000)).message.len() < 500);
 }
 
 #[test]
 fn errors_inside_a_stream() {
-    let error = DialectError::upstream_interrupted("line\nbreak \"quoted\"");
+    let error = ErrorAnswer::upstream_interrupted("line\nbreak \"quoted\"");
     assert_eq!(
-        String::from_utf8(error.sse_event(Dialect::AnthropicMessages, None)).expect("UTF-8"),
+        String::from_utf8(error.sse_event(Format::AnthropicMessages, None)).expect("UTF-8"),
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"line\\nbreak \\\"quoted\\\"\"}}\n\n"
     );
     assert_eq!(
-        String::from_utf8(error.sse_event(Dialect::OpenAiChat, Some("r"))).expect("UTF-8"),
+        String::from_utf8(error.sse_event(Format::OpenAiChat, Some("r"))).expect("UTF-8"),
         "data: {\"error\":{\"message\":\"line\\nbreak \\\"quoted\\\"\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n"
     );
 }
@@ -86,6 +86,6 @@ fn errors_inside_a_stream() {
 fn a_bad_request_becomes_an_error_that_says_what_to_do() {
     let error = RequestError::Missing { field: "max_tokens".into(), fix: "say how many tokens the answer may have" };
     assert_eq!(error.field(), Some("max_tokens"));
-    let error = DialectError::from(&error);
+    let error = ErrorAnswer::from(&error);
     assert_eq!((error.status, error.message.contains("`max_tokens` is missing")), (400, true));
 }

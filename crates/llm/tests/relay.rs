@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use systemprompt_llm::{Dialect, Edits, InferenceRequest, RequestError};
+use systemprompt_llm::{Edits, Format, InferenceRequest, RequestError};
 
-fn parse(dialect: Dialect, body: &str) -> InferenceRequest {
-    InferenceRequest::parse(dialect, Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"))
+fn parse(format: Format, body: &str) -> InferenceRequest {
+    InferenceRequest::parse(format, Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
 fn edits() -> Edits {
@@ -25,8 +25,8 @@ fn golden_requests_keep_every_other_byte() {
         let path = entry.expect("a golden file").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a readable name");
         let Some(case) = name.strip_suffix(".request.json") else { continue };
-        let dialect = if case.starts_with("anthropic") { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
-        let request = parse(dialect, &std::fs::read_to_string(&path).expect("a request"));
+        let format = if case.starts_with("anthropic") { Format::AnthropicMessages } else { Format::OpenAiChat };
+        let request = parse(format, &std::fs::read_to_string(&path).expect("a request"));
         let expected = std::fs::read_to_string(folder.join(format!("{case}.relayed.json"))).expect("its relayed form");
         let relayed = request.relay(&edits()).bytes;
         assert_eq!(std::str::from_utf8(&relayed).expect("UTF-8"), expected, "{case}");
@@ -36,8 +36,8 @@ fn golden_requests_keep_every_other_byte() {
 }
 
 #[track_caller]
-fn check(dialect: Dialect, body: &str, edits: &Edits, expected: &str) {
-    let relayed = parse(dialect, body).relay(edits);
+fn check(format: Format, body: &str, edits: &Edits, expected: &str) {
+    let relayed = parse(format, body).relay(edits);
     assert_eq!(std::str::from_utf8(&relayed.bytes).expect("UTF-8"), expected);
     serde_json::from_slice::<serde_json::Value>(&relayed.bytes).expect("still JSON");
 }
@@ -46,7 +46,7 @@ fn check(dialect: Dialect, body: &str, edits: &Edits, expected: &str) {
 fn nothing_to_edit_copies_nothing() {
     let body =
         Bytes::from_static(br#"{ "model":"m", "max_tokens": 10,"messages":[{"role":"user","content":"x"}] , "x":1 }"#);
-    let request = InferenceRequest::parse(Dialect::AnthropicMessages, body.clone()).expect("a request");
+    let request = InferenceRequest::parse(Format::AnthropicMessages, body.clone()).expect("a request");
     for edits in [
         Edits::default(),
         Edits { model: Some("m".into()), ..Edits::default() },
@@ -65,7 +65,7 @@ fn the_model_is_replaced_however_its_key_and_value_are_spelled() {
     let edits = Edits { model: Some("a \"new\" one".into()), ..Edits::default() };
     for key in ["model", r"mod\u0065l", r"\u006dodel"] {
         check(
-            Dialect::OpenAiChat,
+            Format::OpenAiChat,
             &format!(r#"{{"messages":[{{"role":"user","content":"model"}}], "{key}" : "g\u0070t" ,"z":0}}"#),
             &edits,
             &format!(r#"{{"messages":[{{"role":"user","content":"model"}}], "{key}" : "a \"new\" one" ,"z":0}}"#),
@@ -87,7 +87,7 @@ fn output_limits_are_lowered_and_never_raised_or_added() {
         (r#""top_p":1"#, r#""top_p":1"#),
     ] {
         let body = |limit: &str| format!(r#"{{"model":"m",{limit},{messages}}}"#);
-        check(Dialect::OpenAiChat, &body(given), &edits, &body(expected));
+        check(Format::OpenAiChat, &body(given), &edits, &body(expected));
     }
 }
 
@@ -108,7 +108,7 @@ fn the_caller_s_user_is_removed_with_the_right_comma() {
         let body = |metadata: &str| {
             format!(r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":"x"}}],{metadata},"z":[]}}"#)
         };
-        check(Dialect::AnthropicMessages, &body(given), &edits, &body(expected));
+        check(Format::AnthropicMessages, &body(given), &edits, &body(expected));
     }
 
     let messages = r#""messages":[{"role":"user","content":"x"}]"#;
@@ -121,7 +121,7 @@ fn the_caller_s_user_is_removed_with_the_right_comma() {
             format!(r#"{{"model":"m",{messages},"metadata":{{"user_id":"u"}}}}"#),
         ),
     ] {
-        check(Dialect::OpenAiChat, &given, &edits, &expected);
+        check(Format::OpenAiChat, &given, &edits, &expected);
     }
 }
 
@@ -154,17 +154,17 @@ fn usage_is_asked_for_in_streams_only_and_said_so() {
         (r#""seed":1"#, r#""seed":1"#, false),
     ] {
         let body = |stream: &str| format!(r#"{{"model":"m",{messages},{stream}}}"#);
-        check(Dialect::OpenAiChat, &body(given), &edits, &body(expected));
-        assert_eq!(parse(Dialect::OpenAiChat, &body(given)).relay(&edits).usage_added, added, "{given}");
+        check(Format::OpenAiChat, &body(given), &edits, &body(expected));
+        assert_eq!(parse(Format::OpenAiChat, &body(given)).relay(&edits).usage_added, added, "{given}");
     }
     let anthropic = format!(r#"{{"model":"m","max_tokens":1,{messages},"stream":true}}"#);
-    check(Dialect::AnthropicMessages, &anthropic, &edits, &anthropic);
+    check(Format::AnthropicMessages, &anthropic, &edits, &anthropic);
 }
 
 #[test]
 fn facts_are_read() {
     let request = parse(
-        Dialect::AnthropicMessages,
+        Format::AnthropicMessages,
         r#"{"model":"claude","max_tokens":1000,"stream":true,"temperature":0.5,"top_p":1e-1,"stop_sequences":["a","b\n"],
             "system":[{"type":"text","text":"12345678"}],"thinking":{"type":"enabled","budget_tokens":5000},
             "tools":[{"name":"t","description":"1234","input_schema":{}},{"name":"u"}],
@@ -183,7 +183,7 @@ fn facts_are_read() {
     assert_eq!(request.estimated_input_tokens, (4 + 8 + 1 + 4 + 1 + 5 + 4 + 2_u64).div_ceil(4));
 
     let request = parse(
-        Dialect::OpenAiChat,
+        Format::OpenAiChat,
         r#"{"model":"gpt","max_completion_tokens":7,"stop":"x","n":1,"reasoning_effort":"xhigh","response_format":{"type":"json_object"},
             "messages":[{"role":"user","content":"hi"}]}"#,
     );
@@ -203,8 +203,8 @@ fn inline_media_is_not_counted_by_its_length() {
     let anthropic = format!(
         r#"{{"model":"claude","max_tokens":1,"messages":[{{"role":"user","content":[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{picture}"}}}}]}}]}}"#
     );
-    for (dialect, body) in [(Dialect::OpenAiChat, openai), (Dialect::AnthropicMessages, anthropic)] {
-        let tokens = parse(dialect, &body).estimated_input_tokens;
+    for (format, body) in [(Format::OpenAiChat, openai), (Format::AnthropicMessages, anthropic)] {
+        let tokens = parse(format, &body).estimated_input_tokens;
         assert!((1_000..1_020).contains(&tokens), "{tokens}");
     }
 }
@@ -259,7 +259,7 @@ fn every_bad_body_names_its_field_and_the_fix() {
         ),
     ];
     for (body, expected) in anthropic {
-        let error = InferenceRequest::parse(Dialect::AnthropicMessages, body.clone().into()).expect_err(&body);
+        let error = InferenceRequest::parse(Format::AnthropicMessages, body.clone().into()).expect_err(&body);
         assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body:.100}");
     }
     for (extra, expected) in [
@@ -275,12 +275,12 @@ fn every_bad_body_names_its_field_and_the_fix() {
         (r#""tools":{}"#, "`tools` must be an array"),
     ] {
         let body = format!(r#"{{"model":"m",{m},{extra}}}"#);
-        let error = InferenceRequest::parse(Dialect::OpenAiChat, body.into()).expect_err(extra);
+        let error = InferenceRequest::parse(Format::OpenAiChat, body.into()).expect_err(extra);
         assert!(error.to_string().contains(expected), "{error}");
     }
     let body = Bytes::from_static(b"{\"model\":\"m\xff\"}");
     assert_eq!(
-        InferenceRequest::parse(Dialect::OpenAiChat, body).expect_err("bad UTF-8"),
+        InferenceRequest::parse(Format::OpenAiChat, body).expect_err("bad UTF-8"),
         RequestError::NotUtf8 { offset: 11 }
     );
 }
@@ -289,6 +289,6 @@ fn every_bad_body_names_its_field_and_the_fix() {
 #[test]
 fn unknown_fields_are_nobody_s_business() {
     let body = r#"{"x":1,"x":2,"model":"m","X":null,"thinking":"soon","reasoning_effort":{"new":1},"messages":[{"role":"robot","content":[[1]],"z":0}]}"#;
-    let relayed = parse(Dialect::OpenAiChat, body).relay(&edits()).bytes;
+    let relayed = parse(Format::OpenAiChat, body).relay(&edits()).bytes;
     assert_eq!(relayed, body.replace(r#""model":"m""#, r#""model":"upstream-model""#));
 }

@@ -22,7 +22,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use systemprompt_governance::Permit;
 use systemprompt_llm::demo::DemoEvent;
-use systemprompt_llm::{Dialect, InferenceRequest, demo};
+use systemprompt_llm::{Format, InferenceRequest, demo};
 use systemprompt_model::Ambient;
 
 pub(crate) use body::UpstreamBody;
@@ -209,11 +209,9 @@ impl Upstreams {
 }
 
 fn upstream_uri(provider: &Provider) -> String {
-    let path = match provider.wire {
-        ProviderWire::Anthropic | ProviderWire::Demo => "messages",
-        ProviderWire::OpenAiChat => "chat/completions",
-    };
-    format!("{}/{path}", provider.endpoint)
+    // The demo model is inside the server and has no URI; it gets none that leads anywhere.
+    let path = provider.wire.format().map_or("", Format::path);
+    format!("{}{path}", provider.endpoint)
 }
 
 /// The id under which the provider knows the request.
@@ -242,19 +240,16 @@ fn demo_answer(request: &InferenceRequest, ambient: &Ambient) -> http::Response<
     let id = hex_id(ambient);
     let created = ambient.now().timestamp();
     let (content_type, events) = if request.stream {
-        ("text/event-stream", answer.events(request.dialect, &id, created))
+        ("text/event-stream", answer.events(request.format, &id, created))
     } else {
         (
             "application/json",
-            vec![DemoEvent { bytes: answer.buffered(request.dialect, &id, created).into(), delay_ms: 0 }],
+            vec![DemoEvent { bytes: answer.buffered(request.format, &id, created).into(), delay_ms: 0 }],
         )
     };
     let mut response = http::Response::new(UpstreamBody::Demo(body::Paced::new(events)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let name = match request.dialect {
-        Dialect::AnthropicMessages => "request-id",
-        Dialect::OpenAiChat => "x-request-id",
-    };
+    let name = request.format.request_id_header();
     response.headers_mut().insert(name, HeaderValue::from_str(&format!("demo_{id}")).expect("hex digits are ASCII"));
     response
 }

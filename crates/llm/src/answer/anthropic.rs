@@ -1,5 +1,5 @@
 use super::{Answer, raise};
-use crate::Wire;
+use crate::Format;
 use crate::json::{self, SyntaxError};
 
 /// Reads one event of a stream.
@@ -30,7 +30,7 @@ pub(super) fn event(answer: &mut Answer, data: &[u8]) -> Result<(), SyntaxError>
         }
         Some("message_delta") => {
             let [stop_reason] = delta.map_or(Ok([None]), |delta| json::pick(delta, ["stop_reason"]))?;
-            answer.wire_stop_reason(Wire::Anthropic, stop_reason);
+            answer.stop_word(Format::AnthropicMessages, stop_reason);
             usage(answer, usage_value);
         }
         Some("message_stop") => answer.finished = true,
@@ -51,7 +51,7 @@ pub(super) fn body(answer: &mut Answer, body: &[u8]) -> Result<(), SyntaxError> 
         return Ok(());
     }
     answer.identity(id, model);
-    answer.wire_stop_reason(Wire::Anthropic, stop_reason);
+    answer.stop_word(Format::AnthropicMessages, stop_reason);
     usage(answer, usage_value);
     for (index, block) in content.map(|content| json::elements(content, 4096)).into_iter().flatten().enumerate() {
         content_block(answer, index as u64, block, false)?;

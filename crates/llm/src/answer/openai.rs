@@ -1,5 +1,5 @@
 use super::{Answer, raise};
-use crate::Wire;
+use crate::Format;
 use crate::json::{self, SyntaxError};
 
 /// The prompt's length as OpenAI counts it, cached tokens included.
@@ -50,7 +50,7 @@ fn chunk(answer: &mut Answer, data: &[u8], message_field: &str) -> Result<(), Sy
     usage(answer, usage_value);
     for choice in choices.map(|choices| json::elements(choices, 16)).into_iter().flatten() {
         let [message, finish_reason] = json::pick(choice, [message_field, "finish_reason"])?;
-        answer.wire_stop_reason(Wire::OpenAiChat, finish_reason);
+        answer.stop_word(Format::OpenAiChat, finish_reason);
         let Some(message) = message.filter(|message| message.starts_with(b"{")) else { continue };
         let [content, refusal, tool_calls] = json::pick(message, ["content", "refusal", "tool_calls"])?;
         answer.text(content);

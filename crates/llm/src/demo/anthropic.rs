@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{DemoAnswer, DemoEvent, Stream, input_tokens, tokens};
-use crate::Wire;
+use crate::Format;
 
 pub(super) fn buffered(answer: &DemoAnswer, id: &str) -> Vec<u8> {
     let mut content = Vec::new();
@@ -13,7 +13,7 @@ pub(super) fn buffered(answer: &DemoAnswer, id: &str) -> Vec<u8> {
     }
     let mut message = skeleton(answer, id);
     message["content"] = content.into();
-    message["stop_reason"] = answer.stop_reason.to_wire(Wire::Anthropic).into();
+    message["stop_reason"] = answer.stop_reason.word(Format::AnthropicMessages).into();
     message["stop_sequence"] = answer.stop_sequence.clone().into();
     message["usage"]["output_tokens"] = answer.usage.output_tokens.into();
     message.to_string().into_bytes()
@@ -43,7 +43,7 @@ pub(super) fn events(answer: &DemoAnswer, id: &str) -> Vec<DemoEvent> {
         stream.push(event("content_block_stop", json!({ "index": index })));
     }
     let delta = json!({
-        "stop_reason": answer.stop_reason.to_wire(Wire::Anthropic),
+        "stop_reason": answer.stop_reason.word(Format::AnthropicMessages),
         "stop_sequence": answer.stop_sequence,
     });
     let usage = json!({ "output_tokens": answer.usage.output_tokens });

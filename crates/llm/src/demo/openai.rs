@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{DemoAnswer, DemoEvent, Stream, input_tokens, tokens};
-use crate::Wire;
+use crate::Format;
 
 pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
     let content = if answer.text.is_empty() { Value::Null } else { answer.text.clone().into() };
@@ -13,7 +13,7 @@ pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
             "function": { "name": call.name, "arguments": call.input.to_string() },
         }]);
     }
-    let finish_reason = answer.stop_reason.to_wire(Wire::OpenAiChat);
+    let finish_reason = answer.stop_reason.word(Format::OpenAiChat);
     let mut completion = envelope(answer, id, created, "chat.completion");
     completion["choices"] =
         json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason }]);
@@ -50,7 +50,7 @@ pub(super) fn events(answer: &DemoAnswer, id: &str, created: i64) -> Vec<DemoEve
             stream.push_token(chunk(json!({ "tool_calls": part }), None));
         }
     }
-    stream.push(chunk(json!({}), Some(answer.stop_reason.to_wire(Wire::OpenAiChat))));
+    stream.push(chunk(json!({}), Some(answer.stop_reason.word(Format::OpenAiChat))));
     if answer.usage_chunk {
         let mut last = envelope(answer, id, created, "chat.completion.chunk");
         last["choices"] = json!([]);

@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DemoAnswer, DemoToolCall};
 use crate::json::{elements, pick, text};
-use crate::{Dialect, InferenceRequest, ResponseFormat, StopReason, Usage};
+use crate::{Format, InferenceRequest, ResponseFormat, StopReason, Usage};
 
 /// How much of the prompt is repeated, in characters.
 const QUOTED: usize = 160;
@@ -139,14 +139,14 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
     let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
     let tools = &request.body[request.layout.tools.clone()?];
     elements(tools, 256).into_iter().find_map(|tool| {
-        let (definition, schema_field) = match request.dialect {
-            Dialect::AnthropicMessages => (tool, "input_schema"),
-            Dialect::OpenAiChat => (pick(tool, ["function"]).ok()?[0]?, "parameters"),
+        let (definition, schema_field) = match request.format {
+            Format::AnthropicMessages => (tool, "input_schema"),
+            Format::OpenAiChat => (pick(tool, ["function"]).ok()?[0]?, "parameters"),
         };
         let [name, schema] = pick(definition, ["name", schema_field]).ok()?;
         let name = name.and_then(text)?;
         // Tools of the provider's own, such as web search, have no schema and are not the caller's to run.
-        if schema.is_none() && request.dialect == Dialect::AnthropicMessages {
+        if schema.is_none() && request.format == Format::AnthropicMessages {
             return None;
         }
         if wanted.is_some_and(|wanted| wanted != name) {

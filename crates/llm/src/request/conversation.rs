@@ -127,7 +127,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Dialect, InferenceRequest};
+    use crate::{Format, InferenceRequest};
 
     #[test]
     fn the_hash_is_fnv_1a() {
@@ -136,14 +136,14 @@ mod tests {
         assert_eq!(hash.0, 0x8594_4171_f739_67e8);
     }
 
-    fn key(dialect: Dialect, rest: &str) -> u64 {
+    fn key(format: Format, rest: &str) -> u64 {
         let body = format!(r#"{{"model":"m","max_tokens":1,{rest}}}"#);
-        InferenceRequest::parse(dialect, Bytes::from(body)).expect("a request").conversation_key
+        InferenceRequest::parse(format, Bytes::from(body)).expect("a request").conversation_key
     }
 
     #[test]
     fn a_conversation_keeps_its_key_while_it_grows() {
-        let anthropic = |rest: &str| key(Dialect::AnthropicMessages, rest);
+        let anthropic = |rest: &str| key(Format::AnthropicMessages, rest);
         let start = anthropic(r#""system":"be kind","messages":[{"role":"user","content":"hello"}]"#);
         for same in [
             r#""system":"be kind","messages":[{"role":"user","content":"hello"},{"role":"assistant","content":"hi"},{"role":"user","content":"more"}]"#,
@@ -165,14 +165,11 @@ mod tests {
 
     #[test]
     fn system_messages_at_the_start_are_system_text() {
-        let openai = |rest: &str| key(Dialect::OpenAiChat, rest);
+        let openai = |rest: &str| key(Format::OpenAiChat, rest);
         let one = openai(r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"one"}]"#);
         let two = openai(r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"two"}]"#);
         assert_ne!(one, two);
-        assert_eq!(
-            one,
-            key(Dialect::AnthropicMessages, r#""system":"s","messages":[{"role":"user","content":"one"}]"#)
-        );
+        assert_eq!(one, key(Format::AnthropicMessages, r#""system":"s","messages":[{"role":"user","content":"one"}]"#));
         let only = openai(r#""messages":[{"role":"system","content":"s"}]"#);
         assert_ne!(only, one);
     }

@@ -1,5 +1,5 @@
 use super::RequestError;
-use crate::Dialect;
+use crate::Format;
 
 macro_rules! fields {
     ($($variant:ident $name:literal),* $(,)?) => {
@@ -57,20 +57,20 @@ const GUARDED: [Field; 8] = [
 ];
 
 impl Field {
-    /// The field of this dialect that has this key.
-    pub(super) fn of(dialect: Dialect, key: &str) -> Result<Option<Self>, RequestError> {
+    /// The field of this format that has this key.
+    pub(super) fn of(format: Format, key: &str) -> Result<Option<Self>, RequestError> {
         let Some(field) = Self::from_name(key) else {
             for guarded in GUARDED {
-                if guarded.exists_in(dialect) {
+                if guarded.exists_in(format) {
                     refuse_misspelled(key, guarded.name())?;
                 }
             }
             return Ok(None);
         };
-        Ok(Some(field).filter(|field| field.exists_in(dialect)))
+        Ok(Some(field).filter(|field| field.exists_in(format)))
     }
 
-    const fn exists_in(self, dialect: Dialect) -> bool {
+    const fn exists_in(self, format: Format) -> bool {
         match self {
             Self::Model
             | Self::Messages
@@ -85,7 +85,7 @@ impl Field {
             | Self::Thinking
             | Self::OutputConfig
             | Self::OutputFormat
-            | Self::StopSequences => matches!(dialect, Dialect::AnthropicMessages),
+            | Self::StopSequences => matches!(format, Format::AnthropicMessages),
             Self::MaxCompletionTokens
             | Self::User
             | Self::StreamOptions
@@ -93,7 +93,7 @@ impl Field {
             | Self::ReasoningEffort
             | Self::ResponseFormat
             | Self::Stop
-            | Self::N => matches!(dialect, Dialect::OpenAiChat),
+            | Self::N => matches!(format, Format::OpenAiChat),
         }
     }
 }
