@@ -10,16 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use systemprompt_database::lease::{self, Leases};
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::{Extension, Metrics};
 use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
-use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
+use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
 };
 use systemprompt_governance::policy::PolicyChain;
+use systemprompt_governance::rate_limit::RateLimitConfig;
 use systemprompt_governance::{
     Action, ActionKind, EntityKind, Gate, GovernanceExtension, Inference, Outcome, OutcomeStatus, Resource,
 };
@@ -48,7 +50,7 @@ async fn main() {
         seeds: extension.seeds(),
         ..Module::default()
     };
-    install(&database, &[module], &InstallOptions::default()).await.expect("the tables");
+    install(&database, &[lease::module(), module], &InstallOptions::default()).await.expect("the tables");
     println!("mode          callers  requests/s   p50 ms   p99 ms   our us   postgres us   records/commit");
     for durability in [Durability::Durable, Durability::Asynchronous] {
         for callers in [1, 16, 64, 256] {
@@ -94,7 +96,9 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         ],
         ..GovernanceConfig::default()
     };
-    let policies = PolicyChain::new(&policies, database, &ambient).expect("policies");
+    let leases = Leases::new(Arc::clone(database), ambient.clone());
+    tracker.spawn(leases.clone().run(stop.clone()));
+    let policies = PolicyChain::new(&policies, &leases).expect("policies");
     let gate = Arc::new(Gate::new(rules, policies, Arc::clone(&ledger), &metrics));
 
     work(&gate, &ambient, callers, Duration::from_millis(500)).await;

@@ -54,7 +54,6 @@ impl Extension for GovernanceExtension {
         vec![
             ledger::schema(),
             SchemaDefinition::inline("access_control_entities", include_str!("../schema/access.sql")),
-            SchemaDefinition::inline("governance_rate_windows", include_str!("../schema/rate_limit.sql")),
         ]
     }
 
@@ -123,8 +122,8 @@ impl Extension for GovernanceExtension {
                 ctx.tracker(),
                 ctx.shutdown().clone(),
             );
-            let policies = PolicyChain::new(&sections.policies, ctx.db(), ctx.ambient())
-                .map_err(|error| failed(&with_cause(&error)))?;
+            let policies =
+                PolicyChain::new(&sections.policies, ctx.leases()).map_err(|error| failed(&with_cause(&error)))?;
             let gate = Gate::new(Arc::clone(&rules), policies, Arc::clone(&ledger), ctx.metrics());
             services.insert(Arc::new(gate));
             services.insert(rules);
@@ -146,10 +145,6 @@ impl Extension for GovernanceExtension {
                 tracing::warn!(requests = closed, "requests that an earlier run left open are recorded as abandoned");
             }
             ctx.tracker().spawn(ledger.maintain(ctx.shutdown().clone()));
-            if let Some(limiter) = gate.policies().rate_limiter().cloned() {
-                let shutdown = ctx.shutdown().clone();
-                ctx.tracker().spawn(async move { limiter.run(shutdown).await });
-            }
             Ok(())
         })
     }

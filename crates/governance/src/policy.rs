@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use systemprompt_database::DbPool;
-use systemprompt_model::{Ambient, Principal, RequestId, SessionId};
+use systemprompt_database::lease::Leases;
+use systemprompt_model::{Principal, RequestId, SessionId};
 
 use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, ScopeCheckConfig, ToolBlocklistConfig};
 use crate::denial::{Denial, DenialKind};
-use crate::rate_limit::RateLimiter;
+use crate::rate_limit::RateLimit;
 use crate::secret_scan::SecretScanner;
 use crate::tool_rules::{check_blocklist, check_scope};
 
@@ -164,7 +164,7 @@ enum Rule {
     SecretScan(Arc<SecretScanner>),
     ScopeCheck(ScopeCheckConfig),
     ToolBlocklist(ToolBlocklistConfig),
-    RateLimit(Arc<RateLimiter>),
+    RateLimit(RateLimit),
 }
 
 /// The chain cannot be built from this configuration.
@@ -180,7 +180,7 @@ pub enum PolicyError {
 
 impl PolicyChain {
     /// The chain of `config`, in its order, followed by the policies the configuration leaves out, switched off.
-    pub fn new(config: &GovernanceConfig, db: &DbPool, ambient: &Ambient) -> Result<Self, PolicyError> {
+    pub fn new(config: &GovernanceConfig, leases: &Leases) -> Result<Self, PolicyError> {
         let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
         let mut entries: Vec<Entry> = Vec::new();
         for policy in &config.policies {
@@ -189,7 +189,7 @@ impl PolicyChain {
                 return Err(PolicyError::Duplicate(id));
             }
             let mode = policy.mode().unwrap_or(config.mode);
-            let rule = policy.enabled().then(|| rule_for(policy, &scanner, db, ambient));
+            let rule = policy.enabled().then(|| rule_for(policy, &scanner, leases));
             entries.push(Entry { id, mode, rule });
         }
         for id in PolicyConfig::IDS {
@@ -213,14 +213,6 @@ impl PolicyChain {
     /// What finds credentials in the texts of a record, whether or not the policy runs.
     pub(crate) fn scanner(&self) -> &Arc<SecretScanner> {
         &self.scanner
-    }
-
-    /// The rate limiter, if that policy runs, for whoever runs its sweep.
-    pub fn rate_limiter(&self) -> Option<&Arc<RateLimiter>> {
-        self.entries.iter().find_map(|entry| match &entry.rule {
-            Some(Rule::RateLimit(limiter)) => Some(limiter),
-            _ => None,
-        })
     }
 
     /// The entries of a decision for which no policy was asked.
@@ -280,14 +272,12 @@ impl fmt::Debug for PolicyChain {
     }
 }
 
-fn rule_for(policy: &PolicyConfig, scanner: &Arc<SecretScanner>, db: &DbPool, ambient: &Ambient) -> Rule {
+fn rule_for(policy: &PolicyConfig, scanner: &Arc<SecretScanner>, leases: &Leases) -> Rule {
     match policy {
         PolicyConfig::SecretScan(_) => Rule::SecretScan(Arc::clone(scanner)),
         PolicyConfig::ScopeCheck(config) => Rule::ScopeCheck(config.clone()),
         PolicyConfig::ToolBlocklist(config) => Rule::ToolBlocklist(config.clone()),
-        PolicyConfig::RateLimit(config) => {
-            Rule::RateLimit(Arc::new(RateLimiter::new(config, Arc::clone(db), ambient.clone())))
-        }
+        PolicyConfig::RateLimit(config) => Rule::RateLimit(RateLimit::new(config, leases.clone())),
     }
 }
 
@@ -297,8 +287,16 @@ impl Rule {
             Self::SecretScan(scanner) => scan(scanner, input.content).await,
             Self::ScopeCheck(config) => check_scope(config, input.principal, input.subject),
             Self::ToolBlocklist(config) => check_blocklist(config, input.principal, input.subject),
-            Self::RateLimit(limiter) => {
-                limiter.evaluate(input.session_id, input.principal.user_id, input.call_id).await
+            Self::RateLimit(limit) => {
+                match limit.reserve(input.session_id, input.principal.user_id, input.call_id).await {
+                    Ok(reserved) => {
+                        for reservation in reserved {
+                            reservation.settle(1);
+                        }
+                        Verdict::Pass
+                    }
+                    Err(violation) => Verdict::Fail(violation),
+                }
             }
         }
     }
@@ -339,27 +337,26 @@ fn version_of(config: &GovernanceConfig) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use systemprompt_database::lease;
     use systemprompt_database::testing::{self, TestDatabase};
-    use systemprompt_database::{Module, SchemaDefinition};
-    use systemprompt_model::{ApiKeyId, Credential, UserId, UserType};
+    use systemprompt_model::{Ambient, ApiKeyId, Credential, UserId, UserType};
 
     use super::*;
 
     const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 
     async fn test_database() -> TestDatabase {
-        let module = Module {
-            id: "rate_limit".to_owned(),
-            schemas: vec![SchemaDefinition::sql_only(include_str!("../schema/rate_limit.sql"))],
-            ..Module::default()
-        };
-        testing::database(&[module]).await
+        testing::database(&[lease::module()]).await
+    }
+
+    fn leases(database: &TestDatabase) -> Leases {
+        Leases::new(Arc::clone(&database.pool), Ambient::system())
     }
 
     fn chain(database: &TestDatabase, config: serde_json::Value) -> PolicyChain {
         let config: GovernanceConfig = serde_json::from_value(config).unwrap();
         assert_eq!(config.flaws(), []);
-        PolicyChain::new(&config, &database.pool, &Ambient::system()).unwrap()
+        PolicyChain::new(&config, &leases(database)).unwrap()
     }
 
     fn caller(user_type: UserType) -> Principal {
@@ -502,7 +499,7 @@ mod tests {
         let database = test_database().await;
         let twice = serde_json::json!({"policies": [{"id": "secret_scan"}, {"id": "secret_scan", "enabled": false}]});
         let twice: GovernanceConfig = serde_json::from_value(twice).unwrap();
-        let chain = PolicyChain::new(&twice, &database.pool, &Ambient::system());
+        let chain = PolicyChain::new(&twice, &leases(&database));
         assert!(matches!(chain, Err(PolicyError::Duplicate("secret_scan"))));
     }
 }

@@ -92,6 +92,7 @@ impl Extension for IdentityExtension {
             let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
             let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
             let identity = Identity::start(IdentityOptions {
+                leases: ctx.leases().clone(),
                 db: Arc::clone(ctx.db()),
                 ambient: ctx.ambient().clone(),
                 notifications: ctx.notifications(),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use systemprompt_database::DbPool;
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_model::Ambient;
@@ -38,6 +39,8 @@ pub struct Identity {
 pub struct IdentityOptions<'a> {
     /// The database.
     pub db: DbPool,
+    /// Counts the sessions that keys begin.
+    pub leases: Leases,
     /// Time and randomness.
     pub ambient: Ambient,
     /// Announcements from all replicas.
@@ -60,13 +63,24 @@ impl Identity {
     /// Puts the parts together and starts three tasks: one listens to announcements, one writes activity, one reads the
     /// signing keys again every minute and every hour deletes what has expired: revocations and old sessions.
     pub fn start(options: IdentityOptions<'_>) -> Self {
-        let IdentityOptions { db, ambient, notifications, tracker, shutdown, signing_keys, issuer, audience, scanner } =
-            options;
+        let IdentityOptions {
+            db,
+            leases,
+            ambient,
+            notifications,
+            tracker,
+            shutdown,
+            signing_keys,
+            issuer,
+            audience,
+            scanner,
+        } = options;
         let changes = Changes::follow(notifications, tracker, shutdown.clone());
         let activity = Arc::new(Activity::new());
         tracker.spawn(Arc::clone(&activity).write_until_cancelled(Arc::clone(&db), shutdown.clone()));
         let tokens = Arc::new(Tokens::new(db.clone(), ambient.clone(), signing_keys, issuer));
-        let sessions = Arc::new(Sessions::new(db.clone(), ambient.clone(), changes.clone(), activity.clone(), scanner));
+        let sessions =
+            Arc::new(Sessions::new(db.clone(), ambient.clone(), changes.clone(), activity.clone(), scanner, leases));
         tracker.spawn(maintain_until_cancelled(Arc::clone(&tokens), Arc::clone(&sessions), shutdown.clone()));
         Self {
             users: Arc::new(Users::new(db.clone(), ambient.clone())),

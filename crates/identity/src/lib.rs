@@ -26,7 +26,6 @@ mod extension;
 mod extract;
 mod identity;
 mod key_set;
-mod newcomers;
 mod pem;
 mod queries;
 mod route_policy;

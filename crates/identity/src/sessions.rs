@@ -6,13 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use systemprompt_database::DbPool;
+use systemprompt_database::lease::{Claim, LeaseKey, Leases, Refilling, Reservation, ReserveError, Unit};
 use systemprompt_governance::secret_scan::{REDACTED, SecretScanner};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Microdollars, Principal, SessionId, UserId};
 
 use crate::activity::{Activity, SessionActivity};
 use crate::changes::{Changes, Mark};
 use crate::error::patiently;
-use crate::newcomers::Newcomers;
 use crate::queries::sessions::{SessionRecord, Standing};
 use crate::session::{self, LIFETIME};
 use crate::{NewSession, Session, SessionHint, SessionSource, StoreError, queries};
@@ -21,6 +21,11 @@ use crate::{NewSession, Session, SessionHint, SessionSource, StoreError, queries
 const MEMORY: Duration = Duration::from_secs(30);
 /// Sessions remembered; each takes a few hundred bytes.
 const REMEMBERED: u64 = 100_000;
+
+/// New sessions that one key may begin at once, and in a minute: more than programs that ask one question per conversation
+/// need, and little for a table.
+const NEW_SESSIONS: u64 = 600;
+const NEW_SESSIONS_PER_SECOND: u64 = NEW_SESSIONS / 60;
 
 /// Sessions are kept for this long after they have expired.
 const KEPT: TimeDelta = TimeDelta::days(30);
@@ -35,7 +40,7 @@ pub struct Sessions {
     changes: Arc<Changes>,
     activity: Arc<Activity>,
     scanner: Arc<SecretScanner>,
-    newcomers: Arc<Newcomers>,
+    leases: Leases,
     live: Cache<SessionId, LiveSession>,
 }
 
@@ -75,9 +80,10 @@ impl Sessions {
         changes: Arc<Changes>,
         activity: Arc<Activity>,
         scanner: Arc<SecretScanner>,
+        leases: Leases,
     ) -> Self {
         let live = Cache::builder().max_capacity(REMEMBERED).time_to_live(MEMORY).build();
-        Self { db, ambient, changes, activity, scanner, newcomers: Arc::default(), live }
+        Self { db, ambient, changes, activity, scanner, leases, live }
     }
 
     /// The session a request belongs to; counts the request.
@@ -87,7 +93,7 @@ impl Sessions {
     /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen.
     ///
     /// Clients and conversations are whatever a request says. So that nobody fills the tables, a key gets at most 600 new
-    /// sessions in a minute on each replica; conversations beyond that share one session of the key.
+    /// sessions at once and as many in each minute, over all replicas; conversations beyond that share one session of the key.
     pub async fn bind(&self, principal: &Principal, hint: SessionHint<'_>) -> Result<SessionId, SessionError> {
         let now = self.ambient.now();
         let id = match (&principal.credential, hint.explicit) {
@@ -111,14 +117,13 @@ impl Sessions {
                 let user = principal.user_id;
                 if self.remembers(id, user, now) {
                     id
-                } else if let Some(place) = self.newcomers.enter(*key, now) {
+                } else if let Some(place) = self.new_session_of(*key).await? {
                     let mark = self.changes.mark();
                     let record = derived(id, expires_at, user, *key, now);
                     let names = Names::of(hint, &self.scanner);
                     let (is_new, standing) = self.store(names.on(record)).await;
-                    if !is_new {
-                        self.newcomers.leave(place);
-                    }
+                    // A session that was there already does not count.
+                    place.settle(u64::from(is_new));
                     self.judge(id, user, mark, now, standing)?;
                     id
                 } else {
@@ -218,6 +223,21 @@ impl Sessions {
         self.live.get(&id).is_some_and(|session| {
             session.user_id == user && now < session.expires_at && self.changes.holds(session.mark, user)
         })
+    }
+
+    /// A place for one more session of a key, if there is one.
+    async fn new_session_of(&self, key: ApiKeyId) -> Result<Option<Reservation>, SessionError> {
+        let limit = Refilling::new(NEW_SESSIONS, Unit::Sessions, NEW_SESSIONS_PER_SECOND);
+        let claim = Claim::new(LeaseKey::new("identity.new_sessions", key.as_uuid()), limit, 1);
+        match self.leases.reserve(&claim).await {
+            Ok(place) => Ok(Some(place)),
+            Err(ReserveError::Exhausted(_)) => Ok(None),
+            Err(ReserveError::Unavailable(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, api_key.id = %key, "the new sessions of a key could not be counted");
+                Err(SessionError::Unavailable)
+            }
+        }
     }
 
     /// The session of a conversation whose key has got enough new ones: its own if it has one already, else the one that
@@ -539,7 +559,7 @@ mod tests {
             let hint = SessionHint { conversation, ..SessionHint::default() };
             sessions.bind(principal, hint).await.expect("is bound")
         };
-        let limit = u64::from(crate::newcomers::LIMIT);
+        let limit = NEW_SESSIONS;
         let mut seen = std::collections::HashSet::new();
         for conversation in 0..limit {
             assert!(seen.insert(bind(&principal, conversation).await), "one of its own");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
+use systemprompt_database::lease::{self, Leases};
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
 use systemprompt_database::{Database, DbPool, Module};
@@ -55,7 +56,7 @@ impl World {
             Module { id: "identity".to_owned(), required: true, schemas: schema::definitions(), ..Module::default() };
         let clock = Arc::new(ManualClock::new(start()));
         Self {
-            database: systemprompt_database::testing::database(&[module]).await,
+            database: systemprompt_database::testing::database(&[lease::module(), module]).await,
             ambient: Ambient { clock: clock.clone(), ..Ambient::system() },
             clock,
         }
@@ -67,6 +68,7 @@ impl World {
         let (tracker, shutdown, deafen) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let hub = NotificationHub::start(&db, &tracker, deafen.clone());
         let identity = Identity::start(IdentityOptions {
+            leases: Leases::new(Arc::clone(&db), self.ambient.clone()),
             db: Arc::clone(&db),
             ambient: self.ambient.clone(),
             notifications: &hub,

@@ -37,10 +37,7 @@ impl Extension for ServerExtension {
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
-        vec![
-            SchemaDefinition::inline("logs", include_str!("../schema/logs.sql")),
-            SchemaDefinition::inline("http_rate_buckets", include_str!("../schema/http_rate_buckets.sql")),
-        ]
+        vec![SchemaDefinition::inline("logs", include_str!("../schema/logs.sql"))]
     }
 
     fn router_config(&self) -> Option<ExtensionRouterConfig> {

@@ -1,8 +1,8 @@
 //! How many requests each caller may send (configuration specification §12).
 //!
 //! A bucket belongs to a caller of a kind (its *tier*) in a group of endpoints. It holds `burst_multiplier` seconds' worth of
-//! its rate, which is the group's rate times the tier's multiplier, and fills at that rate. `rates` knows the numbers and how a
-//! bucket works; `memory` keeps the buckets of one process and `shared` those of replicas together.
+//! its rate, which is the group's rate times the tier's multiplier, and fills at that rate. `rates` knows the numbers,
+//! `limiter` whose bucket a request takes from.
 //!
 //! Before it is known whose a request is, only its address is counted, against the highest rate that any caller of any group
 //! has. That is far more than people behind one address need, and keeps a flood away from the database.
@@ -11,11 +11,8 @@
 //! `authorization` for routers the server authenticates for, and in `Authenticator::identify` for the others.
 //! When limits are switched off there is no limiter, no meter and no cost.
 
-mod generations;
-mod memory;
-mod queries;
+mod limiter;
 mod rates;
-mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +21,7 @@ use std::sync::Arc;
 use systemprompt_config::profile::RateLimitBackend;
 use systemprompt_extension::{ExtensionContext, RateLimiter};
 
-use self::memory::MemoryLimiter;
-use self::shared::SharedLimiter;
+use self::limiter::Limiter;
 use crate::metrics::RefusalMetrics;
 
 /// The limiter the profile asks for, if it asks for one.
@@ -34,13 +30,9 @@ pub(crate) fn limiter(ctx: &dyn ExtensionContext) -> Option<Arc<dyn RateLimiter>
     if limits.disabled {
         return None;
     }
-    let memory = MemoryLimiter::new(limits, ctx.ambient().clone(), RefusalMetrics::new(ctx.metrics()));
-    match limits.backend {
-        RateLimitBackend::Memory => Some(Arc::new(memory)),
-        RateLimitBackend::Postgres => {
-            let shared = Arc::new(SharedLimiter::new(memory, ctx.db().clone()));
-            ctx.tracker().spawn(shared.clone().run(ctx.shutdown().clone()));
-            Some(shared)
-        }
-    }
+    let leases = match limits.backend {
+        RateLimitBackend::Memory => None,
+        RateLimitBackend::Postgres => Some(ctx.leases().clone()),
+    };
+    Some(Arc::new(Limiter::new(limits, leases, ctx.ambient().clone(), RefusalMetrics::new(ctx.metrics()))))
 }

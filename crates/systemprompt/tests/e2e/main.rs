@@ -10,5 +10,6 @@ mod limits;
 mod pipeline;
 mod profile;
 mod relay;
+mod replicas;
 mod routes;
 mod upstream;

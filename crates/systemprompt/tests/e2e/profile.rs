@@ -65,8 +65,8 @@ async fn buckets_may_be_shared_through_the_database() {
     for _ in 0..5 {
         assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
     }
-    let buckets = instance.cli(&["infra", "db", "query", "SELECT rate_group, tier FROM http_rate_buckets"]);
-    assert_eq!(buckets["rows"], serde_json::json!([["gateway", "admin"]]));
+    let buckets = instance.cli(&["infra", "db", "query", "SELECT name, unit FROM leases WHERE name LIKE 'http.%'"]);
+    assert_eq!(buckets["rows"], serde_json::json!([["http.gateway", "requests"]]));
     let blocked = instance.send(Method::POST, "/v1/messages", &[("x-api-key", "")], "{}").await;
     assert_eq!((blocked.status.as_u16(), blocked.header("x-ratelimit-limit")), (429, Some("0")));
 }

@@ -1,0 +1,68 @@
+//! Several servers on one database are one product: what one of them counts, all of them know.
+
+use std::path::Path;
+use std::process::Command;
+
+use futures_util::future::join_all;
+use systemprompt_database::testing::empty_database;
+use systemprompt_mock_upstream::MockUpstream;
+use tempfile::TempDir;
+
+use crate::harness::{Instance, Setup, hello, prepare};
+
+/// Homes of servers that differ in nothing but their names.
+fn homes(mock: &MockUpstream, setup: &Setup, database_url: &str, names: [&str; 3]) -> [TempDir; 3] {
+    let first = TempDir::new().expect("a directory");
+    prepare(first.path(), mock, setup, Some(database_url));
+    names.map(|name| {
+        let home = TempDir::new().expect("a directory");
+        let copied = Command::new("cp").arg("-a").arg(first.path().join("home")).arg(home.path()).status();
+        assert!(copied.expect("cp runs").success());
+        let file = home.path().join("home/profiles/local/profile.yaml");
+        let text = std::fs::read_to_string(&file).expect("a profile");
+        std::fs::write(&file, renamed(&text, name, first.path(), home.path())).expect("writable");
+        home
+    })
+}
+
+fn renamed(profile: &str, name: &str, from: &Path, to: &Path) -> String {
+    profile
+        .replace("server:\n", &format!("server:\n  instance_id: {name}\n"))
+        .replace(&from.display().to_string(), &to.display().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_grant_exactly_one_limit() {
+    const LIMIT: usize = 40;
+    let governance = format!(
+        "governance:\n  policies:\n  - {{ id: secret_scan }}\n  - {{ id: rate_limit, requests_per_window: 1000, \
+         requests_per_user_window: {LIMIT}, window_secs: 3600 }}\n"
+    );
+    let mock = MockUpstream::start().await.expect("a free port");
+    let database = empty_database().await;
+    let setup = Setup { governance: Some(governance), ..Setup::default() };
+    let [one, two, three] = homes(&mock, &setup, database.url.expose(), ["one", "two", "three"]);
+    let one = Instance::adopt(mock, one);
+    let mut servers = vec![one];
+    for home in [two, three] {
+        let mut server = Instance::adopt(MockUpstream::start().await.expect("a free port"), home);
+        server.key.clone_from(&servers[0].key);
+        servers.push(server);
+    }
+
+    let body = hello("demo-1");
+    let asked = (0..3 * LIMIT).map(|at| servers[at % 3].messages(&body));
+    let answers = join_all(asked).await;
+    let granted = answers.iter().filter(|answer| answer.status == 200).count();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert_eq!((granted, refused.len()), (LIMIT, 2 * LIMIT), "{}", answers[0].text());
+    for refusal in refused {
+        assert!(refusal.text().contains("more than 40 requests of one user in 3600 seconds"), "{}", refusal.text());
+        assert!(
+            refusal.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok_and(|after| after > 3000))
+        );
+    }
+    // What one of them gives back, because it stops, is what the others had not been given: nothing.
+    drop(servers.remove(0));
+    assert_eq!(servers[0].messages(&body).await.status, 429);
+}
