@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{CatalogModel, Pricing};
+use systemprompt_model::Fnv1a;
 
 use crate::config::{self, GatewayConfig, ProviderConfig, ProviderWire, RouteConfig, Surface, Timeouts, When};
 
@@ -295,11 +296,10 @@ pub fn route_id(route: &RouteConfig) -> String {
             _ => id.push('-'),
         }
     }
-    let hash = [route.model_pattern.as_bytes(), route.provider.as_bytes()]
-        .concat()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    let _ = write!(id, "-{:06x}", hash & 0x00ff_ffff);
+    let mut hash = Fnv1a::default();
+    hash.write(route.model_pattern.as_bytes());
+    hash.write(route.provider.as_bytes());
+    let _ = write!(id, "-{:06x}", hash.finish() & 0x00ff_ffff);
     id
 }
 

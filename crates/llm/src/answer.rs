@@ -12,9 +12,9 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::Format;
-use crate::json;
 use crate::sse::SseParser;
 use excerpt::ExcerptBuilder;
+use systemprompt_model::json;
 
 /// Tokens of one request. A count is `None` until the provider states it.
 ///
@@ -195,7 +195,7 @@ impl AnswerTap {
     pub fn feed(&mut self, chunk: &[u8]) {
         let Self { format, input, answer } = self;
         match input {
-            Input::Events(parser) => parser.feed(chunk, |event| answer.event(*format, event.data)),
+            Input::Events(parser) => parser.feed(chunk, |data| answer.event(*format, data)),
             Input::Body(body) => {
                 body.extend_from_slice(chunk);
                 if body.len() > BODY_LIMIT {
@@ -237,7 +237,7 @@ impl AnswerTap {
         let Self { format, input, mut answer } = self;
         match input {
             Input::Events(mut parser) => {
-                parser.finish(|event| answer.event(format, event.data));
+                parser.finish(|data| answer.event(format, data));
                 answer.unreadable_events += parser.skipped_events();
             }
             Input::Body(body) => answer.body(format, &body),

@@ -1,4 +1,4 @@
-//! Format formats of model APIs, without any I/O: what a caller sends, what a provider answers, what it costs.
+//! Formats of model APIs, without any I/O: what a caller sends, what a provider answers, what it costs.
 //!
 //! A caller speaks a [`Format`], a provider speaks one too. When both are the same the request travels in the
 //! *relay lane*: [`InferenceRequest::parse`] reads the body once and remembers where the few fields we may change are,
@@ -11,18 +11,17 @@
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
 //! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), reading the
-//! answer ([`sse`], `answer`), hiding the usage chunk a caller did not ask for (`usage_chunk`), errors (`error`),
+//! answer (`sse`, `answer`), hiding the usage chunk a caller did not ask for (`usage_chunk`), errors (`error`),
 //! prices ([`catalog`]) and the offline model ([`demo`]).
 //!
 //! To add a format: a variant of [`Format`], a reader in `answer/`, and golden files in `tests/golden`.
 
 mod format;
-mod json;
 mod request;
 
 mod relay;
 
-pub mod sse;
+mod sse;
 
 mod answer;
 mod usage_chunk;

@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::json::Span;
 use crate::request::StreamOptions;
 use crate::{Format, InferenceRequest};
+use systemprompt_model::json::Span;
 
 /// What to change in a relayed request.
 ///

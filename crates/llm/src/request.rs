@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Format;
-use crate::json::{self, Cursor, Kind, MAX_DEPTH, Member, Span, SyntaxError};
 use fields::{Field, Seen};
+use systemprompt_model::json::{self, Cursor, Kind, MAX_DEPTH, Member, Span, SyntaxError};
 
 /// An inference request: the facts routing, limits and the ledger ask for, and the caller's untouched bytes.
 #[derive(Debug, Clone)]

@@ -1,32 +1,81 @@
 //! Server-sent events, read from raw bytes as they arrive.
 //!
-//! The parser follows the WHATWG event stream grammar: lines end in CRLF, LF or CR, a blank line ends an event, several
-//! `data` lines are joined. It takes bytes, not text, because a chunk may end inside a UTF-8 sequence, and it holds at
-//! most one event, up to a limit.
+//! The grammar is that of the WHATWG: lines end in CRLF, LF or CR, a blank line ends an event, several `data` lines are
+//! joined. Everything takes bytes, not text, because a chunk may end inside a UTF-8 sequence or inside a line end.
+//!
+//! [`LineEnds`] finds the lines and keeps nothing of them. [`SseParser`] makes events of the lines, and holds at most one
+//! of them, up to a limit.
 
 use memchr::memchr2;
 
-/// One event of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SseEvent<'a> {
-    /// The `event` field; empty if there was none.
-    pub name: &'a [u8],
-    /// The `data` field.
-    pub data: &'a [u8],
+/// Finds the ends of the lines of a stream that is cut anywhere.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LineEnds(Place);
+
+/// Where in a line the stream stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// At the start of a line, after LF, CRLF or at the start of the stream.
+    #[default]
+    Start,
+    /// At the start of a line, after a CR that was the last byte of its chunk: a following LF belongs to that line end.
+    StartAfterCr,
+    Inside,
 }
 
-/// Cuts a stream of bytes into events.
+/// The end of a line, in offsets of the chunk it was found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineEnd {
+    /// Where the line end begins: just after the line's last byte.
+    pub(crate) at: usize,
+    /// Where the next line begins.
+    pub(crate) next: usize,
+    /// Whether nothing is on the line, neither here nor in the chunks before.
+    pub(crate) blank: bool,
+}
+
+impl LineEnds {
+    /// How many bytes of a new chunk belong to the line end before it: 1 for the LF of a CRLF that was cut in two.
+    /// To be asked once for each chunk, before its lines.
+    pub(crate) fn rest_of_line_end(&mut self, chunk: &[u8]) -> usize {
+        if self.0 == Place::StartAfterCr && chunk.first() == Some(&b'\n') {
+            self.0 = Place::Start;
+            return 1;
+        }
+        0
+    }
+
+    /// The next end of a line, looking from `from` on; `None` at the end of the chunk.
+    pub(crate) fn next(&mut self, chunk: &[u8], from: usize) -> Option<LineEnd> {
+        let rest = chunk.get(from..)?;
+        let Some(length) = memchr2(b'\n', b'\r', rest) else {
+            if !rest.is_empty() {
+                self.0 = Place::Inside;
+            }
+            return None;
+        };
+        let blank = length == 0 && self.0 != Place::Inside;
+        let at = from + length;
+        let (next, place) = match (chunk[at], chunk.get(at + 1)) {
+            (b'\r', Some(b'\n')) => (at + 2, Place::Start),
+            (b'\r', None) => (at + 1, Place::StartAfterCr),
+            _ => (at + 1, Place::Start),
+        };
+        self.0 = place;
+        Some(LineEnd { at, next, blank })
+    }
+}
+
+/// Cuts a stream of bytes into events and shows the data of each.
 #[derive(Debug)]
-pub struct SseParser {
+pub(crate) struct SseParser {
     limit: usize,
+    ends: LineEnds,
     line: Vec<u8>,
-    name: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
     /// Something of this event was longer than the limit, so the event will not be shown.
     oversized: bool,
-    /// The last byte was CR, so a following LF belongs to the same line end.
-    after_cr: bool,
     /// No byte of the current event has been seen yet.
     at_boundary: bool,
     at_start: bool,
@@ -35,63 +84,57 @@ pub struct SseParser {
 
 impl SseParser {
     /// A parser that passes over events longer than `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
+            ends: LineEnds::default(),
             line: Vec::new(),
-            name: Vec::new(),
             data: Vec::new(),
             has_data: false,
             oversized: false,
-            after_cr: false,
             at_boundary: true,
             at_start: true,
             skipped: 0,
         }
     }
 
-    /// Reads the next bytes and shows every event they complete.
-    pub fn feed(&mut self, chunk: &[u8], mut on_event: impl FnMut(SseEvent<'_>)) {
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            if std::mem::take(&mut self.after_cr) && rest[0] == b'\n' {
-                rest = &rest[1..];
-                continue;
-            }
-            let Some(end) = memchr2(b'\n', b'\r', rest) else {
-                self.hold(rest);
-                return;
-            };
-            self.after_cr = rest[end] == b'\r';
+    /// Reads the next bytes and shows the data of every event they complete.
+    pub(crate) fn feed(&mut self, chunk: &[u8], mut on_data: impl FnMut(&[u8])) {
+        let mut at = self.ends.rest_of_line_end(chunk);
+        while let Some(end) = self.ends.next(chunk, at) {
+            let part = &chunk[at..end.at];
+            at = end.next;
             if self.line.is_empty() {
-                self.line_of_event(&rest[..end], &mut on_event);
+                self.line_of_event(part, &mut on_data);
             } else {
-                self.hold(&rest[..end]);
+                self.hold(part);
                 let mut line = std::mem::take(&mut self.line);
-                self.line_of_event(&line, &mut on_event);
+                self.line_of_event(&line, &mut on_data);
                 line.clear();
                 self.line = line;
             }
-            rest = &rest[end + 1..];
+        }
+        if at < chunk.len() {
+            self.hold(&chunk[at..]);
         }
     }
 
     /// Ends the stream. An event that lacks only its blank line is shown: some servers forget it before they close.
-    pub fn finish(&mut self, mut on_event: impl FnMut(SseEvent<'_>)) {
+    pub(crate) fn finish(&mut self, mut on_data: impl FnMut(&[u8])) {
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
-            self.line_of_event(&line, &mut on_event);
+            self.line_of_event(&line, &mut on_data);
         }
-        self.line_of_event(b"", &mut on_event);
+        self.line_of_event(b"", &mut on_data);
     }
 
     /// Whether the stream stands between two events, so that another event could be inserted here.
-    pub fn at_event_boundary(&self) -> bool {
+    pub(crate) fn at_event_boundary(&self) -> bool {
         self.at_boundary
     }
 
     /// How many events were passed over because they were longer than the limit.
-    pub fn skipped_events(&self) -> u64 {
+    pub(crate) fn skipped_events(&self) -> u64 {
         self.skipped
     }
 
@@ -107,7 +150,7 @@ impl SseParser {
         }
     }
 
-    fn line_of_event(&mut self, line: &[u8], on_event: &mut impl FnMut(SseEvent<'_>)) {
+    fn line_of_event(&mut self, line: &[u8], on_data: &mut impl FnMut(&[u8])) {
         let mut line = line;
         if std::mem::take(&mut self.at_start) {
             line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
@@ -116,9 +159,8 @@ impl SseParser {
             if self.oversized {
                 self.skipped += 1;
             } else if self.has_data {
-                on_event(SseEvent { name: &self.name, data: &self.data });
+                on_data(&self.data);
             }
-            self.name.clear();
             self.data.clear();
             self.has_data = false;
             self.oversized = false;
@@ -143,10 +185,6 @@ impl SseParser {
                 self.has_data = true;
                 self.data.extend_from_slice(value);
             }
-            b"event" => {
-                self.name.clear();
-                self.name.extend_from_slice(value);
-            }
             _ => {}
         }
     }
@@ -156,40 +194,33 @@ impl SseParser {
 mod tests {
     use super::*;
 
-    fn events(parser: &mut SseParser, chunks: &[&[u8]]) -> Vec<(String, String)> {
+    fn events(parser: &mut SseParser, chunks: &[&[u8]]) -> Vec<String> {
         let mut seen = Vec::new();
         for chunk in chunks {
-            parser.feed(chunk, |event| {
-                seen.push((
-                    String::from_utf8_lossy(event.name).into_owned(),
-                    String::from_utf8_lossy(event.data).into_owned(),
-                ));
-            });
+            parser.feed(chunk, |data| seen.push(String::from_utf8_lossy(data).into_owned()));
         }
         seen
     }
 
     #[track_caller]
-    fn check(stream: &str, expected: &[(&str, &str)]) {
+    fn check(stream: &str, expected: &[&str]) {
         let whole = events(&mut SseParser::new(1024), &[stream.as_bytes()]);
         let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
         let single = events(&mut SseParser::new(1024), &bytes);
-        let expected: Vec<(String, String)> =
-            expected.iter().map(|(name, data)| ((*name).to_owned(), (*data).to_owned())).collect();
         assert_eq!(whole, expected, "whole: {stream:?}");
         assert_eq!(single, expected, "byte by byte: {stream:?}");
     }
 
     #[test]
     fn every_line_ending_and_field_form_is_read() {
-        check("data: a\n\ndata: b\n\n", &[("", "a"), ("", "b")]);
-        check("event: x\r\ndata: a\r\n\r\ndata:b\r\n\r\n", &[("x", "a"), ("", "b")]);
-        check("event: x\rdata: a\r\rdata: b\r\r", &[("x", "a"), ("", "b")]);
-        check("data: a\ndata: b\n\n", &[("", "a\nb")]);
-        check("data\n\n", &[("", "")]);
-        check(": comment\n\nevent: ping\n\ndata:  two spaces\n\n", &[("", " two spaces")]);
-        check("\u{feff}data: bom\n\n", &[("", "bom")]);
-        check("id: 1\nretry: 5\ndata: é\u{1F600}\n\n", &[("", "é\u{1F600}")]);
+        check("data: a\n\ndata: b\n\n", &["a", "b"]);
+        check("event: x\r\ndata: a\r\n\r\ndata:b\r\n\r\n", &["a", "b"]);
+        check("event: x\rdata: a\r\rdata: b\r\r", &["a", "b"]);
+        check("data: a\ndata: b\n\n", &["a\nb"]);
+        check("data\n\n", &[""]);
+        check(": comment\n\nevent: ping\n\ndata:  two spaces\n\n", &[" two spaces"]);
+        check("\u{feff}data: bom\n\n", &["bom"]);
+        check("id: 1\nretry: 5\ndata: é\u{1F600}\n\n", &["é\u{1F600}"]);
         check("data: unfinished", &[]);
     }
 
@@ -199,8 +230,8 @@ mod tests {
             let mut parser = SseParser::new(1024);
             assert!(events(&mut parser, &[tail.as_bytes()]).is_empty());
             let mut seen = 0;
-            parser.finish(|event| {
-                assert_eq!(event.data, b"[DONE]");
+            parser.finish(|data| {
+                assert_eq!(data, b"[DONE]");
                 seen += 1;
             });
             assert_eq!(seen, 1, "{tail:?}");
@@ -213,7 +244,7 @@ mod tests {
         let long = [b'x'; 1000];
         let mut seen = events(&mut parser, &[b"data: ", &long, &long, b"\n", b"data: more\n\n", b"data: next\n\n"]);
         assert!(parser.line.capacity() <= 2 * 64 + 64);
-        assert_eq!(seen.pop(), Some((String::new(), "next".to_owned())));
+        assert_eq!(seen.pop(), Some("next".to_owned()));
         assert!(seen.is_empty());
         assert_eq!(parser.skipped_events(), 1);
         let many = b"data: 0123456789\n".repeat(100);

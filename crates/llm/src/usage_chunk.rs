@@ -1,7 +1,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 
-use crate::json;
+use systemprompt_model::json;
+
+use crate::sse::LineEnds;
 
 /// Takes the usage chunk out of an `openai-chat` stream whose caller did not ask for one.
 ///
@@ -14,21 +16,9 @@ pub struct UsageChunkFilter {
     held: BytesMut,
     /// Inside an event that was too long to hold.
     passing: bool,
-    line: Line,
+    ends: LineEnds,
     /// The event before was taken out, and its line end may not have been complete.
     dropped: bool,
-}
-
-/// Where in a line the stream stands.
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Line {
-    /// At the start of a line, after LF or at the start of the stream.
-    #[default]
-    Start,
-    /// At the start of a line, after CR: a following LF belongs to the line end before.
-    StartAfterCr,
-    Inside,
 }
 
 const HELD_LIMIT: usize = 64 * 1024;
@@ -45,17 +35,17 @@ impl UsageChunkFilter {
         // As long as this holds, what goes out is the chunk up to `start`.
         let mut untouched = self.held.is_empty();
         let mut start = 0;
+        let mut at = self.ends.rest_of_line_end(&chunk);
         let between_events = untouched && !self.passing;
-        if between_events && self.line == Line::StartAfterCr && chunk.first() == Some(&b'\n') {
+        if at == 1 && between_events {
             // This LF completes the CRLF of the event before, so it goes where that went.
-            self.line = Line::Start;
             if self.dropped {
                 chunk.advance(1);
+                at = 0;
             } else {
                 start = 1;
             }
         }
-        let mut at = start;
         while let Some(end) = self.event_end(&chunk, &mut at) {
             let part = &chunk[start..end];
             if self.held.is_empty() {
@@ -99,23 +89,10 @@ impl UsageChunkFilter {
 
     /// The offset just after the next blank line, looking from `at` on.
     fn event_end(&mut self, chunk: &[u8], at: &mut usize) -> Option<usize> {
-        while let Some(byte) = chunk.get(*at) {
-            let before = self.line;
-            *at += 1;
-            match (before, byte) {
-                (Line::Start, b'\n') => return Some(*at),
-                (Line::Start | Line::StartAfterCr, b'\r') => {
-                    let crlf = chunk.get(*at) == Some(&b'\n');
-                    *at += usize::from(crlf);
-                    self.line = if crlf { Line::Start } else { Line::StartAfterCr };
-                    return Some(*at);
-                }
-                (Line::StartAfterCr | Line::Inside, b'\n') => self.line = Line::Start,
-                (Line::Inside, b'\r') => self.line = Line::StartAfterCr,
-                _ => {
-                    self.line = Line::Inside;
-                    *at += memchr::memchr2(b'\n', b'\r', &chunk[*at..]).unwrap_or(chunk.len() - *at);
-                }
+        while let Some(end) = self.ends.next(chunk, *at) {
+            *at = end.next;
+            if end.blank {
+                return Some(end.next);
             }
         }
         None

@@ -1,16 +1,20 @@
-//! The vocabulary every other crate shares: identifiers, who is acting, money, time, and the codes errors carry.
+//! The vocabulary every other crate shares: identifiers, who is acting, money, time, the codes errors carry, and how
+//! JSON is read where it stands ([`json`]).
 //!
 //! This crate does no I/O and reads no clock. Anything that needs the time or randomness is given an [`Ambient`].
 
 mod ambient;
 mod error;
+mod fnv;
 mod id;
+pub mod json;
 mod money;
 mod principal;
 mod secret;
 
 pub use ambient::{Ambient, Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use error::{ApiError, ErrorCode, FieldError};
+pub use fnv::Fnv1a;
 pub use id::{
     AccessRuleId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, RequestId, SessionId, TokenId,
     TraceId, UserId,

@@ -7,7 +7,6 @@
 //! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
 mod entropy;
-mod json;
 mod patterns;
 
 use std::fmt;
@@ -15,9 +14,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
+use systemprompt_model::json;
 
 use self::entropy::EntropyRule;
-use self::json::Leaves;
 use self::patterns::PatternSet;
 use crate::config::{GovernanceConfig, PolicyConfig, SecretScanConfig};
 
@@ -127,7 +126,7 @@ impl SecretScanner {
         }
         let mut buffers = Buffers::default();
         let mut hits: Vec<(&str, Range<usize>)> = Vec::new();
-        for leaf in Leaves::of(content) {
+        for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
                 let scan = self.scan_as_text(content);

@@ -1,6 +1,6 @@
 use super::{Answer, raise};
 use crate::Format;
-use crate::json::{self, SyntaxError};
+use systemprompt_model::json::{self, SyntaxError};
 
 /// Reads one event of a stream.
 pub(super) fn event(answer: &mut Answer, data: &[u8]) -> Result<(), SyntaxError> {

@@ -1,6 +1,6 @@
 use super::{Answer, raise};
 use crate::Format;
-use crate::json::{self, SyntaxError};
+use systemprompt_model::json::{self, SyntaxError};
 
 /// The prompt's length as OpenAI counts it, cached tokens included.
 #[derive(Debug, Default)]

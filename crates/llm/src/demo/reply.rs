@@ -1,8 +1,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{DemoAnswer, DemoToolCall};
-use crate::json::{elements, pick, text};
 use crate::{Format, InferenceRequest, ResponseFormat, StopReason, Usage};
+use systemprompt_model::json::{elements, pick, text};
 
 /// How much of the prompt is repeated, in characters.
 const QUOTED: usize = 160;

@@ -1,4 +1,5 @@
-use crate::json::{Cursor, Kind, Span, SyntaxError};
+use systemprompt_model::Fnv1a;
+use systemprompt_model::json::{Cursor, Kind, Span, SyntaxError};
 
 /// The beginning of a conversation, which every later request of it repeats.
 #[derive(Debug, Default)]
@@ -34,17 +35,17 @@ impl Opening {
             plain_text(&body[span.clone()], &mut system);
         }
         if !system.is_empty() {
-            hash.segment(&system);
+            segment(&mut hash, &system);
         }
         if let Some((role, content)) = self.first.as_ref().or(self.only_system_so_far.as_ref()) {
-            hash.segment(role.as_bytes());
+            segment(&mut hash, role.as_bytes());
             let mut text = Vec::new();
             if let Some(content) = content {
                 plain_text(&body[content.clone()], &mut text);
             }
-            hash.segment(&text);
+            segment(&mut hash, &text);
         }
-        hash.0
+        hash.finish()
     }
 }
 
@@ -101,40 +102,17 @@ fn plain_text(value: &[u8], text: &mut Vec<u8>) {
     })();
 }
 
-struct Fnv1a(u64);
-
-impl Default for Fnv1a {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv1a {
-    fn segment(&mut self, bytes: &[u8]) {
-        self.write(&(bytes.len() as u64).to_le_bytes());
-        self.write(bytes);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
+/// The length goes first, so that no two sequences of segments have the same bytes.
+fn segment(hash: &mut Fnv1a, bytes: &[u8]) {
+    hash.write(&(bytes.len() as u64).to_le_bytes());
+    hash.write(bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
-    use super::*;
     use crate::{Format, InferenceRequest};
-
-    #[test]
-    fn the_hash_is_fnv_1a() {
-        let mut hash = Fnv1a::default();
-        hash.write(b"foobar");
-        assert_eq!(hash.0, 0x8594_4171_f739_67e8);
-    }
 
     fn key(format: Format, rest: &str) -> u64 {
         let body = format!(r#"{{"model":"m","max_tokens":1,{rest}}}"#);

@@ -1,21 +1,23 @@
-//! Reads the strings of a JSON document where they stand, without building anything.
+//! The lenient reader: the strings of a document in their order, whatever is around them.
 //!
 //! In JSON a quotation mark outside a string begins one, and a backslash occurs inside strings only. So the strings are
 //! found with two byte searches, and structure matters only for the path of a string somebody asks about.
 
 use std::fmt::Write as _;
-use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+use super::Span;
+use super::text::plain_end;
 
 /// Levels of nesting a path shows; what is deeper is cut off, so that a body of brackets costs no memory.
 const PATH_DEPTH: usize = 64;
 
 /// A string of a document: a value or an object key.
 #[derive(Debug)]
-pub(super) struct Leaf<'a> {
+pub struct Leaf<'a> {
     /// What is between the quotation marks, as bytes of the document.
-    pub span: Range<usize>,
+    pub span: Span,
     /// Those bytes.
     pub raw: &'a [u8],
     /// Whether there are escapes in them.
@@ -26,22 +28,23 @@ pub(super) struct Leaf<'a> {
 
 /// The document is not JSON as far as the order of its strings goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotJson;
+pub struct NotJson;
 
 /// The strings of a document in their order.
-pub(super) struct Leaves<'a> {
+pub struct Strings<'a> {
     document: &'a [u8],
     at: usize,
     last_key: Option<&'a [u8]>,
 }
 
-impl<'a> Leaves<'a> {
-    pub(super) fn of(document: &'a [u8]) -> Self {
+impl<'a> Strings<'a> {
+    /// The strings of `document`.
+    pub fn of(document: &'a [u8]) -> Self {
         Self { document, at: 0, last_key: None }
     }
 }
 
-impl<'a> Iterator for Leaves<'a> {
+impl<'a> Iterator for Strings<'a> {
     type Item = Result<Leaf<'a>, NotJson>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -77,7 +80,7 @@ impl<'a> Iterator for Leaves<'a> {
 }
 
 /// Whether a document is to be read as JSON. Anything else is text.
-pub(super) fn looks_like_json(document: &[u8]) -> bool {
+pub fn looks_like_json(document: &[u8]) -> bool {
     matches!(next_mark(document), Some(b'{' | b'[' | b'"'))
 }
 
@@ -99,66 +102,26 @@ fn string_end(document: &[u8], start: usize) -> Option<(usize, bool)> {
     let mut at = start;
     let mut escaped = false;
     loop {
-        at += memchr2(b'"', b'\\', document.get(at..)?)?;
-        if document[at] == b'"' {
-            return Some((at, escaped));
+        if at > document.len() {
+            return None;
         }
-        escaped = true;
-        at += 2;
-    }
-}
-
-/// Appends `raw` to `text` with its escapes resolved. What is no valid escape is kept as it is, and half a surrogate pair
-/// becomes U+FFFD: nothing may hide behind a mistake.
-pub(super) fn unescape(raw: &[u8], text: &mut Vec<u8>) {
-    let mut at = 0;
-    while let Some(plain) = memchr(b'\\', &raw[at..]) {
-        text.extend_from_slice(&raw[at..at + plain]);
-        at += plain;
-        let (byte, length) = match raw.get(at + 1) {
-            Some(b'n') => (b'\n', 2),
-            Some(b't') => (b'\t', 2),
-            Some(b'r') => (b'\r', 2),
-            Some(b'b') => (0x08, 2),
-            Some(b'f') => (0x0c, 2),
-            Some(&mark @ (b'"' | b'\\' | b'/')) => (mark, 2),
-            Some(b'u') => {
-                let (character, length) = unicode_escape(&raw[at..]);
-                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                at += length;
-                continue;
+        at = plain_end(document, at);
+        match document.get(at)? {
+            b'"' => return Some((at, escaped)),
+            b'\\' => {
+                escaped = true;
+                at += 2;
             }
-            _ => (b'\\', 1),
-        };
-        text.push(byte);
-        at += length;
-    }
-    text.extend_from_slice(&raw[at..]);
-}
-
-/// The character written as `\uXXXX`, or as a pair of those, at the start of `raw`, and how many bytes that takes.
-fn unicode_escape(raw: &[u8]) -> (char, usize) {
-    let unit = |at: usize| -> Option<u32> {
-        let digits = raw.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        digits.iter().try_fold(0, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
-    };
-    let Some(first) = unit(0) else { return ('\\', 1) };
-    if let Some(character) = char::from_u32(first) {
-        return (character, 6);
-    }
-    match unit(6) {
-        Some(second @ 0xDC00..=0xDFFF) if first < 0xDC00 => {
-            let value = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-            (char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+            // A control character should be escaped, and whoever receives this may not mind either.
+            _ => at += 1,
         }
-        _ => (char::REPLACEMENT_CHARACTER, 6),
     }
 }
 
 /// The paths of the strings that begin at `starts` (in ascending order), such as `$.messages[0].content[1].text`.
 ///
 /// A key that `hidden` says must not be shown, or that is itself the string, is written `<key>`.
-pub(super) fn paths(document: &[u8], starts: &[usize], hidden: impl Fn(&[u8]) -> bool) -> Vec<String> {
+pub fn paths(document: &[u8], starts: &[usize], hidden: impl Fn(&[u8]) -> bool) -> Vec<String> {
     enum Step<'a> {
         Key(&'a [u8]),
         Index(usize),
@@ -234,10 +197,11 @@ fn showable(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::unescape;
     use super::*;
 
     fn strings(document: &str) -> Vec<(String, Option<String>)> {
-        Leaves::of(document.as_bytes())
+        Strings::of(document.as_bytes())
             .map(|leaf| {
                 let leaf = leaf.expect("the document is JSON");
                 let mut text = Vec::new();
@@ -263,27 +227,14 @@ mod tests {
             ("w", Some("e")),
         ];
         assert_eq!(found, expected.map(|(text, key)| (text.to_owned(), key.map(str::to_owned))));
-    }
-
-    #[test]
-    fn escapes_are_resolved() {
-        for (raw, text) in [
-            (r"a\nb\t\\\/\u0073\u00e9\ud83d\ude00", "a\nb\t\\/sé😀"),
-            (r"\ud83d!", "\u{fffd}!"),
-            (r"\ude00\ud83d", "\u{fffd}\u{fffd}"),
-            (r"\u00g0 \x \u12", r"\u00g0 \x \u12"),
-        ] {
-            let mut out = Vec::new();
-            unescape(raw.as_bytes(), &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), text);
-        }
         assert_eq!(strings(r#"["\"", "\\"]"#)[1].0, "\\");
+        assert_eq!(strings("[\"a\nb\u{1}\\t\"]")[0].0, "a\nb\u{1}\t");
     }
 
     #[test]
     fn what_is_not_json_is_said_so() {
         for document in [r#"{"a": b}"#, r#"{"a": "b"#, r#"{"a": "b\"#, "{} sk-live", "[\"a\"] \u{e9}"] {
-            assert!(Leaves::of(document.as_bytes()).any(|leaf| leaf.is_err()), "{document}");
+            assert!(Strings::of(document.as_bytes()).any(|leaf| leaf.is_err()), "{document}");
         }
     }
 

@@ -1,0 +1,61 @@
+//! One reader of JSON text, for everything that asks where something stands and not what it is worth.
+//!
+//! `serde_json` gives values; a gateway needs positions: which bytes to replace, which to leave alone, which to judge.
+//! Nothing here builds a tree or copies a text that has no escapes, and nothing recurses, so neither the size nor the
+//! depth of an input costs memory or stack.
+//!
+//! There are two ways to read, over the same strings and escapes ([`Text`]):
+//!
+//! - [`Cursor`] is strict. It checks the whole grammar of RFC 8259 and knows where each member and element begins and
+//!   ends; [`pick`], [`elements`], [`text`] and [`unsigned`] are its everyday forms. It is for bytes we act on: a request
+//!   whose fields are spliced, an answer whose usage is paid for.
+//! - [`Strings`] is lenient. It shows every string and every key of a document, however deeply nested and however
+//!   broken the structure around them, because whoever receives it may be lenient too. [`paths`] then says where the
+//!   strings stand that somebody asks about. It is for bytes we search.
+
+mod cursor;
+mod strings;
+mod text;
+mod values;
+
+pub use cursor::{Cursor, MAX_DEPTH, Member};
+pub use strings::{Leaf, NotJson, Strings, looks_like_json, paths};
+pub use text::{Text, unescape};
+pub use values::{elements, pick, text, unsigned, whole_number};
+
+/// A range of byte offsets into the text that was read.
+pub type Span = std::ops::Range<usize>;
+
+/// A text that is not JSON, or nests too deeply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxError {
+    /// Something else than the grammar asks for.
+    Expected {
+        /// What would have been valid there.
+        what: &'static str,
+        /// Where reading stopped.
+        offset: usize,
+    },
+    /// Arrays and objects are nested more than [`MAX_DEPTH`] levels deep.
+    TooDeep {
+        /// Where the limit was reached.
+        offset: usize,
+    },
+}
+
+/// What a value is, known from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`.
+    Object,
+    /// `[…]`.
+    Array,
+    /// `"…"`.
+    String,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// `null`.
+    Null,
+}
