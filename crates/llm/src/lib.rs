@@ -10,13 +10,14 @@
 //!
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
-//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), reading the
-//! answer (`sse`, `answer`), hiding the usage chunk a caller did not ask for (`usage_chunk`), errors (`error`),
-//! prices ([`catalog`]) and the offline model ([`demo`]).
+//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), reading the answer
+//! (`sse`, `answer`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
 //!
-//! To add a format: a variant of [`Format`], a reader in `answer/`, and golden files in `tests/golden`.
+//! To add a format: a folder in `format/` with its definition, a variant of [`Format`], and golden files in
+//! `tests/golden`. Nothing else here asks which format it has before it.
 
 mod format;
+
 mod request;
 
 mod relay;
@@ -24,16 +25,19 @@ mod relay;
 mod sse;
 
 mod answer;
-mod usage_chunk;
 
 mod error;
 
 pub mod catalog;
 pub mod demo;
 
-pub use answer::{AnswerSummary, AnswerTap, Excerpt, StopReason, ToolCall, UpstreamErrorSummary, Usage};
-pub use error::ErrorAnswer;
+pub use answer::excerpt::Excerpt;
+pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
+pub use answer::tap::AnswerTap;
+pub use error::{ErrorAnswer, ErrorKind};
 pub use format::Format;
+pub use format::openai_chat::usage_chunk::UsageChunkFilter;
 pub use relay::{Edits, Relayed};
-pub use request::{Effort, InferenceRequest, RequestError, ResponseFormat};
-pub use usage_chunk::UsageChunkFilter;
+pub use request::InferenceRequest;
+pub use request::error::RequestError;
+pub use request::facts::{Effort, ResponseFormat};

@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::request::StreamOptions;
-use crate::{Format, InferenceRequest};
 use systemprompt_model::json::Span;
+
+use crate::request::InferenceRequest;
+use crate::request::layout::StreamOptions;
 
 /// What to change in a relayed request.
 ///
@@ -61,7 +62,10 @@ impl InferenceRequest {
     }
 
     fn adds_stream_usage(&self, edits: &Edits) -> bool {
-        edits.include_stream_usage && self.stream && self.format == Format::OpenAiChat && !self.stream_usage_requested()
+        edits.include_stream_usage
+            && self.stream
+            && self.layout.stream_options.is_some()
+            && !self.stream_usage_requested()
     }
 
     fn splices(&self, edits: &Edits, usage_added: bool) -> Vec<Splice> {
@@ -85,7 +89,7 @@ impl InferenceRequest {
     }
 
     fn stream_usage(&self) -> Option<Splice> {
-        let (at, replacement): (Span, &[u8]) = match &self.layout.stream_options {
+        let (at, replacement): (Span, &[u8]) = match self.layout.stream_options.as_ref()? {
             StreamOptions::Absent => {
                 let after_stream = self.layout.stream_end?;
                 (after_stream..after_stream, br#","stream_options":{"include_usage":true}"#)

@@ -145,7 +145,7 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
         tap.feed(&[*byte]);
     }
     assert!(tap.terminal_seen() && tap.at_event_boundary());
-    assert_eq!(tap.usage().output_tokens, Some(89));
+    assert_eq!(tap.finish().usage.output_tokens, Some(89));
 
     let mut tap = AnswerTap::new(Format::OpenAiChat, true, 10, 10);
     tap.feed(b"data: {\"choices\":[]}\n");
@@ -172,35 +172,6 @@ fn errors_of_the_provider_are_reported() {
         let error = read.error.expect("an error");
         assert_eq!((error.code.as_deref(), error.message.as_str()), (Some("model_not_found"), "no"));
         assert!(!read.complete);
-    }
-}
-
-#[test]
-fn stop_reasons_map_as_the_table_says() {
-    for (format, reason, canonical, back, other_word) in [
-        (Format::AnthropicMessages, "end_turn", StopReason::EndTurn, "end_turn", "stop"),
-        (Format::AnthropicMessages, "max_tokens", StopReason::MaxTokens, "max_tokens", "length"),
-        (Format::AnthropicMessages, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop"),
-        (Format::AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
-        (Format::AnthropicMessages, "refusal", StopReason::Other("refusal".into()), "refusal", "content_filter"),
-        (
-            Format::AnthropicMessages,
-            "pause_turn",
-            StopReason::Other("pause_turn".into()),
-            "pause_turn",
-            "content_filter",
-        ),
-        (Format::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
-        (Format::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
-        (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
-        (Format::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
-        (Format::OpenAiChat, "content_filter", StopReason::Other("content_filter".into()), "content_filter", "refusal"),
-    ] {
-        let read = StopReason::from_word(format, reason);
-        assert_eq!(read, canonical);
-        assert_eq!(read.word(format), back, "{reason}");
-        let other = if format == Format::AnthropicMessages { Format::OpenAiChat } else { Format::AnthropicMessages };
-        assert_eq!(read.word(other), other_word, "{reason}");
     }
 }
 

@@ -1,3 +1,5 @@
+//! Time and randomness as arguments.
+
 use std::sync::Arc;
 use std::sync::Mutex;
 

@@ -1,3 +1,5 @@
+//! The codes errors carry.
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};

@@ -1,3 +1,5 @@
+//! A hash for names.
+
 /// FNV-1a with 64 bits: a hash that is the same on every machine and in every version, so it may be stored.
 ///
 /// It names things; it protects nothing.

@@ -1,3 +1,5 @@
+//! Identifiers, each a type of its own.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! Money in whole millionths of a dollar.
+
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};

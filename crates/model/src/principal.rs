@@ -1,3 +1,5 @@
+//! Who is acting.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;

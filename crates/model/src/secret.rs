@@ -1,3 +1,5 @@
+//! A text that does not show itself.
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};

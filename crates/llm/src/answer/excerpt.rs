@@ -1,3 +1,5 @@
+//! The two ends of a text that may be of any length.
+
 /// The two ends of a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Excerpt {

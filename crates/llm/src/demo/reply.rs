@@ -1,7 +1,11 @@
+//! What the demo model answers to what.
+
 use serde_json::{Map, Value, json};
 
-use super::{DemoAnswer, DemoToolCall};
-use crate::{Format, InferenceRequest, ResponseFormat, StopReason, Usage};
+use super::answer::{DemoAnswer, DemoToolCall, OfferedTool};
+use crate::answer::summary::{StopReason, Usage};
+use crate::request::InferenceRequest;
+use crate::request::facts::ResponseFormat;
 use systemprompt_model::json::{elements, pick, text};
 
 /// How much of the prompt is repeated, in characters.
@@ -139,20 +143,11 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
     let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
     let tools = &request.body[request.layout.tools.clone()?];
     elements(tools, 256).into_iter().find_map(|tool| {
-        let (definition, schema_field) = match request.format {
-            Format::AnthropicMessages => (tool, "input_schema"),
-            Format::OpenAiChat => (pick(tool, ["function"]).ok()?[0]?, "parameters"),
-        };
-        let [name, schema] = pick(definition, ["name", schema_field]).ok()?;
-        let name = name.and_then(text)?;
-        // Tools of the provider's own, such as web search, have no schema and are not the caller's to run.
-        if schema.is_none() && request.format == Format::AnthropicMessages {
-            return None;
-        }
+        let OfferedTool { name, schema } = (request.format.definition().offered_tool)(tool)?;
         if wanted.is_some_and(|wanted| wanted != name) {
             return None;
         }
-        let schema = serde_json::from_slice(schema.unwrap_or(b"{}")).unwrap_or_default();
+        let schema = serde_json::from_slice(schema).unwrap_or_default();
         Some(DemoToolCall { name: name.into_owned(), input: object(&schema, prompt, 0) })
     })
 }

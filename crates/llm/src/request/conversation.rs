@@ -1,11 +1,13 @@
+//! What stays the same through a conversation.
+
 use systemprompt_model::Fnv1a;
 use systemprompt_model::json::{Cursor, Kind, Span, SyntaxError};
 
 /// The beginning of a conversation, which every later request of it repeats.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+pub(crate) struct Opening {
     /// Where the system text is: the `system` field, or the contents of the system messages at the start.
-    pub(super) system: Vec<Span>,
+    pub(crate) system: Vec<Span>,
     first: Option<(String, Option<Span>)>,
     only_system_so_far: Option<(String, Option<Span>)>,
 }
@@ -15,7 +17,7 @@ impl Opening {
     ///
     /// System messages before the first other one are system text. Otherwise all conversations of a program that talks
     /// `openai-chat` would have the same first message, its system prompt, and be one conversation.
-    pub(super) fn message(&mut self, role: &str, content: Option<Span>) {
+    pub(crate) fn message(&mut self, role: &str, content: Option<Span>) {
         if self.first.is_some() {
             return;
         }
@@ -28,7 +30,7 @@ impl Opening {
     }
 
     /// FNV-1a 64 over length-prefixed segments: system text if any, role and content of the first message.
-    pub(super) fn key(&self, body: &[u8]) -> u64 {
+    pub(crate) fn key(&self, body: &[u8]) -> u64 {
         let mut hash = Fnv1a::default();
         let mut system = Vec::new();
         for span in &self.system {

@@ -38,6 +38,17 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Where the next member or element begins, if a comma after the value just read says that there is one. Only looks.
+    pub fn next_sibling(&self) -> Option<usize> {
+        let mut ahead = self.clone();
+        ahead.whitespace();
+        if !ahead.take(b',') {
+            return None;
+        }
+        ahead.whitespace();
+        Some(ahead.at)
+    }
+
     /// What the next value is. Leaves the cursor at the value's first byte.
     pub fn kind(&mut self) -> Result<Kind, SyntaxError> {
         self.whitespace();

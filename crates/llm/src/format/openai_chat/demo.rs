@@ -1,9 +1,21 @@
+//! How the demo model speaks this format.
+
 use serde_json::{Value, json};
+use systemprompt_model::json;
 
-use super::{DemoAnswer, DemoEvent, Stream, input_tokens, tokens};
-use crate::Format;
+use super::answer::stop_word;
+use crate::demo::answer::{DemoAnswer, OfferedTool};
+use crate::demo::stream::{DemoEvent, Stream, input_tokens, tokens};
 
-pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
+/// What an element of `tools` offers.
+pub(super) fn offered_tool(tool: &[u8]) -> Option<OfferedTool<'_>> {
+    let [function] = json::pick(tool, ["function"]).ok()?;
+    let [name, schema] = json::pick(function?, ["name", "parameters"]).ok()?;
+    Some(OfferedTool { name: json::text(name?)?, schema: schema.unwrap_or(b"{}") })
+}
+
+/// The body of a buffered answer.
+pub(super) fn body(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
     let content = if answer.text.is_empty() { Value::Null } else { answer.text.clone().into() };
     let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
     if let Some(call) = &answer.tool_call {
@@ -13,7 +25,7 @@ pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
             "function": { "name": call.name, "arguments": call.input.to_string() },
         }]);
     }
-    let finish_reason = answer.stop_reason.word(Format::OpenAiChat);
+    let finish_reason = stop_word(&answer.stop_reason);
     let mut completion = envelope(answer, id, created, "chat.completion");
     completion["choices"] =
         json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason }]);
@@ -21,6 +33,7 @@ pub(super) fn buffered(answer: &DemoAnswer, id: &str, created: i64) -> Vec<u8> {
     completion.to_string().into_bytes()
 }
 
+/// The events of a streamed answer.
 pub(super) fn events(answer: &DemoAnswer, id: &str, created: i64) -> Vec<DemoEvent> {
     let chunk = |delta: Value, finish_reason: Option<&str>| {
         let mut chunk = envelope(answer, id, created, "chat.completion.chunk");
@@ -50,7 +63,7 @@ pub(super) fn events(answer: &DemoAnswer, id: &str, created: i64) -> Vec<DemoEve
             stream.push_token(chunk(json!({ "tool_calls": part }), None));
         }
     }
-    stream.push(chunk(json!({}), Some(answer.stop_reason.word(Format::OpenAiChat))));
+    stream.push(chunk(json!({}), Some(stop_word(&answer.stop_reason))));
     if answer.usage_chunk {
         let mut last = envelope(answer, id, created, "chat.completion.chunk");
         last["choices"] = json!([]);

@@ -1,9 +1,13 @@
-use super::{Answer, raise};
-use crate::Format;
+//! Reading answers, streamed and buffered.
+
 use systemprompt_model::json::{self, SyntaxError};
 
+use super::usage::usage;
+use crate::answer::reading::Reading;
+use crate::answer::summary::{StopReason, bounded};
+
 /// Reads one event of a stream.
-pub(super) fn event(answer: &mut Answer, data: &[u8]) -> Result<(), SyntaxError> {
+pub(super) fn event(answer: &mut Reading, data: &[u8]) -> Result<(), SyntaxError> {
     let [kind, index, delta, message, block, usage_value, error] =
         json::pick(data, ["type", "index", "delta", "message", "content_block", "usage", "error"])?;
     let index = index.and_then(json::unsigned).unwrap_or(0);
@@ -29,8 +33,8 @@ pub(super) fn event(answer: &mut Answer, data: &[u8]) -> Result<(), SyntaxError>
             }
         }
         Some("message_delta") => {
-            let [stop_reason] = delta.map_or(Ok([None]), |delta| json::pick(delta, ["stop_reason"]))?;
-            answer.stop_word(Format::AnthropicMessages, stop_reason);
+            let [reason] = delta.map_or(Ok([None]), |delta| json::pick(delta, ["stop_reason"]))?;
+            answer.stop(reason, stop_reason);
             usage(answer, usage_value);
         }
         Some("message_stop") => answer.finished = true,
@@ -42,8 +46,8 @@ pub(super) fn event(answer: &mut Answer, data: &[u8]) -> Result<(), SyntaxError>
 }
 
 /// Reads a buffered answer.
-pub(super) fn body(answer: &mut Answer, body: &[u8]) -> Result<(), SyntaxError> {
-    let [kind, id, model, content, stop_reason, usage_value, error, request_id] =
+pub(super) fn body(answer: &mut Reading, body: &[u8]) -> Result<(), SyntaxError> {
+    let [kind, id, model, content, reason, usage_value, error, request_id] =
         json::pick(body, ["type", "id", "model", "content", "stop_reason", "usage", "error", "request_id"])?;
     if let Some(error) = error.filter(|error| *error != b"null") {
         answer.identity(request_id, None);
@@ -51,7 +55,7 @@ pub(super) fn body(answer: &mut Answer, body: &[u8]) -> Result<(), SyntaxError> 
         return Ok(());
     }
     answer.identity(id, model);
-    answer.stop_word(Format::AnthropicMessages, stop_reason);
+    answer.stop(reason, stop_reason);
     usage(answer, usage_value);
     for (index, block) in content.map(|content| json::elements(content, 4096)).into_iter().flatten().enumerate() {
         content_block(answer, index as u64, block, false)?;
@@ -60,25 +64,15 @@ pub(super) fn body(answer: &mut Answer, body: &[u8]) -> Result<(), SyntaxError> 
     Ok(())
 }
 
-pub(super) fn usage(answer: &mut Answer, usage: Option<&[u8]>) {
-    let names = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
-    if let Some(Ok([input, output, cache_read, cache_creation])) = usage.map(|usage| json::pick(usage, names)) {
-        raise(&mut answer.usage.input_tokens, input);
-        raise(&mut answer.usage.output_tokens, output);
-        raise(&mut answer.usage.cache_read_tokens, cache_read);
-        raise(&mut answer.usage.cache_creation_tokens, cache_creation);
-    }
-}
-
-fn content_block(answer: &mut Answer, index: u64, block: &[u8], streamed: bool) -> Result<(), SyntaxError> {
+fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool) -> Result<(), SyntaxError> {
     let [kind, text, id, name, input] = json::pick(block, ["type", "text", "id", "name", "input"])?;
     match kind.and_then(json::text).as_deref() {
         Some("text") => answer.text(text),
         // Also `server_tool_use` and `mcp_tool_use`: the ledger wants to know, whoever runs the tool.
         Some(kind) if kind.ends_with("tool_use") => {
             if let Some(call) = answer.tool_call(index) {
-                call.id = id.and_then(json::text).map(|id| super::bounded(&id)).unwrap_or_default();
-                call.name = name.and_then(json::text).map(|name| super::bounded(&name)).unwrap_or_default();
+                call.id = id.and_then(json::text).map(|id| bounded(&id)).unwrap_or_default();
+                call.name = name.and_then(json::text).map(|name| bounded(&name)).unwrap_or_default();
             }
             // In a stream the block starts with an empty object and the input follows in deltas.
             if let Some(input) = input.filter(|_| !streamed) {
@@ -88,4 +82,29 @@ fn content_block(answer: &mut Answer, index: u64, block: &[u8], streamed: bool) 
         _ => {}
     }
     Ok(())
+}
+
+/// What a provider's word for the end of an answer means.
+pub(super) fn stop_reason(word: &str) -> StopReason {
+    match word {
+        "end_turn" => StopReason::EndTurn,
+        "max_tokens" => StopReason::MaxTokens,
+        "stop_sequence" => StopReason::StopSequence,
+        "tool_use" => StopReason::ToolUse,
+        other => StopReason::other(other),
+    }
+}
+
+/// The word for it. What this format cannot say is never turned into a normal end.
+pub(in crate::format) fn stop_word(reason: &StopReason) -> &str {
+    match reason {
+        StopReason::EndTurn => "end_turn",
+        StopReason::MaxTokens => "max_tokens",
+        StopReason::StopSequence => "stop_sequence",
+        StopReason::ToolUse => "tool_use",
+        StopReason::Other(reason) => match reason.as_str() {
+            "content_filter" => "refusal",
+            other => other,
+        },
+    }
 }

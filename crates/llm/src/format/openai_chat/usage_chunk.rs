@@ -1,3 +1,5 @@
+//! Hiding the usage chunk a caller did not ask for.
+
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 

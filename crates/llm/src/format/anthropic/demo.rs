@@ -1,9 +1,21 @@
+//! How the demo model speaks this format.
+
 use serde_json::{Value, json};
+use systemprompt_model::json;
 
-use super::{DemoAnswer, DemoEvent, Stream, input_tokens, tokens};
-use crate::Format;
+use super::answer::stop_word;
+use crate::demo::answer::{DemoAnswer, OfferedTool};
+use crate::demo::stream::{DemoEvent, Stream, input_tokens, tokens};
 
-pub(super) fn buffered(answer: &DemoAnswer, id: &str) -> Vec<u8> {
+/// What an element of `tools` offers. Tools of the provider's own, such as web search, have no schema and are not the
+/// caller's to run.
+pub(super) fn offered_tool(tool: &[u8]) -> Option<OfferedTool<'_>> {
+    let [name, schema] = json::pick(tool, ["name", "input_schema"]).ok()?;
+    Some(OfferedTool { name: json::text(name?)?, schema: schema? })
+}
+
+/// The body of a buffered answer.
+pub(super) fn body(answer: &DemoAnswer, id: &str, _: i64) -> Vec<u8> {
     let mut content = Vec::new();
     if !answer.text.is_empty() {
         content.push(json!({ "type": "text", "text": answer.text }));
@@ -13,13 +25,14 @@ pub(super) fn buffered(answer: &DemoAnswer, id: &str) -> Vec<u8> {
     }
     let mut message = skeleton(answer, id);
     message["content"] = content.into();
-    message["stop_reason"] = answer.stop_reason.word(Format::AnthropicMessages).into();
+    message["stop_reason"] = stop_word(&answer.stop_reason).into();
     message["stop_sequence"] = answer.stop_sequence.clone().into();
     message["usage"]["output_tokens"] = answer.usage.output_tokens.into();
     message.to_string().into_bytes()
 }
 
-pub(super) fn events(answer: &DemoAnswer, id: &str) -> Vec<DemoEvent> {
+/// The events of a streamed answer.
+pub(super) fn events(answer: &DemoAnswer, id: &str, _: i64) -> Vec<DemoEvent> {
     let mut stream = Stream::default();
     stream.push(event("message_start", json!({ "message": skeleton(answer, id) })));
     let mut index = 0;
@@ -43,7 +56,7 @@ pub(super) fn events(answer: &DemoAnswer, id: &str) -> Vec<DemoEvent> {
         stream.push(event("content_block_stop", json!({ "index": index })));
     }
     let delta = json!({
-        "stop_reason": answer.stop_reason.word(Format::AnthropicMessages),
+        "stop_reason": stop_word(&answer.stop_reason),
         "stop_sequence": answer.stop_sequence,
     });
     let usage = json!({ "output_tokens": answer.usage.output_tokens });

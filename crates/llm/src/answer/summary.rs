@@ -1,0 +1,129 @@
+//! What an answer said, in words that mean the same in every format.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::excerpt::Excerpt;
+
+/// Tokens of one request. A count is `None` until the provider states it.
+///
+/// The kinds do not overlap, whatever the format: `input_tokens` excludes what was read from or written to the prompt
+/// cache, so that each kind can be multiplied by its price.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Input tokens at the full price.
+    pub input_tokens: Option<u64>,
+    /// Output tokens, hidden reasoning included.
+    pub output_tokens: Option<u64>,
+    /// Input tokens read from the prompt cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Input tokens written to the prompt cache.
+    pub cache_creation_tokens: Option<u64>,
+}
+
+impl Usage {
+    /// All tokens the provider counted.
+    pub fn total(&self) -> u64 {
+        self.prompt_tokens().saturating_add(self.output_tokens.unwrap_or(0))
+    }
+
+    /// All input tokens, cached or not: the length of the prompt.
+    pub fn prompt_tokens(&self) -> u64 {
+        [self.input_tokens, self.cache_read_tokens, self.cache_creation_tokens]
+            .into_iter()
+            .flatten()
+            .fold(0, u64::saturating_add)
+    }
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was done.
+    EndTurn,
+    /// The output limit was reached.
+    MaxTokens,
+    /// One of the request's stop sequences came up.
+    StopSequence,
+    /// It wants a tool to be called.
+    ToolUse,
+    /// Anything else, in the provider's words: `refusal`, `pause_turn`, `content_filter` and what is yet to come.
+    Other(String),
+}
+
+impl StopReason {
+    /// A reason in the provider's words.
+    pub(crate) fn other(word: &str) -> Self {
+        Self::Other(bounded(word))
+    }
+
+    /// The neutral name kept in the ledger.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::EndTurn => "end_turn",
+            Self::MaxTokens => "max_tokens",
+            Self::StopSequence => "stop_sequence",
+            Self::ToolUse => "tool_use",
+            Self::Other(reason) => reason,
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A tool the model wants called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// The provider's id of the call, at most 256 bytes.
+    pub id: String,
+    /// The name of the tool, at most 256 bytes.
+    pub name: String,
+    /// The start of the input as JSON text, up to the tap's limit for tools.
+    pub input_excerpt: String,
+    /// The length of the whole input in bytes.
+    pub input_bytes: u64,
+}
+
+/// An error the provider reported, in the body or inside the stream. Texts are at most 1,024 bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamErrorSummary {
+    /// `error.type`.
+    pub kind: Option<String>,
+    /// `error.code`.
+    pub code: Option<String>,
+    /// `error.message`.
+    pub message: String,
+}
+
+/// What an answer said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnswerSummary {
+    /// The tokens the provider counted.
+    pub usage: Usage,
+    /// Why the model stopped.
+    pub stop_reason: Option<StopReason>,
+    /// The provider's id of the answer.
+    pub provider_request_id: Option<String>,
+    /// The model that answered, in the provider's words.
+    pub model: Option<String>,
+    /// The tools the model wants called; at most 128 are kept.
+    pub tool_calls: Vec<ToolCall>,
+    /// The answer's text without thinking and tool inputs.
+    pub text: Excerpt,
+    /// The provider said the answer is finished, and reported no error.
+    pub complete: bool,
+    /// The error the provider reported.
+    pub error: Option<UpstreamErrorSummary>,
+    /// Events that were not what the format defines, or were too long to read.
+    pub unreadable_events: u64,
+}
+
+/// Names and ids of the provider, at most 256 bytes.
+pub(crate) fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(256)].to_owned()
+}

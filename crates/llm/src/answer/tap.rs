@@ -1,0 +1,109 @@
+//! The tap on an answer: bytes in, a summary out.
+
+use memchr::memmem;
+use systemprompt_model::json::Cursor;
+
+use super::reading::Reading;
+use super::summary::AnswerSummary;
+use crate::format::{Definition, Format};
+use crate::sse::SseParser;
+
+/// Watches an answer on its way to the caller and never alters it.
+///
+/// Memory is bounded whatever arrives: a streamed answer costs its excerpts and at most one event of 1 MiB, a buffered
+/// one its own length up to 8 MiB. Of a longer one only the end is kept, where every format puts usage and stop reason.
+#[derive(Debug)]
+pub struct AnswerTap {
+    format: &'static Definition,
+    input: Input,
+    answer: Reading,
+}
+
+#[derive(Debug)]
+enum Input {
+    Events(SseParser),
+    Body(Vec<u8>),
+    EndOfBody(Vec<u8>),
+}
+
+const EVENT_LIMIT: usize = 1024 * 1024;
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+const END_OF_BODY: usize = 64 * 1024;
+
+impl AnswerTap {
+    /// A tap for one answer.
+    ///
+    /// `text_limit` is the number of bytes kept of each end of the text, 0 for its length alone; `tool_limit` that of the
+    /// start of each tool's input.
+    pub fn new(format: Format, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
+        let input = if streamed { Input::Events(SseParser::new(EVENT_LIMIT)) } else { Input::Body(Vec::new()) };
+        Self { format: format.definition(), input, answer: Reading::new(text_limit, tool_limit) }
+    }
+
+    /// Looks at the next bytes.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        let Self { format, input, answer } = self;
+        match input {
+            Input::Events(parser) => parser.feed(chunk, |data| answer.read(format.answer_event, data)),
+            Input::Body(body) => {
+                body.extend_from_slice(chunk);
+                if body.len() > BODY_LIMIT {
+                    body.drain(..body.len() - END_OF_BODY);
+                    body.shrink_to_fit();
+                    *input = Input::EndOfBody(std::mem::take(body));
+                }
+            }
+            Input::EndOfBody(end) => {
+                end.extend_from_slice(chunk);
+                if end.len() > 2 * END_OF_BODY {
+                    end.drain(..end.len() - END_OF_BODY);
+                }
+            }
+        }
+    }
+
+    /// Whether the provider has ended the answer: its last event, or an error event. After that nothing may be added
+    /// to the stream. Always false for a buffered answer.
+    pub fn terminal_seen(&self) -> bool {
+        self.answer.finished || self.answer.error.is_some()
+    }
+
+    /// Whether the stream stands between two events, so that an event of ours may be inserted.
+    pub fn at_event_boundary(&self) -> bool {
+        match &self.input {
+            Input::Events(parser) => parser.at_event_boundary(),
+            Input::Body(_) | Input::EndOfBody(_) => false,
+        }
+    }
+
+    /// Ends the answer, wherever it stands, and says what it was.
+    pub fn finish(self) -> AnswerSummary {
+        let Self { format, input, mut answer } = self;
+        match input {
+            Input::Events(mut parser) => {
+                parser.finish(|data| answer.read(format.answer_event, data));
+                answer.unreadable_events += parser.skipped_events();
+            }
+            Input::Body(body) => answer.read(format.answer_body, &body),
+            Input::EndOfBody(end) => end_of_body(&mut answer, format, &end),
+        }
+        answer.summary()
+    }
+}
+
+/// Reads what can be found at the end of an answer whose start was not kept.
+fn end_of_body(answer: &mut Reading, format: &Definition, end: &[u8]) {
+    let value_of = |key: &str| {
+        let quoted = format!("\"{key}\"");
+        memmem::rfind_iter(end, quoted.as_bytes())
+            // Inside a text the quote would have a backslash before it.
+            .find(|at| *at == 0 || end[at - 1] != b'\\')
+            .and_then(|at| {
+                let after = end[at + quoted.len()..].trim_ascii_start().strip_prefix(b":")?;
+                Some(&after[Cursor::new(after).skip().ok()?])
+            })
+    };
+    (format.answer_usage)(answer, value_of("usage"));
+    answer.stop(value_of(format.stop_field), format.stop_reason);
+    answer.finished = end.trim_ascii_end().ends_with(b"}");
+}

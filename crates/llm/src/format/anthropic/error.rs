@@ -1,0 +1,37 @@
+//! Our own errors in this format.
+
+use serde::Serialize;
+
+use crate::error::{ErrorAnswer, ErrorKind};
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    error: Error<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    r#type: &'static str,
+    message: &'a str,
+}
+
+/// The body of an answer with this error.
+pub(super) fn body(error: &ErrorAnswer, request_id: Option<&str>) -> Vec<u8> {
+    let body = Body { r#type: "error", error: Error { r#type: kind(error.kind), message: &error.message }, request_id };
+    serde_json::to_vec(&body).expect("strings serialise")
+}
+
+const fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidRequest => "invalid_request_error",
+        ErrorKind::TooLarge => "request_too_large",
+        ErrorKind::Authentication => "authentication_error",
+        ErrorKind::Permission => "permission_error",
+        ErrorKind::NotFound => "not_found_error",
+        ErrorKind::RateLimit => "rate_limit_error",
+        ErrorKind::Api => "api_error",
+    }
+}

@@ -1,0 +1,27 @@
+//! Anthropic Messages: `POST /v1/messages`.
+
+pub(super) mod answer;
+mod demo;
+mod error;
+mod request;
+mod usage;
+
+use super::Definition;
+
+pub(super) static DEFINITION: Definition = Definition {
+    name: "anthropic-messages",
+    path: "/messages",
+    request_id_header: "request-id",
+    ping: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    error_event: b"event: error\n",
+    error_body: error::body,
+    read_request: request::read,
+    answer_event: answer::event,
+    answer_body: answer::body,
+    answer_usage: usage::usage,
+    stop_field: "stop_reason",
+    stop_reason: answer::stop_reason,
+    demo_body: demo::body,
+    demo_events: demo::events,
+    offered_tool: demo::offered_tool,
+};

@@ -1,0 +1,153 @@
+//! The formats of model APIs, one folder each.
+//!
+//! A folder says everything the rest of the crate needs to know of its format, in one [`Definition`]. The readers write
+//! into neutral facts ([`Reader`](crate::request::reader::Reader), [`Reading`](crate::answer::reading::Reading)), so
+//! nothing outside of the folder asks which format it has before it.
+//!
+//! To add a format: a folder with its `DEFINITION`, a variant of [`Format`], a line in [`Format::definition`], and golden
+//! files in `tests/golden`.
+
+mod anthropic;
+pub(crate) mod openai_chat;
+
+use std::fmt;
+
+use systemprompt_model::json::SyntaxError;
+
+use crate::answer::reading::Reading;
+use crate::answer::summary::StopReason;
+use crate::demo::answer::{DemoAnswer, OfferedTool};
+use crate::demo::stream::DemoEvent;
+use crate::error::ErrorAnswer;
+use crate::request::error::RequestError;
+use crate::request::reader::Reader;
+
+/// The HTTP shape of a model API. A caller speaks one to us and a provider speaks one; when both are the same the
+/// caller's bytes are relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Anthropic Messages.
+    AnthropicMessages,
+    /// OpenAI Chat Completions and everything compatible with it.
+    OpenAiChat,
+}
+
+/// What a format is.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// The name used in logs, metrics and the ledger.
+    pub(crate) name: &'static str,
+    /// Where requests are posted, below our prefix as below a provider's endpoint.
+    pub(crate) path: &'static str,
+    /// The header under which the vendor's clients look for the id of a request.
+    pub(crate) request_id_header: &'static str,
+    /// An event that says nothing.
+    pub(crate) ping: &'static [u8],
+    /// What an error event has before its data.
+    pub(crate) error_event: &'static [u8],
+    /// Writes the body of an error; with the request's id where it has a place there.
+    pub(crate) error_body: fn(&ErrorAnswer, Option<&str>) -> Vec<u8>,
+    /// Reads a request body.
+    pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
+    /// Reads the data of one event of a streamed answer.
+    pub(crate) answer_event: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    /// Reads a buffered answer.
+    pub(crate) answer_body: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    /// Reads the raw value of `usage`.
+    pub(crate) answer_usage: fn(&mut Reading, Option<&[u8]>),
+    /// The key under which a buffered answer says why it ended.
+    pub(crate) stop_field: &'static str,
+    /// What a word under that key means.
+    pub(crate) stop_reason: fn(&str) -> StopReason,
+    /// Writes a buffered answer of the demo model, from its id and time.
+    pub(crate) demo_body: fn(&DemoAnswer, &str, i64) -> Vec<u8>,
+    /// Writes a streamed answer of the demo model.
+    pub(crate) demo_events: fn(&DemoAnswer, &str, i64) -> Vec<DemoEvent>,
+    /// Reads an element of a request's `tools`.
+    pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
+}
+
+impl Format {
+    pub(crate) const fn definition(self) -> &'static Definition {
+        match self {
+            Self::AnthropicMessages => &anthropic::DEFINITION,
+            Self::OpenAiChat => &openai_chat::DEFINITION,
+        }
+    }
+
+    /// The name used in logs, metrics and the ledger.
+    pub const fn as_str(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// The path to which requests are posted, below our prefix as below a provider's endpoint, with its leading slash.
+    pub const fn path(self) -> &'static str {
+        self.definition().path
+    }
+
+    /// The header under which the vendor's clients look for the id of a request.
+    pub const fn request_id_header(self) -> &'static str {
+        self.definition().request_id_header
+    }
+
+    /// An event that says nothing, which keeps a quiet stream open.
+    pub const fn ping(self) -> &'static [u8] {
+        self.definition().ping
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl ErrorAnswer {
+    /// The body of an answer with this error. `request_id` appears where the format has a place for it.
+    pub fn body(&self, format: Format, request_id: Option<&str>) -> Vec<u8> {
+        (format.definition().error_body)(self, request_id)
+    }
+
+    /// The event that ends a stream with this error.
+    pub fn sse_event(&self, format: Format, request_id: Option<&str>) -> Vec<u8> {
+        [format.definition().error_event, b"data: ", &self.body(format, request_id), b"\n\n"].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(format: Format, reason: &StopReason) -> &str {
+        match format {
+            Format::AnthropicMessages => anthropic::answer::stop_word(reason),
+            Format::OpenAiChat => openai_chat::answer::stop_word(reason),
+        }
+    }
+
+    #[test]
+    fn stop_reasons_map_as_the_table_says() {
+        for (format, reason, canonical, back, other_word) in [
+            (Format::AnthropicMessages, "end_turn", StopReason::EndTurn, "end_turn", "stop"),
+            (Format::AnthropicMessages, "max_tokens", StopReason::MaxTokens, "max_tokens", "length"),
+            (Format::AnthropicMessages, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop"),
+            (Format::AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
+            (Format::AnthropicMessages, "refusal", StopReason::other("refusal"), "refusal", "content_filter"),
+            (Format::AnthropicMessages, "pause_turn", StopReason::other("pause_turn"), "pause_turn", "content_filter"),
+            (Format::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
+            (Format::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
+            (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
+            (Format::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
+            (Format::OpenAiChat, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
+        ] {
+            let read = (format.definition().stop_reason)(reason);
+            assert_eq!(read, canonical);
+            assert_eq!(word(format, &read), back, "{reason}");
+            let other = match format {
+                Format::AnthropicMessages => Format::OpenAiChat,
+                Format::OpenAiChat => Format::AnthropicMessages,
+            };
+            assert_eq!(word(other, &read), other_word, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! OpenAI Chat Completions and everything compatible with it: `POST /v1/chat/completions`.
+
+pub(super) mod answer;
+mod demo;
+mod error;
+mod request;
+mod usage;
+pub(crate) mod usage_chunk;
+
+use super::Definition;
+
+pub(super) static DEFINITION: Definition = Definition {
+    name: "openai-chat",
+    path: "/chat/completions",
+    request_id_header: "x-request-id",
+    // The format has no event for it; a comment is skipped by every reader of event streams.
+    ping: b": ping\n\n",
+    error_event: b"",
+    error_body: error::body,
+    read_request: request::read,
+    answer_event: answer::event,
+    answer_body: answer::body,
+    answer_usage: usage::usage,
+    stop_field: "finish_reason",
+    stop_reason: answer::stop_reason,
+    demo_body: demo::body,
+    demo_events: demo::events,
+    offered_tool: demo::offered_tool,
+};

@@ -1,0 +1,93 @@
+//! Why a body is not a request.
+
+use std::borrow::Cow;
+
+use systemprompt_model::json::{MAX_DEPTH, SyntaxError};
+
+/// Why a body is not a request. The text names the field and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// There is no body.
+    #[error("the request body is empty; send a JSON object with `model` and `messages`")]
+    Empty,
+    /// The body is not UTF-8.
+    #[error("the request body is not UTF-8 (first bad byte at offset {offset}); encode the JSON as UTF-8")]
+    NotUtf8 {
+        /// Where the first invalid byte is.
+        offset: usize,
+    },
+    /// The body is not JSON.
+    #[error("the request body is not valid JSON: expected {expected} at byte {offset}")]
+    Malformed {
+        /// What would have been valid there.
+        expected: &'static str,
+        /// Where reading stopped.
+        offset: usize,
+    },
+    /// The body is JSON, but not an object.
+    #[error("the request body must be a JSON object with `model` and `messages`")]
+    NotAnObject,
+    /// Arrays and objects are nested too deeply.
+    #[error("the request body nests more than {MAX_DEPTH} levels deep at byte {offset}; flatten it or send it as text")]
+    TooDeep {
+        /// Where the limit was reached.
+        offset: usize,
+    },
+    /// A field every request needs is not there.
+    #[error("`{field}` is missing: {fix}")]
+    Missing {
+        /// The path of the field.
+        field: Cow<'static, str>,
+        /// What to send.
+        fix: &'static str,
+    },
+    /// A field has a value it cannot have.
+    #[error("`{field}` must be {expected}")]
+    Invalid {
+        /// The path of the field.
+        field: Cow<'static, str>,
+        /// What the value must be.
+        expected: &'static str,
+    },
+    /// A field appears twice, so two readers could see two different requests.
+    #[error("`{field}` appears more than once; send it once")]
+    Duplicate {
+        /// The path of the field.
+        field: &'static str,
+    },
+    /// A field differs from one we edit only in case; some providers would read it in place of ours.
+    #[error("`{found}` differs from `{field}` only in upper and lower case; send `{field}`")]
+    MisspelledCase {
+        /// The field as it was sent.
+        found: String,
+        /// The field it could be taken for.
+        field: &'static str,
+    },
+}
+
+impl RequestError {
+    /// The path of the field at fault, if one is.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Missing { field, .. } | Self::Invalid { field, .. } => Some(field),
+            Self::Duplicate { field } => Some(field),
+            Self::MisspelledCase { found, .. } => Some(found),
+            Self::Empty | Self::NotUtf8 { .. } | Self::Malformed { .. } | Self::NotAnObject | Self::TooDeep { .. } => {
+                None
+            }
+        }
+    }
+
+    pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, expected: &'static str) -> Self {
+        Self::Invalid { field: field.into(), expected }
+    }
+}
+
+impl From<SyntaxError> for RequestError {
+    fn from(error: SyntaxError) -> Self {
+        match error {
+            SyntaxError::Expected { what, offset } => Self::Malformed { expected: what, offset },
+            SyntaxError::TooDeep { offset } => Self::TooDeep { offset },
+        }
+    }
+}

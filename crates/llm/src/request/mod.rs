@@ -1,0 +1,118 @@
+//! What the gateway needs to know of a request, read in one pass over the caller's bytes.
+//!
+//! A format names its fields ([`fields`]) and reads each of them with the [`Reader`], which gathers the facts that mean
+//! the same in every format. [`InferenceRequest::parse`] makes the request of them.
+
+pub(crate) mod conversation;
+pub(crate) mod error;
+pub(crate) mod facts;
+pub(crate) mod fields;
+pub(crate) mod layout;
+pub(crate) mod reader;
+
+use bytes::Bytes;
+
+use crate::format::Format;
+use error::RequestError;
+use facts::{Effort, ResponseFormat};
+use layout::{Layout, StreamOptions};
+use reader::Reader;
+
+/// An inference request: the facts routing, limits and the ledger ask for, and the caller's untouched bytes.
+#[derive(Debug, Clone)]
+pub struct InferenceRequest {
+    /// The format of the body.
+    pub format: Format,
+    /// The model the caller asked for, 1 to 256 bytes.
+    pub model: String,
+    /// Whether the caller wants the answer as a stream of events.
+    pub stream: bool,
+    /// The output limit the caller set, in tokens; always present in `anthropic-messages`.
+    pub max_tokens: Option<u64>,
+    /// The number of tools offered.
+    pub tools: usize,
+    /// Whether extended thinking (`anthropic-messages`) or reasoning (`openai-chat`) was asked for.
+    pub thinking: bool,
+    /// How hard the model is asked to think, named by the caller or derived from a thinking budget.
+    pub reasoning_effort: Option<Effort>,
+    /// The form the answer must have.
+    pub response_format: ResponseFormat,
+    /// The sampling temperature.
+    pub temperature: Option<f64>,
+    /// The nucleus sampling threshold.
+    pub top_p: Option<f64>,
+    /// Texts that end the answer.
+    pub stop_sequences: Vec<String>,
+    /// The number of messages, at least one.
+    pub message_count: usize,
+    /// Characters of all text divided by four, plus 1,000 for each inline image, sound or file.
+    pub estimated_input_tokens: u64,
+    /// What stays the same through a conversation: FNV-1a 64 over system text, role and content of the first message.
+    pub conversation_key: u64,
+    pub(crate) body: Bytes,
+    pub(crate) layout: Layout,
+}
+
+impl InferenceRequest {
+    /// Reads a request body.
+    ///
+    /// The whole body must be JSON in UTF-8. Fields we read must have their documented type; fields we do not know are
+    /// nobody's business. The fields we decide by may appear once only, however their key is spelled, because a provider
+    /// might read the other one.
+    pub fn parse(format: Format, body: Bytes) -> Result<Self, RequestError> {
+        if body.trim_ascii().is_empty() {
+            return Err(RequestError::Empty);
+        }
+        if let Err(error) = std::str::from_utf8(&body) {
+            return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
+        }
+        let mut reader = Reader::default();
+        (format.definition().read_request)(&mut reader, &body)?;
+        Self::of(format, reader, body)
+    }
+
+    /// The bytes the caller sent.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The conversation's identifier where the caller did not name one: `ctx_` and the conversation key in hexadecimal.
+    pub fn conversation_id(&self) -> String {
+        format!("ctx_{:016x}", self.conversation_key)
+    }
+
+    /// Whether the caller wants the usage chunk at the end of an `openai-chat` stream.
+    pub fn stream_usage_requested(&self) -> bool {
+        matches!(self.layout.stream_options, Some(StreamOptions::Object { include_usage: Some((true, _)), .. }))
+    }
+
+    fn of(format: Format, reader: Reader, body: Bytes) -> Result<Self, RequestError> {
+        let missing = |field: &'static str, fix| RequestError::Missing { field: field.into(), fix };
+        let estimated_input_tokens = reader.estimated_tokens();
+        let model = reader.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
+        let message_count =
+            reader.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
+        let max_tokens = reader.layout.token_limits.iter().map(|(limit, _)| *limit).min();
+        if reader.max_tokens_required && max_tokens.is_none() {
+            return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
+        }
+        Ok(Self {
+            format,
+            model,
+            stream: reader.stream,
+            max_tokens,
+            tools: reader.tools,
+            thinking: reader.thinking,
+            reasoning_effort: reader.effort,
+            response_format: reader.response_format,
+            temperature: reader.temperature,
+            top_p: reader.top_p,
+            stop_sequences: reader.stop_sequences,
+            message_count,
+            estimated_input_tokens,
+            conversation_key: reader.opening.key(&body),
+            body,
+            layout: reader.layout,
+        })
+    }
+}

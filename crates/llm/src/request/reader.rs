@@ -1,0 +1,221 @@
+//! What all formats read alike: fields that mean the same wherever they stand.
+
+use systemprompt_model::json::{self, Cursor, Kind, Member, Span};
+
+use super::conversation::Opening;
+use super::error::RequestError;
+use super::facts::{Effort, ResponseFormat};
+use super::fields::{Field, Seen};
+use super::layout::Layout;
+
+/// Inline media is paid by size in pixels or seconds, not by the length of its Base64.
+const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
+
+/// The facts of a request as far as it was read; a format's reader writes into it.
+#[derive(Default)]
+pub(crate) struct Reader {
+    pub(crate) model: Option<String>,
+    pub(crate) stream: bool,
+    pub(crate) max_tokens_required: bool,
+    pub(crate) tools: usize,
+    pub(crate) thinking: bool,
+    pub(crate) effort: Option<Effort>,
+    pub(crate) response_format: ResponseFormat,
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) stop_sequences: Vec<String>,
+    pub(crate) message_count: Option<usize>,
+    pub(crate) opening: Opening,
+    pub(crate) layout: Layout,
+    characters: usize,
+    inline_media: u64,
+}
+
+impl Reader {
+    /// Reads a body, which must be one object, and calls `read` for every member that is a field of the format. It is
+    /// called with the cursor at the value and must read that value.
+    pub(crate) fn object<F: Field>(
+        &mut self,
+        body: &[u8],
+        read: impl Fn(&mut Self, F, &Member<'_>, &mut Cursor<'_>) -> Result<(), RequestError>,
+    ) -> Result<(), RequestError> {
+        let mut cursor = Cursor::new(body);
+        if cursor.kind()? != Kind::Object {
+            return Err(RequestError::NotAnObject);
+        }
+        let mut seen = Seen::default();
+        cursor.members(|member, cursor| match F::of(&member.key)? {
+            Some(field) => {
+                seen.once(field)?;
+                read(self, field, &member, cursor)
+            }
+            None => cursor.skip().map(drop).map_err(RequestError::from),
+        })?;
+        Ok(cursor.end()?)
+    }
+
+    /// Reads the name of the model.
+    pub(crate) fn model(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if cursor.kind()? != Kind::String {
+            return Err(RequestError::invalid(name, "a string, the name of a model"));
+        }
+        let start = cursor.offset();
+        let model = cursor.string()?.decode().into_owned();
+        if model.is_empty() || model.len() > 256 {
+            return Err(RequestError::invalid(name, "a model name of 1 to 256 bytes"));
+        }
+        self.layout.model = start..cursor.offset();
+        self.model = Some(model);
+        Ok(())
+    }
+
+    /// Reads the messages of the conversation, each an object with a role.
+    pub(crate) fn messages(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if cursor.kind()? != Kind::Array {
+            return Err(RequestError::invalid(name, "an array of messages"));
+        }
+        let mut count = 0;
+        cursor.elements(|index, cursor| {
+            count = index + 1;
+            if cursor.kind()? != Kind::Object {
+                return Err(RequestError::invalid(format!("{name}[{index}]"), "an object with `role` and `content`"));
+            }
+            let mut role = None;
+            let mut content = None;
+            let span = cursor.members(|member, cursor| {
+                match &*member.key {
+                    "role" => {
+                        if cursor.kind()? != Kind::String {
+                            return Err(RequestError::invalid(format!("{name}[{index}].role"), "a string"));
+                        }
+                        role = Some(cursor.string()?.decode());
+                    }
+                    "content" => content = Some(self.text(cursor)?),
+                    _ => {
+                        self.text(cursor)?;
+                    }
+                }
+                Ok(())
+            })?;
+            let Some(role) = role else {
+                return Err(RequestError::Missing {
+                    field: format!("{name}[{index}].role").into(),
+                    fix: "say whose message it is, e.g. \"user\"",
+                });
+            };
+            self.opening.message(&role, content);
+            self.layout.last_message = span;
+            Ok(())
+        })?;
+        if count == 0 {
+            return Err(RequestError::invalid(name, "an array with at least one message"));
+        }
+        self.message_count = Some(count);
+        Ok(())
+    }
+
+    /// Reads a value whose strings the model will see, counting them.
+    pub(crate) fn text(&mut self, cursor: &mut Cursor<'_>) -> Result<Span, RequestError> {
+        let span = cursor.walk(|key, text| {
+            let inline = matches!(key, b"data" | b"file_data") || text.raw.starts_with(b"data:");
+            // A short `data` is somebody's tool argument, not an image.
+            if inline && text.raw.len() > 256 {
+                self.inline_media += 1;
+            } else {
+                self.characters += text.characters();
+            }
+        })?;
+        Ok(span)
+    }
+
+    /// Reads text that stays the same through a conversation: a string or an array of blocks.
+    pub(crate) fn system(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if !matches!(cursor.kind()?, Kind::String | Kind::Array) {
+            return Err(RequestError::invalid(name, "a string or an array of text blocks"));
+        }
+        let span = self.text(cursor)?;
+        self.opening.system.push(span);
+        Ok(())
+    }
+
+    /// Reads the offered tools, and says where they are.
+    pub(crate) fn tools(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<Span, RequestError> {
+        if cursor.kind()? != Kind::Array {
+            return Err(RequestError::invalid(name, "an array of tools"));
+        }
+        cursor.elements(|_, cursor| {
+            self.tools += 1;
+            self.text(cursor).map(drop)
+        })
+    }
+
+    /// Reads an output limit.
+    pub(crate) fn token_limit(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let kind = cursor.kind()?;
+        let start = cursor.offset();
+        let limit = if kind == Kind::Number { json::whole_number(cursor.number()?) } else { None };
+        let Some(limit @ 1..) = limit else { return Err(RequestError::invalid(name, "a whole number, 1 or more")) };
+        self.layout.token_limits.push((limit, start..cursor.offset()));
+        Ok(())
+    }
+
+    /// Reads whether the answer shall be a stream.
+    pub(crate) fn stream(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        if cursor.kind()? != Kind::Bool {
+            return Err(RequestError::invalid(name, "true or false"));
+        }
+        self.stream = cursor.boolean()?;
+        self.layout.stream_end = Some(cursor.offset());
+        Ok(())
+    }
+
+    /// Reads texts that end the answer: an array of strings, or one string.
+    pub(crate) fn stop(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let mut one = |cursor: &mut Cursor<'_>| {
+            if cursor.kind()? != Kind::String {
+                return Err(RequestError::invalid(name, "an array of strings"));
+            }
+            self.stop_sequences.push(cursor.string()?.decode().into_owned());
+            Ok(())
+        };
+        if cursor.kind()? == Kind::Array { cursor.elements(|_, cursor| one(cursor)).map(drop) } else { one(cursor) }
+    }
+
+    /// Reads `output_config` {effort, format}, its older form `output_format` {type}, or OpenAI's `response_format`
+    /// {type}. Vendors add settings to these faster than we release; what we do not know is the provider's to judge.
+    pub(crate) fn output_settings(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        cursor.members(|member, cursor| {
+            match (&*member.key, cursor.kind()?) {
+                ("effort", Kind::String) => {
+                    self.effort = Effort::from_name(&cursor.string()?.decode()).or(self.effort);
+                }
+                ("type", Kind::String) => {
+                    self.response_format = match &*cursor.string()?.decode() {
+                        "json_schema" => ResponseFormat::JsonSchema,
+                        "json_object" => ResponseFormat::JsonObject,
+                        _ => ResponseFormat::Text,
+                    };
+                }
+                ("format", Kind::Object) => self.output_settings(cursor)?,
+                _ => {
+                    cursor.skip()?;
+                }
+            }
+            Ok::<_, RequestError>(())
+        })?;
+        Ok(())
+    }
+
+    /// The length of the prompt: characters of all text divided by four, plus 1,000 for each inline medium.
+    pub(crate) fn estimated_tokens(&self) -> u64 {
+        (self.characters as u64).div_ceil(4) + self.inline_media * TOKENS_OF_INLINE_MEDIA
+    }
+}
+
+/// Reads a number.
+pub(crate) fn number(name: &'static str, cursor: &mut Cursor<'_>) -> Result<Option<f64>, RequestError> {
+    if cursor.kind()? != Kind::Number {
+        return Err(RequestError::invalid(name, "a number"));
+    }
+    Ok(cursor.number()?.parse().ok())
+}
