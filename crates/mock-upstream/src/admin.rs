@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Behaviour;
-use crate::server::Shared;
+use crate::behaviour::Behaviour;
+use crate::shared::Shared;
 
 pub(crate) fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> (StatusCode, Bytes) {
     let done = (StatusCode::NO_CONTENT, Bytes::new());

@@ -1,3 +1,5 @@
+//! How the mock can be told to answer.
+
 use serde::{Deserialize, Serialize};
 
 /// How the mock answers. Every field has a default: a prompt, complete answer of eight chunks.

@@ -1,3 +1,5 @@
+//! The body of an answer, sent as its script says.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

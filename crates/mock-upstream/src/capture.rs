@@ -1,3 +1,5 @@
+//! The requests the mock remembers.
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;

@@ -37,6 +37,7 @@ mod body;
 mod capture;
 mod script;
 mod server;
+mod shared;
 mod statistics;
 
 pub use behaviour::{Behaviour, Fault, MockToolCall, MockUsage};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Behaviour, Fault, MockUsage};
+use crate::behaviour::{Behaviour, Fault, MockUsage};
 
 /// The format of a request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

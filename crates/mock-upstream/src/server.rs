@@ -1,8 +1,9 @@
-use std::collections::HashMap;
+//! The server: connections, and one answer after the other.
+
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,11 +19,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::behaviour::{Behaviour, Fault};
 use crate::body::{Closed, ScriptBody};
-use crate::capture::{CaptureLimits, CapturedRequest, Captures};
+use crate::capture::{CaptureLimits, CapturedRequest};
 use crate::script::{self, Asked, Dialect, Ending, Script};
-use crate::statistics::{Counters, OpenAnswer, OpenConnection, Statistics};
-use crate::{Behaviour, Fault};
+use crate::shared::Shared;
+use crate::statistics::{OpenAnswer, OpenConnection, Statistics};
 
 /// Larger requests are refused with 413.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -46,11 +48,7 @@ impl MockUpstream {
     pub async fn bind(address: SocketAddr, limits: CaptureLimits) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            counters: Arc::default(),
-            behaviours: Mutex::default(),
-            captures: Mutex::new(Captures::new(limits)),
-        });
+        let shared = Arc::new(Shared::new(limits));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(accept(listener, shared.clone(), tasks.clone(), stop.clone()));
@@ -77,11 +75,6 @@ impl MockUpstream {
         self.shared.behaviours().set(None, behaviour);
     }
 
-    /// Sets how it answers requests for one model.
-    pub fn behave_for(&self, model: &str, behaviour: Behaviour) {
-        self.shared.behaviours().set(Some(model.to_owned()), behaviour);
-    }
-
     /// What it has counted.
     pub fn statistics(&self) -> Statistics {
         self.shared.counters.read()
@@ -92,90 +85,12 @@ impl MockUpstream {
         self.shared.captures().all()
     }
 
-    /// Forgets the requests it remembers.
-    pub fn forget_requests(&self) {
-        self.shared.captures().clear();
-    }
-
     /// Closes all connections and waits until nothing is left of it.
     pub async fn stop(self) {
         drop(self.stop);
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-/// What all connections see.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) counters: Arc<Counters>,
-    behaviours: Mutex<Behaviours>,
-    captures: Mutex<Captures>,
-}
-
-impl Shared {
-    pub(crate) fn behaviours(&self) -> MutexGuard<'_, Behaviours> {
-        self.behaviours.lock().expect("nothing panics while it holds the behaviours")
-    }
-
-    pub(crate) fn captures(&self) -> MutexGuard<'_, Captures> {
-        self.captures.lock().expect("nothing panics while it holds the captures")
-    }
-}
-
-/// The behaviours and the scripts written for them.
-#[derive(Debug, Default)]
-pub(crate) struct Behaviours {
-    pub(crate) default: Behaviour,
-    pub(crate) by_model: HashMap<String, Behaviour>,
-    scripts: HashMap<(Dialect, Asked), Arc<Script>>,
-}
-
-/// Scripts kept; a client that asks for ever new models makes the mock write them anew.
-const SCRIPTS_KEPT: usize = 64;
-
-impl Behaviours {
-    pub(crate) fn set(&mut self, model: Option<String>, behaviour: Behaviour) {
-        self.scripts.clear();
-        match model {
-            Some(model) => {
-                self.by_model.insert(model, behaviour);
-            }
-            None => self.default = behaviour,
-        }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    fn plan(&mut self, dialect: Dialect, asked: &Asked) -> Plan {
-        let behaviour = match self.by_model.get_mut(&asked.model) {
-            Some(behaviour) => behaviour,
-            None => &mut self.default,
-        };
-        let fault = behaviour.take_fault();
-        let delay = Duration::from_millis(behaviour.delay_ms);
-        let chunk_delay = Duration::from_millis(behaviour.chunk_delay_ms);
-        let script = if fault.is_some() {
-            Arc::new(script::write(dialect, asked, behaviour, fault.as_ref()))
-        } else {
-            if self.scripts.len() >= SCRIPTS_KEPT {
-                self.scripts.clear();
-            }
-            let write = || Arc::new(script::write(dialect, asked, behaviour, None));
-            self.scripts.entry((dialect, asked.clone())).or_insert_with(write).clone()
-        };
-        Plan { delay, chunk_delay, fault, script }
-    }
-}
-
-/// How one request is answered.
-struct Plan {
-    delay: Duration,
-    chunk_delay: Duration,
-    fault: Option<Fault>,
-    script: Arc<Script>,
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {

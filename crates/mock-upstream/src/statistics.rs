@@ -1,3 +1,5 @@
+//! What the mock counts.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
