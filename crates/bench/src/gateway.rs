@@ -358,7 +358,7 @@ impl Run<'_> {
                 let round = clients.round(limit).await?;
                 sleep(SETTLE).await;
                 let counted = log.read()?;
-                let requests = round.timings.whole.len() as u64;
+                let requests = round.timings.whole.count();
                 self.ledger.statements.push(StatementSample {
                     answers,
                     concurrency,
@@ -433,15 +433,15 @@ impl Run<'_> {
 
 fn finished(round: crate::load::Round, cpu_seconds: CpuSeconds) -> Round {
     let seconds = round.elapsed.as_secs_f64();
-    let requests = round.timings.whole.len() as u64;
+    let requests = round.timings.whole.count();
     Round {
         requests,
         errors: round.timings.errors,
         first_error: round.timings.first_error,
         seconds,
         requests_per_second: requests as f64 / seconds.max(1e-9),
-        whole_ms: Distribution::of(round.timings.whole),
-        first_byte_ms: Distribution::of(round.timings.first_byte),
+        whole_ms: Distribution::of(&round.timings.whole),
+        first_byte_ms: Distribution::of(&round.timings.first_byte),
         cpu_seconds,
     }
 }

@@ -1,8 +1,8 @@
 //! Rounds of load: so many connections, each of which sends its next request when it has the last answer.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,30 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::connection::Connection;
+use crate::request::Ending;
+use crate::statistics::Times;
 
 /// How long after the end of a round its last answers may come.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How an answer of status 200 must end to be whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// One JSON object.
-    Json,
-    /// A stream of events with its terminal event.
-    Stream,
-}
-
-impl Ending {
-    fn fits(self, body: &[u8]) -> bool {
-        match self {
-            Self::Json => body.first() == Some(&b'{') && body.last() == Some(&b'}'),
-            Self::Stream => {
-                let tail = &body[body.len().saturating_sub(64)..];
-                [&b"message_stop"[..], b"[DONE]"].iter().any(|end| memchr::memmem::find(tail, end).is_some())
-            }
-        }
-    }
-}
 
 /// Connections that are kept from round to round.
 pub(crate) struct Clients {
@@ -44,16 +25,15 @@ pub(crate) struct Clients {
 struct Client {
     connection: Connection,
     request: Arc<[u8]>,
-    timings: Timings,
 }
 
-/// What a round found. Times are in nanoseconds and end at 4.29 seconds.
+/// What a round found.
 #[derive(Debug, Default)]
 pub(crate) struct Timings {
     /// From before the request was written to the last byte of the answer.
-    pub(crate) whole: Vec<u32>,
+    pub(crate) whole: Times,
     /// … to the first byte of the answer's body.
-    pub(crate) first_byte: Vec<u32>,
+    pub(crate) first_byte: Times,
     /// Answers with another status, or that were not whole, or did not come.
     pub(crate) errors: u64,
     /// What the first error was.
@@ -77,7 +57,7 @@ pub(crate) struct Limit {
 impl Clients {
     /// One connection per request, which it repeats.
     pub(crate) fn new(address: SocketAddr, requests: Vec<Arc<[u8]>>, ending: Ending) -> Self {
-        let client = |request| Client { connection: Connection::new(address), request, timings: Timings::default() };
+        let client = |request| Client { connection: Connection::new(address), request };
         Self { idle: requests.into_iter().map(client).collect(), ending }
     }
 
@@ -87,17 +67,16 @@ impl Clients {
         let begun = Instant::now();
         let deadline = begun + limit.time;
         let expected = self.idle.len();
+        // One for all: they run on one thread, and a histogram each would be much memory for thousands.
+        let timings = Arc::new(Mutex::new(Timings::default()));
         let mut running = JoinSet::new();
         for client in self.idle.drain(..) {
-            running.spawn(repeat(client, left.clone(), deadline, self.ending));
+            running.spawn(repeat(client, left.clone(), deadline, self.ending, timings.clone()));
         }
         let finished = timeout(limit.time + PATIENCE, running.join_all()).await;
         let elapsed = begun.elapsed();
-        let mut timings = Timings::default();
-        for mut client in finished.context("answers that do not come")? {
-            timings.add(std::mem::take(&mut client.timings));
-            self.idle.push(client);
-        }
+        self.idle.extend(finished.context("answers that do not come")?);
+        let timings = std::mem::take(&mut *lock(&timings));
         debug_assert_eq!(self.idle.len(), expected);
         Ok(Round { elapsed, timings })
     }
@@ -112,28 +91,45 @@ impl Clients {
     }
 }
 
-async fn repeat(mut client: Client, left: Arc<AtomicU64>, deadline: Instant, ending: Ending) -> Client {
+async fn repeat(
+    mut client: Client,
+    left: Arc<AtomicU64>,
+    deadline: Instant,
+    ending: Ending,
+    timings: Arc<Mutex<Timings>>,
+) -> Client {
     let take_one = |left: u64| left.checked_sub(1);
+    let mut errors = 0;
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
-        let Client { connection, request, timings } = &mut client;
-        match connection.exchange(request).await {
+        let Client { connection, request } = &mut client;
+        let outcome = connection.exchange(request).await;
+        let mut timings = lock(&timings);
+        match outcome {
             Ok(answer) if answer.status == 200 && ending.fits(connection.body()) => {
-                timings.whole.push(nanoseconds(answer.whole));
-                timings.first_byte.push(nanoseconds(answer.first_byte));
+                timings.whole.add(answer.whole);
+                timings.first_byte.add(answer.first_byte);
             }
             Ok(answer) => {
                 let body = String::from_utf8_lossy(connection.body());
                 let excerpt: String = body.chars().take(500).collect();
                 timings.fail(|| format!("status {}: {excerpt}", answer.status));
+                errors += 1;
             }
-            Err(error) => timings.fail(|| format!("{error:#}")),
+            Err(error) => {
+                timings.fail(|| format!("{error:#}"));
+                errors += 1;
+            }
         }
         // A server that is gone refuses at once; without an end this would be a busy loop until the deadline.
-        if Instant::now() >= deadline || timings.errors >= 1000 {
+        if Instant::now() >= deadline || errors >= 1000 {
             break;
         }
     }
     client
+}
+
+fn lock(timings: &Mutex<Timings>) -> MutexGuard<'_, Timings> {
+    timings.lock().expect("nothing panics while it holds the timings")
 }
 
 impl Timings {
@@ -141,17 +137,6 @@ impl Timings {
         self.errors += 1;
         self.first_error.get_or_insert_with(describe);
     }
-
-    fn add(&mut self, other: Self) {
-        self.whole.extend(other.whole);
-        self.first_byte.extend(other.first_byte);
-        self.errors += other.errors;
-        self.first_error = self.first_error.take().or(other.first_error);
-    }
-}
-
-fn nanoseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_nanos()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -179,7 +164,7 @@ mod tests {
                 let mut clients = clients(&upstream, dialect, answers, 7);
                 for _ in 0..2 {
                     let round = clients.round(ALL).await.unwrap();
-                    assert_eq!((round.timings.whole.len(), round.timings.first_byte.len()), (100, 100));
+                    assert_eq!((round.timings.whole.count(), round.timings.first_byte.count()), (100, 100));
                     assert_eq!((round.timings.errors, round.timings.first_error), (0, None));
                 }
                 let after = upstream.statistics();
@@ -198,7 +183,7 @@ mod tests {
         let check = async |answers: Answers, fault: Fault, expected: &str| {
             upstream.behave(Behaviour { fault: Some(fault), fault_times: Some(1), ..Behaviour::default() });
             let round = clients(&upstream, Dialect::Anthropic, answers, 1).round(ALL).await.unwrap();
-            assert_eq!((round.timings.errors, round.timings.whole.len()), (1, 99), "the rest is well again");
+            assert_eq!((round.timings.errors, round.timings.whole.count()), (1, 99), "the rest is well again");
             let error = round.timings.first_error.unwrap();
             assert!(error.contains(expected), "{error}");
         };

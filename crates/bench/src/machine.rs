@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::statistics::Distribution;
+use crate::statistics::{Distribution, Times};
 
 /// Writes that are timed to know what a commit costs on this disk.
 const SYNCS: usize = 200;
@@ -58,7 +58,7 @@ impl Machine {
 pub(crate) fn time_syncs(directory: &Path) -> Result<Distribution> {
     const PAGE: [u8; 8192] = [0x5A; 8192];
     let mut file = tempfile::tempfile_in(directory).context("timing the disk")?;
-    let mut times = Vec::with_capacity(SYNCS);
+    let mut times = Times::default();
     for n in 0..SYNCS + 8 {
         // In a circle over blocks that exist, as PostgreSQL writes its log.
         file.seek(SeekFrom::Start((n % 8 * PAGE.len()) as u64))?;
@@ -66,10 +66,10 @@ pub(crate) fn time_syncs(directory: &Path) -> Result<Distribution> {
         let begun = Instant::now();
         file.sync_data()?;
         if n >= 8 {
-            times.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
+            times.add(begun.elapsed());
         }
     }
-    Ok(Distribution::of(times))
+    Ok(Distribution::of(&times))
 }
 
 #[cfg(target_os = "linux")]

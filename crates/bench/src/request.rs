@@ -8,8 +8,6 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::load::Ending;
-
 /// The model asked for, under the same name on both ways.
 pub(crate) const MODEL: &str = "bench-model";
 
@@ -45,6 +43,27 @@ impl Answers {
         match self {
             Self::Buffered => Ending::Json,
             Self::Streamed => Ending::Stream,
+        }
+    }
+}
+
+/// How an answer of status 200 must end to be whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// One JSON object.
+    Json,
+    /// A stream of events with its terminal event.
+    Stream,
+}
+
+impl Ending {
+    pub(crate) fn fits(self, body: &[u8]) -> bool {
+        match self {
+            Self::Json => body.first() == Some(&b'{') && body.last() == Some(&b'}'),
+            Self::Stream => {
+                let tail = &body[body.len().saturating_sub(64)..];
+                [&b"message_stop"[..], b"[DONE]"].iter().any(|end| memchr::memmem::find(tail, end).is_some())
+            }
         }
     }
 }

@@ -1,6 +1,12 @@
 //! Numbers out of many measurements.
 
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
 use serde::Serialize;
+
+/// Times above it count as this long: no round waits longer for an answer.
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// How long something took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -14,25 +20,38 @@ pub(crate) struct Distribution {
 }
 
 impl Distribution {
-    /// Of times in nanoseconds; all zero if there are none.
-    pub(crate) fn of(mut times: Vec<u32>) -> Self {
-        times.sort_unstable();
-        let Some(last) = times.last() else { return Self::default() };
+    /// Of times; all zero if there are none.
+    pub(crate) fn of(times: &Times) -> Self {
         let milliseconds = |nanoseconds: f64| nanoseconds / 1e6;
-        let at = |quantile: f64| {
-            // The nearest rank: a time that was measured, not one between two.
-            let rank = (quantile * times.len() as f64).ceil() as usize;
-            milliseconds(f64::from(times[rank.clamp(1, times.len()) - 1]))
-        };
-        let sum: f64 = times.iter().map(|time| f64::from(*time)).sum();
+        let at = |quantile: f64| milliseconds(times.0.value_at_quantile(quantile) as f64);
         Self {
-            mean: milliseconds(sum / times.len() as f64),
+            mean: milliseconds(times.0.mean()),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: milliseconds(f64::from(*last)),
+            max: milliseconds(times.0.max() as f64),
         }
+    }
+}
+
+/// How long each of many things took, to three digits.
+#[derive(Debug)]
+pub(crate) struct Times(Histogram<u64>);
+
+impl Times {
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, 3).expect("the bounds are far apart"))
     }
 }
 
@@ -52,12 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_times_that_were_measured() {
-        let of = Distribution::of((1..=1000).rev().map(|n| n * 1_000_000).collect());
-        assert_eq!((of.p50, of.p90, of.p99, of.p999, of.max), (500.0, 900.0, 990.0, 999.0, 1000.0));
-        let one = Distribution::of(vec![2_000_000]);
-        assert_eq!((one.mean, one.p50, one.p999), (2.0, 2.0, 2.0));
-        assert_eq!(Distribution::of(Vec::new()), Distribution::default());
+    fn times_are_told_in_milliseconds() {
+        let mut times = Times::default();
+        (1..=1000).for_each(|n| times.add(Duration::from_millis(n)));
+        let of = Distribution::of(&times);
+        let check =
+            |value: f64, expected: f64| assert!((value / expected - 1.0).abs() < 0.001, "{value}, not {expected}");
+        check(of.mean, 500.5);
+        check(of.p50, 500.0);
+        check(of.p90, 900.0);
+        check(of.p999, 999.0);
+        check(of.max, 1000.0);
+        assert_eq!(times.count(), 1000);
+        assert_eq!(Distribution::of(&Times::default()), Distribution::default());
     }
 
     #[test]
