@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use systemprompt_database::DbPool;
 use systemprompt_model::Secret;
 
-use crate::commands::audit;
 use crate::http;
 use crate::printer::Printer;
+use crate::requests;
 
 /// A key that opens nothing, of the form a real one has; put together so that no scanner of source code trips over it.
 fn leaked_key() -> String {
@@ -40,7 +40,7 @@ pub(crate) async fn show(printer: &Printer, url: &str, certificate: Option<&Path
                     .or_else(|| answer.json.pointer("/error/message"))
                     .and_then(Value::as_str);
                 let _ = writeln!(text, "    {}", said.unwrap_or("(no text)").replace('\n', " "));
-                match audit::settled(db, id).await {
+                match requests::settled(db, id).await {
                     Ok(record) => {
                         let _ = writeln!(text, "    ledger: {record}");
                     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// Exit status of a command, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// 1: it did not work.
     Failure = 1,
     /// 2: the command line is wrong.
@@ -25,26 +25,26 @@ pub enum Exit {
 
 /// A command that failed.
 #[derive(Debug)]
-pub struct CliError {
+pub(crate) struct CliError {
     /// Stable name, from the catalogue in the configuration specification §18.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// What failed and why.
-    pub message: String,
+    pub(crate) message: String,
     /// The command or edit that helps.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
     /// More for programs, such as a validation report.
-    pub details: Option<Value>,
+    pub(crate) details: Option<Value>,
     /// The causes, outermost first, shown with `--debug`.
-    pub chain: Vec<String>,
+    pub(crate) chain: Vec<String>,
     /// How the process ends.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// The result was printed already and says it all; only the exit status is left to give.
-    pub said: bool,
+    pub(crate) said: bool,
 }
 
 impl CliError {
     /// A failure of this kind.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -57,33 +57,43 @@ impl CliError {
     }
 
     /// An exit status after a result that says it all, such as `not running`.
-    pub fn status(exit: Exit) -> Self {
+    pub(crate) fn status(exit: Exit) -> Self {
         Self { said: true, exit, ..Self::new("failed", "") }
+    }
+
+    /// The database failed.
+    pub(crate) fn database(error: impl std::error::Error + 'static) -> Self {
+        Self::from_error("db_failed", &error).help("systemprompt infra db status   tells how the database is")
+    }
+
+    /// A value of the command line that is none.
+    pub(crate) fn invalid_value(message: impl Into<String>) -> Self {
+        Self::new("invalid_value", message).exit(Exit::Usage)
     }
 
     /// Says what to do.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Chooses the exit status.
     #[must_use]
-    pub fn exit(mut self, exit: Exit) -> Self {
+    pub(crate) fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
     }
 
     /// Adds material for programs.
     #[must_use]
-    pub fn details(mut self, details: Value) -> Self {
+    pub(crate) fn details(mut self, details: Value) -> Self {
         self.details = Some(details);
         self
     }
 
     /// A failure with its causes; the message is the error's own sentence and its first cause.
-    pub fn from_error(code: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(crate) fn from_error(code: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut chain = Vec::new();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -98,7 +108,7 @@ impl CliError {
     }
 
     /// The text form, on standard error.
-    pub fn text(&self, debug: bool) -> String {
+    pub(crate) fn text(&self, debug: bool) -> String {
         let mut text = format!("error[{}]: {}", self.code, self.message.trim_end());
         if debug {
             for cause in &self.chain {
@@ -114,7 +124,7 @@ impl CliError {
     }
 
     /// The form for programs.
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         json!({"error": {"code": self.code, "message": self.message, "help": self.help, "details": self.details}})
     }
 }
@@ -135,4 +145,4 @@ impl From<anyhow::Error> for CliError {
 }
 
 /// What commands return.
-pub type CliResult<T = ()> = Result<T, CliError>;
+pub(crate) type CliResult<T = ()> = Result<T, CliError>;

@@ -4,6 +4,11 @@ use systemprompt_model::Secret;
 
 use crate::error::{CliError, CliResult, Exit};
 
+/// A secret as it stands on the command line.
+pub(crate) fn parse(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
 /// The secret, or the next line of standard input if it was given as `-`.
 pub(crate) fn secret(given: Option<Secret>, option: &str) -> CliResult<Option<Secret>> {
     if given.as_ref().is_none_or(|secret| secret.expose() != "-") {

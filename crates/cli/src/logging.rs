@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-use crate::args::Globals;
+use crate::globals::Globals;
 
 /// Installs the subscriber of this process. A server says what it does; commands log warnings, unless a flag or the
 /// environment asks for more or less. `runtime` is what flags, environment and profile together ask for.

@@ -10,57 +10,58 @@ use systemprompt_database::cluster::{BinarySearch, ClusterError, ClusterOptions,
 use systemprompt_database::{ConnectError, ConnectOptions, Database, DbPool, PoolSettings};
 use systemprompt_extension::{ExtensionConfigs, ExtensionRegistry};
 use systemprompt_model::{Ambient, Secret};
+use systemprompt_server::logs::LogSink;
 
-use crate::args::Globals;
 use crate::error::{CliError, CliResult, Exit};
+use crate::globals::Globals;
 use crate::printer::Printer;
 
 /// What every command is given.
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// Options every command takes.
-    pub globals: Globals,
+    pub(crate) globals: Globals,
     /// The process environment as it was at the start.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// Where the command was called.
-    pub working_directory: PathBuf,
+    pub(crate) working_directory: PathBuf,
     /// How results look, how much is logged and whether anything is asked: flags, environment and profile together.
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
     /// Where results go.
-    pub printer: Printer,
+    pub(crate) printer: Printer,
     /// Time and randomness.
-    pub ambient: Ambient,
+    pub(crate) ambient: Ambient,
     /// The receiving end of the process's log, until a server takes it.
-    pub logs: Option<systemprompt_server::logs::LogSink>,
+    pub(crate) logs: Option<LogSink>,
 }
 
 /// A home with its validated configuration.
-pub struct Project {
+pub(crate) struct Project {
     /// Where everything is.
-    pub home: Home,
+    pub(crate) home: Home,
     /// The configuration.
-    pub configuration: Arc<Configuration>,
+    pub(crate) configuration: Arc<Configuration>,
     /// The extensions' own settings.
-    pub extension_configs: ExtensionConfigs,
+    pub(crate) extension_configs: ExtensionConfigs,
     /// The linked extensions, those the profile disables left out.
-    pub registry: Arc<ExtensionRegistry>,
+    pub(crate) registry: Arc<ExtensionRegistry>,
 }
 
 /// A connected database, and the managed cluster it is in, if it is.
-pub struct OpenDatabase {
+pub(crate) struct OpenDatabase {
     /// The pools.
-    pub db: DbPool,
+    pub(crate) db: DbPool,
     /// Kept so that nobody stops the cluster meanwhile.
-    pub cluster: Option<RunningCluster>,
+    pub(crate) cluster: Option<RunningCluster>,
 }
 
 impl Invocation {
     /// The home the command is about, which may not exist yet.
-    pub fn home_or_new(&self) -> Home {
+    pub(crate) fn home_or_new(&self) -> Home {
         self.home().unwrap_or_else(|_| Home::of_project(&self.working_directory))
     }
 
     /// The home the command is about.
-    pub fn home(&self) -> CliResult<Home> {
+    pub(crate) fn home(&self) -> CliResult<Home> {
         Home::discover(self.globals.home.as_deref(), &self.working_directory).map_err(|missing| {
             CliError::new("no_project", missing.to_string())
                 .help("systemprompt up   sets up a project in this directory")
@@ -69,12 +70,12 @@ impl Invocation {
     }
 
     /// The home with its configuration, checked as start-up checks it.
-    pub fn project(&self) -> CliResult<Project> {
+    pub(crate) fn project(&self) -> CliResult<Project> {
         Project::load(self.home()?, self.globals.profile.clone(), &self.environment, &self.printer)
     }
 
     /// The database the command is about: `--database-url`, else the one of the project.
-    pub async fn database(&self) -> CliResult<OpenDatabase> {
+    pub(crate) async fn database(&self) -> CliResult<OpenDatabase> {
         if let Some(url) = &self.globals.database_url {
             let db = connect(url.clone(), None, PoolSettings { max_connections: 4, ..PoolSettings::default() }, "cli")
                 .await?;
@@ -84,8 +85,16 @@ impl Invocation {
         project.open_database(&self.environment, &self.ambient, "cli").await
     }
 
+    /// Does something with the database the command is about, and closes it whatever that comes to.
+    pub(crate) async fn with_database<T>(&self, work: impl AsyncFnOnce(&OpenDatabase) -> CliResult<T>) -> CliResult<T> {
+        let database = self.database().await?;
+        let outcome = work(&database).await;
+        database.close().await;
+        outcome
+    }
+
     /// Asks before something that cannot be undone. Without a terminal only `--yes` is consent.
-    pub fn confirm(&self, yes: bool, question: &str) -> CliResult {
+    pub(crate) fn confirm(&self, yes: bool, question: &str) -> CliResult {
         use std::io::IsTerminal as _;
         if yes {
             return Ok(());
@@ -108,19 +117,24 @@ impl Invocation {
 
 impl Project {
     /// Loads and checks everything, and reports every problem at once.
-    pub fn load(home: Home, profile: Option<String>, environment: &Environment, printer: &Printer) -> CliResult<Self> {
+    pub(crate) fn load(
+        home: Home,
+        profile: Option<String>,
+        environment: &Environment,
+        printer: &Printer,
+    ) -> CliResult<Self> {
         let (project, report) = Self::inspect(home, profile, environment)?;
         if report.has_errors() {
             return Err(invalid(&report, printer));
         }
         if !report.problems.is_empty() {
-            printer.note(report.text(printer.symbols()));
+            printer.note(report.text(printer.layout.symbols()));
         }
         project.ok_or_else(|| invalid(&report, printer))
     }
 
     /// Loads and checks everything. Without errors in the report there is a project.
-    pub fn inspect(
+    pub(crate) fn inspect(
         home: Home,
         profile: Option<String>,
         environment: &Environment,
@@ -169,7 +183,7 @@ impl Project {
     }
 
     /// Connects to the database: the one of the secrets, else the managed cluster, which is started if it does not run.
-    pub async fn open_database(
+    pub(crate) async fn open_database(
         &self,
         environment: &Environment,
         ambient: &Ambient,
@@ -198,12 +212,12 @@ impl Project {
     }
 
     /// Whether the project's database is a managed cluster.
-    pub fn is_managed(&self) -> bool {
+    pub(crate) fn is_managed(&self) -> bool {
         self.configuration.secrets.get("database_url").is_none()
     }
 
     /// The cluster of the home.
-    pub fn managed_cluster(&self, environment: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
+    pub(crate) fn managed_cluster(&self, environment: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
         managed_cluster(&self.home, environment, ambient)
     }
 }
@@ -213,7 +227,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 impl OpenDatabase {
     /// Closes the pools, and stops the cluster if nobody else uses it.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         // A connection somebody keeps, such as what is left of a start that was given up, must not keep the cluster running.
         if tokio::time::timeout(CLOSE_LIMIT, self.db.close()).await.is_err() {
             tracing::warn!("connections to the database were still in use and are cut");
@@ -227,7 +241,7 @@ impl OpenDatabase {
 }
 
 /// The cluster of a home.
-pub fn managed_cluster(home: &Home, env: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
+pub(crate) fn managed_cluster(home: &Home, env: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
     let search = BinarySearch {
         configured: env.get(environment::SYSTEMPROMPT_PG_BIN).map(PathBuf::from),
         path: env.get(environment::PATH).map(Into::into),
@@ -258,7 +272,7 @@ pub(crate) fn cluster_error(error: &ClusterError) -> CliError {
 
 /// The failure that a report with errors is.
 pub(crate) fn invalid(report: &Report, printer: &Printer) -> CliError {
-    CliError::new("profile_invalid", report.text(printer.symbols()))
+    CliError::new("profile_invalid", report.text(printer.layout.symbols()))
         .help("mend the places above; `systemprompt admin config validate` checks them without starting")
         .details(serde_json::to_value(report).unwrap_or_default())
         .exit(Exit::Invalid)

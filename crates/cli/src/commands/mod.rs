@@ -1,12 +1,55 @@
-//! One file per command group; each command is a function of its arguments and the invocation.
+//! The command tree. A group's `mod.rs` lists its commands; a command's file has its arguments, what it does, and how
+//! its result looks. The doc comments of the arguments are the help texts and the reference.
 
-pub(crate) mod audit;
-pub(crate) mod config;
-pub(crate) mod db;
-pub(crate) mod logs;
-pub(crate) mod plugins;
-pub(crate) mod reference;
-pub(crate) mod services;
-pub(crate) mod setup;
+mod admin;
+mod infra;
+mod plugins;
+mod reference;
 pub(crate) mod up;
-pub(crate) mod users;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliResult;
+use crate::globals::Globals;
+use crate::project::Invocation;
+
+/// Govern, record and serve every use of AI, on your own machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "systemprompt",
+    version,
+    propagate_version = true,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(up::Up),
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    #[command(subcommand)]
+    Infra(infra::Infra),
+    #[command(subcommand, visible_alias = "extensions")]
+    Plugins(plugins::Plugins),
+    #[command(hide = true)]
+    Reference(reference::Reference),
+}
+
+impl Command {
+    pub(crate) async fn run(self, invocation: Invocation) -> CliResult {
+        match self {
+            Self::Up(command) => Box::pin(command.run(invocation)).await,
+            Self::Admin(group) => Box::pin(group.run(&invocation)).await,
+            Self::Infra(group) => Box::pin(group.run(&invocation)).await,
+            Self::Plugins(group) => group.run(&invocation),
+            Self::Reference(command) => command.run(&invocation),
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use clap::Args;
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Home, environment};
 use systemprompt_database::{DbPool, InstallMode, InstallOptions};
@@ -11,46 +11,70 @@ use systemprompt_identity::{IssuedKey, bootstrap_administrator};
 use systemprompt_server::{RunningServer, ServerOptions, StartError, start};
 use tokio::net::TcpListener;
 
-use crate::args::Up;
-use crate::commands::setup::{self, FirstProfile};
 use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
+use crate::first_profile::{FirstProfile, write_profile};
 use crate::instance::{self, Instance, InstanceLock};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error, managed_cluster};
+use crate::ready::Ready;
 use crate::stop::Stop;
 use crate::upkeep::Upkeep;
 
 /// The port of a profile that was not asked for another.
 const DEFAULT_PORT: u16 = 8080;
 
-/// What `--json` prints when the server is ready.
-#[derive(Debug, Serialize)]
-struct Ready {
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key: Option<String>,
-    admin_email: String,
-    home: String,
-    pid: u32,
-    version: &'static str,
-    profile: String,
-    startup_ms: u64,
-    /// Of `startup_ms`, what the managed cluster took; absent with a database of one's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cluster_ms: Option<u64>,
+/// Set up what is missing and run the server.
+///
+/// The first run creates the project home, a PostgreSQL cluster inside it, an administrator and an API key, and enables
+/// the offline demo provider. ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY, when set, add those providers.
+///
+/// The API key is shown once. If the process dies in the moment between storing it and showing it, `admin users api-key
+/// issue admin` makes another.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The address to serve on; on the first run it is written into the profile. [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+    /// The port to serve on; on the first run it is written into the profile. 0 takes any free one, this time only.
+    /// [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Do not bring the database schema up to date; fail if it is not.
+    #[arg(long)]
+    skip_migrate: bool,
+    /// Do not show the product at work after the first set-up.
+    #[arg(long)]
+    no_demo: bool,
 }
 
 /// A start that was told to stop may finish within this time, so that what it began ends the regular way.
 const NEARLY_STARTED: Duration = Duration::from_secs(3);
 
-/// Runs the server in the foreground. Returns when it has stopped.
-pub(crate) async fn run(mut invocation: Invocation, args: Up) -> CliResult {
-    let begun = Instant::now();
-    // Asked for before anything can be interrupted, so that an early Ctrl-C ends in an orderly way too.
-    let stop = Stop::listen()?;
-    tokio::select! {
-        served = serve(&mut invocation, args, begun, &stop) => served,
-        () = stop.told_twice() => Err(CliError::new("interrupted", "stopped at once, as asked twice").exit(Exit::Interrupted)),
+impl Up {
+    /// Runs the server in the foreground. Returns when it has stopped.
+    pub(crate) async fn run(self, mut invocation: Invocation) -> CliResult {
+        let begun = Instant::now();
+        // Asked for before anything can be interrupted, so that an early Ctrl-C ends in an orderly way too.
+        let stop = Stop::listen()?;
+        tokio::select! {
+            served = serve(&mut invocation, self, begun, &stop) => served,
+            () = stop.told_twice() => Err(CliError::new("interrupted", "stopped at once, as asked twice").exit(Exit::Interrupted)),
+        }
+    }
+
+    /// The same options as words of a command line.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(host) = self.host {
+            words.extend(["--host".to_owned(), host.to_string()]);
+        }
+        if let Some(port) = self.port {
+            words.extend(["--port".to_owned(), port.to_string()]);
+        }
+        if self.skip_migrate {
+            words.push("--skip-migrate".to_owned());
+        }
+        words
     }
 }
 
@@ -74,7 +98,7 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
     };
     let lock = InstanceLock::take(&home, &instance)?;
     let (project, listener) = if let Some((first, listener)) = first {
-        setup::write_profile(invocation, &home, &first)?;
+        write_profile(invocation, &home, &first)?;
         invocation.printer.note(format!("created {}", home.directory().display()));
         (load(invocation, &home)?, listener)
     } else {
@@ -214,20 +238,18 @@ async fn attend(
         return Err(interrupted());
     }
     let url = instance.url.clone().unwrap_or_default();
-    announce(
-        invocation,
-        &Ready {
-            url: url.clone(),
-            api_key: bootstrap.key.as_ref().map(|key| key.secret.expose().to_owned()),
-            admin_email: bootstrap.administrator.email,
-            home: project.home.directory().display().to_string(),
-            pid: instance.pid,
-            version: env!("CARGO_PKG_VERSION"),
-            profile: project.configuration.profile.name.clone(),
-            startup_ms: times.begun.elapsed().as_millis() as u64,
-            cluster_ms: times.cluster.map(|took| took.as_millis() as u64),
-        },
-    );
+    // As JSON exactly one line, for whoever started us.
+    invocation.printer.show_next(&Ready {
+        url: url.clone(),
+        api_key: bootstrap.key.as_ref().map(|key| key.secret.expose().to_owned()),
+        admin_email: bootstrap.administrator.email,
+        home: project.home.directory().display().to_string(),
+        pid: instance.pid,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        profile: project.configuration.profile.name.clone(),
+        startup_ms: times.begun.elapsed().as_millis() as u64,
+        cluster_ms: times.cluster.map(|took| took.as_millis() as u64),
+    });
     if let Some(IssuedKey { secret, .. }) = bootstrap.key.filter(|_| invocation.printer.is_text() && !args.no_demo) {
         let certificate = instance.certificate.as_deref();
         stop.or(demonstration::show(&invocation.printer, &url, certificate, &secret, db)).await;
@@ -304,32 +326,4 @@ fn start_failure(error: &StartError) -> CliError {
         StartError::Tls(_) => CliError { code: "tls_unusable", ..failure }.exit(Exit::Configuration),
         StartError::Extensions(_) | StartError::Listen(_) | StartError::Retention(_) => failure,
     }
-}
-
-fn announce(invocation: &Invocation, ready: &Ready) {
-    let printer = &invocation.printer;
-    if !printer.is_text() {
-        // Exactly one line, for whoever started us.
-        printer.document(&serde_json::to_string(ready).expect("strings and numbers serialise"));
-        return;
-    }
-    let url = &ready.url;
-    let mut text = format!("\nsystemprompt {} is ready at {url}   ({} ms", ready.version, ready.startup_ms);
-    if let Some(cluster) = ready.cluster_ms {
-        text.push_str(&format!(", of which {cluster} ms PostgreSQL"));
-    }
-    text.push_str(&format!(")\n\n  home           {}\n  administrator  {}\n", ready.home, ready.admin_email));
-    if let Some(key) = &ready.api_key {
-        text.push_str(&format!(
-            "  API key        {key}   (shown once)\n\n\
-             Try it:\n\n  \
-             curl {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' \\\n    \
-             -d '{{\"model\":\"demo-1\",\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\n\
-             Claude Code:  export ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key}\n\
-             OpenAI SDK:   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}\n"
-        ));
-    } else {
-        text.push_str("\nA new key: systemprompt admin users api-key issue <user>\n");
-    }
-    printer.document(&text);
 }

@@ -60,7 +60,7 @@ pub(crate) enum InspectError {
     },
     /// The server refused the statement.
     #[error("{}", explain(.0))]
-    Statement(#[source] sqlx::Error),
+    Statement(sqlx::Error),
     /// The server could not be asked.
     #[error("the database failed while {doing}")]
     Database {

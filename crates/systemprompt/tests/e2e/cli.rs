@@ -38,8 +38,8 @@ async fn users_and_keys() {
     for reference in ["eve", "eve@example.com", user["id"].as_str().expect("an id")] {
         assert_eq!(instance.cli(&["admin", "users", "show", reference])["id"], user["id"], "{reference}");
     }
-    assert_eq!(instance.cli(&["admin", "users", "search", "adams"])[0]["name"], "eve");
-    assert_eq!(instance.cli(&["admin", "users", "list", "--role", "analyst"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(instance.cli(&["admin", "users", "search", "adams"])["items"][0]["name"], "eve");
+    assert_eq!(instance.cli(&["admin", "users", "list", "--role", "analyst"])["total"], 1);
     assert_eq!(instance.cli(&["admin", "users", "update", "eve", "--status", "suspended"])["status"], "suspended");
     let (status, _, errors) = text(&instance, &["admin", "users", "show", "nobody"]);
     assert_eq!(status, Some(1));
@@ -80,7 +80,7 @@ async fn the_database() {
     assert_eq!(instance.cli(&["infra", "db", "count", "users"])["row_count"], 1);
     assert!(instance.cli(&["infra", "db", "size"])["size_bytes"].as_i64().is_some());
     assert!(
-        instance.cli(&["infra", "db", "indexes", "--table", "users"])["indexes"]
+        instance.cli(&["infra", "db", "indexes", "--table", "users"])["items"]
             .as_array()
             .is_some_and(|indexes| !indexes.is_empty())
     );
@@ -178,15 +178,14 @@ async fn logs_and_the_audit() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let lines: Value = instance.cli(&["infra", "logs", "search", "/nothing/here"]);
-        if lines.as_array().is_some_and(|lines| !lines.is_empty()) {
-            assert!(lines[0]["trace_id"].as_str().is_some(), "{lines}");
+        if lines["items"].as_array().is_some_and(|lines| !lines.is_empty()) {
+            assert!(lines["items"][0]["trace_id"].as_str().is_some(), "{lines}");
             break;
         }
         assert!(std::time::Instant::now() < deadline, "the refusal is not in the log");
     }
     assert!(
-        instance
-            .cli(&["infra", "logs", "view", "-n", "5", "--level", "info"])
+        instance.cli(&["infra", "logs", "view", "-n", "5", "--level", "info"])["items"]
             .as_array()
             .is_some_and(|lines| !lines.is_empty())
     );
@@ -206,7 +205,7 @@ async fn configuration_and_extensions() {
     assert!(schema["properties"]["providers"].is_object() && schema["properties"]["server"].is_object(), "{schema}");
 
     let extensions = instance.cli(&["plugins", "list"]);
-    let ids: Vec<_> = extensions
+    let ids: Vec<_> = extensions["items"]
         .as_array()
         .expect("a list")
         .iter()

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 mod cli;
+mod cli_outputs;
 mod demo;
 mod harness;
 mod lifecycle;

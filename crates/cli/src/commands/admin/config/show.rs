@@ -1,0 +1,86 @@
+//! `admin config show`.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::error::{CliError, CliResult, Exit};
+use crate::project::Invocation;
+use crate::view::{Layout, View, yaml};
+
+/// The configuration in force, secrets masked.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Only this part, as a dotted path such as `server.port`.
+    path: Option<String>,
+}
+
+impl Show {
+    /// Everything in force, with the names of secrets and never their values.
+    pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
+        let project = invocation.project()?;
+        let mut shown = project.configuration.to_value();
+        mask_headers(&mut shown);
+        if let Value::Object(map) = &mut shown {
+            let secrets: serde_json::Map<_, _> = project
+                .configuration
+                .secrets
+                .origins()
+                .map(|(name, origin)| (name.to_owned(), json!(format!("[redacted] from {origin}"))))
+                .collect();
+            map.insert("secret_values".to_owned(), Value::Object(secrets));
+        }
+        let part = match &self.path {
+            None => &shown,
+            Some(path) => {
+                let pointer: String = path
+                    .split('.')
+                    .map(|segment| format!("/{}", segment.replace('~', "~0").replace('/', "~1")))
+                    .collect();
+                // `server.port` is a key of the profile, which is what people mean.
+                shown.pointer(&pointer).or_else(|| shown.get("profile")?.pointer(&pointer)).ok_or_else(|| {
+                    let known = shown
+                        .as_object()
+                        .map(|map| map.keys().cloned().collect::<Vec<_>>().join(", "))
+                        .unwrap_or_default();
+                    CliError::new("unknown_key", format!("the configuration has no `{path}`"))
+                        .help(format!("top-level keys: {known}"))
+                        .exit(Exit::Usage)
+                })?
+            }
+        };
+        invocation.printer.show(&Part(part));
+        Ok(())
+    }
+}
+
+/// The configuration or a part of it.
+#[derive(Serialize)]
+struct Part<'a>(&'a Value);
+
+impl View for Part<'_> {
+    fn text(&self, _: Layout) -> String {
+        match self.0 {
+            Value::String(text) => text.clone(),
+            other => yaml(other),
+        }
+    }
+}
+
+/// Headers added to requests are where keys are put that the product has no name for, also without a variable.
+fn mask_headers(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(mask_headers),
+        Value::Object(map) => {
+            for (key, entry) in map {
+                match entry {
+                    Value::Object(headers) if key == "extra_headers" => {
+                        headers.values_mut().for_each(|header| *header = json!("[redacted]"));
+                    }
+                    _ => mask_headers(entry),
+                }
+            }
+        }
+        _ => {}
+    }
+}

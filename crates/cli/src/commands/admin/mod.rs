@@ -1,0 +1,30 @@
+//! `admin`: people, keys and configuration.
+
+mod config;
+mod setup;
+mod users;
+
+use clap::Subcommand;
+
+use crate::error::CliResult;
+use crate::project::Invocation;
+
+/// People, keys and configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    Setup(setup::Setup),
+    #[command(subcommand)]
+    Config(config::Config),
+    #[command(subcommand)]
+    Users(users::Users),
+}
+
+impl Admin {
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
+        match self {
+            Self::Setup(command) => command.run(invocation).await,
+            Self::Config(group) => group.run(invocation),
+            Self::Users(group) => group.run(invocation).await,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `admin setup`: writes a profile without questions.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use systemprompt_config::profile::EnvironmentKind;
+use systemprompt_database::{InstallOptions, install};
+use systemprompt_model::Secret;
+
+use crate::change::{Change, Changed};
+use crate::error::{CliError, CliResult, Exit};
+use crate::first_profile::{FirstProfile, KNOWN, write_profile};
+use crate::given;
+use crate::project::{Invocation, Project};
+use crate::view::{Layout, Record, View};
+
+/// Write a profile with its secrets, without questions.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// The profile's name, such as `local` or `production`.
+    #[arg(short, long, value_name = "NAME")]
+    environment: String,
+    /// Host of the PostgreSQL to use. Without any --db option the profile uses a managed cluster.
+    #[arg(long)]
+    db_host: Option<String>,
+    /// Its port.
+    #[arg(long, default_value_t = 5432)]
+    db_port: u16,
+    /// Its user.
+    #[arg(long, requires = "db_host")]
+    db_user: Option<String>,
+    /// Its password; `-` reads it from standard input: one line for each option given so, in the order of this list.
+    #[arg(long, requires = "db_host", value_parser = given::parse)]
+    db_password: Option<Secret>,
+    /// Its database.
+    #[arg(long, requires = "db_host")]
+    db_name: Option<String>,
+    /// The address to serve on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port to serve on.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Added to all ports of agents and MCP servers.
+    #[arg(long, default_value_t = 0)]
+    port_offset: u16,
+    /// Key of the Anthropic API; `-` reads it from standard input.
+    #[arg(long, env = "ANTHROPIC_API_KEY", hide_env_values = true, value_parser = given::parse)]
+    anthropic_key: Option<Secret>,
+    /// Key of the OpenAI API; `-` reads it from standard input.
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, value_parser = given::parse)]
+    openai_key: Option<Secret>,
+    /// Key of the Gemini API; `-` reads it from standard input.
+    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true, value_parser = given::parse)]
+    gemini_key: Option<Secret>,
+    /// The provider that gets every model no route matches.
+    #[arg(long)]
+    default_provider: Option<String>,
+    /// E-mail address of the administrator.
+    #[arg(long, value_name = "EMAIL")]
+    admin_email: Option<String>,
+    /// Bring the database up to date afterwards.
+    #[arg(long, overrides_with = "no_migrate")]
+    migrate: bool,
+    /// Leave the database alone (the default).
+    #[arg(long)]
+    no_migrate: bool,
+    /// Show what would be written.
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace a profile of this name.
+    #[arg(long)]
+    force: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Setup {
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
+        let home = invocation.home_or_new();
+        let first = self.profile()?;
+        let directory = home.profile_dir(&first.name);
+        let names: Vec<_> = first.secrets.keys().cloned().collect();
+        if self.dry_run {
+            let providers = first.providers();
+            invocation.printer.show(&Rehearsed { dry_run: true, profile: directory, secrets: names, providers });
+            return Ok(());
+        }
+        let replaces = self.force && directory.exists();
+        if replaces {
+            invocation.confirm(self.yes, &format!("Replace the profile {} and its secrets?", directory.display()))?;
+        }
+        let change = Change::new("profile.create", &first.name).request(json!({
+            "environment": first.environment, "secrets": names, "providers": first.providers(), "replaces": replaces,
+        }));
+        let file = invocation
+            .change(None, change, async || {
+                if replaces {
+                    move_aside(invocation, &directory, &first.name)?;
+                }
+                Ok(Changed::to(write_profile(invocation, &home, &first)?))
+            })
+            .await?;
+        let project = Project::load(home, Some(first.name.clone()), &invocation.environment, &invocation.printer)?;
+        let migrations =
+            if self.migrate && !self.no_migrate { Some(migrate(invocation, &project).await?) } else { None };
+        let migrated = migrations.is_some();
+        invocation.printer.show(&Written { profile: first.name, file, secrets: names, migrated, migrations });
+        Ok(())
+    }
+
+    fn profile(&self) -> CliResult<FirstProfile> {
+        let environment = match self.environment.as_str() {
+            "production" | "prod" => EnvironmentKind::Production,
+            "staging" => EnvironmentKind::Staging,
+            "test" => EnvironmentKind::Test,
+            _ => EnvironmentKind::Development,
+        };
+        let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
+        // In the order in which the options are documented, which is the order of the lines of standard input.
+        if let Some(url) = self.database_url()? {
+            secrets.insert("database_url".to_owned(), url);
+        }
+        for (name, option, key) in [
+            ("anthropic", "--anthropic-key", &self.anthropic_key),
+            ("openai", "--openai-key", &self.openai_key),
+            ("gemini", "--gemini-key", &self.gemini_key),
+        ] {
+            secrets.extend(given::secret(key.clone(), option)?.map(|key| (name.to_owned(), key)));
+        }
+        if environment == EnvironmentKind::Production && !KNOWN.iter().any(|known| secrets.contains_key(known.name)) {
+            return Err(CliError::new("no_provider", "a production profile needs at least one provider")
+                .help("give --anthropic-key, --openai-key or --gemini-key; the demo provider is for trying things out")
+                .exit(Exit::Usage));
+        }
+        Ok(FirstProfile {
+            name: self.environment.clone(),
+            environment,
+            host: self.host,
+            port: self.port,
+            admin_email: self.admin_email.clone(),
+            default_provider: self.default_provider.clone(),
+            port_offset: self.port_offset,
+            secrets,
+        })
+    }
+
+    fn database_url(&self) -> CliResult<Option<Secret>> {
+        let Some(host) = &self.db_host else { return Ok(None) };
+        let password = given::secret(self.db_password.clone(), "--db-password")?;
+        let invalid = |what: &str| CliError::invalid_value(format!("the database {what} cannot be part of a URL"));
+        let mut url = url::Url::parse("postgres://localhost").map_err(|_| invalid("scheme"))?;
+        url.set_host(Some(host)).map_err(|_| invalid("host"))?;
+        url.set_port(Some(self.db_port)).map_err(|()| invalid("port"))?;
+        url.set_username(self.db_user.as_deref().unwrap_or("systemprompt")).map_err(|()| invalid("user"))?;
+        url.set_password(password.as_ref().map(Secret::expose)).map_err(|()| invalid("password"))?;
+        url.set_path(self.db_name.as_deref().unwrap_or("systemprompt"));
+        Ok(Some(Secret::new(url.to_string())))
+    }
+}
+
+/// Moves a profile aside rather than deleting it: it holds keys that exist nowhere else.
+fn move_aside(invocation: &Invocation, directory: &Path, name: &str) -> CliResult {
+    let now = invocation.ambient.now().format("%Y%m%d%H%M%S");
+    let aside = directory.with_file_name(format!("{name}.replaced-{now}"));
+    std::fs::rename(directory, &aside)
+        .map_err(|error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration))?;
+    invocation.printer.note(format!("the old profile is now {}", aside.display()));
+    Ok(())
+}
+
+/// Brings the database of a new profile up to date, and gives the number of migrations.
+async fn migrate(invocation: &Invocation, project: &Project) -> CliResult<usize> {
+    let database = project.open_database(&invocation.environment, &invocation.ambient, "cli").await?;
+    let options = InstallOptions { applied_by: env!("CARGO_PKG_VERSION").to_owned(), ..InstallOptions::default() };
+    let report = install(&database.db, &project.registry.modules(), &options).await;
+    database.close().await;
+    Ok(report.map_err(|error| CliError::from_error("db_migrate", &error))?.migrations())
+}
+
+/// What would be written.
+#[derive(Serialize)]
+struct Rehearsed {
+    dry_run: bool,
+    profile: PathBuf,
+    secrets: Vec<String>,
+    providers: String,
+}
+
+impl View for Rehearsed {
+    fn text(&self, layout: Layout) -> String {
+        layout.record(
+            &Record::new()
+                .with("would write", self.profile.display().to_string())
+                .with("secrets", self.secrets.join(", "))
+                .with("providers", self.providers.clone()),
+        )
+    }
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct Written {
+    profile: String,
+    file: PathBuf,
+    secrets: Vec<String>,
+    migrated: bool,
+    #[serde(skip)]
+    migrations: Option<usize>,
+}
+
+impl View for Written {
+    fn text(&self, layout: Layout) -> String {
+        layout.record(
+            &Record::new()
+                .with("profile", self.file.display().to_string())
+                .with("secrets", self.secrets.join(", "))
+                .with("database", self.migrations.map(|count| format!("up to date, {count} migrations")))
+                .with("next", format!("systemprompt up --profile {}", self.profile)),
+        )
+    }
+}

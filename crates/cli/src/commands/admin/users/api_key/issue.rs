@@ -1,0 +1,65 @@
+//! `admin users api-key issue`.
+
+use chrono::TimeDelta;
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use systemprompt_identity::{ApiKey, IssuedKey};
+
+use super::keys;
+use crate::accounts::{accounts, find};
+use crate::change::{Change, Changed};
+use crate::error::{CliError, CliResult};
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, Record, View, time};
+
+/// Make a key. It is shown once.
+#[derive(Debug, Args)]
+pub(crate) struct Issue {
+    /// Whose.
+    user: String,
+    /// What it is for.
+    #[arg(long, default_value = "api key")]
+    name: String,
+    /// Days until it expires; never, unless given.
+    #[arg(long, value_name = "DAYS")]
+    expires_in_days: Option<u32>,
+}
+
+impl Issue {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let user = find(&accounts(invocation, &database.db), &self.user).await?;
+        let expires_at = self.expires_in_days.map(|days| invocation.ambient.now() + TimeDelta::days(days.into()));
+        let request = json!({"user_id": user.id, "name": self.name, "expires_at": expires_at});
+        let issue = async || {
+            let issued = keys(invocation, &database.db).issue(user.id, &self.name, expires_at).await;
+            let issued = issued.map_err(|error| CliError::from_error("key_refused", &error))?;
+            let after = Changed::to(issued.key.clone()).after;
+            Ok(Changed { result: issued, after })
+        };
+        let change = Change::new("api_key.issue", user.id).request(request);
+        let IssuedKey { key, secret } = invocation.change(Some(database), change, issue).await?;
+        invocation.printer.show(&Shown { key, secret: secret.expose() });
+        Ok(())
+    }
+}
+
+/// A key with its secret, the one time it is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    key: ApiKey,
+    secret: &'a str,
+}
+
+impl View for Shown<'_> {
+    fn text(&self, layout: Layout) -> String {
+        layout.record(
+            &Record::new()
+                .with("id", self.key.id.to_string())
+                .with("name", self.key.name.clone())
+                .with("expires", self.key.expires_at.map(time))
+                .with("API key", format!("{}   (shown once)", self.secret)),
+        )
+    }
+}

@@ -1,0 +1,67 @@
+//! `admin users create`.
+
+use clap::Args;
+use serde_json::json;
+use systemprompt_identity::{NewUser, UserReference};
+
+use crate::accounts::accounts;
+use crate::change::{Change, Changed};
+use crate::error::{CliError, CliResult};
+use crate::project::{Invocation, OpenDatabase};
+
+/// Make an account.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Unique name.
+    #[arg(long)]
+    name: String,
+    /// Unique e-mail address.
+    #[arg(long)]
+    email: String,
+    /// Full name.
+    #[arg(long)]
+    full_name: Option<String>,
+    /// Name shown to others.
+    #[arg(long)]
+    display_name: Option<String>,
+    /// Roles beside `user`.
+    #[arg(long, value_delimiter = ',')]
+    roles: Vec<String>,
+    /// Do nothing if the name is taken.
+    #[arg(long)]
+    if_not_exists: bool,
+}
+
+impl Create {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let accounts = accounts(invocation, &database.db);
+        if self.if_not_exists {
+            let reference = UserReference::Name(self.name.clone());
+            if let Some(user) = accounts.find(&reference).await.map_err(CliError::database)? {
+                invocation.printer.show(&user);
+                return Ok(());
+            }
+        }
+        let mut roles = self.roles;
+        roles.push("user".to_owned());
+        let new = NewUser {
+            name: self.name,
+            email: self.email,
+            full_name: self.full_name,
+            display_name: self.display_name,
+            roles,
+            ..NewUser::default()
+        };
+        let change = Change::new("user.create", &new.name).request(json!({
+            "name": new.name, "email": new.email, "full_name": new.full_name, "display_name": new.display_name,
+            "roles": new.roles,
+        }));
+        let create = async || {
+            let user = accounts.create(new).await.map_err(|error| CliError::from_error("user_refused", &error))?;
+            Ok(Changed::to(user))
+        };
+        let user = invocation.change(Some(database), change, create).await?;
+        invocation.printer.show(&user);
+        Ok(())
+    }
+}

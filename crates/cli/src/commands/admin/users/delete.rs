@@ -1,0 +1,47 @@
+//! `admin users delete`.
+
+use clap::Args;
+use serde::Serialize;
+use systemprompt_identity::User;
+
+use crate::accounts::{accounts, find};
+use crate::change::{Change, Changed};
+use crate::error::{CliError, CliResult};
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, View};
+
+/// Delete an account: its keys are revoked, its records stay.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Name, e-mail address or id.
+    user: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let accounts = accounts(invocation, &database.db);
+        let user = find(&accounts, &self.user).await?;
+        invocation
+            .confirm(self.yes, &format!("Delete {} ({}) and revoke all of their keys?", user.name, user.email))?;
+        let delete = async || {
+            let deleted = accounts.delete(user.id).await;
+            Ok(Changed::to(deleted.map_err(|error| CliError::from_error("user_refused", &error))?))
+        };
+        let change = Change::new("user.delete", user.id).before(&user);
+        let user = invocation.change(Some(database), change, delete).await?;
+        invocation.printer.show(&Deleted(user));
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Deleted(User);
+
+impl View for Deleted {
+    fn text(&self, _: Layout) -> String {
+        format!("Deleted {}.", self.0.name)
+    }
+}

@@ -1,0 +1,47 @@
+//! `infra db describe`.
+
+use clap::Args;
+
+use super::failure;
+use crate::database::catalog::{self, TableDescription};
+use crate::database::qualified;
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, Table, View, yes};
+
+/// Columns, indexes and foreign keys of a table.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// The table, optionally with its schema.
+    table: String,
+}
+
+impl Describe {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        invocation.printer.show(&catalog::describe(&database.db, &self.table).await.map_err(failure)?);
+        Ok(())
+    }
+}
+
+impl View for TableDescription {
+    fn text(&self, layout: Layout) -> String {
+        let mut columns = Table::new(&["column", "type", "null", "default", "key"]);
+        for column in &self.columns {
+            columns.row([
+                column.name.clone(),
+                column.type_name.clone(),
+                yes(column.nullable),
+                column.default.clone().unwrap_or_default(),
+                if column.primary_key { "primary" } else { "" }.to_owned(),
+            ]);
+        }
+        let mut text = format!("{}\n\n{}", qualified(&self.schema, &self.name), layout.table(&columns));
+        for index in &self.indexes {
+            text.push_str(&format!("\nindex {}: {}", index.name, index.definition));
+        }
+        for key in &self.foreign_keys {
+            text.push_str(&format!("\nforeign key {}: {}", key.name, key.definition));
+        }
+        text
+    }
+}

@@ -1,0 +1,59 @@
+//! `infra db execute`.
+
+use clap::Args;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::failure;
+use crate::change::{Change, Changed};
+use crate::database::execute::{self, ExecuteOptions, ExecuteResult};
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, View};
+
+/// Run one statement that changes something.
+#[derive(Debug, Args)]
+pub(crate) struct Execute {
+    /// The statement.
+    sql: String,
+    /// Run it and roll back.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Execute {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        if !self.dry_run {
+            invocation.confirm(self.yes, "Execute this statement? It cannot be undone.")?;
+        }
+        // The statement may hold what must not be kept; its digest tells whether it was this one.
+        let statement_sha256 = hex::encode(Sha256::digest(&self.sql));
+        let options = ExecuteOptions { dry_run: self.dry_run, statement_timeout: None };
+        let execute = async || {
+            let result = execute::execute(&database.db, &self.sql, options).await.map_err(failure)?;
+            Ok(Changed::with(result))
+        };
+        let name = database.db.target().database;
+        let request = json!({"statement_sha256": statement_sha256, "dry_run": self.dry_run});
+        let change = Change::new("database.execute", name).request(request);
+        let result = invocation.change(Some(database), change, execute).await?;
+        tracing::warn!(
+            statement_sha256,
+            rows_affected = result.rows_affected,
+            dry_run = result.dry_run,
+            "an operator executed a statement"
+        );
+        invocation.printer.show(&result);
+        Ok(())
+    }
+}
+
+impl View for ExecuteResult {
+    fn text(&self, _: Layout) -> String {
+        let how = if self.dry_run { ", rolled back" } else { "" };
+        format!("{} rows affected{how} ({} ms)", self.rows_affected, self.execution_time_ms)
+    }
+}

@@ -1,0 +1,81 @@
+//! `infra db migrate`.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use systemprompt_database::InstallOptions;
+use systemprompt_database::install::{ModuleReport, install};
+
+use super::{Declared, failure};
+use crate::change::{Change, Changed};
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, Table, View, yes};
+
+/// Bring the schema up to date.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Go on although an applied migration has changed since.
+    #[arg(long)]
+    allow_checksum_drift: bool,
+    /// Apply migrations that are older than one already applied.
+    #[arg(long)]
+    allow_out_of_order: bool,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let Declared { modules, options } = Declared::of(invocation);
+        let options = InstallOptions {
+            allow_checksum_drift: self.allow_checksum_drift,
+            allow_out_of_order: self.allow_out_of_order,
+            ..options
+        };
+        let request = json!({
+            "allow_checksum_drift": self.allow_checksum_drift, "allow_out_of_order": self.allow_out_of_order,
+        });
+        let migrate = async || {
+            let report = install(&database.db, &modules, &options).await.map_err(|error| failure(error.into()))?;
+            let message = match report.migrations() {
+                0 => "The schema is up to date.".to_owned(),
+                count => format!("{count} migrations applied."),
+            };
+            Ok(Changed::to(Migrated {
+                modules_installed: report.modules.iter().map(|module| module.extension.clone()).collect(),
+                message,
+                modules: report.modules,
+                warnings: report.warnings,
+            }))
+        };
+        let change = Change::new("schema.migrate", database.db.target().database).request(request);
+        let migrated = invocation.change(Some(database), change, migrate).await?;
+        invocation.printer.show(&migrated);
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Migrated {
+    modules_installed: Vec<String>,
+    message: String,
+    modules: Vec<ModuleReport>,
+    warnings: Vec<String>,
+}
+
+impl View for Migrated {
+    fn text(&self, layout: Layout) -> String {
+        let mut table = Table::new(&["extension", "fresh", "#statements", "#stamped", "#applied", "#seeds"]);
+        for module in &self.modules {
+            table.row([
+                module.extension.clone(),
+                yes(module.fresh),
+                module.schema_statements.to_string(),
+                module.stamped.len().to_string(),
+                module.applied.len().to_string(),
+                module.seeds.to_string(),
+            ]);
+        }
+        let warnings: String = self.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
+        format!("{}\n\n{}{warnings}", layout.table(&table), self.message)
+    }
+}

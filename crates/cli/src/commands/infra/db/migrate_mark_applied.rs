@@ -1,0 +1,53 @@
+//! `infra db migrate-mark-applied`.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use systemprompt_database::install::history::{self, MigrationRow};
+
+use super::{Declared, history_failure};
+use crate::change::{Change, Changed};
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, View};
+
+/// Record a migration as applied without running it.
+#[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
+pub(crate) struct MigrateMarkApplied {
+    /// The extension.
+    #[arg(long)]
+    extension: String,
+    /// The migration's number.
+    #[arg(long = "version", id = "migration", value_name = "VERSION")]
+    version: u32,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl MigrateMarkApplied {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let Declared { modules, options } = Declared::of(invocation);
+        let Self { extension, version, yes } = self;
+        invocation
+            .confirm(yes, &format!("Record migration {version} of {extension} as applied without running it?"))?;
+        let change = Change::new("schema.mark_applied", &extension).request(json!({"version": version}));
+        let mark = async || {
+            let row = history::mark_applied(&database.db, &modules, &options, &extension, version).await;
+            Ok(Changed::to(row.map_err(history_failure)?))
+        };
+        let row = invocation.change(Some(database), change, mark).await?;
+        invocation.printer.show(&Marked(row));
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Marked(MigrationRow);
+
+impl View for Marked {
+    fn text(&self, _: Layout) -> String {
+        format!("Recorded {:03} {}.", self.0.version, self.0.name)
+    }
+}

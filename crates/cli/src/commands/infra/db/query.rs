@@ -1,0 +1,53 @@
+//! `infra db query`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure;
+use crate::database::query::{self, QueryOptions, QueryResult};
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, Table, View};
+
+/// How long a statement may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Run one reading statement, in a read-only transaction.
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// SELECT, WITH, EXPLAIN, SHOW, TABLE or VALUES.
+    sql: String,
+    /// At most this many rows.
+    #[arg(long, default_value_t = 1000)]
+    limit: u64,
+    /// Leave out this many rows.
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+}
+
+impl Query {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let options =
+            QueryOptions { limit: self.limit as usize, offset: self.offset as usize, statement_timeout: LIMIT };
+        invocation.printer.show(&query::query(&database.db, &self.sql, &options).await.map_err(failure)?);
+        Ok(())
+    }
+}
+
+impl View for QueryResult {
+    fn text(&self, layout: Layout) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let mut table = Table::new(&names);
+        for row in &self.rows {
+            table.row(row.iter().map(|value| match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            }));
+        }
+        let more = if self.truncated { ", more were left out (--limit)" } else { "" };
+        format!("{}\n({} rows{more}, {} ms)", layout.table(&table), self.row_count, self.execution_time_ms)
+    }
+}

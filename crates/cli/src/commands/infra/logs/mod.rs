@@ -1,0 +1,38 @@
+//! `infra logs`: what the server said and what it recorded.
+
+mod audit;
+mod line;
+mod request;
+mod search;
+mod stream;
+mod view;
+
+use clap::Subcommand;
+
+use crate::error::CliResult;
+use crate::project::Invocation;
+
+/// Logs, requests and the audit.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Logs {
+    #[command(subcommand)]
+    Request(request::Request),
+    Audit(audit::Audit),
+    View(view::View),
+    Search(search::Search),
+    Stream(stream::Stream),
+}
+
+impl Logs {
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
+        invocation
+            .with_database(async move |database| match self {
+                Self::Request(group) => group.run(invocation, database).await,
+                Self::Audit(command) => command.run(invocation, database).await,
+                Self::View(command) => command.run(invocation, database).await,
+                Self::Search(command) => command.run(invocation, database).await,
+                Self::Stream(command) => command.run(invocation, database).await,
+            })
+            .await
+    }
+}

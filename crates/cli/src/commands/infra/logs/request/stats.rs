@@ -1,0 +1,60 @@
+//! `infra logs request stats`.
+
+use clap::Args;
+use systemprompt_governance::ledger::queries::{self, RequestStats};
+
+use crate::error::{CliError, CliResult};
+use crate::moment::moment;
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, Table, View};
+
+/// Requests, tokens and cost by provider and model.
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// Only since then.
+    #[arg(long)]
+    since: Option<String>,
+}
+
+impl Stats {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let since = moment(self.since.as_deref(), invocation.ambient.now())?;
+        let stats = queries::request_stats(database.db.read(), since).await.map_err(CliError::database)?;
+        invocation.printer.show(&stats);
+        Ok(())
+    }
+}
+
+impl View for RequestStats {
+    fn text(&self, layout: Layout) -> String {
+        let mut table = Table::new(&["provider", "model", "#requests", "#failed", "#in", "#out", "#cost", "#mean ms"]);
+        for model in &self.models {
+            table.row([
+                model.provider.clone().unwrap_or_else(|| "-".to_owned()),
+                model.model.clone().unwrap_or_else(|| "-".to_owned()),
+                model.requests.to_string(),
+                model.failed.to_string(),
+                model.input_tokens.to_string(),
+                model.output_tokens.to_string(),
+                model.cost.to_string(),
+                model.latency_mean_ms.map_or("-".to_owned(), |mean| format!("{mean:.0}")),
+            ]);
+        }
+        let percentile = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0} ms"));
+        format!(
+            "{} requests: {} completed, {} failed, {} abandoned, {} rejected, {} running\n{} tokens in, {} out, {}\nlatency p50 {}, p95 {}\n\n{}",
+            self.requests,
+            self.completed,
+            self.failed,
+            self.abandoned,
+            self.rejected,
+            self.pending,
+            self.input_tokens,
+            self.output_tokens,
+            self.cost,
+            percentile(self.latency_p50_ms),
+            percentile(self.latency_p95_ms),
+            layout.table(&table),
+        )
+    }
+}

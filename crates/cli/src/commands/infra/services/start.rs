@@ -1,0 +1,124 @@
+//! `infra services start`.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::commands::up::Up;
+use crate::error::{CliError, CliResult, Exit};
+use crate::instance;
+use crate::project::Invocation;
+use crate::ready::Ready;
+use crate::view::{Layout, Record, View};
+
+/// Start the server in the background and wait until it is ready.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Options of the server.
+    #[command(flatten)]
+    up: Up,
+    /// Seconds to wait.
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+}
+
+impl Start {
+    /// Starts `systemprompt up` in a process group of its own, with its log in a file, and waits for its word that it is
+    /// ready.
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
+        let home = invocation.home_or_new();
+        if let Some(running) = instance::running(&home) {
+            return Err(CliError::new("already_running", format!("process {} serves this home already", running.pid))
+                .exit(Exit::Conflict));
+        }
+        home.create().map_err(|error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration))?;
+        let log = home.logs_dir().join("server.log");
+        let failed = |error: std::io::Error| CliError::from_error("failed", &error);
+        let output = open_log(&log).map_err(failed)?;
+
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.arg("up").arg("--json").arg("--home").arg(home.directory());
+        if let Some(profile) = &invocation.globals.profile {
+            command.arg("--profile").arg(profile);
+        }
+        command.args(self.up.arguments());
+        // Its own process group: the signals of this terminal's Ctrl-C and of its end go to the groups of its jobs.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output).process_group(0);
+        let mut child = tokio::process::Command::from(command).spawn().map_err(failed)?;
+        let Some(stdout) = child.stdout.take() else {
+            return Err(CliError::new("failed", "the server has no standard output"));
+        };
+        let mut lines = BufReader::new(stdout).lines();
+        match tokio::time::timeout(Duration::from_secs(self.timeout), lines.next_line()).await {
+            Ok(Ok(Some(line))) => {
+                let ready = understand(&line)?;
+                invocation.printer.show(&Started { ready, log });
+                Ok(())
+            }
+            Ok(Ok(None) | Err(_)) => {
+                Err(CliError::new("start_failed", format!("the server ended while starting:\n{}", tail(&log)))
+                    .help(format!("the whole log is {}", log.display())))
+            }
+            Err(_) => Err(CliError::new("start_failed", format!("the server is not ready after {} s", self.timeout))
+                .help(format!("it goes on starting; its log is {}", log.display()))),
+        }
+    }
+}
+
+/// What the server said: that it is ready, or why it is not.
+fn understand(line: &str) -> CliResult<Ready> {
+    let said: Value = serde_json::from_str(line).map_err(|error| CliError::from_error("failed", &error))?;
+    if let Some(message) = said.pointer("/error/message").and_then(Value::as_str) {
+        let failure = CliError::new("start_failed", message);
+        return Err(match said.pointer("/error/help").and_then(Value::as_str) {
+            Some(help) => failure.help(help),
+            None => failure,
+        });
+    }
+    serde_json::from_value(said).map_err(|error| CliError::from_error("failed", &error))
+}
+
+#[derive(Serialize)]
+struct Started {
+    #[serde(flatten)]
+    ready: Ready,
+    #[serde(skip)]
+    log: PathBuf,
+}
+
+impl View for Started {
+    fn text(&self, layout: Layout) -> String {
+        let key = self.ready.api_key.as_ref();
+        layout.record(
+            &Record::new()
+                .with("url", self.ready.url.clone())
+                .with("API key", key.map(|key| format!("{key}   (shown once)")))
+                .with("process", self.ready.pid.to_string())
+                .with("log", self.log.display().to_string()),
+        )
+    }
+}
+
+fn open_log(path: &Path) -> std::io::Result<File> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    // One older log is kept, so that restarts do not fill the disk.
+    if std::fs::metadata(path).is_ok_and(|log| log.len() > 16 * 1024 * 1024) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn tail(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<_> = text.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,147 @@
+//! Writing a profile: what `admin setup` and the first `up` share.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use systemprompt_config::profile::EnvironmentKind;
+use systemprompt_config::project::{NewProject, ProfileText, ProjectError};
+use systemprompt_config::{Environment, Home, environment};
+use systemprompt_identity::SigningKeys;
+use systemprompt_model::Secret;
+
+use crate::error::{CliError, CliResult, Exit};
+use crate::project::Invocation;
+
+/// What a new profile is about.
+pub(crate) struct FirstProfile {
+    pub(crate) name: String,
+    pub(crate) environment: EnvironmentKind,
+    pub(crate) host: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) admin_email: Option<String>,
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    pub(crate) default_provider: Option<String>,
+    pub(crate) port_offset: u16,
+}
+
+/// A model API that is enabled by its key.
+pub(crate) struct KnownProvider {
+    pub(crate) name: &'static str,
+    wire: &'static str,
+    surface: &'static str,
+    endpoint: &'static str,
+}
+
+/// Gemini is reached through its OpenAI-compatible endpoint.
+pub(crate) const KNOWN: [KnownProvider; 3] = [
+    KnownProvider {
+        name: "anthropic",
+        wire: "anthropic",
+        surface: "anthropic",
+        endpoint: "https://api.anthropic.com/v1",
+    },
+    KnownProvider { name: "openai", wire: "openai-chat", surface: "openai", endpoint: "https://api.openai.com/v1" },
+    KnownProvider {
+        name: "gemini",
+        wire: "openai-chat",
+        surface: "openai",
+        endpoint: "https://generativelanguage.googleapis.com/v1beta/openai",
+    },
+];
+
+impl FirstProfile {
+    /// The profile of a first `up`: on this address, with the providers whose keys are in the environment.
+    pub(crate) fn local(host: IpAddr, port: u16, env: &Environment) -> Self {
+        let keys = [
+            ("anthropic", environment::ANTHROPIC_API_KEY),
+            ("openai", environment::OPENAI_API_KEY),
+            ("gemini", environment::GEMINI_API_KEY),
+        ];
+        let secrets = keys
+            .into_iter()
+            .filter_map(|(name, variable)| Some((name.to_owned(), Secret::new(env.get(variable)?))))
+            .collect();
+        Self {
+            name: "local".to_owned(),
+            environment: EnvironmentKind::Development,
+            host,
+            port,
+            admin_email: None,
+            secrets,
+            default_provider: None,
+            port_offset: 0,
+        }
+    }
+
+    /// The `providers` key. The demo provider is left out of production.
+    pub(crate) fn providers(&self) -> String {
+        let mut list = Vec::new();
+        if self.environment != EnvironmentKind::Production {
+            list.push("- name: demo\n  display_name: Demo (offline, deterministic answers)\n  wire: demo\n  surface: anthropic\n".to_owned());
+        }
+        for known in KNOWN.iter().filter(|known| self.secrets.contains_key(known.name)) {
+            list.push(format!(
+                "- name: {}\n  wire: {}\n  surface: {}\n  endpoint: {}\n  api_key_secret: {}\n",
+                known.name, known.wire, known.surface, known.endpoint, known.name
+            ));
+        }
+        if list.is_empty() { "[]".to_owned() } else { list.concat() }
+    }
+
+    fn gateway(&self) -> String {
+        let default = self
+            .default_provider
+            .as_ref()
+            .map(|provider| format!("default_provider: {provider}\n"))
+            .unwrap_or_default();
+        format!("enabled: true\n{default}")
+    }
+}
+
+/// Writes a profile into `home`.
+pub(crate) fn write_profile(invocation: &Invocation, home: &Home, first: &FirstProfile) -> CliResult<PathBuf> {
+    let section =
+        |key: &str, comment: &str, yaml: String| ProfileText { key: key.to_owned(), comment: comment.to_owned(), yaml };
+    let mut sections = vec![
+        section(
+            "providers",
+            "Where model requests go. Models and prices come from the built-in catalog unless listed here.",
+            first.providers(),
+        ),
+        section("gateway", "The endpoints under /v1.", first.gateway()),
+    ];
+    if first.port_offset > 0 {
+        sections.push(section(
+            "services",
+            "Added to the ports of agents and MCP servers.",
+            format!("port_offset: {}\n", first.port_offset),
+        ));
+    }
+    let bin = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("."));
+    let project = NewProject {
+        name: first.name.clone(),
+        environment: first.environment,
+        admin_email: first.admin_email.clone(),
+        sections,
+        secrets: first.secrets.clone(),
+        ..NewProject::local(home.clone(), first.host.to_string(), first.port, bin)
+    };
+    let file = project.write(&invocation.ambient).map_err(|error| {
+        let failure = CliError::from_error("profile_not_written", &error).exit(Exit::Configuration);
+        match error {
+            ProjectError::Exists { .. } => failure.help("--force replaces it").exit(Exit::Conflict),
+            ProjectError::Write { .. } => {
+                failure.help("choose another place with --home DIR, or make this one writable")
+            }
+            _ => failure,
+        }
+    })?;
+    // Here and not at the first start: replicas of a production profile share the key this makes.
+    SigningKeys::load_or_generate(&home.signing_key(&first.name), invocation.ambient.now())
+        .map_err(|error| CliError::from_error("signing_key", &error).exit(Exit::Configuration))?;
+    Ok(file)
+}

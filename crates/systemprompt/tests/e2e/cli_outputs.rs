@@ -1,0 +1,294 @@
+//! What every command prints: for people, as JSON and as YAML, next to each other in one snapshot per command.
+//!
+//! One server for all of them. What differs from run to run is replaced by its name in brackets. A command that is not
+//! here fails the test, so that no form of any command changes unseen. To accept what a change does on purpose, run it
+//! with `INSTA_UPDATE=always` and look at the difference.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::harness::{Instance, command, hello};
+
+/// The forms, with the option that asks for each.
+const FORMS: [(&str, &str); 3] = [("text", ""), ("json", "--json"), ("yaml", "--yaml")];
+
+/// The commands there are, from their generated reference.
+const REFERENCE: &str = include_str!("../../../../docs/reference/cli.md");
+
+/// What differs from run to run, most specific first.
+const FILTERS: &[(&str, &str)] = &[
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
+    (r"[0-9a-f]{64}", "[sha256]"),
+    (r"sha256:[0-9a-f]{12}\b", "sha256:[begin]"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?(\+00)?", "[time]"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
+    (r"sp-live-[0-9a-zA-Z]+(\.[0-9a-zA-Z_-]+)?", "[key]"),
+    (r"\d+(\.\d+)? (B|kB|MB|GB)\b", "[size]"),
+    (r"(_bytes:|_bytes.:) \d+", "$1 [size]"),
+    (r"\d+(\.\d+)? ms\b", "[n] ms"),
+    (r"(_ms=|_ms.?:) ?\d+(\.\d+)?", "$1 [n]"),
+    (r"(pid:|pid.:) ?\d+", "$1 [pid]"),
+    (r"process +\d+", "process [pid]"),
+    (r"\btest_\d+_[0-9a-f]+", "[database]"),
+    (r"(server.?:? +.?)[^ ]+:\d+", "$1[server]"),
+    (r"\b1\d\.\d+( \([^)]*\))?", "[version]"),
+    (r"(connections.?:?) +\d+\b", "$1 [n]"),
+    (r"\bid(.?:) ?\d+", "id$1 [n]"),
+    (r"\binstance(=|.?: .?)[\w.-]+", "instance$1[host]"),
+    // Columns are as wide as what was replaced.
+    (r"(\S) {2,}", "$1  "),
+];
+
+/// The snapshots of one server, and which commands have one.
+struct Outputs {
+    instance: Instance,
+    settings: insta::Settings,
+    commands: BTreeSet<String>,
+    seen: BTreeSet<String>,
+}
+
+impl Outputs {
+    async fn of(instance: Instance) -> Self {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("cli_outputs");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        for (pattern, name) in FILTERS {
+            settings.add_filter(pattern, *name);
+        }
+        let headings = REFERENCE.lines().filter_map(|line| line.strip_prefix("## `systemprompt "));
+        let commands =
+            headings.map(|heading| heading.split(['`', '<', '[']).next().unwrap().trim().to_owned()).collect();
+        Self { instance, settings, commands, seen: BTreeSet::new() }
+    }
+
+    /// Runs a command that reads, in its three forms at once.
+    fn check(&mut self, arguments: &[&str]) {
+        self.check_masked(arguments, &[]);
+    }
+
+    /// The same, with more that differs from run to run.
+    fn check_masked(&mut self, arguments: &[&str], more: &[(&str, &str)]) {
+        let running: Vec<_> = FORMS
+            .map(|(_, option)| {
+                let arguments = with_option(arguments.iter().map(|argument| (*argument).to_owned()), option);
+                let mut command = command(self.instance.home.path());
+                command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+                (arguments, command.spawn().expect("the binary runs"))
+            })
+            .into();
+        let mut said = String::new();
+        for (arguments, child) in running {
+            write_output(&mut said, &arguments, &child.wait_with_output().expect("it ends"));
+        }
+        self.compare(&arguments.join(" "), &said, more);
+    }
+
+    /// Runs a command that changes something, in its three forms one after the other; `$F` in an argument is another word
+    /// for each, `$N` is that of `words`.
+    fn change(&mut self, arguments: &[&str], words: [&str; 3]) {
+        let mut said = String::new();
+        for ((word, option), own) in FORMS.into_iter().zip(words) {
+            let arguments = arguments.iter().map(|argument| argument.replace("$F", word).replace("$N", own));
+            let arguments = with_option(arguments, option);
+            let output = command(self.instance.home.path()).args(&arguments).output().expect("the binary runs");
+            write_output(&mut said, &arguments, &output);
+        }
+        self.compare(&arguments.join(" "), &said, &[]);
+    }
+
+    /// The same of a command that runs until it is told to stop, which it is once it has printed something.
+    fn check_until(&mut self, arguments: &[&str], signal: Signal) {
+        let mut said = String::new();
+        for (word, option) in FORMS {
+            let arguments = arguments.iter().map(|argument| argument.replace("$F", word));
+            let arguments = with_option(arguments, option);
+            let mut child = command(self.instance.home.path())
+                .args(&arguments)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the binary runs");
+            let mut stdout = child.stdout.take().expect("it is piped");
+            let mut first = vec![0; 1];
+            stdout.read_exact(&mut first).expect("it prints something");
+            kill_process(Pid::from_raw(child.id().cast_signed()).expect("a process id"), signal)
+                .expect("our own child");
+            stdout.read_to_end(&mut first).expect("it ends");
+            let output = Output { stdout: first, ..child.wait_with_output().expect("it ends") };
+            write_output(&mut said, &arguments, &output);
+        }
+        self.compare(&arguments.join(" "), &said, &[]);
+    }
+
+    /// The server in the background, started and stopped in each form.
+    fn check_started_and_stopped(&mut self) {
+        let (mut started, mut stopped) = (String::new(), String::new());
+        for (_, option) in FORMS {
+            for (said, words) in [(&mut started, &["start", "--port", "0"][..]), (&mut stopped, &["stop"])] {
+                let words = ["infra", "services"].iter().chain(words).map(|word| (*word).to_owned());
+                let arguments = with_option(words, option);
+                let output = command(self.instance.home.path()).args(&arguments).output().expect("the binary runs");
+                write_output(said, &arguments, &output);
+            }
+        }
+        self.compare("infra services start", &started, &[]);
+        self.compare("infra services stop", &stopped, &[]);
+    }
+
+    fn compare(&mut self, line: &str, said: &str, more: &[(&str, &str)]) {
+        let named =
+            self.commands.iter().filter(|command| line.starts_with(*command)).max_by_key(|command| command.len());
+        let named = named.unwrap_or_else(|| panic!("`{line}` is no command of the reference")).clone();
+        let said = said.replace(&self.instance.home.path().display().to_string(), "[home]");
+        let mut settings = self.settings.clone();
+        for (pattern, name) in more {
+            settings.add_filter(pattern, *name);
+        }
+        settings.bind(|| insta::assert_snapshot!(named.replace(' ', "_"), said));
+        self.seen.insert(named);
+    }
+}
+
+/// Waits until a command's document has this value at this place.
+fn until(instance: &Instance, arguments: &[&str], place: &str, expected: impl Into<Value>) {
+    let expected = expected.into();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while instance.cli(arguments).pointer(place) != Some(&expected) {
+        assert!(Instant::now() < deadline, "{arguments:?}: {place} is not {expected}");
+    }
+}
+
+/// Words of a command line, with the option that asks for a form.
+fn with_option(words: impl Iterator<Item = String>, option: &str) -> Vec<String> {
+    words.chain((!option.is_empty()).then(|| option.to_owned())).collect()
+}
+
+fn write_output(said: &mut String, arguments: &[String], output: &Output) {
+    let _ = writeln!(said, "$ systemprompt {}", arguments.join(" "));
+    said.push_str(&String::from_utf8_lossy(&output.stdout));
+    // A busy machine is slow, which sqlx says.
+    for line in String::from_utf8_lossy(&output.stderr).lines().filter(|line| !line.contains("slow statement")) {
+        let _ = writeln!(said, "stderr: {line}");
+    }
+    if !output.status.success() {
+        let _ = writeln!(said, "exit status: {}", output.status.code().expect("it ended by itself"));
+    }
+    said.push('\n');
+}
+
+#[tokio::test]
+async fn every_command_in_its_three_forms() {
+    let instance = Instance::start().await;
+    let answer = instance.messages(&hello("claude-test")).await;
+    let request = answer.request_id().to_owned();
+    instance.record(&request).await;
+    let refused = instance.send(http::Method::GET, "/nothing/here", &[], "").await;
+    let trace = refused.header("x-trace-id").expect("a trace").to_owned();
+    let mut outputs = Outputs::of(instance).await;
+
+    outputs.change(
+        &[
+            "admin",
+            "users",
+            "create",
+            "--name",
+            "eve-$F",
+            "--email",
+            "eve-$F@example.com",
+            "--full-name",
+            "Eve Adams",
+            "--roles",
+            "analyst",
+        ],
+        [""; 3],
+    );
+    outputs.change(&["admin", "users", "api-key", "issue", "eve-$F", "--name", "ci"], [""; 3]);
+    outputs.check(&["admin", "users", "api-key", "list", "eve-text"]);
+    let ids = ["text", "json", "yaml"].map(|user| {
+        let keys = outputs.instance.cli(&["admin", "users", "api-key", "list", &format!("eve-{user}")]);
+        keys["items"][0]["id"].as_str().expect("an id").to_owned()
+    });
+    outputs.change(&["admin", "users", "api-key", "revoke", "$N", "--yes"], [&ids[0], &ids[1], &ids[2]]);
+    outputs.check(&["admin", "users", "list"]);
+    until(&outputs.instance, &["admin", "users", "show", "admin", "--sessions"], "/sessions/0/request_count", 1);
+    outputs.check(&["admin", "users", "show", "admin", "--sessions", "--activity"]);
+    outputs.check(&["admin", "users", "search", "eve-t"]);
+    outputs.change(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
+    outputs.check(&["admin", "users", "count"]);
+    outputs.change(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
+    outputs.check(&["admin", "config", "show", "server"]);
+    outputs.check(&["admin", "config", "validate"]);
+
+    outputs.check(&["infra", "services", "status"]);
+    outputs.check(&["infra", "db", "status"]);
+    outputs.check(&["infra", "db", "info"]);
+    let estimates = [(r"row_count(.?:) (\d+|null)", "row_count$1 [n]"), (r"  (\?|\d+)  \[size\]\n", "  [n]  [size]\n")];
+    outputs.check_masked(&["infra", "db", "tables", "--filter", "user"], &estimates);
+    outputs.check(&["infra", "db", "describe", "user_api_keys"]);
+    outputs.check(&["infra", "db", "count", "users"]);
+    // By size, and sizes differ.
+    let names = [(r"(name.?: .?)\w+", "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")];
+    outputs.check_masked(&["infra", "db", "size"], &names);
+    outputs.check(&["infra", "db", "indexes", "--table", "users"]);
+    outputs.check(&[
+        "infra",
+        "db",
+        "query",
+        "SELECT 1 AS one, 'two words' AS text, NULL AS nothing, ARRAY[1, 2] AS list",
+    ]);
+    outputs
+        .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);
+    outputs.change(&["infra", "db", "migrate"], [""; 3]);
+    outputs.check(&["infra", "db", "migrate-plan"]);
+    outputs.check(&["infra", "db", "migrate-status"]);
+    outputs.check(&["infra", "db", "migrate-repair"]);
+    outputs.change(
+        &["infra", "db", "migrate-mark-applied", "--extension", "identity", "--version", "99", "--yes"],
+        [""; 3],
+    );
+    outputs.check(&["infra", "db", "doctor"]);
+    let recorded =
+        "INSERT INTO extension_migrations (id, extension_id, version, name, checksum, duration_ms, applied_by)
+                    VALUES ('earlier_001', 'earlier', 1, 'first', 'sha256:00', 5, '0.0.9')";
+    outputs.instance.cli(&["infra", "db", "execute", recorded, "--yes"]);
+    outputs.check(&["infra", "db", "migrate-history", "earlier"]);
+    outputs.check(&["infra", "db", "migrate-down", "identity"]);
+
+    // The last column is a time in milliseconds.
+    let latency = [(r"  \d+\n", "  [n]\n")];
+    outputs.check_masked(&["infra", "logs", "request", "list"], &latency);
+    outputs.check(&["infra", "logs", "request", "show", &request, "--messages", "--tools"]);
+    outputs.check_masked(&["infra", "logs", "request", "stats"], &latency);
+    outputs.check(&["infra", "logs", "audit", &request]);
+    outputs.check(&["infra", "logs", "audit", "verify"]);
+    until(&outputs.instance, &["infra", "logs", "search", "/nothing/here"], "/items/0/level", "info");
+    outputs.check(&["infra", "logs", "view", "--trace", &trace]);
+    outputs.check(&["infra", "logs", "search", "/nothing/here"]);
+
+    outputs.check(&["plugins", "list"]);
+    outputs.check(&["plugins", "show", "identity"]);
+    outputs.check(&["plugins", "validate"]);
+    outputs.check(&["plugins", "capabilities", "roles"]);
+
+    for (form, _) in FORMS {
+        outputs.instance.send(http::Method::GET, &format!("/nothing/{form}"), &[], "").await;
+    }
+    outputs.check_until(&["infra", "logs", "stream", "--text", "/nothing/$F"], Signal::INT);
+
+    outputs.instance.signal(Signal::TERM);
+    outputs.instance.wait();
+    outputs.check_until(&["up", "--port", "0", "--no-demo"], Signal::TERM);
+    outputs.check_started_and_stopped();
+    outputs.change(&["admin", "setup", "-e", "$F"], [""; 3]);
+
+    let unseen: Vec<_> = outputs.commands.difference(&outputs.seen).collect();
+    assert!(unseen.is_empty(), "without a snapshot: {unseen:?}");
+}
