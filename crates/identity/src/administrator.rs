@@ -1,10 +1,16 @@
+//! The administrator of the installation, and his first API key.
+
 use systemprompt_database::DbPool;
 use systemprompt_model::Ambient;
 
-use crate::user::{ADMIN_ROLE, USER_ROLE};
-use crate::{
-    ApiKeyError, IssuedKey, NewUser, StoreError, User, UserError, UserReference, UserStatus, api_keys, queries, users,
-};
+use crate::api_key::IssuedKey;
+use crate::api_key::store::ApiKeyError;
+use crate::error::StoreError;
+use crate::user::change::NewUser;
+use crate::user::lookup::UserReference;
+use crate::user::store::UserError;
+use crate::user::{ADMIN_ROLE, USER_ROLE, User, UserStatus};
+use crate::{api_key, user};
 
 /// Name of the first key, for lists.
 const FIRST_KEY: &str = "first key";
@@ -50,10 +56,10 @@ pub async fn bootstrap_administrator(
     email: &str,
 ) -> Result<Bootstrap, BootstrapError> {
     let mut transaction = db.write().begin().await?;
-    queries::users::lock_bootstrap(&mut *transaction).await?;
+    user::queries::lock_bootstrap(&mut *transaction).await?;
     let by_name = UserReference::Name(name.trim().to_owned());
     let found =
-        queries::users::find_user(&mut *transaction, &by_name).await?.filter(|user| user.status != UserStatus::Deleted);
+        user::queries::find_user(&mut *transaction, &by_name).await?.filter(|user| user.status != UserStatus::Deleted);
     let administrator = match found {
         Some(user) if user.is_admin() && user.status == UserStatus::Active => user,
         Some(user) => return Err(BootstrapError::NotAnAdministrator(user.name)),
@@ -64,13 +70,13 @@ pub async fn bootstrap_administrator(
                 roles: vec![ADMIN_ROLE.to_owned(), USER_ROLE.to_owned()],
                 ..NewUser::default()
             };
-            users::create(&mut transaction, ambient, new).await?
+            user::store::create(&mut transaction, ambient, new).await?
         }
     };
-    let key = if queries::api_keys::ever_had_api_key(&mut *transaction, administrator.id).await? {
+    let key = if api_key::queries::ever_had_api_key(&mut *transaction, administrator.id).await? {
         None
     } else {
-        Some(api_keys::issue(&mut transaction, ambient, administrator.id, FIRST_KEY, None).await?)
+        Some(api_key::store::issue(&mut transaction, ambient, administrator.id, FIRST_KEY, None).await?)
     };
     transaction.commit().await?;
     Ok(Bootstrap { administrator, key })
@@ -79,8 +85,8 @@ pub async fn bootstrap_administrator(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::UserChange;
     use crate::testing::World;
+    use crate::user::change::UserChange;
 
     #[tokio::test]
     async fn the_first_start_makes_an_administrator_and_one_key() {

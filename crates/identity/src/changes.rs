@@ -1,3 +1,5 @@
+//! What may no longer be believed, as told by every replica.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

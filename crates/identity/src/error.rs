@@ -1,3 +1,5 @@
+//! When the identity tables cannot answer.
+
 use std::time::Duration;
 
 /// How long PostgreSQL may take to answer while a request waits for it.

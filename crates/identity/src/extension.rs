@@ -1,3 +1,5 @@
+//! This crate as a feature of the server.
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,7 +14,11 @@ use systemprompt_extension::{
 use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::secret_scan::SecretScanner;
 
-use crate::{Identity, IdentityOptions, KeySetError, SigningKeys, Tokens, routes, schema};
+use crate::identity::{Identity, IdentityOptions};
+use crate::signing_key::SigningKeys;
+use crate::signing_key::set::KeySetError;
+use crate::token::issuer::Tokens;
+use crate::{routes, schema};
 
 const ID: &str = "identity";
 /// The audience of tokens for the HTTP APIs. A surface of another audience takes `Authenticator::for_audience`.
@@ -160,7 +166,10 @@ mod tests {
     use systemprompt_extension::testing::TestContext;
 
     use super::*;
-    use crate::{Authenticator, Sessions, Users, bootstrap_administrator};
+    use crate::administrator::bootstrap_administrator;
+    use crate::authentication::authenticator::Authenticator;
+    use crate::session::store::Sessions;
+    use crate::user::store::Users;
 
     #[tokio::test]
     async fn the_feature_starts_publishes_its_services_and_its_keys() {

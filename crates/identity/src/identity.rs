@@ -1,6 +1,9 @@
+//! The parts of this crate, put together for one server.
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use systemprompt_database::DbPool;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
@@ -11,7 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Activity;
-use crate::{ApiKeys, Authenticator, Changes, Sessions, SigningKeys, StoreError, Tokens, Users};
+use crate::api_key::store::ApiKeys;
+use crate::authentication::authenticator::Authenticator;
+use crate::changes::Changes;
+use crate::error::StoreError;
+use crate::session::store::Sessions;
+use crate::signing_key::SigningKeys;
+use crate::token::issuer::Tokens;
+use crate::user::store::Users;
 
 /// How often the signing keys are read again.
 const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
@@ -104,6 +114,12 @@ impl Identity {
     /// Writes down now what sessions and keys did; otherwise it is done every five seconds and when shutdown begins.
     pub async fn write_activity(&self) -> Result<(), StoreError> {
         self.activity.write(&self.db).await
+    }
+}
+
+impl FromRef<Identity> for Arc<Authenticator> {
+    fn from_ref(identity: &Identity) -> Self {
+        Arc::clone(&identity.authenticator)
     }
 }
 

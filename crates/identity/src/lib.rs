@@ -13,49 +13,47 @@
 //! parts together, and [`IdentityExtension`] plugs them into the server.
 //!
 //! To add a kind of credential: a variant of `model::Credential`, a branch in `Authenticator::establish`, its tables
-//! with a trigger in `identity_changes.sql`, and rows in the tables of tests of `authenticator.rs`.
+//! with a trigger in `identity_changes.sql`, and rows in the tables of tests of `authentication/authenticator.rs`.
+
+mod administrator;
+mod user;
+
+mod api_key;
+mod session;
+mod signing_key;
+mod token;
+
+mod authentication;
+mod changes;
 
 mod activity;
-mod administrator;
-mod api_key;
-mod api_keys;
-mod authenticator;
-mod changes;
 mod error;
 mod extension;
-mod extract;
 mod identity;
-mod key_set;
-mod pem;
-mod queries;
-mod route_policy;
+mod route_error;
 mod routes;
 mod schema;
-mod session;
-mod sessions;
-mod signing_keys;
 #[cfg(test)]
 mod testing;
-mod token;
-mod tokens;
-mod user;
-mod users;
 
 pub use administrator::{Bootstrap, BootstrapError, bootstrap_administrator};
+pub use api_key::store::{ApiKeyError, ApiKeys};
 pub use api_key::{ApiKey, IssuedKey};
-pub use api_keys::{ApiKeyError, ApiKeys};
-pub use authenticator::{AuthError, Authenticator, IdentifyError};
+pub use authentication::authenticator::{AuthError, Authenticator, IdentifyError};
+pub use authentication::extract::{AdminCaller, AuthRejection, Caller};
+pub use authentication::route_policy::{PolicyDenial, RoutePolicy};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;
-pub use extract::{AdminCaller, AuthRejection, Caller};
 pub use identity::{Identity, IdentityOptions};
-pub use key_set::{KeySet, KeySetError, KeyState};
-pub use route_policy::{PolicyDenial, RoutePolicy};
-pub use session::{NewSession, Session, SessionHint, SessionSource, client_session_id};
-pub use sessions::{SessionError, Sessions, recent_sessions};
-pub use signing_keys::SigningKeys;
+pub use session::hint::{SessionHint, client_session_id};
+pub use session::store::{SessionError, Sessions, recent_sessions};
+pub use session::{NewSession, Session, SessionSource};
+pub use signing_key::SigningKeys;
+pub use signing_key::set::{KeySet, KeySetError, KeyState};
+pub use token::issuer::{MintedToken, TokenError, TokenRequest, Tokens};
 pub use token::{Act, Claims, ScopeSet};
-pub use tokens::{MintedToken, TokenError, TokenRequest, Tokens};
-pub use user::{NewUser, Page, User, UserChange, UserFilter, UserReference, UserStatus};
-pub use users::{UserError, Users};
+pub use user::change::{NewUser, UserChange};
+pub use user::lookup::{Page, UserFilter, UserReference};
+pub use user::store::{UserError, Users};
+pub use user::{User, UserStatus};

@@ -1,3 +1,5 @@
+//! The tables of this crate.
+
 use systemprompt_database::SchemaDefinition;
 
 /// The tables of this crate, in the order they refer to each other.

@@ -3,8 +3,11 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::HeaderMap;
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
 use systemprompt_database::lease::{self, Leases};
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
@@ -14,11 +17,19 @@ use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_model::{Ambient, ManualClock, Principal, Secret, SessionId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
-use crate::{
-    AuthError, Identity, IdentityOptions, IssuedKey, KeySet, MintedToken, NewSession, NewUser, ScopeSet, SessionSource,
-    SigningKeys, TokenRequest, User, schema,
-};
+use crate::api_key::IssuedKey;
+use crate::authentication::authenticator::AuthError;
+use crate::identity::{Identity, IdentityOptions};
+use crate::session::{NewSession, SessionSource};
+use crate::signing_key::SigningKeys;
+use crate::signing_key::set::KeySet;
+use crate::token::ScopeSet;
+use crate::token::issuer::{MintedToken, TokenRequest};
+use crate::user::User;
+use crate::user::change::NewUser;
+use crate::{routes, schema};
 
 pub(crate) const ISSUER: &str = "https://ai.example.com";
 
@@ -141,6 +152,26 @@ impl Replica {
 
     pub(crate) async fn authenticate(&self, credential: &Secret) -> Result<Arc<Principal>, AuthError> {
         self.identity.authenticator.authenticate(&bearer(credential.expose())).await
+    }
+
+    /// Sends a request to the routes of this crate: status and JSON body of the answer.
+    pub(crate) async fn send(&self, request: (Method, &str), credential: &Secret, body: Option<Value>) -> (u16, Value) {
+        let (method, path) = request;
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        *request.headers_mut().expect("headers") = {
+            let mut headers = bearer(credential.expose());
+            headers.insert("content-type", "application/json".parse().expect("a header value"));
+            headers.insert("user-agent", "sdk/1.0".parse().expect("a header value"));
+            headers
+        };
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let response = routes::router(self.identity.clone())
+            .oneshot(request.body(body).expect("a request"))
+            .await
+            .expect("never fails");
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     pub(crate) async fn stop(self) {

@@ -1,3 +1,8 @@
+//! What sessions and keys do, noted in memory and written down in batches.
+
+pub(crate) mod figures;
+mod queries;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -5,11 +10,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use systemprompt_database::DbPool;
-use systemprompt_model::{ApiKeyId, Microdollars, SessionId};
+use systemprompt_model::{ApiKeyId, SessionId};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::{StoreError, queries};
+use crate::activity::figures::SessionActivity;
+use crate::error::StoreError;
 
 /// How often what was noted is written down.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -21,26 +27,6 @@ const MOST: usize = 100_000;
 pub(crate) struct Activity {
     keys: Mutex<HashMap<ApiKeyId, DateTime<Utc>>>,
     sessions: Mutex<HashMap<SessionId, SessionActivity>>,
-}
-
-/// What a session did.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SessionActivity {
-    pub last_at: DateTime<Utc>,
-    pub requests: u64,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
-    pub cost: Microdollars,
-}
-
-impl SessionActivity {
-    fn add(&mut self, other: Self) {
-        self.last_at = self.last_at.max(other.last_at);
-        self.requests += other.requests;
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.cost += other.cost;
-    }
 }
 
 impl Activity {
@@ -60,7 +46,7 @@ impl Activity {
     pub(crate) async fn write(&self, db: &DbPool) -> Result<(), StoreError> {
         let keys = std::mem::take(&mut *lock(&self.keys));
         if !keys.is_empty()
-            && let Err(error) = queries::activity::touch_api_keys(db.write(), &keys).await
+            && let Err(error) = queries::touch_api_keys(db.write(), &keys).await
         {
             for (key, at) in keys {
                 self.key_used(key, at);
@@ -69,7 +55,7 @@ impl Activity {
         }
         let sessions = std::mem::take(&mut *lock(&self.sessions));
         if !sessions.is_empty()
-            && let Err(error) = queries::activity::add_session_activity(db.write(), &sessions).await
+            && let Err(error) = queries::add_session_activity(db.write(), &sessions).await
         {
             for (session, activity) in sessions {
                 self.session_active(session, activity);

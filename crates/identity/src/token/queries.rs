@@ -1,3 +1,5 @@
+//! The statements about `oauth_jti_revocations`.
+
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use systemprompt_model::{TokenId, UserId};

@@ -1,9 +1,12 @@
+//! The statements about `user_sessions`.
+
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use systemprompt_model::{SessionId, UserId};
 use uuid::Uuid;
 
-use crate::{Session, StoreError};
+use crate::error::StoreError;
+use crate::session::Session;
 
 struct SessionRow {
     session_id: Uuid,

@@ -1,9 +1,12 @@
+//! The statements about `user_api_keys`.
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use systemprompt_model::{ApiKeyId, UserId};
 use uuid::Uuid;
 
-use crate::{ApiKey, StoreError};
+use crate::api_key::ApiKey;
+use crate::error::StoreError;
 
 struct ApiKeyRow {
     id: Uuid,

@@ -1,3 +1,5 @@
+//! Turns the credential of a request into who is asking.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,12 +16,13 @@ use systemprompt_extension::{Meter, RateLimited};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
 use crate::activity::Activity;
+use crate::api_key;
+use crate::authentication::queries::{self, Account};
 use crate::changes::{Changes, Mark};
-use crate::error::patiently;
-use crate::queries::credentials::Account;
-use crate::tokens::LEEWAY;
+use crate::error::{StoreError, patiently};
+use crate::token::Claims;
+use crate::token::issuer::{LEEWAY, TokenError, Tokens};
 use crate::user::ADMIN_ROLE;
-use crate::{Claims, StoreError, TokenError, Tokens, api_key, queries};
 
 /// How long an answer is remembered at most, should an announcement ever be lost.
 const MEMORY: Duration = Duration::from_secs(30);
@@ -100,7 +103,7 @@ enum Validity {
 
 /// Why a credential is refused, for the log.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum NotAccepted {
     #[error("the API key does not have the form of one")]
     MalformedKey,
     #[error("there is no such API key, or its secret is wrong")]
@@ -199,14 +202,14 @@ impl Authenticator {
                 self.accepted.insert(digest, Arc::new(accepted));
                 Ok(principal)
             }
-            Err(Refusal::Store(error)) => {
+            Err(NotAccepted::Store(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a credential could not be checked");
                 Err(AuthError::Unavailable)
             }
-            Err(refusal) => {
-                tracing::debug!(reason = %refusal, "a credential was refused");
+            Err(reason) => {
+                tracing::debug!(reason = %reason, "a credential was refused");
                 // A token for another surface is good there, so its refusal must not be remembered for all surfaces.
-                if !matches!(refusal, Refusal::Token(_)) {
+                if !matches!(reason, NotAccepted::Token(_)) {
                     self.refused.insert(digest, mark);
                 }
                 Err(AuthError::Invalid)
@@ -220,24 +223,24 @@ impl Authenticator {
         digest: &CredentialDigest,
         mark: Mark,
         now: DateTime<Utc>,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Accepted, NotAccepted> {
         // The primary is asked, not a read replica: what a replica answers after an announcement may be older than it.
         let db = self.db.write();
         if credential.starts_with(api_key::MARK) {
-            let prefix = api_key::prefix_of(credential).ok_or(Refusal::MalformedKey)?;
-            let holder = queries::credentials::find_key_holder(db, prefix).await?;
+            let prefix = api_key::prefix_of(credential).ok_or(NotAccepted::MalformedKey)?;
+            let holder = queries::find_key_holder(db, prefix).await?;
             // An unknown prefix goes through the same comparison as a wrong secret.
             let stored = holder.as_ref().map_or(&[0; 32][..], |holder| &holder.digest);
             let same = bool::from(stored.ct_eq(digest));
-            let holder = holder.filter(|_| same).ok_or(Refusal::WrongKey)?;
+            let holder = holder.filter(|_| same).ok_or(NotAccepted::WrongKey)?;
             if holder.revoked_at.is_some() {
-                return Err(Refusal::RevokedKey);
+                return Err(NotAccepted::RevokedKey);
             }
             if holder.expires_at.is_some_and(|expires_at| expires_at <= now) {
-                return Err(Refusal::ExpiredKey);
+                return Err(NotAccepted::ExpiredKey);
             }
             if !holder.account.status.may_act() {
-                return Err(Refusal::User);
+                return Err(NotAccepted::User);
             }
             let user_type = if holder.account.is_admin() { UserType::Admin } else { UserType::User };
             let principal = holder.account.into_principal(user_type, Credential::ApiKey(holder.key_id));
@@ -252,15 +255,15 @@ impl Authenticator {
             })
         } else {
             let claims = self.tokens.verify(credential, &self.audience)?;
-            let holder = queries::credentials::find_token_holder(db, &claims, now).await?.ok_or(Refusal::User)?;
+            let holder = queries::find_token_holder(db, &claims, now).await?.ok_or(NotAccepted::User)?;
             if holder.token_is_revoked {
-                return Err(Refusal::RevokedToken);
+                return Err(NotAccepted::RevokedToken);
             }
             if !holder.account.status.may_act() {
-                return Err(Refusal::User);
+                return Err(NotAccepted::User);
             }
             if !holder.session_is_live {
-                return Err(Refusal::Session);
+                return Err(NotAccepted::Session);
             }
             Ok(Accepted {
                 mark,
@@ -354,7 +357,8 @@ mod tests {
 
     use super::*;
     use crate::testing::{World, bearer};
-    use crate::{UserChange, UserStatus};
+    use crate::user::UserStatus;
+    use crate::user::change::UserChange;
 
     #[tokio::test]
     async fn a_key_is_accepted_from_either_header() {

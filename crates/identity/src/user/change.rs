@@ -1,120 +1,10 @@
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
+//! What may be said of a new account, or changed about one, and how it is brought into normal form.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
 use systemprompt_model::{FieldError, UserId};
 
-/// Role of those who administer the installation.
-pub(crate) const ADMIN_ROLE: &str = "admin";
-/// Role every account has when nothing else is said.
-pub(crate) const USER_ROLE: &str = "user";
-
-/// Whether an account may act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UserStatus {
-    /// May act.
-    Active,
-    /// Not in use; may not act.
-    Inactive,
-    /// Barred by an administrator; may not act.
-    Suspended,
-    /// Registered but not confirmed; may not act.
-    Pending,
-    /// Gone; the row stays because the ledger refers to it. May not act and cannot be changed.
-    Deleted,
-    /// A visitor with a short-lived account; may act.
-    Temporary,
-}
-
-impl UserStatus {
-    const ALL: [Self; 6] =
-        [Self::Active, Self::Inactive, Self::Suspended, Self::Pending, Self::Deleted, Self::Temporary];
-
-    /// The name in the database, in JSON and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Suspended => "suspended",
-            Self::Pending => "pending",
-            Self::Deleted => "deleted",
-            Self::Temporary => "temporary",
-        }
-    }
-
-    /// Whether credentials of an account in this state are accepted.
-    pub const fn may_act(self) -> bool {
-        match self {
-            Self::Active | Self::Temporary => true,
-            Self::Inactive | Self::Suspended | Self::Pending | Self::Deleted => false,
-        }
-    }
-}
-
-impl fmt::Display for UserStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for UserStatus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
-            format!("`{text}` is not a status; use one of {known}")
-        })
-    }
-}
-
-/// An account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct User {
-    /// Its id.
-    pub id: UserId,
-    /// Its unique name, whatever the case of the letters.
-    pub name: String,
-    /// Its unique address, in lower case.
-    pub email: String,
-    /// The person's full name.
-    pub full_name: Option<String>,
-    /// The name to show.
-    pub display_name: Option<String>,
-    /// Whether it may act.
-    pub status: UserStatus,
-    /// Whether the address was proved to belong to the person.
-    pub email_verified: bool,
-    /// Its roles, sorted, without repetition.
-    pub roles: Vec<String>,
-    /// Further facts access rules may refer to, such as `department`.
-    pub attributes: BTreeMap<String, String>,
-    /// Whether it belongs to a program.
-    pub is_bot: bool,
-    /// Whether it behaved like a vulnerability scanner.
-    pub is_scanner: bool,
-    /// A picture.
-    pub avatar_url: Option<String>,
-    /// Raised to invalidate all share links of the user.
-    pub share_token_version: i32,
-    /// When it was created.
-    pub created_at: DateTime<Utc>,
-    /// When it was last changed.
-    pub updated_at: DateTime<Utc>,
-    /// When the person last signed in.
-    pub last_login_at: Option<DateTime<Utc>>,
-}
-
-impl User {
-    /// Whether it administers the installation.
-    pub fn is_admin(&self) -> bool {
-        self.roles.iter().any(|role| role == ADMIN_ROLE)
-    }
-}
+use crate::user::{USER_ROLE, User, UserStatus};
 
 /// What is needed to create an account. Its status will be `active`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -213,69 +103,6 @@ impl UserChange {
             None => {}
         }
         if problems.is_empty() { Ok(user) } else { Err(problems) }
-    }
-}
-
-/// Which accounts to list or count. Deleted ones are left out unless asked for by status.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UserFilter {
-    /// Only those with this role.
-    pub role: Option<String>,
-    /// Only those in this state.
-    pub status: Option<UserStatus>,
-}
-
-/// A part of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// At most so many; at most 1,000 are given.
-    pub limit: u32,
-    /// After so many.
-    pub offset: u32,
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self { limit: 20, offset: 0 }
-    }
-}
-
-impl Page {
-    pub(crate) fn limit(self) -> i64 {
-        i64::from(self.limit.min(1000))
-    }
-}
-
-/// How people name an account: by id, by address, or by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserReference {
-    /// By its id.
-    Id(UserId),
-    /// By its address, in lower case.
-    Email(String),
-    /// By its name.
-    Name(String),
-}
-
-impl FromStr for UserReference {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let text = text.trim();
-        Ok(match text.parse() {
-            Ok(id) => Self::Id(id),
-            Err(_) if text.contains('@') => Self::Email(text.to_lowercase()),
-            Err(_) => Self::Name(text.to_owned()),
-        })
-    }
-}
-
-impl fmt::Display for UserReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Email(text) | Self::Name(text) => f.write_str(text),
-        }
     }
 }
 
@@ -400,14 +227,5 @@ mod tests {
         }
         check(NewUser { roles: vec!["Admin".into()], ..good.clone() }, &["roles"]);
         check(NewUser { full_name: Some("x\u{0}".into()), ..good }, &["full_name"]);
-    }
-
-    #[test]
-    fn a_user_is_named_by_id_address_or_name() {
-        let id: UserId = "0198c0de-0000-7000-8000-000000000000".parse().expect("an id");
-        let reference = |text: &str| text.parse::<UserReference>().expect("never fails");
-        assert_eq!(reference(&id.to_string()), UserReference::Id(id));
-        assert_eq!(reference("Ada@Example.com"), UserReference::Email("ada@example.com".into()));
-        assert_eq!(reference("ada"), UserReference::Name("ada".into()));
     }
 }

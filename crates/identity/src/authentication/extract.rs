@@ -1,3 +1,5 @@
+//! The extractors of HTTP handlers: who sends the request, or the answer to those it is not for.
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +12,8 @@ use http::request::Parts;
 use systemprompt_extension::{Meter, RateLimited};
 use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId};
 
-use crate::{AuthError, Authenticator, IdentifyError, PolicyDenial, RoutePolicy};
+use crate::authentication::authenticator::{AuthError, Authenticator, IdentifyError};
+use crate::authentication::route_policy::{PolicyDenial, RoutePolicy};
 
 /// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others, and 429
 /// to those who send too many.
@@ -21,7 +24,7 @@ pub struct Caller(pub Arc<Principal>);
 #[derive(Debug, Clone)]
 pub struct AdminCaller(pub Arc<Principal>);
 
-/// The answer to a request whose sender is not admitted.
+/// The answer to a request whose sender is not let in.
 #[derive(Debug)]
 pub struct AuthRejection {
     reason: Reason,
@@ -54,7 +57,7 @@ where
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
-        admitted(parts, &Arc::from_ref(state), RoutePolicy::User).await.map(Self)
+        let_in(parts, &Arc::from_ref(state), RoutePolicy::User).await.map(Self)
     }
 }
 
@@ -66,12 +69,12 @@ where
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
-        admitted(parts, &Arc::from_ref(state), RoutePolicy::Admin).await.map(Self)
+        let_in(parts, &Arc::from_ref(state), RoutePolicy::Admin).await.map(Self)
     }
 }
 
-/// The sender of a request, if `policy` admits it. It is looked up once per request and kept in its extensions.
-async fn admitted(
+/// The sender of a request, if `policy` lets it in. It is looked up once per request and kept in its extensions.
+async fn let_in(
     parts: &mut Parts,
     authenticator: &Authenticator,
     policy: RoutePolicy,
@@ -91,7 +94,7 @@ async fn admitted(
         parts.extensions.insert(Arc::clone(&principal));
         principal
     };
-    policy.admit(Some(&principal)).map_err(|denial| reject(parts, Reason::Policy(denial)))?;
+    policy.lets_in(Some(&principal)).map_err(|denial| reject(parts, Reason::Policy(denial)))?;
     Ok(principal)
 }
 
@@ -146,7 +149,7 @@ mod tests {
     use crate::testing::World;
 
     #[tokio::test]
-    async fn handlers_get_whom_they_admit_and_others_get_an_answer() {
+    async fn handlers_get_whom_they_let_in_and_others_get_an_answer() {
         let world = World::new().await;
         let replica = world.replica().await;
         let user = replica.user("ada", &["user"]).await;

@@ -1,3 +1,5 @@
+//! Signs, verifies and revokes tokens.
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -5,9 +7,10 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, Secret, SessionId, TokenId};
 
-use crate::token::{Act, Claims, LONGEST_ACT_CHAIN, ScopeSet};
-use crate::user::ADMIN_ROLE;
-use crate::{SigningKeys, StoreError, User, queries};
+use crate::error::StoreError;
+use crate::signing_key::SigningKeys;
+use crate::token::{Act, Claims, LONGEST_ACT_CHAIN, ScopeSet, queries};
+use crate::user::{ADMIN_ROLE, User};
 
 /// How far the clocks of issuer and verifier may be apart.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
@@ -233,7 +236,7 @@ impl Tokens {
         let expires_at = DateTime::from_timestamp(claims.exp, 0)
             .and_then(|exp| exp.checked_add_signed(LEEWAY))
             .unwrap_or_else(|| self.ambient.now() + LONGEST_LIFE);
-        queries::tokens::revoke_token(self.db.write(), claims.jti, claims.sub, self.ambient.now(), expires_at).await?;
+        queries::revoke_token(self.db.write(), claims.jti, claims.sub, self.ambient.now(), expires_at).await?;
         Ok(())
     }
 
@@ -252,7 +255,7 @@ impl Tokens {
 
     /// Forgets revocations of tokens that have expired in the meantime; says how many.
     pub async fn forget_expired_revocations(&self) -> Result<u64, StoreError> {
-        Ok(queries::tokens::delete_expired_revocations(self.db.write(), self.ambient.now()).await?)
+        Ok(queries::delete_expired_revocations(self.db.write(), self.ambient.now()).await?)
     }
 }
 
@@ -265,8 +268,11 @@ mod tests {
     use systemprompt_model::UserType;
 
     use super::*;
+    use crate::authentication::authenticator::AuthError;
+    use crate::signing_key::set::KeySet;
     use crate::testing::{Replica, World};
-    use crate::{AuthError, KeySet, UserChange, UserStatus};
+    use crate::user::UserStatus;
+    use crate::user::change::UserChange;
 
     fn part(value: &Value) -> String {
         URL_SAFE_NO_PAD.encode(value.to_string())

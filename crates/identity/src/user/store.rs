@@ -1,10 +1,14 @@
+//! The accounts of the installation: created, found, changed and deleted.
+
 use sqlx::PgConnection;
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, FieldError, UserId};
 
-use crate::error::violated_constraint;
-use crate::queries;
-use crate::{NewUser, Page, StoreError, User, UserChange, UserFilter, UserReference, UserStatus};
+use crate::error::{StoreError, violated_constraint};
+use crate::user::change::{NewUser, UserChange};
+use crate::user::lookup::{Page, UserFilter, UserReference};
+use crate::user::{User, UserStatus, queries};
+use crate::{api_key, session};
 
 /// The accounts of the installation.
 #[derive(Clone)]
@@ -67,23 +71,23 @@ impl Users {
 
     /// The account a person means. A live one wins over a deleted one that had the same name or address.
     pub async fn find(&self, reference: &UserReference) -> Result<Option<User>, StoreError> {
-        queries::users::find_user(self.db.write(), reference).await
+        queries::find_user(self.db.write(), reference).await
     }
 
     /// Accounts in the order they were created.
     pub async fn list(&self, filter: &UserFilter, page: Page) -> Result<Vec<User>, StoreError> {
-        queries::users::list_users(self.db.read(), filter, page).await
+        queries::list_users(self.db.read(), filter, page).await
     }
 
     /// How many accounts there are.
     pub async fn count(&self, filter: &UserFilter) -> Result<u64, StoreError> {
-        let count = queries::users::count_users(self.db.read(), filter).await?;
+        let count = queries::count_users(self.db.read(), filter).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// Accounts whose name, address or full name contains `text`, whatever the case; at most `limit`, at most 1,000.
     pub async fn search(&self, text: &str, limit: u32) -> Result<Vec<User>, StoreError> {
-        queries::users::search_users(self.db.read(), text.trim(), i64::from(limit.min(1000))).await
+        queries::search_users(self.db.read(), text.trim(), i64::from(limit.min(1000))).await
     }
 
     /// Changes an account. What it may no longer do it may no longer do on its next request, on every replica.
@@ -91,7 +95,7 @@ impl Users {
         let mut transaction = self.db.write().begin().await?;
         let user = changed(&mut transaction, id, |user| change.apply(user).map_err(UserError::Invalid)).await?;
         let user = User { updated_at: self.ambient.now(), ..user };
-        queries::users::update_user(&mut transaction, &user).await.map_err(|error| taken(error, &user))?;
+        queries::update_user(&mut transaction, &user).await.map_err(|error| taken(error, &user))?;
         transaction.commit().await?;
         Ok(user)
     }
@@ -104,9 +108,9 @@ impl Users {
         let user =
             changed(&mut transaction, id, |user| Ok(User { status: UserStatus::Deleted, updated_at: now, ..user }))
                 .await?;
-        queries::users::update_user(&mut transaction, &user).await?;
-        queries::api_keys::revoke_api_keys_of(&mut *transaction, id, now).await?;
-        queries::sessions::revoke_sessions_of(&mut *transaction, id, now).await?;
+        queries::update_user(&mut transaction, &user).await?;
+        api_key::queries::revoke_api_keys_of(&mut *transaction, id, now).await?;
+        session::queries::revoke_sessions_of(&mut *transaction, id, now).await?;
         transaction.commit().await?;
         Ok(user)
     }
@@ -134,7 +138,7 @@ pub(crate) async fn create(connection: &mut PgConnection, ambient: &Ambient, new
         updated_at: now,
         last_login_at: None,
     };
-    queries::users::insert_user(connection, &user).await.map_err(|error| taken(error, &user))?;
+    queries::insert_user(connection, &user).await.map_err(|error| taken(error, &user))?;
     Ok(user)
 }
 
@@ -144,8 +148,8 @@ async fn changed(
     id: UserId,
     change: impl FnOnce(User) -> Result<User, UserError>,
 ) -> Result<User, UserError> {
-    let administrators = queries::users::lock_active_administrators(connection).await?;
-    let before = queries::users::lock_user(connection, id)
+    let administrators = queries::lock_active_administrators(connection).await?;
+    let before = queries::lock_user(connection, id)
         .await?
         .filter(|user| user.status != UserStatus::Deleted)
         .ok_or_else(|| UserError::NotFound(id.to_string()))?;

@@ -1,3 +1,9 @@
+//! API keys: what they are and how they are made. Kept by [`store::ApiKeys`].
+
+pub(crate) mod queries;
+pub(crate) mod routes;
+pub(crate) mod store;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,8 @@
+//! Whom a route lets in.
+
 use systemprompt_model::{Principal, UserType};
 
-/// Whom a group of routes admits. Every group has exactly one.
+/// Whom a group of routes lets in. Every group has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoutePolicy {
     /// Anyone, with or without a credential.
@@ -15,32 +17,32 @@ pub enum RoutePolicy {
     Restricted(&'static [UserType]),
 }
 
-/// Why a caller is not admitted.
+/// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PolicyDenial {
     /// It is not known who is asking.
     #[error("sign in first")]
     Unauthenticated,
-    /// It is known, and not among those admitted.
+    /// It is known, and not among those let in.
     #[error("the caller may not use this route")]
     Forbidden,
 }
 
 impl RoutePolicy {
-    /// Whether the caller is admitted.
-    pub fn admit(self, caller: Option<&Principal>) -> Result<(), PolicyDenial> {
+    /// Whether the caller is let in.
+    pub fn lets_in(self, caller: Option<&Principal>) -> Result<(), PolicyDenial> {
         if self == Self::Public {
             return Ok(());
         }
         let user_type = caller.ok_or(PolicyDenial::Unauthenticated)?.user_type;
-        let admitted = match self {
+        let welcome = match self {
             Self::Public => true,
             Self::Authenticated => user_type != UserType::Anon,
             Self::User => matches!(user_type, UserType::User | UserType::Admin),
             Self::Admin => user_type == UserType::Admin,
             Self::Restricted(user_types) => user_types.contains(&user_type),
         };
-        match (admitted, user_type) {
+        match (welcome, user_type) {
             (true, _) => Ok(()),
             // An anonymous token is as good as none: signing in would help.
             (false, UserType::Anon) => Err(PolicyDenial::Unauthenticated),
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policies_admit_whom_the_table_says() {
+    fn policies_let_in_whom_the_table_says() {
         use UserType::{A2a, Admin, Anon, Mcp, Service, User};
         let principal = |user_type| Principal {
             user_id: UserId::generate(&Ambient::system()),
@@ -68,24 +70,24 @@ mod tests {
             attributes: BTreeMap::new(),
             credential: Credential::ApiKey(ApiKeyId::generate(&Ambient::system())),
         };
-        for (policy, nobody, admitted) in [
+        for (policy, nobody, welcome) in [
             (RoutePolicy::Public, true, &[Admin, User, Service, A2a, Mcp, Anon][..]),
             (RoutePolicy::Authenticated, false, &[Admin, User, Service, A2a, Mcp]),
             (RoutePolicy::User, false, &[Admin, User]),
             (RoutePolicy::Admin, false, &[Admin]),
             (RoutePolicy::Restricted(&[Service]), false, &[Service]),
         ] {
-            assert_eq!(policy.admit(None).is_ok(), nobody, "{policy:?}, nobody");
+            assert_eq!(policy.lets_in(None).is_ok(), nobody, "{policy:?}, nobody");
             for user_type in [Admin, User, Service, A2a, Mcp, Anon] {
                 let caller = principal(user_type);
                 assert_eq!(
-                    policy.admit(Some(&caller)).is_ok(),
-                    admitted.contains(&user_type),
+                    policy.lets_in(Some(&caller)).is_ok(),
+                    welcome.contains(&user_type),
                     "{policy:?} {user_type}"
                 );
             }
         }
-        assert_eq!(RoutePolicy::User.admit(Some(&principal(Anon))), Err(PolicyDenial::Unauthenticated));
-        assert_eq!(RoutePolicy::User.admit(Some(&principal(Mcp))), Err(PolicyDenial::Forbidden));
+        assert_eq!(RoutePolicy::User.lets_in(Some(&principal(Anon))), Err(PolicyDenial::Unauthenticated));
+        assert_eq!(RoutePolicy::User.lets_in(Some(&principal(Mcp))), Err(PolicyDenial::Forbidden));
     }
 }

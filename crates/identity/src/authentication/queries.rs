@@ -8,7 +8,9 @@ use sqlx::types::Json;
 use systemprompt_model::{ApiKeyId, UserId};
 use uuid::Uuid;
 
-use crate::{Claims, StoreError, UserStatus};
+use crate::error::StoreError;
+use crate::token::Claims;
+use crate::user::UserStatus;
 
 /// As much of a user as a principal is made of.
 pub(crate) struct Account {

@@ -1,3 +1,5 @@
+//! Gives requests their sessions, and keeps the sessions.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +12,13 @@ use systemprompt_database::lease::{Claim, LeaseKey, Leases, Refilling, Reservati
 use systemprompt_governance::secret_scan::{REDACTED, SecretScanner};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Microdollars, Principal, SessionId, UserId};
 
-use crate::activity::{Activity, SessionActivity};
+use crate::activity::Activity;
+use crate::activity::figures::SessionActivity;
 use crate::changes::{Changes, Mark};
-use crate::error::patiently;
-use crate::queries::sessions::{SessionRecord, Standing};
-use crate::session::{self, LIFETIME};
-use crate::{NewSession, Session, SessionHint, SessionSource, StoreError, queries};
+use crate::error::{StoreError, patiently};
+use crate::session::hint::{self, SessionHint};
+use crate::session::queries::{SessionRecord, Standing};
+use crate::session::{LIFETIME, NewSession, Session, SessionSource, queries};
 
 /// How long a session is remembered at most, should an announcement ever be lost.
 const MEMORY: Duration = Duration::from_secs(30);
@@ -53,7 +56,7 @@ struct LiveSession {
 
 /// The sessions of a user, ended ones included, the newest first; at most `limit`, at most 1,000.
 pub async fn recent_sessions(db: &DbPool, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
-    queries::sessions::list_sessions(db.read(), user, None, i64::from(limit.min(1000))).await
+    queries::list_sessions(db.read(), user, None, i64::from(limit.min(1000))).await
 }
 
 /// Why a request has no session.
@@ -163,8 +166,7 @@ impl Sessions {
             now,
             expires_at,
         };
-        patiently(async { Ok::<_, StoreError>(queries::sessions::insert_session(self.db.write(), &record).await?) })
-            .await?;
+        patiently(async { Ok::<_, StoreError>(queries::insert_session(self.db.write(), &record).await?) }).await?;
         Ok(Session {
             id,
             user_id: new.user,
@@ -185,24 +187,24 @@ impl Sessions {
 
     /// A session, whatever its state.
     pub async fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        queries::sessions::find_session(self.db.read(), id).await
+        queries::find_session(self.db.read(), id).await
     }
 
     /// The sessions of a user that requests may be made in, the newest first; at most `limit`, at most 1,000.
     pub async fn list_live(&self, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
         let now = Some(self.ambient.now());
-        queries::sessions::list_sessions(self.db.read(), user, now, i64::from(limit.min(1000))).await
+        queries::list_sessions(self.db.read(), user, now, i64::from(limit.min(1000))).await
     }
 
     /// Revokes a session; its requests and tokens are refused from the next one on, on every replica. Says whether it
     /// was there and not yet revoked.
     pub async fn revoke(&self, id: SessionId) -> Result<bool, StoreError> {
-        Ok(queries::sessions::revoke_session(self.db.write(), id, self.ambient.now()).await?)
+        Ok(queries::revoke_session(self.db.write(), id, self.ambient.now()).await?)
     }
 
     /// Revokes all sessions of a user; says how many.
     pub async fn revoke_all(&self, user: UserId) -> Result<u64, StoreError> {
-        Ok(queries::sessions::revoke_sessions_of(self.db.write(), user, self.ambient.now()).await?)
+        Ok(queries::revoke_sessions_of(self.db.write(), user, self.ambient.now()).await?)
     }
 
     /// Deletes sessions that expired a month ago and more, in small batches; says how many. What was done in them stays in
@@ -211,7 +213,7 @@ impl Sessions {
         let before = self.ambient.now() - KEPT;
         let mut forgotten = 0;
         loop {
-            let batch = queries::sessions::delete_expired_sessions(self.db.write(), before, BATCH).await?;
+            let batch = queries::delete_expired_sessions(self.db.write(), before, BATCH).await?;
             forgotten += batch;
             if batch < BATCH as u64 {
                 return Ok(forgotten);
@@ -255,7 +257,7 @@ impl Sessions {
             self.judge(own, user, mark, now, standing)?;
             return Ok(own);
         }
-        let (shared, expires_at) = session::shared(key, now);
+        let (shared, expires_at) = hint::shared(key, now);
         if !self.remembers(shared, user, now) {
             tracing::warn!(user.id = %user, api_key.id = %key, "a key begins too many sessions; new ones share one");
             let mark = self.changes.mark();
@@ -266,17 +268,17 @@ impl Sessions {
     }
 
     async fn find_standing(&self, id: SessionId) -> Result<Option<Standing>, StoreError> {
-        patiently(async { Ok(queries::sessions::find_standing(self.db.write(), id).await?) }).await
+        patiently(async { Ok(queries::find_standing(self.db.write(), id).await?) }).await
     }
 
     /// Stores a session unless it is there; tells whether it was stored, and how it stands.
     async fn store(&self, record: SessionRecord<'_>) -> (bool, Result<Option<Standing>, StoreError>) {
         let stored = patiently(async {
-            if queries::sessions::insert_session(self.db.write(), &record).await? {
+            if queries::insert_session(self.db.write(), &record).await? {
                 let (user_id, expires_at) = (record.user, record.expires_at);
                 return Ok((true, Some(Standing { user_id, expires_at, ended_at: None, revoked_at: None })));
             }
-            Ok((false, queries::sessions::find_standing(self.db.write(), record.id).await?))
+            Ok((false, queries::find_standing(self.db.write(), record.id).await?))
         });
         match stored.await {
             Ok((is_new, standing)) => (is_new, Ok(standing)),
@@ -618,7 +620,7 @@ mod tests {
             replica.authenticate(&fresh.secret),
             replica.identity.sessions.bind(&principal, SessionHint::default()),
         );
-        assert_eq!(authenticated.err(), Some(crate::AuthError::Unavailable));
+        assert_eq!(authenticated.err(), Some(crate::authentication::authenticator::AuthError::Unavailable));
         assert_eq!(bound, Err(SessionError::Unavailable));
         holding.rollback().await.expect("rolls back");
         assert!(replica.authenticate(&fresh.secret).await.is_ok(), "it is not remembered as refused");

@@ -1,3 +1,5 @@
+//! The statements about `users`.
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -6,8 +8,9 @@ use sqlx::{PgConnection, PgExecutor};
 use systemprompt_model::UserId;
 use uuid::Uuid;
 
-use crate::StoreError;
-use crate::user::{Page, User, UserFilter, UserReference};
+use crate::error::StoreError;
+use crate::user::lookup::{Page, UserFilter, UserReference};
+use crate::user::{User, UserStatus};
 
 struct UserRow {
     id: Uuid,
@@ -263,7 +266,7 @@ pub(crate) async fn list_users(
         OFFSET $4
         "#,
         filter.role,
-        filter.status.map(crate::UserStatus::as_str),
+        filter.status.map(UserStatus::as_str),
         page.limit(),
         i64::from(page.offset),
     )
@@ -281,7 +284,7 @@ pub(crate) async fn count_users(executor: impl PgExecutor<'_>, filter: &UserFilt
             AND (status = $2 OR ($2::text IS NULL AND status <> 'deleted'))
         "#,
         filter.role,
-        filter.status.map(crate::UserStatus::as_str),
+        filter.status.map(UserStatus::as_str),
     )
     .fetch_one(executor)
     .await

@@ -1,10 +1,15 @@
+//! The key set in use.
+
+mod pem;
+pub(crate) mod set;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
-use crate::{KeySet, KeySetError};
+use crate::signing_key::set::{KeySet, KeySetError};
 
 /// The key set in use, and the file it came from. Replaced as a whole, read without a lock.
 #[derive(Debug)]

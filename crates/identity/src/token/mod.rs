@@ -1,3 +1,8 @@
+//! Signed tokens: what they say. Minted, verified and revoked by [`issuer::Tokens`].
+
+pub(crate) mod issuer;
+mod queries;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -37,7 +37,7 @@ use sha2::{Digest, Sha256};
 use systemprompt_config::files;
 use systemprompt_model::Secret;
 
-use crate::pem;
+use crate::signing_key::pem;
 
 const PRIVATE: &str = "PRIVATE KEY";
 const PUBLIC: &str = "PUBLIC KEY";

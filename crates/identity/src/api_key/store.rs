@@ -1,11 +1,13 @@
+//! The API keys of all users: issued, listed, found and revoked.
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use systemprompt_database::DbPool;
 use systemprompt_model::{Ambient, ApiKeyId, UserId};
 
-use crate::api_key::{self, ApiKey, IssuedKey};
-use crate::error::violated_constraint;
-use crate::{StoreError, queries};
+use crate::api_key::{self, ApiKey, IssuedKey, queries};
+use crate::error::{StoreError, violated_constraint};
+use crate::user;
 
 /// The API keys of all users.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl ApiKeys {
         expires_at: Option<DateTime<Utc>>,
     ) -> Result<IssuedKey, ApiKeyError> {
         let mut transaction = self.db.write().begin().await?;
-        queries::users::lock_user(&mut transaction, user)
+        user::queries::lock_user(&mut transaction, user)
             .await?
             .filter(|user| user.status.may_act())
             .ok_or(ApiKeyError::NoSuchUser(user))?;
@@ -65,25 +67,23 @@ impl ApiKeys {
 
     /// The keys of a user in the order they were issued, expired and revoked ones included.
     pub async fn list(&self, user: UserId) -> Result<Vec<ApiKey>, StoreError> {
-        queries::api_keys::list_api_keys(self.db.read(), user).await
+        queries::list_api_keys(self.db.read(), user).await
     }
 
     /// The key with this id, whatever its state.
     pub async fn get(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
-        queries::api_keys::find_api_key(self.db.write(), Some(id), None).await
+        queries::find_api_key(self.db.write(), Some(id), None).await
     }
 
     /// The key people mean by an id or by the visible beginning `sp-live-<12 hex>`.
     pub async fn find(&self, id_or_prefix: &str) -> Result<Option<ApiKey>, StoreError> {
         let id = id_or_prefix.parse().ok();
-        queries::api_keys::find_api_key(self.db.write(), id, Some(id_or_prefix)).await
+        queries::find_api_key(self.db.write(), id, Some(id_or_prefix)).await
     }
 
     /// Revokes a key; revoking twice changes nothing. It is refused from the next request on, on every replica.
     pub async fn revoke(&self, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
-        queries::api_keys::revoke_api_key(self.db.write(), id, self.ambient.now())
-            .await?
-            .ok_or(ApiKeyError::NotFound(id))
+        queries::revoke_api_key(self.db.write(), id, self.ambient.now()).await?.ok_or(ApiKeyError::NotFound(id))
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn issue(
         expires_at,
         revoked_at: None,
     };
-    match queries::api_keys::insert_api_key(connection, &key, &digest).await {
+    match queries::insert_api_key(connection, &key, &digest).await {
         Ok(()) => Ok(IssuedKey { key, secret }),
         Err(error) if violated_constraint(&error) == Some("user_api_keys_user_id_fkey") => {
             Err(ApiKeyError::NoSuchUser(user))
@@ -131,7 +131,8 @@ mod tests {
 
     use super::*;
     use crate::testing::World;
-    use crate::{UserChange, UserStatus};
+    use crate::user::UserStatus;
+    use crate::user::change::UserChange;
 
     #[tokio::test]
     async fn keys_are_issued_listed_found_and_revoked() {

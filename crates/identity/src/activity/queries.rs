@@ -1,3 +1,5 @@
+//! The statements that write activity down.
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -5,7 +7,7 @@ use sqlx::PgExecutor;
 use systemprompt_model::{ApiKeyId, SessionId};
 use uuid::Uuid;
 
-use crate::activity::SessionActivity;
+use crate::activity::figures::SessionActivity;
 
 /// Moves `last_used_at` forward.
 pub(crate) async fn touch_api_keys(
