@@ -31,6 +31,9 @@ mod error;
 pub mod catalog;
 pub mod demo;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use answer::excerpt::Excerpt;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;

@@ -138,6 +138,12 @@ impl SseParser {
         self.skipped
     }
 
+    /// How much memory the parser has for what it holds.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.line.capacity() + self.data.capacity()
+    }
+
     fn hold(&mut self, bytes: &[u8]) {
         self.at_boundary = false;
         if self.line.len() + bytes.len() > self.limit {
@@ -152,6 +158,11 @@ impl SseParser {
 
     fn line_of_event(&mut self, line: &[u8], on_data: &mut impl FnMut(&[u8])) {
         let mut line = line;
+        if line.len() > self.limit {
+            // The same as if it had come in pieces and been held.
+            self.oversized = true;
+            line = b":";
+        }
         if std::mem::take(&mut self.at_start) {
             line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
         }
@@ -250,6 +261,17 @@ mod tests {
         let many = b"data: 0123456789\n".repeat(100);
         assert!(events(&mut parser, &[&many, b"\n"]).is_empty());
         assert_eq!(parser.skipped_events(), 2);
+    }
+
+    #[test]
+    fn a_line_is_too_long_whole_or_in_pieces() {
+        let stream = format!("data: {}\n\n: {}\ndata: a\n\ndata: b\n\n", "x".repeat(20), "y".repeat(30));
+        for size in [1, 7, 1000] {
+            let mut parser = SseParser::new(24);
+            let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+            assert_eq!(events(&mut parser, &chunks), ["b"], "in pieces of {size}");
+            assert_eq!(parser.skipped_events(), 2);
+        }
     }
 
     #[test]

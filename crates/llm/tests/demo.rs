@@ -188,3 +188,16 @@ fn json_is_answered_when_json_is_asked_for() {
     let text = answer(Format::OpenAiChat, &request).text;
     assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["demo"], true);
 }
+
+#[test]
+fn a_schema_that_repeats_itself_is_answered_at_once() {
+    let mut schema = json!({ "type": "string" });
+    for _ in 0..7 {
+        schema = json!({ "type": "object", "properties": { "a": schema }, "required": vec!["a"; 64] });
+    }
+    let tools = json!([{ "name": "deep", "input_schema": schema }]);
+    let message = json!({ "role": "user", "content": "hi" });
+    let call = answer(Format::AnthropicMessages, &json!({ "messages": [message], "tools": tools }));
+    let input = call.tool_call.expect("a call").input;
+    assert_eq!(input.pointer("/a/a/a/a/a/a/a"), Some(&json!("hi")));
+}

@@ -148,7 +148,7 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
             return None;
         }
         let schema = serde_json::from_slice(schema).unwrap_or_default();
-        Some(DemoToolCall { name: name.into_owned(), input: object(&schema, prompt, 0) })
+        Some(DemoToolCall { name: name.into_owned(), input: object(&schema, &shorten(prompt), 0) })
     })
 }
 
@@ -159,7 +159,7 @@ fn example(schema: &Value, prompt: &str, depth: usize) -> Value {
     }
     let kind = schema["type"].as_str().or(schema["type"][0].as_str());
     match kind {
-        Some("string") => json!(shorten(prompt)),
+        Some("string") => json!(prompt),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(true),
         Some("array") if schema["minItems"].as_u64().unwrap_or(0) > 0 && depth < 8 => {
@@ -175,7 +175,10 @@ fn object(schema: &Value, prompt: &str, depth: usize) -> Value {
     let mut object = Map::new();
     if depth < 8 {
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).take(64) {
-            object.insert(name.to_owned(), example(&schema["properties"][name], prompt, depth + 1));
+            // A name that is listed again costs nothing, or nested schemas would multiply.
+            if !object.contains_key(name) {
+                object.insert(name.to_owned(), example(&schema["properties"][name], prompt, depth + 1));
+            }
         }
     }
     Value::Object(object)

@@ -1,0 +1,661 @@
+//! What must hold of every reader in this crate, whatever bytes it is given.
+//!
+//! Each function takes an input nobody chose with care and panics if something does not hold. They are called from two
+//! places: the targets in `fuzz/`, where cargo-fuzz looks for inputs for as long as it is let, and the tests below,
+//! which run the committed corpus and a fixed number of mutations of it with every `cargo test`.
+//!
+//! The referee for JSON is `serde_json`: where it can read a text, positions, strings and numbers found here must be
+//! those it finds. Streams are judged against themselves: cut anywhere, they say the same.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use systemprompt_model::json::{Cursor, Strings, SyntaxError, Text, paths, pick, text, unescape};
+
+use crate::answer::summary::AnswerSummary;
+use crate::answer::tap::AnswerTap;
+use crate::demo;
+use crate::error::ErrorAnswer;
+use crate::format::Format;
+use crate::format::openai_chat::usage_chunk::UsageChunkFilter;
+use crate::relay::Edits;
+use crate::request::InferenceRequest;
+use crate::request::error::RequestError;
+use crate::sse::SseParser;
+use reference::Found;
+
+/// The JSON scanner, strict and lenient.
+pub fn json(document: &[u8]) {
+    let mut spans_end = 0;
+    let mut starts = Vec::new();
+    let mut leaves = Vec::new();
+    let mut well_formed = true;
+    for leaf in Strings::of(document) {
+        let Ok(leaf) = leaf else {
+            well_formed = false;
+            continue;
+        };
+        assert!(well_formed, "nothing follows a mistake");
+        assert!(leaf.span.start > spans_end && leaf.span.end >= leaf.span.start, "strings come in order");
+        assert_eq!(&document[leaf.span.clone()], leaf.raw);
+        assert_eq!(leaf.raw.contains(&b'\\'), leaf.escaped);
+        spans_end = leaf.span.end;
+        starts.push(leaf.span.start);
+        let mut unescaped = Vec::new();
+        unescape(leaf.raw, &mut unescaped);
+        assert!(unescaped.len() <= leaf.raw.len(), "a string is never longer than it is written");
+        leaves.push((unescaped, leaf.key.map(<[u8]>::to_vec)));
+    }
+    let shown = paths(document, &starts, |_| false);
+    assert_eq!(shown.len(), starts.len());
+    assert!(shown.iter().all(|path| path.starts_with('$') && path.len() <= 65 * 68));
+
+    let Ok(utf8) = std::str::from_utf8(document) else { return };
+    let mut values = Vec::new();
+    let mut cursor = Cursor::new(document);
+    let strict = cursor.walk(|_, text| values.push(text)).and_then(|span| cursor.end().map(|()| span));
+    if let Err(SyntaxError::TooDeep { .. }) = strict {
+        return;
+    }
+    assert_eq!(strict.is_ok(), serde_json::from_str::<IgnoredAny>(utf8).is_ok(), "{strict:?}");
+    let Ok(span) = strict else { return };
+    assert_eq!(utf8[span].trim(), utf8.trim());
+    assert!(well_formed, "what is JSON is JSON to the lenient reader too");
+    for text in &values {
+        assert_eq!(text.characters(), text.decode().chars().count());
+    }
+
+    // Half surrogate pairs and numbers beyond its range are JSON to us and not to serde_json.
+    let Ok(reference) = Found::in_text(utf8) else { return };
+    assert_eq!(leaves.len(), reference.strings.len());
+    for ((ours, _), theirs) in leaves.iter().zip(&reference.strings) {
+        assert_eq!(ours, theirs.text.as_bytes());
+    }
+    let expected: Vec<&str> = reference.values().collect();
+    assert_eq!(values.iter().map(Text::decode).collect::<Vec<_>>(), expected);
+    if !utf8.contains('\\') {
+        // A key with an escape in it is not shown, which the reference cannot know.
+        let asked = |keys: bool| {
+            let of_kind = starts.iter().zip(&reference.strings).filter(move |(_, string)| string.is_key == keys);
+            of_kind.map(|(start, string)| (*start, string.path.clone())).unzip::<_, _, Vec<_>, Vec<_>>()
+        };
+        let (starts_of_values, expected) = asked(false);
+        assert_eq!(paths(document, &starts_of_values, |_| false), expected);
+        let (starts_of_keys, expected) = asked(true);
+        // A key that is asked for hides its name from what lies below it, so only one can be asked for at a time.
+        for (start, expected) in starts_of_keys.into_iter().zip(expected).take(8) {
+            assert_eq!(paths(document, &[start], |_| false), [expected]);
+        }
+        let keys: Vec<_> = leaves.iter().map(|(_, key)| key.as_deref()).collect();
+        let expected: Vec<_> =
+            reference.strings.iter().map(|string| string.key.as_deref().map(str::as_bytes)).collect();
+        assert_eq!(keys, expected);
+    }
+    if let Ok(Value::Object(members)) = serde_json::from_str(utf8) {
+        for (name, value) in &members {
+            let [found] = pick(document, [name]).expect("it was read before");
+            let found = found.expect("the member is there");
+            assert_eq!(serde_json::from_slice::<Value>(found).as_ref().ok(), Some(value));
+            assert_eq!(text(found).as_deref(), value.as_str());
+        }
+    }
+}
+
+/// The machine for event streams: cut anywhere it shows the same, within its bound, and as the grammar says.
+pub fn events(stream: &[u8]) {
+    const LIMIT: usize = 64;
+    let read = |limit: usize, chunks: &[&[u8]]| {
+        let mut parser = SseParser::new(limit);
+        let mut seen = Vec::new();
+        for chunk in chunks {
+            parser.feed(chunk, |data| seen.push(data.to_vec()));
+            assert!(parser.held() <= 8 * limit.max(stream.len()));
+        }
+        let boundary = parser.at_event_boundary();
+        parser.finish(|data| seen.push(data.to_vec()));
+        (seen, boundary, parser.skipped_events())
+    };
+    for limit in [LIMIT, stream.len()] {
+        let whole = read(limit, &[stream]);
+        for chunks in cuts(stream) {
+            assert_eq!(read(limit, &chunks), whole);
+        }
+    }
+    let (seen, _, skipped) = read(stream.len(), &[stream]);
+    assert_eq!((seen, skipped), (reference::events(stream), 0));
+
+    let mut parser = SseParser::new(LIMIT);
+    for _ in 0..16 {
+        parser.feed(stream, |data| assert!(data.len() <= 2 * LIMIT));
+        assert!(parser.held() <= 16 * LIMIT, "{}", parser.held());
+    }
+}
+
+/// The filter of usage chunks: cut anywhere it lets the same through, and all of it where there is no such chunk.
+pub fn usage_chunk(stream: &[u8]) {
+    let filtered = |chunks: &[&[u8]]| {
+        let mut filter = UsageChunkFilter::new();
+        let mut output = Vec::new();
+        for chunk in chunks {
+            output.extend_from_slice(&filter.feed(Bytes::copy_from_slice(chunk)));
+        }
+        output.extend_from_slice(&filter.finish());
+        output
+    };
+    let whole = filtered(&[stream]);
+    for chunks in cuts(stream) {
+        assert_eq!(filtered(&chunks), whole);
+    }
+    if memchr::memmem::find(stream, br#""choices""#).is_none() {
+        assert_eq!(whole, stream);
+    }
+    assert_eq!(filtered(&[&whole]), whole, "nothing is left to be taken out");
+}
+
+/// The reader of requests of a format, and the relay that splices them.
+pub fn request(format: Format, body: &[u8]) {
+    let request = match InferenceRequest::parse(format, Bytes::copy_from_slice(body)) {
+        Ok(request) => request,
+        Err(error) => {
+            if let RequestError::Malformed { offset, .. } = error {
+                assert!(offset <= body.len());
+                assert!(serde_json::from_slice::<IgnoredAny>(body).is_err(), "{error}");
+            }
+            assert!(!ErrorAnswer::from(&error).body(format, None).is_empty());
+            return;
+        }
+    };
+    let original = serde_json::from_slice::<Value>(body).ok();
+    if let Some(original) = &original {
+        assert_eq!(original["model"], request.model.as_str());
+        assert_eq!(original["stream"].as_bool().unwrap_or(false), request.stream);
+        assert_eq!(original["messages"].as_array().map_or(0, Vec::len), request.message_count);
+        assert_eq!(original["temperature"].as_f64(), request.temperature);
+        assert_eq!(original["top_p"].as_f64(), request.top_p);
+    }
+    for model in [None, Some("a \"model\" of theirs".to_owned())] {
+        for max_tokens_limit in [None, Some(7)] {
+            for include_stream_usage in [false, true] {
+                let edits = Edits { model: model.clone(), max_tokens_limit, include_stream_usage };
+                relayed(&request, original.as_ref(), &edits);
+            }
+        }
+    }
+    let answer = demo::answer(&request);
+    let events: Vec<u8> = answer.events(format, "1", 0).iter().flat_map(|event| event.bytes.to_vec()).collect();
+    for (streamed, bytes) in [(false, answer.buffered(format, "1", 0)), (true, events)] {
+        let summary = summary(format, streamed, &[&bytes]);
+        assert!(summary.complete, "{}", String::from_utf8_lossy(&bytes));
+        assert_eq!(summary.text.bytes, answer.text.len() as u64);
+    }
+}
+
+/// What is relayed is a request that differs in the edited fields only, and relaying it again changes nothing.
+fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) {
+    let relayed = request.relay(edits);
+    let again = InferenceRequest::parse(request.format, relayed.bytes.clone()).expect("what is relayed is a request");
+    assert_eq!(again.relay(edits).bytes, relayed.bytes);
+    assert_eq!(again.conversation_key, request.conversation_key);
+    assert_eq!(again.message_count, request.message_count);
+    assert_eq!(edits.model.as_ref().unwrap_or(&request.model), &again.model);
+    let Some(original) = original else { return };
+    let mut expected = original.clone();
+    let members = expected.as_object_mut().expect("a request is an object");
+    if let Some(model) = &edits.model {
+        members.insert("model".to_owned(), model.as_str().into());
+    }
+    let limits: &[&str] = match request.format {
+        Format::AnthropicMessages => {
+            if let Some(Value::Object(metadata)) = members.get_mut("metadata") {
+                metadata.remove("user_id");
+            }
+            &["max_tokens"]
+        }
+        Format::OpenAiChat => {
+            members.remove("user");
+            if relayed.usage_added {
+                members
+                    .entry("stream_options")
+                    .and_modify(|options| {
+                        if options.is_null() {
+                            *options = Value::Object(serde_json::Map::new());
+                        }
+                    })
+                    .or_insert_with(|| Value::Object(serde_json::Map::new()))["include_usage"] = true.into();
+            }
+            &["max_tokens", "max_completion_tokens"]
+        }
+    };
+    for name in limits {
+        if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))
+            && value.as_u64().is_none_or(|asked| asked > limit)
+        {
+            *value = limit.into();
+        }
+    }
+    assert_eq!(serde_json::from_slice::<Value>(&relayed.bytes).ok(), Some(expected));
+}
+
+/// The reader of answers of a format, streamed and buffered: cut anywhere it says the same, within its bounds.
+pub fn answer(format: Format, answer: &[u8]) {
+    for streamed in [false, true] {
+        let whole = summary(format, streamed, &[answer]);
+        for chunks in cuts(answer) {
+            assert_eq!(summary(format, streamed, &chunks), whole);
+        }
+        assert!(whole.tool_calls.len() <= 128);
+        assert!(whole.tool_calls.iter().all(|call| call.input_excerpt.len() <= KEPT && call.name.len() <= 256));
+        assert!(whole.text.head.len() <= KEPT && whole.text.tail.len() <= KEPT);
+        assert!(whole.error.iter().all(|error| error.message.len() <= 1024));
+        assert!(!(whole.complete && whole.error.is_some()));
+    }
+    let Ok(body @ Value::Object(_)) = serde_json::from_slice::<Value>(answer) else { return };
+    let read = summary(format, false, &[answer]);
+    let error = &body["error"];
+    assert_eq!(read.error.is_some(), !error.is_null());
+    if let Some(read) = read.error {
+        let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
+        assert_eq!(read.message, message[..message.floor_char_boundary(1024)]);
+        return;
+    }
+    if read.unreadable_events > 0 {
+        return;
+    }
+    let usage = &body["usage"];
+    let prompt = match format {
+        Format::AnthropicMessages => usage["input_tokens"].as_u64(),
+        Format::OpenAiChat => usage["prompt_tokens"].as_u64(),
+    };
+    let output = match format {
+        Format::AnthropicMessages => usage["output_tokens"].as_u64(),
+        Format::OpenAiChat => usage["completion_tokens"].as_u64(),
+    };
+    // Beyond 64 bits we count as many as there are, serde_json has no whole number.
+    if read.usage.output_tokens != Some(u64::MAX) {
+        assert_eq!(read.usage.output_tokens, output);
+    }
+    match (format, read.usage.input_tokens) {
+        (_, Some(u64::MAX)) => {}
+        (Format::AnthropicMessages, input) => assert_eq!(input, prompt),
+        (Format::OpenAiChat, input) => {
+            assert!(input <= prompt || prompt.is_none(), "cached tokens are not counted twice");
+        }
+    }
+}
+
+/// Our own errors: whatever a message says, what is written is one error, readable by our own reader of answers.
+pub fn error(message: &[u8]) {
+    let error = ErrorAnswer::invalid_request(String::from_utf8_lossy(message));
+    let kept = &error.message[..error.message.floor_char_boundary(1024)];
+    for format in [Format::AnthropicMessages, Format::OpenAiChat] {
+        let body = error.body(format, Some("req"));
+        let event = error.sse_event(format, Some("req"));
+        for (streamed, bytes) in [(false, &body), (true, &event)] {
+            let read = summary(format, streamed, &[bytes]);
+            assert_eq!(read.unreadable_events, 0);
+            assert_eq!(read.error.map(|error| error.message).as_deref(), Some(kept));
+        }
+        let mut events = Vec::new();
+        let mut parser = SseParser::new(event.len());
+        parser.feed(&event, |data| events.push(data.to_vec()));
+        assert!(parser.at_event_boundary());
+        assert_eq!(events, [body]);
+    }
+}
+
+const KEPT: usize = 32;
+
+fn summary(format: Format, streamed: bool, chunks: &[&[u8]]) -> AnswerSummary {
+    let mut tap = AnswerTap::new(format, streamed, KEPT, KEPT);
+    for chunk in chunks {
+        tap.feed(chunk);
+    }
+    tap.finish()
+}
+
+/// The same bytes in pieces: single bytes, pairs, and pieces of lengths that the bytes themselves decide.
+fn cuts(bytes: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut state = systemprompt_model::Fnv1a::default();
+    state.write(bytes);
+    let mut cuts = vec![bytes.chunks(1).collect::<Vec<_>>(), bytes.chunks(2).collect()];
+    for longest in [5, 40, 400] {
+        let mut pieces = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            state.write(b"cut");
+            let length = usize::try_from(state.finish() % longest).unwrap_or(0).min(rest.len());
+            let (piece, after) = rest.split_at(length);
+            pieces.push(piece);
+            rest = after;
+        }
+        cuts.push(pieces);
+    }
+    cuts
+}
+
+/// Slow and simple versions of what is judged.
+mod reference {
+    use std::fmt;
+
+    use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+
+    /// The strings `serde_json` finds, in their order.
+    #[derive(Default)]
+    pub(super) struct Found {
+        pub(super) strings: Vec<FoundString>,
+    }
+
+    pub(super) struct FoundString {
+        pub(super) text: String,
+        pub(super) is_key: bool,
+        pub(super) path: String,
+        pub(super) key: Option<String>,
+    }
+
+    impl Found {
+        pub(super) fn in_text(text: &str) -> serde_json::Result<Self> {
+            let mut found = Self::default();
+            let mut reader = serde_json::Deserializer::from_str(text);
+            Place { found: &mut found, path: "$".to_owned(), depth: 0, key: None }.deserialize(&mut reader)?;
+            reader.end()?;
+            Ok(found)
+        }
+
+        pub(super) fn values(&self) -> impl Iterator<Item = &str> {
+            self.strings.iter().filter(|string| !string.is_key).map(|string| string.text.as_str())
+        }
+    }
+
+    struct Place<'f> {
+        found: &'f mut Found,
+        path: String,
+        depth: usize,
+        key: Option<String>,
+    }
+
+    impl Place<'_> {
+        /// The path of what is in this place, under a step. 64 steps are shown.
+        fn inside(&self, step: &str) -> String {
+            match self.depth {
+                0..64 => format!("{}{step}", self.path),
+                64 => format!("{}…", self.path),
+                _ => self.path.clone(),
+            }
+        }
+    }
+
+    impl<'de> DeserializeSeed<'de> for Place<'_> {
+        type Value = ();
+
+        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+            deserializer.deserialize_any(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Place<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("any JSON")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+            let text = text.to_owned();
+            self.found.strings.push(FoundString { text, is_key: false, path: self.path, key: self.key });
+            Ok(())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+            while let Some(key) = members.next_key::<String>()? {
+                let showable = (1..=64).contains(&key.len())
+                    && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte));
+                let path = self.inside(&if showable { format!(".{key}") } else { ".<key>".to_owned() });
+                let hidden = self.inside(".<key>");
+                self.found.strings.push(FoundString { text: key.clone(), is_key: true, path: hidden, key: None });
+                members.next_value_seed(Place { found: self.found, path, depth: self.depth + 1, key: Some(key) })?;
+            }
+            Ok(())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+            for index in 0.. {
+                let path = self.inside(&format!("[{index}]"));
+                let place = Place { found: self.found, path, depth: self.depth + 1, key: None };
+                if elements.next_element_seed(place)?.is_none() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+            Ok(())
+        }
+    }
+
+    /// The data of the events of a whole stream.
+    pub(super) fn events(stream: &[u8]) -> Vec<Vec<u8>> {
+        let stream = stream.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(stream);
+        let mut lines = vec![Vec::new()];
+        let mut after_cr = false;
+        for &byte in stream {
+            match byte {
+                b'\n' if after_cr => {}
+                b'\n' | b'\r' => lines.push(Vec::new()),
+                _ => lines.last_mut().expect("there is a line").push(byte),
+            }
+            after_cr = byte == b'\r';
+        }
+        // An event that lacks only its blank line counts.
+        lines.push(Vec::new());
+        let mut events = Vec::new();
+        let mut data: Option<Vec<u8>> = None;
+        for line in lines {
+            if line.is_empty() {
+                events.extend(data.take());
+            }
+            let value = match line.strip_prefix(b"data") {
+                Some([]) => &[],
+                Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
+                _ => continue,
+            };
+            match &mut data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                None => data = Some(value.to_vec()),
+            }
+        }
+        events
+    }
+}
+
+/// A bounded run of what cargo-fuzz does without end.
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use super::*;
+
+    /// Numbers that are the same in every run: SplitMix64.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            usize::try_from(self.next() % bound.max(1) as u64).expect("it is below a usize")
+        }
+
+        fn one_of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+            choices[self.below(choices.len())]
+        }
+    }
+
+    /// What readers of JSON and of event streams stumble over.
+    const PIECES: &[&[u8]] = &[
+        b"\"",
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"null",
+        b"true",
+        b"0",
+        b"-1",
+        b"1e9",
+        b"99999999999999999999",
+        b"\\u0000",
+        b"\\ud83d",
+        b"\\ude00",
+        b"\\u00",
+        b"\\\"",
+        b"\\/",
+        b" ",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"\r\r",
+        b"data: ",
+        b"data:",
+        b"event: ",
+        b": ",
+        b"\xEF\xBB\xBF",
+        b"\xff",
+        "é😀".as_bytes(),
+        b"\"\":\"\",",
+        b"\x00",
+        b"\"user\":1,",
+        b"\"model\":\"m\",",
+        b"\"stream_options\":{},",
+        b"\"metadata\":{\"user_id\":\"u\"},",
+        b"\"choices\":[]",
+        b"\"usage\":{}",
+        b"[DONE]",
+        b"\"error\":{\"message\":\"m\"}",
+        b"\"stream\":true,",
+    ];
+
+    fn mutate(numbers: &mut Numbers, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = corpus[numbers.below(corpus.len())].clone();
+        for _ in 0..=numbers.below(4) {
+            let at = numbers.below(bytes.len() + 1);
+            let end = (at + numbers.below(24)).min(bytes.len());
+            match numbers.below(7) {
+                0 => drop(bytes.drain(at..end)),
+                1 => bytes.truncate(at),
+                2 => drop(bytes.splice(at..at, numbers.one_of(PIECES).to_vec())),
+                3 => drop(bytes.splice(at..end, numbers.one_of(PIECES).to_vec())),
+                4 => {
+                    let again = bytes[at..end].to_vec();
+                    drop(bytes.splice(at..at, again));
+                }
+                5 => {
+                    let other = &corpus[numbers.below(corpus.len())];
+                    let from = numbers.below(other.len() + 1);
+                    let to = (from + numbers.below(64)).min(other.len());
+                    drop(bytes.splice(at..at, other[from..to].to_vec()));
+                }
+                _ => {
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte ^= 1 << numbers.below(8);
+                    }
+                }
+            }
+        }
+        bytes
+    }
+
+    #[track_caller]
+    fn run(target: &str, mutations: usize, holds: impl Fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .map(|entry| entry.expect("an entry of the folder").path())
+            .collect();
+        files.sort();
+        let corpus: Vec<Vec<u8>> =
+            files.iter().map(|file| std::fs::read(file).expect("a file of the corpus")).collect();
+        assert!(!corpus.is_empty(), "{} is empty", folder.display());
+        let check = |input: &[u8]| {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| holds(input))) {
+                eprintln!("the input was {:?}", String::from_utf8_lossy(input));
+                std::panic::resume_unwind(panic);
+            }
+        };
+        for input in &corpus {
+            check(input);
+        }
+        let mut numbers = Numbers(1);
+        for _ in 0..mutations {
+            check(&mutate(&mut numbers, &corpus));
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_serde_json_reads_it() {
+        run("json", 8_000, json);
+    }
+
+    #[test]
+    fn events_do_not_depend_on_where_a_stream_is_cut() {
+        run("events", 1_000, events);
+    }
+
+    #[test]
+    fn usage_chunks_leave_wherever_a_stream_is_cut() {
+        run("usage_chunk", 2_000, usage_chunk);
+    }
+
+    #[test]
+    fn anthropic_requests_are_relayed_with_their_edits_only() {
+        run("request_anthropic", 3_000, |body| request(Format::AnthropicMessages, body));
+    }
+
+    #[test]
+    fn openai_chat_requests_are_relayed_with_their_edits_only() {
+        run("request_openai_chat", 3_000, |body| request(Format::OpenAiChat, body));
+    }
+
+    #[test]
+    fn anthropic_answers_do_not_depend_on_where_they_are_cut() {
+        run("answer_anthropic", 1_000, |bytes| answer(Format::AnthropicMessages, bytes));
+    }
+
+    #[test]
+    fn openai_chat_answers_do_not_depend_on_where_they_are_cut() {
+        run("answer_openai_chat", 1_000, |bytes| answer(Format::OpenAiChat, bytes));
+    }
+
+    #[test]
+    fn errors_are_readable_whatever_they_say() {
+        run("error", 3_000, error);
+    }
+}
