@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use systemprompt_config::profile::{LogLevel, OutputFormat, Runtime};
+use systemprompt_config::runtime_in_force;
 use systemprompt_config::{Environment, Home};
 use systemprompt_model::Secret;
 
@@ -48,7 +49,7 @@ impl Globals {
     /// How this process speaks and asks: flag, then environment, then the profile's `runtime`.
     pub(crate) fn runtime(&self, env: &Environment, working_directory: Option<&Path>) -> Runtime {
         let home = working_directory.and_then(|directory| Home::discover(self.home.as_deref(), directory).ok());
-        let mut runtime = Runtime::in_force(home.as_ref(), self.profile.as_deref(), env);
+        let mut runtime = runtime_in_force(home.as_ref(), self.profile.as_deref(), env);
         if self.json {
             runtime.output_format = OutputFormat::Json;
         } else if self.yaml {

@@ -1,3 +1,5 @@
+//! Loading: profile, secrets, services tree and sections become one configuration, or a report of all that is wrong.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! A parsed document: values that know where they were written.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;

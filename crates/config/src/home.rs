@@ -1,3 +1,5 @@
+//! The directory that holds the state of a project.
+
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;

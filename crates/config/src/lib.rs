@@ -19,6 +19,7 @@
 
 mod configuration;
 mod document;
+mod early;
 pub mod environment;
 pub mod files;
 mod home;
@@ -37,6 +38,7 @@ mod yaml;
 
 pub use configuration::{Configuration, LoadRequest, SectionError};
 pub use document::Location;
+pub use early::runtime_in_force;
 pub use environment::Environment;
 pub use home::{Home, HomeNotFound};
 pub use profile::Profile;

@@ -192,72 +192,25 @@ impl NewProject {
             EnvironmentKind::Production => ("production", "normal", "json"),
         };
         let email = self.admin_email.as_ref().map(|email| format!("\n  email: {}", quoted(email))).unwrap_or_default();
-        let mut text = format!(
-            "# How this instance runs. It holds no secrets and may be committed; those are in secrets.json.\n\
-             # Every key: `systemprompt admin config validate --schema`. Check a change: `systemprompt admin config validate`.\n\
-             # ${{NAME}} and ${{NAME:-default}} stand for variables of the environment.\n\
-             name: {name}\n\
-             display_name: {display_name}\n\
-             target: local\n\
-             \n\
-             site:\n  \
-               name: {site}\n\
-             \n\
-             # The principal that owns system records.\n\
-             system_admin:\n  \
-               username: {admin}{email}\n\
-             \n\
-             # Without a database_url in secrets.json, PostgreSQL runs in this project and is reachable from nowhere else.\n\
-             database:\n  \
-               type: postgres\n\
-             \n\
-             server:\n  \
-               host: {host}\n  \
-               port: {port}\n  \
-               # How clients, other services and the public reach this server.\n  \
-               api_server_url: {url}\n  \
-               api_internal_url: {url}\n  \
-               api_external_url: {url}\n  \
-               # Browsers on these origins may call the API.\n  \
-               cors_allowed_origins:\n    \
-                 - {url}\n    \
-                 - http://localhost:5173\n\
-             \n\
-             # Relative paths start here, at the profile's directory.\n\
-             paths:\n  \
-               system: {up}\n  \
-               services: {up}/services\n  \
-               bin: {bin}\n\
-             \n\
-             security:\n  \
-               # Lifetimes in seconds: a day, and half a year.\n  \
-               jwt_access_token_expiration: 86400\n  \
-               jwt_refresh_token_expiration: 15552000\n  \
-               jwt_audiences: [web, api, a2a, mcp]\n\
-             \n\
-             # Requests per second by endpoint and kind of caller.\n\
-             rate_limits:\n  \
-               disabled: {lenient}\n\
-             \n\
-             runtime:\n  \
-               environment: {environment}\n  \
-               log_level: {log_level}\n  \
-               output_format: {output_format}\n\
-             \n\
-             cloud:\n  \
-               validation: skip\n\
-             \n\
-             secrets:\n  \
-               secrets_path: ./secrets.json\n  \
-               validation: {validation}\n",
-            name = quoted(&self.name),
-            display_name = quoted(&display_name),
-            site = quoted(&self.site_name),
-            admin = quoted(&self.admin_username),
-            host = quoted(&self.host),
-            port = self.port,
-            bin = quoted(&bin),
-            validation = if lenient { "warn" } else { "strict" },
+        let mut text = fill(
+            PROFILE,
+            &[
+                ("name", &quoted(&self.name)),
+                ("display_name", &quoted(&display_name)),
+                ("site", &quoted(&self.site_name)),
+                ("admin", &quoted(&self.admin_username)),
+                ("email", &email),
+                ("host", &quoted(&self.host)),
+                ("port", &self.port.to_string()),
+                ("url", &url),
+                ("up", up),
+                ("bin", &quoted(&bin)),
+                ("lenient", if lenient { "true" } else { "false" }),
+                ("environment", environment),
+                ("log_level", log_level),
+                ("output_format", output_format),
+                ("validation", if lenient { "warn" } else { "strict" }),
+            ],
         );
         for section in &self.sections {
             text.push('\n');
@@ -389,29 +342,22 @@ fn quoted(text: &str) -> String {
     Value::from(text.replace("${", "$${")).to_string()
 }
 
-const HOME_GITIGNORE: &str = "\
-# State and secrets of this machine. Profiles themselves may be committed.
-credentials.json
-tenants.json
-session.json
-sessions/
-profiles/*/secrets.json
-profiles/*/secrets.json.lock
-profiles/*/*.pem
-profiles/*/.gitignore
-docker/
-logs/
-postgres/
-run/
-storage/
-.*.tmp
-";
+/// A template with its `{{name}}`s replaced. What is put in is not looked at again.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("{{");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").expect("every name in a template ends");
+        let (_, value) = values.iter().find(|(known, _)| *known == name).expect("a template has no other names");
+        text.push_str(value);
+        text.push_str(rest);
+    }
+    text
+}
 
-const PROFILE_GITIGNORE: &str = "\
-secrets.json
-secrets.json.lock
-*.pem
-";
+const PROFILE: &str = include_str!("../templates/profile.yaml");
+const HOME_GITIGNORE: &str = include_str!("../templates/home.gitignore");
+const PROFILE_GITIGNORE: &str = include_str!("../templates/profile.gitignore");
 
 /// The services documents of a new project.
 const SERVICES: [(&str, &str); 3] = [

@@ -1,3 +1,5 @@
+//! Problems with the configuration, and how they are told to people.
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The secrets of a profile: their names, their file, the variables that win over it.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

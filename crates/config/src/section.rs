@@ -1,3 +1,5 @@
+//! A part of the configuration that a feature owns, and where it is written.
+
 use serde_json::Value;
 
 /// A part of the configuration that a feature owns. The parts of all linked features and the core profile make the whole.

@@ -1,6 +1,9 @@
 //! YAML text to a [`Document`]: one document of maps with string keys, lists and core-schema scalars.
 //!
 //! Bounded while reading, before anything is copied: [`MAX_BYTES`], [`MAX_DEPTH`] and [`MAX_NODES`] after the expansion of aliases.
+//!
+//! Scanning, parsing and the meaning of scalars are the library's. Building the value is ours, as no library that does it bounds
+//! what aliases expand to, refuses duplicate keys and says where each value stands.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

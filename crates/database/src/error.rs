@@ -320,7 +320,7 @@ impl From<sqlx::Error> for RepositoryError {
 }
 
 /// Whether an error means that PostgreSQL is gone, stopping, full, or out of reach.
-pub fn is_unavailable(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -3,7 +3,6 @@
 //! - [`connect`] opens the read and write pools every other part of the product works on, and says what is wrong in words
 //!   an operator can act on when it cannot.
 //! - [`schema`] holds what a feature declares about its tables; [`install()`] makes the live database match it.
-//! - [`transaction`] runs a unit of work, again when the database asks for it.
 //! - [`lease`] counts all limits, exactly, over all replicas.
 //! - [`notify`] shares one listening connection between everybody who waits for a `NOTIFY`.
 //! - [`cluster`] runs a private PostgreSQL below the project's home.
@@ -21,7 +20,6 @@ pub mod notify;
 pub mod schema;
 pub mod sql;
 pub mod testing;
-pub mod transaction;
 
 pub use connect::{ConnectOptions, Database, DbPool, PoolSettings};
 pub use error::{ConnectError, RepositoryError};

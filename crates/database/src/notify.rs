@@ -116,14 +116,6 @@ impl Subscription {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
-
-    /// The same events as a stream.
-    pub fn into_stream(self) -> impl futures_util::Stream<Item = Event> + Send {
-        futures_util::stream::unfold(self, async |mut subscription| {
-            let event = subscription.next().await?;
-            Some((event, subscription))
-        })
-    }
 }
 
 /// Notifies `channel`. Inside a transaction it is delivered when that commits, and not at all when it rolls back.

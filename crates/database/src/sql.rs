@@ -126,8 +126,6 @@ pub struct CreateIndex {
     pub name: Option<String>,
     /// The table it is on.
     pub table: ObjectName,
-    /// The plain columns it covers; expressions are left out.
-    pub columns: Vec<String>,
     /// Whether it says `CONCURRENTLY`.
     pub concurrently: bool,
 }
@@ -388,14 +386,7 @@ fn create_index(cursor: &mut Cursor<'_>) -> Option<Kind> {
     }
     cursor.accept("only");
     let table = cursor.name()?;
-    if cursor.accept("using") {
-        cursor.next()?;
-    }
-    let mut columns = cursor.plain_items();
-    if cursor.accept("include") {
-        columns.extend(cursor.plain_items());
-    }
-    Some(Kind::CreateIndex(CreateIndex { name, table, columns, concurrently }))
+    Some(Kind::CreateIndex(CreateIndex { name, table, concurrently }))
 }
 
 fn drop(cursor: &mut Cursor<'_>) -> Option<Kind> {
@@ -510,20 +501,6 @@ impl Cursor<'_> {
         items
     }
 
-    /// The first identifiers of list items that are not function calls or expressions.
-    fn plain_items(&mut self) -> Vec<String> {
-        let lexemes = self.lexemes;
-        self.items()
-            .into_iter()
-            .filter_map(|range| {
-                let item = &lexemes[range];
-                let (Lexeme::Word(name) | Lexeme::Quoted(name)) = item.first()? else { return None };
-                let plain = !matches!(item.get(1), Some(Lexeme::Symbol(_) | Lexeme::Other));
-                plain.then(|| name.clone())
-            })
-            .collect()
-    }
-
     /// The columns of a table definition; `None` when some come from elsewhere (`LIKE`, `INHERITS`, `AS`, `PARTITION OF`).
     fn columns_of_table(&mut self) -> Option<Vec<String>> {
         const CONSTRAINTS: [&str; 6] = ["constraint", "primary", "unique", "check", "foreign", "exclude"];
@@ -636,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn indexes_and_their_columns() {
+    fn indexes_and_their_tables() {
         let Kind::CreateIndex(index) = kind(
             "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS by_name ON ONLY public.users USING btree
              (name DESC, lower(email), (a + b), created_at) INCLUDE (id) WHERE deleted_at IS NULL",
@@ -645,7 +622,6 @@ mod tests {
         };
         assert_eq!((index.name.as_deref(), index.concurrently), (Some("by_name"), true));
         assert_eq!(index.table, name("public.users"));
-        assert_eq!(index.columns, ["name", "created_at", "id"]);
         assert!(matches!(kind("CREATE INDEX ON t (a)"), Kind::CreateIndex(CreateIndex { name: None, .. })));
     }
 

@@ -65,7 +65,6 @@ pub use snapshot::{
 
 pub use systemprompt_config::profile::RateGroup;
 pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-pub use systemprompt_database::lease;
 pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
 
 /// A JSON value, as configuration and schemas are passed around.

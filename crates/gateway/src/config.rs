@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, Pricing};
 use systemprompt_llm::{Effort, Format, ResponseFormat};
+use systemprompt_model::pattern::Pattern;
 use url::{Host, Url};
 
 /// One upstream provider: an endpoint, the wire it speaks, its credential and its models.
@@ -332,7 +333,7 @@ pub struct RouteConfig {
     /// What the route is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Which models: an exact id, `prefix*`, `*suffix` or `*`.
+    /// Which models: an id, in which `*` stands for any text and `?` for one character.
     pub model_pattern: String,
     /// The provider to send to.
     pub provider: String,
@@ -563,12 +564,13 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
                 &known_names(&names),
             );
         }
-        if route.model_pattern.is_empty() || route.model_pattern.trim_matches('*').contains('*') {
+        let pattern = Pattern::new(&route.model_pattern);
+        if let Err(error) = &pattern {
             complain(
                 "gateway",
                 at("model_pattern"),
-                format!("`{}` is not a pattern", route.model_pattern),
-                "write an exact id, `prefix*`, `*suffix` or `*`",
+                format!("`{}` is not a pattern: {error}", route.model_pattern),
+                "write an id, with `*` for any text and `?` for one character",
             );
         }
         let id = crate::routing::route_id(route);
@@ -583,8 +585,7 @@ pub fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, around: &Sur
         // A route that only passes on what callers ask for still needs a price for it.
         let priced = route.pricing.is_some()
             || route.upstream_model.as_ref().is_some_and(|model| ids.contains_key(model))
-            || (route.upstream_model.is_none()
-                && ids.keys().any(|id| crate::routing::matches(&route.model_pattern, id)));
+            || (route.upstream_model.is_none() && pattern.is_ok_and(|pattern| ids.keys().any(|id| pattern.fits(id))));
         if !priced && names.contains(route.provider.as_str()) {
             complain(
                 "gateway",
@@ -803,7 +804,7 @@ mod tests {
             provider(serde_json::json!({"name": "demo", "wire": "demo", "surface": "backend"})),
         ];
         let gateway: GatewayConfig = serde_json::from_value(serde_json::json!({
-            "routes": [{"model_pattern": "a*b*c", "provider": "zzz"}], "default_provider": "yyy", "default_model": "xxx",
+            "routes": [{"model_pattern": "", "provider": "zzz"}], "default_provider": "yyy", "default_model": "xxx",
             "inference_path_prefix": "v1/"
         }))
         .expect("a gateway block");

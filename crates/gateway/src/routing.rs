@@ -8,6 +8,7 @@ use std::sync::Arc;
 use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
+use systemprompt_model::pattern::Pattern;
 
 use crate::config::{self, GatewayConfig, ProviderConfig, ProviderWire, RouteConfig, Surface, Timeouts, When};
 
@@ -37,7 +38,7 @@ pub struct Route {
     pub id: String,
     /// Where it leads.
     pub provider: Arc<Provider>,
-    pattern: String,
+    pattern: Pattern,
     when: When,
     upstream_model: Option<String>,
     /// Headers that win over the provider's.
@@ -160,9 +161,10 @@ impl RoutingTable {
             .routes
             .iter()
             .filter_map(|config| {
+                // What is missing or no pattern was reported when the configuration was checked.
                 let provider = by_name.get(config.provider.as_str())?;
                 Some(Arc::new(Route {
-                    pattern: config.model_pattern.clone(),
+                    pattern: Pattern::new(&config.model_pattern).ok()?,
                     when: config.when.clone(),
                     upstream_model: config.upstream_model.clone(),
                     extra_headers: config.extra_headers.clone(),
@@ -193,13 +195,11 @@ impl RoutingTable {
         let route = self
             .rules
             .iter()
-            .find(|route| {
-                (matches(&route.pattern, model) || matches(&route.pattern, asked)) && holds(&route.when, request)
-            })
+            .find(|route| (route.pattern.fits(model) || route.pattern.fits(asked)) && holds(&route.when, request))
             .or_else(|| listed.map(|listed| &listed.route))
             .or(self.default.as_ref())
             .ok_or_else(|| NoRoute::Unknown { model: asked.to_owned(), prefix: self.prefix.clone() })?;
-        if listed.is_none() && route.pattern.contains('*') && !self.allow_unlisted {
+        if listed.is_none() && Pattern::is_wild(route.pattern.as_str()) && !self.allow_unlisted {
             return Err(NoRoute::NotExposed { model: asked.to_owned(), prefix: self.prefix.clone() });
         }
         if let Some(format) = route.provider.wire.format().filter(|format| *format != request.format) {
@@ -271,7 +271,7 @@ impl Route {
         Self {
             id,
             provider: provider.clone(),
-            pattern: "*".to_owned(),
+            pattern: Pattern::any(),
             when: When::default(),
             upstream_model: None,
             extra_headers: BTreeMap::new(),
@@ -301,15 +301,6 @@ pub fn route_id(route: &RouteConfig) -> String {
     hash.write(route.provider.as_bytes());
     let _ = write!(id, "-{:06x}", hash.finish() & 0x00ff_ffff);
     id
-}
-
-pub(crate) fn matches(pattern: &str, model: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(""), _) => true,
-        (Some(suffix), _) => model.ends_with(suffix),
-        (None, Some(prefix)) => model.starts_with(prefix),
-        (None, None) => pattern == model,
-    }
 }
 
 fn holds(when: &When, request: &InferenceRequest) -> bool {

@@ -8,6 +8,7 @@ use systemprompt_config::{Configuration, Place, SectionError};
 
 use crate::action::EntityKind;
 use crate::rate_limit::RateLimitConfig;
+pub use crate::tool_rules::ToolPattern;
 
 /// Something in a document that its schema cannot rule out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,13 +222,17 @@ pub struct ToolBlocklistConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<PolicyMode>,
     /// A word that must not occur in the tool's name (`drop` finds `drop_table` and `dropTable`, not `dropdown`), or, with
-    /// a `*` or `?` in it, a glob over the whole name. Letter case does not matter.
-    pub patterns: Vec<String>,
+    /// a `*` or `?` in it, a pattern of the whole name. Letter case does not matter.
+    pub patterns: Vec<ToolPattern>,
 }
 
 impl Default for ToolBlocklistConfig {
     fn default() -> Self {
-        Self { enabled: true, mode: None, patterns: ["delete", "drop", "destroy"].map(str::to_owned).to_vec() }
+        Self {
+            enabled: true,
+            mode: None,
+            patterns: ["delete", "drop", "destroy"].map(|word| ToolPattern::Word(word.to_owned())).to_vec(),
+        }
     }
 }
 
@@ -251,10 +256,14 @@ impl GovernanceConfig {
             match policy {
                 PolicyConfig::SecretScan(config) => config.flaws(&at, &mut flaws),
                 PolicyConfig::ScopeCheck(config) => {
-                    empty_texts(&config.admin_only_prefixes, &format!("{at}/admin_only_prefixes"), &mut flaws);
+                    empty_texts(
+                        config.admin_only_prefixes.iter().map(String::as_str),
+                        &format!("{at}/admin_only_prefixes"),
+                        &mut flaws,
+                    );
                 }
                 PolicyConfig::ToolBlocklist(config) => {
-                    empty_texts(&config.patterns, &format!("{at}/patterns"), &mut flaws);
+                    empty_texts(config.patterns.iter().map(ToolPattern::as_str), &format!("{at}/patterns"), &mut flaws);
                 }
                 PolicyConfig::RateLimit(config) => config.flaws(&at, &mut flaws),
             }
@@ -290,8 +299,8 @@ impl SecretScanConfig {
     }
 }
 
-fn empty_texts(texts: &[String], at: &str, flaws: &mut Vec<Flaw>) {
-    for (index, _) in texts.iter().enumerate().filter(|(_, text)| text.trim().is_empty()) {
+fn empty_texts<'a>(texts: impl Iterator<Item = &'a str>, at: &str, flaws: &mut Vec<Flaw>) {
+    for (index, _) in texts.enumerate().filter(|(_, text)| text.trim().is_empty()) {
         flaws.push(Flaw::new(format!("{at}/{index}"), "is empty and would match every tool; remove it"));
     }
 }

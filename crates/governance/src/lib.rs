@@ -23,7 +23,6 @@ pub mod config;
 mod denial;
 mod extension;
 mod gate;
-mod glob;
 pub mod ledger;
 mod permit;
 pub mod policy;

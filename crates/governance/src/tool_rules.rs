@@ -1,10 +1,14 @@
 //! The two policies that look at the name of a tool.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 use systemprompt_model::Principal;
+use systemprompt_model::pattern::{InvalidPattern, Pattern};
 
 use crate::config::{ScopeCheckConfig, ToolBlocklistConfig};
 use crate::denial::DenialKind;
-use crate::glob;
 use crate::policy::{Subject, Verdict, Violation};
 
 /// `scope_check`: tools with certain prefixes are for administrators.
@@ -29,21 +33,76 @@ pub(crate) fn check_blocklist(config: &ToolBlocklistConfig, principal: &Principa
     if principal.is_admin() {
         return Verdict::Skip("administrators are exempt".into());
     }
-    match config.patterns.iter().find(|pattern| fits(pattern, name)) {
+    match config.patterns.iter().find(|pattern| pattern.fits(name)) {
         Some(pattern) => Verdict::Fail(Violation::new(
             DenialKind::NotEntitled,
             "tool_blocked",
-            format!("the tool's name matches the blocked pattern `{pattern}`"),
+            format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
         )),
         None => Verdict::Pass,
     }
 }
 
-fn fits(pattern: &str, name: &str) -> bool {
-    if pattern.contains(['*', '?']) {
-        return glob::matches(&pattern.to_lowercase(), &name.to_lowercase());
+/// A pattern of tools: a word of their names, or the whole name with `*` and `?` in it. Letter case does not matter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ToolPattern {
+    /// One of the words a name is made of.
+    Word(String),
+    /// All of the name.
+    Name(Pattern),
+}
+
+impl ToolPattern {
+    fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Word(wanted) => words(name).any(|word| word.eq_ignore_ascii_case(wanted)),
+            Self::Name(pattern) => pattern.fits(name),
+        }
     }
-    words(name).any(|word| word.eq_ignore_ascii_case(pattern))
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Word(word) => word,
+            Self::Name(pattern) => pattern.as_str(),
+        }
+    }
+}
+
+impl TryFrom<String> for ToolPattern {
+    type Error = InvalidPattern;
+
+    fn try_from(text: String) -> Result<Self, InvalidPattern> {
+        if Pattern::is_wild(&text) { Ok(Self::Name(Pattern::ignoring_case(&text)?)) } else { Ok(Self::Word(text)) }
+    }
+}
+
+impl From<ToolPattern> for String {
+    fn from(pattern: ToolPattern) -> Self {
+        pattern.as_str().to_owned()
+    }
+}
+
+impl PartialEq for ToolPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for ToolPattern {}
+
+impl JsonSchema for ToolPattern {
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
 }
 
 /// The words of `mcp__db__drop_table`, `dropTable` and `DBDropTable`.
@@ -85,7 +144,7 @@ mod tests {
             ("*DROP*", "dropdown", true),
             ("mcp__db__*", "mcp__files__read", false),
         ] {
-            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(ToolPattern::try_from(pattern.to_owned()).unwrap().fits(name), expected, "{pattern} {name}");
         }
     }
 }

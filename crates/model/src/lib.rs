@@ -9,6 +9,7 @@ mod fnv;
 mod id;
 pub mod json;
 mod money;
+pub mod pattern;
 mod principal;
 mod secret;
 

@@ -27,6 +27,9 @@ pub enum UserType {
 }
 
 impl UserType {
+    /// Every class.
+    pub const ALL: [Self; 6] = [Self::Admin, Self::User, Self::Service, Self::A2a, Self::Mcp, Self::Anon];
+
     /// The name used in tokens, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

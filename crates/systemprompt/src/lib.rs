@@ -46,8 +46,8 @@ pub use {async_trait, axum, inventory, serde_json, sqlx, tokio};
 
 /// Reaching PostgreSQL, and what an extension says about its tables.
 pub mod database {
+    pub use systemprompt_database::lease;
     pub use systemprompt_database::notify::{self, NotificationHub};
-    pub use systemprompt_database::transaction;
     pub use systemprompt_database::{
         Database, DbPool, Migration, Module, RepositoryError, SchemaDefinition, SchemaSource, Seed,
     };

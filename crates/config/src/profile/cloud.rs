@@ -1,3 +1,5 @@
+//! `cloud`: the tenant a profile belongs to.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

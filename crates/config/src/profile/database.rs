@@ -1,3 +1,5 @@
+//! `database`: how many connections, and how long they live.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,3 +1,5 @@
+//! `extensions` and `services`: what runs, and with which settings.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

@@ -1,3 +1,5 @@
+//! `target`, `site` and `system_admin`: what an installation is and whose.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -33,47 +33,79 @@ use crate::report::Problem;
 
 pub(crate) use paths::resolve as resolve_path;
 
-/// How one instance runs: against which database, on which address, with which limits. It holds no secret.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
+/// A profile and its draft, from one list of parts: what each is about, whether it must be there, its key and its type.
+macro_rules! parts {
+    ($($(#[$about:meta])* $need:ident $key:ident: $kind:ty,)*) => {
+        /// How one instance runs: against which database, on which address, with which limits. It holds no secret.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Profile {
+            $($(#[$about])* pub $key: $kind,)*
+        }
+
+        /// The parts of a profile that have the right shape. A part with an error in it is `None`, and the rules of the others
+        /// still hold.
+        #[derive(Default)]
+        pub(crate) struct Draft {
+            $(pub(crate) $key: Option<$kind>,)*
+        }
+
+        impl Draft {
+            /// Reads the parts that `is_sound` names.
+            pub(crate) fn read(
+                document: &Document,
+                is_sound: impl Fn(&str) -> bool,
+                problems: &mut Problems<'_>,
+            ) -> Self {
+                Self { $($key: $need(document, stringify!($key), &is_sound, problems),)* }
+            }
+
+            /// The whole profile, if every part is there.
+            pub(crate) fn complete(self) -> Option<Profile> {
+                Some(Profile { $($key: self.$key?,)* })
+            }
+        }
+    };
+}
+
+parts! {
     /// The name, as in `--profile <name>`; lower-case letters, digits, `_` and `-`. It should equal the directory's name.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]*$"))]
-    pub name: String,
+    required name: String,
     /// The name people see.
-    pub display_name: String,
+    required display_name: String,
     /// Whether this runs on your own machine or on a cloud tenant; it decides the rules of paths and URLs.
     #[serde(default)]
-    pub target: Target,
+    optional target: Target,
     /// What this installation is called.
-    pub site: Site,
+    required site: Site,
     /// The principal that owns system records.
-    pub system_admin: SystemAdmin,
+    required system_admin: SystemAdmin,
     /// The database. Its URL is a secret and not here.
-    pub database: Database,
+    required database: Database,
     /// Where the HTTP server binds and how others reach it.
-    pub server: Server,
+    required server: Server,
     /// Where code, configuration and data lie. Relative paths start at the profile's directory.
-    pub paths: Paths,
+    required paths: Paths,
     /// Who issues tokens, for whom and for how long.
-    pub security: Security,
+    required security: Security,
     /// Requests per second by group of endpoints and by kind of caller.
-    pub rate_limits: RateLimits,
+    required rate_limits: RateLimits,
     /// Kind of environment, verbosity, output.
     #[serde(default)]
-    pub runtime: Runtime,
+    optional runtime: Runtime,
     /// The cloud tenant this profile belongs to.
     #[serde(default)]
-    pub cloud: Cloud,
+    optional cloud: Cloud,
     /// Where secrets come from.
     #[serde(default)]
-    pub secrets: SecretsSettings,
+    optional secrets: SecretsSettings,
     /// Which extensions run, and their settings by prefix.
     #[serde(default)]
-    pub extensions: Extensions,
+    optional extensions: Extensions,
     /// Settings of the agents and MCP servers of this project.
     #[serde(default)]
-    pub services: ServicePorts,
+    optional services: ServicePorts,
 }
 
 impl Profile {
@@ -88,72 +120,35 @@ impl Profile {
     }
 }
 
-/// The parts of a profile that have the right shape. A part with an error in it is `None`, and the rules of the others still hold.
-#[derive(Default)]
-pub(crate) struct Draft {
-    pub(crate) name: Option<String>,
-    pub(crate) display_name: Option<String>,
-    pub(crate) target: Option<Target>,
-    pub(crate) site: Option<Site>,
-    pub(crate) system_admin: Option<SystemAdmin>,
-    pub(crate) database: Option<Database>,
-    pub(crate) server: Option<Server>,
-    pub(crate) paths: Option<Paths>,
-    pub(crate) security: Option<Security>,
-    pub(crate) rate_limits: Option<RateLimits>,
-    pub(crate) runtime: Option<Runtime>,
-    pub(crate) cloud: Option<Cloud>,
-    pub(crate) secrets: Option<SecretsSettings>,
-    pub(crate) extensions: Option<Extensions>,
-    pub(crate) services: Option<ServicePorts>,
+/// A part that has no default.
+fn required<T: DeserializeOwned>(
+    document: &Document,
+    key: &str,
+    is_sound: &impl Fn(&str) -> bool,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    if !is_sound(key) {
+        return None;
+    }
+    // If it is absent, that was reported.
+    let value = document.value.get(key).cloned()?;
+    serde_json::from_value(value).map_err(|error| problems.error(&child("", key), error.to_string())).ok()
+}
+
+/// A part that has one.
+fn optional<T: DeserializeOwned + Default>(
+    document: &Document,
+    key: &str,
+    is_sound: &impl Fn(&str) -> bool,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    if document.value.get(key).is_none() {
+        return is_sound(key).then(T::default);
+    }
+    required(document, key, is_sound, problems)
 }
 
 impl Draft {
-    /// Reads the parts that `is_sound` names.
-    pub(crate) fn read(document: &Document, is_sound: impl Fn(&str) -> bool, problems: &mut Problems<'_>) -> Self {
-        fn part<T: DeserializeOwned>(
-            document: &Document,
-            key: &str,
-            is_sound: &impl Fn(&str) -> bool,
-            problems: &mut Problems<'_>,
-        ) -> Option<T> {
-            if !is_sound(key) {
-                return None;
-            }
-            // A key that is absent and has no default was reported as missing.
-            let value = document.value.get(key).cloned()?;
-            serde_json::from_value(value).map_err(|error| problems.error(&child("", key), error.to_string())).ok()
-        }
-        fn optional<T: DeserializeOwned + Default>(
-            document: &Document,
-            key: &str,
-            is_sound: &impl Fn(&str) -> bool,
-            problems: &mut Problems<'_>,
-        ) -> Option<T> {
-            if document.value.get(key).is_none() {
-                return is_sound(key).then(T::default);
-            }
-            part(document, key, is_sound, problems)
-        }
-        Self {
-            name: part(document, "name", &is_sound, problems),
-            display_name: part(document, "display_name", &is_sound, problems),
-            target: optional(document, "target", &is_sound, problems),
-            site: part(document, "site", &is_sound, problems),
-            system_admin: part(document, "system_admin", &is_sound, problems),
-            database: part(document, "database", &is_sound, problems),
-            server: part(document, "server", &is_sound, problems),
-            paths: part(document, "paths", &is_sound, problems),
-            security: part(document, "security", &is_sound, problems),
-            rate_limits: part(document, "rate_limits", &is_sound, problems),
-            runtime: optional(document, "runtime", &is_sound, problems),
-            cloud: optional(document, "cloud", &is_sound, problems),
-            secrets: optional(document, "secrets", &is_sound, problems),
-            extensions: optional(document, "extensions", &is_sound, problems),
-            services: optional(document, "services", &is_sound, problems),
-        }
-    }
-
     /// Every rule that the schema cannot say.
     pub(crate) fn check(&self, environment: &Environment, problems: &mut Problems<'_>) {
         server::check(self, problems);
@@ -163,27 +158,6 @@ impl Draft {
         secret_source::check(self, problems);
         extensions::check(self, problems);
         without_effect::check(self, problems);
-    }
-
-    /// The whole profile, if every part is there.
-    pub(crate) fn complete(self) -> Option<Profile> {
-        Some(Profile {
-            name: self.name?,
-            display_name: self.display_name?,
-            target: self.target?,
-            site: self.site?,
-            system_admin: self.system_admin?,
-            database: self.database?,
-            server: self.server?,
-            paths: self.paths?,
-            security: self.security?,
-            rate_limits: self.rate_limits?,
-            runtime: self.runtime?,
-            cloud: self.cloud?,
-            secrets: self.secrets?,
-            extensions: self.extensions?,
-            services: self.services?,
-        })
     }
 
     pub(crate) fn is_cloud(&self) -> bool {

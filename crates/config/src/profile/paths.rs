@@ -1,3 +1,5 @@
+//! `paths`: where code, configuration and data lie, and how relative ones are resolved.
+
 use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;

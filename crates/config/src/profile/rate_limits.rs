@@ -1,151 +1,118 @@
+//! `rate_limits`: how many requests per second each kind of caller may send to each group of endpoints.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_model::UserType;
 
 use super::{Draft, Problems};
 
-/// Requests per second by group of endpoints and by kind of caller.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RateLimits {
-    /// Whether there are no limits at all.
-    pub disabled: bool,
-    /// Where the buckets are kept.
-    pub backend: RateLimitBackend,
-    /// OAuth and OIDC without a login, and public sessions.
-    pub oauth_public_per_second: u64,
-    /// OAuth with a login, and users.
-    pub oauth_auth_per_second: u64,
-    /// Contexts.
-    pub contexts_per_second: u64,
-    /// Tasks.
-    pub tasks_per_second: u64,
-    /// Artifacts.
-    pub artifacts_per_second: u64,
-    /// The registry of agents.
-    pub agent_registry_per_second: u64,
-    /// Agents and chat integrations.
-    pub agents_per_second: u64,
-    /// The registry of MCP servers.
-    pub mcp_registry_per_second: u64,
-    /// MCP servers.
-    pub mcp_per_second: u64,
-    /// Event streams.
-    pub stream_per_second: u64,
-    /// Content, redirects and analytics.
-    pub content_per_second: u64,
-    /// The model gateway, `/v1`.
-    pub gateway_per_second: u64,
-    /// Administration.
-    pub admin_per_second: u64,
-    /// Synchronisation.
-    pub sync_per_second: u64,
-    /// Webhooks.
-    pub webhook_per_second: u64,
-    /// The capacity of a bucket in seconds of its rate.
-    pub burst_multiplier: u64,
-    /// How the rates scale with the kind of caller; 0 blocks the kind.
-    pub tier_multipliers: TierMultipliers,
+/// The groups of endpoints, from one table: what each is, its key below `rate_limits`, its default rate, and whether this build
+/// has such endpoints.
+macro_rules! groups {
+    ($($(#[$about:meta])* $group:ident: $key:ident = $usual:literal, $served:ident;)*) => {
+        /// Requests per second by group of endpoints and by kind of caller.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct RateLimits {
+            /// Whether there are no limits at all.
+            pub disabled: bool,
+            /// Where the buckets are kept.
+            pub backend: RateLimitBackend,
+            $($(#[$about])* pub $key: u64,)*
+            /// The capacity of a bucket in seconds of its rate.
+            pub burst_multiplier: u64,
+            /// How the rates scale with the kind of caller; 0 blocks the kind.
+            pub tier_multipliers: TierMultipliers,
+        }
+
+        impl Default for RateLimits {
+            fn default() -> Self {
+                Self {
+                    disabled: false,
+                    backend: RateLimitBackend::Memory,
+                    $($key: $usual,)*
+                    burst_multiplier: 3,
+                    tier_multipliers: TierMultipliers::default(),
+                }
+            }
+        }
+
+        impl RateLimits {
+            /// The rate of a group in requests per second, before it is scaled to the kind of caller.
+            pub fn rate(&self, group: RateGroup) -> u64 {
+                match group {
+                    $(RateGroup::$group => self.$key,)*
+                }
+            }
+        }
+
+        /// Endpoints that share a rate: `rate_limits.<group>_per_second`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum RateGroup {
+            $($(#[$about])* $group,)*
+        }
+
+        impl RateGroup {
+            /// Every group, in the order of the profile's keys.
+            pub const ALL: [Self; [$(Self::$group),*].len()] = [$(Self::$group),*];
+
+            /// The key of its rate below `rate_limits`.
+            pub const fn key(self) -> &'static str {
+                match self {
+                    $(Self::$group => stringify!($key),)*
+                }
+            }
+
+            /// Whether this build has endpoints of the group.
+            pub const fn is_served(self) -> bool {
+                match self {
+                    $(Self::$group => groups!(@$served),)*
+                }
+            }
+        }
+    };
+    (@served) => { true };
+    (@unserved) => { false };
 }
 
-/// Endpoints that share a rate: `rate_limits.<group>_per_second`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RateGroup {
+groups! {
     /// OAuth and OIDC without a login, documents below `/.well-known/`, public sessions.
-    OauthPublic,
+    OauthPublic: oauth_public_per_second = 10, served;
     /// OAuth with a login, keys and sessions of users.
-    OauthAuth,
+    OauthAuth: oauth_auth_per_second = 10, served;
     /// Contexts.
-    Contexts,
+    Contexts: contexts_per_second = 100, unserved;
     /// Tasks.
-    Tasks,
+    Tasks: tasks_per_second = 50, unserved;
     /// Artifacts.
-    Artifacts,
+    Artifacts: artifacts_per_second = 50, unserved;
     /// The registry of agents.
-    AgentRegistry,
+    AgentRegistry: agent_registry_per_second = 50, unserved;
     /// Agents and chat integrations.
-    Agents,
+    Agents: agents_per_second = 20, unserved;
     /// The registry of MCP servers.
-    McpRegistry,
+    McpRegistry: mcp_registry_per_second = 50, unserved;
     /// MCP servers.
-    Mcp,
+    Mcp: mcp_per_second = 200, unserved;
     /// Event streams.
-    Stream,
+    Stream: stream_per_second = 100, unserved;
     /// Content, redirects and analytics.
-    Content,
+    Content: content_per_second = 50, unserved;
     /// The model gateway.
-    Gateway,
+    Gateway: gateway_per_second = 100, served;
     /// Administration.
-    Admin,
+    Admin: admin_per_second = 10, served;
     /// Synchronisation.
-    Sync,
+    Sync: sync_per_second = 5, unserved;
     /// Webhooks.
-    Webhook,
+    Webhook: webhook_per_second = 50, unserved;
 }
 
 impl RateGroup {
-    /// Every group, in the order of the profile's keys.
-    pub const ALL: [Self; 15] = [
-        Self::OauthPublic,
-        Self::OauthAuth,
-        Self::Contexts,
-        Self::Tasks,
-        Self::Artifacts,
-        Self::AgentRegistry,
-        Self::Agents,
-        Self::McpRegistry,
-        Self::Mcp,
-        Self::Stream,
-        Self::Content,
-        Self::Gateway,
-        Self::Admin,
-        Self::Sync,
-        Self::Webhook,
-    ];
-
-    /// The key of its rate below `rate_limits`.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::OauthPublic => "oauth_public_per_second",
-            Self::OauthAuth => "oauth_auth_per_second",
-            Self::Contexts => "contexts_per_second",
-            Self::Tasks => "tasks_per_second",
-            Self::Artifacts => "artifacts_per_second",
-            Self::AgentRegistry => "agent_registry_per_second",
-            Self::Agents => "agents_per_second",
-            Self::McpRegistry => "mcp_registry_per_second",
-            Self::Mcp => "mcp_per_second",
-            Self::Stream => "stream_per_second",
-            Self::Content => "content_per_second",
-            Self::Gateway => "gateway_per_second",
-            Self::Admin => "admin_per_second",
-            Self::Sync => "sync_per_second",
-            Self::Webhook => "webhook_per_second",
-        }
-    }
-
     /// Its name: the key without its unit.
     pub fn as_str(self) -> &'static str {
         self.key().strip_suffix("_per_second").unwrap_or(self.key())
-    }
-
-    /// Whether this build has endpoints of the group.
-    pub const fn is_served(self) -> bool {
-        match self {
-            Self::OauthPublic | Self::OauthAuth | Self::Gateway | Self::Admin => true,
-            Self::Contexts
-            | Self::Tasks
-            | Self::Artifacts
-            | Self::AgentRegistry
-            | Self::Agents
-            | Self::McpRegistry
-            | Self::Mcp
-            | Self::Stream
-            | Self::Content
-            | Self::Sync
-            | Self::Webhook => false,
-        }
     }
 }
 
@@ -178,58 +145,9 @@ pub struct TierMultipliers {
     pub anon: f64,
 }
 
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self {
-            disabled: false,
-            backend: RateLimitBackend::Memory,
-            oauth_public_per_second: 10,
-            oauth_auth_per_second: 10,
-            contexts_per_second: 100,
-            tasks_per_second: 50,
-            artifacts_per_second: 50,
-            agent_registry_per_second: 50,
-            agents_per_second: 20,
-            mcp_registry_per_second: 50,
-            mcp_per_second: 200,
-            stream_per_second: 100,
-            content_per_second: 50,
-            gateway_per_second: 100,
-            admin_per_second: 10,
-            sync_per_second: 5,
-            webhook_per_second: 50,
-            burst_multiplier: 3,
-            tier_multipliers: TierMultipliers::default(),
-        }
-    }
-}
-
 impl Default for TierMultipliers {
     fn default() -> Self {
         Self { admin: 10.0, user: 1.0, a2a: 5.0, mcp: 5.0, service: 5.0, anon: 0.5 }
-    }
-}
-
-impl RateLimits {
-    /// The rate of a group in requests per second, before it is scaled to the kind of caller.
-    pub fn rate(&self, group: RateGroup) -> u64 {
-        match group {
-            RateGroup::OauthPublic => self.oauth_public_per_second,
-            RateGroup::OauthAuth => self.oauth_auth_per_second,
-            RateGroup::Contexts => self.contexts_per_second,
-            RateGroup::Tasks => self.tasks_per_second,
-            RateGroup::Artifacts => self.artifacts_per_second,
-            RateGroup::AgentRegistry => self.agent_registry_per_second,
-            RateGroup::Agents => self.agents_per_second,
-            RateGroup::McpRegistry => self.mcp_registry_per_second,
-            RateGroup::Mcp => self.mcp_per_second,
-            RateGroup::Stream => self.stream_per_second,
-            RateGroup::Content => self.content_per_second,
-            RateGroup::Gateway => self.gateway_per_second,
-            RateGroup::Admin => self.admin_per_second,
-            RateGroup::Sync => self.sync_per_second,
-            RateGroup::Webhook => self.webhook_per_second,
-        }
     }
 }
 
@@ -262,14 +180,11 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
                 .hint("to block callers, set their multiplier in tier_multipliers to 0");
         }
     }
-    for (key, rate, least) in [
-        ("agents_per_second", limits.agents_per_second, 5),
-        ("contexts_per_second", limits.contexts_per_second, 20),
-        ("stream_per_second", limits.stream_per_second, 10),
-    ] {
+    for (group, least) in [(RateGroup::Agents, 5), (RateGroup::Contexts, 20), (RateGroup::Stream, 10)] {
+        let rate = limits.rate(group);
         if (1..least).contains(&rate) {
-            problems
-                .warning(&format!("/rate_limits/{key}"), format!("is {rate}; below {least} ordinary use is throttled"));
+            let pointer = format!("/rate_limits/{}", group.key());
+            problems.warning(&pointer, format!("is {rate}; below {least} ordinary use is throttled"));
         }
     }
     match limits.burst_multiplier {
@@ -280,14 +195,8 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
         }
     }
     let tiers = &limits.tier_multipliers;
-    for (key, multiplier) in [
-        ("admin", tiers.admin),
-        ("user", tiers.user),
-        ("a2a", tiers.a2a),
-        ("mcp", tiers.mcp),
-        ("service", tiers.service),
-        ("anon", tiers.anon),
-    ] {
+    for tier in UserType::ALL {
+        let (key, multiplier) = (tier.as_str(), tiers.of(tier));
         if !multiplier.is_finite() || multiplier < 0.0 {
             problems.error(&format!("/rate_limits/tier_multipliers/{key}"), "must be 0 or more");
         }

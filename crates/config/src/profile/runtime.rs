@@ -1,11 +1,10 @@
+//! `runtime`: the kind of environment, verbosity, output, and the variables that win over them.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{self, Environment};
-use crate::home::Home;
-use crate::interpolation::{self, Variables};
 use crate::report::Problem;
-use crate::{legacy, profile_choice, schema, yaml};
 
 /// Kind of environment, verbosity, output. A command-line flag or environment variable wins over each of these.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -79,26 +78,6 @@ pub enum OutputFormat {
 }
 
 impl Runtime {
-    /// What holds for a command with this `--profile`, before its configuration is loaded: it decides how everything that
-    /// happens while loading is said. What cannot be read counts as not written; loading will say what is wrong with it.
-    pub fn in_force(home: Option<&Home>, profile: Option<&str>, environment: &Environment) -> Self {
-        let written = home.and_then(|home| Self::written(home, profile, environment));
-        written.unwrap_or_default().overridden(environment, &mut Vec::new())
-    }
-
-    fn written(home: &Home, profile: Option<&str>, environment: &Environment) -> Option<Self> {
-        let path = profile_choice::choose(home, profile, environment).ok()?;
-        let mut document = yaml::read(&path, "profile").ok()?;
-        let lookup = |name: &str| environment.lookup(name).map(str::to_owned);
-        let variables = Variables { lookup: &lookup, nested: false, source: "the environment" };
-        interpolation::resolve(&mut document, &variables, "profile");
-        legacy::modernize(&mut document, &mut Vec::new());
-        let mut part = document.part("/runtime")?;
-        // Texts that came from variables become switches here.
-        schema::validate(&schemars::schema_for!(Self).to_value(), &mut part, "profile");
-        serde_json::from_value(part.value).ok()
-    }
-
     /// Lays the environment variables over the profile's values; a value none of them knows is a problem.
     pub(crate) fn overridden(mut self, environment: &Environment, problems: &mut Vec<Problem>) -> Self {
         if let Some(level) = variable(environment, environment::SYSTEMPROMPT_LOG_LEVEL, problems) {
@@ -137,24 +116,6 @@ mod tests {
         assert_eq!(problems, []);
         assert_eq!((runtime.log_level, runtime.output_format), (LogLevel::Quiet, OutputFormat::Yaml));
         assert!(runtime.no_color && runtime.non_interactive);
-    }
-
-    #[test]
-    fn it_is_read_before_everything_else() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let home = Home::at(directory.path().join(".systemprompt"));
-        let file = home.profile_file("local");
-        std::fs::create_dir_all(file.parent().expect("a directory")).expect("writable");
-        // Much is wrong with this profile, but not what is asked for here.
-        let text =
-            "name: other\nserver: 7\nruntime: {output_format: pretty, log_level: verbose, no_color: '${PLAIN}'}\n";
-        std::fs::write(&file, text).expect("writable");
-        let environment = Environment::from([("PLAIN", "true"), ("SYSTEMPROMPT_LOG_LEVEL", "quiet")]);
-        let runtime = Runtime::in_force(Some(&home), None, &environment);
-        assert_eq!((runtime.output_format, runtime.log_level), (OutputFormat::Text, LogLevel::Quiet));
-        assert!(runtime.no_color);
-        assert_eq!(Runtime::in_force(Some(&home), Some("none"), &Environment::default()), Runtime::default());
-        assert_eq!(Runtime::in_force(None, None, &Environment::default()), Runtime::default());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! `secrets`: where the secrets of a profile come from.
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;

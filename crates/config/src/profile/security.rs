@@ -1,3 +1,5 @@
+//! `security`: who issues tokens, for whom and for how long.
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;

@@ -1,3 +1,5 @@
+//! `server`: where the HTTP server binds, how others reach it, what its answers carry.
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -1,6 +1,9 @@
+//! Reading the documents of the services tree, and none elsewhere.
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use systemprompt_model::pattern::Pattern;
 
 use crate::document::{Document, child, dotted};
 use crate::environment::Environment;
@@ -8,7 +11,7 @@ use crate::interpolation::{self, Variables};
 use crate::nearest::nearest;
 use crate::report::Problem;
 use crate::secrets::Secrets;
-use crate::{services::glob, yaml};
+use crate::{services::files, yaml};
 
 /// Reads documents below one directory, and none elsewhere.
 pub(crate) struct Reader<'a> {
@@ -67,8 +70,8 @@ impl<'a> Reader<'a> {
         if Path::new(pattern).is_absolute() {
             return Err(fault("include_outside", "must be a relative path".to_owned(), None));
         }
-        let candidates = glob::expand(base, pattern);
-        if candidates.is_empty() && !glob::is_pattern(pattern) {
+        let candidates = files::expand(base, pattern);
+        if candidates.is_empty() && !Pattern::is_wild(pattern) {
             let missing = base.join(pattern);
             let directory = missing.parent().unwrap_or(base);
             let names = std::fs::read_dir(directory).into_iter().flatten();

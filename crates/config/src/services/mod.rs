@@ -1,7 +1,7 @@
 //! The services tree: what the project consists of. One root document, `config/config.yaml`, pulls in the others.
 
 mod documents;
-mod glob;
+mod files;
 mod merge;
 mod settings;
 
@@ -19,7 +19,7 @@ use crate::schema::unknown_key;
 use crate::secrets::Secrets;
 
 pub(crate) use documents::{Reader, split as split_document};
-pub(crate) use glob::expand as expand_glob;
+pub(crate) use files::expand as expand_glob;
 pub(crate) use merge::join as join_sections;
 
 /// The root document, relative to the services root.

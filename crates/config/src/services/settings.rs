@@ -1,3 +1,5 @@
+//! The `settings` of the root document: their variables, defaults and bounds.
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;

@@ -13,7 +13,7 @@ use super::error::ClusterError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runner {
     /// The user of this process, who is not root.
-    Myself,
+    ThisUser,
     /// Another account, because this process is root.
     Account {
         /// User id.
@@ -27,7 +27,7 @@ impl Runner {
     /// Who runs a new cluster.
     pub(super) fn for_new_data() -> Result<Self, ClusterError> {
         if !geteuid().is_root() {
-            return Ok(Self::Myself);
+            return Ok(Self::ThisUser);
         }
         let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
         ["postgres", "nobody"].iter().find_map(|name| find(&accounts, name)).ok_or(ClusterError::NoAccount)
@@ -38,7 +38,7 @@ impl Runner {
         let metadata = fs::metadata(data).map_err(super::error::files("read", data))?;
         let me = geteuid();
         if metadata.uid() == me.as_raw() && !me.is_root() {
-            Ok(Self::Myself)
+            Ok(Self::ThisUser)
         } else if me.is_root() && metadata.uid() != 0 {
             Ok(Self::Account { uid: metadata.uid(), gid: metadata.gid() })
         } else {
@@ -49,7 +49,7 @@ impl Runner {
     /// The user id.
     pub(super) fn uid(self) -> u32 {
         match self {
-            Self::Myself => geteuid().as_raw(),
+            Self::ThisUser => geteuid().as_raw(),
             Self::Account { uid, .. } => uid,
         }
     }
@@ -65,7 +65,7 @@ impl Runner {
     /// Hands a file or directory that this process made over to this user.
     pub(super) fn give(self, path: &Path) -> Result<(), ClusterError> {
         match self {
-            Self::Myself => Ok(()),
+            Self::ThisUser => Ok(()),
             Self::Account { uid, gid } => {
                 std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(super::error::files("hand over", path))
             }

@@ -10,10 +10,7 @@ use tokio::process::Command;
 
 use super::ClusterOptions;
 use super::account::Runner;
-use super::error::ClusterError;
-
-/// The oldest major version that is supported.
-pub const MINIMUM_MAJOR: u32 = 15;
+use super::error::{ClusterError, MINIMUM_MAJOR, Rejected};
 
 /// Where package managers put PostgreSQL; `*` stands for a name that holds a version.
 pub const WELL_KNOWN: [&str; 7] = [
@@ -64,15 +61,6 @@ impl BinarySearch {
             .map(|directory| directory.join("postgresql/*/bin"))
             .collect()
     }
-}
-
-/// A place that was looked at in vain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// The directory, or the pattern nothing matched.
-    pub place: String,
-    /// Why it does not do.
-    pub reason: String,
 }
 
 /// A directory with `postgres` and `initdb`.

@@ -1,9 +1,21 @@
+//! Why a managed cluster cannot be used, and what to do about it.
+
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::binaries::{MINIMUM_MAJOR, Rejected};
+/// The oldest major version that is supported.
+pub const MINIMUM_MAJOR: u32 = 15;
+
+/// A place that was looked at in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The directory, or the pattern nothing matched.
+    pub place: String,
+    /// Why it does not do.
+    pub reason: String,
+}
 
 /// Why the managed PostgreSQL cluster cannot be used. `Display` is one message for the operator, [`ClusterError::hint`]
 /// what to do about it.

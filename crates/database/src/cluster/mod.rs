@@ -37,8 +37,8 @@ use self::error::files;
 use self::place::Place;
 use self::postmaster::{POLL, PidFile};
 
-pub use self::binaries::{BinarySearch, MINIMUM_MAJOR, Rejected, WELL_KNOWN};
-pub use self::error::ClusterError;
+pub use self::binaries::{BinarySearch, WELL_KNOWN};
+pub use self::error::{ClusterError, MINIMUM_MAJOR, Rejected};
 
 /// The log is moved aside (one older log is kept) when it is longer than this many bytes.
 const LOG_LIMIT: u64 = 4 * 1024 * 1024;

@@ -150,7 +150,7 @@ impl Place {
     pub(super) fn socket_directory(&self, runtime_directory: Option<&Path>) -> Result<PathBuf, ClusterError> {
         let near = self.root.join("socket");
         let runtime_directory =
-            runtime_directory.filter(|directory| directory.is_dir() && self.runner == Runner::Myself);
+            runtime_directory.filter(|directory| directory.is_dir() && self.runner == Runner::ThisUser);
         let name = format!("systemprompt-{}-{}", self.runner.uid(), short_hash(&self.root));
         let private = runtime_directory.unwrap_or(Path::new("/tmp")).join(&name);
         let path = [near, private, Path::new("/tmp").join(&name)]

@@ -218,7 +218,7 @@ fn read_schema(
         Ok(statements) => statements,
         Err(error) => return problems.push(problem(format!("{file}:{}", error.position), error.message)),
     };
-    let mut columns: HashMap<Table, Option<Vec<String>>> = HashMap::new();
+    let mut tables: HashSet<Table> = HashSet::new();
     for statement in &statements {
         let step = Step::of(statement, file, definition.schema_name());
         let location = step.location(None);
@@ -231,7 +231,7 @@ fn read_schema(
                     warnings.push(format!("{location}: CREATE TABLE {} without IF NOT EXISTS", table.name));
                 }
                 let name = step.resolve(&table.name);
-                columns.insert(name.clone(), table.columns.clone());
+                tables.insert(name.clone());
                 plan.tables.push(name);
                 plan.structural.push(step);
             }
@@ -255,14 +255,6 @@ fn read_schema(
                         "an index without a name would be created again on every start; name it".to_owned(),
                     ));
                 }
-                if let Some(Some(known)) = columns.get(&step.resolve(&index.table)) {
-                    for column in index.columns.iter().filter(|column| !known.contains(column)) {
-                        problems.push(problem(
-                            location.clone(),
-                            format!("table `{}` has no column `{column}`", index.table),
-                        ));
-                    }
-                }
                 plan.dependent.push(step);
             }
             Kind::Dependent { .. } | Kind::DropDependent => plan.dependent.push(step),
@@ -278,7 +270,7 @@ fn read_schema(
         return;
     }
     let labelled = (definition.schema_name().to_owned(), definition.table.clone());
-    if columns.contains_key(&labelled) {
+    if tables.contains(&labelled) {
         let required = definition.required_columns.iter().map(|column| (labelled.clone(), column.clone()));
         plan.required_columns.extend(required);
     } else {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use systemprompt_database::DbPool;
 use systemprompt_database::notify::NotificationHub;
+use systemprompt_model::pattern::Pattern;
 use systemprompt_model::{AccessRuleId, Ambient, DepartmentId, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,7 +28,6 @@ pub(crate) use self::cache::Entities;
 pub use self::resolve::{AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, EntityRules, resolve};
 use crate::action::EntityKind;
 use crate::config::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig};
-use crate::glob;
 
 /// The source of rules that come from documents. Start-up changes and deletes rules of this source only.
 pub const SOURCE_YAML: &str = "yaml";
@@ -281,10 +281,11 @@ impl std::fmt::Debug for AccessRules {
 fn rules_about(documents: &[AccessRuleConfig], entities: &[(EntityKind, String)]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for document in documents {
+        let about = About::of(document);
         let values = (document.roles.iter().map(|role| ("role", role)))
             .chain(document.departments.iter().map(|department| (DEPARTMENT, department)));
         for (rule_type, rule_value) in values {
-            rules.extend(entities.iter().filter(|(kind, id)| is_about(document, *kind, id)).map(|(kind, id)| Rule {
+            rules.extend(entities.iter().filter(|(kind, id)| about.covers(*kind, id)).map(|(kind, id)| Rule {
                 kind: *kind,
                 entity_id: id.clone(),
                 rule_type: rule_type.to_owned(),
@@ -304,19 +305,30 @@ fn rules_about(documents: &[AccessRuleConfig], entities: &[(EntityKind, String)]
 
 /// Which of `entities` the documents open to everybody.
 fn open_entities(documents: &[AccessRuleConfig], entities: &[(EntityKind, String)]) -> Vec<(EntityKind, String)> {
-    let opens = |(kind, id): &&(EntityKind, String)| {
-        documents.iter().any(|document| document.default_included && is_about(document, *kind, id))
-    };
-    entities.iter().filter(opens).cloned().collect()
+    let opening: Vec<About<'_>> =
+        documents.iter().filter(|document| document.default_included).map(About::of).collect();
+    entities.iter().filter(|(kind, id)| opening.iter().any(|about| about.covers(*kind, id))).cloned().collect()
 }
 
-fn is_about(document: &AccessRuleConfig, kind: EntityKind, id: &str) -> bool {
-    document.entity_type == kind
-        && match (&document.entity_id, &document.entity_match) {
-            (Some(named), _) => named == id,
-            (None, Some(pattern)) => glob::matches(pattern, id),
-            (None, None) => false,
-        }
+/// Which entities a document is about.
+struct About<'a> {
+    kind: EntityKind,
+    id: Option<&'a str>,
+    /// Of a document without an id.
+    pattern: Option<Pattern>,
+}
+
+impl<'a> About<'a> {
+    fn of(document: &'a AccessRuleConfig) -> Self {
+        let id = document.entity_id.as_deref();
+        let pattern = document.entity_match.as_deref().filter(|_| id.is_none());
+        // What is no pattern was reported when the configuration was checked.
+        Self { kind: document.entity_type, id, pattern: pattern.and_then(|pattern| Pattern::new(pattern).ok()) }
+    }
+
+    fn covers(&self, kind: EntityKind, id: &str) -> bool {
+        self.kind == kind && (self.id == Some(id) || self.pattern.as_ref().is_some_and(|pattern| pattern.fits(id)))
+    }
 }
 
 fn kinds_of(entities: &[(EntityKind, String)]) -> Vec<&str> {

@@ -10,13 +10,10 @@ use systemprompt_model::UserType;
 /// A request per nanosecond is no limit any more.
 const FASTEST: f64 = 1e9;
 
-const TIERS: [UserType; 6] =
-    [UserType::Admin, UserType::User, UserType::Service, UserType::A2a, UserType::Mcp, UserType::Anon];
-
 /// Every rate of a profile.
 #[derive(Debug)]
 pub(super) struct Rates {
-    by_group: [[Option<Refilling>; TIERS.len()]; RateGroup::ALL.len()],
+    by_group: [[Option<Refilling>; UserType::ALL.len()]; RateGroup::ALL.len()],
     /// What an address may send before it is known who sends it.
     pub(super) guard: Refilling,
 }
@@ -24,10 +21,10 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn new(limits: &RateLimits) -> Self {
         let burst = limits.burst_multiplier.max(1);
-        let mut by_group = [[None; TIERS.len()]; RateGroup::ALL.len()];
+        let mut by_group = [[None; UserType::ALL.len()]; RateGroup::ALL.len()];
         let mut highest = 1;
         for group in RateGroup::ALL {
-            for tier in TIERS {
+            for tier in UserType::ALL {
                 let per_second = scaled(limits.rate(group), limits.tier_multipliers.of(tier));
                 if let Some(per_second) = per_second.filter(|_| group.is_served()) {
                     highest = highest.max(per_second);
