@@ -1,6 +1,8 @@
 //! Changes an operator makes: each command that changes something goes through [`Invocation::change`], the one place
 //! where a change is attributed to the person at the keyboard.
 
+use std::fmt::Display;
+
 use rustix::process::getuid;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,23 +14,70 @@ use crate::project::{Invocation, OpenDatabase};
 /// A change that is about to be made.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// What is done, as `noun.verb`.
-    pub(crate) operation: &'static str,
-    /// What it is done to.
-    pub(crate) about: String,
-    /// What was asked for, without secrets.
-    pub(crate) request: Value,
-    /// What is changed, as it was; nothing if it did not exist or is too large to be read.
-    pub(crate) before: Option<Value>,
+    operation: &'static str,
+    about: About,
+    request: Value,
+}
+
+/// What is changed.
+#[derive(Debug)]
+pub(crate) struct About {
+    kind: &'static str,
+    id: String,
 }
 
 /// What a change came to.
 #[derive(Debug)]
 pub(crate) struct Changed<T> {
     /// The result of the command.
-    pub(crate) result: T,
-    /// What was changed, as it is now, without secrets; nothing if it is gone or too large to be read.
-    pub(crate) after: Option<Value>,
+    pub(crate) value: T,
+    /// What was changed, as it was; absent if it did not exist or is too large to be read.
+    pub(crate) before: Option<StateDigest>,
+    /// What was changed, as it is now; absent if it is gone or too large to be read.
+    pub(crate) after: Option<StateDigest>,
+}
+
+/// The digest of a state.
+#[derive(Debug)]
+pub(crate) struct StateDigest(String);
+
+impl About {
+    /// The thing of this kind and id.
+    pub(crate) fn new(kind: &'static str, id: impl Display) -> Self {
+        Self { kind, id: id.to_string() }
+    }
+}
+
+impl Change {
+    /// A change of this kind to this; `request` is what is asked for, without secrets.
+    pub(crate) fn new(operation: &'static str, about: About, request: &impl Serialize) -> Self {
+        Self { operation, about, request: serde_json::to_value(request).unwrap_or_default() }
+    }
+}
+
+impl<T> Changed<T> {
+    /// A change of which the states are not told.
+    pub(crate) fn unseen(value: T) -> Self {
+        Self { value, before: None, after: None }
+    }
+}
+
+impl StateDigest {
+    /// Of this state.
+    pub(crate) fn of(state: &impl Serialize) -> Self {
+        let state = serde_json::to_value(state).unwrap_or_default();
+        Self(hex::encode(Sha256::digest(state.to_string())))
+    }
+}
+
+/// Something that was made, and is the result.
+pub(crate) fn made<T: Serialize>(value: T) -> Changed<T> {
+    Changed { before: None, after: Some(StateDigest::of(&value)), value }
+}
+
+/// Something that was otherwise before, and is the result.
+pub(crate) fn altered<T: Serialize>(before: &impl Serialize, value: T) -> Changed<T> {
+    Changed { before: Some(StateDigest::of(before)), after: Some(StateDigest::of(&value)), value }
 }
 
 /// Who is at the keyboard, as the operating system knows them.
@@ -38,42 +87,6 @@ pub(crate) struct Operator {
     pub(crate) uid: u32,
     /// The user's name, or the id of one without.
     pub(crate) name: String,
-}
-
-impl Change {
-    /// A change of this kind to this.
-    pub(crate) fn new(operation: &'static str, about: impl ToString) -> Self {
-        Self { operation, about: about.to_string(), request: Value::Null, before: None }
-    }
-
-    /// Adds what was asked for, without secrets.
-    #[must_use]
-    pub(crate) fn request(mut self, request: impl Serialize) -> Self {
-        self.request = value(&request);
-        self
-    }
-
-    /// Adds what is changed, as it is before.
-    #[must_use]
-    pub(crate) fn before(mut self, before: &impl Serialize) -> Self {
-        self.before = Some(value(before));
-        self
-    }
-}
-
-impl<T> Changed<T> {
-    /// A change whose result is what was changed.
-    pub(crate) fn to(result: T) -> Self
-    where
-        T: Serialize,
-    {
-        Self { after: Some(value(&result)), result }
-    }
-
-    /// A change after which there is nothing, or too much, to look at.
-    pub(crate) fn with(result: T) -> Self {
-        Self { result, after: None }
-    }
 }
 
 impl Operator {
@@ -95,29 +108,22 @@ impl Invocation {
     ) -> CliResult<T> {
         let operator = Operator::of_this_process();
         let outcome = work().await;
+        let changed = outcome.as_ref().ok();
         tracing::info!(
             operation = change.operation,
-            about = change.about,
-            "user.name" = operator.name,
-            "user.uid" = operator.uid,
+            about.kind = change.about.kind,
+            about.id = change.about.id,
+            user.name = operator.name,
+            user.uid = operator.uid,
             database = database.map(|database| database.db.target().database),
-            request_sha256 = digest(&change.request),
-            before_sha256 = change.before.as_ref().map(digest),
-            after_sha256 = outcome.as_ref().ok().and_then(|changed| changed.after.as_ref()).map(digest),
-            succeeded = outcome.is_ok(),
+            request_sha256 = StateDigest::of(&change.request).0,
+            before_sha256 = changed.and_then(|changed| changed.before.as_ref()).map(|state| state.0.as_str()),
+            after_sha256 = changed.and_then(|changed| changed.after.as_ref()).map(|state| state.0.as_str()),
+            succeeded = changed.is_some(),
             "an operator's change"
         );
-        Ok(outcome?.result)
+        Ok(outcome?.value)
     }
-}
-
-fn value(of: &impl Serialize) -> Value {
-    serde_json::to_value(of).unwrap_or_default()
-}
-
-/// Objects are ordered by key, so equal values have equal digests.
-fn digest(value: &Value) -> String {
-    hex::encode(Sha256::digest(value.to_string()))
 }
 
 /// The name of a user in the text of `/etc/passwd`.

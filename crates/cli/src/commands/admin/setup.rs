@@ -11,7 +11,7 @@ use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_database::{InstallOptions, install};
 use systemprompt_model::Secret;
 
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, made};
 use crate::error::{CliError, CliResult, Exit};
 use crate::first_profile::{FirstProfile, KNOWN, write_profile};
 use crate::given;
@@ -95,15 +95,19 @@ impl Setup {
         if replaces {
             invocation.confirm(self.yes, &format!("Replace the profile {} and its secrets?", directory.display()))?;
         }
-        let change = Change::new("profile.create", &first.name).request(json!({
-            "environment": first.environment, "secrets": names, "providers": first.providers(), "replaces": replaces,
-        }));
+        let change = Change::new(
+            "profile.create",
+            About::new("profile", &first.name),
+            &json!({
+                "environment": first.environment, "secrets": names, "providers": first.providers(), "replaces": replaces,
+            }),
+        );
         let file = invocation
             .change(None, change, async || {
                 if replaces {
                     move_aside(invocation, &directory, &first.name)?;
                 }
-                Ok(Changed::to(write_profile(invocation, &home, &first)?))
+                Ok(made(write_profile(invocation, &home, &first)?))
             })
             .await?;
         let project = Project::load(home, Some(first.name.clone()), &invocation.environment, &invocation.printer)?;

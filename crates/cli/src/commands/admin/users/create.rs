@@ -5,7 +5,7 @@ use serde_json::json;
 use systemprompt_identity::{NewUser, UserReference};
 
 use crate::accounts::accounts;
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, made};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 
@@ -52,13 +52,17 @@ impl Create {
             roles,
             ..NewUser::default()
         };
-        let change = Change::new("user.create", &new.name).request(json!({
-            "name": new.name, "email": new.email, "full_name": new.full_name, "display_name": new.display_name,
-            "roles": new.roles,
-        }));
+        let change = Change::new(
+            "user.create",
+            About::new("user", &new.name),
+            &json!({
+                "name": new.name, "email": new.email, "full_name": new.full_name, "display_name": new.display_name,
+                "roles": new.roles,
+            }),
+        );
         let create = async || {
             let user = accounts.create(new).await.map_err(|error| CliError::from_error("user_refused", &error))?;
-            Ok(Changed::to(user))
+            Ok(made(user))
         };
         let user = invocation.change(Some(database), change, create).await?;
         invocation.printer.show(&user);

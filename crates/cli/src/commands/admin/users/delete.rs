@@ -5,7 +5,7 @@ use serde::Serialize;
 use systemprompt_identity::User;
 
 use crate::accounts::{accounts, find};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, View};
@@ -28,9 +28,9 @@ impl Delete {
             .confirm(self.yes, &format!("Delete {} ({}) and revoke all of their keys?", user.name, user.email))?;
         let delete = async || {
             let deleted = accounts.delete(user.id).await;
-            Ok(Changed::to(deleted.map_err(|error| CliError::from_error("user_refused", &error))?))
+            Ok(altered(&user, deleted.map_err(|error| CliError::from_error("user_refused", &error))?))
         };
-        let change = Change::new("user.delete", user.id).before(&user);
+        let change = Change::new("user.delete", About::new("user", user.id), &());
         let user = invocation.change(Some(database), change, delete).await?;
         invocation.printer.show(&Deleted(user));
         Ok(())

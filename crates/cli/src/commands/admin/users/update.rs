@@ -5,7 +5,7 @@ use serde_json::json;
 use systemprompt_identity::UserChange;
 
 use crate::accounts::{accounts, find, status};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 
@@ -57,10 +57,10 @@ impl Update {
             "email": new.email, "full_name": new.full_name, "display_name": new.display_name, "status": new.status,
             "email_verified": new.email_verified, "roles": new.roles,
         });
-        let change = Change::new("user.update", user.id).request(request).before(&user);
+        let change = Change::new("user.update", About::new("user", user.id), &request);
         let update = async || {
             let updated = accounts.update(user.id, new).await;
-            Ok(Changed::to(updated.map_err(|error| CliError::from_error("user_refused", &error))?))
+            Ok(altered(&user, updated.map_err(|error| CliError::from_error("user_refused", &error))?))
         };
         let user = invocation.change(Some(database), change, update).await?;
         invocation.printer.show(&user);

@@ -5,7 +5,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::failure;
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, Changed};
 use crate::database::execute::{self, ExecuteOptions, ExecuteResult};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -34,11 +34,11 @@ impl Execute {
         let options = ExecuteOptions { dry_run: self.dry_run, statement_timeout: None };
         let execute = async || {
             let result = execute::execute(&database.db, &self.sql, options).await.map_err(failure)?;
-            Ok(Changed::with(result))
+            Ok(Changed::unseen(result))
         };
         let name = database.db.target().database;
         let request = json!({"statement_sha256": statement_sha256, "dry_run": self.dry_run});
-        let change = Change::new("database.execute", name).request(request);
+        let change = Change::new("database.execute", About::new("database", name), &request);
         let result = invocation.change(Some(database), change, execute).await?;
         tracing::warn!(
             statement_sha256,

@@ -7,7 +7,7 @@ use systemprompt_database::InstallOptions;
 use systemprompt_database::install::{ModuleReport, install};
 
 use super::{Declared, failure};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Table, View, yes};
@@ -40,14 +40,14 @@ impl Migrate {
                 0 => "The schema is up to date.".to_owned(),
                 count => format!("{count} migrations applied."),
             };
-            Ok(Changed::to(Migrated {
+            Ok(made(Migrated {
                 modules_installed: report.modules.iter().map(|module| module.extension.clone()).collect(),
                 message,
                 modules: report.modules,
                 warnings: report.warnings,
             }))
         };
-        let change = Change::new("schema.migrate", database.db.target().database).request(request);
+        let change = Change::new("schema.migrate", About::new("database", database.db.target().database), &request);
         let migrated = invocation.change(Some(database), change, migrate).await?;
         invocation.printer.show(&migrated);
         Ok(())

@@ -5,7 +5,7 @@ use serde_json::json;
 use systemprompt_database::install::history::{self, Reverted, Run};
 
 use super::{Declared, history_failure};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, altered};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Page, Row, yes};
@@ -40,9 +40,9 @@ impl MigrateDown {
         }
         let names: Vec<_> = planned.iter().map(|row| format!("{:03} {}", row.version, row.name)).collect();
         invocation.confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", ")))?;
-        let change = Change::new("schema.down", extension).request(json!({"count": self.count})).before(&planned);
+        let change = Change::new("schema.down", About::new("extension", extension), &json!({"count": self.count}));
         let reverted =
-            invocation.change(Some(database), change, async || Ok(Changed::to(down(Run::Apply).await?))).await?;
+            invocation.change(Some(database), change, async || Ok(altered(&planned, down(Run::Apply).await?))).await?;
         invocation.printer.show(&Page::whole(reverted));
         Ok(())
     }

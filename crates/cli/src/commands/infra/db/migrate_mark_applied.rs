@@ -6,7 +6,7 @@ use serde_json::json;
 use systemprompt_database::install::history::{self, MigrationRow};
 
 use super::{Declared, history_failure};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, View};
@@ -32,10 +32,11 @@ impl MigrateMarkApplied {
         let Self { extension, version, yes } = self;
         invocation
             .confirm(yes, &format!("Record migration {version} of {extension} as applied without running it?"))?;
-        let change = Change::new("schema.mark_applied", &extension).request(json!({"version": version}));
+        let change =
+            Change::new("schema.mark_applied", About::new("extension", &extension), &json!({"version": version}));
         let mark = async || {
             let row = history::mark_applied(&database.db, &modules, &options, &extension, version).await;
-            Ok(Changed::to(row.map_err(history_failure)?))
+            Ok(made(row.map_err(history_failure)?))
         };
         let row = invocation.change(Some(database), change, mark).await?;
         invocation.printer.show(&Marked(row));

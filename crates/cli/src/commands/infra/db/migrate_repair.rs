@@ -6,7 +6,7 @@ use systemprompt_database::InstallOptions;
 use systemprompt_database::install::history::{self, Repair, RepairAction, RepairMode, Run};
 
 use super::{Declared, history_failure};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, altered};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Page, Row, yes};
@@ -35,10 +35,10 @@ impl MigrateRepair {
         };
         let planned = repair(Run::Plan).await?;
         let repairs = if self.apply && !planned.is_empty() {
-            let change = Change::new("schema.repair", database.db.target().database)
-                .request(json!({"extension": extension, "reconcile_only": self.reconcile_only}))
-                .before(&planned);
-            invocation.change(Some(database), change, async || Ok(Changed::to(repair(Run::Apply).await?))).await?
+            let about = About::new("database", database.db.target().database);
+            let request = json!({"extension": extension, "reconcile_only": self.reconcile_only});
+            let change = Change::new("schema.repair", about, &request);
+            invocation.change(Some(database), change, async || Ok(altered(&planned, repair(Run::Apply).await?))).await?
         } else {
             planned
         };

@@ -8,7 +8,7 @@ use systemprompt_identity::{ApiKey, IssuedKey};
 
 use super::keys;
 use crate::accounts::{accounts, find};
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, View, time};
@@ -34,10 +34,9 @@ impl Issue {
         let issue = async || {
             let issued = keys(invocation, &database.db).issue(user.id, &self.name, expires_at).await;
             let issued = issued.map_err(|error| CliError::from_error("key_refused", &error))?;
-            let after = Changed::to(issued.key.clone()).after;
-            Ok(Changed { result: issued, after })
+            Ok(Changed { before: None, after: Some(StateDigest::of(&issued.key)), value: issued })
         };
-        let change = Change::new("api_key.issue", user.id).request(request);
+        let change = Change::new("api_key.issue", About::new("user", user.id), &request);
         let IssuedKey { key, secret } = invocation.change(Some(database), change, issue).await?;
         invocation.printer.show(&Shown { key, secret: secret.expose() });
         Ok(())

@@ -5,7 +5,7 @@ use serde::Serialize;
 use systemprompt_identity::ApiKey;
 
 use super::keys;
-use crate::change::{Change, Changed};
+use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, View};
@@ -30,9 +30,9 @@ impl Revoke {
         invocation.confirm(self.yes, &format!("Revoke the key {} ({})?", found.prefix, found.name))?;
         let revoke = async || {
             let revoked = keys.revoke(found.id).await;
-            Ok(Changed::to(revoked.map_err(|error| CliError::from_error("key_refused", &error))?))
+            Ok(altered(&found, revoked.map_err(|error| CliError::from_error("key_refused", &error))?))
         };
-        let change = Change::new("api_key.revoke", found.id).before(&found);
+        let change = Change::new("api_key.revoke", About::new("api_key", found.id), &());
         let key = invocation.change(Some(database), change, revoke).await?;
         invocation.printer.show(&Revoked(key));
         Ok(())
