@@ -1,10 +1,12 @@
+//! `cargo xtask bench`: measures the optimised build.
+
 use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::Result;
 use xshell::Shell;
 
-use crate::release;
+use crate::build::{Profile, build, replace_with};
 use crate::step::step;
 
 /// Builds what is measured and what measures it, and becomes the latter. It finds the other programs beside itself.
@@ -12,13 +14,13 @@ pub(crate) fn run(sh: &Shell, arguments: &[OsString]) -> Result<bool> {
     let asks_for_help =
         arguments.is_empty() || arguments.iter().any(|argument| argument == "--help" || argument == "-h");
     let binaries = if asks_for_help {
-        release::build(sh, &["systemprompt-bench"])?
+        build(sh, Profile::Release, &["systemprompt-bench"])?
     } else {
         step("PostgreSQL", |progress| Ok(((), crate::postgres::ensure(sh, progress)?)))?;
-        release::build(sh, &["systemprompt-bench", "systemprompt-mock-upstream", "systemprompt"])?
+        build(sh, Profile::Release, &["systemprompt-bench", "systemprompt-mock-upstream", "systemprompt"])?
     };
 
     let mut bench = Command::new(binaries.join("systemprompt-bench"));
     bench.args(arguments);
-    crate::replace_with(bench)
+    replace_with(bench)
 }

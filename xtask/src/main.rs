@@ -5,30 +5,32 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod bench;
+mod build;
 mod generate;
 mod postgres;
-mod release;
 mod step;
 mod test;
 mod up;
+mod workspace;
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use xshell::{Shell, cmd};
+use anyhow::{Result, bail};
+use workspace::in_workspace;
+use xshell::Shell;
 
 const HELP: &str = "\
 Usage: cargo xtask <TASK>
 
 Tasks:
-  up [ARGS]           Install PostgreSQL if the machine has none, build the release binary, run `systemprompt up ARGS`
+  up [--release] [ARGS]
+                      Install PostgreSQL if the machine has none, build, run `systemprompt up ARGS`;
+                      with --release the optimised build, which takes longer to make
   test                Everything CI checks: format, lints, generated files, all tests, the official SDKs
   check               The quick part of it: format, lints, the rules between crates
   generate [--check]  Write the offline SQL data and the reference documentation; with --check fail if they are stale
-  bench [ARGS]        Measure; `cargo xtask bench --help` for what
+  bench [ARGS]        Measure the optimised build; `cargo xtask bench --help` for what
   help                This text
 ";
 
@@ -62,25 +64,4 @@ fn run(task: &str, arguments: &[OsString]) -> Result<bool> {
         }
         _ => bail!("unknown task or arguments\n\n{HELP}"),
     }
-}
-
-/// Becomes `command`, so that signals and the exit status are its own. Returns only when that fails.
-fn replace_with(mut command: Command) -> Result<bool> {
-    let program = PathBuf::from(command.get_program());
-    Err(command.exec()).with_context(|| format!("running {}", program.display()))
-}
-
-/// The shell, in the workspace's root. Tasks that take paths from the user stay where the user is.
-fn in_workspace(sh: Shell) -> Result<Shell> {
-    let manifest = cmd!(sh, "cargo locate-project --workspace --message-format plain").quiet().read()?;
-    sh.change_dir(PathBuf::from(manifest).parent().context("the workspace has a directory")?);
-    Ok(sh)
-}
-
-/// Where cargo puts what it builds, by its configuration and CARGO_TARGET_DIR.
-fn target_directory(sh: &Shell) -> Result<PathBuf> {
-    let metadata = cmd!(sh, "cargo metadata --no-deps --format-version 1").quiet().read()?;
-    let rest = metadata.split_once("\"target_directory\":\"").context("cargo metadata names the target directory")?.1;
-    let path = rest.split_once('"').context("cargo metadata is JSON")?.0;
-    Ok(PathBuf::from(path.replace("\\\\", "\\")))
 }

@@ -1,6 +1,6 @@
-//! One line per step, on standard error: while it runs, on a terminal, and when it is done.
+//! One line per step, on standard error: while it runs (again and again where there is no terminal), and when it is done.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
@@ -28,11 +28,11 @@ impl Progress {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("running {program}"))?;
         let mut output = String::new();
-        for line in BufReader::new(child.stderr.take().context("standard error is a pipe")?).lines() {
+        for line in lines(child.stderr.take().context("standard error is a pipe")?) {
             let line = line?;
             if let Some(note) = note(&line) {
                 self.note(note);
-            } else {
+            } else if !line.is_empty() {
                 output.push_str(&line);
                 output.push('\n');
             }
@@ -45,6 +45,22 @@ impl Progress {
     }
 }
 
+/// The lines of `stream` as they come. Those of a progress bar end in a carriage return.
+fn lines(stream: impl Read) -> impl Iterator<Item = io::Result<String>> {
+    let mut bytes = BufReader::new(stream).bytes();
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        for byte in bytes.by_ref() {
+            match byte {
+                Ok(b'\n' | b'\r') => return Some(Ok(String::from_utf8_lossy(&line).into_owned())),
+                Ok(byte) => line.push(byte),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        (!line.is_empty()).then(|| Ok(String::from_utf8_lossy(&line).into_owned()))
+    })
+}
+
 /// Runs a step; what `work` returns beside its result says how it went, in a few words.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Progress) -> Result<(T, String)>) -> Result<T> {
     let begun = Instant::now();
@@ -52,19 +68,23 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce(&Progress) -> Result<(T, Str
     let is_terminal = std::io::stderr().is_terminal();
     let result = std::thread::scope(|scope| {
         let (done, wait) = channel::<()>();
-        if is_terminal {
-            scope.spawn({
-                let progress = &progress;
-                move || {
-                    while wait.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
-                        let note = progress.current();
-                        let _ = write!(std::io::stderr(), "\r\x1b[K… {name} {note} ({})", elapsed(begun));
-                    }
-                }
-            });
+        let (before, after, pause) = if is_terminal {
+            ("\r\x1b[K", "", Duration::from_millis(200))
         } else {
+            ("", "\n", Duration::from_secs(20))
+        };
+        if !is_terminal {
             eprintln!("… {name}");
         }
+        scope.spawn({
+            let progress = &progress;
+            move || {
+                while wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                    let note = progress.current();
+                    let _ = write!(std::io::stderr(), "{before}… {name} {note} ({}){after}", elapsed(begun));
+                }
+            }
+        });
         let result = work(&progress);
         drop(done);
         result
@@ -91,5 +111,16 @@ pub(crate) fn elapsed(begun: Instant) -> String {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 10..60 => format!("{seconds} s"),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_in_a_newline_or_a_carriage_return() {
+        let text: Vec<String> = lines("1/2: a\r2/2: b\rFinished\nrest".as_bytes()).map_while(Result::ok).collect();
+        assert_eq!(text, ["1/2: a", "2/2: b", "Finished", "rest"]);
     }
 }

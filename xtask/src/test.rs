@@ -9,7 +9,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
+use crate::generate::{Generated, Lints, Mode};
 use crate::step::{elapsed, step};
+use crate::workspace::target_directory;
 
 /// Everything. Goes on after a failure, so that one run shows all there is to mend.
 pub(crate) fn run(sh: &Shell) -> Result<bool> {
@@ -30,33 +32,38 @@ pub(crate) fn run(sh: &Shell) -> Result<bool> {
     })?;
     let python = step("Python SDKs", |progress| {
         progress.note("installing");
-        Ok((Python::with_sdks(sh, &crate::target_directory(sh)?.join("sdk"))?, "ready".to_owned()))
+        Ok((Python::with_sdks(sh, &target_directory(sh)?.join("sdk"))?, "ready".to_owned()))
     })?;
 
     let mut report = Report::default();
-    lints(sh, &mut report)?;
-    report.check("generated files", || crate::generate::run(sh, crate::generate::Mode::Check));
-    let mut tests = Command::new("cargo");
-    if has_nextest {
-        tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
-    } else {
-        tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    }
-    report.tests("tests", sh, &mut tests)?;
-    let mut doc_tests = Command::new("cargo");
-    report.tests("documentation examples", sh, doc_tests.args(["test", "--workspace", "--no-fail-fast", "--doc"]))?;
-
-    report.check("build for the SDKs", || {
-        let packages = ["-p", "systemprompt", "-p", "systemprompt-mock-upstream"];
-        Ok(cmd!(sh, "cargo build --quiet {packages...}").quiet().run().is_ok())
+    format(sh, &mut report);
+    // All of it in one go and first: whatever follows runs programs, and finds them built.
+    report.check("build", || {
+        let tests = cargo(sh, &["test", "--workspace", "--no-run"]).status()?;
+        let programs = cargo(sh, &["build", "-p", "systemprompt", "-p", "systemprompt-mock-upstream"]).status()?;
+        Ok(tests.success() && programs.success())
     });
-    let programs = crate::target_directory(sh)?.join("debug");
+    let mut generated = Generated::new(sh)?;
+    report.check("clippy, with the SQL in the code", || generated.check_sql(Lints::Denied));
+    report.check("generated files", || generated.compare(Mode::Check));
+
+    let tests: &[&str] = if has_nextest {
+        &["nextest", "run", "--workspace", "--no-fail-fast"]
+    } else {
+        &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
+    };
+    report.tests("tests", &mut cargo(sh, tests))?;
+    let doc_tests = ["test", "--workspace", "--no-fail-fast", "--doc"];
+    report.tests("documentation examples", &mut cargo(sh, &doc_tests))?;
+
+    let programs = target_directory(sh)?.join("debug");
     let mut sdks = python.command();
-    sdks.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/sdk"])
+    sdks.current_dir(sh.current_dir())
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/sdk"])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("SYSTEMPROMPT_BIN", programs.join("systemprompt"))
         .env("MOCK_UPSTREAM_BIN", programs.join("systemprompt-mock-upstream"));
-    report.tests("official SDKs", sh, &mut sdks)?;
+    report.tests("official SDKs", &mut sdks)?;
 
     Ok(report.print())
 }
@@ -64,20 +71,25 @@ pub(crate) fn run(sh: &Shell) -> Result<bool> {
 /// The quick part: what an editor's save should not break.
 pub(crate) fn check(sh: &Shell) -> Result<bool> {
     let mut report = Report::default();
-    lints(sh, &mut report)?;
-    let mut architecture = Command::new("cargo");
-    architecture.args(["test", "--quiet", "--package", "systemprompt", "--test", "architecture"]);
-    report.tests("architecture", sh, &mut architecture)?;
+    format(sh, &mut report);
+    report.check("clippy", || {
+        let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        Ok(cargo(sh, &clippy).status()?.success())
+    });
+    let architecture = ["test", "--quiet", "--package", "systemprompt", "--test", "architecture"];
+    report.tests("architecture", &mut cargo(sh, &architecture))?;
     Ok(report.print())
 }
 
-fn lints(sh: &Shell, report: &mut Report) -> Result<()> {
+fn format(sh: &Shell, report: &mut Report) {
     report.check("format", || Ok(cmd!(sh, "cargo fmt --all --check").quiet().run().is_ok()));
-    let mut clippy = Command::new("cargo");
-    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-    let (passed, _) = tee(sh, &mut clippy)?;
-    report.check("clippy", || Ok(passed));
-    Ok(())
+}
+
+/// Cargo, checking queries against the committed data, not a database.
+fn cargo(sh: &Shell, arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(sh.current_dir()).env("SQLX_OFFLINE", "true").env_remove("DATABASE_URL");
+    command
 }
 
 /// How the parts went.
@@ -100,9 +112,9 @@ impl Report {
     }
 
     /// A part that counts its tests.
-    fn tests(&mut self, name: &str, sh: &Shell, command: &mut Command) -> Result<()> {
+    fn tests(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let begun = Instant::now();
-        let (succeeded, output) = tee(sh, command)?;
+        let (succeeded, output) = tee(command)?;
         let (mut passed, mut failed) = (0, 0);
         for line in output.iter().filter(|line| is_summary(line)) {
             passed += number_before("passed", line);
@@ -150,11 +162,11 @@ fn number_before(word: &str, line: &str) -> u64 {
     before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Runs a command, shows its output and keeps its lines. Queries are checked against the committed data, not a database.
-fn tee(sh: &Shell, command: &mut Command) -> Result<(bool, Vec<String>)> {
+/// Runs a command, shows its output and keeps its lines.
+fn tee(command: &mut Command) -> Result<(bool, Vec<String>)> {
     let colors = if std::io::stderr().is_terminal() { "always" } else { "never" };
-    command.env("CARGO_TERM_COLOR", colors).env("SQLX_OFFLINE", "true").env_remove("DATABASE_URL");
-    command.current_dir(sh.current_dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("CARGO_TERM_COLOR", colors);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("running {program}"))?;
     let (output, errors) = (child.stdout.take(), child.stderr.take());
