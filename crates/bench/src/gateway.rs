@@ -20,8 +20,8 @@ use crate::machine::{Commit, Machine, time_syncs};
 use crate::process::{CpuSeconds, require_proc};
 use crate::profile::Recording;
 use crate::report::{
-    Ledger, Measurement, MemorySample, Profile, Report, Round, Sessions, Settings, Side, StatementSample, Summary,
-    Transactions, ratio,
+    DatabaseCosts, Ledger, Measurement, MemorySample, Profile, Report, Round, Sessions, Settings, Side,
+    StatementSample, Summary, ratio,
 };
 use crate::request::{self, Answers, Destination, Dialect, Prompt};
 use crate::statements::StatementLog;
@@ -213,7 +213,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn everything(&mut self) -> Result<()> {
-        let transactions = self.transactions()?;
+        let before = self.counters()?;
         self.remember_memory("start")?;
         for answers in &self.plan.answers {
             for concurrency in &self.plan.concurrency {
@@ -234,9 +234,14 @@ impl Run<'_> {
         let requests = self.requests;
         if requests > 0 {
             sleep(COUNTERS_SETTLE).await;
-            let count = self.transactions()?.saturating_sub(transactions);
-            let per_request = count as f64 / requests as f64;
-            self.ledger.transactions = Some(Transactions { count, requests, per_request });
+            let now = self.counters()?;
+            let per_request = |of: fn(&Counters) -> u64| of(&now).saturating_sub(of(&before)) as f64 / requests as f64;
+            self.ledger.database = Some(DatabaseCosts {
+                requests,
+                transactions_per_request: per_request(|counters| counters.transactions),
+                wal_bytes_per_request: per_request(|counters| counters.wal_bytes),
+                table_bytes_per_request: per_request(|counters| counters.table_bytes),
+            });
         }
         if self.plan.count_statements
             && let Err(error) = self.count_statements().await
@@ -411,13 +416,21 @@ impl Run<'_> {
         session.with_context(|| format!("opening a session: status {}: {body}", answer.status))
     }
 
-    /// Transactions PostgreSQL has counted in the product's database.
-    fn transactions(&self) -> Result<u64> {
-        let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
-        let count = self.deployment.query(sql)?;
-        // 64-bit numbers may be written as text in JSON.
-        let count = count.as_u64().or_else(|| count.as_str()?.parse().ok());
-        count.context("PostgreSQL counts transactions")
+    /// What PostgreSQL has counted, in whatever tables.
+    fn counters(&self) -> Result<Counters> {
+        let number = |sql: &str| {
+            let count = self.deployment.query(sql)?;
+            // 64-bit numbers may be written as text in JSON.
+            let count = count.as_u64().or_else(|| count.as_str()?.parse().ok());
+            count.with_context(|| format!("`{sql}` is a number"))
+        };
+        Ok(Counters {
+            transactions: number(
+                "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+            )?,
+            wal_bytes: number("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")?,
+            table_bytes: number("SELECT pg_database_size(current_database())")?,
+        })
     }
 
     fn remember_memory(&mut self, after: &str) -> Result<()> {
@@ -429,6 +442,13 @@ impl Run<'_> {
         });
         Ok(())
     }
+}
+
+/// Of the product's database, except that the log is the whole cluster's, which nothing else uses.
+struct Counters {
+    transactions: u64,
+    wal_bytes: u64,
+    table_bytes: u64,
 }
 
 fn finished(round: crate::load::Round, cpu_seconds: CpuSeconds) -> Round {

@@ -60,7 +60,7 @@ pub(crate) struct Ledger {
     pub(crate) statements: Vec<StatementSample>,
     /// Why there are none.
     pub(crate) statements_error: Option<String>,
-    pub(crate) transactions: Option<Transactions>,
+    pub(crate) database: Option<DatabaseCosts>,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) memory: Vec<MemorySample>,
 }
@@ -145,12 +145,15 @@ pub(crate) struct StatementSample {
     pub(crate) counted: Statements,
 }
 
-/// Transactions as PostgreSQL counted them over all rounds, by which nothing is slowed down.
+/// What requests cost the database, as PostgreSQL counted it over all rounds, by which nothing is slowed down.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Transactions {
-    pub(crate) count: u64,
+pub(crate) struct DatabaseCosts {
     pub(crate) requests: u64,
-    pub(crate) per_request: f64,
+    pub(crate) transactions_per_request: f64,
+    /// Written to its log.
+    pub(crate) wal_bytes_per_request: f64,
+    /// By which tables and indexes grew.
+    pub(crate) table_bytes_per_request: f64,
 }
 
 /// Where a process's time went.
@@ -185,7 +188,7 @@ impl Ledger {
             sessions: None,
             statements: Vec::new(),
             statements_error: None,
-            transactions: None,
+            database: None,
             profiles: Vec::new(),
             memory: Vec::new(),
         }
@@ -374,9 +377,12 @@ fn remarks(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(error) = &ledger.statements_error {
         writeln!(f, "SQL statements were not counted: {error}")?;
     }
-    if let Some(counted) = &ledger.transactions {
-        let per_request = counted.per_request;
-        writeln!(f, "SQL, all rounds: {per_request:.2} transactions per request, by PostgreSQL's own count")?;
+    if let Some(costs) = &ledger.database {
+        writeln!(
+            f,
+            "database, all rounds, per request: {:.2} transactions, {:.0} bytes of log, {:.0} bytes more in tables and indexes",
+            costs.transactions_per_request, costs.wal_bytes_per_request, costs.table_bytes_per_request,
+        )?;
     }
     if let Some(sessions) = &ledger.sessions {
         writeln!(
