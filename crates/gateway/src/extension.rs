@@ -1,6 +1,6 @@
 //! The gateway as an extension: its profile keys, its checks, its routes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -12,10 +12,11 @@ use systemprompt_governance::{EntityKind, Gate};
 use systemprompt_identity::{Authenticator, Sessions};
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
-use crate::headers;
+use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
-use crate::routes::{Gateway, Plan, router, table};
+use crate::routes::{Gateway, router, table};
 use crate::routing::RoutingTable;
+use crate::target::Credentials;
 use crate::upstream::Upstreams;
 
 /// The model gateway.
@@ -87,28 +88,37 @@ impl Extension for GatewayExtension {
                 .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
                 .await
                 .map_err(|error| failed(error.to_string()))?;
-            let mut credentials = HashMap::new();
+            let mut credentials = Credentials::default();
             for provider in &providers {
                 let Some(secret) = provider.api_key_secret.as_deref() else { continue };
                 let key = config.secrets.get(secret);
-                let header = key.and_then(|key| headers::credential(provider.wire, key)).ok_or_else(|| {
-                    failed(format!(
+                if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
+                    return Err(failed(format!(
                         "the secret `{secret}` of the provider `{}` is missing or cannot be sent as a header",
                         provider.name
-                    ))
-                })?;
-                credentials.insert(provider.name.clone(), header);
+                    )));
+                }
             }
-            services.insert(Arc::new(Gateway {
-                authenticator: services.require::<Authenticator>()?,
-                sessions: services.require::<Sessions>()?,
+            let sessions = services.require::<Sessions>()?;
+            let inference = Arc::new(Inference {
+                table,
+                credentials,
+                upstreams,
                 gate: services.require::<Gate>()?,
-                access,
+                sessions: sessions.clone(),
                 metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
                 ambient: ctx.ambient().clone(),
                 cut: ctx.shutdown().clone(),
-                plan: Plan { settings, table, upstreams, credentials },
+            });
+            let authenticator = services.require::<Authenticator>()?;
+            services.insert(Arc::new(Gateway {
+                authenticator,
+                sessions,
+                access,
+                inference: inference.clone(),
+                settings,
             }));
+            services.insert(inference);
             Ok(())
         })
     }
@@ -123,7 +133,7 @@ impl Extension for GatewayExtension {
 
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let gateway = ctx.service::<Gateway>()?;
-        let prefix = gateway.plan.settings.inference_path_prefix.clone();
+        let prefix = gateway.settings.inference_path_prefix.clone();
         Ok(vec![ExtensionRouter::core(router(gateway, &prefix), PREFIXES).with_rate_limit(RateGroup::Gateway)])
     }
 }

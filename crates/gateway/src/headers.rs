@@ -1,12 +1,9 @@
-//! Which headers a request carries to the provider, and which of the caller's headers mean something to us.
+//! The headers between the caller and us: which of the caller's mean something, and which every answer carries.
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_identity::client_session_id;
 use systemprompt_llm::Format;
-use systemprompt_model::{RequestId, Secret, SessionId, TraceId};
-
-use crate::config::ProviderWire;
-use crate::routing::Route;
+use systemprompt_model::{RequestId, SessionId, TraceId};
 
 /// The ledger id of a request, on every answer to a recorded request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-systemprompt-request-id");
@@ -22,11 +19,6 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 pub const CONVERSATION_ID: HeaderName = HeaderName::from_static("x-gateway-conversation-id");
 /// Restricts the model list to one client family.
 pub const INFERENCE_PROTOCOL: HeaderName = HeaderName::from_static("x-inference-protocol");
-
-const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// What the API speaks when the client does not say.
-const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A header is not usable; the message names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,47 +86,6 @@ fn trace_of(traceparent: &str) -> Option<&str> {
         && trace.bytes().all(|byte| byte.is_ascii_hexdigit())
         && trace.bytes().any(|byte| byte != b'0');
     valid.then_some(trace)
-}
-
-/// The header that carries an API key to a provider of this wire; absent if the key cannot be one.
-pub fn credential(wire: ProviderWire, api_key: &Secret) -> Option<(HeaderName, HeaderValue)> {
-    let key = api_key.expose().trim();
-    let (name, text) = match wire {
-        ProviderWire::Anthropic => (X_API_KEY, key.to_owned()),
-        ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {key}")),
-    };
-    let mut value = HeaderValue::from_str(&text).ok().filter(|_| !key.is_empty())?;
-    value.set_sensitive(true);
-    Some((name, value))
-}
-
-/// The headers of the request to the provider: ours, the provider's, the route's. Of the caller's headers only
-/// `anthropic-*` pass, and only to Anthropic wires; whatever identifies the caller stays here.
-pub fn upstream(
-    caller: &HeaderMap,
-    route: &Route,
-    credential: Option<&(HeaderName, HeaderValue)>,
-    stream: bool,
-) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
-    if route.provider.wire == ProviderWire::Anthropic {
-        for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
-            headers.append(name.clone(), value.clone());
-        }
-        headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);
-    }
-    if let Some((name, value)) = credential {
-        headers.insert(name.clone(), value.clone());
-    }
-    for (name, value) in route.provider.extra_headers.iter().chain(&route.extra_headers) {
-        // Both were checked when the configuration was loaded.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    headers
 }
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.

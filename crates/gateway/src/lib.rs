@@ -1,23 +1,29 @@
-//! The model gateway: vendor-shaped HTTP in, one governed and recorded call out, vendor-shaped HTTP back.
+//! The model gateway: one governed and recorded call to a provider, for callers inside the server and, in the shapes of
+//! the vendors, over HTTP.
 //!
-//! Start reading at [`routes`]: its `infer` is the path of every model request, in the order things happen —
-//! identify the caller, bind a session, read the request, find its route, pass the Gate, send, relay. Each step is one
-//! file: [`body`] reads within bounds, [`routing`] decides where to, [`upstream`] is the effect that takes the Gate's
-//! permit, `relay` carries the stream back, `recording` sees to it that one outcome reaches the ledger however the call
-//! ends, and `error` is the only place where a failure becomes a status and a body in the caller's dialect.
+//! Start reading at [`inference`]: [`Inference::ask`](inference::Inference::ask) is the path of every model request, in
+//! the order things happen — find its route (`routing`), prepare what the provider gets (`target`), pass the Gate, send
+//! (`upstream`, which only transports), choose the answer's lane (`lane`, `relay`) and record how it ended (`recording`).
+//! `routes` is the adapter for HTTP, one file per endpoint; `routes/error` is the only place where a failure becomes a
+//! status and a body in the caller's dialect.
 //!
 //! Wire formats are not known here; they are `systemprompt-llm`'s. A new provider of a known wire is configuration only.
+//!
+//! To add an endpoint: a file in `routes/` and a line in its table.
 
-pub mod body;
-mod capture;
-pub mod config;
-mod error;
 pub mod extension;
 pub mod headers;
-pub mod metrics;
-mod models;
+pub mod inference;
+
+mod answer;
+mod capture;
+mod config;
+mod failure;
+mod lane;
+mod metrics;
 mod recording;
 mod relay;
-pub mod routes;
-pub mod routing;
-pub mod upstream;
+mod routes;
+mod routing;
+mod target;
+mod upstream;

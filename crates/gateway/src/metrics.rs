@@ -1,6 +1,7 @@
 //! What the gateway counts (gateway specification §12).
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -8,45 +9,46 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use systemprompt_extension::Metrics;
-
-use crate::recording::Subject;
+use systemprompt_llm::Usage;
+use systemprompt_model::Microdollars;
 
 /// The gateway's metrics.
-pub struct GatewayMetrics {
-    pub(crate) requests_total: Family<RequestLabels, Counter>,
-    pub(crate) overhead_seconds: Histogram,
-    pub(crate) upstream_ttfb_seconds: Family<UpstreamLabels, Histogram>,
-    pub(crate) tokens_total: Family<TokenLabels, Counter>,
-    pub(crate) cost_microdollars_total: Counter,
+pub(crate) struct GatewayMetrics {
+    requests_total: Family<RequestLabels, Counter>,
+    overhead_seconds: Histogram,
+    upstream_ttfb_seconds: Family<UpstreamLabels, Histogram>,
+    upstream_retries_total: Family<UpstreamLabels, Counter>,
+    tokens_total: Family<TokenLabels, Counter>,
+    cost_microdollars_total: Counter,
     active_streams: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    provider: String,
-    model: String,
-    status: &'static str,
-    dialect: &'static str,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) status: &'static str,
+    pub(crate) dialect: &'static str,
 }
 
-impl RequestLabels {
-    pub(crate) fn of(subject: &Subject, status: &'static str) -> Self {
-        Self { provider: subject.provider.clone(), model: subject.model.clone(), status, dialect: subject.dialect }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    provider: String,
+}
+
+impl UpstreamLabels {
+    fn of(provider: &str) -> Self {
+        Self { provider: provider.to_owned() }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct UpstreamLabels {
-    pub(crate) provider: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct TokenLabels {
-    pub(crate) kind: TokenKind,
+struct TokenLabels {
+    kind: TokenKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum TokenKind {
+enum TokenKind {
     Input,
     Output,
     CacheRead,
@@ -66,11 +68,12 @@ impl EncodeLabelValue for TokenKind {
 
 impl GatewayMetrics {
     /// Creates the metrics and announces them in `registry`.
-    pub fn new(registry: &Metrics) -> Self {
+    pub(crate) fn new(registry: &Metrics) -> Self {
         let metrics = Self {
             requests_total: Family::default(),
             overhead_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             upstream_ttfb_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
+            upstream_retries_total: Family::default(),
             tokens_total: Family::default(),
             cost_microdollars_total: Counter::default(),
             active_streams: Gauge::default(),
@@ -90,6 +93,11 @@ impl GatewayMetrics {
             "Time from sending a request to the head of the answer",
             metrics.upstream_ttfb_seconds.clone(),
         );
+        registry.register(
+            "gateway_upstream_retries",
+            "Attempts made again because the provider had closed an idle connection",
+            metrics.upstream_retries_total.clone(),
+        );
         registry.register("gateway_tokens", "Tokens by kind", metrics.tokens_total.clone());
         registry.register(
             "gateway_cost_microdollars",
@@ -102,6 +110,35 @@ impl GatewayMetrics {
             metrics.active_streams.clone(),
         );
         metrics
+    }
+
+    /// A request was sent so long after it reached us.
+    pub(crate) fn sent_after(&self, overhead: Duration) {
+        self.overhead_seconds.observe(overhead.as_secs_f64());
+    }
+
+    /// The head of an answer came so long after the request was sent.
+    pub(crate) fn head_after(&self, provider: &str, wait: Duration) {
+        self.upstream_ttfb_seconds.get_or_create(&UpstreamLabels::of(provider)).observe(wait.as_secs_f64());
+    }
+
+    /// A request is sent again.
+    pub(crate) fn retried(&self, provider: &str) {
+        self.upstream_retries_total.get_or_create(&UpstreamLabels::of(provider)).inc();
+    }
+
+    /// A request ended.
+    pub(crate) fn ended(&self, labels: &RequestLabels, usage: &Usage, cost: Microdollars) {
+        self.requests_total.get_or_create(labels).inc();
+        for (kind, count) in [
+            (TokenKind::Input, usage.input_tokens),
+            (TokenKind::Output, usage.output_tokens),
+            (TokenKind::CacheRead, usage.cache_read_tokens),
+            (TokenKind::CacheWrite, usage.cache_creation_tokens),
+        ] {
+            self.tokens_total.get_or_create(&TokenLabels { kind }).inc_by(count.unwrap_or(0));
+        }
+        self.cost_microdollars_total.inc_by(u64::try_from(cost.0).unwrap_or(0));
     }
 
     /// Counts a stream as active until the guard is dropped.

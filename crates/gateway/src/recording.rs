@@ -4,32 +4,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::response;
 use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, Format, Usage};
-use systemprompt_model::{RequestId, SessionId};
+use systemprompt_model::SessionId;
 
 use crate::capture::Capture;
-use crate::metrics::{GatewayMetrics, RequestLabels, TokenKind, TokenLabels, UpstreamLabels};
-use crate::upstream::upstream_request_id;
+use crate::metrics::{GatewayMetrics, RequestLabels};
+use crate::upstream::provider_request_id;
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
 
 /// What is known of a call before it is made, for its price and its metrics.
-#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) format: Format,
-    pub(crate) streamed: bool,
-    pub(crate) dialect: &'static str,
     pub(crate) provider: String,
+    /// The model's name in metrics.
     pub(crate) model: String,
     pub(crate) pricing: Pricing,
     /// Tokens of the prompt, as estimated from its length.
     pub(crate) estimated_input_tokens: u64,
-    /// When the request reached us.
+    /// Since when the caller waits.
     pub(crate) received: Instant,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) sessions: Arc<Sessions>,
@@ -52,6 +51,7 @@ pub(crate) struct Recording {
     permit: Option<Permit>,
     subject: Subject,
     tap: AnswerTap,
+    streamed: bool,
     capture: Option<Capture>,
     sent: Instant,
     first_byte: Option<Duration>,
@@ -61,13 +61,14 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// Starts the clock of a call that is about to be sent.
-    pub(crate) fn new(permit: Permit, subject: Subject) -> Self {
+    pub(crate) fn new(permit: Permit, subject: Subject, streamed: bool) -> Self {
         let sent = Instant::now();
-        subject.metrics.overhead_seconds.observe(sent.duration_since(subject.received).as_secs_f64());
+        subject.metrics.sent_after(sent.duration_since(subject.received));
         Self {
             capture: Some(Capture::new(permit.content_limit())),
             permit: Some(permit),
-            tap: AnswerTap::new(subject.format, subject.streamed, 0, TOOL_INPUT),
+            tap: AnswerTap::new(subject.format, streamed, 0, TOOL_INPUT),
+            streamed,
             subject,
             sent,
             first_byte: None,
@@ -76,9 +77,9 @@ impl Recording {
         }
     }
 
-    /// The ledger id of the call.
-    pub(crate) fn request_id(&self) -> Option<RequestId> {
-        self.permit.as_ref().map(Permit::request_id)
+    /// The bytes to send: those that were judged.
+    pub(crate) fn content(&self) -> Bytes {
+        self.permit.as_ref().map(|permit| permit.content().clone()).unwrap_or_default()
     }
 
     /// Time since the call was sent.
@@ -86,12 +87,15 @@ impl Recording {
         self.sent.elapsed()
     }
 
-    /// Notes the head of the answer.
-    pub(crate) fn head_arrived(&mut self, head: &response::Parts) {
+    /// Notes the head of the answer, and whether a stream follows it.
+    pub(crate) fn head_arrived(&mut self, head: &response::Parts, streamed: bool) {
         self.status = Some(head.status.as_u16());
-        self.upstream_id = upstream_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let labels = UpstreamLabels { provider: self.subject.provider.clone() };
-        self.subject.metrics.upstream_ttfb_seconds.get_or_create(&labels).observe(self.elapsed().as_secs_f64());
+        self.upstream_id = provider_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        self.subject.metrics.head_after(&self.subject.provider, self.elapsed());
+        if streamed != self.streamed {
+            self.streamed = streamed;
+            self.tap = AnswerTap::new(self.subject.format, streamed, 0, TOOL_INPUT);
+        }
     }
 
     /// Watches a piece of the answer on its way to the caller.
@@ -140,7 +144,7 @@ impl Recording {
 
     fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
         let permit = self.permit.take()?;
-        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.subject.streamed, 0, 0));
+        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(&summary);
         let usage = &if end == End::Completed { summary.usage } else { self.at_least(&summary) };
@@ -151,24 +155,20 @@ impl Recording {
             End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
         };
 
-        let metrics = &self.subject.metrics;
-        let label = match &end {
-            End::Completed => "completed",
-            End::Failed(_) => "failed",
-            End::ClientDisconnected => "client_disconnected",
+        let subject = &self.subject;
+        let labels = RequestLabels {
+            provider: subject.provider.clone(),
+            model: subject.model.clone(),
+            status: match &end {
+                End::Completed => "completed",
+                End::Failed(_) => "failed",
+                End::ClientDisconnected => "client_disconnected",
+            },
+            dialect: subject.format.as_str(),
         };
-        metrics.requests_total.get_or_create(&RequestLabels::of(&self.subject, label)).inc();
-        for (kind, count) in [
-            (TokenKind::Input, usage.input_tokens),
-            (TokenKind::Output, usage.output_tokens),
-            (TokenKind::CacheRead, usage.cache_read_tokens),
-            (TokenKind::CacheWrite, usage.cache_creation_tokens),
-        ] {
-            metrics.tokens_total.get_or_create(&TokenLabels { kind }).inc_by(count.unwrap_or(0));
-        }
-        metrics.cost_microdollars_total.inc_by(u64::try_from(cost.0).unwrap_or(0));
+        subject.metrics.ended(&labels, usage, cost);
         let (input, output) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
-        self.subject.sessions.record_usage(self.subject.session_id, input, output, cost);
+        subject.sessions.record_usage(subject.session_id, input, output, cost);
 
         permit.finish(Outcome {
             status,

@@ -3,6 +3,7 @@
 //! Back-pressure is the caller's: the next piece is read from the provider when the last one was taken. Dropping the
 //! body — the caller closed the connection — cancels the call upstream and records it as such.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use systemprompt_llm::{ErrorAnswer, Format, UsageChunkFilter};
+use systemprompt_llm::{ErrorAnswer, Format};
 use systemprompt_model::RequestId;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::config::Timeouts;
+use crate::lane::AnswerLane;
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
 use crate::upstream::UpstreamBody;
@@ -28,12 +30,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The body of a streamed answer.
 pub(crate) struct Relay {
     upstream: UpstreamBody,
+    lane: AnswerLane,
     /// Present until the end is recorded.
-    recording: Option<Box<Recording>>,
-    request_id: Option<RequestId>,
+    recording: Option<Recording>,
+    request_id: RequestId,
     dialect: Format,
-    /// Takes out the usage chunk the gateway asked for and the caller did not.
-    filter: Option<UsageChunkFilter>,
     idle: Duration,
     deadline: Instant,
     last_byte: Instant,
@@ -47,12 +48,12 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Relays `upstream` under `recording`.
+    /// Carries `upstream` to the caller in `lane`, under `recording`.
     pub(crate) fn new(
         upstream: UpstreamBody,
-        recording: Box<Recording>,
-        dialect: Format,
-        filter: Option<UsageChunkFilter>,
+        lane: AnswerLane,
+        recording: Recording,
+        (request_id, dialect): (RequestId, Format),
         limits: Timeouts,
         cut: WaitForCancellationFutureOwned,
         active: StreamGuard,
@@ -60,11 +61,11 @@ impl Relay {
         let now = Instant::now();
         Self {
             upstream,
-            request_id: recording.request_id(),
+            lane,
+            request_id,
+            dialect,
             deadline: now + limits.total.saturating_sub(recording.elapsed()),
             recording: Some(recording),
-            dialect,
-            filter,
             idle: limits.idle,
             last_byte: now,
             last_sign: now,
@@ -76,31 +77,30 @@ impl Relay {
 
     /// Ends the stream although the provider has not. If the caller has all of the answer, that is all; otherwise it is
     /// told what went wrong, in its dialect.
-    fn stop(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn stop(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(recording) = self.recording.take_if(|recording| !recording.terminal_seen()) else {
             return self.complete();
         };
         // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
         let mut event = if recording.at_event_boundary() { Vec::new() } else { b"\n\n".to_vec() };
         recording.finish(End::Failed(error.message.clone()));
-        let id = self.request_id.map(|id| id.to_string());
-        event.extend_from_slice(&error.sse_event(self.dialect, id.as_deref()));
+        event.extend_from_slice(&error.sse_event(self.dialect, Some(&self.request_id.to_string())));
         Poll::Ready(Some(Ok(Frame::data(event.into()))))
     }
 
     /// Records an answer that arrived to its end. The provider may have ended it with an error of its own, which the
     /// caller has seen.
-    fn complete(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn complete(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if let Some(recording) = self.recording.take() {
             recording.finish_answer();
         }
-        let rest = self.filter.take().map(UsageChunkFilter::finish).unwrap_or_default();
+        let rest = self.lane.finish();
         Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
     }
 
     /// Whether the caller has all of the answer, and the provider only has to say that it has no more.
     fn is_complete(&self) -> bool {
-        self.recording.as_ref().is_some_and(|recording| recording.terminal_seen())
+        self.recording.as_ref().is_some_and(Recording::terminal_seen)
     }
 
     /// The limit that passed, if one did; otherwise when to look again.
@@ -118,9 +118,9 @@ impl Relay {
 
 impl Body for Relay {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         if this.recording.is_none() {
             return Poll::Ready(None);
@@ -138,10 +138,7 @@ impl Body for Relay {
                             this.alarm.as_mut().reset(now + LINGER.min(this.idle));
                         }
                     }
-                    let data = match &mut this.filter {
-                        Some(filter) => filter.feed(data),
-                        None => data,
-                    };
+                    let data = this.lane.feed(data);
                     if data.is_empty() {
                         continue;
                     }
@@ -171,7 +168,7 @@ impl Body for Relay {
                 Ok(_) => {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
-                    let between_events = this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary());
+                    let between_events = this.recording.as_ref().is_some_and(Recording::at_event_boundary);
                     if between_events && !this.is_complete() {
                         return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(this.dialect.ping())))));
                     }

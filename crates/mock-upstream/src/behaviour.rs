@@ -106,6 +106,8 @@ pub enum Fault {
     EmptyBody,
     /// The connection is closed without an answer.
     CloseBeforeHeaders,
+    /// The answer is a good one, but then nobody listens: when the next request arrives, the connection is closed unread.
+    CloseIdle,
     /// The connection stays open without an answer.
     HangBeforeHeaders,
     /// The connection is closed after so many parts of a stream, or inside a buffered body.

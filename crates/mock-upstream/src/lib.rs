@@ -35,6 +35,7 @@ mod admin;
 mod behaviour;
 mod body;
 mod capture;
+mod connection;
 mod script;
 mod server;
 mod shared;

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::admin;
 use crate::behaviour::{Behaviour, Fault};
 use crate::body::{Closed, ScriptBody};
 use crate::capture::{CaptureLimits, CapturedRequest};
+use crate::connection::Connection;
 use crate::script::{self, Asked, Dialect, Ending, Script};
 use crate::shared::Shared;
 use crate::statistics::{OpenAnswer, OpenConnection, Statistics};
@@ -108,12 +110,18 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(|request| answer(shared.clone(), request));
+    let deaf = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request| answer(shared.clone(), deaf.clone(), request));
+    let connection = Connection { stream, deaf: deaf.clone() };
     // Errors are the client going away, or a fault the mock was told to have.
-    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(connection), service).await;
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ScriptBody>, Closed> {
+async fn answer(
+    shared: Arc<Shared>,
+    deaf: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<ScriptBody>, Closed> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let own = path.starts_with("/__mock/");
@@ -149,6 +157,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let plan = shared.behaviours().plan(dialect, &asked);
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
+    }
+    if plan.fault == Some(Fault::CloseIdle) {
+        deaf.store(true, Ordering::Relaxed);
     }
     let mut response = match plan.fault {
         Some(Fault::HangBeforeHeaders) => pending().await,

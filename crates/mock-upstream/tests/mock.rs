@@ -168,6 +168,25 @@ async fn an_answer_can_break_off() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_idle_is_closed_when_the_next_request_comes() {
+    let fixture = Fixture::new().await;
+    fixture.upstream.behave(Behaviour { fault: Some(Fault::CloseIdle), fault_times: Some(1), ..Behaviour::default() });
+    let mut connection = raw_request(&fixture.upstream, false).await;
+    let mut received = [0; 4096];
+    let length = connection.read(&mut received).await.expect("an answer");
+    assert!(received[..length].starts_with(b"HTTP/1.1 200"));
+    connection
+        .write_all(b"POST /v1/messages HTTP/1.1\r\nhost: mock\r\ncontent-length: 2\r\n\r\n{}")
+        .await
+        .expect("sent");
+    let mut rest = Vec::new();
+    // Whether the reset or the end comes first is the kernel's choice.
+    let _ = connection.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+    assert_eq!(fixture.upstream.statistics().requests, 1);
+}
+
+#[tokio::test]
 async fn pieces_end_inside_characters() {
     let fixture = Fixture::new().await;
     fixture.upstream.behave(Behaviour { fault: Some(Fault::SplitUtf8), chunks: 3, ..Behaviour::default() });

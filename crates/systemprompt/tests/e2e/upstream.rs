@@ -146,3 +146,34 @@ async fn hanging_up_before_the_usage_comes_does_not_make_an_answer_free() {
         assert!(record[counted].as_i64().is_some_and(|count| count > 0), "{counted}: {record}");
     }
 }
+
+#[tokio::test]
+async fn an_idle_connection_that_the_provider_closed_costs_the_caller_nothing() {
+    let instance = Instance::start().await;
+    for stream in [false, true] {
+        let body = json!({"model": "claude-test", "max_tokens": 10, "stream": stream, "messages": [{"role": "user", "content": "Hello"}]});
+        instance.mock.behave(Behaviour { fault_times: Some(1), ..faulty(Fault::CloseIdle) });
+        assert_eq!(instance.messages(&body).await.status, 200, "the connection is open now");
+        let before = instance.mock.statistics();
+        let answer = instance.messages(&body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let after = instance.mock.statistics();
+        assert_eq!(after.requests - before.requests, 1, "the provider read one request");
+        assert_eq!(after.connections - before.connections, 1, "the second attempt had a connection of its own");
+        let record = instance.record(answer.request_id()).await;
+        assert_eq!(record["status"], "completed", "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_provider_read_is_sent_once() {
+    let instance = Instance::start().await;
+    // The connection has served before, so only the provider's goodbye tells that it read the request.
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
+    instance.mock.behave(Behaviour { fault_times: Some(1), ..faulty(Fault::CloseBeforeHeaders) });
+    let before = instance.mock.statistics().requests;
+    let answer = instance.messages(&hello("claude-test")).await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(instance.mock.statistics().requests - before, 1);
+    assert_eq!(instance.record(answer.request_id()).await["status"], "failed");
+}

@@ -14,40 +14,42 @@ use systemprompt_governance::EntityKind;
 use systemprompt_governance::access::AccessDecision;
 use systemprompt_identity::{AuthError, IdentifyError};
 
+use super::Gateway;
+use super::error::RouteError;
+use super::exchange::{self, dialect_of, trace_of};
 use crate::config::Surface;
-use crate::error::{Failure, FailureKind};
 use crate::headers::{self, INFERENCE_PROTOCOL};
-use crate::routes::{Gateway, dialect_of, trace_of};
 use crate::routing::Listed;
 
 /// The models the caller may use, the default model first.
-pub(crate) async fn list_models(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (dialect, trace) = (dialect_of(request.headers()), trace_of(&gateway, &request));
     let (head, _) = request.into_parts();
-    let mut response = match allowed_models(&gateway, &head).await {
-        Ok(response) => response,
-        Err(failure) => failure.to_response(dialect, gateway.plan.settings.policy_deny_status),
-    };
-    headers::stamp(response.headers_mut(), dialect, trace, None);
-    response
+    match allowed_models(&gateway, &head).await {
+        Ok(mut response) => {
+            headers::stamp(response.headers_mut(), dialect, trace, None);
+            response
+        }
+        Err(error) => exchange::refuse(&gateway, dialect, trace, &error),
+    }
 }
 
-async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, Failure> {
-    let plan = &gateway.plan;
-    if !plan.settings.enabled {
-        return Err(FailureKind::Disabled.into());
+async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, RouteError> {
+    if !gateway.settings.enabled {
+        return Err(RouteError::Disabled);
     }
-    let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| FailureKind::Query(error.body_text()))?;
+    let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| RouteError::Query(error.body_text()))?;
     let surface = match head.headers.get(INFERENCE_PROTOCOL) {
         None => None,
-        Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(FailureKind::UnknownSurface)?),
+        Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(RouteError::UnknownSurface)?),
     };
     let principal = match gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await {
         Ok(principal) => Some(principal),
-        Err(IdentifyError::Auth(AuthError::Missing)) if plan.settings.models_public => None,
+        Err(IdentifyError::Auth(AuthError::Missing)) if gateway.settings.models_public => None,
         Err(error) => return Err(error.into()),
     };
-    let mut allowed: Vec<&Listed> = plan
+    let mut allowed: Vec<&Listed> = gateway
+        .inference
         .table
         .advertised()
         .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
@@ -67,7 +69,7 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
         let open: Vec<String> = open.into_iter().map(str::to_owned).collect();
         allowed.retain(|listed| open.contains(&listed.route.id));
     }
-    Ok(Json(list(&allowed, &query)).into_response())
+    Ok(Json(page(&allowed, &query)).into_response())
 }
 
 /// Query of the model list.
@@ -114,7 +116,7 @@ fn surface_named(name: &str) -> Option<Surface> {
 }
 
 /// The page of `models` that `query` asks for.
-fn list<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
+fn page<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
     let position = |id: &String| models.iter().position(|listed| listed.model.id == *id);
     let start = query.after_id.as_ref().and_then(position).map_or(0, |found| found + 1);
     let end = query.before_id.as_ref().and_then(position).unwrap_or(models.len());

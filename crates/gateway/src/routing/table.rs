@@ -1,76 +1,14 @@
-//! Which provider and model a request goes to: aliases first, then the configured rules in order, then the provider
-//! that lists the model, then the default provider.
+//! All routes and models of one configuration, and the search through them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{CatalogModel, Pricing};
-use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
-use crate::config::{self, GatewayConfig, ProviderConfig, ProviderWire, RouteConfig, Surface, Timeouts, When};
-
-/// A provider as the gateway uses it.
-#[derive(Debug)]
-pub struct Provider {
-    /// Its unique id.
-    pub name: String,
-    /// The shape it speaks.
-    pub wire: ProviderWire,
-    /// Who its models are advertised to.
-    pub surface: Surface,
-    /// Base URL, without a trailing slash; empty for the demo provider.
-    pub endpoint: String,
-    /// Name of the secret with its API key.
-    pub api_key_secret: Option<String>,
-    /// Headers added to every request.
-    pub extra_headers: BTreeMap<String, String>,
-    /// Time limits of its calls.
-    pub timeouts: Timeouts,
-}
-
-/// A route as the gateway uses it.
-#[derive(Debug)]
-pub struct Route {
-    /// Stable id; access rules name it as `gateway_route:<id>`.
-    pub id: String,
-    /// Where it leads.
-    pub provider: Arc<Provider>,
-    pattern: Pattern,
-    when: When,
-    upstream_model: Option<String>,
-    /// Headers that win over the provider's.
-    pub extra_headers: BTreeMap<String, String>,
-    pricing: Option<Pricing>,
-    /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
-    origin: &'static str,
-}
-
-/// A request's way: the route it matched and what it means for this model.
-#[derive(Debug)]
-pub struct Destination {
-    /// The route.
-    pub route: Arc<Route>,
-    /// The model name sent upstream.
-    pub upstream_model: String,
-    /// What to charge.
-    pub pricing: Pricing,
-    /// Largest output of the model, in tokens.
-    pub max_output_tokens: Option<u64>,
-    /// What the ledger records: `<origin>:<route id>`.
-    pub route_match: String,
-    /// The model's id in the registry, if it is listed there.
-    listed: Option<String>,
-}
-
-impl Destination {
-    /// The model's name in metrics. A name that only a caller made up must not become a time series.
-    pub fn metric_model(&self) -> String {
-        self.listed.clone().unwrap_or_else(|| "other".to_owned())
-    }
-}
+use super::{Destination, Provider, Route};
+use crate::config::{GatewayConfig, ProviderConfig, Surface, Timeouts, strip_marker};
 
 /// Why a request has no way to go.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +47,7 @@ pub enum NoRoute {
 
 /// All routes and models, fixed for one configuration snapshot.
 #[derive(Debug)]
-pub struct RoutingTable {
+pub(crate) struct RoutingTable {
     rules: Vec<Arc<Route>>,
     default: Option<Arc<Route>>,
     registry: HashMap<String, Arc<Listed>>,
@@ -120,7 +58,7 @@ pub struct RoutingTable {
 
 /// A model of the registry with the route that leads to its provider.
 #[derive(Debug)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The model.
     pub model: CatalogModel,
     /// The implicit route to its provider; its id is the provider's name.
@@ -128,8 +66,8 @@ pub struct Listed {
 }
 
 impl RoutingTable {
-    /// The table of a checked configuration. Entries that name unknown providers were refused by [`config::check`].
-    pub fn new(providers: &[ProviderConfig], gateway: &GatewayConfig) -> Self {
+    /// The table of a checked configuration. Entries that name unknown providers were refused by `config::check`.
+    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig) -> Self {
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
         let mut listing = Vec::new();
@@ -139,13 +77,12 @@ impl RoutingTable {
                 wire: config.wire,
                 surface: config.surface,
                 endpoint: config.endpoint.clone().unwrap_or_default(),
-                api_key_secret: config.api_key_secret.clone(),
                 extra_headers: config.extra_headers.clone(),
                 timeouts: Timeouts::resolve(&gateway.resilience, config.resilience.as_ref()),
             });
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));
-            for model in config::models_of(config) {
+            for model in config.models() {
                 let listed = Arc::new(Listed { model, route: route.clone() });
                 for id in std::iter::once(&listed.model.id).chain(&listed.model.aliases) {
                     registry.entry(id.clone()).or_insert_with(|| listed.clone());
@@ -155,7 +92,7 @@ impl RoutingTable {
         }
         if let Some(first) = &gateway.default_model {
             // A stable sort keeps the configured order behind the default model.
-            listing.sort_by_key(|listed| listed.model.id != config::strip_marker(first));
+            listing.sort_by_key(|listed| listed.model.id != strip_marker(first));
         }
         let rules = gateway
             .routes
@@ -169,7 +106,7 @@ impl RoutingTable {
                     upstream_model: config.upstream_model.clone(),
                     extra_headers: config.extra_headers.clone(),
                     pricing: config.pricing.map(Pricing::from),
-                    ..Route::to(provider, route_id(config), "rule")
+                    ..Route::to(provider, config.route_id(), "rule")
                 }))
             })
             .collect();
@@ -188,14 +125,14 @@ impl RoutingTable {
     }
 
     /// Where a request goes.
-    pub fn resolve(&self, request: &InferenceRequest) -> Result<Destination, NoRoute> {
-        let asked = config::strip_marker(&request.model);
+    pub(crate) fn resolve(&self, request: &InferenceRequest) -> Result<Destination, NoRoute> {
+        let asked = strip_marker(&request.model);
         let listed = self.registry.get(asked);
         let model = listed.map_or(asked, |listed| listed.model.id.as_str());
         let route = self
             .rules
             .iter()
-            .find(|route| (route.pattern.fits(model) || route.pattern.fits(asked)) && holds(&route.when, request))
+            .find(|route| (route.pattern.fits(model) || route.pattern.fits(asked)) && route.when.holds(request))
             .or_else(|| listed.map(|listed| &listed.route))
             .or(self.default.as_ref())
             .ok_or_else(|| NoRoute::Unknown { model: asked.to_owned(), prefix: self.prefix.clone() })?;
@@ -233,7 +170,7 @@ impl RoutingTable {
     }
 
     /// Ids of all routes, for access rules.
-    pub fn route_ids(&self) -> Vec<String> {
+    pub(crate) fn route_ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self
             .rules
             .iter()
@@ -247,7 +184,7 @@ impl RoutingTable {
     }
 
     /// The providers, each once.
-    pub fn providers(&self) -> Vec<Arc<Provider>> {
+    pub(crate) fn providers(&self) -> Vec<Arc<Provider>> {
         let mut providers: Vec<_> = self
             .rules
             .iter()
@@ -261,56 +198,9 @@ impl RoutingTable {
     }
 
     /// The models of the registry, the default model first, those of `backend` providers left out.
-    pub fn advertised(&self) -> impl Iterator<Item = &Listed> {
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = &Listed> {
         self.listing.iter().map(AsRef::as_ref).filter(|listed| listed.route.provider.surface != Surface::Backend)
     }
-}
-
-impl Route {
-    fn to(provider: &Arc<Provider>, id: String, origin: &'static str) -> Self {
-        Self {
-            id,
-            provider: provider.clone(),
-            pattern: Pattern::any(),
-            when: When::default(),
-            upstream_model: None,
-            extra_headers: BTreeMap::new(),
-            pricing: None,
-            origin,
-        }
-    }
-}
-
-/// The id of a configured route: its own, or `<pattern as a slug>-<6 hex digits of FNV-1a over pattern and provider>`.
-/// Access rules name it, so it never depends on the position of the rule.
-pub fn route_id(route: &RouteConfig) -> String {
-    if let Some(id) = &route.id {
-        return id.clone();
-    }
-    let mut id = String::new();
-    for character in route.model_pattern.chars() {
-        match character {
-            '*' => id.push_str("star"),
-            c if c.is_ascii_alphanumeric() => id.push(c.to_ascii_lowercase()),
-            _ if id.ends_with('-') => {}
-            _ => id.push('-'),
-        }
-    }
-    let mut hash = Fnv1a::default();
-    hash.write(route.model_pattern.as_bytes());
-    hash.write(route.provider.as_bytes());
-    let _ = write!(id, "-{:06x}", hash.finish() & 0x00ff_ffff);
-    id
-}
-
-fn holds(when: &When, request: &InferenceRequest) -> bool {
-    when.requires_tools.is_none_or(|wanted| wanted == (request.tools > 0))
-        && when.min_tools.is_none_or(|least| request.tools >= least)
-        && when.thinking.is_none_or(|wanted| wanted == request.thinking)
-        && when.min_reasoning_effort.is_none_or(|least| request.reasoning_effort.is_some_and(|effort| effort >= least))
-        && when.stream.is_none_or(|wanted| wanted == request.stream)
-        && when.min_input_tokens.is_none_or(|least| request.estimated_input_tokens >= least)
-        && when.response_format.is_none_or(|wanted| wanted == request.response_format)
 }
 
 #[cfg(test)]
@@ -390,15 +280,6 @@ mod tests {
         assert!((destination.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
         assert_eq!(destination.max_output_tokens, Some(100));
         assert_eq!(destination.route_match, "registry:ant");
-    }
-
-    #[test]
-    fn route_ids_are_stable() {
-        let route = |value| serde_json::from_value::<RouteConfig>(value).expect("a route");
-        let derived = route_id(&route(serde_json::json!({"model_pattern": "claude-*", "provider": "ant"})));
-        assert!(derived.starts_with("claude-star-"), "{derived}");
-        assert_ne!(derived, route_id(&route(serde_json::json!({"model_pattern": "claude-*", "provider": "big"}))));
-        assert_eq!(route_id(&route(serde_json::json!({"id": "x", "model_pattern": "*", "provider": "ant"}))), "x");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 
 /// What a client may take for its request body.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes in all.
     pub bytes: usize,
     /// Time between two pieces.
@@ -21,14 +21,14 @@ pub struct Limits {
 
 impl Limits {
     /// The usual time limits: 30 s between two pieces, 2 minutes in all, which for 8 MiB is a slow mobile line.
-    pub const fn of_bytes(bytes: usize) -> Self {
+    pub(crate) const fn of_bytes(bytes: usize) -> Self {
         Self { bytes, idle: Duration::from_secs(30), total: Duration::from_mins(2) }
     }
 }
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// It is larger than the limit.
     #[error("the request body is larger than {limit} bytes")]
     TooLarge {
@@ -52,7 +52,7 @@ pub enum BodyError {
 }
 
 /// Reads a body within limits. A declared length over the limit is refused before a byte is read.
-pub async fn read(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, BodyError> {
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, BodyError> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| value.as_bytes() != b"identity") {
         return Err(BodyError::Encoded(String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect()));
     }

@@ -1,0 +1,48 @@
+//! Why a model gave no answer.
+
+use systemprompt_governance::{Denial, DenialKind, Refusal};
+use systemprompt_model::RequestId;
+
+use crate::routing::NoRoute;
+use crate::upstream::SendError;
+
+/// A request that got no answer from a model.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{kind}")]
+pub struct Failure {
+    /// Its ledger record. Absent if it could not be recorded; then nothing was sent.
+    pub request: Option<RequestId>,
+    /// Why.
+    pub kind: FailureKind,
+}
+
+/// Why.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FailureKind {
+    /// The Gate refused. Nothing was sent.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It was sent, and no usable answer came. The outcome is recorded.
+    #[error(transparent)]
+    Upstream(#[from] SendError),
+}
+
+impl Failure {
+    pub(crate) fn new(request: RequestId, kind: impl Into<FailureKind>) -> Self {
+        let kind = kind.into();
+        let recorded = !matches!(kind, FailureKind::Refused(Refusal::LedgerUnavailable));
+        Self { request: recorded.then_some(request), kind }
+    }
+}
+
+/// A request that has nowhere to go is refused like any other, so that the ledger knows of it.
+impl From<NoRoute> for Denial {
+    fn from(no_route: NoRoute) -> Self {
+        let (policy, kind, code) = match no_route {
+            NoRoute::Unknown { .. } => ("route", DenialKind::NotFound, "model_not_found"),
+            NoRoute::NotExposed { .. } => ("model_exposure", DenialKind::NotExposed, "model_not_exposed"),
+            NoRoute::OtherDialect { .. } => ("dialect", DenialKind::NotExposed, "dialect_not_supported"),
+        };
+        Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), retry_after: None, code }
+    }
+}

@@ -1,0 +1,293 @@
+//! Asking a model, from a parsed request to its answer. HTTP is one caller among others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Resource};
+use systemprompt_identity::Sessions;
+use systemprompt_llm::{InferenceRequest, UsageChunkFilter};
+use systemprompt_model::{ActorChain, Ambient, ContextId, Principal, RequestId, SessionId, TraceId};
+use tokio_util::sync::CancellationToken;
+
+pub use crate::answer::AnswerBody;
+pub use crate::failure::{Failure, FailureKind};
+use crate::lane::{self, AnswerLane};
+use crate::metrics::GatewayMetrics;
+use crate::recording::{End, Recording, Subject};
+use crate::relay::Relay;
+use crate::routing::{Destination, RoutingTable};
+use crate::target::{Credentials, Target, prepare};
+pub use crate::upstream::SendError;
+use crate::upstream::{self, Line, UpstreamBody, Upstreams};
+
+/// An error answer of a provider is relayed up to this size.
+const ERROR_BODY_LIMIT: usize = 1024 * 1024;
+/// A buffered answer may have this size; beyond it the call fails instead of filling our memory.
+const BUFFERED_ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+
+/// The provider's own id of the request, on every answer that has one.
+pub(crate) const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+/// What of a provider's headers the caller gets: what the body is, and what SDKs go by when they try again. Limits and
+/// organisation ids of our account with the provider are not the caller's business.
+const RELAYED_HEADERS: [HeaderName; 4] =
+    [CONTENT_TYPE, RETRY_AFTER, HeaderName::from_static("retry-after-ms"), HeaderName::from_static("x-should-retry")];
+
+/// The service that asks models. One per server; agents, jobs and extensions take it from the server's services and ask
+/// under the same rules, with the same records, as a client that comes by HTTP:
+///
+/// ```
+/// use bytes::Bytes;
+/// use systemprompt_gateway::inference::{Ask, Attribution, Failure, Forwarded, Inference};
+/// use systemprompt_llm::{Format, InferenceRequest};
+///
+/// async fn summarise(inference: &Inference, by: Attribution, body: Bytes) -> Result<Bytes, Failure> {
+///     let request = InferenceRequest::parse(Format::AnthropicMessages, body).expect("a request we wrote ourselves");
+///     let reply = inference.ask(Ask { by, request, forwarded: Forwarded::default() }).await?;
+///     Ok(reply.whole().await)
+/// }
+/// ```
+pub struct Inference {
+    pub(crate) table: RoutingTable,
+    pub(crate) credentials: Credentials,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metrics: Arc<GatewayMetrics>,
+    pub(crate) ambient: Ambient,
+    /// Cancelled when the time for draining streams is over.
+    pub(crate) cut: CancellationToken,
+}
+
+/// A question to a model.
+pub struct Ask {
+    /// Who asks.
+    pub by: Attribution,
+    /// What is asked, in one of the dialects.
+    pub request: InferenceRequest,
+    /// What comes along with it.
+    pub forwarded: Forwarded,
+}
+
+/// Who is behind a request.
+#[derive(Debug, Clone)]
+pub struct Attribution {
+    /// The account it is attributed to.
+    pub principal: Arc<Principal>,
+    /// Who acts for whom.
+    pub actors: ActorChain,
+    /// The stretch of work it belongs to.
+    pub session: SessionId,
+    /// The conversation, when it is one of ours.
+    pub context: Option<ContextId>,
+    /// The trace it belongs to.
+    pub trace: TraceId,
+    /// The program that asked, as far as it said.
+    pub client: Option<Client>,
+}
+
+/// What a client program says about itself. Nothing is decided by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Its name, usually the user agent.
+    pub name: Option<String>,
+    /// The trace id it sent.
+    pub trace: Option<String>,
+}
+
+/// What comes along with a request besides its body. A caller inside the server usually has none of it.
+#[derive(Debug, Clone, Default)]
+pub struct Forwarded {
+    /// The caller's headers. Only `anthropic-*` go on, and only to providers of that wire.
+    pub headers: HeaderMap,
+    /// The conversation, if the caller names one; otherwise it is derived from the request.
+    pub conversation: Option<String>,
+    /// Since when the caller waits; since now if absent.
+    pub received: Option<Instant>,
+}
+
+/// A provider's answer, in the dialect of the request. Error answers are answers too: the caller gets to see them.
+pub struct Reply {
+    /// The ledger record of the request.
+    pub request: RequestId,
+    /// The provider's status.
+    pub status: StatusCode,
+    /// The headers that concern the caller.
+    pub headers: HeaderMap,
+    /// The answer. When it is dropped before its end, the call is cancelled and recorded as such.
+    pub body: AnswerBody,
+}
+
+impl Reply {
+    /// Waits for all of the answer. A stream that breaks off ends with an error event.
+    pub async fn whole(self) -> Bytes {
+        self.body.whole().await
+    }
+}
+
+impl Inference {
+    /// Asks a model: finds the way, has the Gate judge exactly the bytes that will be sent, sends them and gives the
+    /// answer as it comes. The ledger has the decision before anything is sent, and one outcome however the call ends.
+    ///
+    /// # Errors
+    ///
+    /// The Gate refused, or no usable answer came.
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+        let Ask { by, request, forwarded } = &ask;
+        let id = RequestId::generate(&self.ambient);
+
+        // Route.
+        let way = match self.table.resolve(request) {
+            Ok(way) => way,
+            Err(no_route) => {
+                let refusal = self.gate.refuse(self.action(id, &ask, None, Bytes::new()), no_route.into()).await;
+                return Err(Failure::new(id, refusal));
+            }
+        };
+
+        // Prepare.
+        let target = Target::new(&way, request, &forwarded.headers, &self.credentials);
+        let prepared = prepare(request, &way);
+
+        // Admit.
+        let action = self.action(id, &ask, Some(&way), prepared.bytes);
+        let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
+
+        // Begin. Nothing is awaited in between: if the caller goes away from here on, that is what gets recorded.
+        let subject = Subject {
+            format: request.format,
+            provider: target.provider.name.clone(),
+            model: way.metric_model(),
+            pricing: way.pricing,
+            estimated_input_tokens: request.estimated_input_tokens,
+            received: forwarded.received.unwrap_or_else(Instant::now),
+            metrics: self.metrics.clone(),
+            sessions: self.sessions.clone(),
+            session_id: by.session,
+        };
+        let mut recording = Recording::new(permit, subject, request.stream);
+
+        // Send.
+        let response = match self.send(&recording, &target).await {
+            Ok(response) => response,
+            Err(error) => {
+                recording.finish(End::Failed(error.to_string()));
+                return Err(Failure::new(id, error));
+            }
+        };
+        let (head, body) = response.into_parts();
+        let streamed = lane::is_stream(&head);
+        recording.head_arrived(&head, streamed);
+        let mut headers = HeaderMap::new();
+        for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some(id) = upstream::provider_request_id(&head.headers) {
+            headers.insert(UPSTREAM_REQUEST_ID, id.clone());
+        }
+
+        // Lane, which finishes the call at the answer's end.
+        let limits = target.provider.timeouts;
+        let body = if streamed {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            let lane = AnswerLane::Relay(prepared.usage_added.then(UsageChunkFilter::new));
+            let cut = self.cut.clone().cancelled_owned();
+            let active = self.metrics.stream_started();
+            AnswerBody::stream(Relay::new(body, lane, recording, (id, request.format), limits, cut, active))
+        } else {
+            let retry_after = head.headers.get(RETRY_AFTER);
+            let whole = collect(recording, head.status, retry_after, body, limits.total).await;
+            AnswerBody::whole_of(whole.map_err(|error| Failure::new(id, error))?)
+        };
+        Ok(Reply { request: id, status: head.status, headers, body })
+    }
+
+    /// Makes attempts until one has a result. The only failure after which another is made is that of a request nobody
+    /// read: then nothing happened, and nothing was billed. It is made once, on a new connection.
+    async fn send(&self, recording: &Recording, target: &Target) -> Result<Response<UpstreamBody>, SendError> {
+        let mut line = Line::Pooled;
+        loop {
+            let limit = target.head_limit.saturating_sub(recording.elapsed());
+            match self.upstreams.send(target, recording.content(), line, limit).await {
+                Err(SendError::NeverRead) if line == Line::Pooled => {
+                    self.metrics.retried(&target.provider.name);
+                    line = Line::Fresh;
+                }
+                Err(SendError::TimedOut(_)) => return Err(SendError::TimedOut(target.head_limit)),
+                result => return result,
+            }
+        }
+    }
+
+    /// The request as the Gate sees it. Without a way it is a request that found none.
+    fn action(&self, id: RequestId, ask: &Ask, way: Option<&Destination>, content: Bytes) -> Action {
+        let Ask { by, request, forwarded } = ask;
+        let route = way.map(|way| way.route.as_ref());
+        let client = by.client.clone().unwrap_or_default();
+        Action {
+            id,
+            principal: by.principal.clone(),
+            actors: by.actors.clone(),
+            session_id: by.session,
+            context_id: by.context,
+            trace_id: by.trace,
+            resource: Resource {
+                kind: EntityKind::GatewayRoute,
+                id: route.map_or_else(String::new, |route| route.id.clone()),
+            },
+            content,
+            kind: ActionKind::Infer(systemprompt_governance::Inference {
+                dialect: request.format.as_str().to_owned(),
+                provider: route.map(|route| route.provider.name.clone()).unwrap_or_default(),
+                model: way.map(|way| way.upstream_model.clone()).unwrap_or_default(),
+                requested_model: request.model.clone(),
+                route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
+                conversation_id: forwarded.conversation.clone().unwrap_or_else(|| request.conversation_id()),
+                stream: request.stream,
+                temperature: request.temperature,
+                top_p: request.top_p,
+                max_tokens: request.max_tokens,
+                stop_sequences: request.stop_sequences.clone(),
+                tools: request.tools,
+                client: client.name,
+                client_trace_id: client.trace,
+            }),
+            received_at: self.ambient.now(),
+        }
+    }
+}
+
+/// Reads an answer that is no stream to its end, and records it.
+async fn collect(
+    mut recording: Recording,
+    status: StatusCode,
+    retry_after: Option<&HeaderValue>,
+    body: UpstreamBody,
+    total: Duration,
+) -> Result<Bytes, SendError> {
+    let limit = if status.is_success() { BUFFERED_ANSWER_LIMIT } else { ERROR_BODY_LIMIT };
+    let body = match upstream::collect(body, limit, total.saturating_sub(recording.elapsed())).await {
+        Ok(body) => body,
+        Err(error) => {
+            let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(total) } else { error };
+            recording.finish(End::Failed(error.to_string()));
+            return Err(error);
+        }
+    };
+    recording.feed(&body);
+    if status.is_success() {
+        if recording.finish_answer() {
+            return Ok(body);
+        }
+        return Err(SendError::Broken("sent an answer that is not a message"));
+    }
+    recording.finish(End::Failed(format!("upstream status {}", status.as_u16())));
+    // A redirect is not followed, and not shown: where it leads is none of the caller's business.
+    if body.is_empty() || !(status.is_client_error() || status.is_server_error()) {
+        return Err(SendError::Refused(status, retry_after.cloned()));
+    }
+    Ok(body)
+}

@@ -1,0 +1,33 @@
+//! `GET /v1`: what is served here.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::Gateway;
+use crate::config::AuthScheme;
+
+#[derive(Serialize)]
+pub(super) struct Descriptor {
+    service: &'static str,
+    version: &'static str,
+    auth_scheme: AuthScheme,
+    endpoints: [String; 3],
+}
+
+/// Says what is served here.
+pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Descriptor> {
+    let prefix = &gateway.settings.inference_path_prefix;
+    Json(Descriptor {
+        service: "systemprompt-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        auth_scheme: gateway.settings.auth_scheme,
+        endpoints: [
+            format!("POST {prefix}/messages"),
+            format!("POST {prefix}/chat/completions"),
+            format!("GET {prefix}/models"),
+        ],
+    })
+}

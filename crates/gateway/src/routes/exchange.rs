@@ -1,0 +1,110 @@
+//! What all endpoints that ask a model do: from the caller's bytes to an [`Ask`], and from the [`Reply`] to the caller's
+//! answer.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use systemprompt_extension::Meter;
+use systemprompt_identity::SessionHint;
+use systemprompt_llm::{Format, InferenceRequest};
+use systemprompt_model::{ActorChain, TraceId};
+
+use super::Gateway;
+use super::body::{self, Limits};
+use super::error::RouteError;
+use crate::headers::{self, CallerHeaders};
+use crate::inference::{Ask, Attribution, Client, Forwarded, Reply};
+
+/// Answers a request to a model, in the caller's dialect whatever happens.
+pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request) -> Response {
+    let trace = trace_of(gateway, &request);
+    match ask(gateway, dialect, trace, request).await {
+        Ok(reply) => respond(dialect, trace, reply),
+        Err(error) => refuse(gateway, dialect, trace, &error),
+    }
+}
+
+/// Identifies the caller, binds the request to a session, reads it, and asks.
+async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Request) -> Result<Reply, RouteError> {
+    let received = Instant::now();
+    let settings = &gateway.settings;
+    if !settings.enabled {
+        return Err(RouteError::Disabled);
+    }
+    let (head, body) = request.into_parts();
+    let principal = gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await?;
+    let caller = CallerHeaders::read(&head.headers)?;
+    if settings.require_session_id && caller.session.is_none() {
+        return Err(RouteError::SessionRequired);
+    }
+    let bind = async |conversation| {
+        let hint = SessionHint {
+            explicit: caller.session,
+            client_session: caller.client_session.as_deref(),
+            client: caller.client.as_deref(),
+            conversation,
+            required: settings.require_session_id,
+        };
+        gateway.sessions.bind(&principal, hint).await
+    };
+    // A session the caller names is judged before its body is read; one that is derived needs the conversation in it.
+    let named = match caller.session {
+        Some(_) => Some(bind(0).await?),
+        None => None,
+    };
+    let body = body::read(&head.headers, body, Limits::of_bytes(settings.max_body_bytes)).await?;
+    let request = InferenceRequest::parse(dialect, body)?;
+    let session = match named {
+        Some(session) => session,
+        None => bind(request.conversation_key).await?,
+    };
+    let by = Attribution {
+        actors: ActorChain::user(principal.user_id),
+        principal,
+        session,
+        context: None,
+        trace,
+        client: Some(Client { name: caller.client, trace: caller.client_trace }),
+    };
+    let forwarded = Forwarded { headers: head.headers, conversation: caller.conversation, received: Some(received) };
+    Ok(gateway.inference.ask(Ask { by, request, forwarded }).await?)
+}
+
+fn respond(dialect: Format, trace: TraceId, reply: Reply) -> Response {
+    let streamed = reply.body.is_stream();
+    let mut response = Response::new(Body::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    let headers = response.headers_mut();
+    if streamed {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    }
+    headers::stamp(headers, dialect, trace, Some(reply.request));
+    response
+}
+
+/// Says why there is no answer.
+pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
+    let mut response = error.to_response(dialect, gateway.settings.policy_deny_status);
+    headers::stamp(response.headers_mut(), dialect, trace, error.request());
+    response
+}
+
+/// The trace the server began for the request.
+pub(super) fn trace_of(gateway: &Gateway, request: &Request) -> TraceId {
+    request.extensions().get().copied().unwrap_or_else(|| TraceId::generate(&gateway.inference.ambient))
+}
+
+/// The dialect of a caller whose path does not tell: Anthropic clients always send their version header.
+pub(super) fn dialect_of(headers: &HeaderMap) -> Format {
+    if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
+        Format::AnthropicMessages
+    } else {
+        Format::OpenAiChat
+    }
+}

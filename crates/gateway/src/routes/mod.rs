@@ -1,0 +1,66 @@
+//! The inference endpoints over HTTP, one file each: take the request apart, ask, and turn what comes into an answer in
+//! the caller's dialect.
+
+pub(crate) mod body;
+mod chat_completions;
+mod descriptor;
+mod error;
+mod exchange;
+mod fallback;
+mod messages;
+mod models;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get, post};
+use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_governance::access::AccessRules;
+use systemprompt_identity::{Authenticator, Sessions};
+use systemprompt_llm::Format;
+
+use crate::config::GatewayConfig;
+use crate::inference::Inference;
+
+/// What the endpoints need. Made once per server.
+pub(crate) struct Gateway {
+    pub authenticator: Arc<Authenticator>,
+    pub sessions: Arc<Sessions>,
+    pub access: Arc<AccessRules>,
+    pub inference: Arc<Inference>,
+    pub settings: GatewayConfig,
+}
+
+/// The endpoints below `prefix`.
+pub(crate) fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
+    let wrong_method = |dialect| fallback::WrongMethod { allowed: "POST", dialect: Some(dialect) };
+    RouteTable::new()
+        .get(prefix, Audience::Public, "What is served here.", descriptor::show)
+        .get(&format!("{prefix}/"), Audience::Public, "What is served here.", descriptor::show)
+        .add(
+            "POST",
+            &format!("{prefix}/messages"),
+            Audience::Authenticated,
+            "Asks a model, in the Anthropic Messages dialect.",
+            post(messages::create).fallback(wrong_method(Format::AnthropicMessages)),
+        )
+        .add(
+            "POST",
+            &format!("{prefix}/chat/completions"),
+            Audience::Authenticated,
+            "Asks a model, in the OpenAI Chat Completions dialect.",
+            post(chat_completions::create).fallback(wrong_method(Format::OpenAiChat)),
+        )
+        .add(
+            "GET",
+            &format!("{prefix}/models"),
+            Audience::Authenticated,
+            "The models the caller may use, the default model first.",
+            get(models::list).fallback(fallback::WrongMethod { allowed: "GET", dialect: None }),
+        )
+}
+
+/// The routes below `prefix`. What is not an endpoint is refused in a dialect too.
+pub(crate) fn router(gateway: Arc<Gateway>, prefix: &str) -> Router {
+    table(prefix).into_router().route(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint)).with_state(gateway)
+}

@@ -1,0 +1,82 @@
+//! A way to go: a provider, the route that leads to it, and what both mean for one model.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use systemprompt_llm::catalog::Pricing;
+use systemprompt_model::pattern::Pattern;
+
+use crate::config::{ProviderWire, Surface, Timeouts, When};
+
+/// A provider as the gateway uses it.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    /// Its unique id.
+    pub name: String,
+    /// The shape it speaks.
+    pub wire: ProviderWire,
+    /// Who its models are advertised to.
+    pub surface: Surface,
+    /// Base URL, without a trailing slash; empty for the demo provider.
+    pub endpoint: String,
+    /// Headers added to every request.
+    pub extra_headers: BTreeMap<String, String>,
+    /// Time limits of its calls.
+    pub timeouts: Timeouts,
+}
+
+/// A route as the gateway uses it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Stable id; access rules name it as `gateway_route:<id>`.
+    pub id: String,
+    /// Where it leads.
+    pub provider: Arc<Provider>,
+    pub(super) pattern: Pattern,
+    pub(super) when: When,
+    pub(super) upstream_model: Option<String>,
+    /// Headers that win over the provider's.
+    pub extra_headers: BTreeMap<String, String>,
+    pub(super) pricing: Option<Pricing>,
+    /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
+    pub(super) origin: &'static str,
+}
+
+/// A request's way: the route it matched and what it means for this model.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The model name sent upstream.
+    pub upstream_model: String,
+    /// What to charge.
+    pub pricing: Pricing,
+    /// Largest output of the model, in tokens.
+    pub max_output_tokens: Option<u64>,
+    /// What the ledger records: `<origin>:<route id>`.
+    pub route_match: String,
+    /// The model's id in the registry, if it is listed there.
+    pub(super) listed: Option<String>,
+}
+
+impl Destination {
+    /// The model's name in metrics. A name that only a caller made up must not become a time series.
+    pub(crate) fn metric_model(&self) -> String {
+        self.listed.clone().unwrap_or_else(|| "other".to_owned())
+    }
+}
+
+impl Route {
+    pub(super) fn to(provider: &Arc<Provider>, id: String, origin: &'static str) -> Self {
+        Self {
+            id,
+            provider: provider.clone(),
+            pattern: Pattern::any(),
+            when: When::default(),
+            upstream_model: None,
+            extra_headers: BTreeMap::new(),
+            pricing: None,
+            origin,
+        }
+    }
+}

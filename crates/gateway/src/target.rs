@@ -1,0 +1,122 @@
+//! Where a request is sent and how it looks there: the address, the headers, the time limits, the bytes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use systemprompt_llm::{Edits, Format, InferenceRequest, Relayed};
+use systemprompt_model::Secret;
+
+use crate::config::{ProviderWire, Timeouts};
+use crate::routing::{Destination, Provider, Route};
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What the API speaks when the client does not say.
+const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// The credential header of each provider that has one, by its name.
+#[derive(Default)]
+pub(crate) struct Credentials(HashMap<String, (HeaderName, HeaderValue)>);
+
+impl Credentials {
+    /// Keeps the key of a provider. False if it cannot be sent as a header.
+    #[must_use]
+    pub(crate) fn add(&mut self, provider: &str, wire: ProviderWire, api_key: &Secret) -> bool {
+        let header = credential(wire, api_key);
+        let usable = header.is_some();
+        self.0.extend(header.map(|header| (provider.to_owned(), header)));
+        usable
+    }
+}
+
+/// One place a request can be sent to.
+pub(crate) struct Target {
+    /// Who answers there.
+    pub provider: Arc<Provider>,
+    /// The format of the request.
+    pub format: Format,
+    /// The address.
+    pub uri: String,
+    /// The headers sent along.
+    pub headers: HeaderMap,
+    /// How long the head of an answer may take. The first byte of a buffered answer is its last, so only the limit of
+    /// the whole call bounds it.
+    pub head_limit: Duration,
+}
+
+impl Target {
+    /// The place `way` leads to, for this request. Of the caller's headers only `anthropic-*` pass, and only to
+    /// Anthropic wires; whatever identifies the caller stays here.
+    pub(crate) fn new(
+        way: &Destination,
+        request: &InferenceRequest,
+        caller: &HeaderMap,
+        credentials: &Credentials,
+    ) -> Self {
+        let provider = way.route.provider.clone();
+        let Timeouts { first_byte, total, .. } = provider.timeouts;
+        Self {
+            format: request.format,
+            uri: uri(&provider),
+            headers: headers(caller, &way.route, credentials.0.get(&provider.name), request.stream),
+            head_limit: if request.stream { first_byte.min(total) } else { total },
+            provider,
+        }
+    }
+}
+
+/// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes.
+pub(crate) fn prepare(request: &InferenceRequest, way: &Destination) -> Relayed {
+    request.relay(&Edits {
+        model: (way.upstream_model != request.model).then(|| way.upstream_model.clone()),
+        max_tokens_limit: way.max_output_tokens,
+        include_stream_usage: way.route.provider.wire == ProviderWire::OpenAiChat,
+    })
+}
+
+fn uri(provider: &Provider) -> String {
+    // The demo model is inside the server and has no URI; it gets none that leads anywhere.
+    let path = provider.wire.format().map_or("", Format::path);
+    format!("{}{path}", provider.endpoint)
+}
+
+/// The header that carries an API key to a provider of this wire; absent if the key cannot be one.
+fn credential(wire: ProviderWire, api_key: &Secret) -> Option<(HeaderName, HeaderValue)> {
+    let key = api_key.expose().trim();
+    let (name, text) = match wire {
+        ProviderWire::Anthropic => (X_API_KEY, key.to_owned()),
+        ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {key}")),
+    };
+    let mut value = HeaderValue::from_str(&text).ok().filter(|_| !key.is_empty())?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+fn headers(
+    caller: &HeaderMap,
+    route: &Route,
+    credential: Option<&(HeaderName, HeaderValue)>,
+    stream: bool,
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
+    if route.provider.wire == ProviderWire::Anthropic {
+        for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
+            headers.append(name.clone(), value.clone());
+        }
+        headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);
+    }
+    if let Some((name, value)) = credential {
+        headers.insert(name.clone(), value.clone());
+    }
+    for (name, value) in route.provider.extra_headers.iter().chain(&route.extra_headers) {
+        // Both were checked when the configuration was loaded.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}

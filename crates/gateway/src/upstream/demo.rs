@@ -1,0 +1,29 @@
+//! The provider inside the server. It gets the same bytes as a provider behind a connection, and nothing else.
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use systemprompt_llm::demo::{self, DemoEvent};
+use systemprompt_llm::{Format, InferenceRequest};
+use systemprompt_model::Ambient;
+
+use super::SendError;
+use super::body::{Paced, UpstreamBody};
+
+/// The demo model's answer to a request.
+pub(super) fn answer(format: Format, content: Bytes, ambient: &Ambient) -> Result<Response<UpstreamBody>, SendError> {
+    let request = InferenceRequest::parse(format, content).map_err(|_| SendError::Broken("cannot read the request"))?;
+    let answer = demo::answer(&request);
+    let id = hex::encode(ambient.bytes::<12>());
+    let created = ambient.now().timestamp();
+    let (content_type, events) = if request.stream {
+        ("text/event-stream", answer.events(format, &id, created))
+    } else {
+        ("application/json", vec![DemoEvent { bytes: answer.buffered(format, &id, created).into(), delay_ms: 0 }])
+    };
+    let mut response = Response::new(UpstreamBody::Demo(Paced::new(events)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let name = format.request_id_header();
+    response.headers_mut().insert(name, HeaderValue::from_str(&format!("demo_{id}")).expect("hex digits are ASCII"));
+    Ok(response)
+}

@@ -1,0 +1,194 @@
+//! A connection that can say whether the provider may have read the last request on it.
+//!
+//! Providers close connections that were idle for some time. A request that is on its way at that moment is lost, and
+//! the client cannot tell it from one that was read and then dropped: both end without a byte. But TCP can tell. Bytes
+//! that arrive where nobody will read them any more are answered with a reset; a provider that read the request and hung
+//! up says goodbye without one. So when a connection that has served before ends instead of answering, it waits a moment
+//! for the reset.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// A reset follows within the time of one round trip.
+const RESET_WAIT: Duration = Duration::from_millis(240);
+/// How often to look whether it came.
+const RESET_LOOK: Duration = Duration::from_millis(20);
+
+/// What is known of a connection and the last request on it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Something was ever read: it has served before.
+    served: AtomicBool,
+    /// The last request was begun after something was read.
+    reused: AtomicBool,
+    /// Something was read since the last request was begun.
+    answered: AtomicBool,
+    /// The other side refused bytes.
+    reset: AtomicBool,
+}
+
+impl Watch {
+    /// Whether it answered a request before.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Relaxed)
+    }
+
+    /// Whether the last request met a connection that served before and was already closed: nobody read it.
+    pub(super) fn was_closed_before(&self) -> bool {
+        self.reused.load(Relaxed) && self.reset.load(Relaxed) && !self.answered.load(Relaxed)
+    }
+}
+
+/// A connection to a provider, watched.
+pub(super) struct Watched {
+    stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
+    watch: Arc<Watch>,
+    /// Requests share the connection, so whose bytes these are is only known to HTTP/2, which says what it never read.
+    shared: bool,
+    /// The last bytes that moved were ours.
+    asking: bool,
+    /// The end that was read, kept back until it is known how the other side ended.
+    ending: Option<Ending>,
+}
+
+struct Ending {
+    result: io::Result<()>,
+    looks_left: u32,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
+        let shared = stream.connected().is_negotiated_h2();
+        Self { stream: TokioIo::new(stream), watch: Arc::default(), shared, asking: false, ending: None }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self.stream.inner() {
+            MaybeHttpsStream::Http(tcp) => tcp.inner(),
+            MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+        }
+    }
+
+    /// Notes that bytes left, the first of a request if the last ones came from the other side.
+    fn wrote(&mut self, written: &io::Result<usize>) {
+        match written {
+            Ok(0) => {}
+            Ok(_) if self.asking || self.shared => {}
+            Ok(_) => {
+                self.asking = true;
+                self.watch.reused.store(self.watch.has_served(), Relaxed);
+                self.watch.answered.store(false, Relaxed);
+            }
+            Err(error) => self.note_reset(error),
+        }
+    }
+
+    fn note_reset(&self, error: &io::Error) {
+        if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+            self.watch.reset.store(true, Relaxed);
+        }
+    }
+
+    /// Waits until the other side's reset is there, or would be.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let reset = matches!(self.tcp().take_error(), Ok(Some(_)));
+            let Some(ending) = &mut self.ending else { return Poll::Ready(Ok(())) };
+            if reset {
+                self.watch.reset.store(true, Relaxed);
+            }
+            if reset || ending.looks_left == 0 {
+                let ended = self.ending.take().map_or(Ok(()), |ending| ending.result);
+                return Poll::Ready(ended);
+            }
+            ready!(ending.pause.as_mut().poll(cx));
+            ending.looks_left -= 1;
+            ending.pause.set(tokio::time::sleep(RESET_LOOK));
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.ending.is_some() {
+            return this.poll_ending(cx);
+        }
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
+        match &result {
+            Ok(()) if buffer.filled().len() > before => {
+                this.asking = false;
+                this.watch.served.store(true, Relaxed);
+                this.watch.answered.store(true, Relaxed);
+                return Poll::Ready(result);
+            }
+            // An end; TLS calls one without a goodbye an error.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => {
+                this.note_reset(error);
+                return Poll::Ready(result);
+            }
+        }
+        if !this.asking || !this.watch.reused.load(Relaxed) || buffer.remaining() == 0 {
+            return Poll::Ready(result);
+        }
+        let looks_left = (RESET_WAIT.as_millis() / RESET_LOOK.as_millis()) as u32;
+        this.ending = Some(Ending { result, looks_left, pause: Box::pin(tokio::time::sleep(RESET_LOOK)) });
+        this.poll_ending(cx)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.wrote(&written);
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces));
+        self.wrote(&written);
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        if let Err(error) = &flushed {
+            self.note_reset(error);
+        }
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Watched {
+    fn connected(&self) -> Connected {
+        self.stream.inner().connected().extra(self.watch.clone())
+    }
+}
