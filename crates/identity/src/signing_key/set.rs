@@ -37,6 +37,8 @@ use sha2::{Digest, Sha256};
 use systemprompt_config::files;
 use systemprompt_model::Secret;
 
+use rustls_pki_types::pem::SectionKind;
+
 use crate::signing_key::pem;
 
 const PRIVATE: &str = "PRIVATE KEY";
@@ -299,16 +301,16 @@ impl Key {
         let state = note("State").map_or(Ok(KeyState::Active), |text| {
             text.parse().map_err(|()| malformed("the state of a key is `active`, `next` or `retired`"))
         })?;
-        let (public, private) = match block.label {
-            PRIVATE => {
+        let (public, private) = match block.kind {
+            SectionKind::PrivateKey => {
                 let pair = RsaKeyPair::from_pkcs8(&block.content)
                     .map_err(|_| malformed("is not an RSA key of 2048 to 8192 bits in PKCS#8 form"))?;
                 (pair.public_key().clone(), (state != KeyState::Retired).then(|| block.content.clone()))
             }
-            PUBLIC if state == KeyState::Retired => {
+            SectionKind::PublicKey if state == KeyState::Retired => {
                 (PublicKey::from_der(&block.content).map_err(|_| malformed("is not an RSA public key"))?, None)
             }
-            PUBLIC => return Err(malformed("only a retired key may lack its private half")),
+            SectionKind::PublicKey => return Err(malformed("only a retired key may lack its private half")),
             _ => return Err(malformed("must be a `PRIVATE KEY` in PKCS#8 form or a `PUBLIC KEY`")),
         };
         if public.modulus().big_endian_without_leading_zero().len() < SHORTEST {
