@@ -41,7 +41,6 @@ pub use api_key::store::{ApiKeyError, ApiKeys};
 pub use api_key::{ApiKey, IssuedKey};
 pub use authentication::authenticator::{AuthError, Authenticator, IdentifyError};
 pub use authentication::extract::{AdminCaller, AuthRejection, Caller};
-pub use authentication::route_policy::{PolicyDenial, RoutePolicy};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;

@@ -10,10 +10,9 @@ use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use systemprompt_extension::{Meter, RateLimited};
-use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId};
+use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId, UserType};
 
 use crate::authentication::authenticator::{AuthError, Authenticator, IdentifyError};
-use crate::authentication::route_policy::{PolicyDenial, RoutePolicy};
 
 /// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others, and 429
 /// to those who send too many.
@@ -36,7 +35,8 @@ pub struct AuthRejection {
 #[derive(Debug, Clone, Copy)]
 enum Reason {
     Auth(AuthError),
-    Policy(PolicyDenial),
+    Anonymous,
+    NotWelcome,
     TooMany(RateLimited),
 }
 
@@ -57,7 +57,7 @@ where
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
-        let_in(parts, &Arc::from_ref(state), RoutePolicy::User).await.map(Self)
+        let_in(parts, &Arc::from_ref(state), is_person).await.map(Self)
     }
 }
 
@@ -69,15 +69,15 @@ where
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AuthRejection> {
-        let_in(parts, &Arc::from_ref(state), RoutePolicy::Admin).await.map(Self)
+        let_in(parts, &Arc::from_ref(state), is_administrator).await.map(Self)
     }
 }
 
-/// The sender of a request, if `policy` lets it in. It is looked up once per request and kept in its extensions.
+/// The sender of a request, if its class of caller is welcome. It is looked up once per request and kept in its extensions.
 async fn let_in(
     parts: &mut Parts,
     authenticator: &Authenticator,
-    policy: RoutePolicy,
+    is_welcome: fn(UserType) -> bool,
 ) -> Result<Arc<Principal>, AuthRejection> {
     let reject = |parts: &Parts, reason| AuthRejection {
         reason,
@@ -94,20 +94,33 @@ async fn let_in(
         parts.extensions.insert(Arc::clone(&principal));
         principal
     };
-    policy.lets_in(Some(&principal)).map_err(|denial| reject(parts, Reason::Policy(denial)))?;
-    Ok(principal)
+    match principal.user_type {
+        user_type if is_welcome(user_type) => Ok(principal),
+        // An anonymous token is as good as none: signing in would help.
+        UserType::Anon => Err(reject(parts, Reason::Anonymous)),
+        _ => Err(reject(parts, Reason::NotWelcome)),
+    }
+}
+
+/// People: users and administrators.
+fn is_person(user_type: UserType) -> bool {
+    matches!(user_type, UserType::User | UserType::Admin)
+}
+
+fn is_administrator(user_type: UserType) -> bool {
+    user_type == UserType::Admin
 }
 
 impl IntoResponse for AuthRejection {
     fn into_response(self) -> Response {
         let (code, challenge) = match self.reason {
-            Reason::Auth(AuthError::Missing) | Reason::Policy(PolicyDenial::Unauthenticated) => {
+            Reason::Auth(AuthError::Missing) | Reason::Anonymous => {
                 (ErrorCode::Unauthorized, Some(r#"Bearer realm="systemprompt""#))
             }
             Reason::Auth(AuthError::Invalid) => {
                 (ErrorCode::Unauthorized, Some(r#"Bearer realm="systemprompt", error="invalid_token""#))
             }
-            Reason::Policy(PolicyDenial::Forbidden) => {
+            Reason::NotWelcome => {
                 (ErrorCode::Forbidden, Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#))
             }
             Reason::Auth(AuthError::Unavailable) => (ErrorCode::ServiceUnavailable, None),
@@ -115,7 +128,8 @@ impl IntoResponse for AuthRejection {
         };
         let (message, details) = match self.reason {
             Reason::Auth(error) => (error.to_string(), None),
-            Reason::Policy(denial) => (denial.to_string(), None),
+            Reason::Anonymous => ("sign in first".to_owned(), None),
+            Reason::NotWelcome => ("the caller may not use this route".to_owned(), None),
             Reason::TooMany(limited) => (limited.to_string(), Some(limited.advice())),
         };
         let body = ApiError {
@@ -157,6 +171,7 @@ mod tests {
         let user_key = replica.key(&user).await.secret;
         let admin_key = replica.key(&root).await.secret;
         let service = replica.token(&user, "service").await.token;
+        let anonymous = replica.token(&user, "anonymous").await.token;
         let router = Router::new()
             .route("/me", get(async |Caller(caller): Caller| caller.user_name.clone()))
             .route("/all", get(async |AdminCaller(caller): AdminCaller| caller.user_name.clone()))
@@ -183,6 +198,8 @@ mod tests {
             ("/me", None, 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
             ("/me", Some("wrong"), 401, "unauthorized", Some(r#"Bearer realm="systemprompt", error="invalid_token""#)),
             ("/all", None, 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
+            ("/me", Some(anonymous.expose()), 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
+            ("/all", Some(anonymous.expose()), 401, "unauthorized", Some(r#"Bearer realm="systemprompt""#)),
             (
                 "/all",
                 Some(user_key.expose()),
@@ -192,6 +209,13 @@ mod tests {
             ),
             (
                 "/me",
+                Some(service.expose()),
+                403,
+                "forbidden",
+                Some(r#"Bearer realm="systemprompt", error="insufficient_scope""#),
+            ),
+            (
+                "/all",
                 Some(service.expose()),
                 403,
                 "forbidden",

@@ -3,4 +3,3 @@
 pub(crate) mod authenticator;
 pub(crate) mod extract;
 mod queries;
-pub(crate) mod route_policy;
