@@ -34,6 +34,27 @@ impl From<ApiKeyRow> for ApiKey {
     }
 }
 
+/// A statement that gives keys: what is before its columns, and what is after them. A macro, because what is checked when
+/// the code is compiled must be one literal there.
+macro_rules! api_key_rows {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            ApiKeyRow,
+            $before + r#"
+            id,
+            user_id,
+            name,
+            key_prefix,
+            created_at,
+            last_used_at,
+            expires_at,
+            revoked_at
+        "# + $after
+            $(, $argument)*
+        )
+    };
+}
+
 pub(crate) async fn insert_api_key(
     connection: &mut PgConnection,
     key: &ApiKey,
@@ -66,18 +87,9 @@ pub(crate) async fn insert_api_key(
 }
 
 pub(crate) async fn list_api_keys(executor: impl PgExecutor<'_>, user: UserId) -> Result<Vec<ApiKey>, StoreError> {
-    let rows = sqlx::query_as!(
-        ApiKeyRow,
+    let rows = api_key_rows!(
+        "SELECT",
         r#"
-        SELECT
-            id,
-            user_id,
-            name,
-            key_prefix,
-            created_at,
-            last_used_at,
-            expires_at,
-            revoked_at
         FROM user_api_keys
         WHERE user_id = $1
         ORDER BY created_at, id
@@ -95,18 +107,9 @@ pub(crate) async fn find_api_key(
     id: Option<ApiKeyId>,
     prefix: Option<&str>,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let row = sqlx::query_as!(
-        ApiKeyRow,
+    let row = api_key_rows!(
+        "SELECT",
         r#"
-        SELECT
-            id,
-            user_id,
-            name,
-            key_prefix,
-            created_at,
-            last_used_at,
-            expires_at,
-            revoked_at
         FROM user_api_keys
         WHERE id = $1 OR key_prefix = $2
         "#,
@@ -124,22 +127,14 @@ pub(crate) async fn revoke_api_key(
     id: ApiKeyId,
     now: DateTime<Utc>,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let row = sqlx::query_as!(
-        ApiKeyRow,
+    let row = api_key_rows!(
         r#"
         UPDATE user_api_keys
         SET revoked_at = COALESCE(revoked_at, $2)
         WHERE id = $1
         RETURNING
-            id,
-            user_id,
-            name,
-            key_prefix,
-            created_at,
-            last_used_at,
-            expires_at,
-            revoked_at
         "#,
+        "",
         id.as_uuid(),
         now,
     )

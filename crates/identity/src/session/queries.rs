@@ -52,6 +52,35 @@ impl TryFrom<SessionRow> for Session {
     }
 }
 
+/// Selects sessions; the rest of the statement says which. A macro, because what is checked when the code is compiled must
+/// be one literal there.
+macro_rules! select_sessions {
+    ($which:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            SessionRow,
+            r#"
+        SELECT
+            session_id,
+            user_id,
+            started_at,
+            last_activity_at,
+            ended_at,
+            expires_at,
+            revoked_at,
+            client_id,
+            client_session_id,
+            session_source,
+            request_count,
+            input_tokens,
+            output_tokens,
+            cost_microdollars
+        FROM user_sessions
+        "# + $which
+            $(, $argument)*
+        )
+    };
+}
+
 /// What decides whether a request may use a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing {
@@ -142,25 +171,8 @@ pub(crate) async fn find_standing(
 }
 
 pub(crate) async fn find_session(executor: impl PgExecutor<'_>, id: SessionId) -> Result<Option<Session>, StoreError> {
-    let row = sqlx::query_as!(
-        SessionRow,
+    let row = select_sessions!(
         r#"
-        SELECT
-            session_id,
-            user_id,
-            started_at,
-            last_activity_at,
-            ended_at,
-            expires_at,
-            revoked_at,
-            client_id,
-            client_session_id,
-            session_source,
-            request_count,
-            input_tokens,
-            output_tokens,
-            cost_microdollars
-        FROM user_sessions
         WHERE session_id = $1
         "#,
         id.as_uuid(),
@@ -170,39 +182,19 @@ pub(crate) async fn find_session(executor: impl PgExecutor<'_>, id: SessionId) -
     row.map(Session::try_from).transpose()
 }
 
-/// The sessions of a user, the newest first; only those that live at `live_at`, if given.
+/// The sessions of a user, ended ones included, the newest first.
 pub(crate) async fn list_sessions(
     executor: impl PgExecutor<'_>,
     user: UserId,
-    live_at: Option<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<Session>, StoreError> {
-    let rows = sqlx::query_as!(
-        SessionRow,
+    let rows = select_sessions!(
         r#"
-        SELECT
-            session_id,
-            user_id,
-            started_at,
-            last_activity_at,
-            ended_at,
-            expires_at,
-            revoked_at,
-            client_id,
-            client_session_id,
-            session_source,
-            request_count,
-            input_tokens,
-            output_tokens,
-            cost_microdollars
-        FROM user_sessions
         WHERE user_id = $1
-            AND ($2::timestamptz IS NULL OR (revoked_at IS NULL AND ended_at IS NULL AND expires_at > $2))
         ORDER BY started_at DESC, session_id
-        LIMIT $3
+        LIMIT $2
         "#,
         user.as_uuid(),
-        live_at,
         limit,
     )
     .fetch_all(executor)

@@ -56,7 +56,7 @@ struct LiveSession {
 
 /// The sessions of a user, ended ones included, the newest first; at most `limit`, at most 1,000.
 pub async fn recent_sessions(db: &DbPool, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
-    queries::list_sessions(db.read(), user, None, i64::from(limit.min(1000))).await
+    queries::list_sessions(db.read(), user, i64::from(limit.min(1000))).await
 }
 
 /// Why a request has no session.
@@ -190,21 +190,10 @@ impl Sessions {
         queries::find_session(self.db.read(), id).await
     }
 
-    /// The sessions of a user that requests may be made in, the newest first; at most `limit`, at most 1,000.
-    pub async fn list_live(&self, user: UserId, limit: u32) -> Result<Vec<Session>, StoreError> {
-        let now = Some(self.ambient.now());
-        queries::list_sessions(self.db.read(), user, now, i64::from(limit.min(1000))).await
-    }
-
     /// Revokes a session; its requests and tokens are refused from the next one on, on every replica. Says whether it
     /// was there and not yet revoked.
     pub async fn revoke(&self, id: SessionId) -> Result<bool, StoreError> {
         Ok(queries::revoke_session(self.db.write(), id, self.ambient.now()).await?)
-    }
-
-    /// Revokes all sessions of a user; says how many.
-    pub async fn revoke_all(&self, user: UserId) -> Result<u64, StoreError> {
-        Ok(queries::revoke_sessions_of(self.db.write(), user, self.ambient.now()).await?)
     }
 
     /// Deletes sessions that expired a month ago and more, in small batches; says how many. What was done in them stays in
@@ -392,7 +381,7 @@ mod tests {
         assert_eq!(other, Ok(id));
         assert_eq!(here.identity.sessions.bind(&principal, hint).await, Ok(id));
 
-        let sessions = here.identity.sessions.list_live(user.id, 10).await.expect("lists");
+        let sessions = recent_sessions(&here.db, user.id, 10).await.expect("lists");
         assert_eq!(sessions.len(), 1);
         let session = &sessions[0];
         assert_eq!((session.id, session.user_id, session.source), (id, user.id, SessionSource::Api));
@@ -494,8 +483,8 @@ mod tests {
         assert!(!here.identity.sessions.revoke(id).await.expect("revokes"), "it was already");
 
         // Revoking a derived session ends the conversation; it does not come back under the same id.
-        bind(derived).await.expect("is bound");
-        assert_eq!(there.hears(here.identity.sessions.revoke_all(user.id)).await.expect("revokes"), 1);
+        let id = bind(derived).await.expect("is bound");
+        assert!(there.hears(here.identity.sessions.revoke(id)).await.expect("revokes"));
         assert_eq!(bind(derived).await, Err(SessionError::Unknown));
         bind(SessionHint { conversation: 1, ..derived }).await.expect("another conversation goes on");
         here.stop().await;
@@ -572,7 +561,7 @@ mod tests {
         let named_by_client = SessionHint { client: Some("other/1"), client_session: Some("s"), ..Default::default() };
         assert_eq!(sessions.bind(&principal, named_by_client).await, Ok(shared), "another client changes nothing");
         assert_ne!(bind(&other_key, limit).await, shared, "another key has a count of its own");
-        assert_eq!(sessions.list_live(user.id, 1000).await.expect("lists").len() as u64, limit + 2);
+        assert_eq!(recent_sessions(&replica.db, user.id, 1000).await.expect("lists").len() as u64, limit + 2);
 
         // What is there already is found, also by a replica that has not seen it.
         sessions.live.invalidate_all();

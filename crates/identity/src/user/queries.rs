@@ -60,6 +60,37 @@ impl TryFrom<UserRow> for User {
     }
 }
 
+/// Selects users; the rest of the statement says which. A macro, because what is checked when the code is compiled must be
+/// one literal there.
+macro_rules! select_users {
+    ($which:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            UserRow,
+            r#"
+        SELECT
+            id,
+            name,
+            email,
+            full_name,
+            display_name,
+            status,
+            email_verified,
+            roles,
+            attributes AS "attributes: Json<BTreeMap<String, String>>",
+            is_bot,
+            is_scanner,
+            avatar_url,
+            share_token_version,
+            created_at,
+            updated_at,
+            last_login_at
+        FROM users
+        "# + $which
+            $(, $argument)*
+        )
+    };
+}
+
 fn into_users(rows: Vec<UserRow>) -> Result<Vec<User>, StoreError> {
     rows.into_iter().map(User::try_from).collect()
 }
@@ -149,27 +180,8 @@ pub(crate) async fn find_user(
         UserReference::Email(email) => (None, Some(email.as_str()), None),
         UserReference::Name(name) => (None, None, Some(name.as_str())),
     };
-    let row = sqlx::query_as!(
-        UserRow,
+    let row = select_users!(
         r#"
-        SELECT
-            id,
-            name,
-            email,
-            full_name,
-            display_name,
-            status,
-            email_verified,
-            roles,
-            attributes AS "attributes: Json<BTreeMap<String, String>>",
-            is_bot,
-            is_scanner,
-            avatar_url,
-            share_token_version,
-            created_at,
-            updated_at,
-            last_login_at
-        FROM users
         WHERE id = $1 OR email = $2 OR lower(name) = lower($3)
         ORDER BY status = 'deleted', created_at DESC
         LIMIT 1
@@ -185,27 +197,8 @@ pub(crate) async fn find_user(
 
 /// The user, locked until the end of the transaction.
 pub(crate) async fn lock_user(connection: &mut PgConnection, id: UserId) -> Result<Option<User>, StoreError> {
-    let row = sqlx::query_as!(
-        UserRow,
+    let row = select_users!(
         r#"
-        SELECT
-            id,
-            name,
-            email,
-            full_name,
-            display_name,
-            status,
-            email_verified,
-            roles,
-            attributes AS "attributes: Json<BTreeMap<String, String>>",
-            is_bot,
-            is_scanner,
-            avatar_url,
-            share_token_version,
-            created_at,
-            updated_at,
-            last_login_at
-        FROM users
         WHERE id = $1
         FOR UPDATE
         "#,
@@ -238,27 +231,8 @@ pub(crate) async fn list_users(
     filter: &UserFilter,
     page: Page,
 ) -> Result<Vec<User>, StoreError> {
-    let rows = sqlx::query_as!(
-        UserRow,
+    let rows = select_users!(
         r#"
-        SELECT
-            id,
-            name,
-            email,
-            full_name,
-            display_name,
-            status,
-            email_verified,
-            roles,
-            attributes AS "attributes: Json<BTreeMap<String, String>>",
-            is_bot,
-            is_scanner,
-            avatar_url,
-            share_token_version,
-            created_at,
-            updated_at,
-            last_login_at
-        FROM users
         WHERE ($1::text IS NULL OR roles @> ARRAY[$1])
             AND (status = $2 OR ($2::text IS NULL AND status <> 'deleted'))
         ORDER BY created_at, id
@@ -296,27 +270,8 @@ pub(crate) async fn search_users(
     text: &str,
     limit: i64,
 ) -> Result<Vec<User>, StoreError> {
-    let rows = sqlx::query_as!(
-        UserRow,
+    let rows = select_users!(
         r#"
-        SELECT
-            id,
-            name,
-            email,
-            full_name,
-            display_name,
-            status,
-            email_verified,
-            roles,
-            attributes AS "attributes: Json<BTreeMap<String, String>>",
-            is_bot,
-            is_scanner,
-            avatar_url,
-            share_token_version,
-            created_at,
-            updated_at,
-            last_login_at
-        FROM users
         WHERE status <> 'deleted'
             AND (
                 strpos(lower(name), lower($1)) > 0
