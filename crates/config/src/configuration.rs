@@ -102,7 +102,7 @@ impl Configuration {
     }
 
     /// The value of a section as it was written, variables resolved. It may hold secrets.
-    pub fn section_value(&self, place: &Place) -> Option<&Value> {
+    fn section_value(&self, place: &Place) -> Option<&Value> {
         self.sections.get(place).map(|document| &document.value)
     }
 
@@ -126,26 +126,10 @@ impl Configuration {
             })
     }
 
-    /// Whether a text came out of `${…}` or an overriding variable; `key` and `pointer` as for [`Self::locate`].
-    pub fn came_from_variable(&self, key: &str, pointer: &str) -> bool {
-        let path = format!("{}{pointer}", child("", key));
-        self.sections.iter().any(|(place, section)| place.key() == key && section.interpolated.contains(pointer))
-            || self.document.interpolated.contains(&path)
-            || self.services.interpolated().contains(&path)
-    }
-
     /// An error about a node, placed where it was written; `key` and `pointer` as for [`Self::locate`].
     pub fn error(&self, key: &str, pointer: &str, message: impl Into<String>) -> Problem {
         let field = dotted(&format!("{}{pointer}", child("", key)));
         Problem::error(self.domain(key), field, message).at_option(self.location(key, pointer))
-    }
-
-    /// An error about a node of the section at `place`, placed where it was written; for a key several sections have.
-    pub fn error_at(&self, place: &Place, pointer: &str, message: impl Into<String>) -> Problem {
-        let key = place.key();
-        let domain = if matches!(place, Place::Profile { .. }) { "profile" } else { key };
-        let location = self.sections.get(place).and_then(|document| document.locate(pointer));
-        Problem::error(domain, dotted(&format!("{}{pointer}", child("", key))), message).at_option(location)
     }
 
     /// A warning about a node, as [`Self::error`].

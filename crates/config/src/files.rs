@@ -43,17 +43,6 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Runs `change` while no other process changes `path`: an advisory lock on `<path>.lock`.
-pub fn with_lock<T, E: From<io::Error>>(path: &Path, change: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    let mut options = OpenOptions::new();
-    let lock = options.create(true).write(true).truncate(false).mode(SECRET_MODE).open(path.with_file_name(name))?;
-    lock.lock()?;
-    // Dropping the file unlocks it. The lock file stays: removing it would let two writers hold two different files.
-    change()
-}
-
 /// A mode that lets others than the owner read or write the file, if it is so.
 pub fn open_mode(path: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
@@ -131,26 +120,5 @@ mod tests {
         fs::write(beside(&path), "half").unwrap();
         write_file(&path, b"whole", PUBLIC_MODE).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-    }
-
-    #[test]
-    fn writers_under_the_lock_lose_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("counter");
-        write_file(&path, b"0", PUBLIC_MODE).unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..10 {
-                        with_lock(&path, || {
-                            let count: u32 = fs::read_to_string(&path)?.parse().unwrap();
-                            write_file(&path, (count + 1).to_string().as_bytes(), PUBLIC_MODE)
-                        })
-                        .unwrap();
-                    }
-                });
-            }
-        });
-        assert_eq!(fs::read_to_string(&path).unwrap(), "40");
     }
 }

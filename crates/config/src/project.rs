@@ -17,7 +17,7 @@ use crate::files::{self, PUBLIC_MODE, SECRET_MODE};
 use crate::home::Home;
 use crate::profile::EnvironmentKind;
 use crate::report::Report;
-use crate::secrets::{Pairs, canonical};
+use crate::secrets::canonical;
 use crate::yaml;
 
 /// Random bytes of a new pepper; it is stored as twice as many characters.
@@ -61,7 +61,7 @@ pub struct ProfileText {
     pub yaml: String,
 }
 
-/// A project that could not be made, or secrets that could not be changed.
+/// A project that could not be made.
 #[derive(Debug, Error)]
 pub enum ProjectError {
     /// The profile is already there.
@@ -88,15 +88,6 @@ pub enum ProjectError {
         /// Why.
         #[source]
         source: io::Error,
-    },
-    /// The secrets file is not a JSON map of texts.
-    #[error("{} is not a JSON map of texts", .path.display())]
-    Secrets {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
     },
 }
 
@@ -232,45 +223,6 @@ impl NewProject {
             _ => self.host.clone(),
         };
         format!("http://{host}:{}", self.port)
-    }
-}
-
-/// Sets (`Some`) or removes (`None`) secrets in a secrets file, under its lock. Names may be aliases; other keys stay.
-/// The file is made if it is absent.
-pub fn update_secrets(path: &Path, changes: &BTreeMap<String, Option<Secret>>) -> Result<(), ProjectError> {
-    files::with_lock(path, || {
-        let mut map: Map<String, Value> = match fs::read_to_string(path) {
-            Ok(text) => {
-                let Pairs(pairs) = serde_json::from_str(&text)
-                    .map_err(|source| UpdateError::Project(ProjectError::Secrets { path: path.to_owned(), source }))?;
-                pairs.into_iter().collect()
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Map::new(),
-            Err(error) => return Err(UpdateError::Io(error)),
-        };
-        for (name, secret) in changes {
-            let name = canonical(name);
-            map.retain(|key, _| canonical(key) != name);
-            if let Some(secret) = secret {
-                map.insert(name, secret.expose().into());
-            }
-        }
-        Ok(files::write_secret_file(path, secrets_text(map).expose().as_bytes())?)
-    })
-    .map_err(|error| match error {
-        UpdateError::Io(source) => ProjectError::Write { path: path.to_owned(), source },
-        UpdateError::Project(error) => error,
-    })
-}
-
-enum UpdateError {
-    Io(io::Error),
-    Project(ProjectError),
-}
-
-impl From<io::Error> for UpdateError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
     }
 }
 
@@ -579,23 +531,6 @@ mod tests {
         assert!(matches!(project(directory.path()).write(&ambient()), Err(ProjectError::Write { .. })));
         assert!(!files_below(directory.path()).iter().any(|file| file.contains(".tmp")));
         assert_eq!(home.profile_names(), [""; 0]);
-    }
-
-    #[test]
-    fn secrets_are_changed_in_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("secrets.json");
-        fs::write(&path, r#"{"openai_api_key": "old", "mine": "kept", "gemini": "gone"}"#).unwrap();
-        let changes =
-            BTreeMap::from([("openai".to_owned(), Some(Secret::new("new"))), ("GEMINI_API_KEY".to_owned(), None)]);
-        update_secrets(&path, &changes).unwrap();
-        let written: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(written, serde_json::json!({"openai": "new", "mine": "kept"}));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-
-        fs::write(&path, "not json").unwrap();
-        assert!(matches!(update_secrets(&path, &changes), Err(ProjectError::Secrets { .. })));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "not json");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::document::Location;
-use crate::environment::Environment;
 
 /// How much a problem matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -159,13 +158,6 @@ pub enum Symbols {
     Unicode,
     /// ASCII only, for files, pipes and `NO_COLOR`.
     Ascii,
-}
-
-impl Symbols {
-    /// What the stream bears: Unicode on a terminal, unless the user wants it plain.
-    pub fn suited(is_terminal: bool, environment: &Environment) -> Self {
-        if is_terminal && !environment.no_color() { Self::Unicode } else { Self::Ascii }
-    }
 }
 
 impl Report {

@@ -301,7 +301,7 @@ fn is_private(url: &Url) -> bool {
 }
 
 /// The entries of a JSON map in their order, with repetitions.
-pub(crate) struct Pairs(pub(crate) Vec<(String, Value)>);
+struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -194,7 +194,7 @@ impl ConnectError {
     }
 
     /// Whether waiting a moment may be all it takes.
-    pub fn may_pass_by_itself(&self) -> bool {
+    pub(crate) fn may_pass_by_itself(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::NotReady { .. })
     }
 

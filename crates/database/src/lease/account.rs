@@ -184,7 +184,12 @@ impl Account {
                 state.shortage = None;
                 state.left += units;
                 state.idle_at = now.saturating_add(wanted.limit.idle());
-                wanted.limit.is_good(request.period, now).then(|| state.hand_out(wanted, now))
+                if let Limit::Refilling(_) = wanted.limit {
+                    // It is good from when it is there, however long that took.
+                    state.period = now;
+                }
+                let period = state.period;
+                wanted.limit.is_good(period, now).then(|| state.hand_out(wanted, now))
             }
             Lease::Exhausted { free_at, reset_at } => {
                 let ask_at = free_at.min(now.saturating_add(wanted.limit.memo()));
@@ -276,7 +281,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use super::super::limit::{Sliding, Unit};
+    use super::super::limit::{Refilling, Sliding, Unit};
     use super::*;
 
     const MILLI: i64 = 1_000_000;
@@ -307,6 +312,18 @@ mod tests {
         // Five requests a second over a minute: ten slots of thirty.
         assert!(leases_for(300, 300, |n| n * 200) <= 40);
         assert_eq!(leases_for(10, 300, |n| n * 6_000), 10, "a slow one asks each time, and holds nothing back");
+    }
+
+    #[test]
+    fn a_bucket_that_answers_late_answers_still() {
+        let limit = Refilling::new(600, Unit::Sessions, 10).into();
+        let wanted = Wanted { amount: 1, call: None, limit: &limit };
+        let account = Account::default();
+        let request = account.begin_lease(wanted, 0);
+        let late = 2_500 * MILLI;
+        let answer = account.end_lease(wanted, late, &request, Lease::Granted(2));
+        assert_eq!(answer, Some(Answer::Granted { period: late }));
+        assert_eq!(account.take(wanted, late), Some(Answer::Granted { period: late }));
     }
 
     #[test]

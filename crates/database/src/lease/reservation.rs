@@ -42,6 +42,7 @@ impl Reservation {
     }
 
     /// Books what the call really used: gives back what is left of the reservation, or counts what was used beyond it.
+    /// A refilling limit counts beyond it only what this replica has at hand; it is for calls that are known to use one unit.
     pub fn settle(mut self, used: u64) {
         if let Some(held) = self.0.take() {
             held.settle(units(used));
