@@ -5,31 +5,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde::Serialize;
 
-/// Who an endpoint is for, as documented and as tested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Audience {
-    /// Anyone.
-    Public,
-    /// Anyone with a valid credential.
-    Authenticated,
-    /// Administrators.
-    Admin,
-    /// Administrators, and programs on the server's own machine.
-    AdminOrLocal,
-}
-
-impl Audience {
-    /// A phrase for the reference.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Public => "anyone",
-            Self::Authenticated => "any valid credential",
-            Self::Admin => "administrators",
-            Self::AdminOrLocal => "administrators; anyone on the same machine",
-        }
-    }
-}
+use crate::Access;
 
 /// One thing that can be asked of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,8 +14,8 @@ pub struct Endpoint {
     pub method: &'static str,
     /// The whole path, parameters in braces.
     pub path: String,
-    /// Who it is for.
-    pub audience: Audience,
+    /// Who may ask.
+    pub access: Access,
     /// One sentence for the reference.
     pub summary: &'static str,
 }
@@ -68,11 +44,11 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     pub fn get<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
-        audience: Audience,
+        access: Access,
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("GET", path, audience, summary, on(MethodFilter::GET, handler))
+        self.add("GET", path, access, summary, on(MethodFilter::GET, handler))
     }
 
     /// Adds a `POST` endpoint.
@@ -80,11 +56,11 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     pub fn post<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
-        audience: Audience,
+        access: Access,
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("POST", path, audience, summary, on(MethodFilter::POST, handler))
+        self.add("POST", path, access, summary, on(MethodFilter::POST, handler))
     }
 
     /// Adds an endpoint with a method router of its own, e.g. one that answers other methods in a dialect.
@@ -93,12 +69,12 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         mut self,
         method: &'static str,
         path: &str,
-        audience: Audience,
+        access: Access,
         summary: &'static str,
         handler: MethodRouter<S>,
     ) -> Self {
         self.router = self.router.route(path, handler);
-        self.endpoints.push(Endpoint { method, path: path.to_owned(), audience, summary });
+        self.endpoints.push(Endpoint { method, path: path.to_owned(), access, summary });
         self
     }
 

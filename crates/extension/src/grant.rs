@@ -5,9 +5,9 @@ use systemprompt_model::{Principal, UserType};
 
 use crate::api::ApiError;
 use crate::role::normal_key;
-use crate::{ExtensionRegistry, RouteAuth};
+use crate::{Access, ExtensionRegistry};
 
-/// Which role has which permission, as the enabled extensions declare it; decides [`RouteAuth`].
+/// Which role has which permission, as the enabled extensions declare it; decides [`Access`].
 ///
 /// Administrators may do everything. Everyone else may do what one of their roles grants, either because the role
 /// declares the permission or because the permission names the role as a default.
@@ -36,10 +36,9 @@ impl Grants {
 
     /// Whether `caller`, who may be nobody, may reach routes with this rule: a 401 or 403 if not.
     ///
-    /// Administrators may reach everything. `Authenticated` means a person: the credentials of services, agents and MCP
-    /// servers are for the routes that name them. A scope is one of these [user types](UserType), or a permission.
-    pub fn check(&self, auth: RouteAuth, caller: Option<&Principal>) -> Result<(), ApiError> {
-        if matches!(auth, RouteAuth::Public | RouteAuth::ByRouter) {
+    /// Who is local is for the server to say, before it asks here.
+    pub fn check(&self, access: Access, caller: Option<&Principal>) -> Result<(), ApiError> {
+        if access == Access::Public {
             return Ok(());
         }
         let Some(caller) = caller.filter(|caller| caller.user_type != UserType::Anon) else {
@@ -48,14 +47,14 @@ impl Grants {
         if caller.is_admin() {
             return Ok(());
         }
-        match auth {
-            RouteAuth::Public | RouteAuth::ByRouter => Ok(()),
-            RouteAuth::Authenticated if caller.user_type == UserType::User => Ok(()),
-            RouteAuth::Authenticated => Err(forbidden("the credential of a person")),
-            RouteAuth::Admin => Err(forbidden("an administrator")),
-            RouteAuth::Permission(key) if self.allow(&caller.roles, key) => Ok(()),
-            RouteAuth::Permission(key) => Err(forbidden(&format!("the permission {key}"))),
-            RouteAuth::Scopes(scopes) => {
+        match access {
+            Access::Public | Access::Authenticated => Ok(()),
+            Access::User if caller.user_type == UserType::User => Ok(()),
+            Access::User => Err(forbidden("the credential of a person")),
+            Access::Admin | Access::AdminOrLocal => Err(forbidden("an administrator")),
+            Access::Permission(key) if self.allow(&caller.roles, key) => Ok(()),
+            Access::Permission(key) => Err(forbidden(&format!("the permission {key}"))),
+            Access::Scopes(scopes) => {
                 let has = |scope: &str| scope == caller.user_type.as_str() || self.allow(&caller.roles, scope);
                 if scopes.iter().any(|scope| has(scope)) {
                     Ok(())
@@ -112,22 +111,23 @@ mod tests {
             ("root".to_owned(), BTreeSet::from(["*".to_owned()])),
         ]));
         let rules = [
-            RouteAuth::Public,
-            RouteAuth::Authenticated,
-            RouteAuth::Scopes(&["service", "things:read"]),
-            RouteAuth::Permission("things:read"),
-            RouteAuth::Admin,
-            RouteAuth::ByRouter,
+            Access::Public,
+            Access::Authenticated,
+            Access::User,
+            Access::Scopes(&["service", "things:read"]),
+            Access::Permission("things:read"),
+            Access::Admin,
+            Access::AdminOrLocal,
         ];
         let rows = [
-            (None, [200, 401, 401, 401, 401, 200]),
-            (Some(caller(UserType::Anon, &["root"])), [200, 401, 401, 401, 401, 200]),
-            (Some(caller(UserType::User, &[])), [200, 200, 403, 403, 403, 200]),
-            (Some(caller(UserType::User, &["reader"])), [200, 200, 200, 200, 403, 200]),
-            (Some(caller(UserType::User, &["root"])), [200, 200, 200, 200, 403, 200]),
-            (Some(caller(UserType::Service, &[])), [200, 403, 200, 403, 403, 200]),
-            (Some(caller(UserType::Mcp, &[])), [200, 403, 403, 403, 403, 200]),
-            (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200]),
+            (None, [200, 401, 401, 401, 401, 401, 401]),
+            (Some(caller(UserType::Anon, &["root"])), [200, 401, 401, 401, 401, 401, 401]),
+            (Some(caller(UserType::User, &[])), [200, 200, 200, 403, 403, 403, 403]),
+            (Some(caller(UserType::User, &["reader"])), [200, 200, 200, 200, 200, 403, 403]),
+            (Some(caller(UserType::User, &["root"])), [200, 200, 200, 200, 200, 403, 403]),
+            (Some(caller(UserType::Service, &[])), [200, 200, 403, 200, 403, 403, 403]),
+            (Some(caller(UserType::Mcp, &[])), [200, 200, 403, 403, 403, 403, 403]),
+            (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200, 200]),
         ];
         for (caller, expected) in rows {
             let statuses = rules.map(|rule| {

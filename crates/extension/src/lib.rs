@@ -14,6 +14,7 @@
 //! * [`settings`] resolves an extension's configuration from its schema's defaults, the services tree and the profile.
 //! * [`api`] turns an author's error type into an HTTP answer; [`testing`] runs an extension without a server.
 
+mod access;
 mod client_ip;
 mod context;
 mod endpoint;
@@ -40,10 +41,11 @@ pub mod testing;
 
 pub mod prelude;
 
+pub use access::Access;
 pub use api::ExtensionError;
 pub use client_ip::ClientIp;
 pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext, ExtensionContextExt};
-pub use endpoint::{Audience, Endpoint, RouteTable};
+pub use endpoint::{Endpoint, RouteTable};
 pub use error::{ConfigError, LoaderError, LoaderErrors};
 pub use extension::Extension;
 pub use grant::Grants;
@@ -55,7 +57,7 @@ pub use rate_limit::{Admission, Meter, RateLimited, RateLimiter};
 pub use registration::{ExtensionRegistration, LinkExpectation, Source};
 pub use registry::ExtensionRegistry;
 pub use role::{ExtensionRole, PermissionDef};
-pub use route::{BUILT_IN, ExtensionRouter, ExtensionRouterConfig, Mount, RESERVED_PATHS, RouteAuth, WellKnownRoute};
+pub use route::{BUILT_IN, ExtensionRouter, ExtensionRouterConfig, Mount, RESERVED_PATHS, WellKnownRoute};
 pub use service::ServiceMap;
 pub use settings::ExtensionConfigs;
 pub use snapshot::{

@@ -2,11 +2,11 @@
 
 pub use crate::api::{ApiError, ApiResult, AuthUser, ExtensionError};
 pub use crate::{
-    Audience, ClientIp, ConfigError, Configuration, Database, DbPool, DynExtensionContext, Endpoint, Extension,
+    Access, ClientIp, ConfigError, Configuration, Database, DbPool, DynExtensionContext, Endpoint, Extension,
     ExtensionContext, ExtensionContextExt, ExtensionHealth, ExtensionMetadata, ExtensionRegistry, ExtensionRole,
     ExtensionRouter, ExtensionRouterConfig, JsonValue, LoaderError, LoaderErrors, Metrics, Migration, PermissionDef,
-    Place, Problem, RESERVED_PATHS, RateGroup, RouteAuth, RouteTable, SchemaDefinition, SchemaSource, SectionSpec,
-    Seed, ServiceMap, WellKnownRoute, link_extensions, register_extension,
+    Place, Problem, RESERVED_PATHS, RateGroup, RouteTable, SchemaDefinition, SchemaSource, SectionSpec, Seed,
+    ServiceMap, WellKnownRoute, link_extensions, register_extension,
 };
 pub use async_trait::async_trait;
 pub use futures_util::future::BoxFuture;

@@ -33,7 +33,7 @@ impl ExtensionRole {
     }
 }
 
-/// A permission an extension defines, for [`RouteAuth::Permission`](crate::RouteAuth::Permission) and for roles.
+/// A permission an extension defines, for [`Access::Permission`](crate::Access::Permission) and for roles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PermissionDef {
     /// The key, `<area>.<action>`; `.` and `:` are equal.

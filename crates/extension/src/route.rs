@@ -10,7 +10,7 @@ use serde::Serialize;
 use systemprompt_config::profile::RateGroup;
 use systemprompt_model::Principal;
 
-use crate::{ExtensionContext, Grants, LoaderError};
+use crate::{Access, ExtensionContext, Grants, LoaderError};
 
 /// Paths that belong to the product's own features. Another extension's base path may be none of them and lie under none
 /// of them; compared by whole segments.
@@ -54,31 +54,6 @@ pub const BUILT_IN: &[&str] = &[
     "server",
 ];
 
-/// Who may reach a router. Enforced by the server before any of its handlers runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RouteAuth {
-    /// Anyone. A credential that is presented is still read.
-    Public,
-    /// Any valid credential: 401 without one.
-    Authenticated,
-    /// A credential with any one of these scopes: 403 without.
-    Scopes(&'static [&'static str]),
-    /// A credential whose roles grant this permission: 403 otherwise.
-    Permission(&'static str),
-    /// An administrator: 403 otherwise.
-    Admin,
-    /// The router authenticates by itself, because it answers in a protocol of its own. Only for [`BUILT_IN`] features.
-    ByRouter,
-}
-
-impl RouteAuth {
-    /// Whether someone without a credential is turned away.
-    pub const fn requires_auth(self) -> bool {
-        !matches!(self, Self::Public)
-    }
-}
-
 /// How a router is joined to the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "prefixes", rename_all = "lowercase")]
@@ -96,41 +71,34 @@ pub struct ExtensionRouter {
     pub router: Router,
     /// The path they are mounted below; for [`Self::core`] the first prefix.
     pub base_path: &'static str,
-    /// Who may reach them.
-    pub auth: RouteAuth,
+    /// Who may reach them; `None` where each endpoint says so itself.
+    pub access: Option<Access>,
     mount: Mount,
     body_limit: Option<usize>,
     rate_group: Option<RateGroup>,
 }
 
 impl ExtensionRouter {
-    /// Routes below `base_path` for everyone with a valid credential.
+    /// Routes below `base_path` for people with a valid credential.
     pub fn new(router: Router, base_path: &'static str) -> Self {
-        Self {
-            router,
-            base_path,
-            auth: RouteAuth::Authenticated,
-            mount: Mount::Nested,
-            body_limit: None,
-            rate_group: None,
-        }
+        Self { router, base_path, access: Some(Access::User), mount: Mount::Nested, body_limit: None, rate_group: None }
     }
 
     /// Routes below `base_path` for everyone.
     pub fn public(router: Router, base_path: &'static str) -> Self {
-        Self { auth: RouteAuth::Public, ..Self::new(router, base_path) }
+        Self { access: Some(Access::Public), ..Self::new(router, base_path) }
     }
 
-    /// Routes of a built-in feature, with absolute paths under `prefixes` (at least one), which authenticate by
-    /// themselves unless [`with_auth`](Self::with_auth) says otherwise.
+    /// Routes of a built-in feature, with absolute paths under `prefixes` (at least one), each for whom it says unless
+    /// [`with_access`](Self::with_access) says it for all.
     pub fn core(router: Router, prefixes: &'static [&'static str]) -> Self {
-        Self { mount: Mount::Absolute(prefixes), auth: RouteAuth::ByRouter, ..Self::new(router, first(prefixes)) }
+        Self { mount: Mount::Absolute(prefixes), access: None, ..Self::new(router, first(prefixes)) }
     }
 
     /// The same routes for other callers.
     #[must_use]
-    pub fn with_auth(mut self, auth: RouteAuth) -> Self {
-        self.auth = auth;
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = Some(access);
         self
     }
 
@@ -153,39 +121,30 @@ impl ExtensionRouter {
 
     /// The group whose rate holds.
     pub fn rate_group(&self) -> Option<RateGroup> {
-        self.rate_group.or_else(|| (self.auth == RouteAuth::Admin).then_some(RateGroup::Admin))
-    }
-
-    /// Whether someone without a credential is turned away.
-    pub fn requires_auth(&self) -> bool {
-        self.auth.requires_auth()
+        self.rate_group.or_else(|| (self.access == Some(Access::Admin)).then_some(RateGroup::Admin))
     }
 
     /// What [`Extension::router_config`](crate::Extension::router_config) should announce for this router.
     pub fn config(&self) -> ExtensionRouterConfig {
-        ExtensionRouterConfig {
-            base_path: self.base_path,
-            requires_auth: self.requires_auth(),
-            auth: self.auth,
-            mount: self.mount,
-        }
+        ExtensionRouterConfig { base_path: self.base_path, access: self.access, mount: self.mount }
     }
 
-    /// The same routes behind what `wrap` adds to them, usually the layer that enforces [`Self::auth`].
+    /// The same routes behind what `wrap` adds to them, usually the layer that enforces [`Self::access`].
     #[must_use]
     pub fn map_router(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
         self.router = wrap(self.router);
         self
     }
 
-    /// The same routes behind the enforcement of [`Self::auth`]. The caller is the `Arc<Principal>` in the request's
+    /// The same routes behind the enforcement of [`Self::access`]. The caller is the `Arc<Principal>` in the request's
     /// extensions, which the layer outside this one puts there.
     #[must_use]
     pub fn guarded(self, grants: &Arc<Grants>) -> Self {
-        let (auth, grants) = (self.auth, grants.clone());
+        let Some(access) = self.access else { return self };
+        let grants = grants.clone();
         let guard = move |request: Request, next: Next| {
             let caller = request.extensions().get::<Arc<Principal>>();
-            let allowed = grants.check(auth, caller.map(Arc::as_ref));
+            let allowed = grants.check(access, caller.map(Arc::as_ref));
             async move {
                 match allowed {
                     Ok(()) => next.run(request).await,
@@ -215,37 +174,31 @@ impl ExtensionRouter {
 pub struct ExtensionRouterConfig {
     /// The path below which the routes will be; for [`Self::core`] the first prefix.
     pub base_path: &'static str,
-    /// Whether someone without a credential is turned away.
-    pub requires_auth: bool,
-    auth: RouteAuth,
+    /// Who will be able to reach them; `None` where each endpoint says so itself.
+    pub access: Option<Access>,
     mount: Mount,
 }
 
 impl ExtensionRouterConfig {
     /// The announcement of [`ExtensionRouter::new`].
     pub const fn new(base_path: &'static str) -> Self {
-        Self { base_path, requires_auth: true, auth: RouteAuth::Authenticated, mount: Mount::Nested }
+        Self { base_path, access: Some(Access::User), mount: Mount::Nested }
     }
 
     /// The announcement of [`ExtensionRouter::public`].
     pub const fn public(base_path: &'static str) -> Self {
-        Self { requires_auth: false, auth: RouteAuth::Public, ..Self::new(base_path) }
+        Self { access: Some(Access::Public), ..Self::new(base_path) }
     }
 
     /// The announcement of [`ExtensionRouter::core`].
     pub const fn core(prefixes: &'static [&'static str]) -> Self {
-        Self { auth: RouteAuth::ByRouter, mount: Mount::Absolute(prefixes), ..Self::new(first(prefixes)) }
+        Self { access: None, mount: Mount::Absolute(prefixes), ..Self::new(first(prefixes)) }
     }
 
-    /// The announcement of [`ExtensionRouter::with_auth`].
+    /// The announcement of [`ExtensionRouter::with_access`].
     #[must_use]
-    pub const fn with_auth(self, auth: RouteAuth) -> Self {
-        Self { requires_auth: auth.requires_auth(), auth, ..self }
-    }
-
-    /// Who will be able to reach the routes.
-    pub const fn auth(&self) -> RouteAuth {
-        self.auth
+    pub const fn with_access(self, access: Access) -> Self {
+        Self { access: Some(access), ..self }
     }
 
     /// How the routes will be joined to the server's.
@@ -264,16 +217,8 @@ impl ExtensionRouterConfig {
 
 impl fmt::Display for ExtensionRouterConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (", self.prefixes().join(", "))?;
-        match self.auth {
-            RouteAuth::Public => f.write_str("public")?,
-            RouteAuth::Authenticated => f.write_str("authenticated")?,
-            RouteAuth::Scopes(scopes) => write!(f, "any of the scopes {}", scopes.join(", "))?,
-            RouteAuth::Permission(key) => write!(f, "permission {key}")?,
-            RouteAuth::Admin => f.write_str("administrators")?,
-            RouteAuth::ByRouter => f.write_str("authenticates by itself")?,
-        }
-        f.write_str(")")
+        let access = self.access.map_or("whom each endpoint names".into(), Access::describe);
+        write!(f, "{} (for {access})", self.prefixes().join(", "))
     }
 }
 

@@ -3,7 +3,7 @@ use systemprompt_database::{Migration, SchemaDefinition, SchemaSource};
 
 use crate::registry::Entry;
 use crate::validate::place_in_words;
-use crate::{Endpoint, ExtensionRegistry, ExtensionRouterConfig, Mount, RouteAuth, Source};
+use crate::{Access, Endpoint, ExtensionRegistry, ExtensionRouterConfig, Mount, Source};
 
 /// What every extension of a registry contributes. Printed by `plugins list|show|capabilities` and by the discovery
 /// endpoint, none of which ask an extension again.
@@ -97,10 +97,8 @@ pub struct RouteCapability {
     pub base_path: &'static str,
     /// Everywhere it answers.
     pub prefixes: Vec<&'static str>,
-    /// Whether someone without a credential is turned away.
-    pub requires_auth: bool,
-    /// Who may reach it.
-    pub auth: RouteAuth,
+    /// Who may reach it; none where each endpoint says so itself.
+    pub access: Option<Access>,
     /// How it is joined to the server's router.
     pub mount: Mount,
 }
@@ -225,12 +223,6 @@ impl From<&Migration> for MigrationCapability {
 
 impl From<&ExtensionRouterConfig> for RouteCapability {
     fn from(config: &ExtensionRouterConfig) -> Self {
-        Self {
-            base_path: config.base_path,
-            prefixes: config.prefixes(),
-            requires_auth: config.requires_auth,
-            auth: config.auth(),
-            mount: config.mount(),
-        }
+        Self { base_path: config.base_path, prefixes: config.prefixes(), access: config.access, mount: config.mount() }
     }
 }

@@ -8,9 +8,7 @@ use systemprompt_database::{SchemaDefinition, SchemaSource, install};
 use crate::registry::{Entry, normal_id};
 use crate::role::normal_key;
 use crate::route::{broken_base_path_rule, broken_prefix_rule, is_common_ground, lies_under};
-use crate::{
-    BUILT_IN, ExtensionRegistry, ExtensionRouter, ExtensionRouterConfig, LoaderError, Mount, RESERVED_PATHS, RouteAuth,
-};
+use crate::{BUILT_IN, ExtensionRegistry, ExtensionRouter, ExtensionRouterConfig, LoaderError, Mount, RESERVED_PATHS};
 
 /// Roles that exist without any extension.
 const BUILT_IN_ROLES: &[&str] = &["a2a", "admin", "anonymous", "mcp", "service", "user"];
@@ -191,9 +189,6 @@ fn routes(mounts: Vec<(&'static str, Vec<ExtensionRouterConfig>)>) -> Vec<Loader
 
 fn broken_mount_rule(id: &str, config: &ExtensionRouterConfig, path: &str) -> Option<&'static str> {
     let built_in = BUILT_IN.contains(&id);
-    if config.auth() == RouteAuth::ByRouter && !built_in {
-        return Some("only built-in features may authenticate by themselves");
-    }
     match config.mount() {
         Mount::Nested => broken_base_path_rule(path),
         Mount::Absolute(_) if !built_in => Some("only built-in features may mount outside /api"),

@@ -265,11 +265,11 @@ fn routes() {
     );
     check(
         vec![core("mine", &["/mine"])],
-        &["Extension 'mine': '/mine' is not a valid base path: only built-in features may authenticate by themselves"],
+        &["Extension 'mine': '/mine' is not a valid base path: only built-in features may mount outside /api"],
     );
     check(
         vec![Sample {
-            routes: vec![ExtensionRouterConfig::core(&["/mine"]).with_auth(RouteAuth::Public)],
+            routes: vec![ExtensionRouterConfig::core(&["/mine"]).with_access(Access::Public)],
             ..sample("mine")
         }],
         &["Extension 'mine': '/mine' is not a valid base path: only built-in features may mount outside /api"],
@@ -434,7 +434,7 @@ fn the_snapshot_lists_everything() {
         ],
         seeds: vec![Seed::new("rows", "INSERT INTO app.things VALUES (1) ON CONFLICT DO NOTHING;")],
         routes: vec![
-            ExtensionRouterConfig::new("/api/v1/things").with_auth(RouteAuth::Permission("things.read")),
+            ExtensionRouterConfig::new("/api/v1/things").with_access(Access::Permission("things.read")),
             ExtensionRouterConfig::public("/api/ext/things"),
         ],
         well_known: vec!["things.json"],

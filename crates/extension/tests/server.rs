@@ -211,12 +211,12 @@ impl ExtensionError for Failure {
 /// One mount for every rule.
 struct Rules;
 
-const RULES: [(&str, RouteAuth); 5] = [
-    ("/api/ext/public", RouteAuth::Public),
-    ("/api/ext/authenticated", RouteAuth::Authenticated),
-    ("/api/ext/scoped", RouteAuth::Scopes(&["service", "rules.write"])),
-    ("/api/ext/permitted", RouteAuth::Permission("rules.read")),
-    ("/api/ext/admins", RouteAuth::Admin),
+const RULES: [(&str, Access); 5] = [
+    ("/api/ext/public", Access::Public),
+    ("/api/ext/authenticated", Access::User),
+    ("/api/ext/scoped", Access::Scopes(&["service", "rules.write"])),
+    ("/api/ext/permitted", Access::Permission("rules.read")),
+    ("/api/ext/admins", Access::Admin),
 ];
 
 impl Extension for Rules {
@@ -236,7 +236,7 @@ impl Extension for Rules {
     }
 
     fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
-        RULES.map(|(path, auth)| ExtensionRouterConfig::new(path).with_auth(auth)).to_vec()
+        RULES.map(|(path, auth)| ExtensionRouterConfig::new(path).with_access(auth)).to_vec()
     }
 
     fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
@@ -253,7 +253,7 @@ impl Extension for Rules {
                 )
                 .route("/busy", get(async || ApiResult::<(), Failure>::Err(Failure::Busy.into())))
                 .route("/echo", axum::routing::post(async |body: String| body));
-            ExtensionRouter::new(routes, path).with_auth(auth).with_body_limit(100)
+            ExtensionRouter::new(routes, path).with_access(auth).with_body_limit(100)
         };
         Ok(RULES.map(router).to_vec())
     }

@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
-use systemprompt_extension::{Admission, ClientIp, Grants, Meter, RateGroup, RateLimited, RateLimiter, RouteAuth};
+use systemprompt_extension::{Access, Admission, ClientIp, Grants, Meter, RateGroup, RateLimited, RateLimiter};
 use systemprompt_identity::{AuthError, Authenticator, IdentifyError};
 use systemprompt_model::{Ambient, ErrorCode, Principal};
 
@@ -26,25 +26,21 @@ pub(crate) struct Doorkeeper {
     pub(crate) ambient: Ambient,
 }
 
-/// Puts `router` behind `auth` and the rate of `group`. Admitted requests carry their `Arc<Principal>` as an extension.
+/// Puts `router` behind `access` and the rate of `group`. Admitted requests carry their `Arc<Principal>` as an extension.
 pub(crate) fn protect(
     router: Router,
-    auth: RouteAuth,
+    access: Option<Access>,
     group: Option<RateGroup>,
     doorkeeper: &Arc<Doorkeeper>,
 ) -> Router {
-    let router = match auth {
-        RouteAuth::ByRouter => router,
-        RouteAuth::Public
-        | RouteAuth::Authenticated
-        | RouteAuth::Scopes(_)
-        | RouteAuth::Permission(_)
-        | RouteAuth::Admin => router.layer(from_fn_with_state((doorkeeper.clone(), auth), admit)),
+    let router = match access {
+        None => router,
+        Some(access) => router.layer(from_fn_with_state((doorkeeper.clone(), access), admit)),
     };
     match doorkeeper.limiter.clone() {
         None => router,
         Some(limiter) => {
-            let asks_itself = auth == RouteAuth::ByRouter && group.is_some();
+            let asks_itself = access.is_none() && group.is_some();
             let turnstile = Turnstile {
                 limiter: Arc::new(Counted(limiter)),
                 asks_itself,
@@ -130,7 +126,7 @@ impl RateLimiter for Spent {
 }
 
 async fn admit(
-    State((doorkeeper, auth)): State<(Arc<Doorkeeper>, RouteAuth)>,
+    State((doorkeeper, access)): State<(Arc<Doorkeeper>, Access)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -146,7 +142,7 @@ async fn admit(
             return Problem::too_many(limited, &doorkeeper.ambient).about(&request).into_response();
         }
         // A credential that is presented on a public route and is not good is no reason to turn anyone away.
-        Err(IdentifyError::Auth(_)) if auth == RouteAuth::Public => None,
+        Err(IdentifyError::Auth(_)) if access == Access::Public => None,
         Err(IdentifyError::Auth(AuthError::Unavailable)) => {
             return refuse(
                 ErrorCode::ServiceUnavailable,
@@ -160,7 +156,7 @@ async fn admit(
         }
     };
     if let Some(principal) = &principal
-        && let Err(needed) = doorkeeper.grants.check(auth, Some(principal))
+        && let Err(needed) = doorkeeper.grants.check(access, Some(principal))
     {
         return refuse(ErrorCode::Forbidden, &needed.message);
     }

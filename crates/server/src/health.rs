@@ -13,7 +13,7 @@ use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use systemprompt_extension::{
-    Audience, ExtensionContext as _, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
+    Access, ExtensionContext as _, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
 };
 use systemprompt_identity::{AuthError, Authenticator};
 use systemprompt_model::{ErrorCode, Principal};
@@ -58,23 +58,23 @@ pub(crate) struct Site {
 /// The server's own endpoints.
 pub(crate) fn table() -> RouteTable<Site> {
     RouteTable::new()
-        .get("/health", Audience::Public, "Whether the process and its database work: 200 or 503.", health)
-        .get("/api/v1/health", Audience::Public, "The same under the API's prefix.", health)
+        .get("/health", Access::Public, "Whether the process and its database work: 200 or 503.", health)
+        .get("/api/v1/health", Access::Public, "The same under the API's prefix.", health)
         .get(
             "/api/v1/health/detail",
-            Audience::Authenticated,
+            Access::Authenticated,
             "Every feature's health, the pools, the configuration's warnings.",
             detail,
         )
-        .get("/livez", Audience::Public, "Whether the process answers.", async || "ok")
+        .get("/livez", Access::Public, "Whether the process answers.", async || "ok")
         .get(
             "/readyz",
-            Audience::Public,
+            Access::Public,
             "Whether to send requests here: 503 while starting, draining, or without database.",
             ready,
         )
-        .get("/metrics", Audience::AdminOrLocal, "Metrics in the OpenMetrics text format.", metrics)
-        .get("/api/v1", Audience::Public, "What this server offers and where.", discovery)
+        .get("/metrics", Access::AdminOrLocal, "Metrics in the OpenMetrics text format.", metrics)
+        .get("/api/v1", Access::Public, "What this server offers and where.", discovery)
 }
 
 /// The same with its state.

@@ -14,8 +14,8 @@ use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::{
-    ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors,
-    Metrics, RateGroup, RateLimiter, RouteAuth, ServiceMap, Timeouts,
+    Access, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors,
+    Metrics, RateGroup, RateLimiter, ServiceMap, Timeouts,
 };
 use systemprompt_governance::ledger::RetentionProfile;
 use systemprompt_identity::Authenticator;
@@ -259,11 +259,11 @@ fn mount(context: &dyn ExtensionContext, limiter: Option<Arc<dyn RateLimiter>>) 
     let mut router = Router::new();
     for (extension, routes) in registry.api_routers(context).map_err(StartError::Extensions)? {
         tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
-        let (auth, group) = (routes.auth, routes.rate_group());
+        let (auth, group) = (routes.access, routes.rate_group());
         router = routes.map_router(|inner| protect(inner, auth, group, &doorkeeper)).mount_in(router);
     }
     let documents = registry.well_known_router(context).map_err(StartError::Extensions)?;
-    let router = router.merge(protect(documents, RouteAuth::Public, Some(RateGroup::OauthPublic), &doorkeeper));
+    let router = router.merge(protect(documents, Some(Access::Public), Some(RateGroup::OauthPublic), &doorkeeper));
     let unknown = otherwise(context, |_| {
         (ErrorCode::NotFound, "There is nothing at this address; GET /api/v1 lists what there is.".to_owned())
     });

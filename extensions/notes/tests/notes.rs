@@ -2,6 +2,7 @@
 
 use notes_extension::Notes;
 use systemprompt::axum::http::StatusCode;
+use systemprompt::extension::Access;
 use systemprompt::serde_json::json;
 use systemprompt::testing::TestContext;
 
@@ -109,5 +110,8 @@ fn a_product_that_links_the_crate_finds_the_extension() {
     // Built together with the whole product, the registry holds its features too.
     let notes = registry.snapshot().get("notes").expect("it is linked");
     assert_eq!((notes.schemas.len(), notes.migrations.len(), notes.routes.len()), (1, 1, 2));
-    assert_eq!(notes.routes.iter().map(|route| route.requires_auth).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(
+        notes.routes.iter().map(|route| route.access).collect::<Vec<_>>(),
+        [Some(Access::User), Some(Access::Public)]
+    );
 }

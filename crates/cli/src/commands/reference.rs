@@ -324,7 +324,7 @@ fn http(registry: &ExtensionRegistry) -> String {
                 "| `{} {}` | {} | {} | {} |",
                 endpoint.method,
                 endpoint.path,
-                endpoint.audience.describe(),
+                endpoint.access.describe(),
                 endpoint.summary,
                 extension.id()
             );

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get, post};
-use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_extension::{Access, RouteTable};
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::{Authenticator, Sessions};
 use systemprompt_llm::Format;
@@ -35,26 +35,26 @@ pub(crate) struct Gateway {
 pub(crate) fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
     let wrong_method = |dialect| fallback::WrongMethod { allowed: "POST", dialect: Some(dialect) };
     RouteTable::new()
-        .get(prefix, Audience::Public, "What is served here.", descriptor::show)
-        .get(&format!("{prefix}/"), Audience::Public, "What is served here.", descriptor::show)
+        .get(prefix, Access::Public, "What is served here.", descriptor::show)
+        .get(&format!("{prefix}/"), Access::Public, "What is served here.", descriptor::show)
         .add(
             "POST",
             &format!("{prefix}/messages"),
-            Audience::Authenticated,
+            Access::Authenticated,
             "Asks a model, in the Anthropic Messages dialect.",
             post(messages::create).fallback(wrong_method(Format::AnthropicMessages)),
         )
         .add(
             "POST",
             &format!("{prefix}/chat/completions"),
-            Audience::Authenticated,
+            Access::Authenticated,
             "Asks a model, in the OpenAI Chat Completions dialect.",
             post(chat_completions::create).fallback(wrong_method(Format::OpenAiChat)),
         )
         .add(
             "GET",
             &format!("{prefix}/models"),
-            Audience::Authenticated,
+            Access::Authenticated,
             "The models the caller may use, the default model first.",
             get(models::list).fallback(fallback::WrongMethod { allowed: "GET", dialect: None }),
         )

@@ -8,7 +8,7 @@ use axum::routing::delete;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_extension::{Access, RouteTable};
 use systemprompt_model::{ApiKeyId, Principal, UserId};
 
 use crate::api_key::ApiKey;
@@ -21,14 +21,14 @@ const PATH: &str = "/api/public/admin/tokens/pats";
 /// The routes of this file, added to others.
 pub(crate) fn add_to(table: RouteTable<Identity>) -> RouteTable<Identity> {
     table
-        .post(PATH, Audience::Authenticated, "Makes an API key; its secret is shown once.", issue_key)
+        .post(PATH, Access::Authenticated, "Makes an API key; its secret is shown once.", issue_key)
         .get(
             PATH,
-            Audience::Authenticated,
+            Access::Authenticated,
             "The caller's API keys; to administrators, those of `?user_id=`.",
             list_keys,
         )
-        .add("DELETE", &format!("{PATH}/{{id}}"), Audience::Authenticated, "Revokes an API key.", delete(revoke_key))
+        .add("DELETE", &format!("{PATH}/{{id}}"), Access::Authenticated, "Revokes an API key.", delete(revoke_key))
 }
 
 #[derive(Debug, Deserialize)]

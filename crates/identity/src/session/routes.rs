@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use systemprompt_extension::{Audience, RouteTable};
+use systemprompt_extension::{Access, RouteTable};
 use systemprompt_model::{Credential, SessionId};
 
 use crate::authentication::extract::Caller;
@@ -18,7 +18,7 @@ const PATH: &str = "/api/public/gateway/sessions";
 
 /// The routes of this file, added to others.
 pub(crate) fn add_to(table: RouteTable<Identity>) -> RouteTable<Identity> {
-    table.post(PATH, Audience::Authenticated, "Opens a session, to be named in `x-session-id`.", open_session)
+    table.post(PATH, Access::Authenticated, "Opens a session, to be named in `x-session-id`.", open_session)
 }
 
 #[derive(Debug, Serialize)]

@@ -38,7 +38,7 @@ impl Extension for Plain {
         Ok(vec![
             ExtensionRouter::public(routes(), "/api/ext/public"),
             ExtensionRouter::new(routes(), "/api/ext/limited").with_rate_limit(RateGroup::Content),
-            ExtensionRouter::new(routes(), "/api/ext/admin").with_auth(RouteAuth::Admin),
+            ExtensionRouter::new(routes(), "/api/ext/admin").with_access(Access::Admin),
         ])
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use systemprompt::extension::{Audience, ExtensionRegistry};
+use systemprompt::extension::{Access, ExtensionRegistry};
 
 use crate::harness::Instance;
 
@@ -26,10 +26,10 @@ async fn who_may_ask_for_what() {
     let mut walked = 0;
     for extension in registry.iter() {
         let documents =
-            extension.well_known().into_iter().map(|document| ("GET", document.full_path(), Audience::Public));
+            extension.well_known().into_iter().map(|document| ("GET", document.full_path(), Access::Public));
         let endpoints =
-            extension.endpoints().into_iter().map(|endpoint| (endpoint.method, endpoint.path, endpoint.audience));
-        for (method, path, audience) in endpoints.chain(documents) {
+            extension.endpoints().into_iter().map(|endpoint| (endpoint.method, endpoint.path, endpoint.access));
+        for (method, path, access) in endpoints.chain(documents) {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let body = if method == Method::GET { "" } else { "{}" };
             let ask = async |key: &str| {
@@ -39,17 +39,19 @@ async fn who_may_ask_for_what() {
                 (ask("").await, ask(&barred_key).await, ask(&user_key).await, ask(&instance.key).await);
             let what = format!(
                 "{method} {path} for {}: nobody {nobody}, barred {barred}, user {user}, admin {admin}",
-                audience.describe()
+                access.describe()
             );
             // A path with a parameter names something that does not exist, which is found out after who is asking.
             let about_nothing = path.contains('{');
-            let admitted =
+            let let_in =
                 |status: u16| !matches!(status, 401 | 403 | 405) && (status != 404 || about_nothing) && status < 500;
-            assert!(admitted(admin), "{what}");
-            match audience {
-                Audience::Public => assert!(admitted(nobody) && admitted(user), "{what}"),
-                Audience::Authenticated => assert!(nobody == 401 && barred == 401 && admitted(user), "{what}"),
-                Audience::Admin | Audience::AdminOrLocal => {
+            assert!(let_in(admin), "{what}");
+            match access {
+                Access::Public => assert!(let_in(nobody) && let_in(user), "{what}"),
+                Access::Authenticated | Access::User => {
+                    assert!(nobody == 401 && barred == 401 && let_in(user), "{what}");
+                }
+                Access::Scopes(_) | Access::Permission(_) | Access::Admin | Access::AdminOrLocal => {
                     assert!(nobody == 401 && barred == 401 && user == 403, "{what}");
                 }
             }

@@ -1,7 +1,7 @@
 //! `plugins show`.
 
 use clap::Args;
-use systemprompt_extension::{ExtensionCapabilities, ExtensionRegistry};
+use systemprompt_extension::{Access, ExtensionCapabilities, ExtensionRegistry};
 
 use crate::error::{CliError, CliResult};
 use crate::project::Invocation;
@@ -65,7 +65,7 @@ impl View for ExtensionCapabilities {
                             format!(
                                 "{} ({})",
                                 route.prefixes.join(", "),
-                                if route.requires_auth { "credential" } else { "public" }
+                                route.access.map_or("each endpoint its own".into(), Access::describe)
                             )
                         })
                         .chain(self.well_known.iter().map(|path| format!("{path} (public)")))
