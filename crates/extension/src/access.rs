@@ -2,8 +2,21 @@
 //! the walk over all routes tests.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::MethodRouter;
+use http::Method;
 use serde::Serialize;
+use systemprompt_config::profile::RateGroup;
+use systemprompt_model::ErrorCode;
+
+use crate::Meter;
+use crate::api::ErrorAnswer;
 
 /// Who may reach an endpoint, or everything behind a mount.
 ///
@@ -40,9 +53,51 @@ impl Access {
             Self::AdminOrLocal => "administrators; anyone on the same machine".into(),
         }
     }
+}
 
-    /// Whether someone without a credential is turned away.
-    pub const fn needs_credential(self) -> bool {
-        !matches!(self, Self::Public)
+/// Lets requests through to routes, or answers them. There is one per server, in the extensions of every request.
+#[async_trait]
+pub trait Guard: Send + Sync + 'static {
+    /// Puts the caller, as `Arc<Principal>`, into the request's extensions if `access` holds; otherwise the answer.
+    async fn check(&self, access: Access, request: &mut Request) -> Result<(), Box<Response>>;
+}
+
+impl Access {
+    /// The router behind this rule.
+    pub fn protect(self, router: Router) -> Router {
+        router.layer(from_fn_with_state((self, None), enforce))
+    }
+
+    /// The endpoint behind this rule, counted in this group if it has one of its own.
+    pub(crate) fn protect_endpoint<S: Clone + Send + Sync + 'static>(
+        self,
+        group: Option<RateGroup>,
+        endpoint: MethodRouter<S>,
+    ) -> MethodRouter<S> {
+        endpoint.route_layer(from_fn_with_state((self, group), enforce))
+    }
+}
+
+async fn enforce(
+    State((access, group)): State<(Access, Option<RateGroup>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // A browser's preflight carries no credential by design (Fetch standard §3.2.2); CORS answers it.
+    if request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let Some(guard) = request.extensions().get::<Arc<dyn Guard>>().cloned() else {
+        tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
+        return ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response();
+    };
+    if let Some(group) = group
+        && let Some(meter) = request.extensions_mut().get_mut::<Meter>()
+    {
+        meter.set_group(group);
+    }
+    match guard.check(access, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(answer) => *answer,
     }
 }

@@ -7,15 +7,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
-use axum::middleware::Next;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use chrono::{DateTime, Utc};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use systemprompt_model::{Principal, RequestId};
+use systemprompt_model::{ErrorCode, Principal, TraceId};
 
+use crate::RateLimited;
 use crate::error::chain;
 
 /// An extension's own error type.
@@ -93,9 +95,9 @@ pub struct ApiError {
     /// Whether to tell the client to try again in a second.
     #[serde(skip)]
     pub retryable: bool,
-    /// The request it answers; filled in by [`with_request_id`].
+    /// The request it answers, as the log and the header `x-trace-id` name it; filled in by the server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<RequestId>,
+    pub request_id: Option<TraceId>,
 }
 
 /// What a handler returns.
@@ -132,11 +134,7 @@ impl<E: ExtensionError> IntoResponse for Failure<E> {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a ApiError,
-        }
-        let mut response = (self.status, Json(Body { error: &self })).into_response();
+        let mut response = (self.status, Json(ErrorBody { error: &self })).into_response();
         let says_later = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if self.retryable && says_later {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -149,14 +147,65 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Middleware that names the request in every [`ApiError`] that passes. Belongs inside the layer that puts the
-/// [`RequestId`] into the request's extensions; without one it changes nothing.
-pub async fn with_request_id(request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<RequestId>().copied();
-    let mut response = next.run(request).await;
-    let Some(request_id) = request_id else { return response };
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    ApiError { request_id: Some(request_id), ..error }.into_response()
+/// An error answer of the JSON endpoints of the product itself, with the body of [`systemprompt_model::ApiError`]. The server
+/// adds when, where and under which trace it was given.
+#[derive(Debug, Clone)]
+pub struct ErrorAnswer {
+    error: systemprompt_model::ApiError,
+    limited: Option<RateLimited>,
+}
+
+impl ErrorAnswer {
+    /// An error of this kind with a sentence for people.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { error: systemprompt_model::ApiError::new(code, message, DateTime::UNIX_EPOCH), limited: None }
+    }
+
+    /// The answer to a request that is one too many.
+    pub fn too_many(limited: RateLimited) -> Self {
+        let mut answer = Self::new(ErrorCode::RateLimited, limited.to_string());
+        answer.error.details = Some(limited.advice());
+        Self { limited: Some(limited), ..answer }
+    }
+}
+
+impl IntoResponse for ErrorAnswer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self.error)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(limited) = &self.limited {
+            limited.write_headers(response.headers_mut());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Names the request in an error answer, of whichever of the two forms. The server does this for every answer; headers and
+/// status stay.
+pub fn name_request(response: &mut Response, path: &str, trace: TraceId, now: DateTime<Utc>) {
+    let body = if let Some(ErrorAnswer { mut error, .. }) = response.extensions_mut().remove() {
+        error.path = Some(path.to_owned());
+        error.trace_id = Some(trace);
+        error.timestamp = now;
+        serde_json::to_vec(&error)
+    } else if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        serde_json::to_vec(&ErrorBody { error: &ApiError { request_id: Some(trace), ..error } })
+    } else {
+        return;
+    };
+    if let Ok(body) = body {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(body);
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a ApiError,
 }
 
 /// The answer to a path that nobody knows.

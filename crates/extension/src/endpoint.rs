@@ -1,11 +1,16 @@
-//! Routes that describe themselves: what is mounted is what the reference lists and what the access test walks.
+//! Routes that describe themselves: what is mounted is what is guarded, what the reference and the OpenAPI document list, and
+//! what the test of all routes walks.
 
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
+use serde_json::Map;
+use systemprompt_config::profile::RateGroup;
 
-use crate::Access;
+use crate::{Access, JsonValue};
 
 /// One thing that can be asked of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,8 +21,39 @@ pub struct Endpoint {
     pub path: String,
     /// Who may ask.
     pub access: Access,
+    /// The group whose rate holds, if not that of the whole router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_group: Option<RateGroup>,
     /// One sentence for the reference.
     pub summary: &'static str,
+    /// The JSON body it takes.
+    #[serde(skip)]
+    pub takes: Option<Shape>,
+    /// The status of a good answer, and its JSON body.
+    #[serde(skip)]
+    pub answers: (u16, Option<Shape>),
+    /// Whether its errors have a form of its own instead of that of all JSON endpoints.
+    #[serde(skip)]
+    pub own_errors: bool,
+}
+
+/// The JSON Schema of a body, with the definitions it refers to under `/components/schemas`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    pub(crate) schema: JsonValue,
+    pub(crate) definitions: Map<String, JsonValue>,
+}
+
+impl Shape {
+    /// The shape of a type.
+    pub fn of<T: JsonSchema>() -> Self {
+        let mut settings = SchemaSettings::draft2020_12();
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        let mut generator = settings.into_generator();
+        let schema = generator.subschema_for::<T>().to_value();
+        Self { schema, definitions: generator.take_definitions(true) }
+    }
 }
 
 /// A router under construction, with a list of what is in it.
@@ -25,18 +61,25 @@ pub struct Endpoint {
 pub struct RouteTable<S> {
     router: Router<S>,
     endpoints: Vec<Endpoint>,
+    guarded: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for RouteTable<S> {
     fn default() -> Self {
-        Self { router: Router::new(), endpoints: Vec::new() }
+        Self { router: Router::new(), endpoints: Vec::new(), guarded: true }
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
-    /// No routes yet.
+    /// No routes yet. The server lets to each only whom its [`Access`] names.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No routes yet, of a built-in feature that refuses in a protocol of its own: its handlers enforce the [`Access`] they
+    /// are listed with. The test of all routes holds them to it.
+    pub fn self_guarded() -> Self {
+        Self { guarded: false, ..Self::default() }
     }
 
     /// Adds a `GET` endpoint.
@@ -63,24 +106,96 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         self.add("POST", path, access, summary, on(MethodFilter::POST, handler))
     }
 
+    /// Adds a `DELETE` endpoint.
+    #[must_use]
+    pub fn delete<H: Handler<T, S>, T: 'static>(
+        self,
+        path: &str,
+        access: Access,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
+        self.add("DELETE", path, access, summary, on(MethodFilter::DELETE, handler))
+    }
+
     /// Adds an endpoint with a method router of its own, e.g. one that answers other methods in a dialect.
     #[must_use]
     pub fn add(
-        mut self,
+        self,
         method: &'static str,
         path: &str,
         access: Access,
         summary: &'static str,
         handler: MethodRouter<S>,
     ) -> Self {
+        self.add_in(None, method, path, access, summary, handler)
+    }
+
+    /// Adds an endpoint whose requests are counted in this group, whatever the group of the router.
+    #[must_use]
+    pub fn add_in(
+        mut self,
+        rate_group: Option<RateGroup>,
+        method: &'static str,
+        path: &str,
+        access: Access,
+        summary: &'static str,
+        handler: MethodRouter<S>,
+    ) -> Self {
+        let handler = if self.guarded { access.protect_endpoint(rate_group, handler) } else { handler };
         self.router = self.router.route(path, handler);
-        self.endpoints.push(Endpoint { method, path: path.to_owned(), access, summary });
+        self.endpoints.push(Endpoint {
+            method,
+            path: path.to_owned(),
+            access,
+            rate_group,
+            summary,
+            takes: None,
+            answers: (200, None),
+            own_errors: !self.guarded,
+        });
+        self
+    }
+
+    /// The last endpoint takes a JSON body of this type.
+    #[must_use]
+    pub fn takes<T: JsonSchema>(mut self) -> Self {
+        if let Some(endpoint) = self.endpoints.last_mut() {
+            endpoint.takes = Some(Shape::of::<T>());
+        }
+        self
+    }
+
+    /// The last endpoint answers with this status and a JSON body of this type.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
+        if let Some(endpoint) = self.endpoints.last_mut() {
+            endpoint.answers = (status, Some(Shape::of::<T>()));
+        }
+        self
+    }
+
+    /// The last endpoint answers with this status and nothing, or something other than JSON.
+    #[must_use]
+    pub fn answers_bare(mut self, status: u16) -> Self {
+        if let Some(endpoint) = self.endpoints.last_mut() {
+            endpoint.answers = (status, None);
+        }
         self
     }
 
     /// What is in the table.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// What is in the table, when it is mounted below `base_path`.
+    pub fn endpoints_below(&self, base_path: &str) -> Vec<Endpoint> {
+        let whole = |endpoint: &Endpoint| Endpoint {
+            path: format!("{base_path}{}", endpoint.path.trim_end_matches('/')),
+            ..endpoint.clone()
+        };
+        self.endpoints.iter().map(whole).collect()
     }
 
     /// The router, with what only it needs: a fallback, say.

@@ -15,6 +15,8 @@
 //! * [`api`] turns an author's error type into an HTTP answer; [`testing`] runs an extension without a server.
 
 mod access;
+mod authentication;
+mod built_in;
 mod client_ip;
 mod context;
 mod endpoint;
@@ -36,16 +38,19 @@ mod snapshot;
 mod validate;
 
 pub mod api;
+pub mod openapi;
 pub mod settings;
 pub mod testing;
 
 pub mod prelude;
 
-pub use access::Access;
+pub use access::{Access, Guard};
 pub use api::ExtensionError;
+pub use authentication::{AuthError, Authenticate, Authentication, IdentifyError};
+pub use built_in::{BUILT_IN, RESERVED_PATHS, ReservedPath};
 pub use client_ip::ClientIp;
 pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext, ExtensionContextExt};
-pub use endpoint::{Endpoint, RouteTable};
+pub use endpoint::{Endpoint, RouteTable, Shape};
 pub use error::{ConfigError, LoaderError, LoaderErrors};
 pub use extension::Extension;
 pub use grant::Grants;
@@ -53,12 +58,12 @@ pub use health::ExtensionHealth;
 pub use lifecycle::Timeouts;
 pub use metadata::ExtensionMetadata;
 pub use metrics::Metrics;
-pub use rate_limit::{Admission, Meter, RateLimited, RateLimiter};
+pub use rate_limit::{Counting, Meter, RateLimited, RateLimiter};
 pub use registration::{ExtensionRegistration, LinkExpectation, Source};
 pub use registry::ExtensionRegistry;
 pub use role::{ExtensionRole, PermissionDef};
-pub use route::{BUILT_IN, ExtensionRouter, ExtensionRouterConfig, Mount, RESERVED_PATHS, WellKnownRoute};
-pub use service::ServiceMap;
+pub use route::{ExtensionRouter, ExtensionRouterConfig, Mount, WellKnownRoute};
+pub use service::{LogRetention, ServiceMap};
 pub use settings::ExtensionConfigs;
 pub use snapshot::{
     CapabilitySnapshot, ConfigCapability, ExtensionCapabilities, MigrationCapability, PermissionCapability,
@@ -68,6 +73,9 @@ pub use snapshot::{
 pub use systemprompt_config::profile::RateGroup;
 pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 pub use systemprompt_database::{Database, DbPool, Migration, Module, SchemaDefinition, SchemaSource, Seed};
+
+/// Under which header a governed answer names its request; pages of other origins may read it.
+pub const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-systemprompt-request-id");
 
 /// A JSON value, as configuration and schemas are passed around.
 pub use serde_json::Value as JsonValue;

@@ -1,7 +1,7 @@
 //! Limits of how many requests one caller may send, as routers see them.
 //!
 //! The server gives every request of a limited router a [`Meter`]. Whoever authenticates the request asks it twice: before,
-//! when only the address is known, and after, when it is known whose request it is. `Authenticator::identify` of `identity`
+//! when only the address is known, and after, when it is known whose request it is. [`Authenticate::identify`](crate::Authenticate::identify)
 //! does both.
 
 use std::fmt;
@@ -23,11 +23,11 @@ pub trait RateLimiter: Send + Sync {
     fn guard(&self, client: ClientIp) -> Result<(), RateLimited>;
 
     /// Counts a request of this caller in this group of endpoints. A caller without an account is counted by address.
-    fn admit<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Admission<'a>;
+    fn count<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Counting<'a>;
 }
 
 /// An answer that is mostly there at once.
-pub type Admission<'a> = Either<Ready<Result<(), RateLimited>>, BoxFuture<'a, Result<(), RateLimited>>>;
+pub type Counting<'a> = Either<Ready<Result<(), RateLimited>>, BoxFuture<'a, Result<(), RateLimited>>>;
 
 /// Counts the requests of one address to one router; in the extensions of every request to a router that is limited.
 #[derive(Clone)]
@@ -43,6 +43,11 @@ impl Meter {
         Self { limiter, group, client }
     }
 
+    /// Counts the request in this group instead.
+    pub(crate) fn set_group(&mut self, group: RateGroup) {
+        self.group = Some(group);
+    }
+
     /// Refuses the request if its address has sent too many, to be called before anything is done for it that costs. The
     /// server has counted it already, and answers by itself where nobody asks.
     pub fn guard(&self) -> Result<(), RateLimited> {
@@ -50,9 +55,9 @@ impl Meter {
     }
 
     /// Counts the request as the caller's, who may be nobody.
-    pub fn admit(&self, caller: Option<&Principal>) -> Admission<'_> {
+    pub fn count(&self, caller: Option<&Principal>) -> Counting<'_> {
         match self.group {
-            Some(group) => self.limiter.admit(group, caller, self.client),
+            Some(group) => self.limiter.count(group, caller, self.client),
             None => Either::Left(std::future::ready(Ok(()))),
         }
     }

@@ -19,6 +19,8 @@ pub struct ExtensionRegistration {
     pub file: &'static str,
     /// The line in it.
     pub line: u32,
+    /// Whether it is one of the product's own features.
+    pub built_in: bool,
 }
 
 inventory::collect!(ExtensionRegistration);
@@ -108,23 +110,23 @@ pub const fn crate_of(module_path: &'static str) -> &'static str {
 #[macro_export]
 macro_rules! register_extension {
     (type $extension:ty) => {
-        $crate::__submit_extension!(<$extension as ::core::default::Default>::default());
+        $crate::__submit_extension!(false, <$extension as ::core::default::Default>::default());
     };
     (|| $make:expr) => {
-        $crate::__submit_extension!($make);
+        $crate::__submit_extension!(false, $make);
     };
     ($($segment:ident)::+ $(,)?) => {
-        $crate::__submit_extension!(<$($segment)::+ as ::core::default::Default>::default());
+        $crate::__submit_extension!(false, <$($segment)::+ as ::core::default::Default>::default());
     };
     ($make:expr $(,)?) => {
-        $crate::__submit_extension!($make);
+        $crate::__submit_extension!(false, $make);
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __submit_extension {
-    ($make:expr) => {
+    ($built_in:literal, $make:expr) => {
         $crate::__private::inventory::submit! {
             $crate::ExtensionRegistration {
                 factory: || $crate::__private::Arc::new($make) as $crate::__private::Arc<dyn $crate::Extension>,
@@ -132,8 +134,26 @@ macro_rules! __submit_extension {
                 module_path: ::core::module_path!(),
                 file: ::core::file!(),
                 line: ::core::line!(),
+                built_in: $built_in,
             }
         }
+    };
+}
+
+/// Registers one of the product's own features, which may do what [`BUILT_IN`](crate::BUILT_IN) says. Takes an expression, as
+/// [`register_extension!`](crate::register_extension) does.
+#[macro_export]
+macro_rules! register_built_in {
+    ($make:expr) => {
+        $crate::__submit_extension!(true, $make);
+    };
+}
+
+/// Keeps paths for the product's own features that do not mount them yet.
+#[macro_export]
+macro_rules! reserve_paths {
+    ($($path:literal),+ $(,)?) => {
+        $($crate::__private::inventory::submit! { $crate::ReservedPath($path) })+
     };
 }
 

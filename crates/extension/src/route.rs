@@ -1,58 +1,12 @@
 use std::fmt;
-use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{self, Next};
-use axum::response::IntoResponse;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::MethodRouter;
 use serde::Serialize;
 use systemprompt_config::profile::RateGroup;
-use systemprompt_model::Principal;
 
-use crate::{Access, ExtensionContext, Grants, LoaderError};
-
-/// Paths that belong to the product's own features. Another extension's base path may be none of them and lie under none
-/// of them; compared by whole segments.
-pub const RESERVED_PATHS: &[&str] = &[
-    "/api/public",
-    "/api/v1/admin",
-    "/api/v1/agents",
-    "/api/v1/analytics",
-    "/api/v1/content",
-    "/api/v1/core",
-    "/api/v1/files",
-    "/api/v1/gateway",
-    "/api/v1/health",
-    "/api/v1/mcp",
-    "/api/v1/oauth",
-    "/api/v1/scheduler",
-    "/api/v1/stream",
-    "/api/v1/users",
-    "/.well-known",
-    "/health",
-    "/livez",
-    "/metrics",
-    "/readyz",
-    "/v1",
-];
-
-/// The ids of the product's own features. Only they may mount at [`RESERVED_PATHS`], mount outside `/api`
-/// ([`ExtensionRouter::core`]) and define the built-in roles.
-pub const BUILT_IN: &[&str] = &[
-    "agents",
-    "analytics",
-    "cloud",
-    "content",
-    "database",
-    "files",
-    "gateway",
-    "governance",
-    "identity",
-    "jobs",
-    "mcp",
-    "server",
-];
+use crate::{Access, ExtensionContext, LoaderError};
 
 /// How a router is joined to the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -112,7 +66,7 @@ impl ExtensionRouter {
     /// Limits how often each caller may send requests, by the rate of this group in the profile's `rate_limits`. Without it
     /// routes for administrators are in the group `admin`, and others are limited by address only.
     ///
-    /// A router that authenticates by itself asks the [`Meter`](crate::Meter) in its requests' extensions.
+    /// A router whose handlers refuse in a protocol of their own asks the [`Meter`](crate::Meter) in its requests' extensions.
     #[must_use]
     pub fn with_rate_limit(mut self, group: RateGroup) -> Self {
         self.rate_group = Some(group);
@@ -129,30 +83,16 @@ impl ExtensionRouter {
         ExtensionRouterConfig { base_path: self.base_path, access: self.access, mount: self.mount }
     }
 
-    /// The same routes behind what `wrap` adds to them, usually the layer that enforces [`Self::access`].
+    /// The same routes behind [`Self::access`], which the [`Guard`](crate::Guard) in the request's extensions enforces, and
+    /// behind what `wrap` adds to all of them.
     #[must_use]
-    pub fn map_router(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
-        self.router = wrap(self.router);
-        self
-    }
-
-    /// The same routes behind the enforcement of [`Self::access`]. The caller is the `Arc<Principal>` in the request's
-    /// extensions, which the layer outside this one puts there.
-    #[must_use]
-    pub fn guarded(self, grants: &Arc<Grants>) -> Self {
-        let Some(access) = self.access else { return self };
-        let grants = grants.clone();
-        let guard = move |request: Request, next: Next| {
-            let caller = request.extensions().get::<Arc<Principal>>();
-            let allowed = grants.check(access, caller.map(Arc::as_ref));
-            async move {
-                match allowed {
-                    Ok(()) => next.run(request).await,
-                    Err(refusal) => refusal.into_response(),
-                }
-            }
+    pub fn protected(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
+        let router = match self.access {
+            Some(access) => access.protect(self.router),
+            None => self.router,
         };
-        self.map_router(|router| router.layer(middleware::from_fn(guard)))
+        self.router = wrap(router);
+        self
     }
 
     /// Joins the routes to `outer`, whose fallback ([`api::not_found`](crate::api::not_found)) answers for the paths below

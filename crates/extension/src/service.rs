@@ -54,6 +54,13 @@ impl fmt::Debug for ServiceMap {
     }
 }
 
+/// For how many days the server keeps stored log lines: a service of the feature that owns the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRetention {
+    /// After how many days a line is deleted.
+    pub days: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,9 +23,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use axum::Extension as Layer;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::middleware;
+use axum::extract::Request as AnyRequest;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Map, json};
@@ -34,15 +36,15 @@ use systemprompt_database::DbPool;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
-use systemprompt_model::{Ambient, Credential, InstanceId, Principal, RequestId, UserId, UserType};
+use systemprompt_model::{Ambient, Credential, InstanceId, Principal, TraceId, UserId, UserType};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::{
-    Extension, ExtensionConfigs, ExtensionContext, ExtensionRegistry, JsonValue, LoaderErrors, Metrics, ServiceMap,
-    Timeouts, api,
+    Access, Extension, ExtensionConfigs, ExtensionContext, ExtensionRegistry, Grants, Guard, JsonValue, LoaderErrors,
+    Metrics, ServiceMap, Timeouts, api,
 };
 
 /// Exactly these extensions, whatever is linked into the test binary.
@@ -291,12 +293,24 @@ impl TestContext {
     }
 
     fn build_router(&self) -> Result<Router, LoaderErrors> {
-        let grants = Arc::new(self.registry.grants());
+        let guard: Arc<dyn Guard> = Arc::new(Declared(self.registry.grants()));
         let mut router = Router::new().fallback(api::not_found);
         for (_, routes) in self.registry.api_routers(self)? {
-            router = routes.guarded(&grants).mount_in(router);
+            router = routes.protected(|router| router).mount_in(router);
         }
-        Ok(router.merge(self.registry.well_known_router(self)?).layer(middleware::from_fn(api::with_request_id)))
+        Ok(router.merge(self.registry.well_known_router(self)?).layer(Layer(guard)))
+    }
+}
+
+/// Lets in by what the extensions declare; the caller is who the client says.
+struct Declared(Grants);
+
+#[async_trait::async_trait]
+impl Guard for Declared {
+    async fn check(&self, access: Access, request: &mut AnyRequest) -> Result<(), Box<Response>> {
+        let caller = request.extensions().get::<Arc<Principal>>();
+        let allowed = self.0.check(access, caller.map(Arc::as_ref));
+        allowed.map_err(|refusal| Box::new(refusal.into_response()))
     }
 }
 
@@ -414,14 +428,16 @@ impl TestClient {
 
     /// Any request.
     pub async fn request(&self, mut request: Request<Body>) -> TestResponse {
-        request.extensions_mut().insert(RequestId::generate(&self.ambient));
+        let (trace, path) = (TraceId::generate(&self.ambient), request.uri().path().to_owned());
+        request.extensions_mut().insert(trace);
         if let Some(caller) = &self.caller {
             request.extensions_mut().insert(caller.clone());
         }
-        let response = match self.router.clone().oneshot(request).await {
+        let mut response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        api::name_request(&mut response, &path, trace, self.ambient.now());
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap_or_else(|error| panic!("the body broke off: {error}")).to_bytes();
         TestResponse { status: parts.status, headers: parts.headers, body }

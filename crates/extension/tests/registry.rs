@@ -6,7 +6,7 @@ use axum::Router;
 use systemprompt_config::profile::Extensions;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::testing::TestContext;
-use systemprompt_extension::{BUILT_IN, CapabilitySnapshot, Grants};
+use systemprompt_extension::{BUILT_IN, CapabilitySnapshot, Grants, register_built_in, reserve_paths};
 
 /// An extension whose answers are fields.
 #[derive(Clone)]
@@ -55,6 +55,12 @@ fn sample(id: &'static str) -> Sample {
         permissions: vec![],
     }
 }
+
+register_built_in!(Sample { routes: vec![ExtensionRouterConfig::core(&["/v1", "/api/v1"])], ..sample("gateway") });
+register_built_in!(sample("identity"));
+register_built_in!(sample("jobs"));
+register_built_in!(sample("server"));
+reserve_paths!("/api/v1/users");
 
 impl Extension for Sample {
     fn metadata(&self) -> ExtensionMetadata {
@@ -274,7 +280,8 @@ fn routes() {
         }],
         &["Extension 'mine': '/mine' is not a valid base path: only built-in features may mount outside /api"],
     );
-    assert!(BUILT_IN.is_sorted(), "the list is for people to read");
+    assert_eq!(*BUILT_IN, ["gateway", "identity", "jobs", "server"]);
+    assert_eq!(*RESERVED_PATHS, ["/.well-known", "/api/v1/users", "/v1"]);
 
     let at = |id, paths: &[&'static str]| Sample { well_known: paths.to_vec(), ..sample(id) };
     check(vec![at("a", &["jwks.json"]), at("b", &["openid-configuration"])], &[]);
@@ -463,15 +470,15 @@ async fn what_is_built_must_be_what_was_announced() {
         (with(vec![], vec![("/api/v1/a", true)]), ""),
         (
             with(vec![ExtensionRouterConfig::new("/api/v1/a")], vec![("/api/v1/a", false)]),
-            "Extension 'a': router_config announces /api/v1/a (authenticated), but the router is /api/v1/a (public)",
+            "Extension 'a': router_config announces /api/v1/a (for people), but the router is /api/v1/a (for anyone)",
         ),
         (
             with(vec![ExtensionRouterConfig::new("/api/v1/a")], vec![]),
-            "Extension 'a': router_config announces /api/v1/a (authenticated), but the router is nothing",
+            "Extension 'a': router_config announces /api/v1/a (for people), but the router is nothing",
         ),
         (
-            with(vec![], vec![("/api/v1/oauth/x", true)]),
-            "Extension 'a': base path '/api/v1/oauth/x' is reserved (it lies under '/api/v1/oauth')",
+            with(vec![], vec![("/api/v1/users/x", true)]),
+            "Extension 'a': base path '/api/v1/users/x' is reserved (it lies under '/api/v1/users')",
         ),
     ];
     let ctx = TestContext::builder().start().await;

@@ -23,7 +23,7 @@ use crate::upstream::Upstreams;
 #[derive(Debug, Default)]
 pub struct GatewayExtension;
 
-register_extension!(GatewayExtension);
+systemprompt_extension::register_built_in!(GatewayExtension);
 
 /// The prefix the inference endpoints are announced under; `gateway.inference_path_prefix` may move them.
 const PREFIXES: &[&str] = &["/v1"];

@@ -6,7 +6,7 @@ use systemprompt_llm::Format;
 use systemprompt_model::{RequestId, SessionId, TraceId};
 
 /// The ledger id of a request, on every answer to a recorded request.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-systemprompt-request-id");
+pub const REQUEST_ID: HeaderName = systemprompt_extension::REQUEST_ID;
 /// The same under a brand-neutral name.
 pub const GATEWAY_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
 /// The trace id, on every answer.

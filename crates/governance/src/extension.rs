@@ -10,6 +10,7 @@ use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
+use systemprompt_extension::LogRetention;
 use systemprompt_extension::prelude::*;
 use systemprompt_model::InstanceId;
 
@@ -111,6 +112,7 @@ impl Extension for GovernanceExtension {
                     .retention
                     .resolve(configuration.profile.runtime.environment == EnvironmentKind::Production),
             };
+            services.insert(Arc::new(LogRetention { days: options.retention.days }));
             let ledger = Ledger::start(ctx.db(), options, ctx.ambient(), ctx.tracker(), ctx.metrics())
                 .await
                 .map_err(|error| failed(&with_cause(&error)))?;
@@ -170,7 +172,7 @@ impl Extension for GovernanceExtension {
     }
 }
 
-register_extension!(GovernanceExtension);
+systemprompt_extension::register_built_in!(GovernanceExtension);
 
 /// What operators wrote about governance.
 struct Sections {

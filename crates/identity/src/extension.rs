@@ -8,8 +8,9 @@ use futures_util::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_extension::{
-    Endpoint, Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole, ExtensionRouter,
-    ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute, register_extension,
+    Authentication, Endpoint, Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
+    ExtensionRouter, ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute,
+    register_built_in, reserve_paths,
 };
 use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::secret_scan::SecretScanner;
@@ -32,7 +33,9 @@ const KEY_SET_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3
 #[derive(Debug, Default, Clone, Copy)]
 pub struct IdentityExtension;
 
-register_extension!(IdentityExtension);
+register_built_in!(IdentityExtension);
+// For the administration of users and for OAuth, which come later.
+reserve_paths!("/api/public", "/api/v1/admin", "/api/v1/oauth", "/api/v1/users");
 
 impl Extension for IdentityExtension {
     fn metadata(&self) -> ExtensionMetadata {
@@ -114,6 +117,7 @@ impl Extension for IdentityExtension {
             services.insert(Arc::clone(&identity.tokens));
             services.insert(Arc::clone(&identity.sessions));
             services.insert(Arc::clone(&identity.authenticator));
+            services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _)));
             services.insert(Arc::new(identity));
             Ok(())
         })

@@ -1,9 +1,8 @@
 //! How the routes of this crate say that a request is not answered as it wished.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use systemprompt_model::{Ambient, ApiError, ErrorCode};
+use systemprompt_extension::api::ErrorAnswer;
+use systemprompt_model::ErrorCode;
 
 use crate::api_key::store::ApiKeyError;
 use crate::error::StoreError;
@@ -43,10 +42,10 @@ impl From<StoreError> for RouteError {
 
 /// The answer.
 #[derive(Debug)]
-pub(crate) struct Failure(ApiError);
+pub(crate) struct Failure(ErrorAnswer);
 
 impl Failure {
-    pub(crate) fn new(error: RouteError, ambient: &Ambient) -> Self {
+    pub(crate) fn new(error: RouteError) -> Self {
         let message = error.to_string();
         let code = match error {
             RouteError::Body(_) => ErrorCode::BadRequest,
@@ -58,13 +57,12 @@ impl Failure {
                 ErrorCode::ServiceUnavailable
             }
         };
-        Self(ApiError::new(code, message, ambient.now()))
+        Self(ErrorAnswer::new(code, message))
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code.status()).expect("the statuses of error codes are valid");
-        (status, Json(self.0)).into_response()
+        self.0.into_response()
     }
 }

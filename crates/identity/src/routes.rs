@@ -11,7 +11,7 @@ pub(crate) const PREFIXES: &[&str] = &["/api/public/admin/tokens", "/api/public/
 
 /// All routes.
 pub(crate) fn table() -> RouteTable<Identity> {
-    session::routes::add_to(api_key::routes::add_to(RouteTable::new()))
+    session::routes::add_to(api_key::routes::add_to(RouteTable::self_guarded()))
 }
 
 /// The same with its state.

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::AuthError;
 use crate::api_key::IssuedKey;
-use crate::authentication::authenticator::AuthError;
 use crate::identity::{Identity, IdentityOptions};
 use crate::session::{NewSession, SessionSource};
 use crate::signing_key::SigningKeys;

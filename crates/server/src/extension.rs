@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use systemprompt_extension::prelude::*;
+use systemprompt_extension::register_built_in;
 
 use crate::context::ServerContext;
 use crate::health::{self, Readiness};
@@ -11,11 +12,11 @@ use crate::health::{self, Readiness};
 #[derive(Debug, Default)]
 pub struct ServerExtension;
 
-register_extension!(ServerExtension);
+register_built_in!(ServerExtension);
 
 /// The context as something that can be kept: handlers outlive the call that builds their router. Weak, because the
 /// context owns the service map this is in.
-pub(crate) struct Myself(pub(crate) Weak<ServerContext>);
+pub(crate) struct ContextHandle(pub(crate) Weak<ServerContext>);
 
 const PREFIXES: &[&str] = &["/health", "/livez", "/readyz", "/metrics", "/api/v1/health", "/api/v1"];
 
@@ -30,10 +31,6 @@ impl Extension for ServerExtension {
 
     fn is_required(&self) -> bool {
         true
-    }
-
-    fn dependencies(&self) -> Vec<&'static str> {
-        vec!["identity"]
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
@@ -53,9 +50,9 @@ impl Extension for ServerExtension {
             extension: "server".to_owned(),
             message: message.to_owned(),
         };
-        let myself = ctx.service::<Myself>()?;
-        let context: Arc<ServerContext> = myself.0.upgrade().ok_or_else(|| failed("the server is already gone"))?;
-        let router = health::router(context, ctx.service::<Readiness>()?)?;
+        let handle = ctx.service::<ContextHandle>()?;
+        let context: Arc<ServerContext> = handle.0.upgrade().ok_or_else(|| failed("the server is already gone"))?;
+        let router = health::router(context, ctx.service::<Readiness>()?);
         Ok(vec![ExtensionRouter::core(router, PREFIXES)])
     }
 }

@@ -1,28 +1,21 @@
 //! `/health`, `/livez`, `/readyz`, `/metrics`, and what the server says about itself under `/api/v1`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
-use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
-use systemprompt_extension::{
-    Access, ExtensionContext as _, ExtensionContextExt as _, ExtensionHealth, LoaderError, RouteTable, Timeouts,
-};
-use systemprompt_identity::{AuthError, Authenticator};
-use systemprompt_model::{ErrorCode, Principal};
+use systemprompt_extension::{Access, ExtensionContext as _, ExtensionHealth, RouteTable, Timeouts, openapi};
 use tokio::sync::Mutex;
 
 use crate::context::ServerContext;
-use crate::listener::Peer;
-use crate::problem::Problem;
-use crate::proxies::handed_on;
 
 /// The database must answer a health check within this.
 const DATABASE_LIMIT: Duration = Duration::from_secs(2);
@@ -48,24 +41,34 @@ impl Readiness {
 #[derive(Clone)]
 pub(crate) struct Site {
     ctx: Arc<ServerContext>,
-    authenticator: Arc<Authenticator>,
     readiness: Arc<Readiness>,
     started: Instant,
     /// When the database was last asked and whether it answered. Held while one request asks for all that wait.
     asked: Arc<Mutex<Option<(Instant, bool)>>>,
+    /// The OpenAPI document; the extensions of a server do not change.
+    description: Arc<serde_json::Value>,
+}
+
+/// A word for how things are.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Status {
+    status: &'static str,
 }
 
 /// The server's own endpoints.
 pub(crate) fn table() -> RouteTable<Site> {
     RouteTable::new()
         .get("/health", Access::Public, "Whether the process and its database work: 200 or 503.", health)
+        .answers::<Status>(200)
         .get("/api/v1/health", Access::Public, "The same under the API's prefix.", health)
+        .answers::<Status>(200)
         .get(
             "/api/v1/health/detail",
             Access::Authenticated,
             "Every feature's health, the pools, the configuration's warnings.",
             detail,
         )
+        .answers::<serde_json::Value>(200)
         .get("/livez", Access::Public, "Whether the process answers.", async || "ok")
         .get(
             "/readyz",
@@ -73,41 +76,47 @@ pub(crate) fn table() -> RouteTable<Site> {
             "Whether to send requests here: 503 while starting, draining, or without database.",
             ready,
         )
+        .answers::<Status>(200)
         .get("/metrics", Access::AdminOrLocal, "Metrics in the OpenMetrics text format.", metrics)
         .get("/api/v1", Access::Public, "What this server offers and where.", discovery)
+        .answers::<serde_json::Value>(200)
+        .get(
+            "/api/v1/openapi.json",
+            Access::Public,
+            "Every endpoint of this server as an OpenAPI 3.1 document.",
+            describe,
+        )
+        .answers::<serde_json::Value>(200)
 }
 
 /// The same with its state.
-pub(crate) fn router(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Result<Router, LoaderError> {
-    let authenticator = ctx.service::<Authenticator>()?;
-    let site = Site { ctx, authenticator, readiness, started: Instant::now(), asked: Arc::default() };
-    Ok(table().into_router().with_state(site))
+pub(crate) fn router(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Router {
+    let description = Arc::new(openapi::document(ctx.registry()));
+    let site = Site { ctx, readiness, started: Instant::now(), asked: Arc::default(), description };
+    table().into_router().with_state(site)
 }
 
 /// For load balancers: nothing but whether the process and its database work.
 async fn health(State(site): State<Site>) -> Response {
     if site.database_answers().await {
-        Json(json!({"status": "healthy"})).into_response()
+        Json(Status { status: "healthy" }).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unhealthy"}))).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status: "unhealthy" })).into_response()
     }
 }
 
 /// For orchestrators: whether to send requests here.
 async fn ready(State(site): State<Site>) -> Response {
     let status = match (site.readiness.get(), site.database_answers().await) {
-        (true, true) => return Json(json!({"status": "ready"})).into_response(),
+        (true, true) => return Json(Status { status: "ready" }).into_response(),
         (false, _) => "draining",
         (true, false) => "database unreachable",
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status}))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status })).into_response()
 }
 
 /// For operators: every feature's own word, with the state of the pools.
-async fn detail(State(site): State<Site>, request: Request) -> Response {
-    if let Err(refusal) = site.require_user(request.headers()).await {
-        return refusal.about(&request).into_response();
-    }
+async fn detail(State(site): State<Site>) -> Response {
     let database = site.database_answers().await;
     let features = site.ctx.registry().health(site.ctx.as_ref(), Timeouts::default()).await;
     let worst = if !database || features.iter().any(|(_, health)| matches!(health, ExtensionHealth::Unhealthy(_))) {
@@ -141,12 +150,7 @@ async fn detail(State(site): State<Site>, request: Request) -> Response {
 }
 
 /// Prometheus' page, for scrapers on this machine and for administrators.
-async fn metrics(State(site): State<Site>, request: Request) -> Response {
-    if !is_local(&request)
-        && let Err(refusal) = site.require_admin(request.headers()).await
-    {
-        return refusal.about(&request).into_response();
-    }
+async fn metrics(State(site): State<Site>) -> Response {
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(CONTENT_TYPE, content_type)], site.ctx.metrics().encode()).into_response()
 }
@@ -161,6 +165,12 @@ async fn discovery(State(site): State<Site>) -> Response {
         .filter(|extension| extension.enabled)
         .map(|extension| json!({"id": extension.id, "name": extension.name, "version": extension.version, "paths": extension.routes.iter().flat_map(|route| &route.prefixes).collect::<Vec<_>>()}))
         .collect();
+    let documents: Vec<_> = snapshot
+        .extensions
+        .iter()
+        .filter(|extension| extension.enabled)
+        .flat_map(|extension| &extension.well_known)
+        .collect();
     Json(json!({
         "name": profile.site.name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -169,42 +179,17 @@ async fn discovery(State(site): State<Site>) -> Response {
             "health": "/api/v1/health",
             "health_detail": "/api/v1/health/detail",
             "metrics": "/metrics",
-            "jwks": "/.well-known/jwks.json",
+            "openapi": "/api/v1/openapi.json",
         },
+        "documents": documents,
         "features": features,
     }))
     .into_response()
 }
 
-/// Whether a request comes from this machine, was not handed on by a proxy on it, and not made by a page that a browser on
-/// it shows: such a page has an origin, or has come by a name of its own that resolves to this machine (DNS rebinding).
-fn is_local(request: &Request) -> bool {
-    let headers = request.headers();
-    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_canonical());
-    peer.is_some_and(|ip| ip.is_loopback())
-        && !handed_on(headers)
-        && !headers.contains_key(ORIGIN)
-        && asked_host(request).is_some_and(is_loopback_name)
-}
-
-/// The host a request is for: `Host`, or `:authority` of HTTP/2.
-fn asked_host(request: &Request) -> Option<Authority> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (request.uri().authority(), hosts.next(), hosts.next()) {
-        (Some(authority), None, None) => Some(authority.clone()),
-        (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
-        // Both are allowed if they agree (RFC 9113 §8.3.1).
-        (Some(authority), Some(host), None) => {
-            Authority::try_from(host.as_bytes()).ok().filter(|host| host == authority)
-        }
-        _ => None,
-    }
-}
-
-fn is_loopback_name(authority: Authority) -> bool {
-    let host = authority.host();
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+/// The OpenAPI document.
+async fn describe(State(site): State<Site>) -> Json<serde_json::Value> {
+    Json(serde_json::Value::clone(&site.description))
 }
 
 impl Site {
@@ -230,66 +215,5 @@ impl Site {
             Ok::<_, sqlx::Error>(())
         };
         matches!(tokio::time::timeout(DATABASE_LIMIT, both).await, Ok(Ok(())))
-    }
-
-    async fn require_user(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
-        self.authenticator.authenticate(headers).await.map_err(|error| {
-            let code = match error {
-                AuthError::Unavailable => ErrorCode::ServiceUnavailable,
-                AuthError::Missing | AuthError::Invalid => ErrorCode::Unauthorized,
-            };
-            Problem::new(code, error.to_string(), self.ctx.ambient())
-        })
-    }
-
-    async fn require_admin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let principal = self.require_user(headers).await?;
-        if principal.is_admin() {
-            return Ok(());
-        }
-        Err(Problem::new(ErrorCode::Forbidden, "This needs an administrator.", self.ctx.ambient()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-
-    use super::*;
-
-    #[test]
-    fn local_is_who_asks_this_machine_by_its_name_from_this_machine() {
-        let here = "127.0.0.1";
-        for (peer, uri, headers, expected) in [
-            (here, "/metrics", &[("host", "localhost:8080")][..], true),
-            (here, "/metrics", &[("host", "127.0.0.1")], true),
-            ("::1", "/metrics", &[("host", "[::1]:8080")], true),
-            ("::ffff:127.0.0.1", "/metrics", &[("host", "LOCALHOST")], true),
-            (here, "http://localhost:8080/metrics", &[], true),
-            (here, "http://localhost/metrics", &[("host", "localhost")], true),
-            (here, "http://localhost/metrics", &[("host", "example.com")], false),
-            (here, "http://example.com/metrics", &[("host", "localhost")], false),
-            ("192.0.2.1", "/metrics", &[("host", "localhost")], false),
-            (here, "/metrics", &[], false),
-            (here, "/metrics", &[("host", "localhost"), ("host", "localhost")], false),
-            (here, "/metrics", &[("host", "rebound.example.com")], false),
-            (here, "/metrics", &[("host", "localhost.example.com")], false),
-            (here, "/metrics", &[("host", "192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("origin", "http://localhost:3000")], false),
-            (here, "/metrics", &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("forwarded", "for=192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("x-real-ip", "192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("fly-client-ip", "192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("cf-connecting-ip", "192.0.2.1")], false),
-            (here, "/metrics", &[("host", "localhost"), ("via", "1.1 proxy")], false),
-        ] {
-            let mut request = Request::get(uri).body(Body::empty()).expect("a request");
-            for (name, value) in headers {
-                request.headers_mut().append(*name, HeaderValue::from_static(value));
-            }
-            let peer: IpAddr = peer.parse().expect("an address");
-            request.extensions_mut().insert(Peer((peer, 4711).into()));
-            assert_eq!(is_local(&request), expected, "{peer} {uri} {headers:?}");
-        }
     }
 }

@@ -24,7 +24,7 @@ use tower::Service;
 use crate::pace::{Asked, Paced};
 use crate::proxies::Proxies;
 use crate::slots::Slots;
-use crate::untaken::Streams;
+use crate::stalled_stream::Streams;
 
 /// All header fields of a request together.
 const HEADER_BYTES: usize = 64 * 1024;

@@ -13,19 +13,19 @@ use http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use systemprompt_extension::api::{ErrorAnswer, name_request};
 use systemprompt_extension::{ClientIp, RateLimiter};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use crate::authorization::Guarded;
+use crate::authorization::AddressVerdict;
 use crate::listener::Peer;
 use crate::logs::cut;
 use crate::metrics::HttpMetrics;
-use crate::problem::Problem;
 use crate::proxies::Proxies;
-use crate::unread;
+use crate::unread_body;
 
 /// Header under which every answer names its trace.
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -33,7 +33,7 @@ pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// What a page from another origin may read of an answer besides its body (Fetch standard §3.3.2).
 const EXPOSED: [HeaderName; 8] = [
     TRACE_ID,
-    systemprompt_gateway::headers::REQUEST_ID,
+    systemprompt_extension::REQUEST_ID,
     RETRY_AFTER,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
@@ -66,16 +66,11 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .allow_credentials(true);
     // axum runs the layer added last first, so this list reads from the inside out.
     let router = if origins.is_empty() { router } else { router.layer(cors) };
-    let ambient = observer.ambient.clone();
     router
         // A panic must not take the connection down, and must be seen by the layer that counts and logs.
-        .layer(CatchPanicLayer::custom(move |_| {
-            Problem::new(
-                ErrorCode::InternalError,
-                "Something went wrong on our side. The trace id helps to find out what.",
-                &ambient,
-            )
-            .into_response()
+        .layer(CatchPanicLayer::custom(|_| {
+            let message = "Something went wrong on our side. The trace id helps to find out what.";
+            ErrorAnswer::new(ErrorCode::InternalError, message).into_response()
         }))
         // Outermost: what it times is what the caller waits for, and nothing is answered without a trace id.
         .layer(from_fn_with_state(observer, observe))
@@ -94,9 +89,10 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
     if let Some(limiter) = &observer.limiter {
         // Only a request that came through no socket has no address.
         let client = client.unwrap_or_else(|| ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-        request.extensions_mut().insert(Guarded(limiter.guard(client)));
+        request.extensions_mut().insert(AddressVerdict(limiter.guard(client)));
     }
     let method = request.method().clone();
+    let whole_path = request.uri().path().to_owned();
     let path = cut(request.uri().path(), LOGGED_PATH).into_owned();
     // The pattern, not the path: what a caller writes there must not become a new time series.
     let pattern = request
@@ -105,10 +101,11 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
         .map_or("unmatched".into(), |matched| Arc::<str>::from(matched.as_str()));
     let in_flight = observer.metrics.begin();
     let span = tracing::info_span!("request", trace_id = %trace);
-    let (request, body) = unread::lend(request);
+    let (request, body) = unread_body::hand_over(request);
     let mut response = next.run(request).instrument(span.clone()).await;
-    unread::settle(body, &mut response).await;
+    unread_body::settle(body, &mut response).await;
     drop(in_flight);
+    name_request(&mut response, &whole_path, trace, observer.ambient.now());
 
     let status = response.status();
     let headers = response.headers_mut();

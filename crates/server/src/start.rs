@@ -8,31 +8,29 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
+use systemprompt_config::Configuration;
 use systemprompt_config::profile::Server;
-use systemprompt_config::{Configuration, SectionError};
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
+use systemprompt_extension::api::ErrorAnswer;
 use systemprompt_extension::{
-    Access, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors,
-    Metrics, RateGroup, RateLimiter, ServiceMap, Timeouts,
+    Access, Authentication, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, Guard,
+    LoaderError, LoaderErrors, LogRetention, Metrics, RateGroup, RateLimiter, ServiceMap, Timeouts,
 };
-use systemprompt_governance::ledger::RetentionProfile;
-use systemprompt_identity::Authenticator;
 use systemprompt_model::{Ambient, ErrorCode, InstanceId};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authorization::{Doorkeeper, Guarded, protect};
+use crate::authorization::{AddressVerdict, Credentials, protect};
 use crate::context::ServerContext;
 use crate::health::Readiness;
 use crate::listener::{Limits, Listener, raise_open_files};
 use crate::logs::{self, LogSink, LogWriter};
 use crate::metrics::HttpMetrics;
 use crate::middleware::{self, Observer};
-use crate::problem::Problem;
 use crate::proxies::Proxies;
 use crate::rate_limit;
 use crate::tls::{self, TlsError};
@@ -72,9 +70,6 @@ pub enum StartError {
     /// Several extensions failed.
     #[error("extensions did not start")]
     Extensions(#[source] LoaderErrors),
-    /// The section `retention` of the profile cannot be read.
-    #[error("the profile's key `retention` cannot be read")]
-    Retention(#[source] SectionError),
     /// The socket failed.
     #[error("the listening socket failed")]
     Listen(#[source] io::Error),
@@ -173,7 +168,7 @@ async fn bring_up(
     let timeouts = Timeouts::default();
     let mut services = registry.collect_services(context.as_ref(), timeouts).await.map_err(StartError::Extension)?;
     services.insert(readiness.clone());
-    services.insert(Arc::new(crate::extension::Myself(Arc::downgrade(context))));
+    services.insert(Arc::new(crate::extension::ContextHandle(Arc::downgrade(context))));
     if context.services.set(services).is_err() {
         unreachable!("the context is new");
     }
@@ -195,7 +190,7 @@ async fn bring_up(
     }
 
     let router = router(context.as_ref())?;
-    let retention: RetentionProfile = configuration.section("retention").map_err(StartError::Retention)?;
+    let retention = context.service::<LogRetention>().map_err(StartError::Extension)?;
     context.tracker.spawn(logs::sweep(
         context.db.clone(),
         context.ambient.clone(),
@@ -250,43 +245,47 @@ pub(crate) fn router(context: &dyn ExtensionContext) -> Result<Router, StartErro
 /// All routes of all extensions, each behind the credential it asks for and its rate.
 fn mount(context: &dyn ExtensionContext, limiter: Option<Arc<dyn RateLimiter>>) -> Result<Router, StartError> {
     let registry = context.registry();
-    let doorkeeper = Arc::new(Doorkeeper {
-        authenticator: context.service::<Authenticator>().map_err(StartError::Extension)?,
+    let authentication = context.service::<Authentication>().map_err(StartError::Extension)?;
+    let guard: Arc<dyn Guard> = Arc::new(Credentials {
+        authentication: Authentication::clone(&authentication),
         grants: Arc::new(registry.grants()),
-        limiter,
-        ambient: context.ambient().clone(),
     });
     let mut router = Router::new();
     for (extension, routes) in registry.api_routers(context).map_err(StartError::Extensions)? {
         tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
-        let (auth, group) = (routes.access, routes.rate_group());
-        router = routes.map_router(|inner| protect(inner, auth, group, &doorkeeper)).mount_in(router);
+        let group = routes.rate_group();
+        let refuses_itself = routes.access.is_none() && group.is_some();
+        router =
+            routes.protected(|inner| protect(inner, &guard, limiter.as_ref(), group, refuses_itself)).mount_in(router);
     }
     let documents = registry.well_known_router(context).map_err(StartError::Extensions)?;
-    let router = router.merge(protect(documents, Some(Access::Public), Some(RateGroup::OauthPublic), &doorkeeper));
-    let unknown = otherwise(context, |_| {
+    let router = router.merge(protect(
+        Access::Public.protect(documents),
+        &guard,
+        limiter.as_ref(),
+        Some(RateGroup::OauthPublic),
+        false,
+    ));
+    let unknown = otherwise(|_| {
         (ErrorCode::NotFound, "There is nothing at this address; GET /api/v1 lists what there is.".to_owned())
     });
-    let wrong_method = otherwise(context, |request| {
-        (ErrorCode::MethodNotAllowed, format!("{} is not possible here.", request.method()))
-    });
+    let wrong_method =
+        otherwise(|request| (ErrorCode::MethodNotAllowed, format!("{} is not possible here.", request.method())));
     Ok(router.fallback(unknown).method_not_allowed_fallback(wrong_method))
 }
 
 /// Answers what no router does; those who ask too often are told that instead.
 fn otherwise(
-    context: &dyn ExtensionContext,
     say: fn(&Request) -> (ErrorCode, String),
 ) -> impl Fn(Request) -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
-    let ambient = context.ambient().clone();
     move |request| {
-        let problem = if let Some(limited) = Guarded::refusal(&request) {
-            Problem::too_many(limited, &ambient)
+        let answer = if let Some(limited) = AddressVerdict::refusal(&request) {
+            ErrorAnswer::too_many(limited)
         } else {
             let (code, message) = say(&request);
-            Problem::new(code, message, &ambient)
+            ErrorAnswer::new(code, message)
         };
-        std::future::ready(problem.about(&request).into_response())
+        std::future::ready(answer.into_response())
     }
 }
 

@@ -88,3 +88,16 @@ pub use systemprompt_cli as cli;
 // The built-in features, each an extension like any other. This line is all a new one needs here.
 #[cfg(feature = "full")]
 link_extensions!(systemprompt_governance, systemprompt_identity, systemprompt_gateway, systemprompt_server);
+
+// Addresses of features that come later. A feature that mounts its own takes it out of here.
+systemprompt_extension::reserve_paths!(
+    "/api/v1/agents",
+    "/api/v1/analytics",
+    "/api/v1/content",
+    "/api/v1/core",
+    "/api/v1/files",
+    "/api/v1/gateway",
+    "/api/v1/mcp",
+    "/api/v1/scheduler",
+    "/api/v1/stream",
+);

@@ -1,7 +1,10 @@
 //! The built-in features as extensions: linked, valid together, and at home where outsiders may not go.
 #![cfg(feature = "full")]
 
+use std::collections::BTreeSet;
+
 use systemprompt::extension::{BUILT_IN, ExtensionRegistry, RESERVED_PATHS};
+use systemprompt::serde_json::Value;
 
 fn linked() -> ExtensionRegistry {
     systemprompt::__force_extension_link();
@@ -12,12 +15,9 @@ fn linked() -> ExtensionRegistry {
 fn every_built_in_feature_is_linked_and_they_fit_together() {
     let registry = linked();
     assert_eq!(registry.ids(), ["identity", "governance", "server", "gateway"]);
-    for id in registry.ids() {
-        assert!(BUILT_IN.contains(&id), "{id} is not in the list of built-in features");
-    }
+    assert_eq!(*BUILT_IN, ["gateway", "governance", "identity", "server"]);
 }
 
-/// An outside extension is refused a path of the product even in a product that does not link the feature behind it.
 #[test]
 fn every_path_of_the_product_is_reserved() {
     for extension in &linked().snapshot().extensions {
@@ -31,5 +31,48 @@ fn every_path_of_the_product_is_reserved() {
             });
             assert!(reserved, "{}: {path} is not below any of RESERVED_PATHS", extension.id);
         }
+    }
+    for path in ["/.well-known", "/api/v1/admin", "/api/v1/agents", "/api/v1/oauth", "/api/v1/users", "/v1"] {
+        assert!(RESERVED_PATHS.contains(&path), "{path} is documented as reserved: {:?}", *RESERVED_PATHS);
+    }
+}
+
+#[test]
+fn the_openapi_document_has_every_route_and_every_reference_leads_somewhere() {
+    let registry = linked();
+    let document = systemprompt::extension::openapi::document(&registry);
+    let mut operations = 0;
+    for extension in &registry.snapshot().extensions {
+        let documents = extension.well_known.iter().map(|path| ("GET", path.as_str()));
+        let endpoints = extension.endpoints.iter().map(|endpoint| (endpoint.method, endpoint.path.as_str()));
+        for (method, path) in endpoints.chain(documents) {
+            let operation = &document["paths"][path][method.to_lowercase()];
+            assert_eq!(operation["tags"], systemprompt::serde_json::json!([extension.id]), "{method} {path}");
+            assert!(operation["responses"].as_object().is_some_and(|all| !all.is_empty()), "{method} {path}");
+            operations += 1;
+        }
+    }
+    let mut ids = BTreeSet::new();
+    let paths = document["paths"].as_object().expect("paths");
+    for operation in paths.values().flat_map(|item| item.as_object().expect("operations").values()) {
+        assert!(ids.insert(operation["operationId"].as_str().expect("an id")), "{}", operation["operationId"]);
+    }
+    assert_eq!(ids.len(), operations);
+    assert!(operations >= 10, "only {operations} routes");
+    assert_eq!(document["openapi"], "3.1.0");
+    check_references(&document, &document);
+}
+
+fn check_references(root: &Value, node: &Value) {
+    match node {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+                assert!(target.is_some(), "{reference} leads nowhere");
+            }
+            map.values().for_each(|below| check_references(root, below));
+        }
+        Value::Array(list) => list.iter().for_each(|below| check_references(root, below)),
+        _ => {}
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _};
 use serde_json::Value;
 use systemprompt_config::environment::VARIABLES;
-use systemprompt_extension::{ExtensionRegistry, Place, SectionSpec};
+use systemprompt_extension::{ExtensionRegistry, Place, SectionSpec, openapi};
 
 use super::Cli;
 use crate::error::{CliError, CliResult, Exit};
@@ -32,7 +32,8 @@ impl Reference {
             ("environment.md", environment()),
             ("http.md", http(&registry)),
             ("metrics.md", metrics()),
-            ("profile.schema.json", serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"),
+            ("openapi.json", pretty(&openapi::document(&registry))),
+            ("profile.schema.json", pretty(&schema)),
         ];
         let failed = |error: std::io::Error| CliError::from_error("failed", &error);
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
@@ -43,6 +44,10 @@ impl Reference {
         }
         Ok(())
     }
+}
+
+fn pretty(document: &Value) -> String {
+    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
 fn cli() -> String {

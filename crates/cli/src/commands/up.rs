@@ -324,6 +324,6 @@ fn start_failure(error: &StartError) -> CliError {
             None => failure,
         },
         StartError::Tls(_) => CliError { code: "tls_unusable", ..failure }.exit(Exit::Configuration),
-        StartError::Extensions(_) | StartError::Listen(_) | StartError::Retention(_) => failure,
+        StartError::Extensions(_) | StartError::Listen(_) => failure,
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Gateway {
 /// The endpoints below `prefix`.
 pub(crate) fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
     let wrong_method = |dialect| fallback::WrongMethod { allowed: "POST", dialect: Some(dialect) };
-    RouteTable::new()
+    RouteTable::self_guarded()
         .get(prefix, Access::Public, "What is served here.", descriptor::show)
         .get(&format!("{prefix}/"), Access::Public, "What is served here.", descriptor::show)
         .add(

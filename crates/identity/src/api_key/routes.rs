@@ -22,12 +22,7 @@ const PATH: &str = "/api/public/admin/tokens/pats";
 pub(crate) fn add_to(table: RouteTable<Identity>) -> RouteTable<Identity> {
     table
         .post(PATH, Access::Authenticated, "Makes an API key; its secret is shown once.", issue_key)
-        .get(
-            PATH,
-            Access::Authenticated,
-            "The caller's API keys; to administrators, those of `?user_id=`.",
-            list_keys,
-        )
+        .get(PATH, Access::Authenticated, "The caller's API keys; to administrators, those of `?user_id=`.", list_keys)
         .add("DELETE", &format!("{PATH}/{{id}}"), Access::Authenticated, "Revokes an API key.", delete(revoke_key))
 }
 
@@ -56,10 +51,9 @@ async fn issue_key(
     Caller(caller): Caller,
     body: Result<Json<NewKey>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let failure = |error| Failure::new(error, identity.authenticator.ambient());
-    let Json(new) = body.map_err(|rejection| failure(RouteError::Body(rejection.body_text())))?;
-    let owner = owner(&caller, new.user_id).map_err(failure)?;
-    let issued = identity.api_keys.issue(owner, &new.name, new.expires_at).await.map_err(|e| failure(e.into()))?;
+    let Json(new) = body.map_err(|rejection| Failure::new(RouteError::Body(rejection.body_text())))?;
+    let owner = owner(&caller, new.user_id).map_err(Failure::new)?;
+    let issued = identity.api_keys.issue(owner, &new.name, new.expires_at).await.map_err(|e| Failure::new(e.into()))?;
     let answer = NewKeyAnswer {
         id: issued.key.id,
         name: issued.key.name,
@@ -83,10 +77,9 @@ async fn list_keys(
     Caller(caller): Caller,
     query: Result<Query<KeysOf>, QueryRejection>,
 ) -> Result<Json<Vec<ApiKey>>, Failure> {
-    let failure = |error| Failure::new(error, identity.authenticator.ambient());
-    let Query(keys_of) = query.map_err(|rejection| failure(RouteError::Body(rejection.body_text())))?;
-    let owner = owner(&caller, keys_of.user_id).map_err(failure)?;
-    Ok(Json(identity.api_keys.list(owner).await.map_err(|error| failure(error.into()))?))
+    let Query(keys_of) = query.map_err(|rejection| Failure::new(RouteError::Body(rejection.body_text())))?;
+    let owner = owner(&caller, keys_of.user_id).map_err(Failure::new)?;
+    Ok(Json(identity.api_keys.list(owner).await.map_err(|error| Failure::new(error.into()))?))
 }
 
 async fn revoke_key(
@@ -94,13 +87,12 @@ async fn revoke_key(
     Caller(caller): Caller,
     id: Result<Path<ApiKeyId>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
-    let failure = |error| Failure::new(error, identity.authenticator.ambient());
-    let Path(id) = id.map_err(|_| failure(RouteError::NoSuchKey))?;
-    let key = identity.api_keys.get(id).await.map_err(|error| failure(error.into()))?;
+    let Path(id) = id.map_err(|_| Failure::new(RouteError::NoSuchKey))?;
+    let key = identity.api_keys.get(id).await.map_err(|error| Failure::new(error.into()))?;
     // Whether somebody else has a key of this id is nobody's business.
     key.filter(|key| key.user_id == caller.user_id || caller.is_admin())
-        .ok_or_else(|| failure(RouteError::NoSuchKey))?;
-    identity.api_keys.revoke(id).await.map_err(|error| failure(error.into()))?;
+        .ok_or_else(|| Failure::new(RouteError::NoSuchKey))?;
+    identity.api_keys.revoke(id).await.map_err(|error| Failure::new(error.into()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

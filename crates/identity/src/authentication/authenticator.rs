@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -12,7 +13,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use systemprompt_database::DbPool;
-use systemprompt_extension::{Meter, RateLimited};
+use systemprompt_extension::{AuthError, Authenticate, IdentifyError, Meter};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
 use crate::activity::Activity;
@@ -50,31 +51,6 @@ pub struct Authenticator {
     audience: Arc<str>,
     accepted: Cache<CredentialDigest, Arc<Accepted>>,
     refused: Cache<CredentialDigest, Mark>,
-}
-
-/// Why a request has no principal. What exactly was wrong is in the log, for operators, and not told to callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum AuthError {
-    /// It carries no credential.
-    #[error("no credential was given; send an API key in `x-api-key`, or a key or token in `Authorization: Bearer …`")]
-    Missing,
-    /// Its credential is not accepted: malformed, unknown, wrong, expired, revoked, or of a user who may not act.
-    #[error("the credential is not valid, has expired or was revoked")]
-    Invalid,
-    /// The database could not be asked.
-    #[error("credentials cannot be checked at the moment")]
-    Unavailable,
-}
-
-/// Why a request goes no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum IdentifyError {
-    /// It has no principal.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// It is one too many of its address or caller.
-    #[error(transparent)]
-    RateLimited(#[from] RateLimited),
 }
 
 type CredentialDigest = [u8; 32];
@@ -164,7 +140,7 @@ impl Authenticator {
         let identified = self.authenticate(headers).await;
         // Whoever it is, it is not for him that credentials cannot be checked.
         if !matches!(identified, Err(AuthError::Unavailable)) {
-            meter.admit(identified.as_deref().ok()).await?;
+            meter.count(identified.as_deref().ok()).await?;
         }
         Ok(identified?)
     }
@@ -286,6 +262,13 @@ impl Authenticator {
         {
             self.activity.key_used(*id, now);
         }
+    }
+}
+
+#[async_trait]
+impl Authenticate for Authenticator {
+    async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
+        Self::identify(self, headers, meter).await
     }
 }
 

@@ -32,13 +32,12 @@ async fn open_session(
     Caller(caller): Caller,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let failure = |error| Failure::new(error, identity.authenticator.ambient());
-    let Credential::ApiKey(key) = caller.credential else { return Err(failure(RouteError::TokenHasSession)) };
+    let Credential::ApiKey(key) = caller.credential else { return Err(Failure::new(RouteError::TokenHasSession)) };
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let client = user_agent.and_then(|agent| agent.split(['/', ' ']).next());
     let new =
         NewSession { client, user_agent, api_key: Some(key), ..NewSession::new(caller.user_id, SessionSource::Api) };
-    let session = identity.sessions.open(new).await.map_err(|error| failure(error.into()))?;
+    let session = identity.sessions.open(new).await.map_err(|error| Failure::new(error.into()))?;
     Ok((StatusCode::CREATED, Json(NewSessionAnswer { session_id: session.id })).into_response())
 }
 

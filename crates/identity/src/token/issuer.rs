@@ -268,7 +268,7 @@ mod tests {
     use systemprompt_model::UserType;
 
     use super::*;
-    use crate::authentication::authenticator::AuthError;
+    use crate::AuthError;
     use crate::signing_key::set::KeySet;
     use crate::testing::{Replica, World};
     use crate::user::UserStatus;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use systemprompt_config::profile::{RateGroup, RateLimits};
 use systemprompt_database::lease::{Claim, Exhausted, LeaseKey, Leases, LocalLimits, Refilling, ReserveError};
-use systemprompt_extension::{Admission, ClientIp, RateLimited, RateLimiter};
+use systemprompt_extension::{ClientIp, Counting, RateLimited, RateLimiter};
 use systemprompt_model::{Ambient, Principal, UserType};
 use uuid::Uuid;
 
@@ -83,7 +83,7 @@ impl RateLimiter for Limiter {
         })
     }
 
-    fn admit<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Admission<'a> {
+    fn count<'a>(&'a self, group: RateGroup, caller: Option<&Principal>, client: ClientIp) -> Counting<'a> {
         // An anonymous account is as quickly made as an address is changed, but not as dear.
         let (tier, subject) = match caller.filter(|caller| caller.user_type != UserType::Anon) {
             Some(caller) => (caller.user_type, caller.user_id.as_uuid()),
@@ -169,14 +169,14 @@ mod tests {
             }
         }
 
-        /// How many of `requests` by turns to the replicas are admitted.
-        async fn admitted(&self, replicas: &[&Limiter], user: &Principal, requests: usize) -> usize {
-            let mut admitted = 0;
+        /// How many of `requests` by turns to the replicas are counted.
+        async fn counted(&self, replicas: &[&Limiter], user: &Principal, requests: usize) -> usize {
+            let mut counted = 0;
             for request in 0..requests {
                 let replica = replicas[request % replicas.len()];
-                admitted += usize::from(replica.admit(RateGroup::Gateway, Some(user), self.client).await.is_ok());
+                counted += usize::from(replica.count(RateGroup::Gateway, Some(user), self.client).await.is_ok());
             }
-            admitted
+            counted
         }
     }
 
@@ -185,18 +185,18 @@ mod tests {
         let world = World::new().await;
         let ((one, _), (other, _)) = (world.replica().await, world.replica().await);
         let (ada, eve) = (world.user(), world.user());
-        assert_eq!(world.admitted(&[&one, &other], &ada, 1000).await, 300, "the burst of a user, once");
-        assert_eq!(world.admitted(&[&other], &eve, 10).await, 10, "others have their own");
+        assert_eq!(world.counted(&[&one, &other], &ada, 1000).await, 300, "the burst of a user, once");
+        assert_eq!(world.counted(&[&other], &eve, 10).await, 10, "others have their own");
 
-        let refusal = one.admit(RateGroup::Gateway, Some(&ada), world.client).await.expect_err("it is empty");
+        let refusal = one.count(RateGroup::Gateway, Some(&ada), world.client).await.expect_err("it is empty");
         assert_eq!((refusal.limit, refusal.tier), (300, UserType::User));
         assert!(refusal.retry_after <= Duration::from_millis(10), "{refusal:?}");
 
         world.clock.advance(TimeDelta::seconds(1));
-        let again = world.admitted(&[&one, &other], &ada, 1000).await;
+        let again = world.counted(&[&one, &other], &ada, 1000).await;
         assert!((80..=100).contains(&again), "a second's refill, less what leases hold back: {again}");
         world.clock.advance(TimeDelta::seconds(10));
-        assert_eq!(world.admitted(&[&one], &ada, 1000).await, 300);
+        assert_eq!(world.counted(&[&one], &ada, 1000).await, 300);
     }
 
     #[tokio::test]
@@ -206,9 +206,9 @@ mod tests {
         let ada = world.user();
         let mut asked = 0;
         for _ in 0..300 {
-            let admission = replica.admit(RateGroup::Gateway, Some(&ada), world.client);
-            asked += usize::from(matches!(admission, Either::Right(_)));
-            admission.await.expect("there are tokens");
+            let counting = replica.count(RateGroup::Gateway, Some(&ada), world.client);
+            asked += usize::from(matches!(counting, Either::Right(_)));
+            counting.await.expect("there are tokens");
         }
         assert!(asked <= 40, "{asked}");
     }
@@ -220,10 +220,10 @@ mod tests {
         let ada = world.user();
         let all = (0..1000).map(|index| {
             let replica = if index % 2 == 0 { &one } else { &other };
-            replica.admit(RateGroup::Gateway, Some(&ada), world.client)
+            replica.count(RateGroup::Gateway, Some(&ada), world.client)
         });
-        let admitted = futures_util::future::join_all(all).await.into_iter().flatten().count();
-        assert_eq!(admitted, 300);
+        let counted = futures_util::future::join_all(all).await.into_iter().flatten().count();
+        assert_eq!(counted, 300);
     }
 
     #[tokio::test]
@@ -232,6 +232,6 @@ mod tests {
         let (replica, db) = world.replica().await;
         let ada = world.user();
         db.close().await;
-        assert_eq!(world.admitted(&[&replica], &ada, 1000).await, 300);
+        assert_eq!(world.counted(&[&replica], &ada, 1000).await, 300);
     }
 }

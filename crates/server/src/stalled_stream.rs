@@ -28,7 +28,7 @@ struct Stream {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the client does not read its answer")]
-struct Untaken;
+struct NotRead;
 
 impl Streams {
     pub(crate) fn new(limit: Duration) -> Self {
@@ -58,13 +58,13 @@ impl Streams {
             ticks.tick().await;
             let open: Vec<_> = lock(&self.open).iter().filter_map(Weak::upgrade).collect();
             for stream in open {
-                let untaken = {
+                let stalled = {
                     let mut stream = lock(&stream);
                     let late = stream.offered.is_some_and(|since| since.elapsed() >= self.limit);
                     stream.body.take_if(|_| late)
                 };
                 // Outside the lock: this is where the call to the provider ends.
-                drop(untaken);
+                drop(stalled);
             }
         }
     }
@@ -78,7 +78,7 @@ impl http_body::Body for LookedAfter {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut stream = lock(&self.0);
-        let Some(body) = &mut stream.body else { return Poll::Ready(Some(Err(axum::Error::new(Untaken)))) };
+        let Some(body) = &mut stream.body else { return Poll::Ready(Some(Err(axum::Error::new(NotRead)))) };
         let frame = Pin::new(body).poll_frame(cx);
         stream.offered = frame.is_ready().then(Instant::now);
         frame

@@ -23,21 +23,21 @@ const REST_BYTES: usize = 256 * 1024;
 /// How long that may take.
 const REST_TIME: Duration = Duration::from_secs(1);
 
-/// Lends the body of a request to whoever answers it. What is left of it is for [`settle`].
-pub(crate) fn lend(request: Request) -> (Request, Option<Borrowed>) {
+/// Hands the body of a request to whoever answers it. What is left of it is for [`settle`].
+pub(crate) fn hand_over(request: Request) -> (Request, Option<KeptBody>) {
     if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
         return (request, None);
     }
     let (head, body) = request.into_parts();
     let invited = !head.headers.contains_key(EXPECT);
     let body = Arc::new(Mutex::new(Source { body, ended: false }));
-    let lent = Body::new(Lent(body.clone()));
-    (Request::from_parts(head, lent), Some(Borrowed { body, invited }))
+    let handed = Body::new(HandedBody(body.clone()));
+    (Request::from_parts(head, handed), Some(KeptBody { body, invited }))
 }
 
 /// Makes the connection usable again, or says in the answer that it is not.
-pub(crate) async fn settle(borrowed: Option<Borrowed>, answer: &mut Response) {
-    let Some(Borrowed { body, invited }) = borrowed else { return };
+pub(crate) async fn settle(kept: Option<KeptBody>, answer: &mut Response) {
+    let Some(KeptBody { body, invited }) = kept else { return };
     // Somebody who answers while still reading, and will read on.
     let Some(source) = Arc::into_inner(body) else { return };
     let mut source = source.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -50,8 +50,8 @@ pub(crate) async fn settle(borrowed: Option<Borrowed>, answer: &mut Response) {
     }
 }
 
-/// A body that is lent to a handler.
-pub(crate) struct Borrowed {
+/// A body that a handler has been given.
+pub(crate) struct KeptBody {
     body: Arc<Mutex<Source>>,
     /// Whether the client sends the body without being asked to.
     invited: bool,
@@ -86,15 +86,15 @@ impl Source {
 }
 
 /// What the handler reads.
-struct Lent(Arc<Mutex<Source>>);
+struct HandedBody(Arc<Mutex<Source>>);
 
-impl Lent {
+impl HandedBody {
     fn source(&self) -> MutexGuard<'_, Source> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl http_body::Body for Lent {
+impl http_body::Body for HandedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -130,14 +130,14 @@ mod tests {
         request.headers_mut().extend(
             headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))),
         );
-        let (request, borrowed) = lend(request);
-        let mut lent = request.into_body();
+        let (request, kept) = hand_over(request);
+        let mut handed = request.into_body();
         for _ in 0..frames {
-            let _ = lent.frame().await;
+            let _ = handed.frame().await;
         }
-        drop(lent);
+        drop(handed);
         let mut answer = Response::new(Body::empty());
-        settle(borrowed, &mut answer).await;
+        settle(kept, &mut answer).await;
         answer.headers().contains_key(CONNECTION)
     }
 
@@ -156,9 +156,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_reads_on_is_left_alone() {
-        let (request, borrowed) = lend(Request::new(of(vec![b"abc"])));
+        let (request, kept) = hand_over(Request::new(of(vec![b"abc"])));
         let mut answer = Response::new(Body::empty());
-        settle(borrowed, &mut answer).await;
+        settle(kept, &mut answer).await;
         assert!(!answer.headers().contains_key(CONNECTION));
         assert_eq!(request.into_body().collect().await.expect("a body").to_bytes(), "abc");
     }

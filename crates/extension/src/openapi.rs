@@ -1,0 +1,278 @@
+//! The OpenAPI 3.1 document of a set of extensions: every endpoint of their route tables, under the feature it belongs to.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, json};
+use systemprompt_model::ErrorCode;
+
+use crate::endpoint::Shape;
+use crate::{Access, Endpoint, ExtensionRegistry, JsonValue};
+
+/// The document of the enabled extensions, as it is served at `/api/v1/openapi.json`.
+pub fn document(registry: &ExtensionRegistry) -> JsonValue {
+    let mut document = Document::default();
+    let mut tags = Vec::new();
+    for extension in &registry.snapshot().extensions {
+        if !extension.enabled || (extension.endpoints.is_empty() && extension.well_known.is_empty()) {
+            continue;
+        }
+        tags.push(json!({"name": extension.id, "description": extension.name}));
+        for endpoint in &extension.endpoints {
+            document.add(extension.id, endpoint);
+        }
+        for path in &extension.well_known {
+            let summary = "A document other programs look for at this place.";
+            document.operation(
+                extension.id,
+                "GET",
+                path,
+                Access::Public,
+                summary,
+                json!({"200": {"description": "OK"}}),
+            );
+        }
+    }
+    document.schemas.insert("Error".to_owned(), error_schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "systemprompt",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Every endpoint of this server, as its features declare them.",
+        },
+        "tags": tags,
+        "paths": document.paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An access token or an API key."},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+            "responses": {
+                "Error": {
+                    "description": "Why the request was not answered as it wished.",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                },
+            },
+            "schemas": document.schemas,
+        },
+    })
+}
+
+#[derive(Default)]
+struct Document {
+    paths: Map<String, JsonValue>,
+    schemas: Map<String, JsonValue>,
+    operations: BTreeSet<String>,
+}
+
+impl Document {
+    fn add(&mut self, tag: &str, endpoint: &Endpoint) {
+        let (status, shape) = &endpoint.answers;
+        let mut answer = json!({"description": "A good answer."});
+        if let Some(shape) = shape {
+            answer["content"] = json!({"application/json": {"schema": self.schema(tag, shape)}});
+        }
+        let other = if endpoint.own_errors {
+            json!({"description": "An error, in the form of the protocol that is spoken here."})
+        } else {
+            json!({"$ref": "#/components/responses/Error"})
+        };
+        let mut responses = Map::new();
+        responses.insert(status.to_string(), answer);
+        responses.insert("default".to_owned(), other);
+        let body = endpoint.takes.as_ref().map(|shape| self.schema(tag, shape));
+        let operation =
+            self.operation(tag, endpoint.method, &endpoint.path, endpoint.access, endpoint.summary, responses.into());
+        if let Some(schema) = body {
+            operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        }
+    }
+
+    fn operation(
+        &mut self,
+        tag: &str,
+        method: &str,
+        path: &str,
+        access: Access,
+        summary: &str,
+        responses: JsonValue,
+    ) -> &mut JsonValue {
+        let parameters: Vec<_> = parameters(path)
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+            .collect();
+        let mut operation = json!({
+            "operationId": self.operation_id(tag, method, path),
+            "tags": [tag],
+            "summary": summary,
+            "description": format!("For {}.", access.describe()),
+            "security": if access == Access::Public { json!([]) } else { json!([{"bearer": []}, {"api_key": []}]) },
+            "responses": responses,
+        });
+        if !parameters.is_empty() {
+            operation["parameters"] = parameters.into();
+        }
+        let item = self.paths.entry(path).or_insert_with(|| json!({}));
+        let slot = &mut item[method.to_ascii_lowercase()];
+        *slot = operation;
+        slot
+    }
+
+    /// `identity_delete_api_public_admin_tokens_pats_id`; two paths that differ in signs only are numbered.
+    fn operation_id(&mut self, tag: &str, method: &str, path: &str) -> String {
+        let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let words = [tag, &method.to_ascii_lowercase()].into_iter().chain(words).collect::<Vec<_>>().join("_");
+        let free = |id: &String| !self.operations.contains(id);
+        let numbered = (2..).map(|number: u32| format!("{words}_{number}"));
+        let id = std::iter::once(words.clone()).chain(numbered).find(free).unwrap_or(words);
+        self.operations.insert(id.clone());
+        id
+    }
+
+    /// The schema of a body; what it refers to goes to the components. A name that means something else already gets the
+    /// feature's in front.
+    fn schema(&mut self, tag: &str, shape: &Shape) -> JsonValue {
+        let mut renamed = Vec::new();
+        for (name, definition) in &shape.definitions {
+            if self.schemas.get(name).is_some_and(|known| known != definition) {
+                renamed.push((format!("#/components/schemas/{name}"), format!("#/components/schemas/{tag}.{name}")));
+            }
+        }
+        for (name, definition) in &shape.definitions {
+            let mut definition = definition.clone();
+            rename(&mut definition, &renamed);
+            let place = format!("#/components/schemas/{name}");
+            let name =
+                if renamed.iter().any(|(from, _)| *from == place) { format!("{tag}.{name}") } else { name.clone() };
+            self.schemas.insert(name, definition);
+        }
+        let mut schema = shape.schema.clone();
+        rename(&mut schema, &renamed);
+        schema
+    }
+}
+
+fn rename(schema: &mut JsonValue, renamed: &[(String, String)]) {
+    match schema {
+        JsonValue::Object(map) => {
+            for (key, value) in map {
+                if key == "$ref"
+                    && let Some((_, to)) = renamed.iter().find(|(from, _)| value.as_str() == Some(from))
+                {
+                    *value = JsonValue::String(to.clone());
+                } else {
+                    rename(value, renamed);
+                }
+            }
+        }
+        JsonValue::Array(list) => list.iter_mut().for_each(|value| rename(value, renamed)),
+        _ => {}
+    }
+}
+
+/// The names in braces.
+fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.trim_start_matches('*')))
+}
+
+/// [`systemprompt_model::ApiError`], which is in a crate without schemas.
+fn error_schema() -> JsonValue {
+    use ErrorCode as E;
+    let codes = [
+        E::NotFound,
+        E::BadRequest,
+        E::Unauthorized,
+        E::Forbidden,
+        E::InternalError,
+        E::ValidationError,
+        E::ConflictError,
+        E::MethodNotAllowed,
+        E::PayloadTooLarge,
+        E::RateLimited,
+        E::ServiceUnavailable,
+    ];
+    json!({
+        "type": "object",
+        "required": ["code", "message", "timestamp"],
+        "properties": {
+            "code": {"type": "string", "enum": codes, "description": "The kind of error."},
+            "message": {"type": "string", "description": "A sentence for people."},
+            "details": {"type": "string", "description": "More about the cause."},
+            "path": {"type": "string", "description": "The request path."},
+            "validation_errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "message"],
+                    "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                },
+            },
+            "timestamp": {"type": "string", "format": "date-time"},
+            "trace_id": {"type": "string", "description": "The request, as the header `x-trace-id` and the log name it."},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use schemars::JsonSchema;
+
+    use super::*;
+    use crate::{Extension, ExtensionMetadata, RouteTable};
+
+    mod one {
+        #[derive(schemars::JsonSchema)]
+        #[expect(dead_code, reason = "only its schema is used")]
+        pub(super) struct Thing {
+            name: String,
+        }
+    }
+
+    mod two {
+        #[derive(schemars::JsonSchema)]
+        #[expect(dead_code, reason = "only its schema is used")]
+        pub(super) struct Thing {
+            size: u8,
+        }
+    }
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Both {
+        things: Vec<two::Thing>,
+    }
+
+    struct Sample;
+
+    impl Extension for Sample {
+        fn metadata(&self) -> ExtensionMetadata {
+            ExtensionMetadata { id: "sample", name: "Sample", version: "1.0.0" }
+        }
+
+        fn endpoints(&self) -> Vec<Endpoint> {
+            RouteTable::<()>::new()
+                .get("/api/v1/things", Access::Public, "Things.", async || "")
+                .answers::<one::Thing>(200)
+                .post("/api/v1/things/{id}", Access::Admin, "Another.", async || "")
+                .takes::<Both>()
+                .answers_bare(204)
+                .endpoints()
+                .to_vec()
+        }
+    }
+
+    #[test]
+    fn names_that_mean_two_things_are_told_apart() {
+        let document = document(&ExtensionRegistry::of([Arc::new(Sample) as Arc<dyn Extension>]));
+        let schemas = &document["components"]["schemas"];
+        assert!(schemas["Thing"]["properties"]["name"].is_object(), "{schemas:#}");
+        assert!(schemas["sample.Thing"]["properties"]["size"].is_object(), "{schemas:#}");
+        assert_eq!(schemas["Both"]["properties"]["things"]["items"]["$ref"], "#/components/schemas/sample.Thing");
+        let post = &document["paths"]["/api/v1/things/{id}"]["post"];
+        assert_eq!(post["parameters"][0]["name"], "id");
+        assert_eq!(post["operationId"], "sample_post_api_v1_things_id");
+        assert!(post["responses"]["204"].is_object() && post["security"].is_array(), "{post:#}");
+        assert_eq!(document["paths"]["/api/v1/things"]["get"]["security"], json!([]));
+    }
+}
