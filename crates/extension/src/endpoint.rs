@@ -198,6 +198,10 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         self.endpoints.iter().map(whole).collect()
     }
 
+    pub(crate) fn is_self_guarded(&self) -> bool {
+        !self.guarded
+    }
+
     /// The router, with what only it needs: a fallback, say.
     pub fn into_router(self) -> Router<S> {
         self.router

@@ -50,6 +50,16 @@ pub enum LoaderError {
         /// The version of this build.
         actual: String,
     },
+    /// A route is for holders of a permission that nobody declares.
+    #[error("Extension '{extension}': '{path}' needs the permission '{permission}', which no extension declares")]
+    UnknownPermission {
+        /// Whose route it is.
+        extension: String,
+        /// The route or its mount.
+        path: String,
+        /// The permission.
+        permission: String,
+    },
     /// A crate that the product links on purpose registered nothing.
     #[error("Crate '{crate_name}' is linked at {location} but registers no extension")]
     ExtensionNotLinked {
@@ -297,6 +307,7 @@ impl LoaderError {
             Self::SchemaInstallationFailed { .. } => "EXT_SCHEMA_INSTALLATION_FAILED",
             Self::MigrationFailed { .. } => "EXT_MIGRATION_FAILED",
             Self::ConfigValidationFailed { .. } => "EXT_CONFIG_VALIDATION_FAILED",
+            Self::UnknownPermission { .. } => "EXT_UNKNOWN_PERMISSION",
             Self::InvalidBasePath { .. } => "EXT_INVALID_BASE_PATH",
             Self::ReservedPathCollision { .. } => "EXT_RESERVED_PATH",
             Self::RoutePathConflict { .. } => "EXT_ROUTE_CONFLICT",
@@ -327,6 +338,7 @@ impl LoaderError {
             | Self::SchemaInstallationFailed { extension, .. }
             | Self::MigrationFailed { extension, .. }
             | Self::ConfigValidationFailed { extension, .. }
+            | Self::UnknownPermission { extension, .. }
             | Self::InvalidBasePath { extension, .. }
             | Self::ReservedPathCollision { extension, .. }
             | Self::RouterConfigMismatch { extension, .. }
@@ -395,6 +407,10 @@ impl LoaderError {
             Self::DuplicateRole { kind, .. } => format!("give one of them another {kind} name"),
             Self::InvalidRole { permission, role, .. } if permission == "*" => {
                 format!("an operator can allow it with `extensions.approved_wildcard_roles: [{role}]` in the profile")
+            }
+            Self::UnknownPermission { .. } => {
+                "declare it in `permissions()`, or correct its name; nobody but administrators could ask otherwise"
+                    .into()
             }
             Self::InvalidRole { .. } => "declare it in `permissions()`, or depend on the extension that does".into(),
             Self::CrossExtensionAlterUndeclared { table, .. } => {

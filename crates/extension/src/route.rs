@@ -6,7 +6,7 @@ use axum::routing::MethodRouter;
 use serde::Serialize;
 use systemprompt_config::profile::RateGroup;
 
-use crate::{Access, ExtensionContext, LoaderError};
+use crate::{Access, ExtensionContext, LoaderError, RouteTable};
 
 /// How a router is joined to the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,7 +26,9 @@ pub struct ExtensionRouter {
     /// The path they are mounted below; for [`Self::core`] the first prefix.
     pub base_path: &'static str,
     /// Who may reach them; `None` where each endpoint says so itself.
-    pub access: Option<Access>,
+    access: Option<Access>,
+    /// Whether the handlers enforce that, because they refuse in a protocol of their own.
+    self_guarded: bool,
     mount: Mount,
     body_limit: Option<usize>,
     rate_group: Option<RateGroup>,
@@ -35,7 +37,15 @@ pub struct ExtensionRouter {
 impl ExtensionRouter {
     /// Routes below `base_path` for people with a valid credential.
     pub fn new(router: Router, base_path: &'static str) -> Self {
-        Self { router, base_path, access: Some(Access::User), mount: Mount::Nested, body_limit: None, rate_group: None }
+        Self {
+            router,
+            base_path,
+            access: Some(Access::User),
+            self_guarded: false,
+            mount: Mount::Nested,
+            body_limit: None,
+            rate_group: None,
+        }
     }
 
     /// Routes below `base_path` for everyone.
@@ -43,16 +53,29 @@ impl ExtensionRouter {
         Self { access: Some(Access::Public), ..Self::new(router, base_path) }
     }
 
+    /// The endpoints of a table, with their state, below `base_path`: each for whom the table says.
+    pub fn of<S: Clone + Send + Sync + 'static>(table: RouteTable<S>, state: S, base_path: &'static str) -> Self {
+        let self_guarded = table.is_self_guarded();
+        let router = table.into_router().with_state(state);
+        Self { access: None, self_guarded, ..Self::new(router, base_path) }
+    }
+
     /// Routes of a built-in feature, with absolute paths under `prefixes` (at least one), each for whom it says unless
     /// [`with_access`](Self::with_access) says it for all.
     pub fn core(router: Router, prefixes: &'static [&'static str]) -> Self {
-        Self { mount: Mount::Absolute(prefixes), access: None, ..Self::new(router, first(prefixes)) }
+        Self {
+            mount: Mount::Absolute(prefixes),
+            access: None,
+            self_guarded: true,
+            ..Self::new(router, first(prefixes))
+        }
     }
 
     /// The same routes for other callers.
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = Some(access);
+        self.self_guarded = false;
         self
     }
 
@@ -76,6 +99,11 @@ impl ExtensionRouter {
     /// The group whose rate holds.
     pub fn rate_group(&self) -> Option<RateGroup> {
         self.rate_group.or_else(|| (self.access == Some(Access::Admin)).then_some(RateGroup::Admin))
+    }
+
+    /// Whether only the handlers know how to refuse: built-in features alone may do without the server's guard.
+    pub fn is_self_guarded(&self) -> bool {
+        self.self_guarded
     }
 
     /// What [`Extension::router_config`](crate::Extension::router_config) should announce for this router.
@@ -128,6 +156,11 @@ impl ExtensionRouterConfig {
     /// The announcement of [`ExtensionRouter::public`].
     pub const fn public(base_path: &'static str) -> Self {
         Self { access: Some(Access::Public), ..Self::new(base_path) }
+    }
+
+    /// The announcement of [`ExtensionRouter::of`].
+    pub const fn of(base_path: &'static str) -> Self {
+        Self { access: None, ..Self::new(base_path) }
     }
 
     /// The announcement of [`ExtensionRouter::core`].

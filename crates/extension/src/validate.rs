@@ -1,14 +1,17 @@
 //! The rules a set of extensions must keep. Each function is one rule and returns every breach of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use systemprompt_config::Place;
 use systemprompt_database::{SchemaDefinition, SchemaSource, install};
+use systemprompt_model::UserType;
 
 use crate::registry::{Entry, normal_id};
 use crate::role::normal_key;
 use crate::route::{broken_base_path_rule, broken_prefix_rule, is_common_ground, lies_under};
-use crate::{BUILT_IN, ExtensionRegistry, ExtensionRouter, ExtensionRouterConfig, LoaderError, Mount, RESERVED_PATHS};
+use crate::{
+    Access, BUILT_IN, ExtensionRegistry, ExtensionRouter, ExtensionRouterConfig, LoaderError, Mount, RESERVED_PATHS,
+};
 
 /// Roles that exist without any extension.
 const BUILT_IN_ROLES: &[&str] = &["a2a", "admin", "anonymous", "mcp", "service", "user"];
@@ -19,6 +22,7 @@ pub(crate) fn all(registry: &ExtensionRegistry) -> Vec<LoaderError> {
     problems.extend(dependencies(registry));
     problems.extend(core_version(registry));
     problems.extend(announced_routes(registry));
+    problems.extend(access(registry));
     problems.extend(well_known(registry));
     problems.extend(config_prefixes(registry));
     problems.extend(sections(registry));
@@ -125,6 +129,12 @@ pub(crate) fn built_routes(built: &[(&Entry, Vec<ExtensionRouter>)]) -> Vec<Load
     let configs = |routers: &[ExtensionRouter]| routers.iter().map(ExtensionRouter::config).collect::<Vec<_>>();
     let mut problems = Vec::new();
     for (entry, routers) in built {
+        let unguarded = routers.iter().filter(|router| router.is_self_guarded() && !BUILT_IN.contains(&entry.id()));
+        problems.extend(unguarded.map(|router| LoaderError::InvalidBasePath {
+            extension: entry.id().to_owned(),
+            path: router.base_path.to_owned(),
+            message: "only built-in features may guard their routes themselves".to_owned(),
+        }));
         let configs = configs(routers);
         if entry.routes.is_empty() && !configs.is_empty() {
             tracing::warn!(
@@ -141,6 +151,39 @@ pub(crate) fn built_routes(built: &[(&Entry, Vec<ExtensionRouter>)]) -> Vec<Load
         }
     }
     problems.extend(routes(built.iter().map(|(entry, routers)| (entry.id(), configs(routers))).collect()));
+    problems
+}
+
+/// Rules of access that nobody could ever meet: they name a permission that no extension declares.
+fn access(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+    use UserType::{A2a, Admin, Anon, Mcp, Service, User};
+    let declared: BTreeSet<String> = registry.permissions().iter().map(|(_, of)| normal_key(of.key)).collect();
+    let known = |key: &str| declared.contains(&normal_key(key));
+    let user_type = |scope: &str| [A2a, Admin, Anon, Mcp, Service, User].iter().any(|of| of.as_str() == scope);
+    let mut problems = Vec::new();
+    for entry in registry.entries() {
+        let mounts = entry.routes.iter().filter_map(|mount| Some((mount.base_path, mount.access?)));
+        let endpoints = entry.endpoints.iter().map(|endpoint| (endpoint.path.as_str(), endpoint.access));
+        for (path, access) in mounts.chain(endpoints) {
+            let unknown: Vec<&str> = match access {
+                Access::Permission(key) if !known(key) => vec![key],
+                Access::Scopes(scopes) => {
+                    scopes.iter().copied().filter(|scope| !user_type(scope) && !known(scope)).collect()
+                }
+                Access::Permission(_)
+                | Access::Public
+                | Access::Authenticated
+                | Access::User
+                | Access::Admin
+                | Access::AdminOrLocal => Vec::new(),
+            };
+            problems.extend(unknown.into_iter().map(|permission| LoaderError::UnknownPermission {
+                extension: entry.id().to_owned(),
+                path: path.to_owned(),
+                permission: permission.to_owned(),
+            }));
+        }
+    }
     problems
 }
 

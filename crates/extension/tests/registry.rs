@@ -283,6 +283,18 @@ fn routes() {
     assert_eq!(*BUILT_IN, ["gateway", "identity", "jobs", "server"]);
     assert_eq!(*RESERVED_PATHS, ["/.well-known", "/api/v1/users", "/v1"]);
 
+    let needs = |access| Sample {
+        routes: vec![ExtensionRouterConfig::new("/api/ext/a").with_access(access)],
+        permissions: vec!["a.read"],
+        ..sample("a")
+    };
+    check(vec![needs(Access::Permission("a:read"))], &[]);
+    check(vec![needs(Access::Scopes(&["service", "a.read"]))], &[]);
+    check(
+        vec![needs(Access::Scopes(&["service", "a.wirte"]))],
+        &["Extension 'a': '/api/ext/a' needs the permission 'a.wirte', which no extension declares"],
+    );
+
     let at = |id, paths: &[&'static str]| Sample { well_known: paths.to_vec(), ..sample(id) };
     check(vec![at("a", &["jwks.json"]), at("b", &["openid-configuration"])], &[]);
     check(

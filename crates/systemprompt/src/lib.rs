@@ -42,7 +42,7 @@ pub use systemprompt_config as config;
 pub use systemprompt_extension as extension;
 pub use systemprompt_extension::{link_extensions, register_extension};
 
-pub use {async_trait, axum, inventory, serde_json, sqlx, tokio};
+pub use {async_trait, axum, inventory, schemars, serde_json, sqlx, tokio};
 
 /// Reaching PostgreSQL, and what an extension says about its tables.
 pub mod database {

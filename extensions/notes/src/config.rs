@@ -1,39 +1,35 @@
+//! The settings: what an operator may write, and the rule a schema cannot say.
+
 use serde::Deserialize;
 use systemprompt::extension::prelude::*;
-use systemprompt::serde_json::json;
+use systemprompt::schemars::{self, JsonSchema, schema_for};
 
 /// Where the settings are: `services/config/notes.yaml` and `extensions.notes` in the profile.
 pub(crate) const PREFIX: &str = "notes";
 
 /// How the notes of a team are kept.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Settings {
     /// The longest text of a note, in characters.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_length: usize,
     /// How many pinned notes everyone sees.
+    #[schemars(range(min = 1, max = 100))]
     pub board_size: i64,
     /// Words no note may contain, in lower case.
+    #[schemars(inner(length(min = 1)))]
     pub forbidden_words: Vec<String>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_length: 500, board_size: 10, forbidden_words: Vec::new() }
+    }
+}
+
 pub(crate) fn schema() -> JsonValue {
-    json!({
-        "type": "object",
-        "properties": {
-            "max_length": {
-                "description": "The longest text of a note, in characters.",
-                "type": "integer", "minimum": 1, "maximum": 10000, "default": 500,
-            },
-            "board_size": {
-                "description": "How many pinned notes everyone sees.",
-                "type": "integer", "minimum": 1, "maximum": 100, "default": 10,
-            },
-            "forbidden_words": {
-                "description": "Words no note may contain, in lower case.",
-                "type": "array", "items": { "type": "string", "minLength": 1 }, "default": [],
-            },
-        },
-    })
+    schema_for!(Settings).to_value()
 }
 
 /// The schema says what the values look like; that a word is in lower case is for us to say.

@@ -1,3 +1,5 @@
+//! What the extension declares, and its registration.
+
 use systemprompt::extension::prelude::*;
 
 use crate::config::{self, PREFIX, Settings};
@@ -76,15 +78,18 @@ impl Extension for Notes {
     }
 
     fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
-        vec![ExtensionRouterConfig::new(TEAM), ExtensionRouterConfig::public(BOARD)]
+        vec![ExtensionRouterConfig::of(TEAM), ExtensionRouterConfig::of(BOARD)]
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        [routes::team().endpoints_below(TEAM), routes::board().endpoints_below(BOARD)].concat()
     }
 
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let store = ctx.service::<Store>()?;
-        let grants = Arc::new(ctx.registry().grants());
         Ok(vec![
-            ExtensionRouter::new(routes::team(store.clone(), grants), TEAM),
-            ExtensionRouter::public(routes::board(store), BOARD),
+            ExtensionRouter::of(routes::team(), store.clone(), TEAM),
+            ExtensionRouter::of(routes::board(), store, BOARD),
         ])
     }
 

@@ -1,61 +1,60 @@
+//! The endpoints: who may ask for what, the handlers, the errors.
+
 use serde::Deserialize;
+use systemprompt::axum::Json;
 use systemprompt::axum::extract::{Path, State};
 use systemprompt::axum::http::StatusCode;
-use systemprompt::axum::routing::{delete, get};
-use systemprompt::axum::{Json, Router};
-use systemprompt::extension::Grants;
 use systemprompt::extension::prelude::*;
+use systemprompt::schemars::{self, JsonSchema};
 use systemprompt::sqlx;
 
 use crate::extension::WRITE;
 use crate::store::WriteError;
 use crate::{Note, Store};
 
-#[derive(Clone)]
-struct Team {
-    store: Arc<Store>,
-    grants: Arc<Grants>,
-}
-
-/// For people of the team; the server has established who they are.
-pub(crate) fn team(store: Arc<Store>, grants: Arc<Grants>) -> Router {
-    Router::new().route("/", get(list).post(write)).route("/{id}", delete(remove)).with_state(Team { store, grants })
+/// For people of the team; the server has established who they are and what they may.
+pub(crate) fn team() -> RouteTable<Arc<Store>> {
+    RouteTable::new()
+        .get("/", Access::User, "The caller's notes.", list)
+        .answers::<Vec<Note>>(200)
+        .post("/", Access::Permission(WRITE), "Writes a note.", write)
+        .takes::<NewNote>()
+        .answers::<Note>(201)
+        .delete("/{id}", Access::User, "Deletes a note of the caller.", remove)
+        .answers_bare(204)
 }
 
 /// For everyone.
-pub(crate) fn board(store: Arc<Store>) -> Router {
-    Router::new().route("/", get(pinned)).with_state(store)
+pub(crate) fn board() -> RouteTable<Arc<Store>> {
+    RouteTable::new().get("/", Access::Public, "The newest pinned notes.", pinned).answers::<Vec<Note>>(200)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct NewNote {
     text: String,
     #[serde(default)]
     pinned: bool,
 }
 
-async fn list(AuthUser(caller): AuthUser, State(team): State<Team>) -> ApiResult<Json<Vec<Note>>, NoteError> {
-    Ok(Json(team.store.by_author(caller.user_id).await.map_err(NoteError::from)?))
+async fn list(AuthUser(caller): AuthUser, State(store): State<Arc<Store>>) -> ApiResult<Json<Vec<Note>>, NoteError> {
+    Ok(Json(store.by_author(caller.user_id).await.map_err(NoteError::from)?))
 }
 
 async fn write(
     AuthUser(caller): AuthUser,
-    State(team): State<Team>,
+    State(store): State<Arc<Store>>,
     Json(new): Json<NewNote>,
 ) -> ApiResult<(StatusCode, Json<Note>), NoteError> {
-    if !caller.is_admin() && !team.grants.allow(&caller.roles, WRITE) {
-        return Err(NoteError::MayNotWrite.into());
-    }
-    let note = team.store.write(caller.user_id, &new.text, new.pinned).await.map_err(NoteError::from)?;
+    let note = store.write(caller.user_id, &new.text, new.pinned).await.map_err(NoteError::from)?;
     Ok((StatusCode::CREATED, Json(note)))
 }
 
 async fn remove(
     AuthUser(caller): AuthUser,
-    State(team): State<Team>,
+    State(store): State<Arc<Store>>,
     Path(id): Path<i64>,
 ) -> ApiResult<StatusCode, NoteError> {
-    if team.store.delete(caller.user_id, id).await.map_err(NoteError::from)? {
+    if store.delete(caller.user_id, id).await.map_err(NoteError::from)? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(NoteError::NotFound.into())
@@ -70,8 +69,6 @@ async fn pinned(State(store): State<Arc<Store>>) -> ApiResult<Json<Vec<Note>>, N
 enum NoteError {
     #[error("you have no such note")]
     NotFound,
-    #[error("writing notes needs the permission `{WRITE}`")]
-    MayNotWrite,
     #[error("the note was not written")]
     Refused(#[source] WriteError),
     #[error("the database failed")]
@@ -91,7 +88,6 @@ impl ExtensionError for NoteError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "NOTE_NOT_FOUND",
-            Self::MayNotWrite => "NOTE_MAY_NOT_WRITE",
             Self::Refused(_) => "NOTE_REFUSED",
             Self::Database(_) => "NOTE_DATABASE",
         }
@@ -100,7 +96,6 @@ impl ExtensionError for NoteError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MayNotWrite => StatusCode::FORBIDDEN,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -1,7 +1,10 @@
+//! The SQL, behind a service the extension provides.
+
 use serde::Serialize;
 use systemprompt::database::DbPool;
 use systemprompt::identifiers::UserId;
 use systemprompt::models::Ambient;
+use systemprompt::schemars::{self, JsonSchema};
 use systemprompt::sqlx;
 
 use crate::Settings;
@@ -14,7 +17,7 @@ pub struct Store {
 }
 
 /// A note.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Note {
     /// Its number.
     pub id: i64,

@@ -48,7 +48,7 @@ async fn who_may_do_what() {
     let reader = server.user("paul", &["user"]);
     assert_eq!(reader.get("/api/v1/notes").await.status, StatusCode::OK);
     let refused = reader.post("/api/v1/notes", &note).await;
-    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "NOTE_MAY_NOT_WRITE"));
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "FORBIDDEN"));
 }
 
 #[tokio::test]
@@ -110,8 +110,15 @@ fn a_product_that_links_the_crate_finds_the_extension() {
     // Built together with the whole product, the registry holds its features too.
     let notes = registry.snapshot().get("notes").expect("it is linked");
     assert_eq!((notes.schemas.len(), notes.migrations.len(), notes.routes.len()), (1, 1, 2));
+    let who: Vec<_> =
+        notes.endpoints.iter().map(|endpoint| (endpoint.method, endpoint.path.as_str(), endpoint.access)).collect();
     assert_eq!(
-        notes.routes.iter().map(|route| route.access).collect::<Vec<_>>(),
-        [Some(Access::User), Some(Access::Public)]
+        who,
+        [
+            ("GET", "/api/v1/notes", Access::User),
+            ("POST", "/api/v1/notes", Access::Permission("notes.write")),
+            ("DELETE", "/api/v1/notes/{id}", Access::User),
+            ("GET", "/api/ext/notes-board", Access::Public),
+        ]
     );
 }
