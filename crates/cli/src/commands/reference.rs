@@ -57,7 +57,8 @@ fn cli() -> String {
     let globals: Vec<String> = root.get_arguments().filter(|argument| argument.is_global_set()).map(argument).collect();
     page.push_str(
         "Results go to standard output, everything else to standard error.\n\
-         `--json` and `--yaml` print one document, whatever the command.\n\n\
+         `--json` and `--yaml` print one document, whatever the command.\n\
+         A list has its `items`, `next` (what to give to go on, `null` if there is no more) and, where it is known, the `total`.\n\n\
          | Exit status | Meaning |\n|---|---|\n",
     );
     for (status, meaning) in [

@@ -1,6 +1,6 @@
 //! `infra db execute`: statements that change something.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -9,13 +9,13 @@ use systemprompt_database::sql::{self, Kind, Statement};
 
 use super::InspectError;
 
-/// How to execute.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ExecuteOptions {
-    /// Run and roll back. Sequences keep the numbers they gave out.
-    pub(crate) dry_run: bool,
-    /// The server gives up on a statement after this; no limit unless set.
-    pub(crate) statement_timeout: Option<Duration>,
+/// Whether what is executed stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It stays.
+    Changes,
+    /// It is rolled back. Sequences keep the numbers they gave out.
+    Nothing,
 }
 
 /// What was executed.
@@ -35,11 +35,7 @@ pub(crate) struct ExecuteResult {
 ///
 /// One statement runs outside a transaction block, so that `VACUUM` and `CREATE INDEX CONCURRENTLY` work, except when it
 /// is to be rolled back.
-pub(crate) async fn execute(
-    database: &Database,
-    text: &str,
-    options: ExecuteOptions,
-) -> Result<ExecuteResult, InspectError> {
+pub(crate) async fn execute(database: &Database, text: &str, keep: Keep) -> Result<ExecuteResult, InspectError> {
     let statements = sql::split(text)?;
     if statements.is_empty() {
         return Err(InspectError::NotOneStatement { count: 0 });
@@ -51,15 +47,8 @@ pub(crate) async fn execute(
     }
     let doing = InspectError::while_doing("connecting to execute");
     let mut connection = database.dedicated("execute").await.map_err(&doing)?;
-    if let Some(limit) = options.statement_timeout {
-        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
-            .bind(limit.as_millis().to_string())
-            .execute(&mut connection)
-            .await
-            .map_err(&doing)?;
-    }
     let started = Instant::now();
-    let rows_affected = if statements.len() == 1 && !options.dry_run {
+    let rows_affected = if statements.len() == 1 && keep == Keep::Changes {
         run(&mut connection, &statements[0]).await?
     } else {
         let mut transaction = connection.begin().await.map_err(&doing)?;
@@ -67,18 +56,17 @@ pub(crate) async fn execute(
         for statement in &statements {
             affected += run(&mut transaction, statement).await?;
         }
-        if options.dry_run {
-            transaction.rollback().await.map_err(InspectError::Statement)?;
-        } else {
+        match keep {
             // Deferred constraints speak up here.
-            transaction.commit().await.map_err(InspectError::Statement)?;
+            Keep::Changes => transaction.commit().await.map_err(InspectError::Statement)?,
+            Keep::Nothing => transaction.rollback().await.map_err(InspectError::Statement)?,
         }
         affected
     };
     let execution_time_ms = started.elapsed().as_millis() as u64;
     // The session ends either way.
     let _ = connection.close().await;
-    Ok(ExecuteResult { rows_affected, statements: statements.len(), dry_run: options.dry_run, execution_time_ms })
+    Ok(ExecuteResult { rows_affected, statements: statements.len(), dry_run: keep == Keep::Nothing, execution_time_ms })
 }
 
 async fn run(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<u64, InspectError> {

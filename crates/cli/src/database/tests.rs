@@ -9,7 +9,7 @@ use systemprompt_database::{InstallOptions, Migration, Module, SchemaDefinition}
 
 use super::catalog::{count, describe, indexes, info, size, status, tables};
 use super::doctor::{Comparison, doctor};
-use super::execute::ExecuteOptions;
+use super::execute::Keep;
 use super::query::QueryOptions;
 use super::{InspectError, execute, query};
 
@@ -164,19 +164,18 @@ async fn a_query_cannot_change_anything() {
 #[tokio::test]
 async fn executing_counts_what_changed_and_can_be_rehearsed() {
     let database = database(&notes(vec![])).await;
-    let execute = async |sql: &str, dry_run: bool| {
-        execute::execute(&database.pool, sql, ExecuteOptions { dry_run, statement_timeout: None }).await
-    };
+    let execute = async |sql: &str, keep: Keep| execute::execute(&database.pool, sql, keep).await;
     let insert = "INSERT INTO notes (body) VALUES ('a'), ('b') RETURNING id";
-    assert_eq!(execute(insert, true).await.unwrap().rows_affected, 2);
+    assert_eq!(execute(insert, Keep::Nothing).await.unwrap().rows_affected, 2);
     assert_eq!(count(&database.pool, "notes").await.unwrap().row_count, 0);
-    let both = execute(&format!("{insert}; UPDATE notes SET body = 'c'; SELECT * FROM notes"), false).await.unwrap();
+    let both =
+        execute(&format!("{insert}; UPDATE notes SET body = 'c'; SELECT * FROM notes"), Keep::Changes).await.unwrap();
     assert_eq!((both.rows_affected, both.statements), (4, 3));
-    let half = execute("DELETE FROM notes; SELECT 1/0", false).await.unwrap_err();
+    let half = execute("DELETE FROM notes; SELECT 1/0", Keep::Changes).await.unwrap_err();
     assert!(half.to_string().contains("division by zero"), "{half}");
     assert_eq!(count(&database.pool, "notes").await.unwrap().row_count, 2);
-    execute("VACUUM notes", false).await.unwrap();
-    assert!(matches!(execute("COMMIT", false).await, Err(InspectError::TransactionControl { .. })));
+    execute("VACUUM notes", Keep::Changes).await.unwrap();
+    assert!(matches!(execute("COMMIT", Keep::Changes).await, Err(InspectError::TransactionControl { .. })));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::failure;
 use crate::change::{About, Change, Changed};
-use crate::database::execute::{self, ExecuteOptions, ExecuteResult};
+use crate::database::execute::{self, ExecuteResult, Keep};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, View};
@@ -31,9 +31,9 @@ impl Execute {
         }
         // The statement may hold what must not be kept; its digest tells whether it was this one.
         let statement_sha256 = hex::encode(Sha256::digest(&self.sql));
-        let options = ExecuteOptions { dry_run: self.dry_run, statement_timeout: None };
+        let keep = if self.dry_run { Keep::Nothing } else { Keep::Changes };
         let execute = async || {
-            let result = execute::execute(&database.db, &self.sql, options).await.map_err(failure)?;
+            let result = execute::execute(&database.db, &self.sql, keep).await.map_err(failure)?;
             Ok(Changed::unseen(result))
         };
         let name = database.db.target().database;
