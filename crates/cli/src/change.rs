@@ -1,74 +1,17 @@
 //! Changes an operator makes: each command that changes something goes through [`Invocation::change`], the one place
-//! where a change is attributed to the person at the keyboard.
-
-use std::fmt::Display;
+//! where a change is attributed to the person at the keyboard and passes the Gate.
 
 use rustix::process::getuid;
 use serde::Serialize;
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use systemprompt_governance::ChangeError;
+use systemprompt_governance::command::CommandGate;
+use systemprompt_model::Attribution;
 
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
+use crate::ledger;
 use crate::project::{Invocation, OpenDatabase};
 
-/// A change that is about to be made.
-#[derive(Debug)]
-pub(crate) struct Change {
-    operation: &'static str,
-    about: About,
-    request: Value,
-}
-
-/// What is changed.
-#[derive(Debug)]
-pub(crate) struct About {
-    kind: &'static str,
-    id: String,
-}
-
-/// What a change came to.
-#[derive(Debug)]
-pub(crate) struct Changed<T> {
-    /// The result of the command.
-    pub(crate) value: T,
-    /// What was changed, as it was; absent if it did not exist or is too large to be read.
-    pub(crate) before: Option<StateDigest>,
-    /// What was changed, as it is now; absent if it is gone or too large to be read.
-    pub(crate) after: Option<StateDigest>,
-}
-
-/// The digest of a state.
-#[derive(Debug)]
-pub(crate) struct StateDigest(String);
-
-impl About {
-    /// The thing of this kind and id.
-    pub(crate) fn new(kind: &'static str, id: impl Display) -> Self {
-        Self { kind, id: id.to_string() }
-    }
-}
-
-impl Change {
-    /// A change of this kind to this; `request` is what is asked for, without secrets.
-    pub(crate) fn new(operation: &'static str, about: About, request: &impl Serialize) -> Self {
-        Self { operation, about, request: serde_json::to_value(request).unwrap_or_default() }
-    }
-}
-
-impl<T> Changed<T> {
-    /// A change of which the states are not told.
-    pub(crate) fn unseen(value: T) -> Self {
-        Self { value, before: None, after: None }
-    }
-}
-
-impl StateDigest {
-    /// Of this state.
-    pub(crate) fn of(state: &impl Serialize) -> Self {
-        let state = serde_json::to_value(state).unwrap_or_default();
-        Self(hex::encode(Sha256::digest(state.to_string())))
-    }
-}
+pub(crate) use systemprompt_governance::{About, Change, Changed, StateDigest};
 
 /// Something that was made, and is the result.
 pub(crate) fn made<T: Serialize>(value: T) -> Changed<T> {
@@ -99,30 +42,48 @@ impl Operator {
 }
 
 impl Invocation {
-    /// Makes a change: `work` does it. `database` is where it is made, unless it is made to files.
+    /// Makes a change: the Gate decides and records who makes it, `work` does it. `database` is where it is made.
+    ///
+    /// A change to files, before there is a database, has no ledger to be recorded in; the next start records the
+    /// configuration it finds. What makes the ledger's tables is recorded right after.
     pub(crate) async fn change<T>(
         &self,
         database: Option<&OpenDatabase>,
         change: Change,
         work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
     ) -> CliResult<T> {
+        let Some(database) = database else { return Ok(work().await?.value) };
+        if ledger::exists(&database.db).await? {
+            return self.record(database, change, work).await;
+        }
+        let changed = work().await?;
+        if ledger::exists(&database.db).await? {
+            return self.record(database, change, async || Ok(changed)).await;
+        }
+        Ok(changed.value)
+    }
+
+    async fn record<T>(
+        &self,
+        database: &OpenDatabase,
+        change: Change,
+        work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
+    ) -> CliResult<T> {
+        let project = self.project()?;
+        let opened = CommandGate::open(&project.configuration, &database.db, ledger::projections(), &self.ambient);
+        let gate = opened.await.map_err(|error| CliError::from_error("ledger_unavailable", &error))?;
         let operator = Operator::of_this_process();
-        let outcome = work().await;
-        let changed = outcome.as_ref().ok();
-        tracing::info!(
-            operation = change.operation,
-            about.kind = change.about.kind,
-            about.id = change.about.id,
-            user.name = operator.name,
-            user.uid = operator.uid,
-            database = database.map(|database| database.db.target().database),
-            request_sha256 = StateDigest::of(&change.request).0,
-            before_sha256 = changed.and_then(|changed| changed.before.as_ref()).map(|state| state.0.as_str()),
-            after_sha256 = changed.and_then(|changed| changed.after.as_ref()).map(|state| state.0.as_str()),
-            succeeded = changed.is_some(),
-            "an operator's change"
-        );
-        Ok(outcome?.value)
+        let by = Attribution::operator(&operator.name, operator.uid, &self.ambient);
+        let changed = gate.gate().change(by, change, work).await;
+        let all_written = gate.close().await;
+        match changed {
+            Ok(result) if all_written => Ok(result),
+            Ok(_) => Err(CliError::new("not_recorded", "the change was made, and how it ended could not be recorded")),
+            Err(ChangeError::Failed(error)) => Err(error),
+            Err(ChangeError::Refused(refusal)) => {
+                Err(CliError::new("change_refused", refusal.to_string()).help("nothing was changed"))
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod given;
 mod globals;
 mod http;
 mod instance;
+mod ledger;
 mod logging;
 mod moment;
 mod pinned;

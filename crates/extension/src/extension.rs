@@ -1,4 +1,9 @@
+use std::sync::Arc;
+
 use futures_util::future::{self, BoxFuture};
+
+use crate::ledger::Projection;
+use crate::policy::Policy;
 
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
@@ -197,6 +202,19 @@ pub trait Extension: Send + Sync + 'static {
     /// Whether it declares roles.
     fn has_roles(&self) -> bool {
         !self.roles().is_empty()
+    }
+
+    /// The tables it derives from the ledger.
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        Vec::new()
+    }
+
+    /// Policies it adds to those the Gate asks. They run after the built-in ones unless the configuration of governance
+    /// puts them elsewhere. Called once per server, before any service is there; a policy that needs one looks for it
+    /// when it is asked.
+    fn governance_policies(&self, ctx: &dyn ExtensionContext) -> Result<Vec<Arc<dyn Policy>>, LoaderError> {
+        let _ = ctx;
+        Ok(Vec::new())
     }
 
     /// Permissions it defines.

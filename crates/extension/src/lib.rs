@@ -39,6 +39,8 @@ mod validate;
 
 pub mod api;
 pub mod openapi;
+pub mod ledger;
+pub mod policy;
 pub mod settings;
 pub mod testing;
 

@@ -14,20 +14,18 @@ use systemprompt_database::lease::{self, Leases};
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
+use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_extension::{Extension, Metrics};
 use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
-use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, SecretScanConfig};
+use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
 };
 use systemprompt_governance::policy::PolicyChain;
-use systemprompt_governance::rate_limit::RateLimitConfig;
-use systemprompt_governance::{
-    Action, ActionKind, EntityKind, Gate, GovernanceExtension, Inference, Outcome, OutcomeStatus, Resource,
-};
+use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Gate, GovernanceExtension, Outcome, Target};
 use systemprompt_model::{
-    ActorChain, Ambient, ApiKeyId, Credential, InstanceId, Microdollars, Principal, RequestId, SessionId, TraceId,
-    UserId, UserType,
+    ActionId, ActorChain, Ambient, ApiKeyId, Attribution, Client, Credential, EntityKind, InstanceId, Microdollars,
+    Principal, Resource, SessionId, TraceId, UserId, UserType,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,7 +45,6 @@ async fn main() {
     let module = Module {
         id: "governance".to_owned(),
         schemas: extension.schemas(),
-        seeds: extension.seeds(),
         ..Module::default()
     };
     install(&database, &[lease::module(), module], &InstallOptions::default()).await.expect("the tables");
@@ -65,11 +62,15 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let options = LedgerOptions {
         instance_id: InstanceId::generate(&ambient),
-        instance_name: "load".to_owned(),
+        name: "load".to_owned(),
+        exclusive: true,
         settings: LedgerSettings { durability, ..LedgerSettings::default() },
-        retention: Retention { content: ContentRetention::Full, days: 30 },
+        retention: Retention { content: ContentRetention::Full, days: 30, ledger_days: None },
+        checkpoints: None,
     };
-    let ledger = Ledger::start(database, options, &ambient, &tracker, &metrics).await.expect("a ledger");
+    let projections = GovernanceExtension.projections();
+    let ledger = Ledger::start(database, options, projections, &ambient, &tracker, &metrics).await.expect("a ledger");
+    tracker.spawn(Arc::clone(&ledger).project(stop.clone()));
     let hub = NotificationHub::start(database, &tracker, stop.clone());
     let rules = AccessRules::start(
         Arc::clone(database),
@@ -98,8 +99,8 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
     };
     let leases = Leases::new(Arc::clone(database), ambient.clone());
     tracker.spawn(leases.clone().run(stop.clone()));
-    let policies = PolicyChain::new(&policies, &leases).expect("policies");
-    let gate = Arc::new(Gate::new(rules, policies, Arc::clone(&ledger), &metrics));
+    let policies = PolicyChain::new(&policies, Vec::new(), &leases).expect("policies");
+    let gate = Arc::new(Gate::new(Some(rules), policies, Arc::clone(&ledger), &metrics));
 
     work(&gate, &ambient, callers, Duration::from_millis(500)).await;
     let backend: i32 = sqlx::query_scalar("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%:ledger'")
@@ -135,6 +136,40 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
     tracker.wait().await;
 }
 
+/// An effect that records about as much as asking a model does.
+struct Ask;
+struct Answered;
+
+impl Effect for Ask {
+    const KIND: &'static str = "ask";
+    type Result = Answered;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Prompt
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.stranger_id("conversation", Some("3f2a1b9c8d7e6f50"));
+        facts.text("dialect", "anthropic-messages");
+        facts.count("max_tokens", Some(256));
+        facts.text("provider", "demo");
+        facts.stranger("requested_model", Some("demo"));
+        facts.text("route_match", "*");
+        facts.text("upstream_model", "demo-1");
+    }
+}
+
+impl Facts for Answered {
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("http_status", Some(200));
+        facts.count("input_tokens", Some(21));
+        facts.stranger("model", Some("demo-1"));
+        facts.count("output_tokens", Some(3));
+        facts.stranger_id("provider_request_id", Some("req_0123456789"));
+        facts.stranger("stop_reason", Some("end_turn"));
+    }
+}
+
 /// Callers that ask as fast as they are answered.
 async fn work(gate: &Arc<Gate>, ambient: &Ambient, callers: usize, time: Duration) -> Vec<Duration> {
     let until = Instant::now() + time;
@@ -150,44 +185,35 @@ async fn work(gate: &Arc<Gate>, ambient: &Ambient, callers: usize, time: Duratio
                 attributes: std::collections::BTreeMap::new(),
                 credential: Credential::ApiKey(ApiKeyId::generate(&ambient)),
             });
-            let session_id = SessionId::generate(&ambient);
+            let session = Some(SessionId::generate(&ambient));
+            let target = Target::new("demo/demo-1");
             let mut latencies = Vec::new();
             while Instant::now() < until {
                 let action = Action {
-                    id: RequestId::generate(&ambient),
-                    principal: Arc::clone(&principal),
-                    actors: ActorChain::user(user),
-                    session_id,
-                    context_id: None,
-                    trace_id: TraceId::generate(&ambient),
-                    resource: Resource { kind: EntityKind::GatewayRoute, id: "default".to_owned() },
+                    id: ActionId::generate(&ambient),
+                    by: Attribution {
+                        principal: Arc::clone(&principal),
+                        actors: ActorChain::user(user),
+                        session,
+                        context: None,
+                        task: None,
+                        trace: TraceId::generate(&ambient),
+                        client: Some(Client { name: Some("load/1".to_owned()), trace: None }),
+                    },
+                    resource: Resource::entity(EntityKind::GatewayRoute, "default"),
+                    targets: vec![target.clone()],
                     content: Bytes::from_static(REQUEST.as_bytes()),
-                    kind: ActionKind::Infer(Inference {
-                        dialect: "anthropic-messages".to_owned(),
-                        provider: "demo".to_owned(),
-                        model: "demo-1".to_owned(),
-                        requested_model: "demo".to_owned(),
-                        route_match: "*".to_owned(),
-                        conversation_id: "3f2a1b9c8d7e6f50".to_owned(),
-                        max_tokens: Some(256),
-                        client: Some("load/1".to_owned()),
-                        ..Inference::default()
-                    }),
+                    effect: Ask,
                     received_at: ambient.now(),
                 };
                 let asked = Instant::now();
                 let permit = gate.admit(action).await.expect("it is allowed");
                 latencies.push(asked.elapsed());
-                permit.finish(Outcome {
-                    input_tokens: 21,
-                    output_tokens: 3,
-                    cost: Microdollars(75),
-                    http_status: Some(200),
-                    served_model: Some("demo-1".to_owned()),
-                    provider_request_id: Some("req_0123456789".to_owned()),
-                    stop_reason: Some("end_turn".to_owned()),
-                    response: Some(Payload::complete(ANSWER.as_bytes())),
-                    ..Outcome::new(OutcomeStatus::Completed, asked.elapsed())
+                let (_, running) = permit.begin(&target).expect("it is the target");
+                running.finish(Outcome {
+                    usage: Usage { calls: 1, tokens: 24, cost: Microdollars(75) },
+                    answer: Some(Payload::complete(ANSWER.as_bytes())),
+                    ..Outcome::completed(Answered)
                 });
             }
             latencies

@@ -1,14 +1,17 @@
 //! The two documents an operator writes: `services/governance/config.yaml` (policies) and `services/access-control/*.yaml`
 //! (who may use what). Unknown keys, policy ids and modes are errors.
 
-use regex::bytes::{Regex, RegexBuilder};
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use systemprompt_config::{Configuration, Place, SectionError};
+use systemprompt_model::EntityKind;
 
-use crate::action::EntityKind;
-use crate::rate_limit::RateLimitConfig;
-pub use crate::tool_rules::ToolPattern;
+pub use crate::policy::rate_limit::RateLimitConfig;
+pub use crate::policy::scope_check::ScopeCheckConfig;
+pub use crate::policy::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};
+pub use crate::policy::tool_blocklist::{ToolBlocklistConfig, ToolPattern};
 
 /// Something in a document that its schema cannot rule out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub enum PolicyMode {
 }
 
 /// A policy and its parameters, chosen by `id`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "id", rename_all = "snake_case")]
 pub enum PolicyConfig {
     /// No credentials in prompts and tool inputs.
@@ -77,19 +80,113 @@ pub enum PolicyConfig {
     ToolBlocklist(ToolBlocklistConfig),
     /// So many requests in so much time.
     RateLimit(RateLimitConfig),
+    /// A policy of an extension.
+    #[serde(untagged)]
+    Registered(RegisteredPolicyConfig),
+}
+
+/// The built-in policies, as they are read: so that what is wrong with one is said, and not that it is none.
+#[derive(Deserialize)]
+#[serde(tag = "id", rename_all = "snake_case")]
+enum BuiltInPolicyConfig {
+    SecretScan(SecretScanConfig),
+    ScopeCheck(ScopeCheckConfig),
+    ToolBlocklist(ToolBlocklistConfig),
+    RateLimit(RateLimitConfig),
+}
+
+impl<'de> Deserialize<'de> for PolicyConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let registered = value.get("id").and_then(serde_json::Value::as_str).is_some_and(|id| id.contains('.'));
+        let read = || {
+            if registered {
+                return serde_json::from_value(value).map(Self::Registered);
+            }
+            Ok(match serde_json::from_value(value)? {
+                BuiltInPolicyConfig::SecretScan(config) => Self::SecretScan(config),
+                BuiltInPolicyConfig::ScopeCheck(config) => Self::ScopeCheck(config),
+                BuiltInPolicyConfig::ToolBlocklist(config) => Self::ToolBlocklist(config),
+                BuiltInPolicyConfig::RateLimit(config) => Self::RateLimit(config),
+            })
+        };
+        read().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A policy of an extension: whether it runs, where in the order, and what a violation does. Its own settings are in the
+/// configuration of its extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisteredPolicyConfig {
+    /// `<extension>.<policy>`.
+    pub id: RegisteredPolicyId,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+}
+
+/// The id of a policy of an extension: `<extension>.<policy>`, which no built-in one has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RegisteredPolicyId(String);
+
+impl JsonSchema for RegisteredPolicyId {
+    fn schema_name() -> Cow<'static, str> {
+        "RegisteredPolicyId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^[a-z0-9_-]+\.[a-z0-9_.-]+$"})
+    }
+}
+
+impl RegisteredPolicyId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RegisteredPolicyId {
+    type Error = String;
+
+    fn try_from(id: String) -> Result<Self, String> {
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+        match id.split_once('.') {
+            Some((extension, policy)) if !extension.is_empty() && !policy.is_empty() && id.chars().all(known) => {
+                Ok(Self(id))
+            }
+            _ => Err(format!("`{id}` is neither a built-in policy nor `<extension>.<policy>`")),
+        }
+    }
+}
+
+impl From<RegisteredPolicyId> for String {
+    fn from(id: RegisteredPolicyId) -> Self {
+        id.0
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl PolicyConfig {
-    /// The ids of all policies there are.
-    pub const IDS: [&str; 4] = ["secret_scan", "scope_check", "tool_blocklist", "rate_limit"];
+    /// The ids of the policies that need no extension.
+    pub const BUILT_IN: [&str; 4] = ["secret_scan", "scope_check", "tool_blocklist", "rate_limit"];
 
     /// The id that chose it.
-    pub const fn id(&self) -> &'static str {
+    pub fn id(&self) -> &str {
         match self {
             Self::SecretScan(_) => "secret_scan",
             Self::ScopeCheck(_) => "scope_check",
             Self::ToolBlocklist(_) => "tool_blocklist",
             Self::RateLimit(_) => "rate_limit",
+            Self::Registered(config) => config.id.as_str(),
         }
     }
 
@@ -100,6 +197,7 @@ impl PolicyConfig {
             Self::ScopeCheck(config) => config.enabled,
             Self::ToolBlocklist(config) => config.enabled,
             Self::RateLimit(config) => config.enabled,
+            Self::Registered(config) => config.enabled,
         }
     }
 
@@ -110,128 +208,7 @@ impl PolicyConfig {
             Self::ScopeCheck(config) => config.mode,
             Self::ToolBlocklist(config) => config.mode,
             Self::RateLimit(config) => config.mode,
-        }
-    }
-}
-
-/// `secret_scan`: denies content in which any string, or any object key, holds a credential. Applies to everybody,
-/// administrators included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SecretScanConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// Overrides the mode of the section.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<PolicyMode>,
-    /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
-    pub extra_patterns: Vec<ExtraPattern>,
-    /// The rule for credentials that no pattern knows.
-    pub entropy: EntropyConfig,
-}
-
-impl Default for SecretScanConfig {
-    fn default() -> Self {
-        Self { enabled: true, mode: None, extra_patterns: Vec::new(), entropy: EntropyConfig::default() }
-    }
-}
-
-/// A credential recognised by how it begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExtraPattern {
-    /// The id findings carry; lower-case letters, digits and hyphens.
-    pub name: String,
-    /// How the credential begins; at least three characters, case-sensitive.
-    pub prefix: String,
-}
-
-/// `high-entropy-token`: a run of `A–Z a–z 0–9 + / _ -` that is long, mixed and evenly distributed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EntropyConfig {
-    /// Whether the rule runs.
-    pub enabled: bool,
-    /// The shortest token looked at, in characters; 16 to 256.
-    pub min_len: usize,
-    /// The Shannon entropy from which a token counts as random, as a part of the most a token of its length over 64
-    /// characters can have; 0 to 1.
-    pub threshold: f64,
-    /// Regular expressions of tokens that are fine. A single one may be given without a list.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany")]
-    pub allowlist: Vec<String>,
-}
-
-impl Default for EntropyConfig {
-    fn default() -> Self {
-        Self { enabled: true, min_len: 32, threshold: 0.80, allowlist: Vec::new() }
-    }
-}
-
-impl EntropyConfig {
-    /// The allow-list, compiled. Errors carry the position in the list.
-    pub(crate) fn allowed(&self) -> Result<Vec<Regex>, (usize, regex::Error)> {
-        let compile = |(index, pattern): (usize, &String)| {
-            RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| (index, error))
-        };
-        self.allowlist.iter().enumerate().map(compile).collect()
-    }
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(pattern) => vec![pattern],
-        OneOrMany::Many(patterns) => patterns,
-    })
-}
-
-/// `scope_check`: tools whose name begins with one of these prefixes are for administrators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScopeCheckConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// Overrides the mode of the section.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<PolicyMode>,
-    /// The prefixes, case-sensitive.
-    pub admin_only_prefixes: Vec<String>,
-}
-
-impl Default for ScopeCheckConfig {
-    fn default() -> Self {
-        Self { enabled: true, mode: None, admin_only_prefixes: vec!["mcp__systemprompt__".to_owned()] }
-    }
-}
-
-/// `tool_blocklist`: tools that destroy are for administrators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ToolBlocklistConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// Overrides the mode of the section.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<PolicyMode>,
-    /// A word that must not occur in the tool's name (`drop` finds `drop_table` and `dropTable`, not `dropdown`), or, with
-    /// a `*` or `?` in it, a pattern of the whole name. Letter case does not matter.
-    pub patterns: Vec<ToolPattern>,
-}
-
-impl Default for ToolBlocklistConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            mode: None,
-            patterns: ["delete", "drop", "destroy"].map(|word| ToolPattern::Word(word.to_owned())).to_vec(),
+            Self::Registered(config) => config.mode,
         }
     }
 }
@@ -266,36 +243,10 @@ impl GovernanceConfig {
                     empty_texts(config.patterns.iter().map(ToolPattern::as_str), &format!("{at}/patterns"), &mut flaws);
                 }
                 PolicyConfig::RateLimit(config) => config.flaws(&at, &mut flaws),
+                PolicyConfig::Registered(_) => {}
             }
         }
         flaws
-    }
-}
-
-impl SecretScanConfig {
-    fn flaws(&self, at: &str, flaws: &mut Vec<Flaw>) {
-        for (index, pattern) in self.extra_patterns.iter().enumerate() {
-            let at = format!("{at}/extra_patterns/{index}");
-            let slug = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if pattern.name.is_empty() || pattern.name.len() > 64 || !pattern.name.bytes().all(slug) {
-                let message = "use 1 to 64 lower-case letters, digits and hyphens";
-                flaws.push(Flaw::new(format!("{at}/name"), message));
-            }
-            if !(3..=64).contains(&pattern.prefix.len()) || pattern.prefix.contains(char::is_whitespace) {
-                let message = "use 3 to 64 characters without spaces; a shorter prefix would find ordinary words";
-                flaws.push(Flaw::new(format!("{at}/prefix"), message));
-            }
-        }
-        let at = format!("{at}/entropy");
-        if !(16..=256).contains(&self.entropy.min_len) {
-            flaws.push(Flaw::new(format!("{at}/min_len"), "must be between 16 and 256 characters"));
-        }
-        if !(0.0..=1.0).contains(&self.entropy.threshold) {
-            flaws.push(Flaw::new(format!("{at}/threshold"), "must be between 0 and 1"));
-        }
-        if let Err((index, error)) = self.entropy.allowed() {
-            flaws.push(Flaw::new(format!("{at}/allowlist/{index}"), format!("not a regular expression: {error}")));
-        }
     }
 }
 
@@ -458,7 +409,7 @@ mod tests {
     fn no_file_means_every_policy_with_its_defaults() {
         let config = governance(serde_json::json!({})).unwrap();
         assert_eq!(config, GovernanceConfig::default());
-        assert_eq!(config.policies.iter().map(PolicyConfig::id).collect::<Vec<_>>(), PolicyConfig::IDS);
+        assert_eq!(config.policies.iter().map(PolicyConfig::id).collect::<Vec<_>>(), PolicyConfig::BUILT_IN);
     }
 
     #[test]

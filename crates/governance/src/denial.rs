@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use systemprompt_extension::policy::DenialKind;
+
 /// What the Gate answers instead of a permit. Either way nothing may be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -27,21 +29,4 @@ pub struct Denial {
     pub retry_after: Option<Duration>,
     /// The stable, machine-readable reason, e.g. `policy_denied`.
     pub code: &'static str,
-}
-
-/// The kinds of no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DenialKind {
-    /// The caller may not use the resource: 403.
-    NotEntitled,
-    /// The content is not acceptable: 400 unless configured otherwise.
-    Content,
-    /// Too much in too short a time: 429.
-    RateLimited,
-    /// There is no such resource: 404.
-    NotFound,
-    /// The resource is there and not offered: 400.
-    NotExposed,
-    /// It cannot be decided or served at present: 503.
-    Unavailable,
 }

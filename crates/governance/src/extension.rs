@@ -1,7 +1,7 @@
 //! Governance as a feature of the server.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,19 @@ use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 use systemprompt_extension::LogRetention;
+use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
-use systemprompt_model::InstanceId;
+use systemprompt_model::{Ambient, InstanceId};
 
-use crate::access::{AccessRules, BootstrapOptions, DEPARTMENT};
+use crate::access::{AccessRules, DEPARTMENT};
+use crate::changes::Changes;
 use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GovernanceConfig};
+use crate::decisions::Decisions;
 use crate::gate::Gate;
-use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, RetentionProfile};
+use crate::ledger::checkpoint::Checkpoints;
+use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
 use crate::policy::PolicyChain;
+use crate::startup;
 
 /// How the ledger is written, for this server.
 const PROFILE: Place = Place::Profile { key: "governance" };
@@ -54,12 +59,22 @@ impl Extension for GovernanceExtension {
     fn schemas(&self) -> Vec<SchemaDefinition> {
         vec![
             ledger::schema(),
+            SchemaDefinition::inline("governance_decisions", include_str!("../schema/decisions.sql")),
+            SchemaDefinition::inline("governance_changes", include_str!("../schema/changes.sql")),
             SchemaDefinition::inline("access_control_entities", include_str!("../schema/access.sql")),
         ]
     }
 
-    fn seeds(&self) -> Vec<Seed> {
-        vec![ledger::seed()]
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration::new(
+            1,
+            "refuse_unreleased_ledger",
+            include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
+        )]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(Decisions), Arc::new(Changes)]
     }
 
     fn config_sections(&self) -> Vec<SectionSpec> {
@@ -98,22 +113,18 @@ impl Extension for GovernanceExtension {
         Box::pin(async move {
             let configuration = ctx.configuration();
             let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
-            let run_dir = configuration.home.run_dir();
+            let checkpoints = Checkpoints::open(&checkpoints_dir(configuration));
             let options = LedgerOptions {
                 instance_id: ctx.instance_id(),
-                instance_name: installation_id(&run_dir, ctx).map_err(|error| {
-                    failed(&format!(
-                        "the installation's id in {} cannot be read or written: {error}",
-                        run_dir.display()
-                    ))
-                })?,
-                settings: sections.profile.ledger,
-                retention: sections
-                    .retention
-                    .resolve(configuration.profile.runtime.environment == EnvironmentKind::Production),
+                name: installation_id(configuration, ctx.ambient()).map_err(|error| failed(&error))?,
+                exclusive: true,
+                settings: sections.profile.ledger.clone(),
+                retention: sections.retention(configuration),
+                checkpoints: Some(checkpoints.map_err(|error| failed(&with_cause(&error)))?),
             };
             services.insert(Arc::new(LogRetention { days: options.retention.days }));
-            let ledger = Ledger::start(ctx.db(), options, ctx.ambient(), ctx.tracker(), ctx.metrics())
+            let projections = ctx.registry().iter().flat_map(|extension| extension.projections()).collect();
+            let ledger = Ledger::start(ctx.db(), options, projections, ctx.ambient(), ctx.tracker(), ctx.metrics())
                 .await
                 .map_err(|error| failed(&with_cause(&error)))?;
             let rules = AccessRules::start(
@@ -124,9 +135,14 @@ impl Extension for GovernanceExtension {
                 ctx.tracker(),
                 ctx.shutdown().clone(),
             );
-            let policies =
-                PolicyChain::new(&sections.policies, ctx.leases()).map_err(|error| failed(&with_cause(&error)))?;
-            let gate = Gate::new(Arc::clone(&rules), policies, Arc::clone(&ledger), ctx.metrics());
+            let mut registered = Vec::new();
+            for extension in ctx.registry().iter() {
+                let policies = extension.governance_policies(ctx)?;
+                registered.extend(policies.into_iter().map(|policy| (extension.id(), policy)));
+            }
+            let policies = PolicyChain::new(&sections.policies, registered, ctx.leases())
+                .map_err(|error| failed(&with_cause(&error)))?;
+            let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
             services.insert(Arc::new(gate));
             services.insert(rules);
             services.insert(ledger);
@@ -136,17 +152,18 @@ impl Extension for GovernanceExtension {
 
     fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
         Box::pin(async move {
-            let (gate, ledger) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?);
+            let ledger = ctx.service::<Ledger>()?;
             let sections = Sections::read(ctx.configuration()).map_err(|error| failed(&error))?;
-            gate.access_rules()
-                .bootstrap(&sections.access, BootstrapOptions::default())
-                .await
-                .map_err(|error| failed(&with_cause(&error)))?;
             let closed = ledger.recover().await.map_err(|error| failed(&with_cause(&error)))?;
             if closed > 0 {
-                tracing::warn!(requests = closed, "requests that an earlier run left open are recorded as abandoned");
+                tracing::warn!(actions = closed, "actions that an earlier run left open are recorded as abandoned");
             }
-            ctx.tracker().spawn(ledger.maintain(ctx.shutdown().clone()));
+            let (gate, rules) = (ctx.service::<Gate>()?, ctx.service::<AccessRules>()?);
+            startup::load(&gate, &ledger, &rules, ctx.db(), ctx.configuration(), &sections.access, ctx.ambient())
+                .await
+                .map_err(|error| failed(&with_cause(&error)))?;
+            ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
+            ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
             Ok(())
         })
     }
@@ -162,7 +179,12 @@ impl Extension for GovernanceExtension {
     fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
         Box::pin(async move {
             match ctx.services().get::<Ledger>() {
-                Some(ledger) if ledger.is_available() => ExtensionHealth::Healthy,
+                Some(ledger) if ledger.is_available() => match ledger.projector().failures().as_slice() {
+                    [] => ExtensionHealth::Healthy,
+                    [(name, why), ..] => {
+                        ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}"))
+                    }
+                },
                 Some(_) => {
                     ExtensionHealth::Unhealthy("the audit ledger cannot be written; requests are refused".to_owned())
                 }
@@ -175,15 +197,20 @@ impl Extension for GovernanceExtension {
 systemprompt_extension::register_built_in!(GovernanceExtension);
 
 /// What operators wrote about governance.
-struct Sections {
-    profile: GovernanceProfile,
+pub(crate) struct Sections {
+    pub(crate) profile: GovernanceProfile,
     retention: RetentionProfile,
-    policies: GovernanceConfig,
+    pub(crate) policies: GovernanceConfig,
     access: AccessControlConfig,
 }
 
 impl Sections {
-    fn read(config: &Configuration) -> Result<Self, String> {
+    /// What is kept of content.
+    pub(crate) fn retention(&self, config: &Configuration) -> Retention {
+        self.retention.resolve(config.profile.runtime.environment == EnvironmentKind::Production)
+    }
+
+    pub(crate) fn read(config: &Configuration) -> Result<Self, String> {
         let read = || {
             Ok::<_, systemprompt_config::SectionError>(Self {
                 profile: config.section_at(&PROFILE)?,
@@ -201,23 +228,26 @@ impl Sections {
 
 /// The id of this installation, made at the first start and kept beside the instance lock. It tells the runs of one
 /// installation from those of its replicas, which share nothing but the database.
-fn installation_id(run_dir: &Path, ctx: &dyn ExtensionContext) -> io::Result<String> {
-    let path = run_dir.join("installation-id");
-    match std::fs::read_to_string(&path) {
+pub(crate) fn installation_id(configuration: &Configuration, ambient: &Ambient) -> Result<String, String> {
+    let directory = configuration.home.run_dir();
+    let path = directory.join("installation-id");
+    let read_or_make = || match std::fs::read_to_string(&path) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
-        Ok(_) => new_installation_id(&path, ctx),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => new_installation_id(&path, ctx),
-        Err(error) => Err(error),
-    }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => {
+            let id = InstanceId::generate(ambient).to_string();
+            create_private_dir(&directory)?;
+            write_secret_file(&path, id.as_bytes())?;
+            Ok(id)
+        }
+    };
+    read_or_make()
+        .map_err(|error| format!("the installation's id in {} cannot be read or written: {error}", directory.display()))
 }
 
-fn new_installation_id(path: &Path, ctx: &dyn ExtensionContext) -> io::Result<String> {
-    let id = InstanceId::generate(ctx.ambient()).to_string();
-    if let Some(directory) = path.parent() {
-        create_private_dir(directory)?;
-    }
-    write_secret_file(path, id.as_bytes())?;
-    Ok(id)
+/// Where the checkpoints of the ledger are.
+pub(crate) fn checkpoints_dir(configuration: &Configuration) -> PathBuf {
+    configuration.home.directory().join("ledger")
 }
 
 fn failed(error: &dyn std::fmt::Display) -> LoaderError {

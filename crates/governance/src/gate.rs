@@ -1,7 +1,6 @@
 //! The Gate: from an action to a permit or a refusal, in one readable function.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,29 +9,27 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use systemprompt_extension::Metrics;
-use systemprompt_model::DecisionId;
+use systemprompt_extension::policy::{DenialKind, Phase, PolicyInput};
+use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 
 use crate::access::{AccessDecision, AccessRules, DenyReason};
-use crate::action::{Action, ActionKind};
-use crate::denial::{Denial, DenialKind, Refusal};
-use crate::ledger::record::{
-    Admission, Decision, canonical_json, clean, cleaned, cleaned_or_none, evaluations_json, micros, sha256,
-};
+use crate::action::Action;
+use crate::denial::{Denial, Refusal};
+use crate::effect::{Authority, Effect, FactsWriter};
+use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
+use crate::ledger::text::sha256;
 use crate::ledger::{Ledger, Unavailable};
 use crate::permit::Permit;
-use crate::policy::{Evaluation, EvaluationResult, PolicyChain, PolicyInput, Subject};
+use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain};
 use crate::redaction::Redaction;
 
 /// Digests of contents above this size are computed on a thread where nobody waits for a turn (about half a
 /// millisecond of work).
 const DIGEST_APART: usize = 1024 * 1024;
 
-/// Most texts that end an answer that are recorded.
-const STOP_SEQUENCE_LIMIT: usize = 64;
-
 /// The one place that decides whether something may be done. One for each server; shared by all surfaces.
 pub struct Gate {
-    rules: Arc<AccessRules>,
+    rules: Option<Arc<AccessRules>>,
     policies: Arc<PolicyChain>,
     ledger: Arc<Ledger>,
     denials: Family<DenialLabels, Counter>,
@@ -44,8 +41,9 @@ struct DenialLabels {
 }
 
 impl Gate {
-    /// A gate that asks `rules`, then `policies`, and records in `ledger`.
-    pub fn new(rules: Arc<AccessRules>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
+    /// A gate that asks `rules`, then `policies`, and records in `ledger`. Without rules, as in a command, nothing they
+    /// speak of is allowed.
+    pub fn new(rules: Option<Arc<AccessRules>>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
         let denials = Family::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
         Self { rules, policies: Arc::new(policies), ledger, denials }
@@ -56,79 +54,82 @@ impl Gate {
         &self.policies
     }
 
-    /// The access rules it asks.
-    pub fn access_rules(&self) -> &Arc<AccessRules> {
-        &self.rules
+    pub(crate) fn ambient(&self) -> &Ambient {
+        self.ledger.ambient()
     }
 
-    /// Decides whether `action` may be done. When this returns, the decision and the request are recorded; in the durable
-    /// mode they are on disk.
+    /// Decides whether `action` may be done. When this returns, the decision is recorded; in the durable mode it is on
+    /// disk.
     ///
     /// # Errors
     ///
     /// The action must not be done: a rule refused it, or the decision cannot be recorded. The latter is known within
     /// [`ADMISSION_WAIT`](crate::ledger::ADMISSION_WAIT).
-    pub async fn admit(&self, mut action: Action) -> Result<Permit, Refusal> {
-        // A dead ledger refuses before policies count the request.
+    pub async fn admit<E: Effect>(&self, action: Action<E>) -> Result<Permit<E>, Refusal> {
+        // A dead ledger refuses before policies count the action.
         if !self.ledger.is_available() {
             return Err(Refusal::LedgerUnavailable);
         }
-        let policies = &*self.policies;
-        let redaction = Redaction::of(&mut action, policies.scanner());
-        let mut evaluations = Vec::with_capacity(6);
-
         let started = Instant::now();
-        let access = self.decide_access(&action).await;
+        let authority = self.decide_authority(&action).await;
+        let mut evaluations = Vec::with_capacity(6);
         evaluations.push(Evaluation {
             policy_id: "access_control".into(),
-            result: if access.is_ok() { EvaluationResult::Pass } else { EvaluationResult::Fail },
-            detail: match &access {
+            result: if authority.is_ok() { EvaluationResult::Pass } else { EvaluationResult::Fail },
+            detail: match &authority {
                 Ok(basis) => basis.clone().into(),
                 Err(denial) => denial.reason.clone().into(),
             },
             duration_ms: started.elapsed().as_micros() as f64 / 1000.0,
         });
-        if let Err(denial) = access {
-            evaluations.extend(policies.unasked("already refused"));
-            return Err(self.record_refusal(action, denial, evaluations, &redaction).await);
+        if let Err(denial) = authority {
+            evaluations.extend(self.policies.unasked("already refused"));
+            return Err(self.record_refusal(action, denial, evaluations, false).await);
         }
 
-        let outcome = policies
+        let judged = self
+            .policies
             .evaluate(&PolicyInput {
-                principal: &action.principal,
-                session_id: action.session_id,
-                call_id: action.id,
-                subject: match &action.kind {
-                    ActionKind::Infer(_) => Subject::Prompt,
-                },
+                phase: Phase::Before,
+                action: action.id,
+                by: &action.by,
+                resource: &action.resource,
+                subject: action.effect.subject(),
                 content: &action.content,
+                estimate: action.effect.estimate(),
             })
             .await;
-        evaluations.extend(outcome.evaluations);
-        if !outcome.flagged.is_empty() {
-            // They are part of the content, and may hold a piece of what was found in it.
-            let ActionKind::Infer(inference) = &mut action.kind;
-            inference.stop_sequences.clear();
+        let ChainOutcome { evaluations: said, denial, warnings, flagged, holds } = judged;
+        evaluations.extend(said);
+        if let Some(denial) = denial {
+            return Err(self.record_refusal(action, denial, evaluations, !flagged.is_empty()).await);
         }
-        if let Some(denial) = outcome.denial {
-            return Err(self.record_refusal(action, denial, evaluations, &redaction).await);
-        }
-        redaction.details(&mut evaluations);
-        let verdict = match outcome.warnings.into_iter().next() {
-            Some(warning) => {
-                let reason = redaction.reason(warning.reason);
-                Verdict { decision: "warn", policy: warning.policy, reason: Some(reason) }
-            }
-            None if policies.is_enabled() => Verdict::allow("default_allow"),
+        let verdict = match warnings.into_iter().next() {
+            Some(warning) => Verdict { verdict: "warn", policy: warning.policy, reason: Some(warning.reason) },
+            None if self.policies.is_enabled() => Verdict::allow("default_allow"),
             None => Verdict::allow("governance_disabled"),
         };
-        self.record_admission(action, verdict, &evaluations, outcome.flagged).await
+        let entry = self.decided(&action, verdict, evaluations, !flagged.is_empty()).await.0;
+        match self.ledger.admit(entry, E::KIND).await {
+            Ok(open) => Ok(Permit {
+                open,
+                id: action.id,
+                by: action.by,
+                resource: action.resource,
+                targets: action.targets,
+                content: action.content,
+                effect: action.effect,
+                flagged,
+                holds,
+                policies: Arc::clone(&self.policies),
+            }),
+            Err(Unavailable) => Err(Refusal::LedgerUnavailable),
+        }
     }
 
     /// Records a surface's own refusal of an authenticated request, such as an unknown model, the same way as a rule's.
     /// Gives what the caller is to be told, without the credentials that may stand in what the denial quotes.
-    pub async fn refuse(&self, mut action: Action, denial: Denial) -> Refusal {
-        let redaction = Redaction::of(&mut action, self.policies.scanner());
+    pub async fn refuse<E: Effect>(&self, action: Action<E>, denial: Denial) -> Refusal {
         let evaluation = Evaluation {
             policy_id: denial.policy.clone().into(),
             result: EvaluationResult::Fail,
@@ -136,20 +137,51 @@ impl Gate {
             duration_ms: 0.0,
         };
         let evaluations = std::iter::once(evaluation).chain(self.policies.unasked("already refused")).collect();
-        self.record_refusal(action, denial, evaluations, &redaction).await
+        self.record_refusal(action, denial, evaluations, false).await
     }
 
     /// What allowed it, or why it is denied. No answer is a denial.
-    async fn decide_access(&self, action: &Action) -> Result<String, Denial> {
+    async fn decide_authority<E: Effect>(&self, action: &Action<E>) -> Result<String, Denial> {
+        let principal = &action.by.principal;
+        let administers = principal.is_admin()
+            || matches!(principal.credential, Credential::OperatingSystem { .. } | Credential::Installation);
+        match action.effect.authority() {
+            Authority::AccessRules => self.ask_access_rules(action).await,
+            Authority::Administration | Authority::OwnAccount(_) if administers => Ok(format!(
+                "{} `{}` administers the installation",
+                action.by.actors.current().kind.as_str(),
+                principal.user_name
+            )),
+            Authority::OwnAccount(account) if principal.account() == Some(account) => {
+                Ok("it is the caller's own account".to_owned())
+            }
+            Authority::Administration | Authority::OwnAccount(_) => Err(Denial {
+                policy: "authz_default_deny".to_owned(),
+                kind: DenialKind::NotEntitled,
+                reason: format!("{} is for administrators", action.resource),
+                retry_after: None,
+                code: "not_an_administrator",
+            }),
+        }
+    }
+
+    async fn ask_access_rules<E: Effect>(&self, action: &Action<E>) -> Result<String, Denial> {
         let resource = &action.resource;
         let denial = |policy: &str, kind, code, why: &dyn fmt::Display| Denial {
             policy: policy.to_owned(),
             kind,
-            reason: format!("{} `{}`: {why}", resource.kind, resource.id),
+            reason: format!("{resource}: {why}"),
             retry_after: None,
             code,
         };
-        match self.rules.decide(&action.principal, resource.kind, &resource.id).await {
+        let unreadable = || {
+            let why = "access rules cannot be read at present";
+            Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", &why))
+        };
+        // A command has no rules at hand, and no rule speaks of a part of the installation.
+        let Some(rules) = &self.rules else { return unreadable() };
+        let ResourceKind::Entity(kind) = resource.kind else { return unreadable() };
+        match rules.decide(&action.by.principal, kind, &resource.id).await {
             Ok(AccessDecision::Allowed(basis)) => Ok(basis.to_string()),
             Ok(AccessDecision::Denied(reason)) => {
                 let policy = match reason {
@@ -162,106 +194,72 @@ impl Gate {
             }
             Err(error) => {
                 tracing::error!(%error, "access rules cannot be read; requests are refused");
-                let why = "access rules cannot be read at present";
-                Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", &why))
+                unreadable()
             }
         }
     }
 
-    async fn record_admission(
+    async fn record_refusal<E: Effect>(
         &self,
-        action: Action,
-        verdict: Verdict,
-        evaluations: &[Evaluation],
-        flagged: Vec<Range<usize>>,
-    ) -> Result<Permit, Refusal> {
-        let (id, content) = (action.id, action.content.clone());
-        let record = self.record(action, verdict, evaluations).await;
-        let model = record.upstream_model.clone();
-        let scanner = Arc::clone(self.policies.scanner());
-        match self.ledger.admit(record).await {
-            Ok(request) => Ok(Permit::new(request, id, content, model, flagged, scanner)),
-            Err(Unavailable) => Err(Refusal::LedgerUnavailable),
-        }
-    }
-
-    async fn record_refusal(
-        &self,
-        action: Action,
+        action: Action<E>,
         denial: Denial,
-        mut evaluations: Vec<Evaluation>,
-        redaction: &Redaction<'_>,
+        evaluations: Vec<Evaluation>,
+        flagged: bool,
     ) -> Refusal {
-        let denial = Denial { reason: redaction.reason(denial.reason), ..denial };
-        redaction.details(&mut evaluations);
-        let verdict = Verdict { decision: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
-        let record = self.record(action, verdict, &evaluations).await;
-        match self.ledger.refuse(record).await {
+        let verdict = Verdict { verdict: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
+        let (entry, reason) = self.decided(&action, verdict, evaluations, flagged).await;
+        match self.ledger.refuse(entry).await {
             Ok(()) => {
                 self.denials.get_or_create(&DenialLabels { policy: denial.policy.clone() }).inc();
-                Refusal::Denied(denial)
+                Refusal::Denied(Denial { reason: reason.unwrap_or_default(), ..denial })
             }
             Err(Unavailable) => Refusal::LedgerUnavailable,
         }
     }
 
-    /// The record of a request whose texts were [redacted](Redaction).
-    async fn record(&self, action: Action, verdict: Verdict, evaluations: &[Evaluation]) -> Admission {
-        let prepared_sha256 = digest(&action.content).await;
+    /// The entry of a decision, and its reason as it may be told. `flagged`: whether a policy objected to the content.
+    async fn decided<E: Effect>(
+        &self,
+        action: &Action<E>,
+        verdict: Verdict,
+        mut evaluations: Vec<Evaluation>,
+        flagged: bool,
+    ) -> (Sealed, Option<String>) {
+        let content_sha256 = digest(&action.content).await;
         let ambient = self.ledger.ambient();
-        let ActionKind::Infer(inference) = action.kind;
-        let actor = action.actors.current();
-        let delegated = action.actors.links().len() > 1;
-        let stop_sequences: Vec<String> =
-            inference.stop_sequences.into_iter().take(STOP_SEQUENCE_LIMIT).map(cleaned).collect();
-        let decision = Decision {
-            id: DecisionId::generate(ambient).as_uuid(),
-            entity_type: action.resource.kind.as_str().into(),
-            entity_id: cleaned(self.policies.scanner().redacted_id(action.resource.id)),
-            tool_name: Some("user_prompt".into()),
-            agent_id: None,
-            agent_scope: None,
-            plugin_id: None,
-            verdict: verdict.decision.into(),
-            policy: cleaned(verdict.policy),
-            reason: verdict.reason.map(cleaned),
-            evaluated_rules: evaluations_json(evaluations),
-            policy_version: self.policies.version().to_owned(),
-            act_chain: delegated.then(|| canonical_json(&serde_json::json!(action.actors))),
-            created_at: micros(ambient.now()),
+        let mut redaction = Redaction::new(self.policies.scanner());
+        let facts = FactsWriter::write(&mut redaction, flagged, |facts| action.effect.facts(facts));
+        let client = action.by.client.as_ref();
+        let name = client.and_then(|client| client.name.as_deref()).map(|name| redaction.text(name));
+        let trace = client.and_then(|client| client.trace.as_deref()).map(|trace| redaction.id(trace));
+        let resource_id = redaction.id(&action.resource.id);
+        // What quotes a stranger comes last, when it is known what was found.
+        redaction.details(&mut evaluations);
+        let reason = verdict.reason.map(|reason| redaction.reason(reason));
+        let entry = DecidedEntry {
+            action: action.id,
+            at: ambient.now(),
+            by: &action.by,
+            client: name.as_deref().filter(|name| !name.is_empty()),
+            client_trace: trace.as_deref().filter(|trace| !trace.is_empty()),
+            content_bytes: action.content.len(),
+            content_sha256,
+            decision: DecisionId::generate(ambient),
+            evaluations: &evaluations,
+            policy: &verdict.policy,
+            policy_version: self.policies.version(),
+            reason: reason.as_deref(),
+            subject: subject_name(&action.effect.subject()),
+            verdict: verdict.verdict,
+            effect: E::KIND,
+            facts: &facts,
+            instance: self.ledger.instance_id(),
+            received_at: action.received_at,
+            resource: &action.resource,
+            resource_id: &resource_id,
+            targets: &action.targets,
         };
-        Admission {
-            id: action.id.as_uuid(),
-            instance_id: self.ledger.instance_id(),
-            user_id: action.principal.user_id.as_uuid(),
-            session_id: action.session_id.as_uuid(),
-            trace_id: action.trace_id.as_uuid(),
-            context_id: action.context_id.map(|id| id.as_uuid()),
-            task_id: None,
-            mcp_execution_id: None,
-            conversation_id: cleaned_or_none(inference.conversation_id),
-            actor_kind: actor.kind.as_str().into(),
-            actor_id: clean(&actor.id),
-            client: inference.client.and_then(cleaned_or_none),
-            client_trace_id: inference.client_trace_id.and_then(cleaned_or_none),
-            dialect: cleaned(inference.dialect),
-            provider: cleaned_or_none(inference.provider),
-            upstream_model: cleaned_or_none(inference.model),
-            requested_model: cleaned_or_none(inference.requested_model),
-            route_match: cleaned_or_none(inference.route_match),
-            system_prompt_override: None,
-            temperature: inference.temperature,
-            top_p: inference.top_p,
-            max_tokens: inference.max_tokens.map(|tokens| tokens.min(1 << 53) as i64),
-            stop_sequences: (!stop_sequences.is_empty()).then(|| canonical_json(&serde_json::json!(stop_sequences))),
-            tools_offered: i32::try_from(inference.tools).unwrap_or(i32::MAX),
-            is_streaming: inference.stream,
-            synthetic: false,
-            content_bytes: action.content.len() as i64,
-            prepared_sha256,
-            created_at: micros(action.received_at),
-            decision,
-        }
+        (entry.seal(), reason)
     }
 }
 
@@ -271,16 +269,16 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// What a decision's record says.
+/// What a decision says.
 struct Verdict {
-    decision: &'static str,
+    verdict: &'static str,
     policy: String,
     reason: Option<String>,
 }
 
 impl Verdict {
     fn allow(policy: &str) -> Self {
-        Self { decision: "allow", policy: policy.to_owned(), reason: None }
+        Self { verdict: "allow", policy: policy.to_owned(), reason: None }
     }
 }
 

@@ -1,39 +1,51 @@
 //! Governance: the one place that decides whether something may be done, and the record of every decision.
 //!
 //! ```text
-//!  surface ─► Action ─► Gate::admit ─┬─► access rules   who may use what         (`access`)
-//!                                    ├─► policies       what it may contain …    (`policy`)
-//!                                    └─► ledger         decided and recorded     (`ledger`)
-//!                                             │
-//!  effect  ◄─ Permit ◄────────────────────────┘        or a Refusal, recorded too
-//!     └─► Permit::finish(Outcome) ─► ledger
+//!  surface ─► Action<E> ─► Gate::admit ─┬─► authority   who may at all            (`access`, `Authority`)
+//!                                       ├─► policies    what it may contain …     (`policy`)
+//!                                       └─► ledger      decided and recorded      (`ledger`)
+//!                                              │
+//!  effect ◄─ (bytes, Running<E>) ◄─ begin ◄─ Permit<E>      or a Refusal, recorded too
+//!     └─► Running::{retry, inspect, finish} ─► ledger ─► projections
 //! ```
 //!
-//! A [`Permit`] can be had from [`Gate::admit`] only, and it exists after its record does. Whatever has an effect (asking a
-//! provider, calling a tool) takes one by value, so nothing ungoverned compiles.
+//! `E` is a kind of [`Effect`]: asking a model, changing the installation, calling a tool. Governance knows none but the
+//! change ([`Administer`]); each of the others belongs to the feature that has it. A [`Permit`] can be had from
+//! [`Gate::admit`] only, and it exists after its record does. Whatever has an effect takes one by value, so nothing
+//! ungoverned compiles; and it can be spent on the targets that were judged, and on nothing else.
 //!
 //! Everything fails closed: a rule that cannot be evaluated denies, and when the ledger cannot be written nothing is
 //! permitted.
 //!
-//! To add a policy: give it a variant in [`config::PolicyConfig`] and build it in [`policy`].
+//! To add a kind of effect: a type that implements [`Effect`] where the effect is. To add a policy: see `policy/mod.rs`,
+//! or [`systemprompt_extension::policy`] for one of an extension.
 
 pub mod access;
 mod action;
+mod administer;
+pub mod changes;
+pub mod command;
 pub mod config;
+pub mod decisions;
 mod denial;
+mod effect;
 mod extension;
 mod gate;
 pub mod ledger;
+pub mod page;
 mod permit;
 pub mod policy;
-pub mod rate_limit;
 mod redaction;
+mod running;
 pub mod secret_scan;
-mod tool_rules;
+mod startup;
 
-pub use action::{Action, ActionKind, EntityKind, Inference, Resource, UnknownEntityKind};
-pub use denial::{Denial, DenialKind, Refusal};
+pub use action::{Action, Target};
+pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};
+pub use denial::{Denial, Refusal};
+pub use effect::{Authority, Effect, Facts, FactsWriter};
 pub use extension::GovernanceExtension;
 pub use gate::Gate;
 pub use ledger::{Ledger, Payload};
-pub use permit::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
+pub use permit::{NotPermitted, Permit};
+pub use running::{Inspection, Outcome, OutcomeStatus, Running};

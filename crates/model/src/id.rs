@@ -98,6 +98,10 @@ ids! {
     SessionId, "session id", "sess_";
     /// One governed request: the id of its ledger record, its decision and its outcome, and of the response header.
     RequestId, "request id", "";
+    /// One governed action: the id of its entries in the ledger, and of the response header of the call that asked for it.
+    ActionId, "action id", "";
+    /// A unit of work of an agent.
+    TaskId, "task id", "";
     /// A decision of the Gate.
     DecisionId, "decision id", "";
     /// Everything that happened because of one incoming request.

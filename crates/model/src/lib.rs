@@ -4,6 +4,7 @@
 //! This crate does no I/O and reads no clock. Anything that needs the time or randomness is given an [`Ambient`].
 
 mod ambient;
+mod attribution;
 mod error;
 mod fnv;
 mod id;
@@ -11,15 +12,18 @@ pub mod json;
 mod money;
 pub mod pattern;
 mod principal;
+mod resource;
 mod secret;
 
 pub use ambient::{Ambient, Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
+pub use attribution::{Attribution, Client};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{
-    AccessRuleId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, RequestId, SessionId, TokenId,
-    TraceId, UserId,
+    AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, RequestId, SessionId,
+    TaskId, TokenId, TraceId, UserId,
 };
 pub use money::{InvalidMoney, Microdollars};
 pub use principal::{Actor, ActorChain, ActorKind, Credential, Principal, UserType};
+pub use resource::{EntityKind, Resource, ResourceKind, UnknownEntityKind};
 pub use secret::Secret;

@@ -61,6 +61,13 @@ pub enum Credential {
         /// The session it belongs to.
         session: SessionId,
     },
+    /// None of ours: being that user of the machine's operating system.
+    OperatingSystem {
+        /// The user's number.
+        uid: u32,
+    },
+    /// None: it is the installation itself.
+    Installation,
 }
 
 /// Who is asking, as established by `identity` from a credential and never by the caller's own word.
@@ -81,6 +88,36 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The user of the operating system at the command line. Who can read the database and its keys administers it
+    /// anyway; this says who it was. Has no account, so its id is nil.
+    pub fn operator(name: &str, uid: u32) -> Self {
+        Self {
+            user_id: UserId::from_uuid(uuid::Uuid::nil()),
+            user_name: name.to_owned(),
+            user_type: UserType::Admin,
+            roles: Vec::new(),
+            attributes: BTreeMap::new(),
+            credential: Credential::OperatingSystem { uid },
+        }
+    }
+
+    /// The installation itself. Has no account, so its id is nil.
+    pub fn system() -> Self {
+        Self {
+            user_id: UserId::from_uuid(uuid::Uuid::nil()),
+            user_name: "system".to_owned(),
+            user_type: UserType::Service,
+            roles: Vec::new(),
+            attributes: BTreeMap::new(),
+            credential: Credential::Installation,
+        }
+    }
+
+    /// The account, unless it is somebody without one.
+    pub fn account(&self) -> Option<UserId> {
+        Some(self.user_id).filter(|id| !id.as_uuid().is_nil())
+    }
+
     /// Whether the account administers the installation.
     pub fn is_admin(&self) -> bool {
         self.user_type == UserType::Admin
@@ -95,6 +132,8 @@ pub enum ActorKind {
     User,
     /// A visitor without an account.
     Anonymous,
+    /// A user of the operating system, at the command line.
+    Operator,
     /// The installation itself.
     System,
     /// A scheduled job.
@@ -111,6 +150,7 @@ impl ActorKind {
         match self {
             Self::User => "user",
             Self::Anonymous => "anonymous",
+            Self::Operator => "operator",
             Self::System => "system",
             Self::Job => "job",
             Self::Mcp => "mcp",
@@ -123,7 +163,7 @@ impl FromStr for ActorKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::User, Self::Anonymous, Self::System, Self::Job, Self::Mcp, Self::Agent]
+        [Self::User, Self::Anonymous, Self::Operator, Self::System, Self::Job, Self::Mcp, Self::Agent]
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| format!("`{text}` is not a kind of actor"))
@@ -148,6 +188,16 @@ impl ActorChain {
     /// A user acting directly.
     pub fn user(id: UserId) -> Self {
         Self(vec![Actor { kind: ActorKind::User, id: id.to_string() }])
+    }
+
+    /// A user of the operating system, at the command line.
+    pub fn operator(name: &str, uid: u32) -> Self {
+        Self(vec![Actor { kind: ActorKind::Operator, id: format!("{name} (uid {uid})") }])
+    }
+
+    /// The installation itself.
+    pub fn system() -> Self {
+        Self(vec![Actor { kind: ActorKind::System, id: "systemprompt".to_owned() }])
     }
 
     /// The chain with `actor` now acting on behalf of everyone before.

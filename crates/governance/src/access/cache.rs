@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::resolve::EntityRules;
 use super::{AccessRules, Unavailable, in_time, queries};
-use crate::action::EntityKind;
+use systemprompt_model::EntityKind;
 
 /// Where the tables announce changes; the name is in `schema/access.sql` too.
 pub(super) const CHANNEL: &str = "access_control";

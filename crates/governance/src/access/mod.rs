@@ -19,14 +19,13 @@ use std::time::Duration;
 use systemprompt_database::DbPool;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_model::pattern::Pattern;
-use systemprompt_model::{AccessRuleId, Ambient, DepartmentId, Principal};
+use systemprompt_model::{AccessRuleId, Ambient, DepartmentId, EntityKind, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cache::Cache;
 pub(crate) use self::cache::Entities;
 pub use self::resolve::{AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, EntityRules, resolve};
-use crate::action::EntityKind;
 use crate::config::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig};
 
 /// The source of rules that come from documents. Start-up changes and deletes rules of this source only.

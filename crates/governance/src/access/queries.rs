@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::resolve::EntityRules;
 use super::{Entities, Rule};
-use crate::action::EntityKind;
 use crate::config::{Access, DepartmentConfig};
+use systemprompt_model::EntityKind;
 
 /// One entity with its rules.
 pub(super) async fn find_entity(

@@ -7,28 +7,28 @@ use uuid::Uuid;
 
 /// Writes one canonical object. Keys are given in ascending order; absent values leave no trace, so a column added later
 /// does not change the digests of older rows.
-pub(super) struct CanonicalObject {
+pub(crate) struct CanonicalObject {
     text: String,
     last_key: &'static str,
 }
 
 impl CanonicalObject {
-    pub(super) fn new() -> Self {
-        Self::within(String::with_capacity(1024))
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self::within(String::with_capacity(bytes))
     }
 
     /// An object that follows what is written already.
-    pub(super) fn within(mut text: String) -> Self {
+    pub(crate) fn within(mut text: String) -> Self {
         text.push('{');
         Self { text, last_key: "" }
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push('}');
         self.text
     }
 
-    pub(super) fn text(&mut self, key: &'static str, value: Option<&str>) {
+    pub(crate) fn text(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.key(key);
             push_string(&mut self.text, value);
@@ -36,28 +36,28 @@ impl CanonicalObject {
     }
 
     /// Numbers in JSON are doubles, so integers beyond 2^53 are not representable; ours are far below.
-    pub(super) fn integer(&mut self, key: &'static str, value: Option<i64>) {
+    pub(crate) fn integer(&mut self, key: &'static str, value: Option<i64>) {
         if let Some(value) = value {
             self.key(key);
             push_integer(&mut self.text, value);
         }
     }
 
-    pub(super) fn number(&mut self, key: &'static str, value: Option<f64>) {
+    pub(crate) fn number(&mut self, key: &'static str, value: Option<f64>) {
         if let Some(value) = value {
             self.key(key);
             push_number(&mut self.text, value);
         }
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str, value: Option<bool>) {
+    pub(crate) fn boolean(&mut self, key: &'static str, value: Option<bool>) {
         if let Some(value) = value {
             self.key(key);
             self.text.push_str(if value { "true" } else { "false" });
         }
     }
 
-    pub(super) fn uuid(&mut self, key: &'static str, value: Option<Uuid>) {
+    pub(crate) fn uuid(&mut self, key: &'static str, value: Option<Uuid>) {
         if let Some(value) = value {
             self.key(key);
             self.text.push('"');
@@ -67,12 +67,12 @@ impl CanonicalObject {
     }
 
     /// Microseconds since 1970, which is exactly what PostgreSQL stores.
-    pub(super) fn time(&mut self, key: &'static str, value: Option<DateTime<Utc>>) {
+    pub(crate) fn time(&mut self, key: &'static str, value: Option<DateTime<Utc>>) {
         self.integer(key, value.map(|value| value.timestamp_micros()));
     }
 
     /// Lower-case hexadecimal digits.
-    pub(super) fn bytes(&mut self, key: &'static str, value: Option<&[u8]>) {
+    pub(crate) fn bytes(&mut self, key: &'static str, value: Option<&[u8]>) {
         if let Some(value) = value {
             self.key(key);
             self.text.push('"');
@@ -81,15 +81,28 @@ impl CanonicalObject {
         }
     }
 
+    /// A list of texts.
+    pub(crate) fn texts<'a>(&mut self, key: &'static str, values: impl Iterator<Item = &'a str>) {
+        self.key(key);
+        self.text.push('[');
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                self.text.push(',');
+            }
+            push_string(&mut self.text, value);
+        }
+        self.text.push(']');
+    }
+
     /// A value that is canonical JSON already.
-    pub(super) fn json(&mut self, key: &'static str, value: Option<&str>) {
+    pub(crate) fn json(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.key(key);
             self.text.push_str(value);
         }
     }
 
-    pub(super) fn object(&mut self, key: &'static str, write: impl FnOnce(&mut Self)) {
+    pub(crate) fn object(&mut self, key: &'static str, write: impl FnOnce(&mut Self)) {
         self.key(key);
         self.text.push('{');
         self.last_key = "";
@@ -111,7 +124,7 @@ impl CanonicalObject {
 }
 
 /// The canonical form of any JSON value.
-pub(super) fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     push_value(&mut text, value);
     text
@@ -271,7 +284,7 @@ mod tests {
     #[test]
     fn an_object_written_by_hand_is_the_canonical_form_of_its_value() {
         let id = Uuid::from_u128(1);
-        let mut object = CanonicalObject::new();
+        let mut object = CanonicalObject::with_capacity(64);
         object.bytes("bytes", Some(&[0, 0xab]));
         object.integer("count", Some(-3));
         object.uuid("id", Some(id));

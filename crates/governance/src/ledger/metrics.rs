@@ -13,32 +13,32 @@ use systemprompt_extension::Metrics;
 #[derive(Debug, Clone)]
 pub(super) struct LedgerMetrics {
     lag: Gauge<f64, AtomicU64>,
-    dropped: Family<Dropped, Counter>,
+    dropped: Family<DroppedLabels, Counter>,
     batch_size: Histogram,
     commit_seconds: Histogram,
     available: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Dropped {
+struct DroppedLabels {
     kind: &'static str,
 }
 
 /// What was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RecordKind {
-    /// An admission of the asynchronous mode.
-    Admission,
+pub(super) enum Dropped {
+    /// A decision.
+    Decision,
     /// An outcome.
     Outcome,
     /// The content of an outcome that is recorded otherwise.
     Content,
 }
 
-impl RecordKind {
+impl Dropped {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Admission => "admission",
+            Self::Decision => "decision",
             Self::Outcome => "outcome",
             Self::Content => "content",
         }
@@ -57,18 +57,18 @@ impl LedgerMetrics {
         this.available.set(1);
         metrics.register(
             "audit_chain_lag_seconds",
-            "Age of the oldest record of the last batch when it was committed; grows while the database is away",
+            "Age of the oldest entry of the last batch when it was committed; grows while the database is away",
             this.lag.clone(),
         );
-        metrics.register("ledger_dropped_writes", "Records that were not written", this.dropped.clone());
-        metrics.register("ledger_batch_size", "Records per commit", this.batch_size.clone());
+        metrics.register("ledger_dropped_writes", "Entries that were not written", this.dropped.clone());
+        metrics.register("ledger_batch_size", "Entries per commit", this.batch_size.clone());
         metrics.register("ledger_commit_seconds", "Duration of a commit", this.commit_seconds.clone());
-        metrics.register("ledger_available", "1 if records can be written", this.available.clone());
+        metrics.register("ledger_available", "1 if entries can be written", this.available.clone());
         this
     }
 
-    pub(super) fn committed(&self, records: usize, oldest: Option<Instant>, took: Duration) {
-        self.batch_size.observe(records as f64);
+    pub(super) fn committed(&self, entries: usize, oldest: Option<Instant>, took: Duration) {
+        self.batch_size.observe(entries as f64);
         self.commit_seconds.observe(took.as_secs_f64());
         self.lagging(oldest);
     }
@@ -77,8 +77,8 @@ impl LedgerMetrics {
         self.lag.set(oldest.map_or(0.0, |queued| queued.elapsed().as_secs_f64()));
     }
 
-    pub(super) fn dropped(&self, kind: RecordKind) {
-        self.dropped.get_or_create(&Dropped { kind: kind.as_str() }).inc();
+    pub(super) fn dropped(&self, what: Dropped) {
+        self.dropped.get_or_create(&DroppedLabels { kind: what.as_str() }).inc();
     }
 
     pub(super) fn available(&self, available: bool) {

@@ -4,60 +4,55 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use systemprompt_extension::ledger::EntryKind;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use uuid::Uuid;
 
-use super::metrics::{LedgerMetrics, RecordKind};
-use super::open::OpenRequest;
-use super::record::{Admission, Closing, Entry, Kept, KeptToolCall};
+use super::content::KeptPart;
+use super::entry::Sealed;
+use super::metrics::{Dropped, LedgerMetrics};
+use super::open::OpenAction;
 
-/// Most records of each kind in one statement.
+/// Most entries of each sort in one statement.
 pub(super) const BATCH_LIMIT: usize = 512;
 
-/// Most bytes of kept content in one statement, so that content never delays an admission by much. One record is
-/// always taken.
+/// Most bytes of kept content in one statement, so that content never delays an admission by much. One entry is always
+/// taken.
 const BATCH_CONTENT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Most outcomes in memory while the database is away. Beyond that the newest are dropped; their requests are closed as
-/// abandoned at the next start.
-const CLOSINGS_LIMIT: usize = 65_536;
+/// Most following entries in memory while the database is away. Beyond that the newest are dropped; their actions are
+/// closed as abandoned at the next start.
+const FOLLOWING_LIMIT: usize = 65_536;
 
-/// Most bytes of kept content in memory. Beyond that outcomes are recorded without it.
+/// Most bytes of kept content in memory. Beyond that ends are recorded without it.
 const CONTENT_LIMIT: usize = 64 * 1024 * 1024;
 
-/// An admission or refusal that waits to be written.
+/// A decision that waits to be written.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) record: Admission,
-    pub(super) entry: Entry,
-    /// The end of the request, when it is known before the beginning was written.
-    pub(super) closing: Option<QueuedClosing>,
+    pub(super) entry: Sealed,
     pub(super) reply: Reply,
     /// Its place in the bounded queue, given back when it is written or refused.
     pub(super) _slot: OwnedSemaphorePermit,
     pub(super) queued: Instant,
 }
 
-/// Who waits for an admission to be written.
+/// Who waits for a decision to be written.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// Nobody: the mode is asynchronous.
     Nobody,
-    /// The caller of `admit`. The request it is given closes itself when it is dropped, so a caller that went away at
-    /// any moment leaves no open request behind.
-    Admitted(Option<oneshot::Sender<OpenRequest>>, OpenRequest),
+    /// The caller of `admit`. The action it is given closes itself when it is dropped, so a caller that went away at
+    /// any moment leaves no open action behind.
+    Admitted(Option<oneshot::Sender<OpenAction>>, OpenAction),
     /// The caller that is about to be refused.
     Refused(oneshot::Sender<()>),
 }
 
-/// An outcome that waits to be written.
+/// An entry about something that was decided before.
 #[derive(Debug)]
-pub(super) struct QueuedClosing {
-    pub(super) closing: Closing,
-    /// Its chain entry; a refusal has none besides that of its decision.
-    pub(super) entry: Option<Entry>,
-    pub(super) kept: Option<Box<Kept>>,
-    pub(super) tool_calls: Vec<KeptToolCall>,
+pub(crate) struct Following {
+    pub(super) entry: Sealed,
+    pub(super) content: Vec<KeptPart>,
     pub(super) written: Option<oneshot::Sender<()>>,
     pub(super) queued: Instant,
 }
@@ -73,35 +68,35 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    admissions: VecDeque<Pending>,
-    closings: VecDeque<QueuedClosing>,
+    decisions: VecDeque<Pending>,
+    following: VecDeque<Following>,
     content_bytes: usize,
+    /// No decision is taken any more.
     closed: bool,
+    /// Nothing more will come.
+    finishing: bool,
     ended: bool,
 }
 
 /// What was taken for one statement.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) admissions: Vec<Pending>,
-    pub(super) closings: Vec<QueuedClosing>,
+    pub(super) decisions: Vec<Pending>,
+    pub(super) following: Vec<Following>,
 }
 
 /// How much waits, for the writer to decide whether to begin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Backlog {
-    pub(super) admissions: usize,
-    pub(super) closings: usize,
-    pub(super) oldest_admission: Option<Instant>,
-    pub(super) oldest_closing: Option<Instant>,
+    pub(super) decisions: usize,
+    pub(super) following: usize,
+    pub(super) oldest_decision: Option<Instant>,
+    pub(super) oldest_following: Option<Instant>,
     pub(super) closed: bool,
+    pub(super) finishing: bool,
 }
 
 impl Pending {
-    pub(super) fn closing(&self) -> Option<&Closing> {
-        self.closing.as_ref().map(|queued| &queued.closing)
-    }
-
     fn is_wanted(&self) -> bool {
         match &self.reply {
             Reply::Nobody => true,
@@ -109,12 +104,37 @@ impl Pending {
             Reply::Refused(sender) => !sender.is_closed(),
         }
     }
+
+    /// Whether the action is open once this is written.
+    pub(super) fn opens(&self) -> bool {
+        !matches!(self.reply, Reply::Refused(_))
+    }
 }
 
-impl QueuedClosing {
-    pub(super) fn new(closing: Closing) -> Self {
-        let entry = Some(Entry::of_closing(&closing));
-        Self { closing, entry, kept: None, tool_calls: Vec::new(), written: None, queued: Instant::now() }
+impl Following {
+    pub(crate) fn new(entry: Sealed) -> Self {
+        Self { entry, content: Vec::new(), written: None, queued: Instant::now() }
+    }
+
+    /// With what is kept of the content.
+    pub(crate) fn keeping(mut self, content: Vec<KeptPart>) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// The same, and somebody who waits until it is written.
+    pub(super) fn watched(entry: Sealed) -> (Self, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { written: Some(sender), ..Self::new(entry) }, receiver)
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        matches!(self.entry.kind, EntryKind::Ended | EntryKind::Abandoned)
+    }
+
+    /// Whether it may be written whatever was written before: it is about no action of this run.
+    pub(super) fn stands_alone(&self) -> bool {
+        matches!(self.entry.kind, EntryKind::Abandoned | EntryKind::Checkpoint)
     }
 
     pub(super) fn tell_written(self) {
@@ -125,54 +145,47 @@ impl QueuedClosing {
     }
 
     fn content_bytes(&self) -> usize {
-        let tools: usize = self.tool_calls.iter().map(|call| call.input.as_ref().map_or(0, String::len)).sum();
-        tools + self.kept.as_ref().map_or(0, |kept| kept.size())
-    }
-
-    fn drop_content(&mut self) {
-        self.kept = None;
-        for call in &mut self.tool_calls {
-            call.input = None;
-        }
+        self.content.iter().map(KeptPart::size).sum()
     }
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.admissions.is_empty() && self.closings.is_empty()
+        self.decisions.is_empty() && self.following.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.admissions.len() + self.closings.len()
+        self.decisions.len() + self.following.len()
     }
 
-    /// Two batches, both smaller unless there is only one record.
+    /// Two batches, both smaller unless there is only one entry. Decisions stay in front of what follows them.
     pub(super) fn halves(mut self) -> (Self, Self) {
-        let admissions = self.admissions.split_off(self.admissions.len().div_ceil(2));
-        let closings = self.closings.split_off(self.closings.len() / 2);
-        (self, Self { admissions, closings })
+        let decisions = self.decisions.split_off(self.decisions.len().div_ceil(2));
+        let following =
+            if self.decisions.is_empty() { self.following.split_off(self.following.len() / 2) } else { Vec::new() };
+        let second = if self.decisions.is_empty() {
+            Self { decisions, following }
+        } else {
+            Self { decisions, following: std::mem::take(&mut self.following) }
+        };
+        (self, second)
     }
 
-    /// Decisions first, each with its outcome if that is known, then the other outcomes.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let admissions = self.admissions.iter().flat_map(|pending| {
-            [Some(pending.entry), pending.closing.as_ref().and_then(|closing| closing.entry)].into_iter().flatten()
-        });
-        admissions.chain(self.closings.iter().filter_map(|closing| closing.entry))
+    /// Decisions first, so that what follows them comes after.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Sealed> {
+        self.decisions.iter().map(|pending| &pending.entry).chain(self.following.iter().map(|next| &next.entry))
     }
 
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let admissions = self.admissions.iter().map(|pending| pending.queued);
-        admissions.chain(self.closings.iter().map(|closing| closing.queued)).min()
+        let decisions = self.decisions.iter().map(|pending| pending.queued);
+        decisions.chain(self.following.iter().map(|next| next.queued)).min()
     }
 
-    /// Leaves the requests in the batch and lets their callers go. Whatever of it turns out to be written closes itself.
+    /// Leaves the entries in the batch and lets their callers go. Whatever of it turns out to be written closes itself.
     pub(super) fn release_callers(&mut self) {
-        for pending in &mut self.admissions {
-            match &mut pending.reply {
-                Reply::Admitted(sender, _) => *sender = None,
-                refused @ Reply::Refused(_) => *refused = Reply::Nobody,
-                Reply::Nobody => {}
+        for pending in &mut self.decisions {
+            if let Reply::Admitted(sender, _) = &mut pending.reply {
+                *sender = None;
             }
         }
     }
@@ -193,18 +206,18 @@ impl Queue {
         self.waiting.lock().expect("no panic while the lock is held")
     }
 
-    /// Whether records can be written as far as is known.
+    /// Whether entries can be written as far as is known.
     pub(super) fn is_available(&self) -> bool {
         *self.available.borrow()
     }
 
-    /// Notes that records cannot be written.
+    /// Notes that entries cannot be written.
     pub(super) fn shut(&self) {
         self.metrics.available(false);
         self.available.send_replace(false);
     }
 
-    /// Notes that records can be written, unless the ledger was closed.
+    /// Notes that entries can be written, unless the ledger was closed.
     pub(super) fn reopen(&self) {
         if !self.is_available() && !self.waiting().closed {
             self.metrics.available(true);
@@ -212,39 +225,39 @@ impl Queue {
         }
     }
 
-    /// Queues an admission. Gives it back when the ledger was closed.
-    pub(super) fn push_admission(&self, pending: Pending) -> Result<(), Box<Pending>> {
+    /// Queues a decision. Gives it back when the ledger was closed.
+    pub(super) fn push_decision(&self, pending: Pending) -> Result<(), Box<Pending>> {
         {
             let mut waiting = self.waiting();
             if waiting.closed {
                 return Err(Box::new(pending));
             }
-            waiting.admissions.push_back(pending);
+            waiting.decisions.push_back(pending);
         }
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// Queues an outcome. Never blocks; what does not fit is counted and left out.
-    pub(super) fn push_closing(&self, mut closing: QueuedClosing) {
-        let id = closing.closing.id;
+    /// Queues an entry about something decided before. Never blocks; what does not fit is counted and left out.
+    pub(super) fn push_following(&self, mut next: Following) {
+        let id = next.entry.action;
         let dropped = {
             let mut waiting = self.waiting();
-            if waiting.ended || waiting.closings.len() >= CLOSINGS_LIMIT {
+            if waiting.ended || waiting.following.len() >= FOLLOWING_LIMIT {
                 true
             } else {
-                if waiting.content_bytes + closing.content_bytes() > CONTENT_LIMIT {
-                    closing.drop_content();
-                    self.metrics.dropped(RecordKind::Content);
+                if waiting.content_bytes + next.content_bytes() > CONTENT_LIMIT {
+                    next.content.clear();
+                    self.metrics.dropped(Dropped::Content);
                 }
-                waiting.content_bytes += closing.content_bytes();
-                waiting.closings.push_back(closing);
+                waiting.content_bytes += next.content_bytes();
+                waiting.following.push_back(next);
                 false
             }
         };
         if dropped {
-            self.metrics.dropped(RecordKind::Outcome);
-            tracing::error!(request.id = %id, "an outcome could not be queued; its request will be closed as abandoned");
+            self.metrics.dropped(Dropped::Outcome);
+            tracing::error!(action.id = %id, "an outcome could not be queued; its action will be closed as abandoned");
         }
         self.arrived.notify_one();
     }
@@ -252,78 +265,85 @@ impl Queue {
     /// Puts back what was taken and not written, in front.
     pub(super) fn put_back(&self, batch: Batch) {
         let mut waiting = self.waiting();
-        for pending in batch.admissions.into_iter().rev() {
-            waiting.admissions.push_front(pending);
+        for pending in batch.decisions.into_iter().rev() {
+            waiting.decisions.push_front(pending);
         }
-        for closing in batch.closings.into_iter().rev() {
-            waiting.content_bytes += closing.content_bytes();
-            waiting.closings.push_front(closing);
+        for next in batch.following.into_iter().rev() {
+            waiting.content_bytes += next.content_bytes();
+            waiting.following.push_front(next);
         }
     }
 
     pub(super) fn backlog(&self) -> Backlog {
         let waiting = self.waiting();
         Backlog {
-            admissions: waiting.admissions.len(),
-            closings: waiting.closings.len(),
-            oldest_admission: waiting.admissions.front().map(|pending| pending.queued),
-            oldest_closing: waiting.closings.front().map(|closing| closing.queued),
+            decisions: waiting.decisions.len(),
+            following: waiting.following.len(),
+            oldest_decision: waiting.decisions.front().map(|pending| pending.queued),
+            oldest_following: waiting.following.front().map(|next| next.queued),
             closed: waiting.closed,
+            finishing: waiting.finishing,
         }
     }
 
-    /// Takes what fits into one statement. Admissions nobody waits for any more are left out: nothing was done.
+    /// Takes what fits into one statement. Decisions nobody waits for any more are left out: nothing was done.
     pub(super) fn take(&self) -> Batch {
         let mut waiting = self.waiting();
         let mut batch = Batch::default();
-        while batch.admissions.len() < BATCH_LIMIT
-            && let Some(pending) = waiting.admissions.pop_front()
+        while batch.decisions.len() < BATCH_LIMIT
+            && let Some(pending) = waiting.decisions.pop_front()
         {
             if pending.is_wanted() {
-                batch.admissions.push(pending);
+                batch.decisions.push(pending);
             }
         }
         let mut content = 0;
-        while batch.closings.len() < BATCH_LIMIT
-            && let Some(next) = waiting.closings.front()
+        while batch.following.len() < BATCH_LIMIT
+            && let Some(next) = waiting.following.front()
         {
             let bytes = next.content_bytes();
             if content > 0 && content + bytes > BATCH_CONTENT_LIMIT {
                 break;
             }
             content += bytes;
-            batch.closings.extend(waiting.closings.pop_front());
+            batch.following.extend(waiting.following.pop_front());
         }
         waiting.content_bytes = waiting.content_bytes.saturating_sub(content);
         batch
     }
 
-    /// Lets every caller go who waits for an admission; what nobody waits for stays.
+    /// Lets every caller go who waits for a decision; what nobody waits for stays.
     pub(super) fn refuse_waiting(&self) {
         let refused: Vec<_> = {
             let mut waiting = self.waiting();
-            let (stay, go) = waiting.admissions.drain(..).partition(|pending| matches!(pending.reply, Reply::Nobody));
-            waiting.admissions = stay;
+            let (stay, go) = waiting.decisions.drain(..).partition(|pending| matches!(pending.reply, Reply::Nobody));
+            waiting.decisions = stay;
             Vec::from(go)
         };
         drop(refused);
     }
 
-    /// Admits nothing any more. Outcomes are still taken.
+    /// Takes no decision any more. What follows earlier ones is still taken.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
         self.shut();
         self.arrived.notify_one();
     }
 
-    /// Takes nothing any more; gives how many records are lost with it.
+    /// The writer ends when everything is written.
+    pub(super) fn finish(&self) {
+        self.waiting().finishing = true;
+        self.arrived.notify_one();
+    }
+
+    /// Takes nothing any more; gives how many entries are lost with it.
     pub(super) fn end(&self) -> usize {
         let mut waiting = self.waiting();
         waiting.closed = true;
         waiting.ended = true;
-        let lost = waiting.admissions.len() + waiting.closings.len();
-        waiting.admissions.clear();
-        waiting.closings.clear();
+        let lost = waiting.decisions.len() + waiting.following.len();
+        waiting.decisions.clear();
+        waiting.following.clear();
         lost
     }
 
@@ -331,10 +351,4 @@ impl Queue {
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }
-}
-
-/// The smallest id of any kind made at this time or later.
-pub(super) fn first_id_at(at: chrono::DateTime<chrono::Utc>) -> Uuid {
-    let millis = u128::from(u64::try_from(at.timestamp_millis()).unwrap_or(0));
-    Uuid::from_u128(millis << 80)
 }

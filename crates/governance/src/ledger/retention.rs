@@ -4,7 +4,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::record::KeptText;
+use super::content::Kept;
 
 /// The longest content that is kept in whole, in bytes.
 pub const WHOLE_LIMIT: usize = 1024 * 1024;
@@ -26,11 +26,16 @@ pub struct RetentionProfile {
     /// After how many days it is deleted; 30 unless changed. Digests, tokens and decisions stay.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
+    /// After how many days the log itself is dropped, in whole months and behind a signed checkpoint, with the rows that
+    /// were derived from it. Never unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 31, max = 36500))]
+    pub ledger_days: Option<u32>,
 }
 
 impl Default for RetentionProfile {
     fn default() -> Self {
-        Self { content: None, days: 30 }
+        Self { content: None, days: 30, ledger_days: None }
     }
 }
 
@@ -38,7 +43,7 @@ impl RetentionProfile {
     /// What applies.
     pub fn resolve(&self, production: bool) -> Retention {
         let default = if production { ContentRetention::Excerpt } else { ContentRetention::Full };
-        Retention { content: self.content.unwrap_or(default), days: self.days }
+        Retention { content: self.content.unwrap_or(default), days: self.days, ledger_days: self.ledger_days }
     }
 }
 
@@ -49,6 +54,8 @@ pub struct Retention {
     pub content: ContentRetention,
     /// After how many days it is deleted.
     pub days: u32,
+    /// After how many days months of the log are dropped.
+    pub ledger_days: Option<u32>,
 }
 
 /// How much of prompts and answers is kept.
@@ -102,23 +109,23 @@ impl ContentRetention {
     }
 
     /// What is kept of content that is there in whole.
-    pub(crate) fn keep(self, content: &Bytes) -> Option<KeptText> {
+    pub(crate) fn keep(self, content: &Bytes) -> Option<Kept> {
         self.keep_payload(&Payload::complete(content.clone()))
     }
 
     /// What is kept of an answer.
-    pub(crate) fn keep_payload(self, payload: &Payload) -> Option<KeptText> {
+    pub(crate) fn keep_payload(self, payload: &Payload) -> Option<Kept> {
         if self == Self::None {
             return None;
         }
         if payload.is_complete() && payload.head.len() <= self.limit() {
-            return Some(KeptText { bytes: payload.bytes, body: Some(payload.head.clone()), head: None, tail: None });
+            return Some(Kept { bytes: payload.bytes, body: Some(payload.head.clone()), head: None, tail: None });
         }
         // Copies, so that sixteen kilobytes in the queue do not hold the megabytes they were cut from.
         let head = &payload.head[..payload.head.len().min(EXCERPT)];
         let rest = if payload.tail.is_empty() { &payload.head[head.len()..] } else { &payload.tail[..] };
         let tail = &rest[rest.len() - rest.len().min(EXCERPT)..];
-        Some(KeptText {
+        Some(Kept {
             bytes: payload.bytes,
             body: None,
             head: Some(Bytes::copy_from_slice(head)),

@@ -1,58 +1,120 @@
 //! The ledger on a real PostgreSQL.
 
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{LazyLock, Mutex};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures_util::future::join_all;
-use serde_json::json;
-use sqlx::PgPool;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, PgPool};
+use systemprompt_database::lease::Leases;
 use systemprompt_database::testing::{self, TestCluster, TestDatabase};
-use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
-use systemprompt_extension::Metrics;
+use systemprompt_database::{Database, InstallOptions, Module, install};
+use systemprompt_extension::ledger::{EntryKind, LedgerEntry, ProjectionError, Record};
+use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_model::{
-    Ambient, Clock as _, DecisionId, InstanceId, ManualClock, Microdollars, RequestId, SessionId, TraceId, UserId,
+    Actor, ActorChain, ActorKind, Attribution, Client, Clock as _, ContextId, DecisionId, ManualClock, Microdollars,
+    Principal, Resource, SessionId, TaskId, TraceId, UserId,
 };
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
-use super::queries::{self, DecisionFilter, LookupError, RequestFilter};
-use super::record::{Decision, canonical_json, micros, sha256};
+use super::entry::{DecidedEntry, EndedEntry};
+use super::export::{export, verify_export};
+use super::text::sha256;
+use super::verify::{VerifyReport, verify};
 use super::*;
-use crate::config::GovernanceConfig;
-use crate::permit::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
-use crate::secret_scan::SecretScanner;
+use crate::action::{Action, Target};
+use crate::config::{GovernanceConfig, PolicyConfig};
+use crate::denial::Refusal;
+use crate::effect::{Authority, Effect, Facts, FactsWriter};
+use crate::gate::Gate;
+use crate::permit::Permit;
+use crate::policy::{Evaluation, EvaluationResult, PolicyChain};
+use crate::running::Outcome;
 
-/// Compiling its expressions takes long; every test uses this one.
-static SCANNER: LazyLock<Arc<SecretScanner>> =
-    LazyLock::new(|| Arc::new(SecretScanner::of(&GovernanceConfig::default()).expect("the defaults are valid")));
+/// Compiling the expressions of the secret scan takes long; every test uses this chain's configuration.
+static POLICIES: LazyLock<GovernanceConfig> = LazyLock::new(|| {
+    let mut config = GovernanceConfig::default();
+    config.policies.retain(|policy| !matches!(policy, PolicyConfig::RateLimit(_)));
+    config
+});
+
+/// An effect for tests.
+#[derive(Debug, Clone, Default)]
+struct Ask {
+    model: String,
+}
+
+struct Answered {
+    tokens: u64,
+}
+
+impl Effect for Ask {
+    const KIND: &'static str = "ask";
+    type Result = Answered;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Prompt
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::Administration
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.stranger("model", Some(&self.model));
+    }
+}
+
+impl Facts for Answered {
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("tokens", Some(self.tokens));
+    }
+}
 
 fn module() -> Module {
-    Module { id: "governance".to_owned(), schemas: vec![schema()], seeds: vec![seed()], ..Module::default() }
+    Module {
+        id: "governance".to_owned(),
+        schemas: vec![
+            schema(),
+            SchemaDefinition::inline("governance_decisions", include_str!("../../schema/decisions.sql")),
+        ],
+        ..Module::default()
+    }
 }
 
 /// A ledger and what it runs on.
 struct Fixture {
     ledger: Arc<Ledger>,
+    gate: Gate,
     metrics: Metrics,
     ambient: Ambient,
 }
 
 struct Setup {
     name: &'static str,
+    exclusive: bool,
     durability: Durability,
     retention: Retention,
     ambient: Ambient,
+    checkpoints: Option<Checkpoints>,
+    projections: Vec<Arc<dyn Projection>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
             name: "here",
+            exclusive: true,
             durability: Durability::Durable,
             retention: RetentionProfile::default().resolve(false),
             ambient: Ambient::system(),
+            checkpoints: None,
+            projections: Vec::new(),
         }
     }
 }
@@ -62,14 +124,19 @@ impl Setup {
         let metrics = Metrics::new();
         let options = LedgerOptions {
             instance_id: InstanceId::generate(&self.ambient),
-            instance_name: self.name.to_owned(),
+            name: self.name.to_owned(),
+            exclusive: self.exclusive,
             settings: LedgerSettings { durability: self.durability, ..LedgerSettings::default() },
             retention: self.retention,
+            checkpoints: self.checkpoints,
         };
-        let ledger = Ledger::start(database, options, &self.ambient, &TaskTracker::new(), &metrics)
+        let ledger = Ledger::start(database, options, self.projections, &self.ambient, &TaskTracker::new(), &metrics)
             .await
             .expect("the ledger starts");
-        Fixture { ledger, metrics, ambient: self.ambient }
+        let leases = Leases::new(Arc::clone(database), self.ambient.clone());
+        let policies = PolicyChain::new(&POLICIES, Vec::new(), &leases).expect("the defaults are valid");
+        let gate = Gate::new(None, policies, Arc::clone(&ledger), &metrics);
+        Fixture { ledger, gate, metrics, ambient: self.ambient }
     }
 }
 
@@ -77,80 +144,33 @@ async fn ledger(database: &TestDatabase) -> Fixture {
     Setup::default().start(&database.pool).await
 }
 
+fn target() -> Target {
+    Target::new("demo/demo-1")
+}
+
 impl Fixture {
-    fn record(&self, content: &[u8]) -> Admission {
-        let now = self.ambient.now();
-        let user = UserId::generate(&self.ambient).as_uuid();
-        Admission {
-            id: RequestId::generate(&self.ambient).as_uuid(),
-            instance_id: self.ledger.instance_id(),
-            user_id: user,
-            session_id: SessionId::generate(&self.ambient).as_uuid(),
-            trace_id: TraceId::generate(&self.ambient).as_uuid(),
-            context_id: None,
-            task_id: None,
-            mcp_execution_id: None,
-            conversation_id: Some("a conversation".to_owned()),
-            actor_kind: "user".into(),
-            actor_id: user.to_string(),
-            client: Some("curl/8".to_owned()),
-            client_trace_id: None,
-            dialect: "anthropic-messages".to_owned(),
-            provider: Some("demo".to_owned()),
-            upstream_model: Some("demo-1".to_owned()),
-            requested_model: Some("demo".to_owned()),
-            route_match: Some("*".to_owned()),
-            system_prompt_override: None,
-            temperature: Some(0.7),
-            top_p: Some(1e-7),
-            max_tokens: Some(1024),
-            stop_sequences: Some(canonical_json(&json!(["\u{0}stop", "é"]))),
-            tools_offered: 2,
-            is_streaming: true,
-            synthetic: false,
-            content_bytes: content.len() as i64,
-            prepared_sha256: sha256(content),
-            created_at: micros(now),
-            decision: Decision {
-                id: DecisionId::generate(&self.ambient).as_uuid(),
-                entity_type: "gateway_route".into(),
-                entity_id: "default".to_owned(),
-                tool_name: Some("user_prompt".into()),
-                agent_id: None,
-                agent_scope: None,
-                plugin_id: None,
-                verdict: "allow".into(),
-                policy: "default_allow".to_owned(),
-                reason: None,
-                evaluated_rules: canonical_json(&json!([
-                    {"policy_id": "secret_scan", "result": "pass", "duration_ms": 0.012},
-                    {"policy_id": "rate_limit", "result": "pass", "duration_ms": 1e-9},
-                ])),
-                policy_version: "0123456789abcdef".to_owned(),
-                act_chain: None,
-                created_at: micros(now),
-            },
+    fn action(&self, content: &str) -> Action<Ask> {
+        Action {
+            id: ActionId::generate(&self.ambient),
+            by: Attribution::system(&self.ambient),
+            resource: Resource::installation("tests"),
+            targets: vec![target()],
+            content: Bytes::copy_from_slice(content.as_bytes()),
+            effect: Ask { model: "demo".to_owned() },
+            received_at: self.ambient.now(),
         }
     }
 
-    fn refusal(&self) -> Admission {
-        let mut record = self.record(b"sk-live-secret");
-        record.decision.verdict = "deny".into();
-        record.decision.policy = "secret_scan".to_owned();
-        record.decision.reason = Some("a credential at $.messages[0]".to_owned());
-        record
+    async fn admit(&self, content: &str) -> Result<Permit<Ask>, Refusal> {
+        self.gate.admit(self.action(content)).await
     }
 
-    async fn admit(&self, content: &str) -> Result<Permit, Unavailable> {
-        self.admit_flagged(content, Vec::new()).await
-    }
-
-    async fn admit_flagged(&self, content: &str, flagged: Vec<std::ops::Range<usize>>) -> Result<Permit, Unavailable> {
-        let record = self.record(content.as_bytes());
-        let (id, model) = (RequestId::from_uuid(record.id), record.upstream_model.clone());
-        let request = self.ledger.admit(record).await?;
-        let scanner = Arc::clone(&SCANNER);
-        Ok(Permit::new(request, id, Bytes::copy_from_slice(content.as_bytes()), model, flagged, scanner))
+    /// One that is refused for its content.
+    async fn refuse(&self) -> ActionId {
+        let action = self.action("AKIAIOSFODNN7EXAMPLQ is my key");
+        let id = action.id;
+        assert!(matches!(self.gate.admit(action).await, Err(Refusal::Denied(_))));
+        id
     }
 
     async fn drained(self) {
@@ -158,131 +178,170 @@ impl Fixture {
     }
 }
 
-fn completed(answer: &str) -> Outcome {
-    Outcome {
-        input_tokens: 10,
-        output_tokens: 5,
-        cost: Microdollars(42),
-        first_byte: Some(Duration::from_millis(3)),
-        http_status: Some(200),
-        response: Some(Payload::complete(answer.as_bytes().to_vec())),
-        stop_reason: Some("end_turn".to_owned()),
-        tool_calls: vec![ToolCallRecord { id: "t1".into(), name: "search".into(), input: r#"{"q":1}"#.into() }],
-        ..Outcome::new(OutcomeStatus::Completed, Duration::from_millis(7))
-    }
+fn finish(permit: Permit<Ask>, answer: &str) {
+    let (_, running) = permit.begin(&target()).expect("it is the target");
+    running.finish(Outcome {
+        answer: Some(Payload::complete(answer.as_bytes().to_vec())),
+        parts: vec![("tool_call.0".into(), r#"{"q":1}"#.to_owned())],
+        ..Outcome::completed(Answered { tokens: 15 })
+    });
 }
 
+/// What the log says of each action, by how it stands.
 async fn statuses(pool: &PgPool) -> Vec<(String, i64)> {
-    sqlx::query!(r#"SELECT status, COUNT(*) AS "count!" FROM ai_requests GROUP BY 1 ORDER BY 1"#)
-        .map(|row| (row.status, row.count))
+    sqlx::query_as(
+        "SELECT status, COUNT(*) FROM (
+            SELECT COALESCE(
+                (SELECT e.body::jsonb ->> 'status' FROM ledger AS e WHERE e.action_id = d.action_id AND e.kind = 'ended'),
+                (SELECT MIN(e.kind) FROM ledger AS e WHERE e.action_id = d.action_id AND e.kind = 'abandoned'),
+                CASE d.body::jsonb #>> '{decision,verdict}' WHEN 'deny' THEN 'rejected' ELSE 'pending' END
+            ) AS status
+            FROM ledger AS d
+            WHERE d.kind = 'decided'
+        ) AS actions
+        GROUP BY 1 ORDER BY 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+async fn entries_of(pool: &PgPool, id: ActionId) -> Vec<(String, Value)> {
+    sqlx::query_as("SELECT kind, body::jsonb FROM ledger WHERE action_id = $1 ORDER BY at, chain_id, seq")
+        .bind(id.as_uuid())
         .fetch_all(pool)
         .await
         .unwrap()
 }
 
-async fn one_status(pool: &PgPool, id: RequestId) -> String {
-    sqlx::query_scalar!("SELECT status FROM ai_requests WHERE id = $1", id.as_uuid()).fetch_one(pool).await.unwrap()
+async fn kinds_of(pool: &PgPool, id: ActionId) -> Vec<String> {
+    entries_of(pool, id).await.into_iter().map(|(kind, _)| kind).collect()
 }
 
 async fn assert_sound(pool: &PgPool) -> VerifyReport {
-    let report = verify(pool, None, None).await.unwrap();
-    assert_eq!(report.divergence, None);
+    let report = verify(pool, &[], &[]).await.unwrap();
+    assert_eq!(report.problems, []);
     report
 }
 
+async fn run(pool: &PgPool, statement: &str) {
+    let mut connection = pool.acquire().await.unwrap();
+    // As somebody who does not mind the triggers.
+    let statement = format!("SET session_replication_role = 'replica'; {statement}; RESET session_replication_role");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
+}
+
 #[tokio::test]
-async fn what_is_admitted_is_on_disk_and_concurrent_requests_share_commits() {
+async fn what_is_admitted_is_on_disk_and_concurrent_actions_share_commits() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
     let pool = database.pool.write();
 
     let permit = fixture.admit("hello").await.unwrap();
-    assert_eq!(one_status(pool, permit.request_id()).await, "pending");
+    assert_eq!(kinds_of(pool, permit.id()).await, ["decided"]);
 
     let permits = join_all((0..200).map(|_| fixture.admit("hello"))).await;
     for permit in permits {
-        permit.unwrap().finish(completed("hi"));
+        finish(permit.unwrap(), "hi");
     }
-    permit.finish(completed("hi"));
+    finish(permit, "hi");
     fixture.drained().await;
 
     assert_eq!(statuses(pool).await, [("completed".to_owned(), 201)]);
-    let commits = sqlx::query_scalar!(r#"SELECT COUNT(DISTINCT xmin::text) AS "n!" FROM audit_chain"#);
-    let commits = commits.fetch_one(pool).await.unwrap();
-    assert!(commits < 20, "402 records in {commits} commits");
+    let (commits,): (i64,) =
+        sqlx::query_as("SELECT COUNT(DISTINCT xmin::text) FROM ledger").fetch_one(pool).await.unwrap();
+    assert!(commits < 20, "402 entries in {commits} commits");
     let report = assert_sound(pool).await;
-    assert_eq!((report.from_seq, report.to_seq, report.verified), (1, 402, 402));
+    assert_eq!((report.chains[0].from_seq, report.chains[0].to_seq, report.verified()), (1, 402, 402));
 }
 
 #[tokio::test]
-async fn most_outcomes_touch_no_index() {
+async fn each_server_writes_its_own_chain_and_commands_share_one() {
     let database = testing::database(&[module()]).await;
-    let fixture = ledger(&database).await;
-    for _ in 0..20 {
-        for permit in join_all((0..20).map(|_| fixture.admit("hello"))).await {
-            permit.unwrap().finish(completed("hi"));
-        }
+    let mut fixtures = Vec::new();
+    for (name, exclusive) in [("a", true), ("b", true), ("commands", false), ("commands", false)] {
+        fixtures.push(Setup { name, exclusive, ..Setup::default() }.start(&database.pool).await);
     }
-    let pool = database.pool.write().clone();
-    fixture.drained().await;
-    // The writer's session reports its counts when it ends, which it has.
-    let counts = sqlx::query!(
-        r#"SELECT n_tup_upd AS "updates!", n_tup_hot_upd AS "hot!" FROM pg_stat_user_tables WHERE relname = 'ai_requests'"#
-    );
-    let counts = counts.fetch_one(&pool).await.unwrap();
-    assert_eq!(counts.updates, 400);
-    assert!(counts.hot >= 340, "{} of {} updates", counts.hot, counts.updates);
-}
-
-#[tokio::test]
-async fn two_servers_write_one_chain() {
-    let database = testing::database(&[module()]).await;
-    let a = Setup { name: "a", ..Setup::default() }.start(&database.pool).await;
-    let b = Setup { name: "b", ..Setup::default() }.start(&database.pool).await;
-    let work = |fixture: &Fixture| {
-        let fixture = Fixture { ledger: fixture.ledger.clone(), metrics: Metrics::new(), ambient: Ambient::system() };
-        async move {
-            for _ in 0..20 {
-                for permit in join_all((0..5).map(|_| fixture.admit("hello"))).await {
-                    permit.expect("a conflict is no refusal").finish(completed("hi"));
-                }
+    join_all(fixtures.iter().map(|fixture| async {
+        for _ in 0..10 {
+            for permit in join_all((0..5).map(|_| fixture.admit("hello"))).await {
+                finish(permit.expect("a conflict is no refusal"), "hi");
             }
         }
-    };
-    tokio::join!(work(&a), work(&b));
-    a.drained().await;
-    b.drained().await;
+    }))
+    .await;
+    for fixture in fixtures {
+        fixture.drained().await;
+    }
     assert_eq!(statuses(database.pool.write()).await, [("completed".to_owned(), 200)]);
-    assert_eq!(assert_sound(database.pool.write()).await.verified, 400);
+    let report = assert_sound(database.pool.write()).await;
+    let mut lengths: Vec<_> = report.chains.iter().map(|chain| chain.to_seq).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths, [100, 100, 200]);
 }
 
 #[tokio::test]
 async fn a_refusal_is_recorded_without_its_content() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
-    let record = fixture.refusal();
-    let id = RequestId::from_uuid(record.id);
-    fixture.ledger.refuse(record).await.unwrap();
-    let shown = queries::show_request(database.pool.read(), id).await.unwrap().unwrap();
-    assert_eq!(shown.summary.status, "rejected");
-    assert_eq!(shown.summary.error_message.as_deref(), Some("a credential at $.messages[0]"));
-    assert_eq!((shown.decision.decision.as_str(), shown.decision.policy.as_str()), ("deny", "secret_scan"));
-    assert!(shown.messages.is_empty() && shown.excerpts.is_empty());
-    assert_eq!(shown.prepared_sha256, super::record::hex(&sha256(b"sk-live-secret")));
+    let id = fixture.refuse().await;
+    let pool = database.pool.read();
+    let entries = entries_of(pool, id).await;
+    assert_eq!(entries.len(), 1);
+    let decision = &entries[0].1["decision"];
+    assert_eq!((decision["verdict"].as_str(), decision["policy"].as_str()), (Some("deny"), Some("secret_scan")));
+    assert_eq!(entries[0].1["content"]["sha256"], hex::encode(sha256(b"AKIAIOSFODNN7EXAMPLQ is my key")));
+    let (kept,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM ledger_content").fetch_one(pool).await.unwrap();
+    assert_eq!(kept, 0);
     fixture.drained().await;
-    assert_eq!(assert_sound(database.pool.write()).await.verified, 1);
+    assert_eq!(assert_sound(database.pool.write()).await.verified(), 1);
 }
 
 #[tokio::test]
-async fn a_dropped_permit_is_a_failed_request() {
+async fn a_dropped_permit_is_a_failed_action() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
-    let id = fixture.admit("hello").await.unwrap().request_id();
+    let dropped = fixture.admit("hello").await.unwrap().id();
+    let begun = fixture.admit("hello").await.unwrap();
+    let begun_id = begun.id();
+    drop(begun.begin(&target()).unwrap());
     let pool = database.pool.write().clone();
     fixture.drained().await;
-    let shown = queries::show_request(&pool, id).await.unwrap().unwrap();
-    assert_eq!(shown.summary.status, "failed");
-    assert_eq!(shown.summary.error_message.as_deref(), Some("dropped without an outcome"));
+    for id in [dropped, begun_id] {
+        let entries = entries_of(&pool, id).await;
+        assert_eq!(entries[1].1["status"], "failed");
+        assert_eq!(entries[1].1["reason"], "dropped without an outcome");
+    }
+    assert_sound(&pool).await;
+}
+
+#[tokio::test]
+async fn a_permit_for_one_target_cannot_be_spent_on_another() {
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let permit = fixture.admit("hello").await.unwrap();
+    let id = permit.id();
+    let refused = permit.begin(&Target::new("elsewhere/demo-1")).unwrap_err();
+    assert_eq!(refused.to_string(), "the permit is not for `elsewhere/demo-1`");
+
+    let mut action = fixture.action("hello");
+    action.targets.push(Target::new("second/demo-1"));
+    let retried = action.id;
+    let (first, mut running) = fixture.gate.admit(action).await.unwrap().begin(&target()).unwrap();
+    assert!(running.retry(&Target::new("third/demo-1"), "refused").is_err());
+    let second = running.retry(&Target::new("second/demo-1"), "the connection was closed").unwrap();
+    assert_eq!(first, second, "the same bytes, under the same decision");
+    running.finish(Outcome::completed(Answered { tokens: 1 }));
+
+    let pool = database.pool.write().clone();
+    fixture.drained().await;
+    assert_eq!(entries_of(&pool, id).await[1].1["status"], "failed");
+    let entries = entries_of(&pool, retried).await;
+    assert_eq!(kinds_of(&pool, retried).await, ["decided", "attempted", "ended"]);
+    assert_eq!(
+        (entries[1].1["number"].as_i64(), entries[1].1["target"].as_str(), entries[1].1["why"].as_str()),
+        (Some(2), Some("second/demo-1"), Some("the connection was closed"))
+    );
     assert_sound(&pool).await;
 }
 
@@ -292,8 +351,8 @@ async fn callers_that_go_away_leave_nothing_open() {
     let fixture = ledger(&database).await;
     for patience in 0..40 {
         let admission = fixture.admit("hello");
-        // Some go before the record is queued, some while it is written, some when it is.
-        let _ = tokio::time::timeout(Duration::from_micros(patience * 50), admission).await;
+        // Some go before the entry is queued, some while it is written, some when it is.
+        let _ = timeout(Duration::from_micros(patience * 50), admission).await;
     }
     let pool = database.pool.write().clone();
     fixture.drained().await;
@@ -302,7 +361,7 @@ async fn callers_that_go_away_leave_nothing_open() {
 }
 
 #[tokio::test]
-async fn the_asynchronous_mode_writes_beginning_and_end_together() {
+async fn in_the_asynchronous_mode_what_follows_comes_after() {
     let database = testing::database(&[module()]).await;
     let setup = Setup { durability: Durability::Asynchronous, ..Setup::default() };
     let fixture = setup.start(&database.pool).await;
@@ -312,62 +371,73 @@ async fn the_asynchronous_mode_writes_beginning_and_end_together() {
         if index % 3 == 0 {
             long.push(permit);
         } else {
-            permit.finish(completed("hi"));
+            finish(permit, "hi");
         }
     }
     for permit in long {
-        permit.finish(completed("late"));
+        finish(permit, "late");
     }
     let pool = database.pool.write().clone();
     fixture.drained().await;
     assert_eq!(statuses(&pool).await, [("completed".to_owned(), 1500)]);
-    assert_eq!(assert_sound(&pool).await.verified, 3000);
-    let payloads = sqlx::query_scalar!(r#"SELECT COUNT(*) AS "n!" FROM ai_request_payloads"#);
-    assert_eq!(payloads.fetch_one(&pool).await.unwrap(), 1500);
+    assert_eq!(assert_sound(&pool).await.verified(), 3000);
+    let (early,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM ledger AS e JOIN ledger AS d ON d.action_id = e.action_id AND d.kind = 'decided'
+         WHERE e.kind = 'ended' AND e.seq < d.seq",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(early, 0, "an end before its beginning");
+    let (kept,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM ledger_content").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, 4500, "request, answer and a part of each");
 }
 
 #[tokio::test]
-async fn one_unacceptable_record_does_not_hold_up_the_others() {
+async fn one_unacceptable_entry_does_not_hold_up_the_others() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
-    let first = fixture.record(b"x");
-    let twice = Admission { id: first.id, ..fixture.record(b"x") };
-    drop(fixture.ledger.admit(first).await.unwrap());
+    let bad = Sealed {
+        kind: EntryKind::Decided,
+        action: ActionId::generate(&fixture.ambient).as_uuid(),
+        body: "\0".to_owned(),
+        sha256: sha256(b"\0"),
+    };
     let (refused, others) =
-        tokio::join!(fixture.ledger.admit(twice), join_all((0..20).map(|_| fixture.admit("hello"))));
+        tokio::join!(fixture.ledger.admit(bad, "ask"), join_all((0..20).map(|_| fixture.admit("hello"))));
     assert_eq!(refused.err(), Some(Unavailable));
     assert!(others.iter().all(Result::is_ok));
-    assert!(fixture.metrics.encode().contains("ledger_dropped_writes_total{kind=\"admission\"} 1"));
+    assert!(fixture.metrics.encode().contains("ledger_dropped_writes_total{kind=\"decision\"} 1"));
     drop(others);
     let pool = database.pool.write().clone();
     fixture.drained().await;
-    assert_eq!(statuses(&pool).await, [("failed".to_owned(), 21)]);
+    assert_eq!(statuses(&pool).await, [("failed".to_owned(), 20)]);
     assert_sound(&pool).await;
 }
 
 #[tokio::test]
-async fn lost_connections_neither_lose_nor_repeat_records() {
+async fn lost_connections_neither_lose_nor_repeat_entries() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
     let pool = database.pool.write();
     let mut answered = Vec::new();
     for _ in 0..30 {
-        let kill = sqlx::query!(
-            r#"SELECT pg_terminate_backend(pid) AS "done!" FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name LIKE '%:ledger'"#
+        let kill = sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name LIKE '%:ledger'",
         );
         let (killed, permits) = tokio::join!(kill.fetch_all(pool), join_all((0..10).map(|_| fixture.admit("hello"))));
         killed.unwrap();
         for permit in permits.into_iter().flatten() {
-            answered.push(permit.request_id());
-            permit.finish(completed("hi"));
+            answered.push(permit.id());
+            finish(permit, "hi");
         }
         fixture.ledger.shared.queue.available.subscribe().wait_for(|available| *available).await.unwrap();
     }
     fixture.drained().await;
     assert!(answered.len() > 200, "{} of 300 were admitted", answered.len());
     for id in answered {
-        assert_eq!(one_status(pool, id).await, "completed");
+        assert_eq!(kinds_of(pool, id).await, ["decided", "ended"]);
     }
     assert!(statuses(pool).await.iter().all(|(status, _)| status != "pending"));
     assert_sound(pool).await;
@@ -380,7 +450,6 @@ async fn without_postgresql_nothing_is_admitted_and_no_outcome_is_lost() {
     install(&pool, &[module()], &InstallOptions::default()).await.unwrap();
     let fixture = Setup::default().start(&pool).await;
     let permits: Vec<_> = join_all((0..5).map(|_| fixture.admit("hello"))).await;
-    let ids: Vec<_> = permits.iter().flatten().map(Permit::request_id).collect();
 
     cluster.stop();
     let started = Instant::now();
@@ -389,21 +458,19 @@ async fn without_postgresql_nothing_is_admitted_and_no_outcome_is_lost() {
     assert!(started.elapsed() < ADMISSION_WAIT + Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(!fixture.ledger.is_available());
     let started = Instant::now();
-    assert!(fixture.admit("hello").await.is_err());
+    assert_eq!(fixture.admit("hello").await.err(), Some(Refusal::LedgerUnavailable));
     assert!(started.elapsed() < Duration::from_millis(100), "known to be away, it refuses at once");
-    for permit in permits.into_iter().flatten() {
-        permit.finish(completed("hi"));
+    for permit in permits {
+        finish(permit.unwrap(), "hi");
     }
 
     cluster.restart();
     fixture.ledger.shared.queue.available.subscribe().wait_for(|available| *available).await.unwrap();
-    fixture.admit("hello again").await.unwrap().finish(completed("hi"));
+    finish(fixture.admit("hello again").await.unwrap(), "hi");
     fixture.drained().await;
-    for id in ids {
-        assert_eq!(one_status(pool.write(), id).await, "completed");
-    }
+    let pool = Database::connect(&cluster.connect_options()).await.unwrap();
     assert_eq!(statuses(pool.write()).await, [("completed".to_owned(), 6)]);
-    assert_eq!(assert_sound(pool.write()).await.verified, 12);
+    assert_eq!(assert_sound(pool.write()).await.verified(), 12);
 }
 
 #[tokio::test]
@@ -414,12 +481,12 @@ async fn a_database_that_does_not_answer_is_waited_for_two_seconds() {
     let early = fixture.admit("before").await.unwrap();
 
     let mut blocker = pool.begin().await.unwrap();
-    sqlx::query!("SELECT seq FROM audit_chain_head FOR UPDATE").fetch_one(&mut *blocker).await.unwrap();
+    sqlx::query("SELECT seq FROM ledger_chains FOR UPDATE").fetch_one(&mut *blocker).await.unwrap();
     let started = Instant::now();
     let refused = join_all((0..20).map(|_| fixture.admit("during"))).await;
     assert!(refused.iter().all(Result::is_err));
     assert!(started.elapsed() < ADMISSION_WAIT + Duration::from_millis(500), "{:?}", started.elapsed());
-    early.finish(completed("hi"));
+    finish(early, "hi");
     let mut available = fixture.ledger.shared.queue.available.subscribe();
     available.wait_for(|available| !*available).await.unwrap();
     let started = Instant::now();
@@ -428,7 +495,7 @@ async fn a_database_that_does_not_answer_is_waited_for_two_seconds() {
     blocker.rollback().await.unwrap();
 
     available.wait_for(|available| *available).await.unwrap();
-    fixture.admit("after").await.unwrap().finish(completed("hi"));
+    finish(fixture.admit("after").await.unwrap(), "hi");
     fixture.drained().await;
     // Whoever was let go while the statement ran has done nothing, and its record says so.
     for (status, count) in statuses(pool).await {
@@ -449,8 +516,9 @@ async fn a_restart_closes_what_the_killed_server_left_open() {
     let pool = database.pool.write();
     let killed = ledger(&database).await;
     let open: Vec<_> = join_all((0..600).map(|_| killed.admit("hello"))).await.into_iter().flatten().collect();
-    killed.admit("finished").await.unwrap().finish(completed("hi"));
+    finish(killed.admit("finished").await.unwrap(), "hi");
     let batch_written = killed.admit("the outcome travels with this").await.unwrap();
+    killed.refuse().await;
     kill(&killed).await;
 
     let elsewhere = Setup { name: "elsewhere", ..Setup::default() }.start(&database.pool).await;
@@ -458,15 +526,21 @@ async fn a_restart_closes_what_the_killed_server_left_open() {
     assert_eq!(elsewhere.ledger.recover().await.unwrap(), 0, "another installation's run may be alive");
 
     let restarted = ledger(&database).await;
+    let newer = restarted.admit("of this run").await.unwrap();
     assert_eq!(restarted.ledger.recover().await.unwrap(), open.len() as u64 + 1);
     assert_eq!(restarted.ledger.recover().await.unwrap(), 0);
-    assert_eq!(one_status(pool, open[0].request_id()).await, "abandoned");
-    assert_eq!(one_status(pool, batch_written.request_id()).await, "abandoned");
-    theirs.finish(completed("hi"));
+    assert_eq!(kinds_of(pool, open[0].id()).await, ["decided", "abandoned"]);
+    assert_eq!(kinds_of(pool, batch_written.id()).await, ["decided", "abandoned"]);
+    finish(theirs, "hi");
+    finish(newer, "hi");
     elsewhere.drained().await;
     restarted.drained().await;
-    assert_eq!(statuses(pool).await, [("abandoned".to_owned(), 601), ("completed".to_owned(), 2)]);
+    let expected = [("abandoned", 601), ("completed", 3), ("rejected", 1)];
+    assert_eq!(statuses(pool).await, expected.map(|(status, count)| (status.to_owned(), count)));
     assert_sound(pool).await;
+    let again = ledger(&database).await;
+    assert_eq!(again.ledger.recover().await.unwrap(), 0, "nothing is looked at twice");
+    again.drained().await;
 }
 
 #[tokio::test]
@@ -477,7 +551,7 @@ async fn a_server_that_was_not_heard_of_is_dead_until_it_speaks() {
     let clock = |at: DateTime<Utc>| Ambient { clock: Arc::new(ManualClock::new(at)), ..Ambient::system() };
     let slow = Setup { name: "slow", ambient: clock(start), ..Setup::default() }.start(&database.pool).await;
     let permit = slow.admit("hello").await.unwrap();
-    let id = permit.request_id();
+    let id = permit.id();
 
     for (later, closed) in [(80, 0), (100, 1), (120, 0)] {
         let ambient = clock(start + TimeDelta::seconds(later));
@@ -485,34 +559,28 @@ async fn a_server_that_was_not_heard_of_is_dead_until_it_speaks() {
         assert_eq!(other.ledger.recover().await.unwrap(), closed, "after {later} s");
         other.drained().await;
     }
-    assert_eq!(one_status(pool, id).await, "abandoned");
+    assert_eq!(kinds_of(pool, id).await, ["decided", "abandoned"]);
     assert_sound(pool).await;
 
-    permit.finish(completed("it was only slow"));
+    finish(permit, "it was only slow");
     slow.drained().await;
-    assert_eq!(one_status(pool, id).await, "completed");
-    assert_eq!(assert_sound(pool).await.verified, 3);
+    assert_eq!(statuses(pool).await, [("completed".to_owned(), 1)]);
+    assert_eq!(assert_sound(pool).await.verified(), 3);
 }
 
 #[tokio::test]
-async fn finished_records_cannot_be_changed() {
+async fn entries_cannot_be_changed() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
     let fixture = ledger(&database).await;
-    fixture.admit("hello").await.unwrap().finish(completed("hi"));
-    fixture.ledger.refuse(fixture.refusal()).await.unwrap();
+    finish(fixture.admit("hello").await.unwrap(), "hi");
     fixture.drained().await;
     for statement in [
-        "UPDATE ai_requests SET status = 'failed'",
-        "UPDATE ai_requests SET cost_microdollars = 0",
-        "DELETE FROM ai_requests",
-        "TRUNCATE ai_requests",
-        "UPDATE governance_decisions SET decision = 'allow'",
-        "DELETE FROM governance_decisions",
-        "TRUNCATE governance_decisions",
-        "UPDATE audit_chain SET kind = 'outcome'",
-        "DELETE FROM audit_chain",
-        "TRUNCATE audit_chain",
+        "UPDATE ledger SET kind = 'ended'",
+        "DELETE FROM ledger",
+        "TRUNCATE ledger",
+        "DELETE FROM ledger_chains",
+        "TRUNCATE ledger_chains",
     ] {
         let error = sqlx::raw_sql(statement).execute(pool).await.expect_err(statement);
         let code =
@@ -520,146 +588,490 @@ async fn finished_records_cannot_be_changed() {
         assert_eq!(code.as_deref(), Some("23001"), "{statement}: {error}");
     }
     // Retention says what it does, for its own transaction.
-    sqlx::raw_sql(
-        "BEGIN; SET LOCAL systemprompt.ledger_retention = 'on'; DELETE FROM ai_requests; DELETE FROM audit_chain; COMMIT",
-    )
-    .execute(pool)
-    .await
-    .unwrap();
+    sqlx::raw_sql("BEGIN; SET LOCAL systemprompt.ledger_retention = 'on'; DELETE FROM ledger; COMMIT")
+        .execute(pool)
+        .await
+        .unwrap();
     assert!(statuses(pool).await.is_empty());
 }
 
 #[tokio::test]
 async fn verification_names_what_was_changed() {
+    let changed = "it was changed, or does not follow the entry before it";
     for (change, seq, problem) in [
-        ("UPDATE ai_requests SET requested_model = 'gpt-5'", 1, "the request or its decision was changed"),
-        ("UPDATE ai_requests SET task_id = id", 1, "the request or its decision is missing"),
+        ("UPDATE ledger SET body = replace(body, 'demo', 'gpt-5') WHERE seq = 1", 1, changed),
+        ("UPDATE ledger SET body = replace(body, '\"deny\"', '\"allow\"') WHERE seq = 2", 2, changed),
+        ("UPDATE ledger SET at = at - interval '1 second' WHERE seq = 2", 2, changed),
+        ("UPDATE ledger SET hash = sha256('x') WHERE seq = 2", 2, changed),
+        ("UPDATE ledger SET kind = 'ended' WHERE seq = 2", 2, "its columns say something else than its body"),
         (
-            "UPDATE governance_decisions SET policy = 'x' WHERE decision = 'deny'",
-            2,
-            "the request or its decision was changed",
+            "UPDATE ledger SET action_id = gen_random_uuid() WHERE seq = 3",
+            3,
+            "its columns say something else than its body",
         ),
-        ("UPDATE governance_decisions SET evaluated_rules = '[]'", 1, "the request or its decision was changed"),
-        ("UPDATE ai_requests SET cost_microdollars = 1 WHERE status = 'completed'", 3, "the outcome was changed"),
+        ("DELETE FROM ledger WHERE seq = 2", 2, "entry 2 is missing; the next one is 3"),
+        ("DELETE FROM ledger WHERE seq = 3", 3, "entry 3 is missing: the recorded end of the chain is 3"),
+        ("UPDATE ledger_chains SET hash = sha256('x')", 4, "entry 4 is missing: the recorded end of the chain is 3"),
         (
-            "UPDATE ai_requests SET cost_microdollars = 1 WHERE status = 'rejected'",
-            2,
-            "the refused request was changed",
+            "INSERT INTO ledger SELECT chain_id, 4, at, kind, action_id, body, hash FROM ledger WHERE seq = 3; \
+             UPDATE ledger_chains SET seq = 4",
+            4,
+            changed,
         ),
-        (
-            "UPDATE ai_requests SET status = 'pending', completed_at = NULL",
-            2,
-            "the request is `pending`, its decision is `deny`",
-        ),
-        ("DELETE FROM ai_requests WHERE status = 'completed'", 1, "the request or its decision is missing"),
-        ("UPDATE audit_chain SET entry_sha256 = sha256('x') WHERE seq = 2", 2, "its chain hash does not fit it"),
-        ("UPDATE audit_chain SET prev_hash = sha256('x') WHERE seq = 2", 2, "it does not follow the entry before it"),
-        ("DELETE FROM audit_chain WHERE seq = 2", 2, "entry 2 is missing; the next one is 3"),
-        ("DELETE FROM audit_chain WHERE seq = 3", 3, "entry 3 is missing"),
-        ("UPDATE audit_chain_head SET chain_hash = sha256('x')", 3, "the recorded end of the chain is another one"),
     ] {
         let database = testing::database(&[module()]).await;
         let pool = database.pool.write();
         let fixture = ledger(&database).await;
         let permit = fixture.admit("hello").await.unwrap();
-        fixture.ledger.refuse(fixture.refusal()).await.unwrap();
-        permit.finish(completed("hi"));
+        fixture.refuse().await;
+        finish(permit, "hi");
         fixture.drained().await;
-        assert_eq!(assert_sound(pool).await.verified, 3);
+        assert_eq!(assert_sound(pool).await.verified(), 3);
 
-        let mut connection = pool.acquire().await.unwrap();
-        sqlx::raw_sql("SET session_replication_role = 'replica'").execute(&mut *connection).await.unwrap();
-        sqlx::raw_sql(change).execute(&mut *connection).await.unwrap();
-        let divergence = verify(pool, None, None).await.unwrap().divergence.expect(change);
-        assert_eq!((divergence.seq, divergence.problem.as_str()), (Some(seq), problem), "{change}");
+        run(pool, change).await;
+        let problems = verify(pool, &[], &[]).await.unwrap().problems;
+        assert_eq!(
+            problems.iter().map(|problem| (problem.seq, problem.problem.as_str())).collect::<Vec<_>>(),
+            [(Some(seq), problem)],
+            "{change}"
+        );
     }
 }
 
 #[tokio::test]
-async fn verification_names_a_changed_abandoned_request() {
-    for (change, seq, problem) in [
-        ("UPDATE ai_requests SET error_message = 'x'", Some(2), "the abandoned request was changed"),
-        ("UPDATE ai_requests SET cost_microdollars = 1", Some(2), "the abandoned request was changed"),
-        ("UPDATE ai_requests SET status = 'pending', completed_at = NULL", Some(2), "the request was opened again"),
-        (
-            "UPDATE ai_requests SET status = 'completed'",
-            None,
-            "the request was given an outcome that is not in the chain",
-        ),
-    ] {
-        let database = testing::database(&[module()]).await;
-        let pool = database.pool.write();
-        let killed = ledger(&database).await;
-        let permit = killed.admit("hello").await.unwrap();
-        kill(&killed).await;
-        drop(permit);
-        let restarted = ledger(&database).await;
-        assert_eq!(restarted.ledger.recover().await.unwrap(), 1);
-        restarted.drained().await;
-        assert_eq!(assert_sound(pool).await.verified, 2);
-        sqlx::raw_sql(change).execute(pool).await.unwrap();
-        let divergence = verify(pool, None, None).await.unwrap().divergence.expect(change);
-        assert_eq!((divergence.seq, divergence.problem.as_str()), (seq, problem), "{change}");
-    }
-}
-
-#[tokio::test]
-async fn an_outcome_that_bypassed_the_ledger_is_noticed() {
+async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
+    let home = tempfile::tempdir().unwrap();
+    let checkpoints = |directory: &Path| Checkpoints::open(directory).unwrap();
+    let setup = Setup { checkpoints: Some(checkpoints(home.path())), ..Setup::default() };
+    let fixture = setup.start(&database.pool).await;
+    for _ in 0..3 {
+        finish(fixture.admit("hello").await.unwrap(), "hi");
+    }
+    fixture.drained().await;
+    let (seen, forged) = checkpoints(home.path()).read().unwrap();
+    assert_eq!((seen.len(), forged), (1, 0), "one at the shutdown");
+    let report = verify(pool, &seen, &[]).await.unwrap();
+    assert_eq!((report.problems.as_slice(), report.verified(), report.checkpoints), ([].as_slice(), 7, 1));
+
+    // Cut off the end and make the recorded one fit: the chain alone looks whole.
+    run(
+        pool,
+        "DELETE FROM ledger WHERE seq > 4; \
+         UPDATE ledger_chains AS c SET seq = 4, hash = l.hash FROM ledger AS l WHERE l.chain_id = c.chain_id AND l.seq = 4",
+    )
+    .await;
+    assert_sound(pool).await;
+    let problems = verify(pool, &seen, &[]).await.unwrap().problems;
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].problem.starts_with("entries 5 to 7 are missing: the checkpoint of"), "{problems:?}");
+
+    // Another chain's checkpoint sees it too, without the home.
+    let other_home = tempfile::tempdir().unwrap();
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let victim = ledger(&database).await;
+    finish(victim.admit("hello").await.unwrap(), "hi");
+    finish(victim.admit("hello").await.unwrap(), "hi");
+    victim.drained().await;
+    let setup = Setup { name: "witness", checkpoints: Some(checkpoints(other_home.path())), ..Setup::default() };
+    setup.start(&database.pool).await.drained().await;
+    assert_sound(pool).await;
+    let chain = chains::chain_of("here");
+    run(
+        pool,
+        &format!(
+            "DELETE FROM ledger WHERE chain_id = '{chain}' AND seq > 2; \
+             UPDATE ledger_chains AS c SET seq = 2, hash = l.hash FROM ledger AS l \
+             WHERE c.chain_id = '{chain}' AND l.chain_id = c.chain_id AND l.seq = 2"
+        ),
+    )
+    .await;
+    let problems = verify(pool, &[], &[]).await.unwrap().problems;
+    assert!(problems[0].problem.starts_with("entries 3 to 4 are missing"), "{problems:?}");
+
+    // A line nobody with the key wrote counts for nothing.
+    let file = home.path().join("checkpoints.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"seq\":7", "\"seq\":4")).unwrap();
+    let (seen, forged) = checkpoints(home.path()).read().unwrap();
+    assert_eq!((seen.len(), forged), (0, 1));
+}
+
+/// Every field of every kind of entry, with a value of its own.
+fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
+    let now = text::micros(ambient.now());
+    let action = ActionId::generate(ambient);
+    let by = Attribution {
+        principal: Arc::new(Principal { user_id: UserId::generate(ambient), ..Principal::operator("root", 7) }),
+        actors: ActorChain::operator("root", 7)
+            .delegated_to(Actor { kind: ActorKind::Agent, id: "researcher".to_owned() }),
+        session: Some(SessionId::generate(ambient)),
+        context: Some(ContextId::generate(ambient)),
+        task: Some(TaskId::generate(ambient)),
+        trace: TraceId::generate(ambient),
+        client: Some(Client { name: Some("curl/8".to_owned()), trace: Some("4bf92f35".to_owned()) }),
+    };
+    let evaluations = [Evaluation {
+        policy_id: "secret_scan".into(),
+        result: EvaluationResult::Fail,
+        detail: "because \"of\" this".into(),
+        duration_ms: 1e-7,
+    }];
+    let decided = DecidedEntry {
+        action,
+        at: now + TimeDelta::microseconds(1),
+        by: &by,
+        client: Some("curl/8"),
+        client_trace: Some("4bf92f35"),
+        content_bytes: 11,
+        content_sha256: sha256(b"content"),
+        decision: DecisionId::generate(ambient),
+        evaluations: &evaluations,
+        policy: "default_allow",
+        policy_version: "0123456789abcdef",
+        reason: Some("a reason"),
+        subject: "user_prompt",
+        verdict: "warn",
+        effect: "ask",
+        facts: r#"{"model":"é"}"#,
+        instance: InstanceId::generate(ambient),
+        received_at: now + TimeDelta::microseconds(2),
+        resource: &Resource::installation("part"),
+        resource_id: "part",
+        targets: &[Target::new("first"), Target::new("second")],
+    };
+    let ended = EndedEntry {
+        action,
+        answer: Some((12, Some(sha256(b"answer")))),
+        at: now + TimeDelta::microseconds(3),
+        effect: "ask",
+        facts: Some(r#"{"tokens":15}"#),
+        inspections: &evaluations,
+        latency_ms: Some(13),
+        reason: Some("another reason"),
+        status: "failed",
+        usage: Usage { calls: 14, tokens: 15, cost: Microdollars(16) },
+    };
+    let heads =
+        [systemprompt_extension::ledger::ChainHead { chain: Uuid::from_u128(17), hash: "18".repeat(32), seq: 19 }];
+    vec![
+        (EntryKind::Decided, decided.seal()),
+        (EntryKind::Attempted, entry::attempted(action, "ask", 20, &Target::new("second"), "why", now)),
+        (EntryKind::Ended, ended.seal()),
+        (EntryKind::Abandoned, entry::abandoned(action, "ask", now)),
+        (EntryKind::Checkpoint, entry::checkpoint(&heads, "hourly", now)),
+    ]
+}
+
+#[tokio::test]
+async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_alone() {
+    let ambient = Ambient::system();
+    let entries = filled(&ambient);
+    assert_eq!(entries.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), EntryKind::ALL);
+    for (kind, entry) in &entries {
+        // What is written and not read is refused; what is read and not written is missing or empty here.
+        let record = Record::read(*kind, &entry.body).unwrap_or_else(|error| panic!("{kind}: {error}\n{}", entry.body));
+        let value: Value = serde_json::from_str(&entry.body).unwrap();
+        assert_eq!(canonical::canonical(&value), entry.body, "{kind}: the body is canonical");
+        let empty = format!("{record:?}");
+        assert!(!empty.contains("None") && !empty.contains("[]"), "{kind}: a field is empty: {empty}");
+    }
+    let mut texts: Vec<String> = Vec::new();
+    for (_, entry) in &entries[..1] {
+        collect_leaves(&serde_json::from_str(&entry.body).unwrap(), &mut texts);
+    }
+    let total = texts.len();
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!(texts.len(), total, "every value is distinct");
+
+    let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
-    let permit = fixture.admit("hello").await.unwrap();
-    let id = permit.request_id();
-    sqlx::query!("UPDATE ai_requests SET status = 'completed', completed_at = now() WHERE id = $1", id.as_uuid())
-        .execute(pool)
+    for (kind, entry) in entries.clone() {
+        match kind {
+            EntryKind::Decided => drop(fixture.ledger.admit(entry, "ask").await.unwrap()),
+            _ => fixture.ledger.append(entry).await.unwrap(),
+        }
+    }
+    fixture.drained().await;
+    let pool = database.pool.write();
+    // The checkpoint speaks of a chain that is not there.
+    let report = verify(pool, &[], &[]).await.unwrap();
+    assert_eq!(report.verified(), 6, "{report:?}");
+    assert_eq!(report.problems.len(), 1);
+
+    let mut exported = Vec::new();
+    assert_eq!(export(pool, &mut exported).await.unwrap(), 6);
+    let from_export = verify_export(Cursor::new(&exported), &[]).unwrap();
+    assert_eq!((from_export.chains.clone(), from_export.problems.clone()), (report.chains, report.problems));
+    for (_, entry) in &entries {
+        let body = serde_json::to_string(&entry.body).unwrap();
+        assert!(String::from_utf8_lossy(&exported).contains(&body), "the export holds the hashed bytes");
+    }
+    let forged = String::from_utf8(exported).unwrap().replace("another reason", "another person");
+    let problems = verify_export(Cursor::new(forged), &[]).unwrap().problems;
+    // The dropped permit of the decision comes before what was appended by hand.
+    assert!(problems.iter().any(|problem| problem.seq == Some(4)), "{problems:?}");
+}
+
+fn collect_leaves(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|value| collect_leaves(value, texts)),
+        Value::Array(items) => items.iter().for_each(|value| collect_leaves(value, texts)),
+        leaf => texts.push(leaf.to_string()),
+    }
+}
+
+/// A projection for tests: how each action stands.
+struct Standing {
+    /// Fails while this is set.
+    broken: AtomicBool,
+    applied: Mutex<Vec<(Uuid, i64)>>,
+}
+
+impl Standing {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { broken: AtomicBool::new(false), applied: Mutex::default() })
+    }
+}
+
+const STANDING: &str =
+    "CREATE TABLE IF NOT EXISTS standing (id UUID PRIMARY KEY, status TEXT NOT NULL, ends BIGINT NOT NULL);";
+
+#[async_trait]
+impl Projection for Standing {
+    fn name(&self) -> &'static str {
+        "standing"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["standing"]
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError> {
+        for entry in entries {
+            match &entry.record {
+                Record::Decided(decided) => {
+                    sqlx::query("INSERT INTO standing (id, status, ends) VALUES ($1, $2, 0)")
+                        .bind(decided.action.as_uuid())
+                        .bind(if decided.is_refused() { "rejected" } else { "pending" })
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Record::Ended(ended) => {
+                    sqlx::query("UPDATE standing SET status = $2, ends = ends + 1 WHERE id = $1")
+                        .bind(ended.action.as_uuid())
+                        .bind(&ended.status)
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                _ => {}
+            }
+        }
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(ProjectionError::Database(sqlx::Error::RowNotFound));
+        }
+        self.applied.lock().unwrap().extend(entries.iter().map(|entry| (entry.chain, entry.seq)));
+        Ok(())
+    }
+
+    async fn forget(&self, connection: &mut PgConnection, actions: &[ActionId]) -> Result<(), ProjectionError> {
+        let actions: Vec<Uuid> = actions.iter().map(ActionId::as_uuid).collect();
+        sqlx::query("DELETE FROM standing WHERE id = ANY ($1)").bind(&actions).execute(connection).await?;
+        Ok(())
+    }
+}
+
+fn module_with_standing() -> Module {
+    let mut module = module();
+    module.schemas.push(SchemaDefinition::inline("standing", STANDING));
+    module
+}
+
+async fn standing(pool: &PgPool) -> Vec<(String, i64, i64)> {
+    sqlx::query_as("SELECT status, COUNT(*), SUM(ends)::bigint FROM standing GROUP BY 1 ORDER BY 1")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn projections_apply_every_entry_once_and_agree_with_the_log() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let first = Standing::new();
+    let second = Standing::new();
+    let start = |name, projection: &Arc<Standing>| {
+        let projections: Vec<Arc<dyn Projection>> =
+            vec![Arc::clone(projection) as _, Arc::new(crate::decisions::Decisions)];
+        Setup { name, projections, ..Setup::default() }.start(&database.pool)
+    };
+    let (a, b) = (start("a", &first).await, start("b", &second).await);
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    tracker.spawn(Arc::clone(&a.ledger).project(stop.clone()));
+    tracker.spawn(Arc::clone(&b.ledger).project(stop.clone()));
+    for _ in 0..30 {
+        for fixture in [&a, &b] {
+            for permit in join_all((0..5).map(|_| fixture.admit("hello"))).await {
+                finish(permit.unwrap(), "hi");
+            }
+        }
+        a.refuse().await;
+        b.ledger.catch_up().await.unwrap();
+    }
+    // A reader that asks for it sees its own write.
+    let open = a.admit("still open").await.unwrap();
+    b.ledger.catch_up().await.unwrap();
+    let (seen,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM governance_decisions WHERE action_id = $1")
+        .bind(open.id().as_uuid())
+        .fetch_one(pool)
         .await
         .unwrap();
-    let report = verify(pool, None, None).await.unwrap();
-    let divergence = report.divergence.expect("it is not in the chain");
-    assert_eq!((divergence.seq, divergence.request_id), (None, Some(id)));
-    assert_eq!(verify(pool, Some(1), Some(0)).await.unwrap().verified, 0);
+    assert_eq!(seen, 1);
+    finish(open, "hi");
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+    let ledger = Arc::clone(&a.ledger);
+    let projections = ledger.projector().projections().to_vec();
+    a.drained().await;
+    b.drained().await;
+    ledger.catch_up().await.unwrap();
+
+    let expected = vec![("completed".to_owned(), 301, 301), ("rejected".to_owned(), 30, 0)];
+    assert_eq!(standing(pool).await, expected);
+    let mut applied = first.applied.lock().unwrap().clone();
+    applied.extend(second.applied.lock().unwrap().iter());
+    let total = applied.len();
+    applied.sort_unstable();
+    applied.dedup();
+    assert_eq!((applied.len(), total), (632, 632), "each entry once, by one replica or the other");
+    let report = verify(pool, &[], &projections).await.unwrap();
+    assert_eq!(report.problems, []);
+    assert_eq!(report.projections, ["standing", "governance_decisions"]);
+
+    // Dropped and rebuilt, it is the same.
+    sqlx::raw_sql("DELETE FROM standing").execute(pool).await.unwrap();
+    assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), 632);
+    assert_eq!(standing(pool).await, expected);
+    assert!(matches!(ledger.projector().rebuild("nothing").await, Err(CatchUpError::Unknown(_))));
+    for status in ledger.projector().status().await.unwrap() {
+        assert_eq!((status.behind, status.error), (0, None), "{}", status.name);
+    }
+}
+
+#[tokio::test]
+async fn rows_that_the_log_does_not_say_are_noticed() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let projections: Vec<Arc<dyn Projection>> = vec![Standing::new()];
+    let fixture = Setup { projections: projections.clone(), ..Setup::default() }.start(&database.pool).await;
+    finish(fixture.admit("hello").await.unwrap(), "hi");
+    fixture.refuse().await;
+    let ledger = Arc::clone(&fixture.ledger);
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    assert_eq!(verify(pool, &[], &projections).await.unwrap().problems, []);
+    for (change, expected) in [
+        (
+            "UPDATE standing SET status = 'completed' WHERE status = 'rejected'",
+            "1 rows of `standing` are not as the log says",
+        ),
+        (
+            "INSERT INTO standing VALUES (gen_random_uuid(), 'completed', 1)",
+            "1 rows of `standing` are not as the log says",
+        ),
+        ("DELETE FROM standing WHERE status = 'rejected'", "1 rows of `standing` of the log are missing"),
+    ] {
+        sqlx::raw_sql(change).execute(pool).await.unwrap();
+        let problems = verify(pool, &[], &projections).await.unwrap().problems;
+        assert!(problems.iter().any(|problem| problem.problem.starts_with(expected)), "{change}: {problems:?}");
+        assert!(problems.iter().all(|problem| problem.projection.as_deref() == Some("standing")));
+        ledger.projector().rebuild("standing").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_projection_that_fails_stands_alone() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let broken = Standing::new();
+    broken.broken.store(true, Ordering::Relaxed);
+    let projections: Vec<Arc<dyn Projection>> = vec![Arc::clone(&broken) as _, Arc::new(crate::decisions::Decisions)];
+    let fixture = Setup { projections, ..Setup::default() }.start(&database.pool).await;
+    finish(fixture.admit("hello").await.unwrap(), "hi");
+    let error = fixture.ledger.catch_up().await.unwrap_err();
+    assert!(matches!(&error, CatchUpError::Failed { name: "standing", .. }), "{error}");
+    assert_eq!(fixture.ledger.projector().failures()[0].0, "standing");
+    assert!(standing(pool).await.is_empty(), "nothing of it is left half done");
+    let (decisions,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM governance_decisions").fetch_one(pool).await.unwrap();
+    assert_eq!(decisions, 1, "the other one goes on");
+    finish(fixture.admit("and so does the log").await.unwrap(), "hi");
+
+    broken.broken.store(false, Ordering::Relaxed);
+    let ledger = Arc::clone(&fixture.ledger);
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    assert_eq!(standing(pool).await, [("completed".to_owned(), 2, 2)]);
+    assert!(ledger.projector().failures().is_empty());
 }
 
 #[tokio::test]
 async fn content_is_kept_as_the_retention_setting_says() {
     let long = "é".repeat(700_000);
     let short = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
-    for (content, request, flagged, kept) in [
-        (ContentRetention::None, short, None, "nothing"),
-        (ContentRetention::Excerpt, short, None, "whole"),
-        (ContentRetention::Excerpt, &long, None, "excerpt"),
-        (ContentRetention::Full, short, None, "whole"),
-        (ContentRetention::Full, &long, None, "excerpt"),
-        (ContentRetention::Full, short, Some(39..44), "redacted"),
+    let leak = r#"{"messages":[{"role":"user","content":"AKIAIOSFODNN7EXAMPLQ"}]}"#;
+    let warn = serde_json::from_value(json!({"mode": "warn", "policies": [{"id": "secret_scan"}]})).unwrap();
+    for (content, request, kept) in [
+        (ContentRetention::None, short, "nothing"),
+        (ContentRetention::Excerpt, short, "whole"),
+        (ContentRetention::Excerpt, long.as_str(), "excerpt"),
+        (ContentRetention::Full, short, "whole"),
+        (ContentRetention::Full, long.as_str(), "excerpt"),
+        (ContentRetention::Full, leak, "redacted"),
     ] {
         let database = testing::database(&[module()]).await;
-        let setup = Setup { retention: Retention { content, days: 30 }, ..Setup::default() };
-        let fixture = setup.start(&database.pool).await;
-        let permit = fixture.admit_flagged(request, flagged.into_iter().collect()).await.unwrap();
-        let id = permit.request_id();
-        permit.finish(completed("hi"));
+        let setup = Setup { retention: Retention { content, days: 30, ledger_days: None }, ..Setup::default() };
+        let mut fixture = setup.start(&database.pool).await;
+        let leases = Leases::new(Arc::clone(&database.pool), fixture.ambient.clone());
+        let policies = PolicyChain::new(&warn, Vec::new(), &leases).unwrap();
+        fixture.gate = Gate::new(None, policies, Arc::clone(&fixture.ledger), &Metrics::new());
+        let permit = fixture.admit(request).await.unwrap();
+        let id = permit.id();
+        finish(permit, "hi");
         fixture.drained().await;
 
-        let shown = queries::show_request(database.pool.read(), id).await.unwrap().unwrap();
-        assert_eq!(shown.content_bytes as usize, request.len());
-        assert_eq!(shown.response_sha256, Some(super::record::hex(&sha256(b"hi"))));
-        let texts: Vec<_> = shown.messages.iter().map(|message| message.content.clone()).collect();
-        let tool_input = shown.tool_calls[0].input.as_deref();
+        let pool = database.pool.read();
+        let entries = entries_of(pool, id).await;
+        assert_eq!(entries[0].1["content"]["bytes"].as_u64(), Some(request.len() as u64));
+        assert_eq!(entries[1].1["answer"]["sha256"], hex::encode(sha256(b"hi")));
+        type Part = (String, i64, Option<String>, Option<String>, Option<String>);
+        let parts: Vec<Part> = sqlx::query_as("SELECT part, bytes, body, head, tail FROM ledger_content ORDER BY part")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+        let names: Vec<_> = parts.iter().map(|part| part.0.as_str()).collect();
+        let body = |name: &str| parts.iter().find(|part| part.0 == name).and_then(|part| part.2.as_deref());
         match kept {
-            "nothing" => assert_eq!((texts.len(), shown.excerpts.len(), tool_input), (0, 0, None)),
+            "nothing" => assert!(parts.is_empty()),
             "whole" => {
-                assert_eq!(texts, [json!("hello"), json!("hi")]);
-                assert_eq!((shown.excerpts.len(), tool_input), (0, Some(r#"{"q":1}"#)));
+                assert_eq!(names, ["answer", "request", "tool_call.0"]);
+                let bodies = (body("answer"), body("request"), body("tool_call.0"));
+                assert_eq!(bodies, (Some("hi"), Some(request), Some(r#"{"q":1}"#)));
             }
             "excerpt" => {
-                assert_eq!(texts, [json!("hi")]);
-                let excerpt = &shown.excerpts[0];
-                assert_eq!((excerpt.of, excerpt.bytes), ("request", 1_400_000));
-                assert_eq!((excerpt.head.len(), excerpt.tail.len()), (EXCERPT, EXCERPT));
+                assert_eq!(names, ["answer", "request", "tool_call.0"]);
+                let (_, bytes, whole, head, tail) = &parts[1];
+                assert_eq!((*bytes, whole), (1_400_000, &None));
+                let lengths = (head.as_ref().map(String::len), tail.as_ref().map(String::len));
+                assert_eq!(lengths, (Some(EXCERPT), Some(EXCERPT)));
             }
             _ => {
-                assert_eq!(texts, [json!("[redacted]")]);
-                assert_eq!((shown.excerpts.len(), tool_input), (0, None));
+                assert_eq!(names, ["request"], "an answer may repeat what was found");
+                assert_eq!(body("request"), Some(r#"{"messages":[{"role":"user","content":"[redacted]"}]}"#));
             }
         }
     }
@@ -672,87 +1084,95 @@ async fn content_is_deleted_after_its_time() {
     let clock = Arc::new(ManualClock::new(DateTime::from_timestamp_micros(1_900_000_000_000_000).unwrap()));
     let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
     let fixture = Setup { ambient, ..Setup::default() }.start(&database.pool).await;
-    let old = fixture.admit("old").await.unwrap();
-    let old_id = old.request_id();
-    old.finish(completed("hi"));
+    finish(fixture.admit("old").await.unwrap(), "hi");
     clock.advance(TimeDelta::days(29));
     let new = fixture.admit("new").await.unwrap();
-    let new_id = new.request_id();
-    new.finish(completed("hi"));
+    let new_id = new.id();
+    finish(new, "hi");
     let ledger = fixture.ledger.clone();
     fixture.drained().await;
 
     assert_eq!(ledger.sweep().await.unwrap(), 0);
     clock.advance(TimeDelta::days(2));
     assert_eq!(ledger.sweep().await.unwrap(), 1);
-    let old = queries::show_request(pool, old_id).await.unwrap().unwrap();
-    assert!(old.messages.is_empty());
-    assert_eq!((old.tool_calls[0].name.as_str(), &old.tool_calls[0].input), ("search", &None));
-    assert_eq!(queries::show_request(pool, new_id).await.unwrap().unwrap().messages.len(), 1);
+    let left: Vec<(Uuid,)> =
+        sqlx::query_as("SELECT DISTINCT action_id FROM ledger_content").fetch_all(pool).await.unwrap();
+    assert_eq!(left, [(new_id.as_uuid(),)]);
+    assert_eq!(assert_sound(pool).await.verified(), 4, "the log is as it was");
+}
+
+#[tokio::test]
+async fn segments_are_months_and_made_ahead() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let clock = Arc::new(ManualClock::new("2031-12-31T23:59:59.999Z".parse().unwrap()));
+    let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
+    let fixture = Setup { ambient, ..Setup::default() }.start(&database.pool).await;
+    let before = fixture.admit("the old year").await.unwrap();
+    clock.advance(TimeDelta::milliseconds(2));
+    finish(before, "hi");
+    finish(fixture.admit("the new year").await.unwrap(), "hi");
+    // Written after everything that waits.
+    fixture.ledger.append(entry::checkpoint(&[], "hourly", clock.now())).await.unwrap();
+    clock.advance(TimeDelta::days(70));
+    finish(fixture.admit("nobody made this month").await.unwrap(), "hi");
+    fixture.drained().await;
+    let segments: Vec<(String, i64)> =
+        sqlx::query_as("SELECT tableoid::regclass::text, COUNT(*) FROM ledger GROUP BY 1 ORDER BY 1")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let expected = [("ledger_2031_12", 1), ("ledger_2032_01", 4), ("ledger_unsorted", 2)];
+    assert_eq!(segments, expected.map(|(name, count)| (name.to_owned(), count)));
+    segments::prepare(pool, clock.now()).await.expect("what is there stays where it is");
     assert_sound(pool).await;
 }
 
 #[tokio::test]
-async fn operators_find_requests() {
-    let database = testing::database(&[module()]).await;
-    let pool = database.pool.read();
-    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp_micros(1_900_000_000_000_000).unwrap()));
+async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let home = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new("2031-01-15T12:00:00Z".parse().unwrap()));
     let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
-    let fixture = Setup { ambient, ..Setup::default() }.start(&database.pool).await;
-    let mut ids = Vec::new();
-    for index in 0..5 {
-        clock.advance(TimeDelta::hours(1));
-        let permit = fixture.admit(&format!("request {index}")).await.unwrap();
-        ids.push(permit.request_id());
-        permit.finish(Outcome { served_model: Some(format!("model-{}", index % 2)), ..completed("hi") });
-    }
-    clock.advance(TimeDelta::milliseconds(1));
-    let refusal = fixture.refusal();
-    let trace = refusal.trace_id;
-    ids.push(RequestId::from_uuid(refusal.id));
-    fixture.ledger.refuse(refusal).await.unwrap();
-    let now = clock.now();
-    fixture.drained().await;
-
-    let list = async |filter: RequestFilter| {
-        let page = queries::list_requests(pool, &filter).await.unwrap();
-        (page.items.iter().map(|item| item.request_id).collect::<Vec<_>>(), page.next)
+    let start = |checkpoints: Option<Checkpoints>| {
+        let retention = Retention { content: ContentRetention::None, days: 30, ledger_days: Some(31) };
+        let projections: Vec<Arc<dyn Projection>> = vec![Standing::new()];
+        Setup { ambient: ambient.clone(), retention, projections, checkpoints, ..Setup::default() }
     };
-    let all = RequestFilter::default();
-    let newest_first: Vec<_> = ids.iter().rev().copied().collect();
-    assert_eq!(list(all.clone()).await.0, newest_first);
-    let (first, next) = list(RequestFilter { limit: 4, ..all.clone() }).await;
-    assert_eq!((first.as_slice(), next), (&newest_first[..4], Some(newest_first[3])));
-    let (second, next) = list(RequestFilter { limit: 4, before: next, ..all.clone() }).await;
-    assert_eq!((second.as_slice(), next), (&newest_first[4..], None));
-    let model = RequestFilter { model: Some("model-1".to_owned()), ..all.clone() };
-    assert_eq!(list(model).await.0, [ids[3], ids[1]]);
-    let recent = RequestFilter { since: Some(now - TimeDelta::minutes(90)), ..all.clone() };
-    assert_eq!(list(recent).await.0, [ids[5], ids[4], ids[3]]);
-    let older = RequestFilter { until: Some(now - TimeDelta::minutes(150)), ..all.clone() };
-    assert_eq!(list(older).await.0, [ids[1], ids[0]]);
-    assert!(list(RequestFilter { user: Some(UserId::generate(&Ambient::system())), ..all.clone() }).await.0.is_empty());
-
-    let found = queries::audit(pool, &ids[2].to_string()).await.unwrap();
-    assert_eq!(found[0].messages.len(), 1, "an answer without JSON, of a request without messages");
-    assert_eq!(found[0].decision.evaluated_rules[0]["policy_id"], "secret_scan");
-    let found = queries::audit(pool, &trace.to_string()).await.unwrap();
-    assert_eq!(found[0].summary.request_id, ids[5]);
-    let ambiguous = queries::audit(pool, &ids[2].to_string()[..3]).await;
-    assert!(matches!(ambiguous, Err(LookupError::Ambiguous { candidates, .. }) if candidates.len() == 6));
-    assert!(queries::audit(pool, "ffff").await.unwrap().is_empty());
-    assert!(matches!(queries::audit(pool, "hello").await, Err(LookupError::NotAnId(_))));
-
-    let stats = queries::request_stats(pool, None).await.unwrap();
-    assert_eq!((stats.requests, stats.completed, stats.rejected, stats.cost), (6, 5, 1, Microdollars(210)));
-    assert_eq!(stats.models.len(), 3);
-    assert_eq!((stats.models[0].model.as_deref(), stats.models[0].requests), (Some("model-0"), 3));
-    assert_eq!(queries::request_stats(pool, Some(now)).await.unwrap().requests, 1);
-
-    let denied = DecisionFilter { decision: Some("deny".to_owned()), ..DecisionFilter::default() };
-    let denied = queries::list_decisions(pool, &denied).await.unwrap();
-    assert_eq!(denied.items.iter().map(|item| item.request_id).collect::<Vec<_>>(), [ids[5]]);
-    assert_eq!(queries::list_decisions(pool, &DecisionFilter::default()).await.unwrap().items.len(), 6);
+    for month in 0..3 {
+        let fixture = start(None).start(&database.pool).await;
+        fixture.ledger.recover().await.unwrap();
+        for _ in 0..4 {
+            finish(fixture.admit("hello").await.unwrap(), "hi");
+        }
+        if month == 1 {
+            let running = fixture.admit("decided in February, dropped in March").await.unwrap();
+            clock.advance(TimeDelta::days(28));
+            drop(running);
+        } else {
+            clock.advance(TimeDelta::days(31));
+        }
+        fixture.drained().await;
+    }
+    let fixture = start(Some(Checkpoints::open(home.path()).unwrap())).start(&database.pool).await;
+    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 2, "January and February");
+    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0);
+    let ledger = Arc::clone(&fixture.ledger);
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    let (checkpoints, _) = Checkpoints::open(home.path()).unwrap().read().unwrap();
+    assert_eq!(checkpoints.len(), 2, "one before they were dropped, one at the end");
+    let report = verify(pool, &checkpoints, ledger.projector().projections()).await.unwrap();
+    assert_eq!(report.problems, []);
+    assert!(report.chains[0].from_seq > 9, "{report:?}");
+    let mut exported = Vec::new();
+    export(pool, &mut exported).await.unwrap();
+    assert_eq!(verify_export(Cursor::new(exported), &checkpoints).unwrap().problems, []);
+    let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM standing").fetch_one(pool).await.unwrap();
+    assert_eq!(left, 4, "what was derived from them is gone too");
+    assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), report.verified() as u64);
+    assert_eq!(standing(pool).await, [("completed".to_owned(), 4, 4)]);
 }
 
 #[tokio::test]
@@ -761,19 +1181,13 @@ async fn a_ledger_without_its_tables_does_not_start() {
     let ambient = Ambient::system();
     let options = LedgerOptions {
         instance_id: InstanceId::generate(&ambient),
-        instance_name: "here".to_owned(),
+        name: "here".to_owned(),
+        exclusive: true,
         settings: LedgerSettings::default(),
         retention: RetentionProfile::default().resolve(false),
+        checkpoints: None,
     };
-    let started = Ledger::start(&database.pool, options, &ambient, &TaskTracker::new(), &Metrics::new()).await;
+    let started =
+        Ledger::start(&database.pool, options, Vec::new(), &ambient, &TaskTracker::new(), &Metrics::new()).await;
     assert!(matches!(started, Err(LedgerError::Connect(_))));
-}
-
-#[test]
-fn ids_made_at_a_time_are_bounded_by_it() {
-    let ambient = Ambient::system();
-    let id: Uuid = RequestId::generate(&ambient).as_uuid();
-    let now = ambient.now();
-    assert!(queue::first_id_at(now - TimeDelta::milliseconds(50)) < id);
-    assert!(id < queue::first_id_at(now + TimeDelta::milliseconds(50)));
 }

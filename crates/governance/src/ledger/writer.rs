@@ -3,17 +3,18 @@
 //!
 //! What can go wrong, and what it does about it:
 //!
-//! - *Another replica advanced the chain.* Nothing was written. It locks the end of the chain, which queues it fairly
-//!   behind the others, and writes from there.
+//! - *Another process of this installation advanced the chain.* Nothing was written. It locks the end of the chain, which
+//!   queues it fairly behind the others, and writes from there.
 //! - *The connection broke during the statement.* Whether it was committed is unknown. On the next connection it asks
-//!   whether its last link is in the chain, and so neither loses nor repeats a record.
+//!   whether its last link is in the chain, and so neither loses nor repeats an entry.
 //! - *The database is away.* Callers are let go at once and new ones refused; outcomes stay in the queue.
-//! - *One record is not acceptable to the database.* The batch is halved until that record stands alone, and only it is
+//! - *One entry is not acceptable to the database.* The batch is halved until that entry stands alone, and only it is
 //!   left out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -24,15 +25,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::chain::Head;
-use super::instances::{self, HEARTBEAT_EVERY, LOW_WATER_SLACK};
-use super::metrics::RecordKind;
-use super::queue::{BATCH_LIMIT, Batch, Reply, first_id_at};
+use super::chain::{Head, Link};
+use super::chains::{self, Announced};
+use super::metrics::Dropped;
+use super::queue::{BATCH_LIMIT, Batch, Following, Pending, Reply};
 use super::settings::Durability;
+use super::text::micros;
 use super::write::{Rows, write};
 use super::{LedgerError, Shared};
 
-/// How long an outcome waits for an admission to travel with. A lone client then costs one commit per request instead of
+/// How often a server that writes nothing says that it lives.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+
+/// How long an outcome waits for a decision to travel with. A lone client then costs one commit per request instead of
 /// two, and its next request never waits for the commit of the last one's outcome.
 const LINGER: Duration = Duration::from_millis(10);
 
@@ -62,21 +67,49 @@ pub(super) struct Writer {
     head: Head,
     /// The end of the chain after a batch of which it is unknown whether it was committed, and that batch.
     unresolved: Option<(Head, Batch)>,
-    /// Written and not ended, of this instance.
-    open: BTreeSet<Uuid>,
-    /// Admissions of the asynchronous mode that could not be written; their outcomes have nothing to belong to.
+    /// Written and not ended, of this run.
+    open: OpenActions,
+    /// Decisions of the asynchronous mode that could not be written; what follows them has nothing to belong to.
     lost: HashSet<Uuid>,
-    /// The bound of open requests that the instance's row shows.
-    low_water: Uuid,
     last_heartbeat: Instant,
     /// Ends the writer even if records are left.
     abort: CancellationToken,
 }
 
+/// Actions by the place of their decision in the chain.
+#[derive(Default)]
+struct OpenActions {
+    places: HashMap<Uuid, i64>,
+    ordered: BTreeSet<i64>,
+}
+
+impl OpenActions {
+    fn insert(&mut self, action: Uuid, seq: i64) {
+        if let Some(earlier) = self.places.insert(action, seq) {
+            self.ordered.remove(&earlier);
+        }
+        self.ordered.insert(seq);
+    }
+
+    fn remove(&mut self, action: Uuid) {
+        if let Some(seq) = self.places.remove(&action) {
+            self.ordered.remove(&seq);
+        }
+    }
+
+    fn contains(&self, action: Uuid) -> bool {
+        self.places.contains_key(&action)
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        self.ordered.first().copied()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     /// The database took the statement and refused what it says.
-    #[error("a record was refused")]
+    #[error("an entry was refused")]
     Refused(#[source] sqlx::Error),
     /// It did not answer, or broke off.
     #[error("the connection to the database broke")]
@@ -107,43 +140,42 @@ impl WriteError {
 
 impl From<sqlx::Error> for WriteError {
     fn from(error: sqlx::Error) -> Self {
-        let about_a_record = match &error {
+        let about_an_entry = match &error {
             sqlx::Error::Encode(_) => true,
-            // Data exceptions and violated constraints, except of the chain itself: that is no record's fault.
+            // Data exceptions and violated constraints, except of the chain itself: that is no entry's fault.
             sqlx::Error::Database(database) => {
                 database.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
-                    && !database.table().is_some_and(|table| table.starts_with("audit_chain"))
+                    && !database.table().is_some_and(|table| table.starts_with("ledger_chains"))
             }
             _ => false,
         };
-        if about_a_record { Self::Refused(error) } else { Self::Broken(error) }
+        if about_an_entry { Self::Refused(error) } else { Self::Broken(error) }
     }
 }
 
 impl Writer {
-    /// Connects, announces the instance, and is ready to [run](Self::run).
+    /// Connects, announces the installation, and is ready to [run](Self::run). Also gives what it found.
     pub(super) async fn connect(
         shared: Arc<Shared>,
         database: &DbPool,
         abort: CancellationToken,
-    ) -> Result<Self, LedgerError> {
+    ) -> Result<(Self, Announced), LedgerError> {
         let options = PgConnectOptions::clone(&database.write().connect_options());
         let name = format!("{}:ledger", options.get_application_name().unwrap_or("systemprompt"));
-        let low_water = first_id_at(shared.ambient.now());
+        let shared_chain = shared.chain;
         let mut writer = Self {
             shared,
             options: options.application_name(&name),
             connection: None,
-            head: Head { seq: 0, hash: [0; 32] },
+            head: Head::first(shared_chain),
             unresolved: None,
-            open: BTreeSet::new(),
+            open: OpenActions::default(),
             lost: HashSet::new(),
-            low_water,
             last_heartbeat: Instant::now(),
             abort,
         };
         match writer.reconnect().await {
-            Ok(()) => Ok(writer),
+            Ok(announced) => Ok((writer, announced)),
             Err(WriteError::Away(error) | WriteError::Broken(error) | WriteError::Refused(error)) => {
                 Err(LedgerError::Connect(error))
             }
@@ -153,22 +185,28 @@ impl Writer {
     /// Writes until the ledger is closed and nothing is left.
     pub(super) async fn run(mut self) {
         let abort = self.abort.clone();
-        if abort.run_until_cancelled(self.write_everything()).await.is_some() && self.open.is_empty() {
-            // Nothing of this instance is open, so nobody needs to look after it.
+        if abort.run_until_cancelled(self.write_everything()).await.is_some() && self.may_sign_off() {
             if let Some(connection) = &mut self.connection
-                && let Err(error) = instances::end(connection, self.shared.instance_id, self.shared.ambient.now()).await
+                && let Err(error) = chains::end(connection, self.shared.chain, self.shared.ambient.now()).await
             {
-                tracing::warn!(%error, "the ledger could not sign off; the next start looks for open requests");
+                tracing::warn!(%error, "the ledger could not sign off; the next start looks for open actions");
             }
         }
-        let lost = self.shared.queue.end() + self.unresolved.map_or(0, |(_, batch)| batch.closings.len());
+        let lost = self.shared.queue.end() + self.unresolved.map_or(0, |(_, batch)| batch.following.len());
         if lost > 0 {
-            tracing::error!(records = lost, "the ledger stopped before everything was written");
+            tracing::error!(entries = lost, "the ledger stopped before everything was written");
         }
         if let Some(connection) = self.connection {
             // Everything is committed; whether the goodbye arrives changes nothing.
             let _ = connection.close().await;
         }
+    }
+
+    /// Nothing of this chain is open, so nobody needs to look after it. Another process may write a shared one.
+    fn may_sign_off(&self) -> bool {
+        self.shared.exclusive
+            && self.open.oldest().is_none()
+            && self.shared.inherited.load(Ordering::Relaxed) == i64::MAX
     }
 
     async fn write_everything(&mut self) {
@@ -188,18 +226,18 @@ impl Writer {
         tokio::task::yield_now().await;
         loop {
             let backlog = queue.backlog();
-            let waiting = backlog.admissions + backlog.closings;
+            let waiting = backlog.decisions + backlog.following;
             let start = match self.shared.settings.durability {
                 _ if waiting == 0 => None,
                 _ if backlog.closed || waiting >= BATCH_LIMIT => Some(Instant::now()),
-                Durability::Durable if backlog.admissions > 0 => Some(Instant::now()),
-                Durability::Durable => backlog.oldest_closing.map(|queued| queued + LINGER),
+                Durability::Durable if backlog.decisions > 0 => Some(Instant::now()),
+                Durability::Durable => backlog.oldest_following.map(|queued| queued + LINGER),
                 Durability::Asynchronous => {
-                    let oldest = backlog.oldest_admission.into_iter().chain(backlog.oldest_closing).min();
+                    let oldest = backlog.oldest_decision.into_iter().chain(backlog.oldest_following).min();
                     oldest.map(|queued| queued + ASYNCHRONOUS_LINGER)
                 }
             };
-            if waiting == 0 && backlog.closed {
+            if waiting == 0 && backlog.finishing {
                 return None;
             }
             let heartbeat = self.last_heartbeat + HEARTBEAT_EVERY;
@@ -216,35 +254,34 @@ impl Writer {
         }
     }
 
-    /// Joins outcomes with admissions of the same batch, and puts back those whose admission is not written yet. In the
-    /// durable mode there are neither.
+    /// Puts back what follows a decision that is not written yet. In the durable mode there is none.
     fn assemble(&mut self, batch: Batch) -> Batch {
         if self.shared.settings.durability == Durability::Durable {
             return batch;
         }
-        let Batch { mut admissions, closings } = batch;
-        let places: HashMap<_, _> =
-            admissions.iter().enumerate().map(|(index, pending)| (pending.record.id, index)).collect();
-        let (mut ready, mut early) = (Vec::with_capacity(closings.len()), Vec::new());
-        for closing in closings {
-            let id = closing.closing.id;
-            if self.open.contains(&id) || closing.closing.status == "abandoned" {
-                ready.push(closing);
-            } else if let Some(index) = places.get(&id) {
-                admissions[*index].closing = Some(closing);
-            } else if self.lost.remove(&id) {
-                self.shared.queue.metrics.dropped(RecordKind::Outcome);
+        let Batch { decisions, following } = batch;
+        let decided: HashSet<Uuid> = decisions.iter().map(|pending| pending.entry.action).collect();
+        let (mut ready, mut early) = (Vec::with_capacity(following.len()), Vec::new());
+        for next in following {
+            let action = next.entry.action;
+            if next.stands_alone() || self.open.contains(action) || decided.contains(&action) {
+                ready.push(next);
+            } else if self.lost.contains(&action) {
+                if next.closes() {
+                    self.lost.remove(&action);
+                }
+                self.shared.queue.metrics.dropped(Dropped::Outcome);
             } else {
-                early.push(closing);
+                early.push(next);
             }
         }
         if !early.is_empty() {
-            self.shared.queue.put_back(Batch { admissions: Vec::new(), closings: early });
+            self.shared.queue.put_back(Batch { decisions: Vec::new(), following: early });
         }
-        Batch { admissions, closings: ready }
+        Batch { decisions, following: ready }
     }
 
-    /// Writes the batch, or halves it around a record the database refuses. An error means the database is away; what
+    /// Writes the batch, or halves it around an entry the database refuses. An error means the database is away; what
     /// was not written is in the queue again or unresolved.
     fn commit(&mut self, mut batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
         Box::pin(async move {
@@ -261,8 +298,8 @@ impl Writer {
                 result = self.attempt(&batch, &mut doubt).await;
             }
             match result {
-                Ok(()) => {
-                    self.settle(batch, started);
+                Ok(end) => {
+                    self.settle(batch, &end, started);
                     Ok(())
                 }
                 Err(error @ (WriteError::Broken(_) | WriteError::Away(_))) => {
@@ -291,41 +328,42 @@ impl Writer {
         })
     }
 
-    /// Writes the batch once. Afterwards `doubt` holds the end of the chain it would have made if it is unknown whether
-    /// it did.
-    async fn attempt(&mut self, batch: &Batch, doubt: &mut Option<Head>) -> Result<(), WriteError> {
+    /// Writes the batch once and gives the end of the chain after it. Afterwards `doubt` holds the end it would have made
+    /// if it is unknown whether it did.
+    async fn attempt(&mut self, batch: &Batch, doubt: &mut Option<Head>) -> Result<Head, WriteError> {
         if self.connection.is_none() {
             self.reconnect().await?;
             if let Some(end) = *doubt {
                 let written = self.is_in_chain(&end).await?;
                 *doubt = None;
                 if written {
-                    return Ok(());
+                    return Ok(end);
                 }
             }
         }
-        // The instance's row must bound its open requests before they exist.
-        let smallest = batch.admissions.iter().map(|pending| pending.record.id).min();
-        if let Some(id) = smallest.filter(|id| *id < self.low_water) {
-            self.heartbeat(Some(id)).await?;
-        }
-
         let mut connection = self.take_connection()?;
         let shared = Arc::clone(&self.shared);
-        let (links, end) = self.head.extend(batch.entries());
-        let rows = Rows::new(&shared, batch, &links);
+        let chain = shared.chain;
+        let heartbeat = shared.ambient.now();
+        let now = micros(heartbeat).max(shared.not_before());
+        let (links, end) = self.head.extend(batch.entries(), now);
+        let oldest_open = self.oldest_open(batch, &links, &end);
         *doubt = Some(end);
-        let mut result = bounded(&shared, write(&mut connection, &self.head, &end, &rows)).await;
+        let rows = Rows::new(batch, links);
+        let statement = write(&mut connection, chain, &self.head, &end, oldest_open, heartbeat, &rows);
+        let mut result = bounded(&shared, statement).await;
         let mut reached = end;
         if matches!(result, Ok(false)) {
             *doubt = None;
             result = bounded(&shared, async {
                 let mut transaction = connection.begin().await?;
-                let head = lock_end(&mut transaction).await?;
-                let (links, end) = head.extend(batch.entries());
+                let head = chains::lock_end(&mut transaction, chain).await?;
+                let (links, end) = head.extend(batch.entries(), now);
+                let oldest_open = self.oldest_open(batch, &links, &end);
                 *doubt = Some(end);
                 reached = end;
-                let written = write(&mut transaction, &head, &end, &Rows::new(&shared, batch, &links)).await?;
+                let rows = Rows::new(batch, links);
+                let written = write(&mut transaction, chain, &head, &end, oldest_open, heartbeat, &rows).await?;
                 transaction.commit().await?;
                 Ok(written)
             })
@@ -334,9 +372,10 @@ impl Writer {
         match result {
             Ok(true) => {
                 self.head = reached;
+                self.last_heartbeat = Instant::now();
                 self.connection = Some(connection);
                 *doubt = None;
-                Ok(())
+                Ok(reached)
             }
             // The row is locked and was just read, so this means it is not there.
             Ok(false) => Err(WriteError::Broken(sqlx::Error::RowNotFound)),
@@ -349,63 +388,64 @@ impl Writer {
         }
     }
 
-    /// Tells everybody who waited that the batch is written.
-    fn settle(&mut self, batch: Batch, started: Instant) {
+    /// No action whose decision comes earlier in the chain is open once the batch is written.
+    fn oldest_open(&self, batch: &Batch, links: &[Link], end: &Head) -> i64 {
+        let new = batch.decisions.iter().zip(links).find(|(pending, _)| pending.opens()).map(|(_, link)| link.seq);
+        let inherited = self.shared.inherited.load(Ordering::Relaxed);
+        [self.open.oldest(), new].into_iter().flatten().fold(inherited.min(end.seq + 1), i64::min)
+    }
+
+    /// Tells everybody who waited that the batch is written, ending in `end`.
+    fn settle(&mut self, batch: Batch, end: &Head, started: Instant) {
         self.shared.queue.metrics.committed(batch.len(), batch.oldest(), started.elapsed());
         self.shared.queue.reopen();
-        for pending in batch.admissions {
-            match pending.closing {
-                None => {
-                    self.open.insert(pending.record.id);
-                }
-                Some(closing) => closing.tell_written(),
+        let first = end.seq - batch.len() as i64 + 1;
+        for (pending, seq) in batch.decisions.into_iter().zip(first..) {
+            if pending.opens() {
+                self.open.insert(pending.entry.action, seq);
             }
             match pending.reply {
                 Reply::Nobody => {}
                 // A caller that went away drops what it is sent.
                 Reply::Refused(sender) => drop(sender.send(())),
-                Reply::Admitted(sender, request) => {
-                    let request = request.armed();
+                Reply::Admitted(sender, action) => {
+                    let action = action.armed();
                     if let Some(sender) = sender {
-                        drop(sender.send(request));
+                        drop(sender.send(action));
                     }
                 }
             }
         }
-        for closing in batch.closings {
-            self.open.remove(&closing.closing.id);
-            closing.tell_written();
+        for next in batch.following {
+            if next.closes() {
+                self.open.remove(next.entry.action);
+            }
+            next.tell_written();
         }
+        self.shared.written.notify_one();
     }
 
     /// Puts back what was not written. Callers that wait are let go: nothing of theirs was recorded or done.
     fn give_back(&mut self, mut batch: Batch) {
-        batch.admissions.retain(|pending| matches!(pending.reply, Reply::Nobody));
-        let mut closings = Vec::new();
-        for pending in &mut batch.admissions {
-            // A joined outcome joins again; a refusal's belongs to it.
-            if let Some(closing) = pending.closing.take_if(|closing| closing.entry.is_some()) {
-                closings.push(closing);
-            }
-        }
-        closings.append(&mut batch.closings);
-        self.shared.queue.put_back(Batch { admissions: batch.admissions, closings });
+        batch.decisions.retain(|pending| matches!(pending.reply, Reply::Nobody));
+        self.shared.queue.put_back(batch);
     }
 
-    /// Drops the one record the database refuses, so that it does not hold up the others.
+    /// Drops the one entry the database refuses, so that it does not hold up the others.
     fn leave_out(&mut self, batch: Batch, error: &sqlx::Error) {
-        for pending in batch.admissions {
-            let id = pending.record.id;
-            tracing::error!(request.id = %id, %error, "an admission was refused by the database and left out");
-            self.shared.queue.metrics.dropped(RecordKind::Admission);
-            if matches!(pending.reply, Reply::Nobody) && pending.closing.is_none() {
-                self.lost.insert(id);
+        for Pending { entry, reply, .. } in batch.decisions {
+            tracing::error!(action.id = %entry.action, %error, "a decision was refused by the database and left out");
+            self.shared.queue.metrics.dropped(Dropped::Decision);
+            if matches!(reply, Reply::Nobody) {
+                self.lost.insert(entry.action);
             }
         }
-        for closing in batch.closings {
-            let id = closing.closing.id;
-            tracing::error!(request.id = %id, %error, "an outcome was refused by the database and left out");
-            self.shared.queue.metrics.dropped(RecordKind::Outcome);
+        for Following { entry, .. } in batch.following {
+            tracing::error!(
+                action.id = %entry.action, kind = %entry.kind, %error,
+                "an entry was refused by the database and left out"
+            );
+            self.shared.queue.metrics.dropped(Dropped::Outcome);
         }
     }
 
@@ -423,7 +463,7 @@ impl Writer {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
             match self.reconnect().await {
-                Ok(()) => break,
+                Ok(_) => break,
                 Err(error) => tracing::debug!(%error, "the database is still away"),
             }
         }
@@ -431,26 +471,27 @@ impl Writer {
         tracing::info!(away_ms = since.elapsed().as_millis() as u64, "the ledger can be written again");
     }
 
-    /// Opens a connection, says that this instance lives, reads the end of the chain, and finds out about a batch of
+    /// Opens a connection, says that this installation lives, reads the end of the chain, and finds out about a batch of
     /// which it was unknown whether it was written.
-    async fn reconnect(&mut self) -> Result<(), WriteError> {
+    async fn reconnect(&mut self) -> Result<Announced, WriteError> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             // Behind a pooler sessions are shared, so their settings are left alone.
             if self.options.get_options().is_some() {
                 prepare_session(&mut connection).await?;
             }
-            let head = end(&mut connection).await?;
-            Ok::<_, sqlx::Error>((connection, head))
+            let Shared { chain, name, started_at, ambient, .. } = &*self.shared;
+            let announced = chains::announce(&mut connection, *chain, name, *started_at, ambient.now()).await?;
+            Ok::<_, sqlx::Error>((connection, announced))
         };
         let connected = timeout(CONNECT_WITHIN, connecting).await.map_err(|_| WriteError::timed_out().into_away())?;
-        let (connection, head) = connected.map_err(WriteError::Away)?;
+        let (connection, announced) = connected.map_err(WriteError::Away)?;
         self.connection = Some(connection);
-        self.head = head;
-        self.heartbeat(None).await?;
+        self.head = announced.head;
+        self.last_heartbeat = Instant::now();
         if let Some((end, batch)) = self.unresolved.take() {
             match self.is_in_chain(&end).await {
-                Ok(true) => self.settle(batch, Instant::now()),
+                Ok(true) => self.settle(batch, &end, Instant::now()),
                 Ok(false) => self.give_back(batch),
                 Err(error) => {
                     self.unresolved = Some((end, batch));
@@ -458,21 +499,12 @@ impl Writer {
                 }
             }
         }
-        Ok(())
+        Ok(announced)
     }
 
     async fn is_in_chain(&mut self, end: &Head) -> Result<bool, WriteError> {
         let mut connection = self.take_connection()?;
-        let found = bounded(
-            &self.shared,
-            sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM audit_chain WHERE seq = $1 AND chain_hash = $2) AS "found!""#,
-                end.seq,
-                &end.hash[..],
-            )
-            .fetch_one(&mut connection),
-        )
-        .await?;
+        let found = bounded(&self.shared, chains::has(&mut connection, self.shared.chain, end)).await?;
         self.connection = Some(connection);
         Ok(found)
     }
@@ -484,23 +516,19 @@ impl Writer {
         if self.connection.is_none() {
             return;
         }
-        if let Err(error) = self.heartbeat(None).await {
+        if let Err(error) = self.heartbeat().await {
             // The next statement finds the connection missing and deals with it.
             tracing::debug!(%error, "the ledger could not say that it lives");
             self.last_heartbeat = Instant::now();
         }
     }
 
-    /// Says that this instance lives, and from which id on its open requests are.
-    async fn heartbeat(&mut self, smallest: Option<Uuid>) -> Result<(), WriteError> {
+    /// Says that this installation's writer lives.
+    async fn heartbeat(&mut self) -> Result<(), WriteError> {
         let now = self.shared.ambient.now();
-        // Requests that are being admitted have slightly older ids than now.
-        let recent = first_id_at(now - LOW_WATER_SLACK);
-        let low_water = [self.open.first().copied(), smallest].into_iter().flatten().fold(recent, Uuid::min);
         let mut connection = self.take_connection()?;
-        bounded(&self.shared, instances::heartbeat(&mut connection, &self.shared, now, low_water)).await?;
+        bounded(&self.shared, chains::heartbeat(&mut connection, self.shared.chain, now)).await?;
         self.connection = Some(connection);
-        self.low_water = low_water;
         self.last_heartbeat = Instant::now();
         Ok(())
     }
@@ -521,26 +549,6 @@ async fn bounded<T>(shared: &Shared, statement: impl Future<Output = Result<T, s
     shared.queue.refuse_waiting();
     tracing::warn!("the database has not answered the ledger for two seconds; requests are refused until it does");
     Ok(timeout(GIVEN_UP_AFTER, statement).await.map_err(|_| WriteError::timed_out())??)
-}
-
-/// The end of the chain.
-async fn end(connection: &mut PgConnection) -> Result<Head, sqlx::Error> {
-    let row = sqlx::query!("SELECT seq, chain_hash FROM audit_chain_head WHERE id = 1").fetch_one(connection).await?;
-    head_of(row.seq, &row.chain_hash)
-}
-
-/// The end of the chain, which nobody else can move until the transaction ends.
-async fn lock_end(connection: &mut PgConnection) -> Result<Head, sqlx::Error> {
-    let row = sqlx::query!("SELECT seq, chain_hash FROM audit_chain_head WHERE id = 1 FOR UPDATE")
-        .fetch_one(connection)
-        .await?;
-    head_of(row.seq, &row.chain_hash)
-}
-
-fn head_of(seq: i64, hash: &[u8]) -> Result<Head, sqlx::Error> {
-    let hash =
-        hash.try_into().map_err(|_| sqlx::Error::Decode("audit_chain_head.chain_hash is not a SHA-256".into()))?;
-    Ok(Head { seq, hash })
 }
 
 /// Settings of the writer's own session. Its statement is planned once and for any table size: a plan made while the

@@ -114,6 +114,8 @@ impl Sessions {
                 }
                 id
             }
+            // The operator and the installation work outside of sessions.
+            (Credential::OperatingSystem { .. } | Credential::Installation, _) => return Err(SessionError::Required),
             (Credential::ApiKey(_), None) if hint.required => return Err(SessionError::Required),
             (Credential::ApiKey(key), None) => {
                 let (id, expires_at) = hint.derive(*key, now);

@@ -13,6 +13,7 @@ mod migrate_mark_applied;
 mod migrate_plan;
 mod migrate_repair;
 mod migrate_status;
+mod projections;
 mod query;
 mod size;
 mod status;
@@ -46,6 +47,8 @@ pub(crate) enum Db {
     MigrateRepair(migrate_repair::MigrateRepair),
     MigrateDown(migrate_down::MigrateDown),
     MigrateMarkApplied(migrate_mark_applied::MigrateMarkApplied),
+    #[command(subcommand)]
+    Projections(projections::Projections),
     Doctor(doctor::Doctor),
 }
 
@@ -72,6 +75,7 @@ impl Db {
                 Self::MigrateRepair(command) => command.run(invocation, database).await,
                 Self::MigrateDown(command) => command.run(invocation, database).await,
                 Self::MigrateMarkApplied(command) => command.run(invocation, database).await,
+                Self::Projections(group) => group.run(invocation, database).await,
                 Self::Doctor(command) => Box::pin(command.run(invocation, database)).await,
             })
             .await

@@ -1,6 +1,7 @@
 //! `infra logs`: what the server said and what it recorded.
 
 mod audit;
+mod changes;
 mod line;
 mod request;
 mod search;
@@ -18,6 +19,8 @@ pub(crate) enum Logs {
     #[command(subcommand)]
     Request(request::Request),
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Changes(changes::Changes),
     View(view::View),
     Search(search::Search),
     Stream(stream::Stream),
@@ -29,6 +32,7 @@ impl Logs {
             .with_database(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
                 Self::Audit(command) => command.run(invocation, database).await,
+                Self::Changes(group) => group.run(invocation, database).await,
                 Self::View(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,

@@ -1,5 +1,6 @@
 //! `infra logs audit`: everything recorded about a request, and what else can be asked of the ledger.
 
+mod export;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -31,12 +32,14 @@ pub(crate) struct Audit {
 #[derive(Debug, Subcommand)]
 enum Question {
     Verify(verify::Verify),
+    Export(export::Export),
 }
 
 impl Audit {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         match (self.command, self.id) {
             (Some(Question::Verify(command)), _) => command.run(invocation, database).await,
+            (Some(Question::Export(command)), _) => command.run(invocation, database).await,
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
                 invocation.printer.show(&Recorded { requests, full: self.full });

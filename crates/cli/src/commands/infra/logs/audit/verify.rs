@@ -1,49 +1,79 @@
 //! `infra logs audit verify`.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
 use clap::Args;
-use systemprompt_governance::ledger::{self, VerifyReport};
+use systemprompt_governance::command::checkpoints;
+use systemprompt_governance::ledger::export::verify_export;
+use systemprompt_governance::ledger::verify::{LedgerProblem, VerifyReport, verify};
 
 use crate::error::{CliError, CliResult, Exit};
+use crate::ledger::projections;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, View};
 
-/// Recompute the hash chain from the rows it speaks about. Exit status 1 if they do not agree, naming the first entry
-/// that does not.
+/// Recompute the hash chains, compare them with the checkpoints in the home, and the projections with the log. Exit
+/// status 1 if something is not as it should be, naming it.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The first entry; the oldest one unless given.
-    #[arg(long, value_name = "SEQ")]
-    from: Option<i64>,
-    /// The last entry; the newest one unless given.
-    #[arg(long, value_name = "SEQ")]
-    to: Option<i64>,
+    /// Verify this export instead of the database.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 impl Verify {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let report = ledger::verify(database.db.read(), self.from, self.to).await.map_err(CliError::database)?;
+        let project = invocation.project()?;
+        let unreadable = |error| CliError::from_error("checkpoints_unreadable", &error);
+        let (seen, forged) =
+            checkpoints(&project.configuration).and_then(|checkpoints| checkpoints.read()).map_err(unreadable)?;
+        let mut report = match &self.file {
+            Some(path) => {
+                let file = File::open(path).map_err(|error| CliError::from_error("export_unreadable", &error))?;
+                let report = verify_export(BufReader::new(file), &seen);
+                report.map_err(|error| CliError::from_error("export_unreadable", &error))?
+            }
+            None => verify(database.db.write(), &seen, &projections()).await.map_err(CliError::database)?,
+        };
+        if forged > 0 {
+            report.problems.push(LedgerProblem {
+                chain: None,
+                seq: None,
+                action: None,
+                projection: None,
+                problem: format!("{forged} lines of the checkpoints in the home are not signed by its key"),
+            });
+        }
         invocation.printer.show(&report);
-        if report.divergence.is_some() { Err(CliError::status(Exit::Failure)) } else { Ok(()) }
+        if report.is_sound() { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
     }
 }
 
 impl View for VerifyReport {
     fn text(&self, layout: Layout) -> String {
-        let problem = self.divergence.as_ref().map(|divergence| {
-            let at = divergence.seq.map(|seq| format!("entry {seq}")).unwrap_or_default();
-            let of = divergence.request_id.map(|id| format!("request {id}")).unwrap_or_default();
-            [at, of, divergence.problem.clone()]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
-        layout.record(
-            &Record::new()
-                .with("entries", format!("{} to {}", self.from_seq, self.to_seq))
-                .with("verified", self.verified.to_string())
-                .with("head", self.head.clone())
-                .with("divergence", problem),
-        )
+        let mut record = Record::new().with("verified", format!("{} entries", self.verified()));
+        for chain in &self.chains {
+            let whole = format!("{} to {}, head {}", chain.from_seq, chain.to_seq, chain.head);
+            record = record.with(&format!("chain {}", chain.name), whole);
+        }
+        record = record.with("checkpoints", self.checkpoints.to_string());
+        if !self.projections.is_empty() {
+            record = record.with("projections", self.projections.join(", "));
+        }
+        for problem in &self.problems {
+            record = record.with("problem", words(problem));
+        }
+        layout.record(&record)
     }
+}
+
+fn words(problem: &LedgerProblem) -> String {
+    let chain = problem.chain.map(|chain| format!("chain {chain}"));
+    let seq = problem.seq.map(|seq| format!("entry {seq}"));
+    let action = problem.action.map(|action| format!("action {action}"));
+    let projection = problem.projection.as_ref().map(|name| format!("projection {name}"));
+    let place = [chain, seq, action, projection].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if place.is_empty() { problem.problem.clone() } else { format!("{place}: {}", problem.problem) }
 }

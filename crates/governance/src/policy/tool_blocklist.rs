@@ -1,45 +1,69 @@
-//! The two policies that look at the name of a tool.
+//! `tool_blocklist`: tools that destroy are for administrators.
 
 use std::borrow::Cow;
 
+use async_trait::async_trait;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use systemprompt_model::Principal;
+use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Subject, Verdict, Violation};
 use systemprompt_model::pattern::{InvalidPattern, Pattern};
 
-use crate::config::{ScopeCheckConfig, ToolBlocklistConfig};
-use crate::denial::DenialKind;
-use crate::policy::{Subject, Verdict, Violation};
+use crate::config::PolicyMode;
 
-/// `scope_check`: tools with certain prefixes are for administrators.
-pub(crate) fn check_scope(config: &ScopeCheckConfig, principal: &Principal, subject: Subject<'_>) -> Verdict {
-    let Subject::ToolCall { name } = subject else { return Verdict::Skip("not a tool call".into()) };
-    match config.admin_only_prefixes.iter().find(|prefix| name.starts_with(prefix.as_str())) {
-        Some(prefix) if !principal.is_admin() => Verdict::Fail(Violation::new(
-            DenialKind::NotEntitled,
-            "scope_violation",
-            format!(
-                "tools whose name begins with `{prefix}` are for administrators; the caller is `{}`",
-                principal.user_type
-            ),
-        )),
-        _ => Verdict::Pass,
+/// `tool_blocklist`: tools that destroy are for administrators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToolBlocklistConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Overrides the mode of the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
+    /// A word that must not occur in the tool's name (`drop` finds `drop_table` and `dropTable`, not `dropdown`), or, with
+    /// a `*` or `?` in it, a pattern of the whole name. Letter case does not matter.
+    pub patterns: Vec<ToolPattern>,
+}
+
+impl Default for ToolBlocklistConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            mode: None,
+            patterns: ["delete", "drop", "destroy"].map(|word| ToolPattern::Word(word.to_owned())).to_vec(),
+        }
     }
 }
 
-/// `tool_blocklist`: tools that destroy are for administrators.
-pub(crate) fn check_blocklist(config: &ToolBlocklistConfig, principal: &Principal, subject: Subject<'_>) -> Verdict {
-    let Subject::ToolCall { name } = subject else { return Verdict::Skip("not a tool call".into()) };
-    if principal.is_admin() {
-        return Verdict::Skip("administrators are exempt".into());
+/// The policy.
+pub(crate) struct ToolBlocklist {
+    patterns: Vec<ToolPattern>,
+}
+
+impl ToolBlocklist {
+    pub(crate) fn new(config: &ToolBlocklistConfig) -> Self {
+        Self { patterns: config.patterns.clone() }
     }
-    match config.patterns.iter().find(|pattern| pattern.fits(name)) {
-        Some(pattern) => Verdict::Fail(Violation::new(
-            DenialKind::NotEntitled,
-            "tool_blocked",
-            format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
-        )),
-        None => Verdict::Pass,
+}
+
+#[async_trait]
+impl Policy for ToolBlocklist {
+    fn id(&self) -> &'static str {
+        "tool_blocklist"
+    }
+
+    async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
+        let Subject::ToolCall { name } = input.subject else { return Verdict::Skip("not a tool call".into()) };
+        if input.by.principal.is_admin() {
+            return Verdict::Skip("administrators are exempt".into());
+        }
+        match self.patterns.iter().find(|pattern| pattern.fits(name)) {
+            Some(pattern) => Verdict::Fail(Violation::new(
+                DenialKind::NotEntitled,
+                "tool_blocked",
+                format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
+            )),
+            None => Verdict::Pass,
+        }
     }
 }
 

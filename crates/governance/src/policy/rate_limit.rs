@@ -10,15 +10,15 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_database::lease::{Claim, Exhausted, LeaseKey, Leases, Reservation, ReserveError, Sliding, Unit};
-use systemprompt_model::{RequestId, SessionId, UserId};
+use systemprompt_extension::policy::{DenialKind, Hold, Policy, PolicyInput, Subject, Usage, Verdict, Violation};
+use systemprompt_model::{ActionId, SessionId, UserId};
 use uuid::Uuid;
 
 use crate::config::{Flaw, PolicyMode};
-use crate::denial::DenialKind;
-use crate::policy::Violation;
 
 /// `rate_limit`: how many requests a user may make within any window, in one session and in all of them, over all
 /// replicas together.
@@ -81,12 +81,7 @@ impl RateLimit {
 
     /// Holds a request of both limits for the call of `user` in `session`: settle each with 1 when the request is made, drop
     /// them when it is not. The same call holds them once.
-    pub(crate) async fn reserve(
-        &self,
-        session: SessionId,
-        user: UserId,
-        call: RequestId,
-    ) -> Result<[Reservation; 2], Violation> {
+    async fn reserve(&self, session: SessionId, user: UserId, call: ActionId) -> Result<[Reservation; 2], Violation> {
         let window = Duration::from_secs(self.window_secs.into());
         if self.per_session == 0 || self.per_user == 0 {
             return Err(refused("no requests are allowed: the limit is 0".to_owned(), window));
@@ -127,6 +122,35 @@ impl RateLimit {
         let (limit, whose) = if in_all > in_session { (self.per_user, " of one user") } else { (self.per_session, "") };
         let reason = format!("more than {limit} requests{whose} in {} seconds; try again later", self.window_secs);
         refused(reason, in_session.max(in_all))
+    }
+}
+
+#[async_trait]
+impl Policy for RateLimit {
+    fn id(&self) -> &'static str {
+        "rate_limit"
+    }
+
+    async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
+        if let Subject::Change { .. } = input.subject {
+            return Verdict::Skip("changes are not counted".into());
+        }
+        let Some(session) = input.by.session else { return Verdict::Skip("not part of a session".into()) };
+        match self.reserve(session, input.by.principal.user_id, input.action).await {
+            Ok(reserved) => Verdict::Hold(Box::new(Counted(reserved))),
+            Err(violation) => Verdict::Fail(violation),
+        }
+    }
+}
+
+/// A request that counts once it has been made.
+struct Counted([Reservation; 2]);
+
+impl Hold for Counted {
+    fn settle(self: Box<Self>, _used: &Usage) {
+        for reservation in self.0 {
+            reservation.settle(1);
+        }
     }
 }
 
@@ -179,13 +203,13 @@ mod tests {
 
     impl Replicas {
         async fn reserve(&self, replica: usize) -> Result<[Reservation; 2], Violation> {
-            let call = RequestId::generate(&self.ambient);
+            let call = ActionId::generate(&self.ambient);
             self.limits[replica].reserve(self.session, self.user, call).await
         }
 
         /// Makes a request, if there may be one.
         async fn makes(&self, replica: usize, session: SessionId, user: UserId) -> Result<(), Violation> {
-            let call = RequestId::generate(&self.ambient);
+            let call = ActionId::generate(&self.ambient);
             let reserved = self.limits[replica].reserve(session, user, call).await?;
             for reservation in reserved {
                 reservation.settle(1);
@@ -233,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_judged_again_counts_once_and_one_that_is_not_made_does_not() {
         let replicas = replicas(1, per_window(2)).await;
-        let call = RequestId::generate(&replicas.ambient);
+        let call = ActionId::generate(&replicas.ambient);
         let judge = async || replicas.limits[0].reserve(replicas.session, replicas.user, call).await;
         let held = judge().await.unwrap();
         for _ in 0..5 {
@@ -294,7 +318,7 @@ mod tests {
         let leases = Leases::new(Arc::clone(&pool), replicas.ambient.clone());
         let limit = RateLimit::new(&RateLimitConfig::default(), leases);
         pool.close().await;
-        let call = RequestId::generate(&replicas.ambient);
+        let call = ActionId::generate(&replicas.ambient);
         let refused = limit.reserve(replicas.session, replicas.user, call).await.unwrap_err();
         assert_eq!(refused.kind, DenialKind::Unavailable);
     }

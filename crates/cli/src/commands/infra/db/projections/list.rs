@@ -1,0 +1,45 @@
+//! `infra db projections list`.
+
+use clap::Args;
+use serde::Serialize;
+use systemprompt_extension::ExtensionRegistry;
+
+use crate::error::CliResult;
+use crate::project::Invocation;
+use crate::view::{Page, Row};
+
+/// The projections, the extensions they belong to, and their tables.
+#[derive(Debug, Args)]
+pub(crate) struct List {}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: &'static str,
+    extension: &'static str,
+    tables: Vec<&'static str>,
+}
+
+impl List {
+    #[expect(clippy::unused_self, reason = "as every command")]
+    pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
+        let registry = ExtensionRegistry::discover();
+        let listed = registry.iter().flat_map(|extension| {
+            extension.projections().into_iter().map(|projection| Listed {
+                name: projection.name(),
+                extension: extension.id(),
+                tables: projection.tables().to_vec(),
+            })
+        });
+        invocation.printer.show(&Page::whole(listed.collect()));
+        Ok(())
+    }
+}
+
+impl Row for Listed {
+    const COLUMNS: &'static [&'static str] = &["projection", "extension", "tables"];
+    const NONE: &'static str = "No projections.";
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.to_owned(), self.extension.to_owned(), self.tables.join(", ")]
+    }
+}

@@ -1,0 +1,45 @@
+//! `infra logs audit export`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use systemprompt_governance::ledger::export::export;
+
+use crate::error::{CliError, CliResult};
+use crate::project::{Invocation, OpenDatabase};
+use crate::view::{Layout, View};
+
+/// Write the whole log as lines of JSON, which `verify --file` verifies without a database.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file to write.
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Exported {
+    file: PathBuf,
+    entries: u64,
+}
+
+impl Export {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let failed = |error: std::io::Error| CliError::from_error("export_failed", &error);
+        let mut file = BufWriter::new(File::create(&self.output).map_err(failed)?);
+        let entries = export(database.db.read(), &mut file).await;
+        let entries = entries.map_err(|error| CliError::from_error("export_failed", &error))?;
+        file.flush().map_err(failed)?;
+        invocation.printer.show(&Exported { file: self.output, entries });
+        Ok(())
+    }
+}
+
+impl View for Exported {
+    fn text(&self, _: Layout) -> String {
+        format!("Wrote {} entries of the ledger to {}.", self.entries, self.file.display())
+    }
+}

@@ -1,0 +1,181 @@
+//! Policies: what judges an action before it is carried out, and what came of it before anybody gets to see it.
+//!
+//! The Gate of `systemprompt-governance` asks the policies of the installation one after another, in the order an operator
+//! chose. Built-in policies and those of [extensions](crate::Extension::governance_policies) implement the same [`Policy`].
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use systemprompt_model::{ActionId, Attribution, Microdollars, Resource};
+
+/// Judges actions. One value for each server, asked by many tasks at once.
+///
+/// ```
+/// use systemprompt_extension::policy::{async_trait, DenialKind, Policy, PolicyInput, Verdict, Violation};
+///
+/// /// Nobody asks about the weather.
+/// struct NoWeather;
+///
+/// #[async_trait]
+/// impl Policy for NoWeather {
+///     fn id(&self) -> &'static str {
+///         "weather.none"
+///     }
+///
+///     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
+///         if input.content.windows(7).any(|word| word == b"weather") {
+///             return Verdict::Fail(Violation::new(DenialKind::Content, "weather", "the weather is no topic"));
+///         }
+///         Verdict::Pass
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Policy: Send + Sync {
+    /// What configuration and records call it. A policy of an extension puts its extension's id and a dot in front:
+    /// `notes.forbidden_word`. The same for the life of the process.
+    fn id(&self) -> &'static str;
+
+    /// Whether it wants to look at `subject` in `phase`. What no policy wants to see afterwards is given to the caller as
+    /// it arrives; what one does is held back until it has been judged. Before the effect, everything unless overridden.
+    fn applies(&self, phase: Phase, subject: Subject<'_>) -> bool {
+        let _ = subject;
+        phase == Phase::Before
+    }
+
+    /// Says what it thinks. A policy that cannot judge answers [`Violation::unavailable`]; one that panics has objected.
+    async fn judge(&self, input: &PolicyInput<'_>) -> Verdict;
+}
+
+pub use ::async_trait::async_trait;
+
+/// When a policy is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Before the effect: an objection refuses the action.
+    Before,
+    /// After it: an objection withholds what came back. It has happened and is recorded all the same.
+    After,
+}
+
+/// What a policy judges.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyInput<'a> {
+    /// When it is asked.
+    pub phase: Phase,
+    /// The action; judging it twice in one phase counts once.
+    pub action: ActionId,
+    /// Who is behind it.
+    pub by: &'a Attribution,
+    /// What it is done to.
+    pub resource: &'a Resource,
+    /// What of it is judged.
+    pub subject: Subject<'a>,
+    /// The exact bytes: those that will be sent, or those that came back.
+    pub content: &'a Bytes,
+    /// What it will use up, as far as can be said beforehand.
+    pub estimate: Usage,
+}
+
+/// What of an action is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// What is asked of a model.
+    Prompt,
+    /// What the model answered.
+    Answer,
+    /// What a tool is asked to do.
+    ToolCall {
+        /// The tool's full name.
+        name: &'a str,
+    },
+    /// A change to the installation itself.
+    Change {
+        /// What is changed, e.g. `user.create`.
+        operation: &'a str,
+    },
+}
+
+/// What an action uses up: estimated before it, counted after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Calls.
+    pub calls: u64,
+    /// Tokens of prompt and answer.
+    pub tokens: u64,
+    /// Money.
+    pub cost: Microdollars,
+}
+
+impl Usage {
+    /// One call of which nothing else is known.
+    pub const ONE_CALL: Self = Self { calls: 1, tokens: 0, cost: Microdollars::ZERO };
+}
+
+/// What a policy says.
+pub enum Verdict {
+    /// Nothing against it.
+    Pass,
+    /// Nothing against it, and something is set aside for it until it is known what it used.
+    Hold(Box<dyn Hold>),
+    /// It does not apply, and why.
+    Skip(Cow<'static, str>),
+    /// It objects.
+    Fail(Violation),
+}
+
+/// Something set aside for an action: a place in a rate window, a part of a budget.
+///
+/// Settled when the action has ended. Dropped without that, it gives back everything: a later policy refused, the ledger
+/// could not record the decision, or nothing was done.
+pub trait Hold: Send + Sync {
+    /// The action has ended and used this.
+    fn settle(self: Box<Self>, used: &Usage);
+}
+
+/// Why a policy objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// What kind of no it is.
+    pub kind: DenialKind,
+    /// The stable, machine-readable reason.
+    pub code: &'static str,
+    /// A sentence for the caller and the record. Never holds any part of the content.
+    pub reason: String,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// Parts of the content that must not be stored.
+    pub flagged: Vec<Range<usize>>,
+}
+
+impl Violation {
+    /// An objection with nothing to hide and no time to wait.
+    pub fn new(kind: DenialKind, code: &'static str, reason: impl Into<String>) -> Self {
+        Self { kind, code, reason: reason.into(), retry_after: None, flagged: Vec::new() }
+    }
+
+    /// The objection of a policy that cannot judge at present.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(DenialKind::Unavailable, "policy_unavailable", reason)
+    }
+}
+
+/// The kinds of no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DenialKind {
+    /// The caller may not use the resource: 403.
+    NotEntitled,
+    /// The content is not acceptable: 400 unless configured otherwise.
+    Content,
+    /// Too much in too short a time: 429.
+    RateLimited,
+    /// There is no such resource: 404.
+    NotFound,
+    /// The resource is there and not offered: 400.
+    NotExposed,
+    /// It cannot be decided or served at present: 503.
+    Unavailable,
+}

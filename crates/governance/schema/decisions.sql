@@ -1,0 +1,25 @@
+-- Projection of the ledger: one row for each decision of the Gate, with the whole chain of rules that were looked at.
+CREATE TABLE IF NOT EXISTS governance_decisions (
+    id              UUID PRIMARY KEY,
+    action_id       UUID NOT NULL,
+    effect          TEXT NOT NULL,
+    user_id         UUID,
+    session_id      UUID,
+    trace_id        UUID NOT NULL,
+    context_id      UUID,
+    task_id         UUID,
+    entity_type     TEXT NOT NULL,
+    entity_id       TEXT NOT NULL,
+    tool_name       TEXT NOT NULL,
+    decision        TEXT NOT NULL, -- allow, deny, warn
+    policy          TEXT NOT NULL,
+    reason          TEXT,
+    evaluated_rules JSONB NOT NULL,
+    policy_version  TEXT NOT NULL,
+    actor_kind      TEXT NOT NULL,
+    actor_id        TEXT NOT NULL,
+    act_chain       JSONB,
+    created_at      TIMESTAMPTZ NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS governance_decisions_by_action ON governance_decisions (action_id);

@@ -1,0 +1,195 @@
+//! Changes to the installation itself: users, roles, keys, rules, configuration, projections.
+//!
+//! Whoever makes one — an administrator over HTTP, the operator at the command line, the server at its start — makes it
+//! through [`Gate::change`], so it is decided, and recorded with who did it and what was there before and after.
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use systemprompt_extension::policy::Subject;
+use systemprompt_model::{ActionId, Attribution, Resource};
+
+use crate::action::{Action, Target};
+use crate::denial::Refusal;
+use crate::effect::{Authority, Effect, Facts, FactsWriter};
+use crate::gate::Gate;
+use crate::ledger::canonical::canonical;
+use crate::ledger::text::{Sha, sha256};
+use crate::running::Outcome;
+use crate::secret_scan::redact;
+
+/// The effect: the installation is changed.
+#[derive(Debug, Clone)]
+pub struct Administer {
+    operation: &'static str,
+    about: About,
+    authority: Authority,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// `user`, `api_key`, `access_rule`, `configuration` …
+    pub kind: &'static str,
+    /// Its id or name within its kind.
+    pub id: String,
+}
+
+impl About {
+    /// The thing of this kind and id.
+    pub fn new(kind: &'static str, id: impl Display) -> Self {
+        Self { kind, id: id.to_string() }
+    }
+}
+
+/// A change somebody wants to make.
+#[derive(Debug)]
+pub struct Change {
+    /// What is done: `user.create`, `api_key.revoke`. The same for ever.
+    pub operation: &'static str,
+    /// What is changed; a new thing by its name.
+    pub about: About,
+    /// What is asked for. It is what policies judge, and it is kept as content.
+    pub request: Value,
+    /// Who may.
+    pub authority: Authority,
+}
+
+impl Change {
+    /// A change for administrators.
+    pub fn new(operation: &'static str, about: About, request: &impl Serialize) -> Self {
+        let request = serde_json::to_value(request).unwrap_or_default();
+        Self { operation, about, request, authority: Authority::Administration }
+    }
+
+    /// The same, for somebody who changes what is their own.
+    #[must_use]
+    pub fn or_own(mut self, account: systemprompt_model::UserId) -> Self {
+        self.authority = Authority::OwnAccount(account);
+        self
+    }
+}
+
+/// What was changed.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// What the caller gets.
+    pub value: T,
+    /// The state before; absent for something new.
+    pub before: Option<StateDigest>,
+    /// The state after; absent for something that is gone.
+    pub after: Option<StateDigest>,
+}
+
+impl<T> Changed<T> {
+    /// A change of which the states are not told.
+    pub fn unseen(value: T) -> Self {
+        Self { value, before: None, after: None }
+    }
+}
+
+/// The digest of a state: SHA-256 over its canonical JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateDigest(Sha);
+
+impl StateDigest {
+    /// Of this state.
+    pub fn of(state: &impl Serialize) -> Self {
+        Self(sha256(canonical(&serde_json::to_value(state).unwrap_or_default()).as_bytes()))
+    }
+
+    /// A digest as it is recorded.
+    pub(crate) fn read(digits: &str) -> Option<Self> {
+        hex::decode(digits).ok().and_then(|digest| Sha::try_from(digest).ok()).map(Self)
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError<E> {
+    /// It was refused, or cannot be recorded.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// It was allowed and failed.
+    #[error(transparent)]
+    Failed(E),
+}
+
+/// How a change ended.
+#[derive(Debug)]
+pub struct ChangeResult {
+    before: Option<StateDigest>,
+    after: Option<StateDigest>,
+}
+
+impl Effect for Administer {
+    const KIND: &'static str = "administer";
+    type Result = ChangeResult;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Change { operation: self.operation }
+    }
+
+    fn authority(&self) -> Authority {
+        self.authority
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.stranger_id("about_id", Some(&self.about.id));
+        facts.text("about_kind", self.about.kind);
+        facts.text("operation", self.operation);
+    }
+}
+
+impl Facts for ChangeResult {
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.digest("after_sha256", self.after.as_ref().map(|state| &state.0));
+        facts.digest("before_sha256", self.before.as_ref().map(|state| &state.0));
+    }
+}
+
+impl Gate {
+    /// Makes a change: decides, has `work` done, and records what came of it.
+    ///
+    /// `work` is not begun unless the decision is recorded. What it fails with is given back, and the failure is recorded.
+    pub async fn change<T, E: Display>(
+        &self,
+        by: Attribution,
+        change: Change,
+        work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
+    ) -> Result<T, ChangeError<E>> {
+        let ambient = self.ambient();
+        let Change { operation, about, request, authority } = change;
+        let target = Target::new(format!("{}/{}", about.kind, about.id));
+        // What is asked for is kept. A credential in it is cut out rather than refused: whoever changes the installation
+        // may have to name one, in a statement for example, and it goes nowhere but into the record.
+        let mut content = Bytes::from(canonical(&request));
+        let scan = self.policies().scanner().scan(&content);
+        if !scan.is_clean() {
+            content = redact(&content, &scan.flagged);
+        }
+        let action = Action {
+            id: ActionId::generate(ambient),
+            by,
+            resource: Resource::installation(target.as_str()),
+            targets: vec![target.clone()],
+            content,
+            effect: Administer { operation, about, authority },
+            received_at: ambient.now(),
+        };
+        let permit = self.admit(action).await.map_err(ChangeError::Refused)?;
+        let (_, running) = permit.begin(&target).expect("it is the only target there is");
+        match work().await {
+            Ok(Changed { value, before, after }) => {
+                running.finish(Outcome::completed(ChangeResult { before, after }));
+                Ok(value)
+            }
+            Err(error) => {
+                running.finish(Outcome::failed(error.to_string()));
+                Err(ChangeError::Failed(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The Gate of a command: how the operator at the command line changes something without a running server.
+//!
+//! A command writes to the ledger of its installation, in a chain that all commands of the installation share, waits for the
+//! disk whatever the server's mode, and asks the built-in policies. Access rules and policies of extensions need a server;
+//! being able to run the command is the authority.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use systemprompt_config::Configuration;
+use systemprompt_database::DbPool;
+use systemprompt_database::lease::Leases;
+use systemprompt_extension::Metrics;
+use systemprompt_extension::ledger::Projection;
+use systemprompt_model::{Ambient, InstanceId};
+use tokio_util::task::TaskTracker;
+
+use crate::config::PolicyConfig;
+use crate::extension::{Sections, checkpoints_dir, installation_id};
+use crate::gate::Gate;
+use crate::ledger::checkpoint::{CheckpointError, Checkpoints};
+use crate::ledger::{Durability, Ledger, LedgerError, LedgerOptions, LedgerSettings};
+use crate::policy::{PolicyChain, PolicyError};
+
+/// How long a command waits for what it wrote last.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A Gate for the time of one command.
+pub struct CommandGate {
+    gate: Gate,
+    ledger: Arc<Ledger>,
+}
+
+/// The Gate of a command could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandGateError {
+    /// The configuration.
+    #[error("the configuration of governance: {0}")]
+    Configuration(String),
+    /// The policies.
+    #[error("the policies")]
+    Policies(#[from] PolicyError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl CommandGate {
+    /// Opens it. `projections` are those of all extensions.
+    pub async fn open(
+        configuration: &Configuration,
+        database: &DbPool,
+        projections: Vec<Arc<dyn Projection>>,
+        ambient: &Ambient,
+    ) -> Result<Self, CommandGateError> {
+        let sections = Sections::read(configuration).map_err(CommandGateError::Configuration)?;
+        let installation = installation_id(configuration, ambient).map_err(CommandGateError::Configuration)?;
+        let options = LedgerOptions {
+            instance_id: InstanceId::generate(ambient),
+            name: format!("{installation}/commands"),
+            exclusive: false,
+            settings: LedgerSettings { durability: Durability::Durable, ..sections.profile.ledger.clone() },
+            retention: sections.retention(configuration),
+            checkpoints: None,
+        };
+        let mut policies = sections.policies;
+        policies.policies.retain(|policy| !matches!(policy, PolicyConfig::Registered(_)));
+        // A command counts nothing: changes have no limit.
+        let leases = Leases::new(Arc::clone(database), ambient.clone());
+        let policies = PolicyChain::new(&policies, Vec::new(), &leases)?;
+        let metrics = Metrics::new();
+        let ledger = Ledger::start(database, options, projections, ambient, &TaskTracker::new(), &metrics).await?;
+        Ok(Self { gate: Gate::new(None, policies, Arc::clone(&ledger), &metrics), ledger })
+    }
+
+    /// The Gate.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Writes what is left. Gives whether everything was written.
+    pub async fn close(self) -> bool {
+        self.ledger.drain(DRAIN_WITHIN).await
+    }
+}
+
+/// The checkpoints in the home of this installation, for verification.
+pub fn checkpoints(configuration: &Configuration) -> Result<Checkpoints, CheckpointError> {
+    Checkpoints::open(&checkpoints_dir(configuration))
+}

@@ -1,0 +1,162 @@
+//! What can be done: kinds of effect, and what the ledger is told about each.
+//!
+//! A feature that has an effect on the world implements [`Effect`] and takes a [`Permit`](crate::Permit) of it. Governance
+//! knows no kind's content: it asks for the [facts](FactsWriter) to record, the subject policies judge, and an estimate of
+//! what will be used up.
+
+use chrono::{DateTime, Utc};
+use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_model::UserId;
+
+use crate::ledger::canonical::CanonicalObject;
+use crate::ledger::text::cleaned;
+use crate::redaction::Redaction;
+
+/// A kind of effect. A value says what is to be done, apart from the bytes.
+pub trait Effect: Send + Sync + 'static {
+    /// What the ledger calls it. The same for ever.
+    const KIND: &'static str;
+
+    /// What is known once it has happened.
+    type Result: Facts;
+
+    /// What policies judge.
+    fn subject(&self) -> Subject<'_>;
+
+    /// What decides whether somebody may do it at all, before policies are asked.
+    fn authority(&self) -> Authority {
+        Authority::AccessRules
+    }
+
+    /// What is recorded of it with the decision.
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>);
+
+    /// What it will use up, as far as can be said beforehand: what budgets set aside.
+    fn estimate(&self) -> Usage {
+        Usage::ONE_CALL
+    }
+}
+
+/// What is recorded of a result with the end of an action.
+pub trait Facts: Send + 'static {
+    /// Writes them.
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>);
+}
+
+/// What decides whether somebody may do something at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The access rules of the resource.
+    AccessRules,
+    /// Being an administrator, the operator at the command line, or the installation itself.
+    Administration,
+    /// As [`Administration`](Self::Administration), or being this account: a change to one's own things.
+    OwnAccount(UserId),
+}
+
+/// Writes the facts of an effect or its result into an entry of the ledger.
+///
+/// Entries are canonical JSON, so keys are given in ascending order. Entries are for ever, so no text that somebody else
+/// chose goes in unseen: [`stranger`](Self::stranger) and [`stranger_id`](Self::stranger_id) replace what holds a
+/// credential, and cut to 1024 bytes.
+pub struct FactsWriter<'r, 's> {
+    object: CanonicalObject,
+    redaction: &'r mut Redaction<'s>,
+    content_flagged: bool,
+}
+
+impl<'r, 's> FactsWriter<'r, 's> {
+    /// The facts as canonical JSON.
+    pub(crate) fn write(
+        redaction: &'r mut Redaction<'s>,
+        content_flagged: bool,
+        facts: impl FnOnce(&mut FactsWriter<'_, '_>),
+    ) -> String {
+        let mut writer = Self { object: CanonicalObject::with_capacity(512), redaction, content_flagged };
+        facts(&mut writer);
+        writer.object.finish()
+    }
+
+    /// A text of our own, such as the name of a provider from the configuration.
+    pub fn text(&mut self, key: &'static str, value: &str) {
+        self.object.text(key, Some(&cleaned(value)));
+    }
+
+    /// The same, if there is one.
+    pub fn optional_text(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.text(key, value);
+        }
+    }
+
+    /// A text that a client or a provider chose.
+    pub fn stranger(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let shown = self.redaction.text(value);
+            self.object.text(key, Some(&shown));
+        }
+    }
+
+    /// An id that a client or a provider chose: random by nature, so only credentials of a known form count.
+    pub fn stranger_id(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let shown = self.redaction.id(value);
+            self.object.text(key, Some(&shown));
+        }
+    }
+
+    /// Texts that are part of the content too. Left out when a policy objected to the content: they may hold a piece of
+    /// what it found.
+    pub fn part_of_content(&mut self, key: &'static str, values: &[String]) {
+        if !values.is_empty() && !self.content_flagged {
+            let shown: Vec<_> = values.iter().map(|value| self.redaction.text(value)).collect();
+            self.object.texts(key, shown.iter().map(AsRef::as_ref));
+        }
+    }
+
+    /// A list of objects.
+    pub fn list<T>(&mut self, key: &'static str, items: &[T], write: impl Fn(&T, &mut FactsWriter<'_, '_>)) {
+        if items.is_empty() {
+            return;
+        }
+        let mut text = String::from("[");
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(&FactsWriter::write(self.redaction, self.content_flagged, |facts| write(item, facts)));
+        }
+        text.push(']');
+        self.object.json(key, Some(&text));
+    }
+
+    /// A count. It ends at 2^53, as JSON's numbers do.
+    pub fn count(&mut self, key: &'static str, value: Option<u64>) {
+        self.object.integer(key, value.map(|value| value.min(1 << 53) as i64));
+    }
+
+    /// An amount that may be negative.
+    pub fn integer(&mut self, key: &'static str, value: Option<i64>) {
+        self.object.integer(key, value);
+    }
+
+    /// A number.
+    pub fn number(&mut self, key: &'static str, value: Option<f64>) {
+        self.object.number(key, value);
+    }
+
+    /// Whether something is so.
+    pub fn boolean(&mut self, key: &'static str, value: bool) {
+        self.object.boolean(key, Some(value));
+    }
+
+    /// A time.
+    pub fn time(&mut self, key: &'static str, value: Option<DateTime<Utc>>) {
+        self.object.time(key, value);
+    }
+
+    /// A digest.
+    pub fn digest(&mut self, key: &'static str, value: Option<&[u8; 32]>) {
+        self.object.bytes(key, value.map(<[u8; 32]>::as_slice));
+    }
+}

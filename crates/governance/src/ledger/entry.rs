@@ -1,0 +1,259 @@
+//! Entries as they are written: the canonical JSON of what happened, sealed with its digest.
+//!
+//! Keys are in ascending order, absent values leave no trace, times are microseconds since 1970, digests hexadecimal.
+//! [`systemprompt_extension::ledger`] has the same entries as they are read.
+
+use chrono::{DateTime, Utc};
+use systemprompt_extension::ledger::{ChainHead, EntryKind};
+use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_model::{ActionId, Attribution, Credential, DecisionId, InstanceId, Resource};
+use uuid::Uuid;
+
+use super::canonical::CanonicalObject;
+use super::text::{Sha, cleaned, micros, sha256};
+use crate::action::Target;
+use crate::policy::Evaluation;
+
+/// The reason of actions that were found open after their server died.
+pub(crate) const ABANDONED: &str = "abandoned: the server that admitted it stopped before it ended";
+
+/// An entry that is ready to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) kind: EntryKind,
+    pub(crate) action: Uuid,
+    /// Canonical JSON.
+    pub(crate) body: String,
+    pub(crate) sha256: Sha,
+}
+
+impl Sealed {
+    fn new(kind: EntryKind, action: ActionId, body: String) -> Self {
+        let sha256 = sha256(body.as_bytes());
+        Self { kind, action: action.as_uuid(), body, sha256 }
+    }
+}
+
+/// What an entry `decided` says. What came from outside was cleaned before.
+pub(crate) struct DecidedEntry<'a> {
+    pub(crate) action: ActionId,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) by: &'a Attribution,
+    /// The client program and the trace it sent, as they may be recorded.
+    pub(crate) client: Option<&'a str>,
+    pub(crate) client_trace: Option<&'a str>,
+    pub(crate) content_bytes: usize,
+    pub(crate) content_sha256: Sha,
+    pub(crate) decision: DecisionId,
+    pub(crate) evaluations: &'a [Evaluation],
+    pub(crate) policy: &'a str,
+    pub(crate) policy_version: &'a str,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) subject: &'a str,
+    pub(crate) verdict: &'static str,
+    pub(crate) effect: &'static str,
+    /// Canonical JSON.
+    pub(crate) facts: &'a str,
+    pub(crate) instance: InstanceId,
+    pub(crate) received_at: DateTime<Utc>,
+    pub(crate) resource: &'a Resource,
+    pub(crate) resource_id: &'a str,
+    pub(crate) targets: &'a [Target],
+}
+
+impl DecidedEntry<'_> {
+    pub(crate) fn seal(&self) -> Sealed {
+        let mut entry = CanonicalObject::with_capacity(1536);
+        entry.uuid("action", Some(self.action.as_uuid()));
+        entry.time("at", Some(micros(self.at)));
+        entry.object("by", |by| {
+            let actors: Vec<String> = self
+                .by
+                .actors
+                .links()
+                .iter()
+                .map(|actor| {
+                    let mut link = CanonicalObject::with_capacity(64);
+                    link.text("id", Some(&cleaned(&actor.id)));
+                    link.text("kind", Some(actor.kind.as_str()));
+                    link.finish()
+                })
+                .collect();
+            by.json("actors", Some(&format!("[{}]", actors.join(","))));
+            by.text("client", self.client);
+            by.text("client_trace", self.client_trace);
+            by.uuid("context", self.by.context.map(|id| id.as_uuid()));
+            by.text("credential", Some(credential(&self.by.principal.credential)));
+            by.text("session", self.by.session.map(|id| id.to_string()).as_deref());
+            by.uuid("task", self.by.task.map(|id| id.as_uuid()));
+            by.uuid("trace", Some(self.by.trace.as_uuid()));
+            by.uuid("user", self.by.principal.account().map(|id| id.as_uuid()));
+        });
+        entry.object("content", |content| {
+            content.integer("bytes", Some(self.content_bytes as i64));
+            content.bytes("sha256", Some(&self.content_sha256));
+        });
+        entry.object("decision", |decision| {
+            decision.json("evaluations", Some(&evaluations_json(self.evaluations)));
+            decision.uuid("id", Some(self.decision.as_uuid()));
+            decision.text("policy", Some(&cleaned(self.policy)));
+            decision.text("policy_version", Some(self.policy_version));
+            decision.text("reason", self.reason.map(cleaned).as_deref());
+            decision.text("subject", Some(self.subject));
+            decision.text("verdict", Some(self.verdict));
+        });
+        entry.object("effect", |effect| {
+            effect.json("facts", Some(self.facts));
+            effect.text("kind", Some(self.effect));
+        });
+        entry.uuid("instance", Some(self.instance.as_uuid()));
+        entry.text("kind", Some(EntryKind::Decided.as_str()));
+        entry.time("received_at", Some(micros(self.received_at)));
+        entry.object("resource", |resource| {
+            resource.text("id", Some(&cleaned(self.resource_id)));
+            resource.text("kind", Some(self.resource.kind.as_str()));
+        });
+        if !self.targets.is_empty() {
+            entry.texts("targets", self.targets.iter().map(Target::as_str));
+        }
+        Sealed::new(EntryKind::Decided, self.action, entry.finish())
+    }
+}
+
+/// Another attempt at an effect begins.
+pub(crate) fn attempted(
+    action: ActionId,
+    effect: &'static str,
+    number: u32,
+    target: &Target,
+    why: &str,
+    at: DateTime<Utc>,
+) -> Sealed {
+    let mut entry = CanonicalObject::with_capacity(256);
+    entry.uuid("action", Some(action.as_uuid()));
+    entry.time("at", Some(micros(at)));
+    entry.text("effect", Some(effect));
+    entry.text("kind", Some(EntryKind::Attempted.as_str()));
+    entry.integer("number", Some(i64::from(number)));
+    entry.text("target", Some(target.as_str()));
+    entry.text("why", Some(&cleaned(why)));
+    Sealed::new(EntryKind::Attempted, action, entry.finish())
+}
+
+/// What an entry `ended` says. What came from outside was cleaned before.
+pub(crate) struct EndedEntry<'a> {
+    pub(crate) action: ActionId,
+    pub(crate) answer: Option<(u64, Option<Sha>)>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) effect: &'static str,
+    /// Canonical JSON.
+    pub(crate) facts: Option<&'a str>,
+    pub(crate) inspections: &'a [Evaluation],
+    pub(crate) latency_ms: Option<i64>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) status: &'static str,
+    pub(crate) usage: Usage,
+}
+
+impl EndedEntry<'_> {
+    pub(crate) fn seal(&self) -> Sealed {
+        let mut entry = CanonicalObject::with_capacity(768);
+        entry.uuid("action", Some(self.action.as_uuid()));
+        if let Some((bytes, sha256)) = &self.answer {
+            entry.object("answer", |answer| {
+                answer.integer("bytes", Some(count(*bytes)));
+                answer.bytes("sha256", sha256.as_ref().map(<[u8; 32]>::as_slice));
+            });
+        }
+        entry.time("at", Some(micros(self.at)));
+        entry.text("effect", Some(self.effect));
+        entry.json("facts", self.facts);
+        if !self.inspections.is_empty() {
+            entry.json("inspections", Some(&evaluations_json(self.inspections)));
+        }
+        entry.text("kind", Some(EntryKind::Ended.as_str()));
+        entry.integer("latency_ms", self.latency_ms);
+        entry.text("reason", self.reason.map(cleaned).as_deref());
+        entry.text("status", Some(self.status));
+        entry.object("usage", |usage| {
+            usage.integer("calls", Some(count(self.usage.calls)));
+            usage.integer("cost_microdollars", Some(self.usage.cost.0));
+            usage.integer("tokens", Some(count(self.usage.tokens)));
+        });
+        Sealed::new(EntryKind::Ended, self.action, entry.finish())
+    }
+}
+
+/// An action that was found open after its server died.
+pub(crate) fn abandoned(action: ActionId, effect: &str, at: DateTime<Utc>) -> Sealed {
+    let mut entry = CanonicalObject::with_capacity(256);
+    entry.uuid("action", Some(action.as_uuid()));
+    entry.time("at", Some(micros(at)));
+    entry.text("effect", Some(effect));
+    entry.text("kind", Some(EntryKind::Abandoned.as_str()));
+    entry.text("reason", Some(ABANDONED));
+    Sealed::new(EntryKind::Abandoned, action, entry.finish())
+}
+
+/// Where all chains stand.
+pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, at: DateTime<Utc>) -> Sealed {
+    let mut entry = CanonicalObject::with_capacity(256);
+    entry.time("at", Some(micros(at)));
+    let heads: Vec<String> = heads.iter().map(head_json).collect();
+    entry.json("heads", Some(&format!("[{}]", heads.join(","))));
+    entry.text("kind", Some(EntryKind::Checkpoint.as_str()));
+    entry.text("reason", Some(reason));
+    Sealed::new(EntryKind::Checkpoint, ActionId::from_uuid(Uuid::nil()), entry.finish())
+}
+
+pub(crate) fn head_json(head: &ChainHead) -> String {
+    let mut object = CanonicalObject::with_capacity(160);
+    object.uuid("chain", Some(head.chain));
+    object.text("hash", Some(&head.hash));
+    object.integer("seq", Some(head.seq));
+    object.finish()
+}
+
+/// What is judged, as records call it.
+pub(crate) fn subject_name<'a>(subject: &Subject<'a>) -> &'a str {
+    match subject {
+        Subject::Prompt => "user_prompt",
+        Subject::ToolCall { name } => name,
+        Subject::Change { operation } => operation,
+        // An answer is judged within an action that began as something else.
+        _ => "answer",
+    }
+}
+
+const fn credential(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::ApiKey(_) => "api_key",
+        Credential::Token { .. } => "token",
+        Credential::OperatingSystem { .. } => "operating_system",
+        Credential::Installation => "installation",
+    }
+}
+
+/// A list of what policies said, as canonical JSON.
+fn evaluations_json(evaluations: &[Evaluation]) -> String {
+    let mut text = String::with_capacity(96 * evaluations.len() + 2);
+    text.push('[');
+    for (index, evaluation) in evaluations.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        let mut entry = CanonicalObject::within(text);
+        entry.text("detail", (!evaluation.detail.is_empty()).then(|| cleaned(&evaluation.detail)).as_deref());
+        entry.number("duration_ms", Some(evaluation.duration_ms));
+        entry.text("policy_id", Some(&evaluation.policy_id));
+        entry.text("result", Some(evaluation.result.as_str()));
+        text = entry.finish();
+    }
+    text.push(']');
+    text
+}
+
+/// Counts end at 2^53, as JSON's numbers do.
+fn count(value: u64) -> i64 {
+    value.min(1 << 53) as i64
+}

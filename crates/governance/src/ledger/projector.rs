@@ -1,0 +1,389 @@
+//! Keeping projections up: what was appended to the log becomes rows, in order, each entry exactly once.
+//!
+//! One replica at a time applies, under an advisory lock. A projection's rows and its place in each chain are written in one
+//! transaction, so after any crash it goes on where it stood. Projections that stand at the same place share one reading
+//! of the log. One that fails is set apart, loudly, tried again alone with growing pauses, and holds up neither the others
+//! nor the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde::Serialize;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
+use systemprompt_database::DbPool;
+use systemprompt_extension::Metrics;
+use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::read::{self, Places, StoredEntry};
+
+/// Most entries applied in one transaction.
+const BATCH: i64 = 2000;
+
+/// How long it waits after something was appended, so that more shares its transaction: the age rows have before people
+/// see them, unless they ask for [`Projector::catch_up`].
+const LINGER: Duration = Duration::from_millis(50);
+
+/// How often it looks for what other replicas appended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Pauses after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Key of the advisory lock of whoever applies.
+const LOCK: i64 = 0x7072_6f6a_6563; // "projec"
+
+/// Applies the log to the projections of one server.
+pub struct Projector {
+    database: DbPool,
+    projections: Vec<Arc<dyn Projection>>,
+    failing: Mutex<BTreeMap<&'static str, Failure>>,
+    lag: Family<ProjectionLabels, Gauge>,
+}
+
+/// Why a projection stands still.
+#[derive(Debug, Clone)]
+struct Failure {
+    message: String,
+    pause: Duration,
+    until: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProjectionLabels {
+    projection: &'static str,
+}
+
+/// The log could not be applied to the projections.
+#[derive(Debug, thiserror::Error)]
+pub enum CatchUpError {
+    /// The database.
+    #[error("reading the ledger or moving the cursors")]
+    Database(#[from] sqlx::Error),
+    /// An entry cannot be read.
+    #[error("the ledger holds an entry that cannot be read")]
+    Entry(#[source] ProjectionError),
+    /// A projection failed.
+    #[error("the projection `{name}` failed: {message}")]
+    Failed {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// There is none of this name.
+    #[error("there is no projection `{0}`")]
+    Unknown(String),
+}
+
+/// How a projection is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProjectionStatus {
+    /// Its name.
+    pub name: String,
+    /// The tables it fills.
+    pub tables: Vec<String>,
+    /// Entries it has not applied yet.
+    pub behind: i64,
+    /// When the newest entry it has applied was written.
+    pub applied_until: Option<DateTime<Utc>>,
+    /// Why it stands still; known only to the process that applies.
+    pub error: Option<String>,
+}
+
+impl Projector {
+    /// What applies the log in this database to these projections.
+    pub fn new(database: &DbPool, projections: Vec<Arc<dyn Projection>>, metrics: &Metrics) -> Self {
+        let lag = Family::default();
+        metrics.register(
+            "projection_behind_entries",
+            "Entries of the ledger a projection has not applied",
+            lag.clone(),
+        );
+        Self { database: Arc::clone(database), projections, failing: Mutex::default(), lag }
+    }
+
+    /// The projections, in load order.
+    pub fn projections(&self) -> &[Arc<dyn Projection>] {
+        &self.projections
+    }
+
+    /// Applies until `shutdown`, then once more what is there.
+    pub(super) async fn run(&self, written: &Notify, shutdown: CancellationToken) {
+        loop {
+            let stop = tokio::select! {
+                () = shutdown.cancelled() => true,
+                _ = timeout(LOOK_EVERY, written.notified()) => false,
+            };
+            if !stop {
+                // Cancelled early or not, what has gathered is applied.
+                let _ = timeout(LINGER, shutdown.cancelled()).await;
+            }
+            while let Ok(applied) = self.round(false).await.inspect_err(|error| {
+                tracing::warn!(%error, "the ledger cannot be applied to its projections at present");
+            }) {
+                if applied < BATCH as usize {
+                    break;
+                }
+            }
+            self.measure().await;
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Applies everything that is in the log by now. Waits for another replica that is at it.
+    pub async fn catch_up(&self) -> Result<(), CatchUpError> {
+        loop {
+            let applied = self.round(true).await?;
+            if applied < BATCH as usize {
+                break;
+            }
+        }
+        match self.failing().iter().next() {
+            Some((name, failure)) => Err(CatchUpError::Failed { name, message: failure.message.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Empties a projection and fills it again from the log. Readers see the old rows until the new ones are there.
+    pub async fn rebuild(&self, name: &str) -> Result<u64, CatchUpError> {
+        let projection = self
+            .projections
+            .iter()
+            .find(|projection| projection.name() == name)
+            .ok_or_else(|| CatchUpError::Unknown(name.to_owned()))?;
+        let mut transaction = self.database.write().begin().await?;
+        lock(&mut transaction).await?;
+        empty(&mut transaction, &**projection).await?;
+        let mut places = Places::default();
+        let mut applied = 0;
+        loop {
+            let stored = read::after(&mut transaction, &places, BATCH).await?;
+            if stored.is_empty() {
+                break;
+            }
+            apply(&mut transaction, &**projection, &stored)
+                .await
+                .map_err(|error| CatchUpError::Failed { name: projection.name(), message: with_sources(&error) })?;
+            advance(&mut places, &stored);
+            applied += stored.len() as u64;
+        }
+        save(&mut transaction, projection.name(), &places).await?;
+        transaction.commit().await?;
+        self.failing().remove(projection.name());
+        Ok(applied)
+    }
+
+    /// How each projection is doing.
+    pub async fn status(&self) -> Result<Vec<ProjectionStatus>, sqlx::Error> {
+        let mut all = Vec::with_capacity(self.projections.len());
+        for projection in &self.projections {
+            let row = sqlx::query!(
+                r#"
+                SELECT
+                    COALESCE(SUM(c.seq - GREATEST(COALESCE(p.seq, 0), c.dropped_seq)), 0)::bigint AS "behind!",
+                    MAX(l.at) AS applied_until
+                FROM ledger_chains AS c
+                LEFT JOIN projection_cursors AS p ON p.chain_id = c.chain_id AND p.projection = $1
+                LEFT JOIN ledger AS l ON l.chain_id = p.chain_id AND l.seq = p.seq
+                "#,
+                projection.name(),
+            )
+            .fetch_one(self.database.read())
+            .await?;
+            all.push(ProjectionStatus {
+                name: projection.name().to_owned(),
+                tables: projection.tables().iter().map(ToString::to_string).collect(),
+                behind: row.behind,
+                applied_until: row.applied_until,
+                error: self.failing().get(projection.name()).map(|failure| failure.message.clone()),
+            });
+        }
+        Ok(all)
+    }
+
+    /// The projections that stand still, and why.
+    pub fn failures(&self) -> Vec<(&'static str, String)> {
+        self.failing().iter().map(|(name, failure)| (*name, failure.message.clone())).collect()
+    }
+
+    /// Applies one batch and gives how many entries there were to apply; zero when another replica is at it.
+    async fn round(&self, patiently: bool) -> Result<usize, CatchUpError> {
+        let now = Instant::now();
+        let mut connection = self.database.write().acquire().await?;
+        // Losing the last transaction with a crash loses its cursors too, so nothing is gained by waiting for the disk.
+        let mut transaction = connection.begin().await?;
+        sqlx::query!(r#"SELECT set_config('synchronous_commit', 'off', TRUE) AS "off""#)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if patiently {
+            lock(&mut transaction).await?;
+        } else if !try_lock(&mut transaction).await? {
+            return Ok(0);
+        }
+        let ready: Vec<_> = {
+            let failing = self.failing();
+            let stands_still = |name| failing.get(name).is_some_and(|failure| !patiently && failure.until > now);
+            self.projections.iter().filter(|projection| !stands_still(projection.name())).collect()
+        };
+        let mut groups: Vec<(Places, Vec<&Arc<dyn Projection>>)> = Vec::new();
+        for projection in ready {
+            let places = load(&mut transaction, projection.name()).await?;
+            match groups.iter_mut().find(|(known, _)| *known == places) {
+                Some((_, members)) => members.push(projection),
+                None => groups.push((places, vec![projection])),
+            }
+        }
+        let mut most = 0;
+        for (mut places, members) in groups {
+            let stored = read::after(&mut transaction, &places, BATCH).await?;
+            if stored.is_empty() {
+                continue;
+            }
+            let entries: Result<Vec<_>, _> = stored.iter().map(StoredEntry::read).collect();
+            let entries = entries.map_err(CatchUpError::Entry)?;
+            advance(&mut places, &stored);
+            for projection in members {
+                // A savepoint, so that one that fails takes nobody else's rows with it.
+                let mut savepoint = transaction.begin().await?;
+                let result = projection.apply(&mut savepoint, &entries).await;
+                match result {
+                    Ok(()) => {
+                        save(&mut savepoint, projection.name(), &places).await?;
+                        savepoint.commit().await?;
+                        self.recovered(projection.name());
+                        most = most.max(stored.len());
+                    }
+                    Err(error) => {
+                        savepoint.rollback().await?;
+                        self.failed(projection.name(), &error);
+                    }
+                }
+            }
+        }
+        transaction.commit().await?;
+        Ok(most)
+    }
+
+    fn failed(&self, name: &'static str, error: &ProjectionError) {
+        let message = with_sources(error);
+        let mut failing = self.failing();
+        let pause = failing.get(name).map_or(FIRST_PAUSE, |earlier| (earlier.pause * 2).min(LONGEST_PAUSE));
+        tracing::error!(projection = name, error = message, "a projection of the ledger stands still");
+        failing.insert(name, Failure { message, pause, until: Instant::now() + pause });
+    }
+
+    fn recovered(&self, name: &'static str) {
+        if self.failing().remove(name).is_some() {
+            tracing::info!(projection = name, "the projection goes on");
+        }
+    }
+
+    async fn measure(&self) {
+        if let Ok(all) = self.status().await {
+            for (status, projection) in all.into_iter().zip(&self.projections) {
+                self.lag.get_or_create(&ProjectionLabels { projection: projection.name() }).set(status.behind);
+            }
+        }
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<&'static str, Failure>> {
+        self.failing.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl std::fmt::Debug for Projector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.projections.iter().map(|projection| projection.name()).collect();
+        f.debug_struct("Projector").field("projections", &names).finish_non_exhaustive()
+    }
+}
+
+/// Applies stored entries to one projection.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    projection: &dyn Projection,
+    stored: &[StoredEntry],
+) -> Result<(), ProjectionError> {
+    let entries: Vec<LedgerEntry> = stored.iter().map(StoredEntry::read).collect::<Result<_, _>>()?;
+    projection.apply(connection, &entries).await
+}
+
+/// The places after these entries.
+pub(super) fn advance(places: &mut Places, stored: &[StoredEntry]) {
+    for entry in stored {
+        places.set(entry.chain, entry.seq);
+    }
+}
+
+/// How far a projection has come.
+pub(super) async fn load(connection: &mut PgConnection, projection: &str) -> Result<Places, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT chain_id, seq FROM projection_cursors WHERE projection = $1 ORDER BY chain_id",
+        projection
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Places { chains: rows.iter().map(|row| row.chain_id).collect(), seqs: rows.iter().map(|row| row.seq).collect() })
+}
+
+async fn save(connection: &mut PgConnection, projection: &str, places: &Places) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        INSERT INTO projection_cursors AS c (projection, chain_id, seq)
+        SELECT $1, p.chain_id, p.seq
+        FROM UNNEST($2::uuid[], $3::bigint[]) AS p (chain_id, seq)
+        ON CONFLICT (projection, chain_id) DO UPDATE SET seq = EXCLUDED.seq WHERE c.seq <> EXCLUDED.seq
+        "#,
+        projection,
+        &places.chains,
+        &places.seqs,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn empty(transaction: &mut Transaction<'_, Postgres>, projection: &dyn Projection) -> Result<(), sqlx::Error> {
+    for table in projection.tables() {
+        sqlx::raw_sql(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut **transaction).await?;
+    }
+    sqlx::query!("DELETE FROM projection_cursors WHERE projection = $1", projection.name())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn lock(transaction: &mut Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut **transaction).await?;
+    Ok(())
+}
+
+async fn try_lock(transaction: &mut Transaction<'_, Postgres>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "locked!""#, LOCK)
+        .fetch_one(&mut **transaction)
+        .await
+}
+
+/// The error and everything behind it.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! Reading the log back, entry by entry.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sqlx::postgres::PgConnection;
+use systemprompt_extension::ledger::{EntryKind, LedgerEntry, ProjectionError, Record};
+use systemprompt_model::ActionId;
+use uuid::Uuid;
+
+/// An entry as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredEntry {
+    pub(crate) chain: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) kind: String,
+    pub(crate) action: Uuid,
+    pub(crate) body: String,
+    pub(crate) hash: Vec<u8>,
+}
+
+impl StoredEntry {
+    /// What it says.
+    pub(crate) fn read(&self) -> Result<LedgerEntry, ProjectionError> {
+        let unreadable = |source| ProjectionError::Entry { chain: self.chain, seq: self.seq, source };
+        let kind: EntryKind = self.kind.parse().map_err(|error: String| unreadable(serde::de::Error::custom(error)))?;
+        let record = Record::read(kind, &self.body).map_err(unreadable)?;
+        Ok(LedgerEntry {
+            chain: self.chain,
+            seq: self.seq,
+            at: self.at,
+            action: ActionId::from_uuid(self.action),
+            record,
+        })
+    }
+}
+
+/// What a body says about its kind and action; nothing if it is none.
+pub(crate) fn said(body: &str) -> (String, Uuid) {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Said {
+        action: Uuid,
+        kind: String,
+    }
+    let said: Said = serde_json::from_str(body).unwrap_or_default();
+    (said.kind, said.action)
+}
+
+/// The entries of one chain after `after`, up to `until`, at most `limit`.
+pub(crate) async fn chain(
+    connection: &mut PgConnection,
+    chain: Uuid,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<StoredEntry>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredEntry,
+        r#"
+        SELECT chain_id AS chain, seq, at, kind, action_id AS action, body, hash
+        FROM ledger
+        WHERE chain_id = $1 AND seq > $2 AND seq <= $3
+        ORDER BY seq
+        LIMIT $4
+        "#,
+        chain,
+        after,
+        until,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A place in each of several chains.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) chains: Vec<Uuid>,
+    pub(crate) seqs: Vec<i64>,
+}
+
+impl Places {
+    pub(crate) fn get(&self, chain: Uuid) -> i64 {
+        let at = self.chains.iter().position(|known| *known == chain);
+        at.map_or(0, |at| self.seqs[at])
+    }
+
+    pub(crate) fn set(&mut self, chain: Uuid, seq: i64) {
+        match self.chains.iter().position(|known| *known == chain) {
+            Some(at) => self.seqs[at] = seq,
+            None => {
+                self.chains.push(chain);
+                self.seqs.push(seq);
+            }
+        }
+    }
+}
+
+/// The next entries of all chains after these places, oldest first, at most `limit`.
+///
+/// Within a chain the order is that of the chain. Between chains it is that of time, which is enough: an entry about
+/// something in another chain is never older than that ([`Shared::not_before`](super::Shared)).
+pub(crate) async fn after(
+    connection: &mut PgConnection,
+    places: &Places,
+    limit: i64,
+) -> Result<Vec<StoredEntry>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredEntry,
+        r#"
+        SELECT e.chain_id AS "chain!", e.seq AS "seq!", e.at AS "at!", e.kind AS "kind!", e.action_id AS "action!",
+            e.body AS "body!", e.hash AS "hash!"
+        FROM ledger_chains AS c
+        LEFT JOIN UNNEST($1::uuid[], $2::bigint[]) AS p (chain_id, seq) ON p.chain_id = c.chain_id
+        CROSS JOIN LATERAL (
+            SELECT l.chain_id, l.seq, l.at, l.kind, l.action_id, l.body, l.hash
+            FROM ledger AS l
+            WHERE l.chain_id = c.chain_id AND l.seq > COALESCE(p.seq, 0)
+            ORDER BY l.seq
+            LIMIT $3
+        ) AS e
+        WHERE c.seq > COALESCE(p.seq, 0)
+        ORDER BY e.at, e.chain_id, e.seq
+        LIMIT $3
+        "#,
+        &places.chains,
+        &places.seqs,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,152 @@
+//! The actions of those who are gone.
+//!
+//! An open action belongs to the server that admitted it. When that server is dead, its open actions are closed as
+//! `abandoned`. A server is dead when another run of the same installation has started, or when it has not been heard of
+//! for [`DEAD_AFTER`]. Should it only have been slow, its ends are still accepted.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::PgConnection;
+use systemprompt_model::ActionId;
+use uuid::Uuid;
+
+use super::queue::{BATCH_LIMIT, Following};
+use super::{Ledger, Shared, chains, entry};
+
+/// A server that was not heard of for this long is dead.
+const DEAD_AFTER: TimeDelta = TimeDelta::seconds(90);
+
+/// Key of the advisory lock under which one replica at a time closes what others left behind.
+const RECOVERY_LOCK: i64 = 0x6c65_6467_6572; // "ledger"
+
+/// What is wrong when recovery cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoveryError {
+    #[error("reading what dead servers left open")]
+    Database(#[from] sqlx::Error),
+    #[error("the ledger stopped before open actions were closed")]
+    Stopped,
+}
+
+/// A stretch of a chain in which nobody will end anything any more.
+struct Orphaned {
+    chain: Uuid,
+    from: i64,
+    until: i64,
+}
+
+/// Closes every open action of dead servers and gives their number. Does nothing while another replica is at it.
+pub(super) async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
+    let shared = &*ledger.shared;
+    // The lock lives as long as its connection is ours; broken off half-way, the next one begins again.
+    let mut connection = ledger.database.write().acquire().await?.detach();
+    let locked = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "locked!""#, RECOVERY_LOCK)
+        .fetch_one(&mut connection)
+        .await?;
+    let mut closed = 0;
+    if locked {
+        if shared.exclusive && shared.inherited.load(Ordering::Relaxed) != i64::MAX {
+            let from = shared.inherited.load(Ordering::Relaxed);
+            let own = Orphaned { chain: shared.chain, from, until: ledger.found_until };
+            closed += close_open_actions(&mut connection, shared, &own).await?;
+            shared.inherited.store(i64::MAX, Ordering::Relaxed);
+        }
+        let silent_since = shared.ambient.now() - DEAD_AFTER;
+        for silent in find_silent(&mut connection, shared.chain, silent_since).await? {
+            closed += close_open_actions(&mut connection, shared, &silent).await?;
+            if heard_of(&mut connection, silent.chain, silent_since).await? {
+                continue;
+            }
+            chains::end(&mut connection, silent.chain, shared.ambient.now()).await?;
+        }
+    }
+    // The server releases the lock with the connection, whether or not the goodbye arrives.
+    let _ = sqlx::Connection::close(connection).await;
+    Ok(closed)
+}
+
+async fn find_silent(
+    connection: &mut PgConnection,
+    own: Uuid,
+    since: DateTime<Utc>,
+) -> Result<Vec<Orphaned>, sqlx::Error> {
+    sqlx::query!(
+        r#"
+        SELECT chain_id, oldest_open, seq
+        FROM ledger_chains
+        WHERE ended_at IS NULL AND chain_id <> $1 AND heartbeat_at < $2
+        "#,
+        own,
+        since,
+    )
+    .map(|row| Orphaned { chain: row.chain_id, from: row.oldest_open, until: row.seq })
+    .fetch_all(connection)
+    .await
+}
+
+async fn heard_of(connection: &mut PgConnection, chain: Uuid, since: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT heartbeat_at >= $2 AS "heard!" FROM ledger_chains WHERE chain_id = $1"#,
+        chain,
+        since,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+async fn close_open_actions(
+    connection: &mut PgConnection,
+    shared: &Shared,
+    orphaned: &Orphaned,
+) -> Result<u64, RecoveryError> {
+    let mut from = orphaned.from;
+    let mut closed = 0;
+    loop {
+        let open = sqlx::query!(
+            r#"
+            SELECT d.seq, d.at, d.action_id, d.body::jsonb #>> '{effect,kind}' AS "effect!"
+            FROM ledger AS d
+            WHERE d.chain_id = $1
+              AND d.seq >= $2
+              AND d.seq <= $3
+              AND d.kind = 'decided'
+              AND d.body::jsonb #>> '{decision,verdict}' <> 'deny'
+              AND NOT EXISTS (
+                  SELECT FROM ledger AS e
+                  WHERE e.action_id = d.action_id AND e.kind IN ('ended', 'abandoned')
+              )
+            ORDER BY d.seq
+            LIMIT $4
+            "#,
+            orphaned.chain,
+            from,
+            orphaned.until,
+            BATCH_LIMIT as i64,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(last) = open.last() else { break };
+        from = last.seq + 1;
+        closed += open.len() as u64;
+
+        // Whoever reads both chains by time must meet the decision first.
+        shared.not_before.fetch_max(last.at.timestamp_micros(), Ordering::Relaxed);
+        let now = shared.ambient.now();
+        let mut written = None;
+        for row in &open {
+            let entry = entry::abandoned(ActionId::from_uuid(row.action_id), &row.effect, now);
+            let (next, receiver) = Following::watched(entry);
+            shared.queue.push_following(next);
+            written = Some(receiver);
+        }
+        // They are written in the order they were queued.
+        if let Some(written) = written {
+            written.await.map_err(|_| RecoveryError::Stopped)?;
+        }
+    }
+    if closed > 0 {
+        tracing::warn!(chain.id = %orphaned.chain, actions = closed, "closed the open actions of a dead server");
+    }
+    Ok(closed)
+}

@@ -1,0 +1,289 @@
+//! Asking the policies one after another, in the order an operator chose.
+//!
+//! The first policy in mode `enforce` that objects ends the chain; one in mode `warn` is recorded and the next is asked. A
+//! policy that cannot judge objects. What every policy said is kept for the record.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use sha2::{Digest, Sha256};
+use systemprompt_database::lease::Leases;
+use systemprompt_extension::policy::{Hold, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
+
+use super::rate_limit::RateLimit;
+use super::scope_check::ScopeCheck;
+use super::secret_scan::SecretScan;
+use super::tool_blocklist::ToolBlocklist;
+use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode};
+use crate::denial::Denial;
+use crate::secret_scan::SecretScanner;
+
+/// What a policy said, as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The policy.
+    pub policy_id: Cow<'static, str>,
+    /// What came out.
+    pub result: EvaluationResult,
+    /// Why, where there is something to say.
+    pub detail: Cow<'static, str>,
+    /// How long it took, in milliseconds, to the microsecond.
+    pub duration_ms: f64,
+}
+
+/// What came out of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvaluationResult {
+    /// Nothing against it.
+    Pass,
+    /// It objected.
+    Fail,
+    /// It is switched off.
+    Disabled,
+    /// It does not apply, or an earlier policy had refused already.
+    Skip,
+}
+
+impl EvaluationResult {
+    /// The name used in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Disabled => "disabled",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// What the chain came to.
+#[derive(Default)]
+pub(crate) struct ChainOutcome {
+    /// What each policy said, in order; all of them, also those after a denial.
+    pub(crate) evaluations: Vec<Evaluation>,
+    /// The first objection of a policy in mode `enforce`.
+    pub(crate) denial: Option<Denial>,
+    /// Objections of policies in mode `warn`.
+    pub(crate) warnings: Vec<Denial>,
+    /// Parts of the content that must not be stored, ascending.
+    pub(crate) flagged: Vec<Range<usize>>,
+    /// What was set aside. Dropped, it is given back.
+    pub(crate) holds: Vec<Box<dyn Hold>>,
+}
+
+/// The policies of an installation. Fixed for the life of a server.
+pub struct PolicyChain {
+    enabled: bool,
+    entries: Vec<Entry>,
+    scanner: Arc<SecretScanner>,
+    version: String,
+}
+
+struct Entry {
+    id: &'static str,
+    mode: PolicyMode,
+    /// `None` when the policy is switched off.
+    policy: Option<Arc<dyn Policy>>,
+}
+
+/// The chain cannot be built from this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The allow-list of the secret scan is no list of regular expressions.
+    #[error("`policies[].entropy.allowlist` of `secret_scan` is not valid")]
+    Allowlist(#[source] regex::Error),
+    /// Two policies share an id.
+    #[error("there are two policies with the id `{0}`")]
+    Duplicate(String),
+    /// The configuration speaks of a policy that no extension brings.
+    #[error("no extension brings the policy `{id}`; there are: {known}")]
+    Unknown {
+        /// The id in the configuration.
+        id: String,
+        /// Those there are.
+        known: String,
+    },
+    /// The id of an extension's policy does not begin with the extension's.
+    #[error("the policy `{id}` of the extension `{extension}` must be called `{extension}.…`")]
+    Name {
+        /// The id of the policy.
+        id: &'static str,
+        /// The extension.
+        extension: &'static str,
+    },
+}
+
+impl PolicyChain {
+    /// The chain of `config`, in its order; then the policies of extensions that it does not mention, enforced; then the
+    /// built-in ones it leaves out, switched off.
+    pub fn new(
+        config: &GovernanceConfig,
+        extensions: Vec<(&'static str, Arc<dyn Policy>)>,
+        leases: &Leases,
+    ) -> Result<Self, PolicyError> {
+        let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
+        let mut registered: Vec<Arc<dyn Policy>> = Vec::new();
+        for (extension, policy) in extensions {
+            let id = policy.id();
+            if !id.strip_prefix(extension).is_some_and(|rest| rest.starts_with('.')) {
+                return Err(PolicyError::Name { id, extension });
+            }
+            if registered.iter().any(|other| other.id() == id) {
+                return Err(PolicyError::Duplicate(id.to_owned()));
+            }
+            registered.push(policy);
+        }
+        let known = registered.iter().map(|policy| format!("`{}`", policy.id())).collect::<Vec<_>>().join(", ");
+        let mut entries: Vec<Entry> = Vec::new();
+        for policy in &config.policies {
+            let mode = policy.mode().unwrap_or(config.mode);
+            let (id, built): (&'static str, Arc<dyn Policy>) = match policy {
+                PolicyConfig::SecretScan(_) => ("secret_scan", Arc::new(SecretScan::new(Arc::clone(&scanner)))),
+                PolicyConfig::ScopeCheck(config) => ("scope_check", Arc::new(ScopeCheck::new(config))),
+                PolicyConfig::ToolBlocklist(config) => ("tool_blocklist", Arc::new(ToolBlocklist::new(config))),
+                PolicyConfig::RateLimit(config) => ("rate_limit", Arc::new(RateLimit::new(config, leases.clone()))),
+                PolicyConfig::Registered(config) => {
+                    let at = registered.iter().position(|policy| policy.id() == config.id.as_str());
+                    let at = at.ok_or_else(|| PolicyError::Unknown {
+                        id: config.id.as_str().to_owned(),
+                        known: known.clone(),
+                    })?;
+                    let policy = registered.remove(at);
+                    (policy.id(), policy)
+                }
+            };
+            if entries.iter().any(|entry| entry.id == id) {
+                return Err(PolicyError::Duplicate(id.to_owned()));
+            }
+            entries.push(Entry { id, mode, policy: policy.enabled().then_some(built) });
+        }
+        for policy in registered {
+            entries.push(Entry { id: policy.id(), mode: config.mode, policy: Some(policy) });
+        }
+        for id in PolicyConfig::BUILT_IN {
+            if entries.iter().all(|entry| entry.id != id) {
+                entries.push(Entry { id, mode: config.mode, policy: None });
+            }
+        }
+        Ok(Self { enabled: config.enabled, entries, scanner, version: version_of(config) })
+    }
+
+    /// Whether policies are asked at all.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What finds credentials in the texts of a record, whether or not the policy runs.
+    pub(crate) fn scanner(&self) -> &Arc<SecretScanner> {
+        &self.scanner
+    }
+
+    /// Whether some policy wants to look at `subject` in `phase`.
+    pub(crate) fn applies(&self, phase: Phase, subject: Subject<'_>) -> bool {
+        self.enabled && self.entries.iter().any(|entry| entry.wants(phase, subject))
+    }
+
+    /// The entries of a decision for which no policy was asked.
+    pub(crate) fn unasked(&self, why: &'static str) -> impl Iterator<Item = Evaluation> {
+        self.entries.iter().map(move |entry| {
+            let (result, detail) = match entry.policy {
+                _ if !self.enabled => (EvaluationResult::Disabled, "governance is disabled"),
+                None => (EvaluationResult::Disabled, ""),
+                Some(_) => (EvaluationResult::Skip, why),
+            };
+            Evaluation { policy_id: entry.id.into(), result, detail: detail.into(), duration_ms: 0.0 }
+        })
+    }
+
+    /// Asks every policy in turn until one refuses. Afterwards only those are asked, and listed, that want to look.
+    pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>) -> ChainOutcome {
+        let mut outcome =
+            ChainOutcome { evaluations: Vec::with_capacity(self.entries.len()), ..ChainOutcome::default() };
+        for entry in &self.entries {
+            if input.phase == Phase::After && !entry.wants(input.phase, input.subject) {
+                continue;
+            }
+            let started = Instant::now();
+            let (result, detail) = match &entry.policy {
+                _ if !self.enabled => (EvaluationResult::Disabled, "governance is disabled".into()),
+                None => (EvaluationResult::Disabled, Cow::Borrowed("")),
+                Some(_) if outcome.denial.is_some() => (EvaluationResult::Skip, "already refused".into()),
+                Some(policy) if !policy.applies(input.phase, input.subject) => {
+                    (EvaluationResult::Skip, "it does not look at this".into())
+                }
+                Some(policy) => match judge(&**policy, input).await {
+                    Verdict::Pass => (EvaluationResult::Pass, Cow::Borrowed("")),
+                    Verdict::Hold(hold) => {
+                        outcome.holds.push(hold);
+                        (EvaluationResult::Pass, Cow::Borrowed(""))
+                    }
+                    Verdict::Skip(why) => (EvaluationResult::Skip, why),
+                    Verdict::Fail(violation) => {
+                        outcome.flagged.extend(violation.flagged);
+                        let denial = Denial {
+                            policy: entry.id.to_owned(),
+                            kind: violation.kind,
+                            reason: violation.reason.clone(),
+                            retry_after: violation.retry_after,
+                            code: violation.code,
+                        };
+                        match entry.mode {
+                            PolicyMode::Enforce => outcome.denial = Some(denial),
+                            PolicyMode::Warn => outcome.warnings.push(denial),
+                        }
+                        (EvaluationResult::Fail, violation.reason.into())
+                    }
+                },
+            };
+            let duration_ms = started.elapsed().as_micros() as f64 / 1000.0;
+            outcome.evaluations.push(Evaluation { policy_id: entry.id.into(), result, detail, duration_ms });
+        }
+        if outcome.denial.is_some() {
+            // What an earlier policy set aside is given back before anybody hears of the refusal.
+            outcome.holds.clear();
+        }
+        outcome.flagged.sort_by_key(|range| range.start);
+        outcome
+    }
+}
+
+/// A policy that panics has objected.
+async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>) -> Verdict {
+    match AssertUnwindSafe(policy.judge(input)).catch_unwind().await {
+        Ok(verdict) => verdict,
+        Err(_) => {
+            tracing::error!(policy = policy.id(), "the policy panicked; what it was to judge is refused");
+            Verdict::Fail(Violation::unavailable("a policy failed"))
+        }
+    }
+}
+
+impl Entry {
+    fn wants(&self, phase: Phase, subject: Subject<'_>) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.applies(phase, subject))
+    }
+}
+
+impl fmt::Debug for PolicyChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<&str> = self.entries.iter().map(|entry| entry.id).collect();
+        f.debug_struct("PolicyChain").field("version", &self.version).field("policies", &ids).finish_non_exhaustive()
+    }
+}
+
+fn version_of(config: &GovernanceConfig) -> String {
+    let json = serde_json::to_vec(config).expect("the configuration's types have no maps with odd keys");
+    let mut digest = hex::encode(Sha256::digest(json));
+    digest.truncate(16);
+    digest
+}

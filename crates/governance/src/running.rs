@@ -1,0 +1,233 @@
+//! An effect that is under way, and how it ends.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Usage};
+use systemprompt_model::{ActionId, Attribution, Resource};
+
+use crate::action::Target;
+use crate::denial::Denial;
+use crate::effect::{Effect, Facts as _, FactsWriter};
+use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
+use crate::ledger::entry::{self, EndedEntry};
+use crate::ledger::queue::Following;
+use crate::ledger::text::{cut, sha256};
+use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
+use crate::permit::NotPermitted;
+use crate::policy::{Evaluation, PolicyChain};
+use crate::redaction::Redaction;
+use crate::secret_scan::redact;
+
+/// Most parts of content that are kept besides the request and the answer.
+const PART_LIMIT: usize = 128;
+
+/// An effect that was permitted and is under way. [`finish`](Self::finish) says how it ended; dropped without that, it is
+/// recorded as `failed`, and what policies had set aside for it is given back.
+#[must_use = "the action stays open until it is finished"]
+pub struct Running<E: Effect> {
+    pub(crate) open: OpenAction,
+    pub(crate) id: ActionId,
+    pub(crate) by: Attribution,
+    pub(crate) resource: Resource,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) attempts: u32,
+    pub(crate) content: Bytes,
+    pub(crate) effect: E,
+    pub(crate) flagged: Vec<Range<usize>>,
+    pub(crate) holds: Vec<Box<dyn Hold>>,
+    pub(crate) policies: Arc<PolicyChain>,
+    pub(crate) inspections: Vec<Evaluation>,
+    /// A policy objected to what came back, so nothing of it is kept.
+    pub(crate) answer_is_suspect: bool,
+    pub(crate) begun: Instant,
+}
+
+/// What may be done with something that came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspection {
+    /// The caller may have it.
+    Give,
+    /// The caller may not.
+    Withhold(Denial),
+}
+
+impl<E: Effect> Running<E> {
+    /// The id of the action.
+    pub fn id(&self) -> ActionId {
+        self.id
+    }
+
+    /// What is done.
+    pub fn effect(&self) -> &E {
+        &self.effect
+    }
+
+    /// How much of the answer is worth holding for [`Outcome::answer`], in bytes.
+    pub fn content_limit(&self) -> usize {
+        if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
+    }
+
+    /// Begins another attempt under the same decision, because the one before it came to nothing: an entry `attempted`.
+    /// Gives the bytes to send again.
+    ///
+    /// # Errors
+    ///
+    /// The target is not one of those that were admitted.
+    pub fn retry(&mut self, target: &Target, why: &str) -> Result<Bytes, NotPermitted> {
+        if !self.targets.contains(target) {
+            return Err(NotPermitted(target.as_str().to_owned()));
+        }
+        self.attempts += 1;
+        let redaction = Redaction::new(self.policies.scanner());
+        let why = redaction.reason(why.to_owned());
+        self.open.note(entry::attempted(self.id, E::KIND, self.attempts, target, &why, self.open.ledger().now()));
+        Ok(self.content.clone())
+    }
+
+    /// Whether some policy wants to see `subject` before the caller does. What none wants to see need not be collected.
+    pub fn is_inspected(&self, subject: Subject<'_>) -> bool {
+        self.policies.applies(Phase::After, subject)
+    }
+
+    /// Asks the policies about something that came back. What they say is recorded with the end.
+    pub async fn inspect(&mut self, subject: Subject<'_>, bytes: &Bytes) -> Inspection {
+        let outcome = self
+            .policies
+            .evaluate(&PolicyInput {
+                phase: Phase::After,
+                action: self.id,
+                by: &self.by,
+                resource: &self.resource,
+                subject,
+                content: bytes,
+                estimate: self.effect.estimate(),
+            })
+            .await;
+        self.answer_is_suspect |= outcome.denial.is_some() || !outcome.flagged.is_empty();
+        self.holds.extend(outcome.holds);
+        let redaction = Redaction::new(self.policies.scanner());
+        let mut evaluations = outcome.evaluations;
+        redaction.details(&mut evaluations);
+        self.inspections.extend(evaluations);
+        match outcome.denial {
+            Some(denial) => Inspection::Withhold(Denial { reason: redaction.reason(denial.reason), ..denial }),
+            None => Inspection::Give,
+        }
+    }
+
+    /// Says how it ended, and settles what policies had set aside. Never waits: the end is written with one of the next
+    /// batches, and again until it is.
+    pub fn finish(mut self, outcome: Outcome<E>) {
+        for hold in std::mem::take(&mut self.holds) {
+            hold.settle(&outcome.usage);
+        }
+        self.give_up(outcome);
+    }
+
+    /// Records the end. What is still set aside is given back.
+    pub(crate) fn give_up(self, outcome: Outcome<E>) {
+        let scanner = Arc::clone(self.policies.scanner());
+        let mut redaction = Redaction::new(&scanner);
+        let suspect = self.answer_is_suspect || !self.flagged.is_empty();
+        let facts = outcome
+            .result
+            .as_ref()
+            .map(|result| FactsWriter::write(&mut redaction, suspect, |facts| result.facts(facts)));
+        let (status, reason) = match outcome.status {
+            OutcomeStatus::Completed => ("completed", None),
+            // A provider may quote the request in what it says.
+            OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason))),
+        };
+        let retention = self.open.ledger().retention().content;
+        let mut content = Vec::new();
+        if self.flagged.is_empty() {
+            content.extend(retention.keep(&self.content).map(|kept| KeptPart::new(REQUEST, kept)));
+        } else {
+            let redacted = redact(&self.content, &self.flagged);
+            content.extend(retention.keep(&redacted).map(|kept| KeptPart::new(REQUEST, kept)));
+        }
+        // An answer may repeat what was found, so nothing is kept of it.
+        if !suspect {
+            let answer = outcome.answer.as_ref().and_then(|answer| retention.keep_payload(answer));
+            content.extend(answer.map(|kept| KeptPart::new(ANSWER, kept)));
+            content.extend(outcome.parts.into_iter().take(PART_LIMIT).filter_map(|(name, text)| {
+                let kept = retention.keep(&Bytes::copy_from_slice(cut(&text, TOOL_INPUT_LIMIT).as_bytes()))?;
+                Some(KeptPart::new(name, kept))
+            }));
+        }
+        let end = EndedEntry {
+            action: self.id,
+            answer: outcome.answer.as_ref().map(|answer| (answer.bytes, digest(answer))),
+            at: self.open.ledger().now(),
+            effect: E::KIND,
+            facts: facts.as_deref(),
+            inspections: &self.inspections,
+            latency_ms: Some(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)),
+            reason: reason.as_deref(),
+            status,
+            usage: outcome.usage,
+        }
+        .seal();
+        self.open.close(Following::new(end).keeping(content));
+    }
+}
+
+impl<E: Effect> fmt::Debug for Running<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("effect", &E::KIND).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// How something that was permitted ended.
+#[derive(Debug)]
+pub struct Outcome<E: Effect> {
+    /// Well or not.
+    pub status: OutcomeStatus,
+    /// What it used up.
+    pub usage: Usage,
+    /// What came back. What is kept of it follows the retention setting; its digest is recorded.
+    pub answer: Option<Payload>,
+    /// Further parts of content worth keeping, by names of the feature's, such as `tool_call.0`; each cut at 64 KiB, the
+    /// first 128 of them.
+    pub parts: Vec<(Cow<'static, str>, String)>,
+    /// What the feature says about it.
+    pub result: Option<E::Result>,
+}
+
+impl<E: Effect> Outcome<E> {
+    /// It ended well, with this result.
+    pub fn completed(result: E::Result) -> Self {
+        Self { result: Some(result), ..Self::new(OutcomeStatus::Completed) }
+    }
+
+    /// It came to nothing, for this reason.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::new(OutcomeStatus::Failed { reason: reason.into() })
+    }
+
+    /// An outcome of which nothing else is known.
+    pub fn new(status: OutcomeStatus) -> Self {
+        Self { status, usage: Usage::ONE_CALL, answer: None, parts: Vec::new(), result: None }
+    }
+}
+
+/// Whether it ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutcomeStatus {
+    /// It did what it was to do.
+    Completed,
+    /// It did not.
+    Failed {
+        /// Why, e.g. `client_disconnected`.
+        reason: String,
+    },
+}
+
+fn digest(payload: &Payload) -> Option<[u8; 32]> {
+    payload.sha256.or_else(|| payload.is_complete().then(|| sha256(&payload.head)))
+}
