@@ -35,7 +35,9 @@ pub(crate) async fn exists(db: &DbPool) -> CliResult<bool> {
 pub(crate) fn failure(error: CatchUpError) -> CliError {
     let failed = CliError::from_error("projection_failed", &error);
     match error {
-        CatchUpError::Unknown(_) => failed.help("systemprompt infra db projections list   shows them").exit(Exit::Usage),
+        CatchUpError::Unknown(_) => {
+            failed.help("systemprompt infra db projections list   shows them").exit(Exit::Usage)
+        }
         CatchUpError::Failed { name, .. } => {
             failed.help(format!("systemprompt infra db projections rebuild {name}   fills it anew from the log"))
         }

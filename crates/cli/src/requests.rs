@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use systemprompt_database::DbPool;
-use systemprompt_governance::ledger::queries::{
+use systemprompt_gateway::request::queries::{
     self, LookupError, Message, RequestDetail, RequestFilter, RequestSummary,
 };
 use systemprompt_model::UserId;
 
 use crate::error::{CliError, CliResult, Exit};
+use crate::ledger::catch_up;
 use crate::view::{Record, Row, time};
 
 /// How much of a message people see unless they ask for all.
@@ -17,6 +18,7 @@ pub(crate) const GLIMPSE: usize = 400;
 
 /// The requests that an id, a trace's id, or the beginning of one names; at least one.
 pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetail>> {
+    catch_up(db).await?;
     let found = queries::audit(db.read(), id).await.map_err(|error| {
         let exit = if matches!(error, LookupError::Database(_)) { Exit::Failure } else { Exit::Usage };
         CliError::from_error("lookup_failed", &error)
@@ -32,6 +34,7 @@ pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetai
 
 /// The latest requests of a user.
 pub(crate) async fn latest_of(db: &DbPool, user: UserId, limit: u32) -> CliResult<Vec<RequestSummary>> {
+    catch_up(db).await?;
     let filter = RequestFilter { user: Some(user), limit, ..RequestFilter::default() };
     Ok(queries::list_requests(db.read(), &filter).await.map_err(CliError::database)?.items)
 }
@@ -40,6 +43,7 @@ pub(crate) async fn latest_of(db: &DbPool, user: UserId, limit: u32) -> CliResul
 pub(crate) async fn settled(db: &DbPool, id: &str) -> CliResult<String> {
     let mut patience = 40;
     loop {
+        catch_up(db).await?;
         let found =
             queries::audit(db.read(), id).await.map_err(|error| CliError::from_error("lookup_failed", &error))?;
         match found.first() {
@@ -103,9 +107,9 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         .with("reason", decision.reason.clone())
         .with("rules", rules.filter(|rules| !rules.is_empty()))
         .with("policy version", decision.policy_version.clone())
-        .with("user", summary.user_id.to_string())
+        .with("user", summary.user_id.map(|id| id.to_string()))
         .with("actor", format!("{} {}", detail.actor_kind, detail.actor_id))
-        .with("session", summary.session_id.to_string())
+        .with("session", summary.session_id.map(|id| id.to_string()))
         .with("trace", summary.trace_id.to_string())
         .with("conversation", detail.conversation_id.clone())
         .with("client", detail.client.clone())
@@ -121,6 +125,7 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         .with("cost", summary.cost.map(|cost| cost.to_string()))
         .with("latency", summary.latency_ms.map(|latency| format!("{latency} ms")))
         .with("first byte", detail.ttft_ms.map(|latency| format!("{latency} ms")))
+        .with("attempts", (detail.attempts > 1).then(|| detail.attempts.to_string()))
         .with("stop reason", detail.stop_reason.clone())
         .with("sent", format!("{} bytes, sha256 {}", detail.content_bytes, detail.prepared_sha256))
         .with(

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use systemprompt_config::{Configuration, environment};
+use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
+use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
-use systemprompt_governance::{EntityKind, Gate};
+
 use systemprompt_identity::{Authenticator, Sessions};
+use systemprompt_model::EntityKind;
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
+use crate::request::Requests;
 use crate::routes::{Gateway, router, table};
 use crate::routing::RoutingTable;
 use crate::target::Credentials;
@@ -39,6 +43,14 @@ impl Extension for GatewayExtension {
 
     fn dependencies(&self) -> Vec<&'static str> {
         vec!["governance", "identity"]
+    }
+
+    fn schemas(&self) -> Vec<SchemaDefinition> {
+        vec![SchemaDefinition::inline("ai_requests", include_str!("../schema/requests.sql"))]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(Requests)]
     }
 
     fn config_sections(&self) -> Vec<SectionSpec> {

@@ -1,7 +1,8 @@
 //! Why a model gave no answer.
 
-use systemprompt_governance::{Denial, DenialKind, Refusal};
-use systemprompt_model::RequestId;
+use systemprompt_extension::policy::DenialKind;
+use systemprompt_governance::{Denial, NotPermitted, Refusal};
+use systemprompt_model::ActionId;
 
 use crate::routing::NoRoute;
 use crate::upstream::SendError;
@@ -11,7 +12,7 @@ use crate::upstream::SendError;
 #[error("{kind}")]
 pub struct Failure {
     /// Its ledger record. Absent if it could not be recorded; then nothing was sent.
-    pub request: Option<RequestId>,
+    pub request: Option<ActionId>,
     /// Why.
     pub kind: FailureKind,
 }
@@ -22,13 +23,19 @@ pub enum FailureKind {
     /// The Gate refused. Nothing was sent.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The permit does not lead where it was to be sent. Nothing was sent.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// It was sent and answered, and a policy objects to the answer.
+    #[error("the answer was withheld: {0}")]
+    Withheld(Denial),
     /// It was sent, and no usable answer came. The outcome is recorded.
     #[error(transparent)]
     Upstream(#[from] SendError),
 }
 
 impl Failure {
-    pub(crate) fn new(request: RequestId, kind: impl Into<FailureKind>) -> Self {
+    pub(crate) fn new(request: ActionId, kind: impl Into<FailureKind>) -> Self {
         let kind = kind.into();
         let recorded = !matches!(kind, FailureKind::Refused(Refusal::LedgerUnavailable));
         Self { request: recorded.then_some(request), kind }

@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_identity::client_session_id;
 use systemprompt_llm::Format;
-use systemprompt_model::{RequestId, SessionId, TraceId};
+use systemprompt_model::{ActionId, SessionId, TraceId};
 
 /// The ledger id of a request, on every answer to a recorded request.
 pub const REQUEST_ID: HeaderName = systemprompt_extension::REQUEST_ID;
@@ -89,7 +89,7 @@ fn trace_of(traceparent: &str) -> Option<&str> {
 }
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
-pub fn stamp(headers: &mut HeaderMap, dialect: Format, trace: TraceId, request: Option<RequestId>) {
+pub fn stamp(headers: &mut HeaderMap, dialect: Format, trace: TraceId, request: Option<ActionId>) {
     let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
     headers.insert(TRACE_ID, value(trace.to_string()));
     if let Some(request) = request {

@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use systemprompt_governance::{Action, ActionKind, EntityKind, Gate, Resource};
+use systemprompt_governance::{Action, Gate, Inspection};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::{InferenceRequest, UsageChunkFilter};
-use systemprompt_model::{ActorChain, Ambient, ContextId, Principal, RequestId, SessionId, TraceId};
+use systemprompt_model::{ActionId, Ambient, Attribution, EntityKind, Resource};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::answer::AnswerBody;
+use crate::attempt::AttemptFailure;
 pub use crate::failure::{Failure, FailureKind};
 use crate::lane::{self, AnswerLane};
 use crate::metrics::GatewayMetrics;
 use crate::recording::{End, Recording, Subject};
 use crate::relay::Relay;
+use crate::request::Infer;
 use crate::routing::{Destination, RoutingTable};
 use crate::target::{Credentials, Target, prepare};
 pub use crate::upstream::SendError;
@@ -41,8 +43,9 @@ const RELAYED_HEADERS: [HeaderName; 4] =
 ///
 /// ```
 /// use bytes::Bytes;
-/// use systemprompt_gateway::inference::{Ask, Attribution, Failure, Forwarded, Inference};
+/// use systemprompt_gateway::inference::{Ask, Failure, Forwarded, Inference};
 /// use systemprompt_llm::{Format, InferenceRequest};
+/// use systemprompt_model::Attribution;
 ///
 /// async fn summarise(inference: &Inference, by: Attribution, body: Bytes) -> Result<Bytes, Failure> {
 ///     let request = InferenceRequest::parse(Format::AnthropicMessages, body).expect("a request we wrote ourselves");
@@ -72,32 +75,6 @@ pub struct Ask {
     pub forwarded: Forwarded,
 }
 
-/// Who is behind a request.
-#[derive(Debug, Clone)]
-pub struct Attribution {
-    /// The account it is attributed to.
-    pub principal: Arc<Principal>,
-    /// Who acts for whom.
-    pub actors: ActorChain,
-    /// The stretch of work it belongs to.
-    pub session: SessionId,
-    /// The conversation, when it is one of ours.
-    pub context: Option<ContextId>,
-    /// The trace it belongs to.
-    pub trace: TraceId,
-    /// The program that asked, as far as it said.
-    pub client: Option<Client>,
-}
-
-/// What a client program says about itself. Nothing is decided by it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Client {
-    /// Its name, usually the user agent.
-    pub name: Option<String>,
-    /// The trace id it sent.
-    pub trace: Option<String>,
-}
-
 /// What comes along with a request besides its body. A caller inside the server usually has none of it.
 #[derive(Debug, Clone, Default)]
 pub struct Forwarded {
@@ -112,7 +89,7 @@ pub struct Forwarded {
 /// A provider's answer, in the dialect of the request. Error answers are answers too: the caller gets to see them.
 pub struct Reply {
     /// The ledger record of the request.
-    pub request: RequestId,
+    pub request: ActionId,
     /// The provider's status.
     pub status: StatusCode,
     /// The headers that concern the caller.
@@ -137,7 +114,7 @@ impl Inference {
     /// The Gate refused, or no usable answer came.
     pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
         let Ask { by, request, forwarded } = &ask;
-        let id = RequestId::generate(&self.ambient);
+        let id = ActionId::generate(&self.ambient);
 
         // Route.
         let way = match self.table.resolve(request) {
@@ -153,10 +130,11 @@ impl Inference {
         let prepared = prepare(request, &way);
 
         // Admit.
-        let action = self.action(id, &ask, Some(&way), prepared.bytes);
+        let action = self.action(id, &ask, Some((&way, &target)), prepared.bytes);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
-        // Begin. Nothing is awaited in between: if the caller goes away from here on, that is what gets recorded.
+        // Begin. If the caller goes away from here on, that is what gets recorded.
+        let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
         let subject = Subject {
             format: request.format,
             provider: target.provider.name.clone(),
@@ -166,12 +144,12 @@ impl Inference {
             received: forwarded.received.unwrap_or_else(Instant::now),
             metrics: self.metrics.clone(),
             sessions: self.sessions.clone(),
-            session_id: by.session,
+            session: by.session,
         };
-        let mut recording = Recording::new(permit, subject, request.stream);
+        let mut recording = Recording::new(running, subject, request.stream);
 
         // Send.
-        let response = match self.send(&recording, &target).await {
+        let response = match self.send(&mut recording, &target, content).await {
             Ok(response) => response,
             Err(error) => {
                 recording.finish(End::Failed(error.to_string()));
@@ -193,68 +171,57 @@ impl Inference {
         let limits = target.provider.timeouts;
         let body = if streamed {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            let lane = AnswerLane::Relay(prepared.usage_added.then(UsageChunkFilter::new));
+            let filter = prepared.usage_added.then(UsageChunkFilter::new);
+            let lane = if recording.holds_answer() {
+                AnswerLane::screened(request.format, filter)
+            } else {
+                AnswerLane::Relay(filter)
+            };
             let cut = self.cut.clone().cancelled_owned();
             let active = self.metrics.stream_started();
             AnswerBody::stream(Relay::new(body, lane, recording, (id, request.format), limits, cut, active))
         } else {
             let retry_after = head.headers.get(RETRY_AFTER);
             let whole = collect(recording, head.status, retry_after, body, limits.total).await;
-            AnswerBody::whole_of(whole.map_err(|error| Failure::new(id, error))?)
+            AnswerBody::whole_of(whole.map_err(|kind| Failure::new(id, kind))?)
         };
         Ok(Reply { request: id, status: head.status, headers, body })
     }
 
-    /// Makes attempts until one has a result. The only failure after which another is made is that of a request nobody
-    /// read: then nothing happened, and nothing was billed. It is made once, on a new connection.
-    async fn send(&self, recording: &Recording, target: &Target) -> Result<Response<UpstreamBody>, SendError> {
+    /// Makes attempts until one has a result. Another one is made only after a failure of which it is certain that nothing
+    /// happened, once, and on a new connection.
+    async fn send(
+        &self,
+        recording: &mut Recording,
+        target: &Target,
+        mut content: Bytes,
+    ) -> Result<Response<UpstreamBody>, SendError> {
         let mut line = Line::Pooled;
         loop {
             let limit = target.head_limit.saturating_sub(recording.elapsed());
-            match self.upstreams.send(target, recording.content(), line, limit).await {
-                Err(SendError::NeverRead) if line == Line::Pooled => {
-                    self.metrics.retried(&target.provider.name);
-                    line = Line::Fresh;
-                }
+            let error = match self.upstreams.send(target, content, line, limit).await {
+                Ok(response) => return Ok(response),
                 Err(SendError::TimedOut(_)) => return Err(SendError::TimedOut(target.head_limit)),
-                result => return result,
-            }
+                Err(error) => error,
+            };
+            let Some(why) = AttemptFailure::of(&error).filter(|_| line == Line::Pooled) else { return Err(error) };
+            let Ok(again) = recording.retry(&target.name, why) else { return Err(error) };
+            content = again;
+            line = Line::Fresh;
         }
     }
 
     /// The request as the Gate sees it. Without a way it is a request that found none.
-    fn action(&self, id: RequestId, ask: &Ask, way: Option<&Destination>, content: Bytes) -> Action {
+    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Destination, &Target)>, content: Bytes) -> Action<Infer> {
         let Ask { by, request, forwarded } = ask;
-        let route = way.map(|way| way.route.as_ref());
-        let client = by.client.clone().unwrap_or_default();
+        let route = way.map_or("", |(way, _)| way.route.id.as_str());
         Action {
             id,
-            principal: by.principal.clone(),
-            actors: by.actors.clone(),
-            session_id: by.session,
-            context_id: by.context,
-            trace_id: by.trace,
-            resource: Resource {
-                kind: EntityKind::GatewayRoute,
-                id: route.map_or_else(String::new, |route| route.id.clone()),
-            },
+            by: by.clone(),
+            resource: Resource::entity(EntityKind::GatewayRoute, route),
+            targets: way.iter().map(|(_, target)| target.name.clone()).collect(),
             content,
-            kind: ActionKind::Infer(systemprompt_governance::Inference {
-                dialect: request.format.as_str().to_owned(),
-                provider: route.map(|route| route.provider.name.clone()).unwrap_or_default(),
-                model: way.map(|way| way.upstream_model.clone()).unwrap_or_default(),
-                requested_model: request.model.clone(),
-                route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
-                conversation_id: forwarded.conversation.clone().unwrap_or_else(|| request.conversation_id()),
-                stream: request.stream,
-                temperature: request.temperature,
-                top_p: request.top_p,
-                max_tokens: request.max_tokens,
-                stop_sequences: request.stop_sequences.clone(),
-                tools: request.tools,
-                client: client.name,
-                client_trace_id: client.trace,
-            }),
+            effect: Infer::new(request, forwarded.conversation.as_deref(), way.map(|(way, _)| way)),
             received_at: self.ambient.now(),
         }
     }
@@ -267,27 +234,33 @@ async fn collect(
     retry_after: Option<&HeaderValue>,
     body: UpstreamBody,
     total: Duration,
-) -> Result<Bytes, SendError> {
+) -> Result<Bytes, FailureKind> {
     let limit = if status.is_success() { BUFFERED_ANSWER_LIMIT } else { ERROR_BODY_LIMIT };
     let body = match upstream::collect(body, limit, total.saturating_sub(recording.elapsed())).await {
         Ok(body) => body,
         Err(error) => {
             let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(total) } else { error };
             recording.finish(End::Failed(error.to_string()));
-            return Err(error);
+            return Err(error.into());
         }
     };
     recording.feed(&body);
     if status.is_success() {
+        if recording.holds_answer()
+            && let Inspection::Withhold(denial) = recording.inspect(&body).await
+        {
+            recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
+            return Err(FailureKind::Withheld(denial));
+        }
         if recording.finish_answer() {
             return Ok(body);
         }
-        return Err(SendError::Broken("sent an answer that is not a message"));
+        return Err(SendError::Broken("sent an answer that is not a message").into());
     }
     recording.finish(End::Failed(format!("upstream status {}", status.as_u16())));
     // A redirect is not followed, and not shown: where it leads is none of the caller's business.
     if body.is_empty() || !(status.is_client_error() || status.is_server_error()) {
-        return Err(SendError::Refused(status, retry_after.cloned()));
+        return Err(SendError::Refused(status, retry_after.cloned()).into());
     }
     Ok(body)
 }

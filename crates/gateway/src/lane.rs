@@ -1,9 +1,12 @@
 //! How an answer passes to the caller. Chosen by what the provider really sent, not by what it was asked for.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::response;
-use systemprompt_llm::UsageChunkFilter;
+use systemprompt_llm::{AnswerTap, Format, UsageChunkFilter};
+
+/// A stream that is held back may have this size; beyond it the call fails instead of filling our memory.
+const HELD_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Whether the provider answers with a stream of events that is to reach the caller as one. Error answers are whole.
 pub(crate) fn is_stream(head: &response::Parts) -> bool {
@@ -11,25 +14,141 @@ pub(crate) fn is_stream(head: &response::Parts) -> bool {
         && head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// What the caller gets of a streamed answer, and when.
+/// What the caller gets of a streamed answer, and when. The filter takes out the usage chunk the gateway asked for and
+/// the caller did not.
 pub(crate) enum AnswerLane {
-    /// Every piece as it comes. The filter takes out the usage chunk the gateway asked for and the caller did not.
+    /// Every piece as it comes.
     Relay(Option<UsageChunkFilter>),
+    /// Nothing before policies have seen all of it.
+    Screened(Box<Held>, Option<UsageChunkFilter>),
 }
 
+/// A stream that is held back.
+pub(crate) struct Held {
+    stream: BytesMut,
+    /// Puts the text of the answer together: a word a policy looks for may be cut by the events.
+    text: AnswerTap,
+}
+
+/// A stream that is held back has become too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
 impl AnswerLane {
+    /// The lane of an answer that policies want to see before the caller does.
+    pub(crate) fn screened(format: Format, filter: Option<UsageChunkFilter>) -> Self {
+        let text = AnswerTap::new(format, true, HELD_LIMIT, HELD_LIMIT);
+        Self::Screened(Box::new(Held { stream: BytesMut::new(), text }), filter)
+    }
+
     /// Takes a piece from the provider and gives what may go to the caller now, which may be nothing.
-    pub(crate) fn feed(&mut self, piece: Bytes) -> Bytes {
+    pub(crate) fn feed(&mut self, piece: Bytes) -> Result<Bytes, TooLarge> {
         match self {
-            Self::Relay(None) => piece,
-            Self::Relay(Some(filter)) => filter.feed(piece),
+            Self::Relay(None) => Ok(piece),
+            Self::Relay(Some(filter)) => Ok(filter.feed(piece)),
+            Self::Screened(held, _) => {
+                if held.stream.len() + piece.len() > HELD_LIMIT {
+                    return Err(TooLarge);
+                }
+                held.text.feed(&piece);
+                held.stream.extend_from_slice(&piece);
+                Ok(Bytes::new())
+            }
         }
     }
 
-    /// Gives what was kept back of an answer that is at its end.
+    /// Gives what was kept back of a relayed answer that is at its end.
     pub(crate) fn finish(&mut self) -> Bytes {
         match self {
             Self::Relay(filter) => filter.take().map(UsageChunkFilter::finish).unwrap_or_default(),
+            Self::Screened(..) => Bytes::new(),
         }
+    }
+
+    /// Whether an event of ours may be inserted where the caller's stream stands; `provider` says so of the provider's.
+    pub(crate) fn at_boundary(&self, provider: bool) -> bool {
+        match self {
+            Self::Relay(_) => provider,
+            Self::Screened(..) => true,
+        }
+    }
+
+    /// Takes the answer that was held back, if it was, and becomes the lane of an answer that is over.
+    pub(crate) fn take_held(&mut self) -> Option<HeldAnswer> {
+        match std::mem::replace(self, Self::Relay(None)) {
+            Self::Screened(held, filter) => Some(HeldAnswer::new(*held, filter)),
+            relay @ Self::Relay(_) => {
+                *self = relay;
+                None
+            }
+        }
+    }
+}
+
+/// A whole stream that was held back.
+pub(crate) struct HeldAnswer {
+    /// What policies judge: the bytes of the stream, and after them its text and the inputs of its tool calls in one
+    /// piece each.
+    pub(crate) judged: Bytes,
+    /// What the caller gets if they may.
+    pub(crate) given: Bytes,
+}
+
+impl HeldAnswer {
+    fn new(held: Held, filter: Option<UsageChunkFilter>) -> Self {
+        let stream = held.stream.freeze();
+        let said = held.text.finish();
+        let mut judged = BytesMut::from(&stream[..]);
+        let inputs = said.tool_calls.iter().map(|call| call.input_excerpt.as_str());
+        for text in [said.text.head.as_str(), said.text.tail.as_str()].into_iter().chain(inputs) {
+            judged.extend_from_slice(b"\n");
+            judged.extend_from_slice(text.as_bytes());
+        }
+        let given = match filter {
+            None => stream,
+            Some(mut filter) => {
+                let mut given = BytesMut::from(&filter.feed(stream)[..]);
+                given.extend_from_slice(&filter.finish());
+                given.freeze()
+            }
+        };
+        Self { judged: judged.freeze(), given }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"for\"}}]}\n\n\
+        data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"bidden\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+    #[test]
+    fn a_relayed_stream_passes_as_it_comes() {
+        let mut lane = AnswerLane::Relay(None);
+        assert_eq!(lane.feed(Bytes::from_static(STREAM)), Ok(Bytes::from_static(STREAM)));
+        assert!(lane.at_boundary(true) && !lane.at_boundary(false));
+        assert_eq!(lane.finish(), "");
+        assert!(lane.take_held().is_none());
+    }
+
+    #[test]
+    fn a_screened_stream_is_held_back_and_its_text_put_together() {
+        let mut lane = AnswerLane::screened(Format::OpenAiChat, None);
+        for piece in STREAM.chunks(7) {
+            assert_eq!(lane.feed(Bytes::copy_from_slice(piece)), Ok(Bytes::new()));
+            assert!(lane.at_boundary(false), "the caller has nothing yet");
+        }
+        let held = lane.take_held().expect("held back");
+        assert_eq!(held.given, STREAM);
+        assert!(held.judged.windows(9).any(|word| word == b"forbidden"), "{:?}", held.judged);
+        assert_eq!(lane.finish(), "", "nothing is given twice");
+    }
+
+    #[test]
+    fn a_held_stream_has_a_limit() {
+        let mut lane = AnswerLane::screened(Format::OpenAiChat, None);
+        assert_eq!(lane.feed(vec![b'x'; HELD_LIMIT].into()), Ok(Bytes::new()));
+        assert_eq!(lane.feed(Bytes::from_static(b"x")), Err(TooLarge));
     }
 }

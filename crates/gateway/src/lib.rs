@@ -5,7 +5,7 @@
 //! the order things happen — find its route (`routing`), prepare what the provider gets (`target`), pass the Gate, send
 //! (`upstream`, which only transports), choose the answer's lane (`lane`, `relay`) and record how it ended (`recording`).
 //! `routes` is the adapter for HTTP, one file per endpoint; `routes/error` is the only place where a failure becomes a
-//! status and a body in the caller's dialect.
+//! status and a body in the caller's dialect. [`request`] is what the ledger keeps of it, and how that is queried.
 //!
 //! Wire formats are not known here; they are `systemprompt-llm`'s. A new provider of a known wire is configuration only.
 //!
@@ -14,8 +14,10 @@
 pub mod extension;
 pub mod headers;
 pub mod inference;
+pub mod request;
 
 mod answer;
+mod attempt;
 mod capture;
 mod config;
 mod failure;

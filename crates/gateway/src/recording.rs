@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response;
-use systemprompt_governance::{Outcome, OutcomeStatus, Permit, ToolCallRecord};
+use systemprompt_extension::policy::{Subject as Judged, Usage as Used};
+use systemprompt_governance::{Inspection, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, Format, Usage};
 use systemprompt_model::SessionId;
 
+use crate::attempt::AttemptFailure;
 use crate::capture::Capture;
 use crate::metrics::{GatewayMetrics, RequestLabels};
+use crate::request::{Infer, Inferred, ToolCallFacts, tool_call_part};
 use crate::upstream::provider_request_id;
 
 /// How much of a tool's input is recorded (gateway specification §11).
@@ -32,7 +35,7 @@ pub(crate) struct Subject {
     pub(crate) received: Instant,
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) session_id: SessionId,
+    pub(crate) session: Option<SessionId>,
 }
 
 /// How a call ended.
@@ -42,13 +45,15 @@ pub(crate) enum End {
     Completed,
     /// Not well, for this reason.
     Failed(String),
+    /// With a complete answer that the caller may not have, for this reason.
+    Withheld(String),
     /// The caller did not wait for the answer.
     ClientDisconnected,
 }
 
-/// A running call and the permit it runs under.
+/// A running call: what is seen of it, and what is told at its end.
 pub(crate) struct Recording {
-    permit: Option<Permit>,
+    running: Option<Running<Infer>>,
     subject: Subject,
     tap: AnswerTap,
     streamed: bool,
@@ -57,16 +62,18 @@ pub(crate) struct Recording {
     first_byte: Option<Duration>,
     status: Option<u16>,
     upstream_id: Option<String>,
+    /// The caller has nothing of the answer until it was inspected.
+    held: bool,
 }
 
 impl Recording {
     /// Starts the clock of a call that is about to be sent.
-    pub(crate) fn new(permit: Permit, subject: Subject, streamed: bool) -> Self {
+    pub(crate) fn new(running: Running<Infer>, subject: Subject, streamed: bool) -> Self {
         let sent = Instant::now();
         subject.metrics.sent_after(sent.duration_since(subject.received));
         Self {
-            capture: Some(Capture::new(permit.content_limit())),
-            permit: Some(permit),
+            capture: Some(Capture::new(running.content_limit())),
+            running: Some(running),
             tap: AnswerTap::new(subject.format, streamed, 0, TOOL_INPUT),
             streamed,
             subject,
@@ -74,12 +81,31 @@ impl Recording {
             first_byte: None,
             status: None,
             upstream_id: None,
+            held: false,
         }
     }
 
-    /// The bytes to send: those that were judged.
-    pub(crate) fn content(&self) -> Bytes {
-        self.permit.as_ref().map(|permit| permit.content().clone()).unwrap_or_default()
+    /// Begins another attempt, and gives the bytes to send again.
+    pub(crate) fn retry(&mut self, target: &Target, why: AttemptFailure) -> Result<Bytes, NotPermitted> {
+        self.subject.metrics.retried(&self.subject.provider);
+        match &mut self.running {
+            Some(running) => running.retry(target, &why.to_string()),
+            None => Err(NotPermitted(target.as_str().to_owned())),
+        }
+    }
+
+    /// Whether a policy wants to see the answer before the caller does. From then on the caller has nothing of it.
+    pub(crate) fn holds_answer(&mut self) -> bool {
+        self.held = self.running.as_ref().is_some_and(|running| running.is_inspected(Judged::Answer));
+        self.held
+    }
+
+    /// Asks the policies whether the caller may have an answer.
+    pub(crate) async fn inspect(&mut self, answer: &Bytes) -> Inspection {
+        match &mut self.running {
+            Some(running) => running.inspect(Judged::Answer, answer).await,
+            None => Inspection::Give,
+        }
     }
 
     /// Time since the call was sent.
@@ -143,15 +169,18 @@ impl Recording {
     }
 
     fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
-        let permit = self.permit.take()?;
+        let running = self.running.take()?;
         let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(&summary);
-        let usage = &if end == End::Completed { summary.usage } else { self.at_least(&summary) };
-        let cost = self.subject.pricing.cost(usage);
+        let usage = match &end {
+            End::Completed | End::Withheld(_) => summary.usage,
+            End::Failed(_) | End::ClientDisconnected => self.at_least(&summary),
+        };
+        let cost = self.subject.pricing.cost(&usage);
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
-            End::Failed(reason) => OutcomeStatus::Failed { reason: reason.clone() },
+            End::Failed(reason) | End::Withheld(reason) => OutcomeStatus::Failed { reason: reason.clone() },
             End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
         };
 
@@ -162,33 +191,39 @@ impl Recording {
             status: match &end {
                 End::Completed => "completed",
                 End::Failed(_) => "failed",
+                End::Withheld(_) => "withheld",
                 End::ClientDisconnected => "client_disconnected",
             },
             dialect: subject.format.as_str(),
         };
-        subject.metrics.ended(&labels, usage, cost);
+        subject.metrics.ended(&labels, &usage, cost);
         let (input, output) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
-        subject.sessions.record_usage(subject.session_id, input, output, cost);
+        if let Some(session) = subject.session {
+            subject.sessions.record_usage(session, input, output, cost);
+        }
 
-        permit.finish(Outcome {
-            status,
-            input_tokens: usage.input_tokens.unwrap_or(0),
-            output_tokens: usage.output_tokens.unwrap_or(0),
-            cache_read_tokens: usage.cache_read_tokens.unwrap_or(0),
-            cache_creation_tokens: usage.cache_creation_tokens.unwrap_or(0),
-            cost,
-            latency: self.sent.elapsed(),
-            first_byte: self.first_byte,
-            provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
-            served_model: summary.model,
-            http_status: self.status,
-            stop_reason: summary.stop_reason.map(|reason| reason.to_string()),
-            response: self.capture.take().map(Capture::finish),
-            tool_calls: summary
-                .tool_calls
-                .into_iter()
-                .map(|call| ToolCallRecord { id: call.id, name: call.name, input: call.input_excerpt })
-                .collect(),
+        let parts = summary.tool_calls.iter().enumerate().map(|(sequence, call)| {
+            // Kept as content, which expires; the ledger keeps the name.
+            (tool_call_part(sequence), call.input_excerpt.clone())
+        });
+        running.finish(Outcome {
+            usage: Used { calls: 1, tokens: input.saturating_add(output), cost },
+            answer: self.capture.take().map(Capture::finish),
+            parts: parts.collect(),
+            result: Some(Inferred {
+                usage,
+                http_status: self.status,
+                model: summary.model,
+                provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
+                stop_reason: summary.stop_reason.map(|reason| reason.to_string()),
+                tool_calls: summary
+                    .tool_calls
+                    .into_iter()
+                    .map(|call| ToolCallFacts { id: call.id, name: call.name })
+                    .collect(),
+                ttft_ms: self.first_byte.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            }),
+            ..Outcome::new(status)
         });
         Some(end)
     }
@@ -207,7 +242,7 @@ impl Drop for Recording {
     /// A call that was given up by whoever awaited it: the caller closed the connection. One that has all of the answer
     /// does so rightly.
     fn drop(&mut self) {
-        if self.tap.terminal_seen() {
+        if self.tap.terminal_seen() && !self.held {
             self.write_with(judge);
         } else {
             self.write_with(|_| End::ClientDisconnected);

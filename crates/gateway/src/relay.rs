@@ -6,13 +6,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use systemprompt_governance::Inspection;
 use systemprompt_llm::{ErrorAnswer, Format};
-use systemprompt_model::RequestId;
+use systemprompt_model::ActionId;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -27,13 +28,17 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// After its last event a provider has this long to end its answer by itself.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// An answer that was held back, while policies look at it. Dropping it is giving up the call.
+type Inspecting = Pin<Box<dyn Future<Output = (Recording, Inspection, Bytes)> + Send>>;
+
 /// The body of a streamed answer.
 pub(crate) struct Relay {
     upstream: UpstreamBody,
     lane: AnswerLane,
-    /// Present until the end is recorded.
+    /// Present until the end is recorded, or while the answer is being inspected.
     recording: Option<Recording>,
-    request_id: RequestId,
+    inspecting: Option<Inspecting>,
+    request_id: ActionId,
     dialect: Format,
     idle: Duration,
     deadline: Instant,
@@ -53,7 +58,7 @@ impl Relay {
         upstream: UpstreamBody,
         lane: AnswerLane,
         recording: Recording,
-        (request_id, dialect): (RequestId, Format),
+        (request_id, dialect): (ActionId, Format),
         limits: Timeouts,
         cut: WaitForCancellationFutureOwned,
         active: StreamGuard,
@@ -66,6 +71,7 @@ impl Relay {
             dialect,
             deadline: now + limits.total.saturating_sub(recording.elapsed()),
             recording: Some(recording),
+            inspecting: None,
             idle: limits.idle,
             last_byte: now,
             last_sign: now,
@@ -77,25 +83,60 @@ impl Relay {
 
     /// Ends the stream although the provider has not. If the caller has all of the answer, that is all; otherwise it is
     /// told what went wrong, in its dialect.
-    fn stop(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(recording) = self.recording.take_if(|recording| !recording.terminal_seen()) else {
-            return self.complete();
-        };
+    fn stop(&mut self, error: &ErrorAnswer, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.is_complete() {
+            return self.complete(cx);
+        }
+        self.fail(error)
+    }
+
+    /// Ends the stream with an error.
+    fn fail(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
         // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
-        let mut event = if recording.at_event_boundary() { Vec::new() } else { b"\n\n".to_vec() };
+        let boundary = self.lane.at_boundary(recording.at_event_boundary());
+        let mut event = if boundary { Vec::new() } else { b"\n\n".to_vec() };
         recording.finish(End::Failed(error.message.clone()));
         event.extend_from_slice(&error.sse_event(self.dialect, Some(&self.request_id.to_string())));
         Poll::Ready(Some(Ok(Frame::data(event.into()))))
     }
 
-    /// Records an answer that arrived to its end. The provider may have ended it with an error of its own, which the
-    /// caller has seen.
-    fn complete(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    /// An answer that arrived to its end is recorded, once policies have seen it if they want to. The provider may have
+    /// ended it with an error of its own, which the caller sees.
+    fn complete(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(held) = self.lane.take_held()
+            && let Some(mut recording) = self.recording.take()
+        {
+            self.inspecting = Some(Box::pin(async move {
+                let inspection = recording.inspect(&held.judged).await;
+                (recording, inspection, held.given)
+            }));
+            return self.poll_inspection(cx);
+        }
         if let Some(recording) = self.recording.take() {
             recording.finish_answer();
         }
         let rest = self.lane.finish();
         Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+    }
+
+    /// Waits for what policies say about an answer that was held back.
+    fn poll_inspection(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(inspecting) = &mut self.inspecting else { return Poll::Ready(None) };
+        let (recording, inspection, given) = ready!(inspecting.as_mut().poll(cx));
+        self.inspecting = None;
+        let data = match inspection {
+            Inspection::Give => {
+                recording.finish_answer();
+                given
+            }
+            Inspection::Withhold(denial) => {
+                let error = ErrorAnswer::answer_blocked(&denial.to_string());
+                recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
+                error.sse_event(self.dialect, Some(&self.request_id.to_string())).into()
+            }
+        };
+        Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     /// Whether the caller has all of the answer, and the provider only has to say that it has no more.
@@ -122,6 +163,9 @@ impl Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
+        if this.inspecting.is_some() {
+            return this.poll_inspection(cx);
+        }
         if this.recording.is_none() {
             return Poll::Ready(None);
         }
@@ -138,37 +182,42 @@ impl Body for Relay {
                             this.alarm.as_mut().reset(now + LINGER.min(this.idle));
                         }
                     }
-                    let data = this.lane.feed(data);
+                    let Ok(data) = this.lane.feed(data) else {
+                        let message = "the provider's answer is too large to be inspected";
+                        return this.fail(&ErrorAnswer::upstream_interrupted(message));
+                    };
                     if data.is_empty() {
                         continue;
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return this.stop(&ErrorAnswer::upstream_interrupted("the provider broke off its answer"));
+                    return this.stop(&ErrorAnswer::upstream_interrupted("the provider broke off its answer"), cx);
                 }
                 Poll::Ready(None) => {
-                    return this.stop(&ErrorAnswer::upstream_interrupted(
-                        "the provider's answer ended before it was complete",
-                    ));
+                    return this.stop(
+                        &ErrorAnswer::upstream_interrupted("the provider's answer ended before it was complete"),
+                        cx,
+                    );
                 }
                 Poll::Pending => {}
             }
             if this.cut.as_mut().poll(cx).is_ready() {
-                return this.stop(&ErrorAnswer::shutting_down());
+                return this.stop(&ErrorAnswer::shutting_down(), cx);
             }
             if this.alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
             match this.check_limits(now) {
-                Err(error) => return this.stop(&error),
+                Err(error) => return this.stop(&error, cx),
                 Ok(next) if next > now => this.alarm.as_mut().reset(next),
                 // Only the sign of life is due. It must not fall into the middle of an event.
                 Ok(_) => {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
                     let between_events = this.recording.as_ref().is_some_and(Recording::at_event_boundary);
+                    let between_events = this.lane.at_boundary(between_events);
                     if between_events && !this.is_complete() {
                         return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(this.dialect.ping())))));
                     }

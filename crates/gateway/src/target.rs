@@ -33,6 +33,8 @@ impl Credentials {
 
 /// One place a request can be sent to.
 pub(crate) struct Target {
+    /// What the permit calls it.
+    pub name: systemprompt_governance::Target,
     /// Who answers there.
     pub provider: Arc<Provider>,
     /// The format of the request.
@@ -58,6 +60,7 @@ impl Target {
         let provider = way.route.provider.clone();
         let Timeouts { first_byte, total, .. } = provider.timeouts;
         Self {
+            name: systemprompt_governance::Target::new(format!("{}/{}", provider.name, way.upstream_model)),
             format: request.format,
             uri: uri(&provider),
             headers: headers(caller, &way.route, credentials.0.get(&provider.name), request.stream),

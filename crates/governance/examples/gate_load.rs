@@ -42,11 +42,7 @@ async fn main() {
     sqlx::raw_sql("ALTER SYSTEM SET synchronous_commit = on").execute(database.write()).await.expect("a superuser");
     sqlx::raw_sql("SELECT pg_reload_conf()").execute(database.write()).await.expect("a superuser");
     let extension = GovernanceExtension;
-    let module = Module {
-        id: "governance".to_owned(),
-        schemas: extension.schemas(),
-        ..Module::default()
-    };
+    let module = Module { id: "governance".to_owned(), schemas: extension.schemas(), ..Module::default() };
     install(&database, &[lease::module(), module], &InstallOptions::default()).await.expect("the tables");
     println!("mode          callers  requests/s   p50 ms   p99 ms   our us   postgres us   records/commit");
     for durability in [Durability::Durable, Durability::Asynchronous] {

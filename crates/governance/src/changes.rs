@@ -79,10 +79,7 @@ pub struct ChangeFilter {
 }
 
 /// The changes that fit the filter, newest first.
-pub async fn list_changes(
-    pool: &PgPool,
-    filter: &ChangeFilter,
-) -> Result<Page<ChangeRow, ActionId>, sqlx::Error> {
+pub async fn list_changes(pool: &PgPool, filter: &ChangeFilter) -> Result<Page<ChangeRow, ActionId>, sqlx::Error> {
     let rows = sqlx::query_as!(
         StoredChange,
         r#"

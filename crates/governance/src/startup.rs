@@ -46,9 +46,8 @@ pub(crate) async fn load(
         let request = json!({"profile": configuration.profile_file, "services": configuration.services.root});
         let change = Change::new("configuration.load", about, &request);
         let by = Attribution::system(ambient);
-        let loaded = gate.change(by, change, async || {
-            Ok::<_, Infallible>(Changed { value: (), before, after: Some(configured) })
-        });
+        let loaded = gate
+            .change(by, change, async || Ok::<_, Infallible>(Changed { value: (), before, after: Some(configured) }));
         loaded.await.map_err(|error| StartError::Refused { what: "configuration", why: error.to_string() })?;
     }
 

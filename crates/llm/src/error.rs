@@ -86,6 +86,16 @@ impl ErrorAnswer {
         Self { code: Some("policy_denied"), ..Self::new(400, ErrorKind::InvalidRequest, format!("{DENIED}{reason}")) }
     }
 
+    /// 403: a policy withheld the answer.
+    pub fn answer_blocked(reason: &str) -> Self {
+        Self { code: Some("content_blocked"), ..Self::new(403, ErrorKind::Permission, format!("{DENIED}{reason}")) }
+    }
+
+    /// 500: a fault of ours.
+    pub fn internal() -> Self {
+        Self::new(500, ErrorKind::Api, "internal error; the gateway's log has the details under this request's id")
+    }
+
     /// The provider answered with this status and no body. Its meaning is kept where a caller can act on it.
     pub fn upstream_without_body(upstream_status: u16) -> Self {
         let status = match upstream_status {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use systemprompt::database::lease::{Claim, LeaseKey, Leases, Reservation, ReserveError, Sliding, Unit};
-use systemprompt::extension::policy::{DenialKind, Hold, Policy, PolicyInput, Subject, Usage, Verdict, Violation, async_trait};
+use systemprompt::extension::policy::{
+    DenialKind, Hold, Policy, PolicyInput, Subject, Usage, Verdict, Violation, async_trait,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -39,7 +41,11 @@ impl Policy for Budget {
             Ok(reservation) => Verdict::Hold(Box::new(SetAside(reservation))),
             Err(ReserveError::Exhausted(exhausted)) => Verdict::Fail(Violation {
                 retry_after: Some(exhausted.retry_after),
-                ..Violation::new(DenialKind::RateLimited, "house_rules_budget", "the tokens of this account are used up")
+                ..Violation::new(
+                    DenialKind::RateLimited,
+                    "house_rules_budget",
+                    "the tokens of this account are used up",
+                )
             }),
             Err(ReserveError::Unavailable(_)) => {
                 Verdict::Fail(Violation::unavailable("the budget cannot be checked at present"))

@@ -6,11 +6,12 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use systemprompt_extension::RateLimited;
+use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::access;
-use systemprompt_governance::{Denial, DenialKind, Refusal};
+use systemprompt_governance::{Denial, Refusal};
 use systemprompt_identity::{AuthError, IdentifyError, SessionError};
 use systemprompt_llm::{ErrorAnswer, Format, RequestError};
-use systemprompt_model::RequestId;
+use systemprompt_model::ActionId;
 
 use super::body::BodyError;
 use crate::config::PolicyDenyStatus;
@@ -53,7 +54,7 @@ pub(crate) enum RouteError {
 
 impl RouteError {
     /// The ledger record of the request, if it has one.
-    pub(crate) fn request(&self) -> Option<RequestId> {
+    pub(crate) fn request(&self) -> Option<ActionId> {
         match self {
             Self::Model(failure) => failure.request,
             _ => None,
@@ -110,6 +111,8 @@ impl RouteError {
             Self::Model(failure) => match &failure.kind {
                 FailureKind::Refused(Refusal::LedgerUnavailable) => ErrorAnswer::ledger_unavailable(),
                 FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
+                FailureKind::NotPermitted(_) => ErrorAnswer::internal(),
+                FailureKind::Withheld(denial) => ErrorAnswer::answer_blocked(&denial.to_string()),
                 FailureKind::Upstream(error) => match error {
                     SendError::Unreachable => ErrorAnswer::upstream_unreachable(),
                     SendError::TimedOut(_) => ErrorAnswer::upstream_timeout(message),

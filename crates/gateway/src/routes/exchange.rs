@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use systemprompt_extension::Meter;
 use systemprompt_identity::SessionHint;
 use systemprompt_llm::{Format, InferenceRequest};
-use systemprompt_model::{ActorChain, TraceId};
+use systemprompt_model::{ActorChain, Attribution, Client, TraceId};
 
 use super::Gateway;
 use super::body::{self, Limits};
 use super::error::RouteError;
 use crate::headers::{self, CallerHeaders};
-use crate::inference::{Ask, Attribution, Client, Forwarded, Reply};
+use crate::inference::{Ask, Forwarded, Reply};
 
 /// Answers a request to a model, in the caller's dialect whatever happens.
 pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request) -> Response {
@@ -65,8 +65,9 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
     let by = Attribution {
         actors: ActorChain::user(principal.user_id),
         principal,
-        session,
+        session: Some(session),
         context: None,
+        task: None,
         trace,
         client: Some(Client { name: caller.client, trace: caller.client_trace }),
     };

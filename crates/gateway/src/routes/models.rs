@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::Meter;
-use systemprompt_governance::EntityKind;
 use systemprompt_governance::access::AccessDecision;
 use systemprompt_identity::{AuthError, IdentifyError};
+use systemprompt_model::EntityKind;
 
 use super::Gateway;
 use super::error::RouteError;

@@ -115,21 +115,15 @@ async fn drop_segment(ledger: &Ledger, name: &str) -> Result<bool, SegmentError>
     sqlx::query!(r#"SELECT set_config('systemprompt.ledger_retention', 'on', TRUE) AS "on""#)
         .fetch_one(&mut *transaction)
         .await?;
-    let ends = format!(
-        "SELECT DISTINCT ON (chain_id) chain_id, seq, hash FROM {name} ORDER BY chain_id, seq DESC"
-    );
-    let ends: Vec<(Uuid, i64, Vec<u8>)> =
-        sqlx::query_as(AssertSqlSafe(ends)).fetch_all(&mut *transaction).await?;
+    let ends = format!("SELECT DISTINCT ON (chain_id) chain_id, seq, hash FROM {name} ORDER BY chain_id, seq DESC");
+    let ends: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(ends)).fetch_all(&mut *transaction).await?;
     for (chain, seq, hash) in &ends {
         let in_the_way = format!(
             "SELECT EXISTS (SELECT FROM ledger WHERE chain_id = $1 AND seq <= $2 AND tableoid <> '{name}'::regclass)
                  OR EXISTS (SELECT FROM ledger_chains WHERE chain_id = $1 AND oldest_open <= $2)"
         );
-        let (in_the_way,): (bool,) = sqlx::query_as(AssertSqlSafe(in_the_way))
-            .bind(chain)
-            .bind(seq)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let (in_the_way,): (bool,) =
+            sqlx::query_as(AssertSqlSafe(in_the_way)).bind(chain).bind(seq).fetch_one(&mut *transaction).await?;
         if in_the_way {
             tracing::warn!(segment = name, chain.id = %chain, "the segment holds open actions, or older entries are left");
             return Ok(false);

@@ -25,7 +25,8 @@ struct Rebuilt {
 
 impl Rebuild {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let change = Change::new("projection.rebuild", About::new("projection", &self.name), &json!({"projection": self.name}));
+        let change =
+            Change::new("projection.rebuild", About::new("projection", &self.name), &json!({"projection": self.name}));
         let rebuilt = invocation.change(Some(database), change, async || {
             let entries = projector(&database.db).rebuild(&self.name).await.map_err(failure)?;
             Ok(Changed::unseen(Rebuilt { projection: self.name.clone(), entries }))

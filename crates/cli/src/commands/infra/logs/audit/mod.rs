@@ -6,7 +6,7 @@ mod verify;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
-use systemprompt_governance::ledger::queries::RequestDetail;
+use systemprompt_gateway::request::queries::RequestDetail;
 use systemprompt_model::Microdollars;
 
 use crate::error::{CliError, CliResult, Exit};

@@ -1,10 +1,11 @@
 //! `infra logs request list`.
 
 use clap::Args;
-use systemprompt_governance::ledger::queries::{self, RequestFilter};
+use systemprompt_gateway::request::queries::{self, RequestFilter};
 
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult};
+use crate::ledger::catch_up;
 use crate::moment::moment;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::Page;
@@ -52,6 +53,7 @@ impl List {
             before: self.before.map(|cursor| cursor.parse().map_err(|_| not_a_cursor(cursor))).transpose()?,
             limit: self.limit,
         };
+        catch_up(&database.db).await?;
         let found = queries::list_requests(database.db.read(), &filter).await.map_err(CliError::database)?;
         let next = found.next.map(|next| next.to_string());
         let page = Page { items: found.items, next, total: None };

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use systemprompt_governance::ledger::queries::RequestDetail;
+use systemprompt_gateway::request::queries::RequestDetail;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};

@@ -1,9 +1,10 @@
 //! `infra logs request stats`.
 
 use clap::Args;
-use systemprompt_governance::ledger::queries::{self, RequestStats};
+use systemprompt_gateway::request::queries::{self, RequestStats};
 
 use crate::error::{CliError, CliResult};
+use crate::ledger::catch_up;
 use crate::moment::moment;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Table, View};
@@ -19,6 +20,7 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let since = moment(self.since.as_deref(), invocation.ambient.now())?;
+        catch_up(&database.db).await?;
         let stats = queries::request_stats(database.db.read(), since).await.map_err(CliError::database)?;
         invocation.printer.show(&stats);
         Ok(())

@@ -1,21 +1,18 @@
-//! What operators ask the ledger: `infra logs request …`, `infra logs audit …`, `infra logs governance …`.
+//! What operators ask about requests: `infra logs request …`, `infra logs audit …`.
 //!
-//! Request ids contain their time, so lists are read along the primary key, newest first, and a page begins where the last
-//! one ended.
+//! They read the projection, so whoever must see what was just written catches the ledger up first.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
-use systemprompt_model::{DecisionId, Microdollars, RequestId, SessionId, TraceId, UserId};
+use systemprompt_governance::decisions::DecisionDetail;
+use systemprompt_governance::ledger::content;
+use systemprompt_governance::page::{Page, cut_page, id_range, prefix_range};
+use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
-use super::queue::first_id_at;
-
-/// How far the time in an id and the time in the row may lie apart: clients may take a while to send a request.
-const ID_SLACK: TimeDelta = TimeDelta::minutes(10);
-
-/// Which requests or decisions to list. Absent fields do not restrict.
+/// Which requests to list. Absent fields do not restrict.
 #[derive(Debug, Clone)]
 pub struct RequestFilter {
     /// Received at this time or later.
@@ -29,7 +26,7 @@ pub struct RequestFilter {
     /// Made by this account.
     pub user: Option<UserId>,
     /// Older than this request: the last one of the page before.
-    pub before: Option<RequestId>,
+    pub before: Option<ActionId>,
     /// At most so many; 20 unless changed.
     pub limit: u32,
 }
@@ -40,30 +37,21 @@ impl Default for RequestFilter {
     }
 }
 
-/// A page of a list.
-#[derive(Debug, Clone, Serialize)]
-pub struct Page<T, C> {
-    /// The rows, newest first.
-    pub items: Vec<T>,
-    /// `before` of the next page; absent on the last one.
-    pub next: Option<C>,
-}
-
 /// One line of a list of requests.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestSummary {
     /// Its id.
-    pub request_id: RequestId,
+    pub request_id: ActionId,
     /// When it reached us.
     pub created_at: DateTime<Utc>,
     /// `pending`, `completed`, `failed`, `abandoned` or `rejected`.
     pub status: String,
     /// Why it failed or was refused.
     pub error_message: Option<String>,
-    /// The account that made it.
-    pub user_id: UserId,
+    /// The account that made it; absent for somebody without one.
+    pub user_id: Option<UserId>,
     /// Its session.
-    pub session_id: SessionId,
+    pub session_id: Option<SessionId>,
     /// Its trace.
     pub trace_id: TraceId,
     /// The provider that was asked; absent when it was refused before one was chosen.
@@ -88,7 +76,7 @@ pub struct RequestSummary {
 pub async fn list_requests(
     pool: &PgPool,
     filter: &RequestFilter,
-) -> Result<Page<RequestSummary, RequestId>, sqlx::Error> {
+) -> Result<Page<RequestSummary, ActionId>, sqlx::Error> {
     let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
     let mut items: Vec<_> = sqlx::query!(
         r#"
@@ -117,12 +105,12 @@ pub async fn list_requests(
         i64::from(filter.limit) + 1,
     )
     .map(|row| RequestSummary {
-        request_id: RequestId::from_uuid(row.id),
+        request_id: ActionId::from_uuid(row.id),
         created_at: row.created_at,
         status: row.status,
         error_message: row.error_message,
-        user_id: UserId::from_uuid(row.user_id),
-        session_id: SessionId::from_uuid(row.session_id),
+        user_id: row.user_id.map(UserId::from_uuid),
+        session_id: row.session_id.map(SessionId::from_uuid),
         trace_id: TraceId::from_uuid(row.trace_id),
         provider: row.provider,
         model: row.model,
@@ -165,6 +153,8 @@ pub struct RequestDetail {
     pub provider_request_id: Option<String>,
     /// The status the provider answered with.
     pub http_status: Option<i16>,
+    /// How often it was sent.
+    pub attempts: i32,
     /// Why the answer ended.
     pub stop_reason: Option<String>,
     /// Tokens read from the provider's cache.
@@ -193,39 +183,6 @@ pub struct RequestDetail {
     pub excerpts: Vec<Excerpt>,
     /// The tools the model asked for.
     pub tool_calls: Vec<ToolCall>,
-}
-
-/// A decision of the Gate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DecisionDetail {
-    /// Its id.
-    pub decision_id: DecisionId,
-    /// The request it is about.
-    pub request_id: RequestId,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// The account that asked.
-    pub user_id: UserId,
-    /// Its session.
-    pub session_id: SessionId,
-    /// Its trace.
-    pub trace_id: TraceId,
-    /// The kind of thing it is about.
-    pub entity_type: String,
-    /// The thing it is about.
-    pub entity_id: String,
-    /// The tool, or `user_prompt`.
-    pub tool_name: Option<String>,
-    /// `allow`, `deny` or `warn`.
-    pub decision: String,
-    /// The policy that decided.
-    pub policy: String,
-    /// Its reason.
-    pub reason: Option<String>,
-    /// Every rule that was looked at: `{policy_id, result, detail, duration_ms}`.
-    pub evaluated_rules: Value,
-    /// Digest of the policy documents in force.
-    pub policy_version: String,
 }
 
 /// One message of a conversation.
@@ -268,7 +225,7 @@ pub struct ToolCall {
 }
 
 /// Everything about one request.
-pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<RequestDetail>, sqlx::Error> {
+pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestDetail>, sqlx::Error> {
     let id = id.as_uuid();
     let row = sqlx::query!(
         r#"
@@ -279,15 +236,10 @@ pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<Request
             r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
-            d.id AS decision_id, d.created_at AS decided_at, d.entity_type, d.entity_id, d.tool_name, d.decision,
-            d.policy, d.reason, d.evaluated_rules, d.policy_version,
-            p.request_bytes AS "kept_request_bytes?", p.request_body AS "request_body?",
-            p.request_head AS "request_head?", p.request_tail AS "request_tail?",
-            p.response_bytes AS "kept_response_bytes?", p.response_body AS "response_body?",
-            p.response_head AS "response_head?", p.response_tail AS "response_tail?"
+            r.attempts, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id, d.tool_name, d.decision,
+            d.policy, d.reason, d.evaluated_rules, d.policy_version
         FROM ai_requests AS r
         JOIN governance_decisions AS d ON d.id = r.decision_id
-        LEFT JOIN ai_request_payloads AS p ON p.request_id = r.id
         WHERE r.id = $1
         "#,
         id,
@@ -298,35 +250,46 @@ pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<Request
     let tool_calls = sqlx::query_as!(
         ToolCall,
         r#"
-        SELECT sequence, tool_call_id AS id, name, input, result
-        FROM ai_request_tool_calls
-        WHERE request_id = $1
-        ORDER BY sequence
+        SELECT c.sequence, c.tool_call_id AS id, c.name, COALESCE(t.body, t.head) AS input, c.result
+        FROM ai_request_tool_calls AS c
+        LEFT JOIN ledger_content AS t ON t.action_id = c.request_id AND t.part = 'tool_call.' || c.sequence
+        WHERE c.request_id = $1
+        ORDER BY c.sequence
         "#,
         id,
     )
     .fetch_all(pool)
     .await?;
 
-    let mut messages = row.request_body.as_deref().map(messages_of_request).unwrap_or_default();
-    if let Some(body) = &row.response_body {
+    let kept = sqlx::query!(
+        r#"SELECT part, bytes, body, head, tail FROM ledger_content WHERE action_id = $1 AND part IN ($2, $3)"#,
+        id,
+        content::REQUEST,
+        content::ANSWER,
+    )
+    .fetch_all(pool)
+    .await?;
+
+    let body = |part| kept.iter().find(|kept| kept.part == part).and_then(|kept| kept.body.as_deref());
+    let mut messages = body(content::REQUEST).map(messages_of_request).unwrap_or_default();
+    if let Some(body) = body(content::ANSWER) {
         messages.push(answer(messages.len() as u32, body));
     }
-    let excerpts = [
-        ("request", row.kept_request_bytes, row.request_head, row.request_tail),
-        ("response", row.kept_response_bytes, row.response_head, row.response_tail),
-    ]
-    .into_iter()
-    .filter_map(|(of, bytes, head, tail)| Some(Excerpt { of, bytes: bytes?, head: head?, tail: tail? }))
-    .collect();
+    let excerpts = [("request", content::REQUEST), ("response", content::ANSWER)]
+        .into_iter()
+        .filter_map(|(of, part)| {
+            let kept = kept.iter().find(|kept| kept.part == part)?;
+            Some(Excerpt { of, bytes: kept.bytes, head: kept.head.clone()?, tail: kept.tail.clone()? })
+        })
+        .collect();
 
     let summary = RequestSummary {
-        request_id: RequestId::from_uuid(row.id),
+        request_id: ActionId::from_uuid(row.id),
         created_at: row.created_at,
         status: row.status,
         error_message: row.error_message,
-        user_id: UserId::from_uuid(row.user_id),
-        session_id: SessionId::from_uuid(row.session_id),
+        user_id: row.user_id.map(UserId::from_uuid),
+        session_id: row.session_id.map(SessionId::from_uuid),
         trace_id: TraceId::from_uuid(row.trace_id),
         provider: row.provider,
         model: row.model,
@@ -339,7 +302,8 @@ pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<Request
     };
     let decision = DecisionDetail {
         decision_id: DecisionId::from_uuid(row.decision_id),
-        request_id: summary.request_id,
+        action_id: summary.request_id,
+        effect: row.effect,
         created_at: row.decided_at,
         user_id: summary.user_id,
         session_id: summary.session_id,
@@ -364,15 +328,16 @@ pub async fn show_request(pool: &PgPool, id: RequestId) -> Result<Option<Request
         route_match: row.route_match,
         provider_request_id: row.provider_request_id,
         http_status: row.http_status,
+        attempts: row.attempts,
         stop_reason: row.stop_reason,
         cache_read_tokens: row.cache_read_tokens,
         cache_creation_tokens: row.cache_creation_tokens,
         cost_dollars: summary.cost.map(Microdollars::dollars),
         ttft_ms: row.ttft_ms,
         content_bytes: row.content_bytes,
-        prepared_sha256: super::record::hex(&row.prepared_sha256),
+        prepared_sha256: hex::encode(&row.prepared_sha256),
         response_bytes: row.response_bytes,
-        response_sha256: row.response_sha256.as_deref().map(super::record::hex),
+        response_sha256: row.response_sha256.as_deref().map(hex::encode),
         completed_at: row.completed_at,
         decision,
         messages,
@@ -467,7 +432,7 @@ pub async fn audit(pool: &PgPool, reference: &str) -> Result<Vec<RequestDetail>,
     }
     let mut details = Vec::with_capacity(ids.len());
     for id in ids {
-        details.extend(show_request(pool, RequestId::from_uuid(id)).await?);
+        details.extend(show_request(pool, ActionId::from_uuid(id)).await?);
     }
     Ok(details)
 }
@@ -596,123 +561,11 @@ pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Resul
     })
 }
 
-/// Which decisions to list. Absent fields do not restrict.
-#[derive(Debug, Clone)]
-pub struct DecisionFilter {
-    /// Made at this time or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Made before this time.
-    pub until: Option<DateTime<Utc>>,
-    /// `allow`, `deny` or `warn`.
-    pub decision: Option<String>,
-    /// Made by this policy.
-    pub policy: Option<String>,
-    /// About this account.
-    pub user: Option<UserId>,
-    /// Older than this decision: the last one of the page before.
-    pub before: Option<DecisionId>,
-    /// At most so many; 20 unless changed.
-    pub limit: u32,
-}
-
-impl Default for DecisionFilter {
-    fn default() -> Self {
-        Self { since: None, until: None, decision: None, policy: None, user: None, before: None, limit: 20 }
-    }
-}
-
-/// The decisions that fit the filter.
-pub async fn list_decisions(
-    pool: &PgPool,
-    filter: &DecisionFilter,
-) -> Result<Page<DecisionDetail, DecisionId>, sqlx::Error> {
-    let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
-    let mut items: Vec<_> = sqlx::query!(
-        r#"
-        SELECT
-            id, request_id, created_at, user_id, session_id, trace_id, entity_type, entity_id, tool_name, decision,
-            policy, reason, evaluated_rules, policy_version
-        FROM governance_decisions
-        WHERE id >= $1
-          AND id < $2
-          AND ($3::timestamptz IS NULL OR created_at >= $3)
-          AND ($4::timestamptz IS NULL OR created_at < $4)
-          AND ($5::text IS NULL OR decision = $5)
-          AND ($6::text IS NULL OR policy = $6)
-          AND ($7::uuid IS NULL OR user_id = $7)
-        ORDER BY id DESC
-        LIMIT $8
-        "#,
-        from,
-        to,
-        filter.since,
-        filter.until,
-        filter.decision,
-        filter.policy,
-        filter.user.map(|user| user.as_uuid()),
-        i64::from(filter.limit) + 1,
-    )
-    .map(|row| DecisionDetail {
-        decision_id: DecisionId::from_uuid(row.id),
-        request_id: RequestId::from_uuid(row.request_id),
-        created_at: row.created_at,
-        user_id: UserId::from_uuid(row.user_id),
-        session_id: SessionId::from_uuid(row.session_id),
-        trace_id: TraceId::from_uuid(row.trace_id),
-        entity_type: row.entity_type,
-        entity_id: row.entity_id,
-        tool_name: row.tool_name,
-        decision: row.decision,
-        policy: row.policy,
-        reason: row.reason,
-        evaluated_rules: row.evaluated_rules,
-        policy_version: row.policy_version,
-    })
-    .fetch_all(pool)
-    .await?;
-    let next = cut_page(&mut items, filter.limit, |item| item.decision_id);
-    Ok(Page { items, next })
-}
-
-/// The ids that may belong to this stretch of time and come before a cursor; the end is exclusive.
-fn id_range(since: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>, before: Option<Uuid>) -> (Uuid, Uuid) {
-    let from = since.map_or(Uuid::nil(), |since| first_id_at(since - ID_SLACK));
-    let to = until.map_or(Uuid::max(), |until| first_id_at(until + ID_SLACK));
-    (from, before.map_or(to, |before| before.min(to)))
-}
-
-/// Drops the row that was read to see whether there are more, and gives the cursor of the next page.
-fn cut_page<T, C>(items: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Option<C> {
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    items.last().filter(|_| more).map(cursor)
-}
-
-/// The ids that begin with this text.
-fn prefix_range(text: &str) -> Option<(Uuid, Uuid)> {
-    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
-    if digits.is_empty() || digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return None;
-    }
-    let bound = |fill: &str| Uuid::try_parse(&format!("{digits}{}", fill.repeat(32 - digits.len()))).ok();
-    Some((bound("0")?, bound("f")?))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_beginning_of_an_id_is_a_range() {
-        let (from, to) = prefix_range("0198-aB").expect("hexadecimal");
-        assert_eq!(from.to_string(), "0198ab00-0000-0000-0000-000000000000");
-        assert_eq!(to.to_string(), "0198abff-ffff-ffff-ffff-ffffffffffff");
-        for bad in ["", "xyz", "0198ab00-0000-0000-0000-0000000000000"] {
-            assert_eq!(prefix_range(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn messages_are_found_in_every_dialect() {

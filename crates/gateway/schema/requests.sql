@@ -1,0 +1,70 @@
+-- Projection of the ledger: one row for each governed model request. The first group of columns comes from the decision,
+-- the second from the end.
+CREATE TABLE IF NOT EXISTS ai_requests (
+    id                      UUID PRIMARY KEY,
+    request_id              UUID GENERATED ALWAYS AS (id) STORED,
+    decision_id             UUID NOT NULL,
+    instance_id             UUID NOT NULL,
+    user_id                 UUID,
+    session_id              UUID,
+    trace_id                UUID NOT NULL,
+    context_id              UUID,
+    task_id                 UUID,
+    mcp_execution_id        UUID,
+    gateway_conversation_id TEXT,
+    actor_kind              TEXT NOT NULL,
+    actor_id                TEXT NOT NULL,
+    client                  TEXT,
+    client_trace_id         TEXT,
+    dialect                 TEXT NOT NULL,
+    provider                TEXT,
+    upstream_model          TEXT,
+    requested_model         TEXT,
+    route_match             TEXT,
+    system_prompt_override  TEXT,
+    temperature             DOUBLE PRECISION,
+    top_p                   DOUBLE PRECISION,
+    max_tokens              BIGINT,
+    stop_sequences          JSONB,
+    tools_offered           INTEGER NOT NULL,
+    is_streaming            BOOLEAN NOT NULL,
+    synthetic               BOOLEAN NOT NULL DEFAULT FALSE,
+    content_bytes           BIGINT NOT NULL,
+    prepared_sha256         BYTEA NOT NULL,
+    created_at              TIMESTAMPTZ NOT NULL,
+
+    status                  TEXT NOT NULL, -- pending, completed, failed, abandoned, rejected
+    error_message           TEXT,
+    attempts                INTEGER NOT NULL DEFAULT 1,
+    served_provider         TEXT,
+    model                   TEXT,
+    provider_request_id     TEXT,
+    http_status             SMALLINT,
+    stop_reason             TEXT,
+    input_tokens            BIGINT,
+    output_tokens           BIGINT,
+    cache_read_tokens       BIGINT,
+    cache_creation_tokens   BIGINT,
+    tokens_used             BIGINT GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
+    cost_microdollars       BIGINT,
+    cache_hit               BOOLEAN,
+    latency_ms              BIGINT,
+    ttft_ms                 BIGINT,
+    response_bytes          BIGINT,
+    response_sha256         BYTEA,
+    updated_at              TIMESTAMPTZ NOT NULL,
+    completed_at            TIMESTAMPTZ
+) WITH (fillfactor = 70);
+
+CREATE INDEX IF NOT EXISTS ai_requests_by_trace ON ai_requests (trace_id);
+
+-- The tools a model asked for. What each was to be called with is content: `ledger_content`, part `tool_call.<sequence>`.
+CREATE TABLE IF NOT EXISTS ai_request_tool_calls (
+    request_id   UUID NOT NULL,
+    sequence     INTEGER NOT NULL,
+    tool_call_id TEXT NOT NULL,
+    name         TEXT NOT NULL,
+    result       TEXT,
+    created_at   TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (request_id, sequence)
+);

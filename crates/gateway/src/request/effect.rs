@@ -1,0 +1,188 @@
+//! The effect: a model is asked.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_governance::{Effect, Facts, FactsWriter};
+use systemprompt_llm::catalog::Pricing;
+use systemprompt_llm::{Format, InferenceRequest};
+
+use crate::routing::Destination;
+
+/// Most texts that end an answer that are recorded.
+const STOP_SEQUENCE_LIMIT: usize = 64;
+/// Most tool calls of one answer that are recorded.
+const TOOL_CALL_LIMIT: usize = 128;
+
+/// Asking a model.
+#[derive(Debug, Clone)]
+pub(crate) struct Infer {
+    /// The conversation this belongs to, as the caller or the gateway identifies it.
+    conversation: String,
+    format: Format,
+    max_tokens: Option<u64>,
+    /// The model as the provider calls it; empty when the request is refused before one was chosen.
+    model: String,
+    provider: String,
+    requested_model: String,
+    route_match: String,
+    stop_sequences: Vec<String>,
+    stream: bool,
+    temperature: Option<f64>,
+    tools: u64,
+    top_p: Option<f64>,
+    estimate: Usage,
+}
+
+impl Infer {
+    /// The effect of sending `request` along `way`. Without one it is a request that can only be refused.
+    pub(crate) fn new(request: &InferenceRequest, conversation: Option<&str>, way: Option<&Destination>) -> Self {
+        let output = match way.and_then(|way| way.max_output_tokens) {
+            Some(limit) => Some(request.max_tokens.map_or(limit, |asked| asked.min(limit))),
+            None => request.max_tokens,
+        };
+        Self {
+            conversation: conversation.map_or_else(|| request.conversation_id(), str::to_owned),
+            format: request.format,
+            max_tokens: request.max_tokens,
+            model: way.map(|way| way.upstream_model.clone()).unwrap_or_default(),
+            provider: way.map(|way| way.route.provider.name.clone()).unwrap_or_default(),
+            requested_model: request.model.clone(),
+            route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
+            stop_sequences: request.stop_sequences.iter().take(STOP_SEQUENCE_LIMIT).cloned().collect(),
+            stream: request.stream,
+            temperature: request.temperature,
+            tools: request.tools as u64,
+            top_p: request.top_p,
+            estimate: estimate(request.estimated_input_tokens, output, way.map(|way| way.pricing).unwrap_or_default()),
+        }
+    }
+}
+
+/// What a request will use up if the answer is as long as it may be; nothing is known of one without a limit.
+fn estimate(input: u64, output: Option<u64>, pricing: Pricing) -> Usage {
+    let output = output.unwrap_or(0);
+    let tokens = systemprompt_llm::Usage {
+        input_tokens: Some(input),
+        output_tokens: Some(output),
+        ..systemprompt_llm::Usage::default()
+    };
+    Usage { calls: 1, tokens: input.saturating_add(output), cost: pricing.cost(&tokens) }
+}
+
+impl Effect for Infer {
+    const KIND: &'static str = "infer";
+    type Result = Inferred;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Prompt
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.stranger_id("conversation", Some(&self.conversation));
+        facts.text("dialect", self.format.as_str());
+        facts.count("max_tokens", self.max_tokens);
+        facts.stranger("model", Some(&self.model));
+        facts.optional_text("provider", Some(&self.provider));
+        facts.stranger("requested_model", Some(&self.requested_model));
+        facts.stranger("route_match", Some(&self.route_match));
+        facts.part_of_content("stop_sequences", &self.stop_sequences);
+        facts.boolean("stream", self.stream);
+        facts.number("temperature", self.temperature);
+        facts.count("tools", Some(self.tools));
+        facts.number("top_p", self.top_p);
+    }
+
+    fn estimate(&self) -> Usage {
+        self.estimate
+    }
+}
+
+/// What [`Infer`] writes, read back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InferFacts {
+    pub(super) conversation: Option<String>,
+    pub(super) dialect: String,
+    pub(super) max_tokens: Option<i64>,
+    pub(super) model: Option<String>,
+    pub(super) provider: Option<String>,
+    pub(super) requested_model: Option<String>,
+    pub(super) route_match: Option<String>,
+    pub(super) stop_sequences: Option<Vec<String>>,
+    pub(super) stream: bool,
+    pub(super) temperature: Option<f64>,
+    pub(super) tools: i64,
+    pub(super) top_p: Option<f64>,
+}
+
+/// What came of asking a model.
+#[derive(Debug, Default)]
+pub(crate) struct Inferred {
+    pub(crate) usage: systemprompt_llm::Usage,
+    /// The status the provider answered with.
+    pub(crate) http_status: Option<u16>,
+    /// The model that answered, as the provider says.
+    pub(crate) model: Option<String>,
+    /// The provider's own id of the request.
+    pub(crate) provider_request_id: Option<String>,
+    /// Why the answer ended.
+    pub(crate) stop_reason: Option<String>,
+    /// The tools the model asked for.
+    pub(crate) tool_calls: Vec<ToolCallFacts>,
+    /// From sending to the first byte of the answer, in milliseconds.
+    pub(crate) ttft_ms: Option<u64>,
+}
+
+/// A tool the model asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToolCallFacts {
+    /// The id the model gave it.
+    #[serde(default)]
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) name: String,
+}
+
+/// The name of the part of the content that holds the input of a tool call.
+pub(crate) fn tool_call_part(sequence: usize) -> Cow<'static, str> {
+    format!("tool_call.{sequence}").into()
+}
+
+impl Facts for Inferred {
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("cache_creation_tokens", Some(self.usage.cache_creation_tokens.unwrap_or(0)));
+        facts.count("cache_read_tokens", Some(self.usage.cache_read_tokens.unwrap_or(0)));
+        facts.count("http_status", self.http_status.map(u64::from));
+        facts.count("input_tokens", Some(self.usage.input_tokens.unwrap_or(0)));
+        facts.stranger("model", self.model.as_deref());
+        facts.count("output_tokens", Some(self.usage.output_tokens.unwrap_or(0)));
+        facts.stranger_id("provider_request_id", self.provider_request_id.as_deref());
+        facts.stranger("stop_reason", self.stop_reason.as_deref());
+        let recorded = &self.tool_calls[..self.tool_calls.len().min(TOOL_CALL_LIMIT)];
+        facts.list("tool_calls", recorded, |call, facts| {
+            facts.stranger_id("id", Some(&call.id));
+            facts.stranger("name", Some(&call.name));
+        });
+        facts.count("ttft_ms", self.ttft_ms);
+    }
+}
+
+/// What [`Inferred`] writes, read back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InferredFacts {
+    pub(super) cache_creation_tokens: i64,
+    pub(super) cache_read_tokens: i64,
+    pub(super) http_status: Option<i16>,
+    pub(super) input_tokens: i64,
+    pub(super) model: Option<String>,
+    pub(super) output_tokens: i64,
+    pub(super) provider_request_id: Option<String>,
+    pub(super) stop_reason: Option<String>,
+    #[serde(default)]
+    pub(super) tool_calls: Vec<ToolCallFacts>,
+    pub(super) ttft_ms: Option<i64>,
+}

@@ -1,0 +1,11 @@
+//! Model requests in the ledger: what is recorded of each, the tables people query, and the queries.
+//!
+//! [`Infer`] is the effect, and says what the log keeps. [`Requests`] is the projection that turns those entries into the
+//! tables `ai_requests` and `ai_request_tool_calls`. [`queries`] reads them.
+
+mod effect;
+mod projection;
+pub mod queries;
+
+pub(crate) use effect::{Infer, Inferred, ToolCallFacts, tool_call_part};
+pub(crate) use projection::Requests;

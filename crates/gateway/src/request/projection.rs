@@ -1,0 +1,407 @@
+//! The projection `ai_requests`: one row for each model request, and one for each tool the model asked for.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use systemprompt_extension::ledger::{Decided, Ended, LedgerEntry, Projection, ProjectionError, Record};
+use systemprompt_governance::Effect as _;
+use systemprompt_model::ActionId;
+use uuid::Uuid;
+
+use super::effect::{Infer, InferFacts, InferredFacts};
+
+/// The projection.
+pub(crate) struct Requests;
+
+/// What a decision says.
+struct Beginning<'a> {
+    decided: &'a Decided,
+    facts: InferFacts,
+}
+
+/// What later entries say.
+struct Progress {
+    /// When the newest of them was written.
+    at: DateTime<Utc>,
+    attempts: Option<i32>,
+    end: Option<End>,
+}
+
+/// How a request ended.
+struct End {
+    status: &'static str,
+    at: DateTime<Utc>,
+    reason: Option<String>,
+    answer: Option<(i64, Option<Vec<u8>>)>,
+    latency_ms: Option<i64>,
+    cost: Option<i64>,
+    facts: Option<InferredFacts>,
+}
+
+impl Progress {
+    fn at(at: DateTime<Utc>) -> Self {
+        Self { at, attempts: None, end: None }
+    }
+}
+
+impl End {
+    fn of(entry: &LedgerEntry, ended: &Ended) -> Result<Self, ProjectionError> {
+        let facts =
+            ended.facts.as_ref().map(|facts| facts.read()).transpose().map_err(|error| entry.unreadable(error))?;
+        Ok(Self {
+            status: if ended.status == "completed" { "completed" } else { "failed" },
+            at: ended.at,
+            reason: ended.reason.clone(),
+            answer: ended.answer.as_ref().map(|answer| (answer.bytes, answer.sha256.as_deref().and_then(bytes))),
+            latency_ms: ended.latency_ms,
+            cost: Some(ended.usage.cost_microdollars),
+            facts,
+        })
+    }
+
+    fn bare(status: &'static str, at: DateTime<Utc>, reason: Option<String>) -> Self {
+        Self { status, at, reason, answer: None, latency_ms: None, cost: None, facts: None }
+    }
+}
+
+#[async_trait]
+impl Projection for Requests {
+    fn name(&self) -> &'static str {
+        "ai_requests"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["ai_requests", "ai_request_tool_calls"]
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError> {
+        let mut begun: BTreeMap<Uuid, Beginning<'_>> = BTreeMap::new();
+        let mut progress: BTreeMap<Uuid, Progress> = BTreeMap::new();
+        for entry in entries {
+            let id = entry.action.as_uuid();
+            match &entry.record {
+                Record::Decided(decided) if decided.effect.kind == Infer::KIND => {
+                    let facts = decided.effect.facts.read().map_err(|error| entry.unreadable(error))?;
+                    begun.insert(id, Beginning { decided, facts });
+                    if decided.is_refused() {
+                        let end = End::bare("rejected", decided.at, decided.decision.reason.clone());
+                        progress.insert(id, Progress { end: Some(end), ..Progress::at(decided.at) });
+                    }
+                }
+                Record::Attempted(attempted) if attempted.effect == Infer::KIND => {
+                    let progress = progress.entry(id).or_insert_with(|| Progress::at(attempted.at));
+                    progress.at = attempted.at;
+                    progress.attempts = i32::try_from(attempted.number).ok();
+                }
+                Record::Ended(ended) if ended.effect == Infer::KIND => {
+                    let progress = progress.entry(id).or_insert_with(|| Progress::at(ended.at));
+                    progress.at = ended.at;
+                    progress.end = Some(End::of(entry, ended)?);
+                }
+                Record::Abandoned(abandoned) if abandoned.effect == Infer::KIND => {
+                    let progress = progress.entry(id).or_insert_with(|| Progress::at(abandoned.at));
+                    // The server that was thought dead may only have been slow: its own word counts.
+                    if progress.end.is_none() {
+                        progress.at = abandoned.at;
+                        progress.end = Some(End::bare("abandoned", abandoned.at, Some(abandoned.reason.clone())));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !begun.is_empty() {
+            insert(connection, &begun, &progress).await?;
+        }
+        let later: BTreeMap<_, _> = progress.iter().filter(|(id, _)| !begun.contains_key(*id)).collect();
+        if !later.is_empty() {
+            update(connection, &later).await?;
+        }
+        insert_tool_calls(connection, &progress).await?;
+        Ok(())
+    }
+
+    async fn forget(&self, connection: &mut PgConnection, actions: &[ActionId]) -> Result<(), ProjectionError> {
+        let actions: Vec<Uuid> = actions.iter().map(ActionId::as_uuid).collect();
+        sqlx::query!("DELETE FROM ai_request_tool_calls WHERE request_id = ANY ($1)", &actions)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query!("DELETE FROM ai_requests WHERE id = ANY ($1)", &actions).execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// Requests that began, with their end if that is here too: one statement for all of them.
+async fn insert(
+    connection: &mut PgConnection,
+    begun: &BTreeMap<Uuid, Beginning<'_>>,
+    progress: &BTreeMap<Uuid, Progress>,
+) -> Result<(), ProjectionError> {
+    let rows: Vec<_> = begun.iter().map(|(id, beginning)| (beginning, progress.get(id))).collect();
+    macro_rules! column {
+        (|$decided:ident, $facts:ident| $value:expr) => {
+            &rows
+                .iter()
+                .map(|(beginning, _)| {
+                    let ($decided, $facts) = (beginning.decided, &beginning.facts);
+                    let _ = ($decided, $facts);
+                    $value
+                })
+                .collect::<Vec<_>>()
+        };
+    }
+    let ends = Ends::of(rows.iter().map(|(beginning, progress)| (beginning.decided.at, *progress)));
+    sqlx::query!(
+        r#"
+        INSERT INTO ai_requests (
+            id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
+            actor_kind, actor_id, client, client_trace_id, dialect, provider, upstream_model, requested_model,
+            route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
+            prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
+            stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
+            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at
+        )
+        SELECT
+            r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
+            r.gateway_conversation_id, r.actor_kind, r.actor_id, r.client, r.client_trace_id, r.dialect, r.provider,
+            r.upstream_model, r.requested_model, r.route_match, r.temperature, r.top_p, r.max_tokens,
+            r.stop_sequences::jsonb, r.tools_offered, r.is_streaming, r.content_bytes, r.prepared_sha256, r.created_at,
+            r.status, r.error_message, COALESCE(r.attempts, 1),
+            -- Of a request that was sent, the model that was asked counts until the provider names another.
+            COALESCE(r.model, CASE WHEN r.status IN ('completed', 'failed') THEN r.upstream_model END),
+            r.provider_request_id, r.http_status, r.stop_reason, r.input_tokens, r.output_tokens, r.cache_read_tokens,
+            r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
+            r.updated_at, r.completed_at
+        FROM UNNEST(
+            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[],
+            $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+            $18::text[], $19::float8[], $20::float8[], $21::bigint[], $22::text[], $23::int[], $24::boolean[],
+            $25::bigint[], $26::bytea[], $27::timestamptz[], $28::text[], $29::text[], $30::int[], $31::text[],
+            $32::text[], $33::smallint[], $34::text[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
+            $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bytea[], $44::timestamptz[],
+            $45::timestamptz[]
+        ) AS r (
+            id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
+            actor_kind, actor_id, client, client_trace_id, dialect, provider, upstream_model, requested_model,
+            route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
+            prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
+            stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
+            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at
+        )
+        "#,
+        column!(|decided, _facts| decided.action.as_uuid()) as _,
+        column!(|decided, _facts| decided.decision.id.as_uuid()) as _,
+        column!(|decided, _facts| decided.instance.as_uuid()) as _,
+        column!(|decided, _facts| decided.by.user.map(|id| id.as_uuid())) as _,
+        column!(|decided, _facts| decided.by.session.map(|id| id.as_uuid())) as _,
+        column!(|decided, _facts| decided.by.trace.as_uuid()) as _,
+        column!(|decided, _facts| decided.by.context.map(|id| id.as_uuid())) as _,
+        column!(|decided, _facts| decided.by.task.map(|id| id.as_uuid())) as _,
+        column!(|_decided, facts| facts.conversation.as_deref()) as _,
+        column!(|decided, _facts| decided.by.actors.first().map_or("", |actor| actor.kind.as_str())) as _,
+        column!(|decided, _facts| decided.by.actors.first().map_or("", |actor| actor.id.as_str())) as _,
+        column!(|decided, _facts| decided.by.client.as_deref()) as _,
+        column!(|decided, _facts| decided.by.client_trace.as_deref()) as _,
+        column!(|_decided, facts| facts.dialect.as_str()) as _,
+        column!(|_decided, facts| facts.provider.as_deref()) as _,
+        column!(|_decided, facts| facts.model.as_deref()) as _,
+        column!(|_decided, facts| facts.requested_model.as_deref()) as _,
+        column!(|_decided, facts| facts.route_match.as_deref()) as _,
+        column!(|_decided, facts| facts.temperature) as _,
+        column!(|_decided, facts| facts.top_p) as _,
+        column!(|_decided, facts| facts.max_tokens) as _,
+        column!(|_decided, facts| facts.stop_sequences.as_ref().map(|texts| serde_json::json!(texts).to_string())) as _,
+        column!(|_decided, facts| i32::try_from(facts.tools).unwrap_or(i32::MAX)) as _,
+        column!(|_decided, facts| facts.stream) as _,
+        column!(|decided, _facts| decided.content.bytes) as _,
+        column!(|decided, _facts| decided.content.sha256.as_deref().and_then(bytes).unwrap_or_default()) as _,
+        column!(|decided, _facts| decided.received_at) as _,
+        &ends.status as _,
+        &ends.reason as _,
+        &ends.attempts as _,
+        &ends.model as _,
+        &ends.provider_request_id as _,
+        &ends.http_status as _,
+        &ends.stop_reason as _,
+        &ends.input_tokens as _,
+        &ends.output_tokens as _,
+        &ends.cache_read_tokens as _,
+        &ends.cache_creation_tokens as _,
+        &ends.cost as _,
+        &ends.latency_ms as _,
+        &ends.ttft_ms as _,
+        &ends.response_bytes as _,
+        &ends.response_sha256 as _,
+        &ends.updated_at as _,
+        &ends.completed_at as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Requests of which the row is there already.
+async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress>) -> Result<(), ProjectionError> {
+    let ids: Vec<Uuid> = later.keys().map(|id| **id).collect();
+    let ends = Ends::of(later.values().map(|progress| (progress.at, Some(*progress))));
+    sqlx::query!(
+        r#"
+        UPDATE ai_requests AS r
+        SET status = COALESCE(e.status, r.status),
+            error_message = CASE WHEN e.status IS NULL THEN r.error_message ELSE e.error_message END,
+            attempts = COALESCE(e.attempts, r.attempts),
+            model = COALESCE(e.model, CASE WHEN e.status IN ('completed', 'failed') THEN r.upstream_model END, r.model),
+            provider_request_id = COALESCE(e.provider_request_id, r.provider_request_id),
+            http_status = COALESCE(e.http_status, r.http_status),
+            stop_reason = COALESCE(e.stop_reason, r.stop_reason),
+            input_tokens = COALESCE(e.input_tokens, r.input_tokens),
+            output_tokens = COALESCE(e.output_tokens, r.output_tokens),
+            cache_read_tokens = COALESCE(e.cache_read_tokens, r.cache_read_tokens),
+            cache_creation_tokens = COALESCE(e.cache_creation_tokens, r.cache_creation_tokens),
+            cost_microdollars = COALESCE(e.cost_microdollars, r.cost_microdollars),
+            latency_ms = COALESCE(e.latency_ms, r.latency_ms),
+            ttft_ms = COALESCE(e.ttft_ms, r.ttft_ms),
+            response_bytes = COALESCE(e.response_bytes, r.response_bytes),
+            response_sha256 = COALESCE(e.response_sha256, r.response_sha256),
+            updated_at = e.updated_at,
+            completed_at = COALESCE(e.completed_at, r.completed_at)
+        FROM UNNEST(
+            $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
+            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+            $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[]
+        ) AS e (
+            id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
+            output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
+            response_bytes, response_sha256, updated_at, completed_at
+        )
+        WHERE r.id = e.id
+          -- Whoever was given up too early has the last word; nobody else's end is taken back.
+          AND (r.status = 'pending' OR r.status = 'abandoned' AND e.status IS DISTINCT FROM 'abandoned')
+        "#,
+        &ids,
+        &ends.later_status as _,
+        &ends.reason as _,
+        &ends.attempts as _,
+        &ends.model as _,
+        &ends.provider_request_id as _,
+        &ends.http_status as _,
+        &ends.stop_reason as _,
+        &ends.input_tokens as _,
+        &ends.output_tokens as _,
+        &ends.cache_read_tokens as _,
+        &ends.cache_creation_tokens as _,
+        &ends.cost as _,
+        &ends.latency_ms as _,
+        &ends.ttft_ms as _,
+        &ends.response_bytes as _,
+        &ends.response_sha256 as _,
+        &ends.updated_at as _,
+        &ends.completed_at as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_tool_calls(
+    connection: &mut PgConnection,
+    progress: &BTreeMap<Uuid, Progress>,
+) -> Result<(), ProjectionError> {
+    let mut requests = Vec::new();
+    let mut sequences = Vec::new();
+    let (mut ids, mut names, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for (request, progress) in progress {
+        let Some(end) = &progress.end else { continue };
+        let calls = end.facts.as_ref().map(|facts| facts.tool_calls.as_slice()).unwrap_or_default();
+        for (sequence, call) in (0..).zip(calls) {
+            requests.push(*request);
+            sequences.push(sequence);
+            ids.push(call.id.as_str());
+            names.push(call.name.as_str());
+            times.push(end.at);
+        }
+    }
+    if requests.is_empty() {
+        return Ok(());
+    }
+    // An end whose beginning retention has dropped leaves nothing.
+    sqlx::query!(
+        r#"
+        INSERT INTO ai_request_tool_calls (request_id, sequence, tool_call_id, name, created_at)
+        SELECT c.request_id, c.sequence, c.tool_call_id, c.name, c.created_at
+        FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[])
+            AS c (request_id, sequence, tool_call_id, name, created_at)
+        JOIN ai_requests AS r ON r.id = c.request_id
+        "#,
+        &requests,
+        &sequences,
+        &ids as _,
+        &names as _,
+        &times,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What later entries say, column by column.
+#[derive(Default)]
+struct Ends<'a> {
+    /// `pending` until there is an end.
+    status: Vec<&'static str>,
+    /// The same, absent until there is an end.
+    later_status: Vec<Option<&'static str>>,
+    reason: Vec<Option<&'a str>>,
+    attempts: Vec<Option<i32>>,
+    model: Vec<Option<&'a str>>,
+    provider_request_id: Vec<Option<&'a str>>,
+    http_status: Vec<Option<i16>>,
+    stop_reason: Vec<Option<&'a str>>,
+    input_tokens: Vec<Option<i64>>,
+    output_tokens: Vec<Option<i64>>,
+    cache_read_tokens: Vec<Option<i64>>,
+    cache_creation_tokens: Vec<Option<i64>>,
+    cost: Vec<Option<i64>>,
+    latency_ms: Vec<Option<i64>>,
+    ttft_ms: Vec<Option<i64>>,
+    response_bytes: Vec<Option<i64>>,
+    response_sha256: Vec<Option<&'a [u8]>>,
+    updated_at: Vec<DateTime<Utc>>,
+    completed_at: Vec<Option<DateTime<Utc>>>,
+}
+
+impl<'a> Ends<'a> {
+    fn of(rows: impl Iterator<Item = (DateTime<Utc>, Option<&'a Progress>)>) -> Self {
+        let mut ends = Self::default();
+        for (at, progress) in rows {
+            let end = progress.and_then(|progress| progress.end.as_ref());
+            let facts = end.and_then(|end| end.facts.as_ref());
+            let answer = end.and_then(|end| end.answer.as_ref());
+            ends.status.push(end.map_or("pending", |end| end.status));
+            ends.later_status.push(end.map(|end| end.status));
+            ends.reason.push(end.and_then(|end| end.reason.as_deref()));
+            ends.attempts.push(progress.and_then(|progress| progress.attempts));
+            ends.model.push(facts.and_then(|facts| facts.model.as_deref()));
+            ends.provider_request_id.push(facts.and_then(|facts| facts.provider_request_id.as_deref()));
+            ends.http_status.push(facts.and_then(|facts| facts.http_status));
+            ends.stop_reason.push(facts.and_then(|facts| facts.stop_reason.as_deref()));
+            ends.input_tokens.push(facts.map(|facts| facts.input_tokens));
+            ends.output_tokens.push(facts.map(|facts| facts.output_tokens));
+            ends.cache_read_tokens.push(facts.map(|facts| facts.cache_read_tokens));
+            ends.cache_creation_tokens.push(facts.map(|facts| facts.cache_creation_tokens));
+            ends.cost.push(end.and_then(|end| end.cost));
+            ends.latency_ms.push(end.and_then(|end| end.latency_ms));
+            ends.ttft_ms.push(facts.and_then(|facts| facts.ttft_ms));
+            ends.response_bytes.push(answer.map(|(bytes, _)| *bytes));
+            ends.response_sha256.push(answer.and_then(|(_, sha256)| sha256.as_deref()));
+            ends.updated_at.push(progress.map_or(at, |progress| progress.at));
+            ends.completed_at.push(end.map(|end| end.at));
+        }
+        ends
+    }
+}
+
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    hex::decode(digits).ok()
+}
