@@ -38,8 +38,8 @@ mod snapshot;
 mod validate;
 
 pub mod api;
-pub mod openapi;
 pub mod ledger;
+pub mod openapi;
 pub mod policy;
 pub mod settings;
 pub mod testing;
