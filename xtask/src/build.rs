@@ -20,21 +20,24 @@ pub(crate) enum Profile {
     Release,
 }
 
-/// Builds the programs of these packages and says in which directory they are.
-pub(crate) fn build(sh: &Shell, profile: Profile, packages: &[&str]) -> Result<PathBuf> {
+/// Builds these programs and says in which directory they are.
+///
+/// Out of the whole workspace: which packages are selected decides with which features their dependencies are compiled, and
+/// those that differ from the ones `cargo xtask test` has are compiled again, as is everything above them.
+pub(crate) fn build(sh: &Shell, profile: Profile, programs: &[&str]) -> Result<PathBuf> {
     let (directory, what) = match profile {
         Profile::Quick => ("debug", "Build"),
         Profile::Release => ("release", "Build the optimised"),
     };
-    step(&format!("{what} {}", packages.join(", ")), |progress| {
+    step(&format!("{what} {}", programs.join(", ")), |progress| {
         let mut compiled = 0_u32;
         let mut done = String::new();
         let mut cargo = Command::new("cargo");
-        cargo.arg("build");
+        cargo.args(["build", "--workspace"]);
         if profile == Profile::Release {
             cargo.arg("--release");
         }
-        cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+        cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
         // Only cargo knows how much there is to do, and only its progress bar says so.
         cargo.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "80");
         progress.follow(&mut cargo, |line| {

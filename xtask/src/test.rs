@@ -40,7 +40,9 @@ pub(crate) fn run(sh: &Shell) -> Result<bool> {
     // All of it in one go and first: whatever follows runs programs, and finds them built.
     report.check("build", || {
         let tests = cargo(sh, &["test", "--workspace", "--no-run"]).status()?;
-        let programs = cargo(sh, &["build", "-p", "systemprompt", "-p", "systemprompt-mock-upstream"]).status()?;
+        let programs =
+            cargo(sh, &["build", "--workspace", "--bin", "systemprompt", "--bin", "systemprompt-mock-upstream"])
+                .status()?;
         Ok(tests.success() && programs.success())
     });
     let mut generated = Generated::new(sh)?;
