@@ -12,9 +12,11 @@ use systemprompt_extension::{
     ExtensionRouter, ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute,
     register_built_in, reserve_paths,
 };
+use systemprompt_governance::Gate;
 use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::secret_scan::SecretScanner;
 
+use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
 use crate::signing_key::SigningKeys;
 use crate::signing_key::set::KeySetError;
@@ -79,9 +81,10 @@ impl Extension for IdentityExtension {
     }
 
     fn router(&self, ctx: &dyn ExtensionContext) -> Option<ExtensionRouter> {
-        // Without a started identity there is no server that could mount anything.
+        // Without a started identity and a Gate there is no server that could mount anything.
         let identity = ctx.services().get::<Identity>()?;
-        let router = routes::router(Identity::clone(&identity));
+        let gate = ctx.services().get::<Gate>()?;
+        let router = routes::router(Site::new(Identity::clone(&identity), gate));
         Some(ExtensionRouter::core(router, routes::PREFIXES).with_rate_limit(RateGroup::OauthAuth))
     }
 
@@ -168,6 +171,7 @@ fn jwks(ctx: &dyn ExtensionContext) -> Result<MethodRouter, LoaderError> {
 mod tests {
     use serde_json::json;
     use systemprompt_extension::testing::TestContext;
+    use systemprompt_governance::GovernanceExtension;
 
     use super::*;
     use crate::administrator::bootstrap_administrator;
@@ -177,8 +181,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_feature_starts_publishes_its_services_and_its_keys() {
-        let context = TestContext::builder().extension(IdentityExtension).start().await;
+        let context = TestContext::builder().extension(GovernanceExtension).extension(IdentityExtension).start().await;
         let services = context.services();
+        let gate = services.require::<Gate>().expect("is published");
         let tokens = services.require::<Tokens>().expect("is published");
         assert_eq!(tokens.issuer(), "http://127.0.0.1:8080");
         services.require::<Users>().expect("is published");
@@ -191,7 +196,7 @@ mod tests {
         assert_eq!(response.json()["keys"][0]["alg"], "RS256");
         assert!(context.configuration().profile.security.signing_key_path.is_file(), "the key was made");
 
-        let bootstrap = bootstrap_administrator(context.db(), context.ambient(), "admin", "admin@example.com")
+        let bootstrap = bootstrap_administrator(context.db(), &gate, context.ambient(), "admin", "admin@example.com")
             .await
             .expect("works");
         let key = bootstrap.key.expect("the first key");

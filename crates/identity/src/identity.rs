@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
 use systemprompt_database::DbPool;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
@@ -114,12 +113,6 @@ impl Identity {
     /// Writes down now what sessions and keys did; otherwise it is done every five seconds and when shutdown begins.
     pub async fn write_activity(&self) -> Result<(), StoreError> {
         self.activity.write(&self.db).await
-    }
-}
-
-impl FromRef<Identity> for Arc<Authenticator> {
-    fn from_ref(identity: &Identity) -> Self {
-        Arc::clone(&identity.authenticator)
     }
 }
 

@@ -27,6 +27,7 @@ mod authentication;
 mod changes;
 
 mod activity;
+mod change;
 mod error;
 mod extension;
 mod identity;

@@ -2,6 +2,8 @@
 
 use axum::response::{IntoResponse, Response};
 use systemprompt_extension::api::ErrorAnswer;
+use systemprompt_extension::policy::DenialKind;
+use systemprompt_governance::Refusal;
 use systemprompt_model::ErrorCode;
 
 use crate::api_key::store::ApiKeyError;
@@ -14,6 +16,9 @@ pub(crate) enum RouteError {
     Body(String),
     #[error("only administrators may handle the keys of others")]
     NotYours,
+    /// By the Gate, which has recorded it.
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("there is no such key")]
     NoSuchKey,
     #[error("a token has its session already; sessions are opened with an API key")]
@@ -50,6 +55,14 @@ impl Failure {
         let code = match error {
             RouteError::Body(_) => ErrorCode::BadRequest,
             RouteError::NotYours | RouteError::TokenHasSession => ErrorCode::Forbidden,
+            RouteError::Refused(Refusal::LedgerUnavailable) => ErrorCode::ServiceUnavailable,
+            RouteError::Refused(Refusal::Denied(denial)) => match denial.kind {
+                DenialKind::NotEntitled => ErrorCode::Forbidden,
+                DenialKind::Content | DenialKind::NotExposed => ErrorCode::BadRequest,
+                DenialKind::RateLimited => ErrorCode::RateLimited,
+                DenialKind::NotFound => ErrorCode::NotFound,
+                DenialKind::Unavailable => ErrorCode::ServiceUnavailable,
+            },
             RouteError::NoSuchKey => ErrorCode::NotFound,
             RouteError::Key(_) => ErrorCode::ValidationError,
             RouteError::Unavailable(error) => {

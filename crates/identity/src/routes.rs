@@ -3,18 +3,18 @@
 use axum::Router;
 use systemprompt_extension::RouteTable;
 
-use crate::identity::Identity;
+use crate::change::Site;
 use crate::{api_key, session};
 
 /// What the routes lie under.
 pub(crate) const PREFIXES: &[&str] = &["/api/public/admin/tokens", "/api/public/gateway/sessions"];
 
 /// All routes.
-pub(crate) fn table() -> RouteTable<Identity> {
+pub(crate) fn table() -> RouteTable<Site> {
     session::routes::add_to(api_key::routes::add_to(RouteTable::self_guarded()))
 }
 
 /// The same with its state.
-pub(crate) fn router(identity: Identity) -> Router {
-    table().into_router().with_state(identity)
+pub(crate) fn router(site: Site) -> Router {
+    table().into_router().with_state(site)
 }

@@ -8,19 +8,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use systemprompt_database::lease::{self, Leases};
+use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
 use systemprompt_database::{Database, DbPool, Module};
+use systemprompt_extension::{Extension, ExtensionRegistry, Metrics};
+use systemprompt_governance::changes::{ChangeFilter, ChangeRow, list_changes};
 use systemprompt_governance::config::GovernanceConfig;
+use systemprompt_governance::ledger::{Durability, LedgerOptions, LedgerSettings, RetentionProfile};
+use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::secret_scan::SecretScanner;
-use systemprompt_model::{Ambient, ManualClock, Principal, Secret, SessionId};
+use systemprompt_governance::{Gate, GovernanceExtension, Ledger};
+use systemprompt_model::{Ambient, InstanceId, ManualClock, Principal, Secret, SessionId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::AuthError;
 use crate::api_key::IssuedKey;
+use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
 use crate::session::{NewSession, SessionSource};
 use crate::signing_key::SigningKeys;
@@ -51,6 +57,10 @@ pub(crate) struct World {
 pub(crate) struct Replica {
     pub identity: Identity,
     pub db: DbPool,
+    /// Without access rules, which do not speak of changes.
+    pub gate: Arc<Gate>,
+    ledger: Arc<Ledger>,
+    clock: Arc<ManualClock>,
     /// Stops the listening connection.
     pub deafen: CancellationToken,
     shutdown: CancellationToken,
@@ -63,11 +73,13 @@ fn start() -> DateTime<Utc> {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let module =
+        let mut modules = ExtensionRegistry::of([Arc::new(GovernanceExtension) as Arc<dyn Extension>]).modules();
+        let identity =
             Module { id: "identity".to_owned(), required: true, schemas: schema::definitions(), ..Module::default() };
+        modules.push(identity);
         let clock = Arc::new(ManualClock::new(start()));
         Self {
-            database: systemprompt_database::testing::database(&[lease::module(), module]).await,
+            database: systemprompt_database::testing::database(&modules).await,
             ambient: Ambient { clock: clock.clone(), ..Ambient::system() },
             clock,
         }
@@ -78,8 +90,23 @@ impl World {
         let db = Database::connect(&self.database.connect_options()).await.expect("connects");
         let (tracker, shutdown, deafen) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let hub = NotificationHub::start(&db, &tracker, deafen.clone());
+        let leases = Leases::new(Arc::clone(&db), self.ambient.clone());
+        let instance_id = InstanceId::generate(&self.ambient);
+        let options = LedgerOptions {
+            instance_id,
+            name: instance_id.to_string(),
+            exclusive: true,
+            settings: LedgerSettings { durability: Durability::Durable, ..LedgerSettings::default() },
+            retention: RetentionProfile::default().resolve(false),
+            checkpoints: None,
+        };
+        let (projections, metrics) = (GovernanceExtension.projections(), Metrics::new());
+        let ledger = Ledger::start(&db, options, projections, &self.ambient, &tracker, &metrics).await.expect("starts");
+        let policies =
+            PolicyChain::new(&GovernanceConfig::default(), Vec::new(), &leases).expect("the defaults are valid");
+        let gate = Arc::new(Gate::new(None, policies, Arc::clone(&ledger), &metrics));
         let identity = Identity::start(IdentityOptions {
-            leases: Leases::new(Arc::clone(&db), self.ambient.clone()),
+            leases,
             db: Arc::clone(&db),
             ambient: self.ambient.clone(),
             notifications: &hub,
@@ -90,7 +117,7 @@ impl World {
             audience: "api",
             scanner: Arc::clone(&SCANNER),
         });
-        let replica = Replica { identity, db, deafen, shutdown, tracker };
+        let replica = Replica { identity, db, gate, ledger, clock: Arc::clone(&self.clock), deafen, shutdown, tracker };
         replica.until(|replica| replica.identity.changes.is_live()).await;
         replica
     }
@@ -154,8 +181,10 @@ impl Replica {
         self.identity.authenticator.authenticate(&bearer(credential.expose())).await
     }
 
-    /// Sends a request to the routes of this crate: status and JSON body of the answer.
+    /// Sends a request to the routes of this crate: status and JSON body of the answer. A millisecond passes before it, so
+    /// that changes have an order.
     pub(crate) async fn send(&self, request: (Method, &str), credential: &Secret, body: Option<Value>) -> (u16, Value) {
+        self.clock.advance(TimeDelta::milliseconds(1));
         let (method, path) = request;
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         *request.headers_mut().expect("headers") = {
@@ -165,7 +194,7 @@ impl Replica {
             headers
         };
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = routes::router(self.identity.clone())
+        let response = routes::router(Site::new(self.identity.clone(), Arc::clone(&self.gate)))
             .oneshot(request.body(body).expect("a request"))
             .await
             .expect("never fails");
@@ -174,9 +203,18 @@ impl Replica {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
+    /// What the ledger knows of changes, the newest first. No more can be made after it.
+    pub(crate) async fn changes(&self) -> Vec<ChangeRow> {
+        assert!(self.ledger.drain(Duration::from_secs(10)).await, "everything is written");
+        self.ledger.catch_up().await.expect("projects");
+        let filter = ChangeFilter { limit: 100, ..ChangeFilter::default() };
+        list_changes(self.db.read(), &filter).await.expect("lists").items
+    }
+
     pub(crate) async fn stop(self) {
         self.deafen.cancel();
         self.shutdown.cancel();
+        self.ledger.drain(Duration::from_secs(10)).await;
         self.tracker.close();
         self.tracker.wait().await;
         self.db.close().await;

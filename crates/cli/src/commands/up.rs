@@ -7,6 +7,8 @@ use clap::Args;
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Home, environment};
 use systemprompt_database::{DbPool, InstallMode, InstallOptions};
+use systemprompt_extension::ExtensionContextExt as _;
+use systemprompt_governance::Gate;
 use systemprompt_identity::{IssuedKey, bootstrap_administrator};
 use systemprompt_server::{RunningServer, ServerOptions, StartError, start};
 use tokio::net::TcpListener;
@@ -137,7 +139,7 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
     instance.certificate = profile.server.tls.as_ref().map(|tls| tls.cert_path.clone());
     instance.profile = Some(profile.name.clone());
     let times = Times { begun, cluster };
-    let outcome = attend(invocation, &args, &project, &database.db, &lock, &instance, times, stop).await;
+    let outcome = attend(invocation, &args, &project, &server, &database.db, &lock, &instance, times, stop).await;
 
     let grace = Duration::from_secs(profile.server.shutdown_grace_secs);
     let open = if outcome.is_ok() { grace } else { Duration::ZERO };
@@ -216,6 +218,7 @@ async fn attend(
     invocation: &Invocation,
     args: &Up,
     project: &Project,
+    server: &RunningServer,
     db: &DbPool,
     lock: &InstanceLock,
     instance: &Instance,
@@ -231,7 +234,8 @@ async fn attend(
     let email = admin.email.clone().unwrap_or_else(|| format!("{}@localhost.localdomain", admin.username));
     // The first API key is committed here and printed below with nothing in between that could fail or be stopped. Only a
     // process that dies in this moment keeps it to itself; `admin users api-key issue` makes another.
-    let bootstrap = bootstrap_administrator(db, &invocation.ambient, &admin.username, &email)
+    let gate = server.context().service::<Gate>().map_err(|error| CliError::from_error("bootstrap_failed", &error))?;
+    let bootstrap = bootstrap_administrator(db, &gate, &invocation.ambient, &admin.username, &email)
         .await
         .map_err(|error| CliError::from_error("bootstrap_failed", &error))?;
     if bootstrap.key.is_none() && stop.is_told() {

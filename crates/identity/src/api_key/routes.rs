@@ -8,18 +8,21 @@ use axum::routing::delete;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use systemprompt_extension::{Access, RouteTable};
+use systemprompt_governance::{About, Change, Changed, Refusal, StateDigest};
 use systemprompt_model::{ApiKeyId, Principal, UserId};
 
 use crate::api_key::ApiKey;
+use crate::api_key::store::ApiKeyError;
 use crate::authentication::extract::Caller;
-use crate::identity::Identity;
+use crate::change::{Author, Site};
 use crate::route_error::{Failure, RouteError};
 
 const PATH: &str = "/api/public/admin/tokens/pats";
 
 /// The routes of this file, added to others.
-pub(crate) fn add_to(table: RouteTable<Identity>) -> RouteTable<Identity> {
+pub(crate) fn add_to(table: RouteTable<Site>) -> RouteTable<Site> {
     table
         .post(PATH, Access::Authenticated, "Makes an API key; its secret is shown once.", issue_key)
         .get(PATH, Access::Authenticated, "The caller's API keys; to administrators, those of `?user_id=`.", list_keys)
@@ -47,13 +50,20 @@ struct NewKeyAnswer {
 }
 
 async fn issue_key(
-    State(identity): State<Identity>,
-    Caller(caller): Caller,
+    State(site): State<Site>,
+    author: Author,
     body: Result<Json<NewKey>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let Json(new) = body.map_err(|rejection| Failure::new(RouteError::Body(rejection.body_text())))?;
-    let owner = owner(&caller, new.user_id).map_err(Failure::new)?;
-    let issued = identity.api_keys.issue(owner, &new.name, new.expires_at).await.map_err(|e| Failure::new(e.into()))?;
+    let owner = new.user_id.unwrap_or(author.0.principal.user_id);
+    let request = json!({"name": new.name, "expires_at": new.expires_at});
+    let change = Change::new("api_key.issue", About::new("user", owner), &request).or_own(owner);
+    let issue = async || {
+        let issued = site.identity.api_keys.issue(owner, &new.name, new.expires_at).await?;
+        let after = Some(StateDigest::of(&issued.key));
+        Ok::<_, ApiKeyError>(Changed { value: issued, before: None, after })
+    };
+    let issued = site.change(author, change, issue).await.map_err(Failure::new)?;
     let answer = NewKeyAnswer {
         id: issued.key.id,
         name: issued.key.name,
@@ -73,7 +83,7 @@ struct KeysOf {
 }
 
 async fn list_keys(
-    State(identity): State<Identity>,
+    State(Site { identity, .. }): State<Site>,
     Caller(caller): Caller,
     query: Result<Query<KeysOf>, QueryRejection>,
 ) -> Result<Json<Vec<ApiKey>>, Failure> {
@@ -83,16 +93,26 @@ async fn list_keys(
 }
 
 async fn revoke_key(
-    State(identity): State<Identity>,
-    Caller(caller): Caller,
+    State(site): State<Site>,
+    author: Author,
     id: Result<Path<ApiKeyId>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
+    let api_keys = &site.identity.api_keys;
     let Path(id) = id.map_err(|_| Failure::new(RouteError::NoSuchKey))?;
-    let key = identity.api_keys.get(id).await.map_err(|error| Failure::new(error.into()))?;
-    // Whether somebody else has a key of this id is nobody's business.
-    key.filter(|key| key.user_id == caller.user_id || caller.is_admin())
-        .ok_or_else(|| Failure::new(RouteError::NoSuchKey))?;
-    identity.api_keys.revoke(id).await.map_err(|error| Failure::new(error.into()))?;
+    let found = api_keys.get(id).await.map_err(|error| Failure::new(error.into()))?;
+    let key = found.ok_or_else(|| Failure::new(RouteError::NoSuchKey))?;
+    let change = Change::new("api_key.revoke", About::new("api_key", id), &()).or_own(key.user_id);
+    let is_strangers = key.user_id != author.0.principal.user_id;
+    let revoke = async || {
+        let revoked = api_keys.revoke(id).await?;
+        let (before, after) = (Some(StateDigest::of(&key)), Some(StateDigest::of(&revoked)));
+        Ok::<_, ApiKeyError>(Changed { value: (), before, after })
+    };
+    site.change(author, change, revoke).await.map_err(|error| match error {
+        // Whether somebody else has a key of this id is nobody's business.
+        RouteError::Refused(Refusal::Denied(_)) if is_strangers => Failure::new(RouteError::NoSuchKey),
+        error => Failure::new(error),
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -154,6 +174,37 @@ mod tests {
         assert_eq!(replica.send((Method::DELETE, &format!("{PATH}/nonsense")), &bob_key, None).await.0, 404);
         replica.hears(async { assert_eq!(replica.send((Method::DELETE, &one), &ada_key, None).await.0, 204) }).await;
         assert!(replica.authenticate(&secret).await.is_err());
+
+        let changes = replica.changes().await;
+        let told: Vec<_> =
+            changes.iter().rev().map(|change| (change.operation.as_str(), change.status.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("api_key.issue", "completed"),
+                ("api_key.issue", "rejected"),
+                ("api_key.issue", "completed"),
+                ("api_key.issue", "failed"),
+                ("api_key.issue", "failed"),
+                ("api_key.revoke", "rejected"),
+                ("api_key.revoke", "completed"),
+            ]
+        );
+        let [revoked, refused, .., made_by_root, refused_for_ada, made] = &changes[..] else { panic!("{changes:?}") };
+        for (change, who, about) in [
+            (made, ada.id, ada.id.to_string()),
+            (refused_for_ada, bob.id, ada.id.to_string()),
+            (made_by_root, root.id, ada.id.to_string()),
+            (refused, bob.id, issued["id"].as_str().expect("an id").to_owned()),
+            (revoked, ada.id, issued["id"].as_str().expect("an id").to_owned()),
+        ] {
+            assert_eq!((change.user_id, &change.about_id), (Some(who), &about), "{change:?}");
+            assert_eq!((change.actor_kind.as_str(), &change.actor_id), ("user", &who.to_string()));
+            let is_done = change.decision == "allow";
+            assert_eq!(change.after_sha256.is_some(), is_done, "{change:?}");
+            assert_eq!(change.before_sha256.is_some(), is_done && change.operation == "api_key.revoke", "{change:?}");
+        }
+        assert_ne!(revoked.before_sha256, revoked.after_sha256);
         replica.stop().await;
     }
 }

@@ -6,18 +6,20 @@ use axum::response::{IntoResponse, Response};
 use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 use systemprompt_extension::{Access, RouteTable};
+use systemprompt_governance::{About, Change, Changed, StateDigest};
 use systemprompt_model::{Credential, SessionId};
 
-use crate::authentication::extract::Caller;
-use crate::identity::Identity;
+use crate::change::{Author, Site};
+use crate::error::StoreError;
 use crate::route_error::{Failure, RouteError};
 use crate::session::{NewSession, SessionSource};
 
 const PATH: &str = "/api/public/gateway/sessions";
 
 /// The routes of this file, added to others.
-pub(crate) fn add_to(table: RouteTable<Identity>) -> RouteTable<Identity> {
+pub(crate) fn add_to(table: RouteTable<Site>) -> RouteTable<Site> {
     table.post(PATH, Access::Authenticated, "Opens a session, to be named in `x-session-id`.", open_session)
 }
 
@@ -27,17 +29,20 @@ struct NewSessionAnswer {
 }
 
 /// Opens a session that the holder of an API key then names in `x-session-id`. A token has one already.
-async fn open_session(
-    State(identity): State<Identity>,
-    Caller(caller): Caller,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    let Credential::ApiKey(key) = caller.credential else { return Err(Failure::new(RouteError::TokenHasSession)) };
+async fn open_session(State(site): State<Site>, author: Author, headers: HeaderMap) -> Result<Response, Failure> {
+    let (user, credential) = (author.0.principal.user_id, &author.0.principal.credential);
+    let Credential::ApiKey(key) = *credential else { return Err(Failure::new(RouteError::TokenHasSession)) };
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let client = user_agent.and_then(|agent| agent.split(['/', ' ']).next());
-    let new =
-        NewSession { client, user_agent, api_key: Some(key), ..NewSession::new(caller.user_id, SessionSource::Api) };
-    let session = identity.sessions.open(new).await.map_err(|error| Failure::new(error.into()))?;
+    let new = NewSession { client, user_agent, api_key: Some(key), ..NewSession::new(user, SessionSource::Api) };
+    let request = json!({"source": SessionSource::Api});
+    let change = Change::new("session.open", About::new("user", user), &request).or_own(user);
+    let open = async || {
+        let session = site.identity.sessions.open(new).await?;
+        let after = Some(StateDigest::of(&session));
+        Ok::<_, StoreError>(Changed { value: session, before: None, after })
+    };
+    let session = site.change(author, change, open).await.map_err(Failure::new)?;
     Ok((StatusCode::CREATED, Json(NewSessionAnswer { session_id: session.id })).into_response())
 }
 
@@ -68,6 +73,10 @@ mod tests {
 
         let token = replica.token(&user, "user").await.token;
         assert_eq!(replica.send(sessions, &token, None).await.0, 403);
+        let changes = replica.changes().await;
+        assert_eq!(changes.len(), 1, "the token was told no before there was anything to decide: {changes:?}");
+        assert_eq!((changes[0].operation.as_str(), changes[0].user_id), ("session.open", Some(user.id)));
+        assert_eq!((changes[0].status.as_str(), changes[0].after_sha256.is_some()), ("completed", true));
         replica.stop().await;
     }
 }
