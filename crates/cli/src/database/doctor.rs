@@ -175,6 +175,7 @@ struct IndexShape {
 }
 
 impl Catalog {
+    /// Partitions are left out: they come and go with time, and are what their table is.
     async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let mut catalog = Self::default();
         let columns: Vec<ColumnRow> = sqlx::query_as(
@@ -187,6 +188,7 @@ impl Catalog {
                JOIN pg_namespace n ON n.oid = c.relnamespace
                LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
               WHERE c.relkind IN ('r', 'p')
+                AND NOT c.relispartition
                 AND n.nspname <> 'information_schema'
                 AND n.nspname NOT LIKE 'pg\\_%'
                 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')",
@@ -209,7 +211,8 @@ impl Catalog {
                JOIN pg_class c ON c.oid = i.indexrelid
                JOIN pg_class t ON t.oid = i.indrelid
                JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE n.nspname <> 'information_schema'
+              WHERE NOT t.relispartition
+                AND n.nspname <> 'information_schema'
                 AND n.nspname NOT LIKE 'pg\\_%'",
         )
         .fetch_all(&mut *connection)

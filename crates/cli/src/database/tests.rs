@@ -234,3 +234,16 @@ async fn the_doctor_finds_what_differs() {
     assert_eq!(found.nullability_differences[0].live, "NULL");
     assert_eq!(found.missing_indexes[0].index, "notes_by_body");
 }
+
+#[tokio::test]
+async fn the_doctor_takes_a_partition_for_a_part_of_its_table() {
+    let parted = "CREATE TABLE IF NOT EXISTS parted (at date NOT NULL) PARTITION BY RANGE (at);
+                  CREATE INDEX IF NOT EXISTS parted_by_at ON parted (at);";
+    let schemas = vec![SchemaDefinition::inline("parted", parted)];
+    let modules = [Module { id: "parted".into(), schemas, ..Module::default() }];
+    let database = database(&modules).await;
+    run(&database, "CREATE TABLE parted_2026 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')")
+        .await;
+    let found = doctor(&database.pool, &modules, &options()).await.unwrap();
+    assert!(found.is_healthy(), "{found:?}");
+}

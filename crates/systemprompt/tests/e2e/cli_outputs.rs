@@ -94,6 +94,11 @@ impl Outputs {
     /// Runs a command that changes something, in its three forms one after the other; `$F` in an argument is another word
     /// for each, `$N` is that of `words`.
     fn change(&mut self, arguments: &[&str], words: [&str; 3]) {
+        self.change_masked(arguments, words, &[]);
+    }
+
+    /// The same, with more that differs from run to run.
+    fn change_masked(&mut self, arguments: &[&str], words: [&str; 3], more: &[(&str, &str)]) {
         let mut said = String::new();
         for ((word, option), own) in FORMS.into_iter().zip(words) {
             let arguments = arguments.iter().map(|argument| argument.replace("$F", word).replace("$N", own));
@@ -101,7 +106,7 @@ impl Outputs {
             let output = command(self.instance.home.path()).args(&arguments).output().expect("the binary runs");
             write_output(&mut said, &arguments, &output);
         }
-        self.compare(&arguments.join(" "), &said, &[]);
+        self.compare(&arguments.join(" "), &said, more);
     }
 
     /// The same of a command that runs until it is told to stop, which it is once it has printed something.
@@ -230,13 +235,13 @@ async fn every_command_in_its_three_forms() {
     outputs.check(&["infra", "services", "status"]);
     // How many there are grows with the product.
     outputs.check_masked(&["infra", "db", "status"], &[(r"(tables.?:?) +\d+", "$1 [n]")]);
-    outputs.check(&["infra", "db", "info"]);
+    outputs.check_masked(&["infra", "db", "info"], &[(r"\d+ idle", "[n] idle"), (r"(idle.?:) \d+", "$1 [n]")]);
     let estimates = [(r"row_count(.?:) (\d+|null)", "row_count$1 [n]"), (r"  (\?|\d+)  \[size\]\n", "  [n]  [size]\n")];
     outputs.check_masked(&["infra", "db", "tables", "--filter", "user"], &estimates);
     outputs.check(&["infra", "db", "describe", "user_api_keys"]);
     outputs.check(&["infra", "db", "count", "users"]);
     // By size, and sizes differ.
-    let names = [(r"(name.?: .?)\w+", "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")];
+    let names = [(r#"(name(": "|: ))\w+"#, "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")];
     outputs.check_masked(&["infra", "db", "size"], &names);
     outputs.check(&["infra", "db", "indexes", "--table", "users"]);
     outputs.check(&[
@@ -269,7 +274,17 @@ async fn every_command_in_its_three_forms() {
     outputs.check(&["infra", "logs", "request", "show", &request, "--messages", "--tools"]);
     outputs.check_masked(&["infra", "logs", "request", "stats"], &latency);
     outputs.check(&["infra", "logs", "audit", &request]);
-    outputs.check(&["infra", "logs", "audit", "verify"]);
+    let lengths = [(r"(seq.?:) \d+", "$1 [n]"), (r"\d+ to \d+", "[n] to [n]"), (r"verified  \d+", "verified  [n]")];
+    outputs.check_masked(&["infra", "logs", "audit", "verify"], &lengths);
+    let entries = [(r"(entries.?:) \d+", "$1 [n]"), (r"\d+ entries", "[n] entries")];
+    outputs.check_masked(&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries);
+    outputs.check(&["infra", "logs", "changes", "list", "--operation", "user.create"]);
+    let changes = outputs.instance.cli(&["infra", "logs", "changes", "list", "--operation", "user.create", "-n", "1"]);
+    outputs.check(&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")]);
+    outputs.check(&["infra", "db", "projections", "list"]);
+    outputs.check(&["infra", "db", "projections", "status"]);
+    let rebuild = ["infra", "db", "projections", "rebuild", "governance_changes"];
+    outputs.change_masked(&rebuild, [""; 3], &entries);
     until(&outputs.instance, &["infra", "logs", "search", "/nothing/here"], "/items/0/level", "info");
     outputs.check(&["infra", "logs", "view", "--trace", &trace]);
     outputs.check(&["infra", "logs", "search", "/nothing/here"]);
