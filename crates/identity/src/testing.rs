@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::AuthError;
 use crate::api_key::IssuedKey;
 use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
@@ -36,6 +35,7 @@ use crate::token::issuer::{MintedToken, TokenRequest};
 use crate::user::User;
 use crate::user::change::NewUser;
 use crate::{routes, schema};
+use systemprompt_extension::AuthError;
 
 pub(crate) const ISSUER: &str = "https://ai.example.com";
 

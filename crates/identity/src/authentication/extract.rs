@@ -9,11 +9,10 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
-use systemprompt_extension::{Meter, RateLimited};
+use systemprompt_extension::{AuthError, IdentifyError, Meter, RateLimited};
 use systemprompt_model::{ApiError, ErrorCode, Principal, TraceId, UserType};
 
 use crate::authentication::authenticator::Authenticator;
-use crate::{AuthError, IdentifyError};
 
 /// Whoever sends the request: a person with an account. A handler that takes it answers 401 or 403 to all others, and 429
 /// to those who send too many.

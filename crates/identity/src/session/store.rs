@@ -611,7 +611,7 @@ mod tests {
             replica.authenticate(&fresh.secret),
             replica.identity.sessions.bind(&principal, SessionHint::default()),
         );
-        assert_eq!(authenticated.err(), Some(crate::AuthError::Unavailable));
+        assert_eq!(authenticated.err(), Some(systemprompt_extension::AuthError::Unavailable));
         assert_eq!(bound, Err(SessionError::Unavailable));
         holding.rollback().await.expect("rolls back");
         assert!(replica.authenticate(&fresh.secret).await.is_ok(), "it is not remembered as refused");

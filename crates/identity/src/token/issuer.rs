@@ -268,11 +268,11 @@ mod tests {
     use systemprompt_model::UserType;
 
     use super::*;
-    use crate::AuthError;
     use crate::signing_key::set::KeySet;
     use crate::testing::{Replica, World};
     use crate::user::UserStatus;
     use crate::user::change::UserChange;
+    use systemprompt_extension::AuthError;
 
     fn part(value: &Value) -> String {
         URL_SAFE_NO_PAD.encode(value.to_string())
