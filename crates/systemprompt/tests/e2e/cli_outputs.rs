@@ -38,6 +38,7 @@ const FILTERS: &[(&str, &str)] = &[
     (r"process +\d+", "process [pid]"),
     (r"\btest_\d+_[0-9a-f]+", "[database]"),
     (r"(server.?:? +.?)[^ ]+:\d+", "$1[server]"),
+    (r"[\w.-]+ \(uid \d+\)", "[operator]"),
     (r"\b1\d\.\d+( \([^)]*\))?", "[version]"),
     (r"(connections.?:?) +\d+\b", "$1 [n]"),
     (r"\bid(.?:) ?\d+", "id$1 [n]"),

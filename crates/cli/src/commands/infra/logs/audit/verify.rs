@@ -46,6 +46,8 @@ impl Verify {
                 problem: format!("{forged} lines of the checkpoints in the home are not signed by its key"),
             });
         }
+        // Those of one installation next to each other.
+        report.chains.sort_by(|one, other| one.name.cmp(&other.name));
         invocation.printer.show(&report);
         if report.is_sound() { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
     }
