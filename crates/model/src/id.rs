@@ -96,8 +96,6 @@ ids! {
     UserId, "user id", "";
     /// A stretch of work by one user with one client; stored in `user_sessions`.
     SessionId, "session id", "sess_";
-    /// One governed request: the id of its ledger record, its decision and its outcome, and of the response header.
-    RequestId, "request id", "";
     /// One governed action: the id of its entries in the ledger, and of the response header of the call that asked for it.
     ActionId, "action id", "";
     /// A unit of work of an agent.
@@ -145,8 +143,8 @@ mod tests {
     fn ids_sort_by_time() {
         let clock = std::sync::Arc::new(crate::ManualClock::new(chrono::DateTime::UNIX_EPOCH));
         let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
-        let first = RequestId::generate(&ambient);
+        let first = ActionId::generate(&ambient);
         clock.advance(chrono::TimeDelta::milliseconds(1));
-        assert!(first < RequestId::generate(&ambient));
+        assert!(first < ActionId::generate(&ambient));
     }
 }

@@ -20,7 +20,7 @@ pub use attribution::{Attribution, Client};
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{
-    AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, RequestId, SessionId,
+    AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, SessionId,
     TaskId, TokenId, TraceId, UserId,
 };
 pub use money::{InvalidMoney, Microdollars};

@@ -56,15 +56,15 @@ pub mod database {
 /// The vocabulary of the product: who is calling, money, time, secrets, the errors of the JSON APIs.
 pub mod models {
     pub use systemprompt_model::{
-        Actor, ActorChain, ActorKind, Ambient, ApiError, Clock, Credential, Entropy, ErrorCode, FieldError,
-        ManualClock, Microdollars, Principal, Secret, UserType,
+        Actor, ActorChain, ActorKind, Ambient, ApiError, Attribution, Client, Clock, Credential, EntityKind, Entropy,
+        ErrorCode, FieldError, ManualClock, Microdollars, Principal, Resource, Secret, UserType,
     };
 }
 
 /// The typed ids.
 pub mod identifiers {
     pub use systemprompt_model::{
-        ApiKeyId, ContextId, DecisionId, InstanceId, InvalidId, RequestId, SessionId, TokenId, TraceId, UserId,
+        ActionId, ApiKeyId, ContextId, DecisionId, InstanceId, InvalidId, SessionId, TaskId, TokenId, TraceId, UserId,
     };
 }
 

@@ -354,7 +354,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "audit_chain_lag_seconds",
         "gauge",
         "",
-        "Age of the oldest record of the last batch when it was committed; grows while the database is away",
+        "Age of the oldest entry of the last batch when it was committed; grows while the database is away",
     ),
     ("sse_active_connections", "gauge", "", "Streamed answers being relayed now"),
     ("gateway_cost_microdollars_total", "counter", "", "Cost of all requests in millionths of a dollar"),
@@ -377,10 +377,11 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "HTTP requests refused by a rate limit, by group of endpoints (`address` before the caller is known) and tier",
     ),
     ("http_requests_total", "counter", "method, path, status", "HTTP requests by route and status"),
-    ("ledger_available", "gauge", "", "1 if records can be written"),
-    ("ledger_batch_size", "histogram", "", "Records per commit"),
+    ("ledger_available", "gauge", "", "1 if entries can be written"),
+    ("ledger_batch_size", "histogram", "", "Entries per commit"),
     ("ledger_commit_seconds", "histogram", "", "Duration of a commit"),
-    ("ledger_dropped_writes_total", "counter", "kind", "Records that were not written"),
+    ("ledger_dropped_writes_total", "counter", "kind", "Entries that were not written"),
+    ("projection_behind_entries", "gauge", "projection", "Entries of the ledger a projection has not applied"),
 ];
 
 fn metrics() -> String {

@@ -154,12 +154,14 @@ pub fn verify_export(
         }
     }
     let mut report = VerifyReport {
+        verified: 0,
         chains: Vec::new(),
         checkpoints: checkpoints.len(),
         projections: Vec::new(),
         problems: Vec::new(),
     };
     for (beginning, check) in checks.into_values() {
+        report.verified += check.end.seq - beginning.seq;
         report.chains.push(ChainReport {
             chain: beginning.chain,
             name: beginning.name,

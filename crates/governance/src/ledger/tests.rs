@@ -252,7 +252,7 @@ async fn what_is_admitted_is_on_disk_and_concurrent_actions_share_commits() {
         sqlx::query_as("SELECT COUNT(DISTINCT xmin::text) FROM ledger").fetch_one(pool).await.unwrap();
     assert!(commits < 20, "402 entries in {commits} commits");
     let report = assert_sound(pool).await;
-    assert_eq!((report.chains[0].from_seq, report.chains[0].to_seq, report.verified()), (1, 402, 402));
+    assert_eq!((report.chains[0].from_seq, report.chains[0].to_seq, report.verified), (1, 402, 402));
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn a_refusal_is_recorded_without_its_content() {
     let (kept,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM ledger_content").fetch_one(pool).await.unwrap();
     assert_eq!(kept, 0);
     fixture.drained().await;
-    assert_eq!(assert_sound(database.pool.write()).await.verified(), 1);
+    assert_eq!(assert_sound(database.pool.write()).await.verified, 1);
 }
 
 #[tokio::test]
@@ -380,7 +380,7 @@ async fn in_the_asynchronous_mode_what_follows_comes_after() {
     let pool = database.pool.write().clone();
     fixture.drained().await;
     assert_eq!(statuses(&pool).await, [("completed".to_owned(), 1500)]);
-    assert_eq!(assert_sound(&pool).await.verified(), 3000);
+    assert_eq!(assert_sound(&pool).await.verified, 3000);
     let (early,): (i64,) = sqlx::query_as(
         "SELECT COUNT(*) FROM ledger AS e JOIN ledger AS d ON d.action_id = e.action_id AND d.kind = 'decided'
          WHERE e.kind = 'ended' AND e.seq < d.seq",
@@ -470,7 +470,7 @@ async fn without_postgresql_nothing_is_admitted_and_no_outcome_is_lost() {
     fixture.drained().await;
     let pool = Database::connect(&cluster.connect_options()).await.unwrap();
     assert_eq!(statuses(pool.write()).await, [("completed".to_owned(), 6)]);
-    assert_eq!(assert_sound(pool.write()).await.verified(), 12);
+    assert_eq!(assert_sound(pool.write()).await.verified, 12);
 }
 
 #[tokio::test]
@@ -565,7 +565,7 @@ async fn a_server_that_was_not_heard_of_is_dead_until_it_speaks() {
     finish(permit, "it was only slow");
     slow.drained().await;
     assert_eq!(statuses(pool).await, [("completed".to_owned(), 1)]);
-    assert_eq!(assert_sound(pool).await.verified(), 3);
+    assert_eq!(assert_sound(pool).await.verified, 3);
 }
 
 #[tokio::test]
@@ -626,7 +626,7 @@ async fn verification_names_what_was_changed() {
         fixture.refuse().await;
         finish(permit, "hi");
         fixture.drained().await;
-        assert_eq!(assert_sound(pool).await.verified(), 3);
+        assert_eq!(assert_sound(pool).await.verified, 3);
 
         run(pool, change).await;
         let problems = verify(pool, &[], &[]).await.unwrap().problems;
@@ -653,7 +653,7 @@ async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
     let (seen, forged) = checkpoints(home.path()).read().unwrap();
     assert_eq!((seen.len(), forged), (1, 0), "one at the shutdown");
     let report = verify(pool, &seen, &[]).await.unwrap();
-    assert_eq!((report.problems.as_slice(), report.verified(), report.checkpoints), ([].as_slice(), 7, 1));
+    assert_eq!((report.problems.as_slice(), report.verified, report.checkpoints), ([].as_slice(), 7, 1));
 
     // Cut off the end and make the recorded one fit: the chain alone looks whole.
     run(
@@ -799,7 +799,7 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
     let pool = database.pool.write();
     // The checkpoint speaks of a chain that is not there.
     let report = verify(pool, &[], &[]).await.unwrap();
-    assert_eq!(report.verified(), 6, "{report:?}");
+    assert_eq!(report.verified, 6, "{report:?}");
     assert_eq!(report.problems.len(), 1);
 
     let mut exported = Vec::new();
@@ -1098,7 +1098,7 @@ async fn content_is_deleted_after_its_time() {
     let left: Vec<(Uuid,)> =
         sqlx::query_as("SELECT DISTINCT action_id FROM ledger_content").fetch_all(pool).await.unwrap();
     assert_eq!(left, [(new_id.as_uuid(),)]);
-    assert_eq!(assert_sound(pool).await.verified(), 4, "the log is as it was");
+    assert_eq!(assert_sound(pool).await.verified, 4, "the log is as it was");
 }
 
 #[tokio::test]
@@ -1171,7 +1171,7 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
     assert_eq!(verify_export(Cursor::new(exported), &checkpoints).unwrap().problems, []);
     let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM standing").fetch_one(pool).await.unwrap();
     assert_eq!(left, 4, "what was derived from them is gone too");
-    assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), report.verified() as u64);
+    assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), report.verified as u64);
     assert_eq!(standing(pool).await, [("completed".to_owned(), 4, 4)]);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Instance, command, document, hello, run};
+use crate::harness::{Instance, command, document, hello, path, run};
 
 /// Runs a command on an instance's home and gives status, output and errors.
 fn text(instance: &Instance, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -166,14 +166,35 @@ async fn logs_and_the_audit() {
 
     let verified = instance.cli(&["infra", "logs", "audit", "verify"]);
     assert_eq!(verified["problems"], json!([]), "{verified}");
-    assert!(verified["chains"][0]["to_seq"].as_i64() >= Some(2), "the decision and the end of the request: {verified}");
-    // Somebody who owns the tables can get around the triggers, but not around the chain.
-    let disabled = "ALTER TABLE ai_requests DISABLE TRIGGER USER; UPDATE ai_requests SET cost_microdollars = 0; \
-                    ALTER TABLE ai_requests ENABLE TRIGGER USER";
-    instance.cli(&["infra", "db", "execute", "--yes", disabled]);
+    assert!(verified["verified"].as_i64() >= Some(2), "{verified}");
+    let export = path(&instance, "ledger.jsonl");
+    let export = export.to_str().expect("UTF-8");
+    let exported = instance.cli(&["infra", "logs", "audit", "export", "--output", export]);
+    let from_export = instance.cli(&["infra", "logs", "audit", "verify", "--file", export]);
+    assert_eq!((&exported["entries"], &from_export["problems"]), (&from_export["verified"], &json!([])));
+    // A row that the log does not say is named, and mended by filling the table anew.
+    instance.cli(&["infra", "db", "execute", "--yes", "UPDATE ai_requests SET cost_microdollars = 0"]);
     let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains(&id), "the altered request is named: {said}");
+    instance.cli(&["infra", "db", "projections", "rebuild", "ai_requests"]);
+    assert_eq!(text(&instance, &["infra", "logs", "audit", "verify"]).0, Some(0));
+    // Somebody who owns the tables can get around the triggers, but not around the chain.
+    let disabled = format!(
+        "ALTER TABLE ledger DISABLE TRIGGER ledger_unchanged; \
+         UPDATE ledger SET body = replace(body, 'demo', 'gpt-5') WHERE action_id = '{id}'; \
+         ALTER TABLE ledger ENABLE TRIGGER ledger_unchanged"
+    );
+    instance.cli(&["infra", "db", "execute", "--yes", &disabled]);
+    let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&id), "the altered action is named: {said}");
+    // All of it was done by somebody.
+    let changes = instance.cli(&["infra", "logs", "changes", "list", "--operation", "database"]);
+    let first = &changes["items"][0];
+    assert_eq!((&first["actor_kind"], &first["status"]), (&json!("operator"), &json!("completed")), "{changes}");
+    let shown = instance.cli(&["infra", "logs", "changes", "show", first["id"].as_str().expect("an id")]);
+    assert!(shown["request"]["statement_sha256"].is_string(), "{shown}");
 
     instance.send(http::Method::GET, "/nothing/here", &[], "").await;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

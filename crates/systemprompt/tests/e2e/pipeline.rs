@@ -155,7 +155,7 @@ async fn a_leaked_secret_is_nowhere_stored() {
     assert_eq!(record[0]["decision"]["policy"], "secret_scan");
     assert!(record[0]["decision"]["evaluated_rules"].to_string().contains("aws-access-key"));
     assert!(!record.to_string().contains(FAKE_AWS_KEY));
-    for table in ["ai_requests", "governance_decisions", "ai_request_payloads", "audit_chain", "logs"] {
+    for table in ["ledger", "ledger_content", "ai_requests", "governance_decisions", "logs"] {
         let found = instance.cli(&[
             "infra",
             "db",

@@ -55,7 +55,7 @@ impl Verify {
 
 impl View for VerifyReport {
     fn text(&self, layout: Layout) -> String {
-        let mut record = Record::new().with("verified", format!("{} entries", self.verified()));
+        let mut record = Record::new().with("verified", format!("{} entries", self.verified));
         for chain in &self.chains {
             let whole = format!("{} to {}, head {}", chain.from_seq, chain.to_seq, chain.head);
             record = record.with(&format!("chain {}", chain.name), whole);

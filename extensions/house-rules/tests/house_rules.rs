@@ -1,0 +1,133 @@
+//! The house rules in front of an effect, through the Gate of the product.
+
+use systemprompt::axum::body::Bytes;
+use systemprompt::extension::policy::{Subject, Usage};
+use systemprompt::governance::{
+    Action, Denial, Effect, Facts, FactsWriter, Gate, GovernanceExtension, Inspection, Outcome, Permit, Refusal, Target,
+};
+use systemprompt::identifiers::{ActionId, ApiKeyId, SessionId, TraceId, UserId};
+use systemprompt::models::{ActorChain, Attribution, Credential, EntityKind, Principal, Resource, UserType};
+use systemprompt::serde_json::json;
+use systemprompt::testing::TestContext;
+
+use house_rules_extension::HouseRules;
+
+/// Asking something that answers.
+struct Ask {
+    tokens: u64,
+}
+
+struct Answered;
+
+impl Effect for Ask {
+    const KIND: &'static str = "ask";
+    type Result = Answered;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Prompt
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("tokens", Some(self.tokens));
+    }
+
+    fn estimate(&self) -> Usage {
+        Usage { tokens: self.tokens, ..Usage::ONE_CALL }
+    }
+}
+
+impl Facts for Answered {
+    fn facts(&self, _: &mut FactsWriter<'_, '_>) {}
+}
+
+async fn server() -> TestContext {
+    TestContext::builder()
+        .extension(GovernanceExtension)
+        .extension(HouseRules)
+        .document(
+            "access-control/roles.yaml",
+            json!({"rules": [{"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}]}),
+        )
+        .settings("house_rules", json!({"words": ["Xyzzy"], "tokens_per_day": 1000}))
+        .start()
+        .await
+}
+
+async fn ask(server: &TestContext, user: UserId, content: &'static str, tokens: u64) -> Result<Permit<Ask>, Refusal> {
+    let ambient = server.ambient();
+    let principal = Principal {
+        user_id: user,
+        user_name: "maya".to_owned(),
+        user_type: UserType::User,
+        roles: vec!["user".to_owned()],
+        attributes: std::collections::BTreeMap::new(),
+        credential: Credential::ApiKey(ApiKeyId::generate(ambient)),
+    };
+    let action = Action {
+        id: ActionId::generate(ambient),
+        by: Attribution {
+            principal: principal.into(),
+            actors: ActorChain::user(user),
+            session: Some(SessionId::generate(ambient)),
+            context: None,
+            task: None,
+            trace: TraceId::generate(ambient),
+            client: None,
+        },
+        resource: Resource::entity(EntityKind::GatewayRoute, "default"),
+        targets: vec![Target::new("oracle")],
+        content: Bytes::from_static(content.as_bytes()),
+        effect: Ask { tokens },
+        received_at: ambient.now(),
+    };
+    server.services().require::<Gate>().expect("governance provides the Gate").admit(action).await
+}
+
+fn denied(result: Result<Permit<Ask>, Refusal>) -> Denial {
+    match result {
+        Err(Refusal::Denied(denial)) => denial,
+        other => panic!("expected a denial, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_word_is_neither_sent_nor_answered() {
+    let server = server().await;
+    let user = UserId::generate(server.ambient());
+    let denial = denied(ask(&server, user, "say XYZZY", 1).await);
+    assert_eq!(denial.to_string(), "[house_rules.words]: it contains word 1 of the list of this house");
+
+    let permit = ask(&server, user, "say something", 1).await.expect("nothing against it");
+    let (_, mut running) = permit.begin(&Target::new("oracle")).expect("it is the target");
+    assert!(running.is_inspected(Subject::Answer));
+    assert_eq!(running.inspect(Subject::Answer, &Bytes::from_static(b"plugh")).await, Inspection::Give);
+    let withheld = running.inspect(Subject::Answer, &Bytes::from_static(b"a xyzzy")).await;
+    assert!(matches!(withheld, Inspection::Withhold(denial) if denial.code == "house_rules_word"));
+    running.finish(Outcome::failed("withheld"));
+}
+
+#[tokio::test]
+async fn tokens_are_set_aside_counted_and_given_back() {
+    let server = server().await;
+    let user = UserId::generate(server.ambient());
+    let target = Target::new("oracle");
+    // What is refused for a word, or not done, costs nothing.
+    denied(ask(&server, user, "say xyzzy", 900).await);
+    drop(ask(&server, user, "never mind", 900).await.expect("there is enough"));
+
+    let permit = ask(&server, user, "long", 900).await.expect("there is enough");
+    denied(ask(&server, user, "while it runs", 200).await);
+    let (_, running) = permit.begin(&target).expect("it is the target");
+    let usage = Usage { tokens: 100, ..Usage::ONE_CALL };
+    running.finish(Outcome { usage, ..Outcome::completed(Answered) });
+
+    let permit = ask(&server, user, "it used a hundred", 900).await.expect("the rest was given back");
+    let (_, running) = permit.begin(&target).expect("it is the target");
+    let usage = Usage { tokens: 900, ..Usage::ONE_CALL };
+    running.finish(Outcome { usage, ..Outcome::completed(Answered) });
+    let denial = denied(ask(&server, user, "no more", 1).await);
+    assert_eq!((denial.policy.as_str(), denial.code), ("house_rules.budget", "house_rules_budget"));
+    assert!(denial.retry_after.is_some());
+    let other = UserId::generate(server.ambient());
+    assert!(ask(&server, other, "somebody else", 900).await.is_ok());
+}
