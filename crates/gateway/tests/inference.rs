@@ -14,10 +14,11 @@ use systemprompt_extension::prelude::*;
 use systemprompt_extension::testing::{TestContext, TestContextBuilder};
 use systemprompt_gateway::extension::GatewayExtension;
 use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference};
-use systemprompt_governance::GovernanceExtension;
+use systemprompt_gateway::request::queries;
+use systemprompt_governance::{GovernanceExtension, Ledger};
 use systemprompt_identity::{ApiKeys, Authenticator, IdentityExtension, NewUser, SessionHint, Sessions, Users};
 use systemprompt_llm::{Format, InferenceRequest};
-use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
+use systemprompt_mock_upstream::{Behaviour, Fault, MockToolCall, MockUpstream};
 use systemprompt_model::{ActionId, ActorChain, Attribution, Client, SessionId, TraceId};
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -320,5 +321,50 @@ async fn an_answer_that_policies_want_to_see_is_held_back_until_they_have() {
             assert!(end["usage"]["tokens"].as_i64().is_some_and(|tokens| tokens > 0), "it was billed: {what}: {end}");
         }
     }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn the_tables_come_out_the_same_when_they_are_filled_anew() {
+    let fixture = Fixture::new().await;
+    let tool_call = Some(MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) });
+    let ledger = fixture.context.service::<Ledger>().expect("a service");
+    let mut seen = Vec::new();
+    for (model, fault) in [
+        ("claude-test", None),
+        ("nobody-has-it", None),
+        ("claude-test", Some(Fault::CloseIdle)),
+        ("claude-test", None),
+        ("claude-test", Some(Fault::GarbageJson)),
+    ] {
+        let tool_call = tool_call.clone();
+        fixture.mock.behave(Behaviour { fault, fault_times: Some(1), tool_call, ..Behaviour::default() });
+        let body = format!(r#"{{"model":"{model}","max_tokens":5,"messages":[{{"role":"user","content":"Hello"}}]}}"#);
+        let (id, _, _) = fixture.send("/v1/messages", &body).await;
+        // The decision is applied by itself at times, and the end later: both ways must come to the same.
+        ledger.catch_up().await.expect("applies");
+        fixture.entries(id).await;
+        ledger.catch_up().await.expect("applies");
+        let detail = queries::show_request(fixture.context.db().read(), id).await.expect("reads").expect("a row");
+        seen.push((detail.summary.status, detail.attempts));
+    }
+    let expected = [("completed", 1), ("rejected", 1), ("completed", 1), ("completed", 2), ("failed", 1)];
+    assert_eq!(seen, expected.map(|(status, attempts)| (status.to_owned(), attempts)));
+
+    let rows = async || -> Vec<Value> {
+        sqlx::query_scalar(
+            "SELECT to_jsonb(r) FROM ai_requests AS r UNION ALL SELECT to_jsonb(c) FROM ai_request_tool_calls AS c",
+        )
+        .fetch_all(fixture.context.db().read())
+        .await
+        .expect("the tables")
+    };
+    let sorted = |mut rows: Vec<Value>| {
+        rows.sort_by_key(Value::to_string);
+        rows
+    };
+    let before = sorted(rows().await);
+    ledger.projector().rebuild("ai_requests").await.expect("rebuilds");
+    assert_eq!(sorted(rows().await), before);
     fixture.context.stop().await;
 }
