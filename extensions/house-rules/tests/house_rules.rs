@@ -9,6 +9,7 @@ use systemprompt::identifiers::{ActionId, ApiKeyId, SessionId, TraceId, UserId};
 use systemprompt::models::{ActorChain, Attribution, Credential, EntityKind, Principal, Resource, UserType};
 use systemprompt::serde_json::json;
 use systemprompt::testing::TestContext;
+use systemprompt::traits::ExtensionContext as _;
 
 use house_rules_extension::HouseRules;
 
