@@ -37,7 +37,9 @@ const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules
 const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: "departments" };
 
 /// How long a stopping server waits for the ledger to be written. The hook has ten seconds.
-const DRAIN_WITHIN: Duration = Duration::from_secs(9);
+const DRAIN_WITHIN: Duration = Duration::from_secs(8);
+/// How long it then takes to bring the projections up.
+const CATCH_UP_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Access rules, policies and the audit ledger. Provides [`Gate`], [`AccessRules`] and [`Ledger`].
 #[derive(Debug, Default, Clone, Copy)]
@@ -172,6 +174,9 @@ impl Extension for GovernanceExtension {
         Box::pin(async move {
             if let Some(ledger) = ctx.services().get::<Ledger>() {
                 ledger.drain(DRAIN_WITHIN).await;
+                // The ends of the last actions were written after the projections stopped being kept up. Whoever misses
+                // this reads after catching up.
+                let _ = tokio::time::timeout(CATCH_UP_WITHIN, ledger.catch_up()).await;
             }
         })
     }
