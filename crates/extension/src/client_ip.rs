@@ -1,3 +1,5 @@
+//! The address a request came from.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 

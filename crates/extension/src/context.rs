@@ -1,3 +1,5 @@
+//! What a server gives its extensions to work with.
+
 use std::any::Any;
 use std::sync::Arc;
 

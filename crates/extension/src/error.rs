@@ -1,3 +1,5 @@
+//! What can be wrong with extensions and their configuration.
+
 use std::fmt;
 
 use systemprompt_database::{InstallError, install};

@@ -1,3 +1,5 @@
+//! The trait every feature implements.
+
 use std::sync::Arc;
 
 use futures_util::future::{self, BoxFuture};

@@ -1,3 +1,5 @@
+//! Which roles grant which permissions.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;

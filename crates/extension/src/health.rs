@@ -1,3 +1,5 @@
+//! How an extension is doing.
+
 use serde::Serialize;
 
 /// How an extension is doing, as it says itself in [`Extension::health`](crate::Extension::health).

@@ -1,3 +1,5 @@
+//! Running the hooks of all extensions, each within its time and on its own.
+
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 

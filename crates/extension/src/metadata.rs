@@ -1,3 +1,5 @@
+//! Who an extension is.
+
 use serde::Serialize;
 
 /// Who an extension is. Constant for the life of the process.

@@ -1,3 +1,5 @@
+//! Where features register what they count.
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,5 @@
+//! The order in which everything happens: dependencies first, then priority.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What decides an extension's place in load order.

@@ -1,3 +1,5 @@
+//! How extensions are found: registered where they are written, linked where a product is put together.
+
 use std::fmt;
 use std::sync::Arc;
 

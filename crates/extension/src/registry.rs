@@ -1,3 +1,5 @@
+//! The extensions of a process, in load order, and what they declared.
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};

@@ -1,3 +1,5 @@
+//! Roles and permissions that extensions add.
+
 use serde::Serialize;
 
 /// A role an extension brings along; entered into the role catalogue at start-up, with the extension as its owner.

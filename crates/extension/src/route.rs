@@ -1,3 +1,5 @@
+//! Where routers are mounted, and which paths are taken.
+
 use std::fmt;
 
 use axum::Router;

@@ -1,3 +1,5 @@
+//! The services of one server, by type.
+
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;

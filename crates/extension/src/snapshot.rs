@@ -1,3 +1,5 @@
+//! The inventory: what every extension contributes, as commands and pages print it.
+
 use serde::Serialize;
 use systemprompt_database::{Migration, SchemaDefinition, SchemaSource};
 

@@ -105,7 +105,7 @@ impl Gate {
             return Err(self.record_refusal(action, denial, evaluations, !flagged.is_empty()).await);
         }
         let verdict = match warnings.into_iter().next() {
-            Some(warning) => Verdict { verdict: "warn", policy: warning.policy, reason: Some(warning.reason) },
+            Some(warning) => Verdict { word: "warn", policy: warning.policy, reason: Some(warning.reason) },
             None if self.policies.is_enabled() => Verdict::allow("default_allow"),
             None => Verdict::allow("governance_disabled"),
         };
@@ -206,7 +206,7 @@ impl Gate {
         evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> Refusal {
-        let verdict = Verdict { verdict: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
+        let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
         let (entry, reason) = self.decided(&action, verdict, evaluations, flagged).await;
         match self.ledger.refuse(entry).await {
             Ok(()) => {
@@ -250,7 +250,7 @@ impl Gate {
             policy_version: self.policies.version(),
             reason: reason.as_deref(),
             subject: subject_name(&action.effect.subject()),
-            verdict: verdict.verdict,
+            verdict: verdict.word,
             effect: E::KIND,
             facts: &facts,
             instance: self.ledger.instance_id(),
@@ -271,14 +271,15 @@ impl fmt::Debug for Gate {
 
 /// What a decision says.
 struct Verdict {
-    verdict: &'static str,
+    /// `allow`, `deny` or `warn`.
+    word: &'static str,
     policy: String,
     reason: Option<String>,
 }
 
 impl Verdict {
     fn allow(policy: &str) -> Self {
-        Self { verdict: "allow", policy: policy.to_owned(), reason: None }
+        Self { word: "allow", policy: policy.to_owned(), reason: None }
     }
 }
 

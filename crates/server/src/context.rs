@@ -1,3 +1,5 @@
+//! What a running server gives its extensions.
+
 use std::sync::{Arc, OnceLock};
 
 use systemprompt_config::Configuration;

@@ -1,3 +1,5 @@
+//! The lease engine on a real PostgreSQL: never more than the limit, whoever asks.
+
 use chrono::{DateTime, TimeDelta};
 use futures_util::future::join_all;
 use systemprompt_model::{ManualClock, SeededEntropy};

@@ -1,3 +1,5 @@
+//! The SQL of access rules.
+
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};

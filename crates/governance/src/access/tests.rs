@@ -1,3 +1,5 @@
+//! Access rules on a real PostgreSQL.
+
 use std::collections::BTreeMap;
 
 use systemprompt_database::testing::{self, TestDatabase};

@@ -87,12 +87,11 @@ impl Places {
     }
 
     pub(crate) fn set(&mut self, chain: Uuid, seq: i64) {
-        match self.chains.iter().position(|known| *known == chain) {
-            Some(at) => self.seqs[at] = seq,
-            None => {
-                self.chains.push(chain);
-                self.seqs.push(seq);
-            }
+        if let Some(at) = self.chains.iter().position(|known| *known == chain) {
+            self.seqs[at] = seq;
+        } else {
+            self.chains.push(chain);
+            self.seqs.push(seq);
         }
     }
 }

@@ -1019,6 +1019,9 @@ async fn a_projection_that_fails_stands_alone() {
     assert!(ledger.projector().failures().is_empty());
 }
 
+/// Name, size, and what is kept: the whole, or both ends.
+type Part = (String, i64, Option<String>, Option<String>, Option<String>);
+
 #[tokio::test]
 async fn content_is_kept_as_the_retention_setting_says() {
     let long = "é".repeat(700_000);
@@ -1048,7 +1051,6 @@ async fn content_is_kept_as_the_retention_setting_says() {
         let entries = entries_of(pool, id).await;
         assert_eq!(entries[0].1["content"]["bytes"].as_u64(), Some(request.len() as u64));
         assert_eq!(entries[1].1["answer"]["sha256"], hex::encode(sha256(b"hi")));
-        type Part = (String, i64, Option<String>, Option<String>, Option<String>);
         let parts: Vec<Part> = sqlx::query_as("SELECT part, bytes, body, head, tail FROM ledger_content ORDER BY part")
             .fetch_all(pool)
             .await

@@ -185,12 +185,12 @@ impl Writer {
     /// Writes until the ledger is closed and nothing is left.
     pub(super) async fn run(mut self) {
         let abort = self.abort.clone();
-        if abort.run_until_cancelled(self.write_everything()).await.is_some() && self.may_sign_off() {
-            if let Some(connection) = &mut self.connection
-                && let Err(error) = chains::end(connection, self.shared.chain, self.shared.ambient.now()).await
-            {
-                tracing::warn!(%error, "the ledger could not sign off; the next start looks for open actions");
-            }
+        if abort.run_until_cancelled(self.write_everything()).await.is_some()
+            && self.may_sign_off()
+            && let Some(connection) = &mut self.connection
+            && let Err(error) = chains::end(connection, self.shared.chain, self.shared.ambient.now()).await
+        {
+            tracing::warn!(%error, "the ledger could not sign off; the next start looks for open actions");
         }
         let lost = self.shared.queue.end() + self.unresolved.map_or(0, |(_, batch)| batch.following.len());
         if lost > 0 {

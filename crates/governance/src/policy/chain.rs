@@ -259,13 +259,11 @@ impl PolicyChain {
 
 /// A policy that panics has objected.
 async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>) -> Verdict {
-    match AssertUnwindSafe(policy.judge(input)).catch_unwind().await {
-        Ok(verdict) => verdict,
-        Err(_) => {
-            tracing::error!(policy = policy.id(), "the policy panicked; what it was to judge is refused");
-            Verdict::Fail(Violation::unavailable("a policy failed"))
-        }
-    }
+    let judged = AssertUnwindSafe(policy.judge(input)).catch_unwind().await;
+    judged.unwrap_or_else(|_| {
+        tracing::error!(policy = policy.id(), "the policy panicked; what it was to judge is refused");
+        Verdict::Fail(Violation::unavailable("a policy failed"))
+    })
 }
 
 impl Entry {

@@ -1,3 +1,5 @@
+//! Which texts hold a credential and which do not.
+
 use super::*;
 use crate::config::{EntropyConfig, ExtraPattern};
 

@@ -182,7 +182,7 @@ async fn logs_and_the_audit() {
     // Somebody who owns the tables can get around the triggers, but not around the chain.
     let disabled = format!(
         "ALTER TABLE ledger DISABLE TRIGGER ledger_unchanged; \
-         UPDATE ledger SET body = replace(body, 'demo', 'gpt-5') WHERE action_id = '{id}'; \
+         UPDATE ledger SET body = replace(body, 'user_prompt', 'tool_prompt') WHERE action_id = '{id}'; \
          ALTER TABLE ledger ENABLE TRIGGER ledger_unchanged"
     );
     instance.cli(&["infra", "db", "execute", "--yes", &disabled]);
