@@ -80,13 +80,8 @@ pub async fn verify(
     checkpoints: &[SignedCheckpoint],
     projections: &[std::sync::Arc<dyn Projection>],
 ) -> Result<VerifyReport, sqlx::Error> {
-    let mut report = VerifyReport {
-        verified: 0,
-        chains: Vec::new(),
-        checkpoints: 0,
-        projections: Vec::new(),
-        problems: Vec::new(),
-    };
+    let mut report =
+        VerifyReport { verified: 0, chains: Vec::new(), checkpoints: 0, projections: Vec::new(), problems: Vec::new() };
     let mut expected = Expected::default();
     for checkpoint in checkpoints {
         expected.add(checkpoint.at, &checkpoint.heads);

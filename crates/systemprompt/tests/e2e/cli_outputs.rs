@@ -275,11 +275,8 @@ async fn every_command_in_its_three_forms() {
     outputs.check(&["infra", "logs", "request", "show", &request, "--messages", "--tools"]);
     outputs.check_masked(&["infra", "logs", "request", "stats"], &latency);
     outputs.check(&["infra", "logs", "audit", &request]);
-    let lengths = [
-        (r"((seq|verified).?:) \d+", "$1 [n]"),
-        (r"\d+ to \d+", "[n] to [n]"),
-        (r"verified  \d+", "verified  [n]"),
-    ];
+    let lengths =
+        [(r"((seq|verified).?:) \d+", "$1 [n]"), (r"\d+ to \d+", "[n] to [n]"), (r"verified  \d+", "verified  [n]")];
     outputs.check_masked(&["infra", "logs", "audit", "verify"], &lengths);
     let entries = [(r"(entries.?:) \d+", "$1 [n]"), (r"\d+ entries", "[n] entries")];
     outputs.check_masked(&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries);
