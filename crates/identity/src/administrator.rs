@@ -96,17 +96,16 @@ async fn find(connection: &mut PgConnection, name: &str) -> Result<Option<User>,
 async fn make(db: &DbPool, ambient: &Ambient, name: &str, email: &str) -> Result<Bootstrap, BootstrapError> {
     let mut transaction = db.write().begin().await?;
     user::queries::lock_bootstrap(&mut *transaction).await?;
-    let administrator = match find(&mut transaction, name).await? {
-        Some(administrator) => administrator,
-        None => {
-            let new = NewUser {
-                name: name.to_owned(),
-                email: email.to_owned(),
-                roles: vec![ADMIN_ROLE.to_owned(), USER_ROLE.to_owned()],
-                ..NewUser::default()
-            };
-            user::store::create(&mut transaction, ambient, new).await?
-        }
+    let administrator = if let Some(administrator) = find(&mut transaction, name).await? {
+        administrator
+    } else {
+        let new = NewUser {
+            name: name.to_owned(),
+            email: email.to_owned(),
+            roles: vec![ADMIN_ROLE.to_owned(), USER_ROLE.to_owned()],
+            ..NewUser::default()
+        };
+        user::store::create(&mut transaction, ambient, new).await?
     };
     let key = if api_key::queries::ever_had_api_key(&mut *transaction, administrator.id).await? {
         None

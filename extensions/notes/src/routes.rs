@@ -109,7 +109,7 @@ impl ExtensionError for NoteError {
         match self {
             Self::Refused(reason) => reason.to_string(),
             Self::Database(_) => "Notes cannot be reached at the moment.".to_owned(),
-            other => other.to_string(),
+            Self::NotFound => self.to_string(),
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::view::{Page, Row, time};
 pub(crate) struct Status {}
 
 impl Status {
-    #[expect(clippy::unused_self, reason = "as every command")]
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let status = projector(&database.db).status().await.map_err(CliError::database)?;
         invocation.printer.show(&Page::whole(status));
