@@ -58,7 +58,11 @@ impl Invocation {
         }
         let changed = work().await?;
         if ledger::exists(&database.db).await? {
-            return self.record(database, change, async || Ok(changed)).await;
+            let recorded = self.record(database, change, async || Ok(changed)).await;
+            return recorded.map_err(|error| {
+                let why = format!("the change was made, and could not be recorded: {error}");
+                CliError::new("not_recorded", why)
+            });
         }
         Ok(changed.value)
     }

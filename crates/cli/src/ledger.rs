@@ -1,4 +1,5 @@
-//! The ledger as commands use it: they read projections, after applying what is missing.
+//! The ledger as commands use it: they read projections, after applying what is missing. They read where it was applied,
+//! for a replica of the database may lag behind.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(crate) async fn exists(db: &DbPool) -> CliResult<bool> {
     let found = sqlx::query_scalar(
         "SELECT to_regclass('ledger_chains') IS NOT NULL AND to_regclass('governance_changes') IS NOT NULL",
     );
-    found.fetch_one(db.read()).await.map_err(CliError::database)
+    found.fetch_one(db.write()).await.map_err(CliError::database)
 }
 
 pub(crate) fn failure(error: CatchUpError) -> CliError {

@@ -19,7 +19,7 @@ pub(crate) const GLIMPSE: usize = 400;
 /// The requests that an id, a trace's id, or the beginning of one names; at least one.
 pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetail>> {
     catch_up(db).await?;
-    let found = queries::audit(db.read(), id).await.map_err(|error| {
+    let found = queries::audit(db.write(), id).await.map_err(|error| {
         let exit = if matches!(error, LookupError::Database(_)) { Exit::Failure } else { Exit::Usage };
         CliError::from_error("lookup_failed", &error)
             .help("systemprompt infra logs request list   shows ids")
@@ -36,7 +36,7 @@ pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetai
 pub(crate) async fn latest_of(db: &DbPool, user: UserId, limit: u32) -> CliResult<Vec<RequestSummary>> {
     catch_up(db).await?;
     let filter = RequestFilter { user: Some(user), limit, ..RequestFilter::default() };
-    Ok(queries::list_requests(db.read(), &filter).await.map_err(CliError::database)?.items)
+    Ok(queries::list_requests(db.write(), &filter).await.map_err(CliError::database)?.items)
 }
 
 /// One line about a request whose outcome is being written.
@@ -45,7 +45,7 @@ pub(crate) async fn settled(db: &DbPool, id: &str) -> CliResult<String> {
     loop {
         catch_up(db).await?;
         let found =
-            queries::audit(db.read(), id).await.map_err(|error| CliError::from_error("lookup_failed", &error))?;
+            queries::audit(db.write(), id).await.map_err(|error| CliError::from_error("lookup_failed", &error))?;
         match found.first() {
             Some(detail) if detail.summary.status != "pending" || patience == 0 => {
                 let summary = &detail.summary;

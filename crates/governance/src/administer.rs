@@ -17,7 +17,7 @@ use crate::effect::{Authority, Effect, Facts, FactsWriter};
 use crate::gate::Gate;
 use crate::ledger::canonical::canonical;
 use crate::ledger::text::{Sha, sha256};
-use crate::running::Outcome;
+use crate::running::{Outcome, Running};
 use crate::secret_scan::redact;
 
 /// The effect: the installation is changed.
@@ -150,6 +150,17 @@ impl Facts for ChangeResult {
     }
 }
 
+/// A change whose work is under way. Whoever asked for it over HTTP may hang up in the middle.
+struct Unfinished(Option<Running<Administer>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            running.finish(Outcome::failed("whoever asked went away while it was being made; it may have been made"));
+        }
+    }
+}
+
 impl Gate {
     /// Makes a change: decides, has `work` done, and records what came of it.
     ///
@@ -181,7 +192,10 @@ impl Gate {
         };
         let permit = self.admit(action).await.map_err(ChangeError::Refused)?;
         let (_, running) = permit.begin(&target).expect("it is the only target there is");
-        match work().await {
+        let mut unfinished = Unfinished(Some(running));
+        let done = work().await;
+        let Some(running) = unfinished.0.take() else { unreachable!("it is taken here only") };
+        match done {
             Ok(Changed { value, before, after }) => {
                 running.finish(Outcome::completed(ChangeResult { before, after }));
                 Ok(value)

@@ -30,7 +30,7 @@ impl Export {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let failed = |error: std::io::Error| CliError::from_error("export_failed", &error);
         let mut file = BufWriter::new(File::create(&self.output).map_err(failed)?);
-        let entries = export(database.db.read(), &mut file).await;
+        let entries = export(database.db.write(), &mut file).await;
         let entries = entries.map_err(|error| CliError::from_error("export_failed", &error))?;
         file.flush().map_err(failed)?;
         invocation.printer.show(&Exported { file: self.output, entries });

@@ -40,7 +40,7 @@ impl List {
             limit: self.limit,
         };
         catch_up(&database.db).await?;
-        let found = list_changes(database.db.read(), &filter).await.map_err(CliError::database)?;
+        let found = list_changes(database.db.write(), &filter).await.map_err(CliError::database)?;
         let next = found.next.map(|next| next.to_string());
         let page = Page { items: found.items, next, total: None };
         invocation.printer.show(&page);

@@ -19,7 +19,7 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         catch_up(&database.db).await?;
-        let found = show_change(database.db.read(), self.id).await.map_err(CliError::database)?;
+        let found = show_change(database.db.write(), self.id).await.map_err(CliError::database)?;
         let Some(change) = found else {
             return Err(CliError::new("unknown_change", format!("the ledger has no change `{}`", self.id))
                 .help("systemprompt infra logs changes list   shows ids"));

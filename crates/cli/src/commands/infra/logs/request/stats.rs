@@ -21,7 +21,7 @@ impl Stats {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let since = moment(self.since.as_deref(), invocation.ambient.now())?;
         catch_up(&database.db).await?;
-        let stats = queries::request_stats(database.db.read(), since).await.map_err(CliError::database)?;
+        let stats = queries::request_stats(database.db.write(), since).await.map_err(CliError::database)?;
         invocation.printer.show(&stats);
         Ok(())
     }
