@@ -303,6 +303,7 @@ async def test_cancelling_a_task_cancels_the_call(async_client, gateway, mock, p
         await task
     [record] = gateway.records(prompt, 1)
     assert (record["status"], record["error_message"]) == ("failed", "client_disconnected")
+    assert record["input_tokens"] > 0, "the prompt was sent, and is not free"
     eventually(mock.is_idle, "the provider is still answering")
 
 

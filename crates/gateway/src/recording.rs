@@ -156,13 +156,16 @@ impl Recording {
     }
 
     /// What an unfinished answer used: what the provider counted so far, and at least what the caller got to see, at four
-    /// characters a token. Providers count at the end; hanging up before must not make the answer free.
-    fn at_least(&self, summary: &AnswerSummary) -> Usage {
+    /// characters a token. Providers count at the end; hanging up before must not make the answer free, nor the prompt of
+    /// a caller who did not wait for the first word.
+    fn at_least(&self, summary: &AnswerSummary, end: &End) -> Usage {
         let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
         let seen = (summary.text.bytes + tools).div_ceil(4);
         let mut usage = summary.usage;
         if seen > 0 {
             usage.output_tokens = Some(usage.output_tokens.unwrap_or(0).max(seen));
+        }
+        if seen > 0 || *end == End::ClientDisconnected {
             usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
         }
         usage
@@ -175,7 +178,7 @@ impl Recording {
         let end = judge(&summary);
         let usage = match &end {
             End::Completed | End::Withheld(_) => summary.usage,
-            End::Failed(_) | End::ClientDisconnected => self.at_least(&summary),
+            End::Failed(_) | End::ClientDisconnected => self.at_least(&summary, &end),
         };
         let cost = self.subject.pricing.cost(&usage);
         let status = match &end {
