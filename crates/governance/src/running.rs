@@ -108,7 +108,8 @@ impl<E: Effect> Running<E> {
                 estimate: self.effect.estimate(),
             })
             .await;
-        self.answer_is_suspect |= outcome.denial.is_some() || !outcome.flagged.is_empty();
+        self.answer_is_suspect |=
+            outcome.denial.is_some() || !outcome.warnings.is_empty() || !outcome.flagged.is_empty();
         self.holds.extend(outcome.holds);
         let redaction = Redaction::new(self.policies.scanner());
         let mut evaluations = outcome.evaluations;

@@ -131,7 +131,7 @@ async fn close_open_actions(
         closed += open.len() as u64;
 
         // Whoever reads both chains by time must meet the decision first.
-        shared.not_before.fetch_max(last.at.timestamp_micros(), Ordering::Relaxed);
+        shared.not_before.fetch_max(last.at.timestamp_micros() + 1, Ordering::Relaxed);
         let now = shared.ambient.now();
         let mut written = None;
         for row in &open {

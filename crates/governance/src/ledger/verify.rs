@@ -186,11 +186,15 @@ impl ChainCheck {
     }
 }
 
+/// Hashes that were seen at one place, and when.
+type Seen = Vec<(String, DateTime<Utc>)>;
+
 /// Ends of chains that somebody has seen.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
-    /// By chain and place: the hash, and when it was seen.
-    open: BTreeMap<(Uuid, i64), (String, DateTime<Utc>)>,
+    /// By chain and place: every hash that was seen there, and when. All must agree, so that a forged checkpoint in the
+    /// database cannot speak over a signed one.
+    open: BTreeMap<(Uuid, i64), Seen>,
     /// Chains that were followed, and how far.
     reached: BTreeMap<Uuid, Head>,
     /// What was seen and is another one now.
@@ -200,7 +204,7 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn add(&mut self, at: DateTime<Utc>, heads: &[ChainHead]) {
         for head in heads {
-            self.open.insert((head.chain, head.seq), (head.hash.clone(), at));
+            self.open.entry((head.chain, head.seq)).or_default().push((head.hash.clone(), at));
         }
     }
 
@@ -210,9 +214,9 @@ impl Expected {
 
     pub(super) fn reached(&mut self, chain: Uuid, head: &Head) {
         self.reached.insert(chain, *head);
-        if let Some((hash, at)) = self.open.remove(&(chain, head.seq))
-            && hash != hex::encode(head.hash)
-        {
+        let reached = hex::encode(head.hash);
+        let seen = self.open.remove(&(chain, head.seq)).unwrap_or_default();
+        if let Some((_, at)) = seen.into_iter().find(|(hash, _)| *hash != reached) {
             let problem = format!("it is another one than the checkpoint of {at} saw");
             self.unmet.push(LedgerProblem {
                 chain: Some(chain),
@@ -227,9 +231,11 @@ impl Expected {
     /// What was seen and is not there, or is another one.
     pub(super) fn unmet(self) -> Vec<LedgerProblem> {
         let mut unmet = self.unmet;
-        for ((chain, seq), (_, at)) in self.open {
+        for ((chain, seq), seen) in self.open {
             let reached = self.reached.get(&chain).map_or(0, |head| head.seq);
-            if reached < seq {
+            if let Some((_, at)) = seen.first()
+                && reached < seq
+            {
                 unmet.push(LedgerProblem {
                     chain: Some(chain),
                     seq: Some(reached + 1),
