@@ -503,16 +503,47 @@ async fn a_server_that_refuses_its_settings_says_why() {
 #[tokio::test]
 async fn giving_up_on_a_start_stops_the_server() {
     let machine = Machine::new();
-    machine.cluster("home").ensure_running().await.unwrap().release().await.unwrap();
-    let pid_file = machine.path().join("home/cluster/data/postmaster.pid");
     let cluster = machine.cluster("home");
-    let pid = tokio::select! {
-        biased;
-        () = until(|| pid_in(&pid_file).is_some()) => pid_in(&pid_file),
+    let running = cluster.ensure_running().await.unwrap();
+    let programs = cluster.find_programs().await.unwrap();
+    running.release().await.unwrap();
+    let data = machine.path().join("home/cluster/data");
+
+    // From before there is a process to one that is nearly ready.
+    for milliseconds in (0..80).step_by(16) {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_millis(milliseconds)) => {}
+            running = cluster.ensure_running() => drop(running.unwrap()),
+        }
+        assert_eq!(cluster.stop_if_unused().await.unwrap(), Released::Stopped);
+        assert!(!data.join("postmaster.pid").exists(), "given up after {milliseconds} ms");
+    }
+
+    // One that has not said yet that it is there, and does not listen yet either.
+    let open_to_all = machine.path().join("open");
+    fs::create_dir(&open_to_all).unwrap();
+    fs::set_permissions(&open_to_all, Permissions::from_mode(0o777)).unwrap();
+    let begun = open_to_all.join("begun");
+    let slow = program_directory(
+        &machine,
+        "slow",
+        &format!(
+            "[ \"$1\" = --version ] || {{ trap : INT; touch {begun}; sleep 0.3; }}\nexec {real}/$(basename $0) \"$@\"",
+            begun = begun.display(),
+            real = programs.display()
+        ),
+    );
+    let search = BinarySearch { configured: Some(slow), ..binaries() };
+    let options = ClusterOptions { binaries: search, stop_limit: Duration::from_secs(1), ..machine.options("home") };
+    let cluster = ManagedCluster::open(options).unwrap();
+    tokio::select! {
+        () = until(|| begun.exists()) => {}
         running = cluster.ensure_running() => panic!("ready at once: {}", running.is_ok()),
-    };
-    until(|| !pid.is_some_and(is_postgres)).await;
-    assert!(!pid_file.exists());
+    }
+    assert_eq!(cluster.stop_if_unused().await.unwrap(), Released::Stopped);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(cluster.status().unwrap().pid, None, "it came after all");
 }
 
 #[tokio::test]

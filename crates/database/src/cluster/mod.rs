@@ -149,8 +149,8 @@ impl ManagedCluster {
 
     /// Makes sure the cluster exists and runs, and keeps others from stopping it.
     ///
-    /// When the future is dropped before it is done, a server it was starting is told to stop;
-    /// [`stop_if_unused`](Self::stop_if_unused) then waits until it has.
+    /// When the future is dropped before it is done, a server it was starting is told to stop, and nobody may start or stop
+    /// the cluster until it has: [`stop_if_unused`](Self::stop_if_unused) returns when it is gone.
     pub async fn ensure_running(&self) -> Result<RunningCluster, ClusterError> {
         // Chosen again: now it is held still and its directories are made.
         let place = Place::prepare(&self.options.directory, &self.options.system_directory)?;
@@ -159,11 +159,11 @@ impl ManagedCluster {
 
     async fn join_or_start_for_use(self) -> Result<RunningCluster, ClusterError> {
         let begun = Instant::now();
-        let _change = self.lock_change().await?;
+        let change = self.lock_change().await?;
         let users_lock = lock::shared(&self.place.users_lock(), lock::file(&self.place.users_lock())?)?;
         self.stop_abandoned().await;
 
-        let server = self.join_or_start().await?;
+        let server = self.join_or_start(&change).await?;
         let start_duration = begun.elapsed();
         tracing::info!(
             pid = server.pid, was_started = server.was_started, duration_ms = start_duration.as_millis() as u64,
@@ -211,14 +211,14 @@ impl ManagedCluster {
         })
     }
 
-    /// The server of this cluster, running. To be called under `change.lock`.
-    async fn join_or_start(&self) -> Result<Server, ClusterError> {
+    /// The server of this cluster, running. `change` is the lock that says that nobody else changes the cluster.
+    async fn join_or_start(&self, change: &File) -> Result<Server, ClusterError> {
         let deadline = Instant::now() + self.options.start_limit;
         let joined = if self.place.data().exists() { self.join(deadline).await? } else { None };
         let was_started = joined.is_none();
         let (pid, socket) = match joined {
             Some(running) => running,
-            None => self.start(deadline).await?,
+            None => self.start(change, deadline).await?,
         };
         Ok(Server { pid: pid.as_raw_nonzero().get().cast_unsigned(), was_started, url: self.url(&socket)? })
     }
@@ -254,7 +254,7 @@ impl ManagedCluster {
     }
 
     /// Starts the server, after creating the cluster if there is none.
-    async fn start(&self, deadline: Instant) -> Result<(Pid, PathBuf), ClusterError> {
+    async fn start(&self, change: &File, deadline: Instant) -> Result<(Pid, PathBuf), ClusterError> {
         let (place, data) = (&self.place, self.place.data());
         let binaries = binaries::find(&self.options, place.runner, &data, self.major()?).await?;
         if !data.exists() {
@@ -275,7 +275,9 @@ impl ManagedCluster {
             place::remove_socket(&socket)?;
             let mut log = place::open_private(&place.log(), OpenOptions::new().append(true).create(true).read(true))?;
             let log_start = log.seek(SeekFrom::End(0)).map_err(files("read", &place.log()))?;
-            let starting = Starting(Some(self.spawn(&binaries, &socket, &log)?));
+            let change = change.try_clone().map_err(files("lock", &place.change_lock()))?;
+            let server = self.spawn(&binaries, &socket, &log)?;
+            let starting = Starting { server: Some(server), change: Some(change), stop_limit: self.options.stop_limit };
 
             if let Some(pid) = self.until_ready(starting, &socket, deadline).await? {
                 return Ok((pid, socket));
@@ -322,13 +324,13 @@ impl ManagedCluster {
         let data = self.place.data();
         loop {
             let Some(pid) = starting.pid() else {
-                starting.0 = None;
+                starting.server = None;
                 return Ok(None);
             };
             if PidFile::read(&data)?.is_some_and(|file| file.pid == pid && file.is_ready()) {
                 match self.probe(socket).await? {
                     Answer::Ready => {
-                        starting.0 = None;
+                        starting.server = None;
                         return Ok(Some(pid));
                     }
                     Answer::Refused(source) => {
@@ -444,8 +446,8 @@ impl RunningCluster {
 
     /// Starts PostgreSQL again if it has died, for instance because somebody killed it. The URL stays the same.
     pub async fn revive(&mut self) -> Result<(), ClusterError> {
-        let _change = self.cluster.lock_change().await?;
-        let server = self.cluster.join_or_start().await?;
+        let change = self.cluster.lock_change().await?;
+        let server = self.cluster.join_or_start(&change).await?;
         (self.pid, self.url) = (server.pid, server.url);
         Ok(())
     }
@@ -478,14 +480,22 @@ enum Answer {
 }
 
 /// A server that is being started. Told to stop when whoever waits for it gives up.
-struct Starting(Option<Child>);
+///
+/// Until it has written its `postmaster.pid` nobody but its parent knows of it. So the parent waits for it, and keeps
+/// `change.lock` meanwhile: whoever wants to start or stop the cluster next finds either a server with its file or none.
+struct Starting {
+    server: Option<Child>,
+    /// `change.lock`, held through this handle too.
+    change: Option<File>,
+    stop_limit: Duration,
+}
 
 impl Starting {
     /// The process id, unless it has ended.
     fn pid(&mut self) -> Option<Pid> {
-        let child = self.0.as_mut()?;
-        match child.try_wait() {
-            Ok(None) => child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+        let server = self.server.as_mut()?;
+        match server.try_wait() {
+            Ok(None) => server.id().and_then(|id| Pid::from_raw(id.cast_signed())),
             Ok(Some(_)) | Err(_) => None,
         }
     }
@@ -493,10 +503,16 @@ impl Starting {
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
-            // Nothing more can be done about a process that refuses the signal.
-            let _ = kill_process(pid, Signal::INT);
-        }
+        let (Some(pid), Some(mut server)) = (self.pid(), self.server.take()) else { return };
+        // Nothing more can be done about a process that refuses the signal.
+        let _ = kill_process(pid, Signal::INT);
+        let (change, limit) = (self.change.take(), self.stop_limit);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            // One that takes longer has long written its file, by which the next holder of the lock finds and stops it.
+            let _ = tokio::time::timeout(limit, server.wait()).await;
+            drop(change);
+        });
     }
 }
 
