@@ -70,9 +70,6 @@ pub enum LoaderError {
         /// Where it was written.
         location: String,
     },
-    /// Nothing at all is linked, which a product never means.
-    #[error("no extension is linked into this binary")]
-    NoExtensions,
     /// An extension named in `extensions.required` is not there.
     #[error("Extension '{0}' is required by the profile (`extensions.required`) but not linked into this binary")]
     MissingRequiredExtension(String),
@@ -300,7 +297,6 @@ impl LoaderError {
             Self::CircularDependency { .. } => "EXT_CIRCULAR_DEPENDENCY",
             Self::IncompatibleCore { .. } => "EXT_INCOMPATIBLE_CORE",
             Self::ExtensionNotLinked { .. } => "EXT_NOT_LINKED",
-            Self::NoExtensions => "EXT_NONE",
             Self::MissingRequiredExtension(_) => "EXT_MISSING_REQUIRED",
             Self::CannotDisableRequired(_) => "EXT_CANNOT_DISABLE_REQUIRED",
             Self::UnknownExtension(_) => "EXT_UNKNOWN",
@@ -362,7 +358,7 @@ impl LoaderError {
             | Self::DuplicateSection { b, .. }
             | Self::DuplicateRole { b, .. } => Some(b),
             Self::DuplicateTableOwner { extension_b, .. } => Some(extension_b),
-            Self::ExtensionNotLinked { .. } | Self::NoExtensions | Self::MissingService { .. } => None,
+            Self::ExtensionNotLinked { .. } | Self::MissingService { .. } => None,
         }
     }
 
@@ -382,10 +378,6 @@ impl LoaderError {
             Self::IncompatibleCore { .. } => "update the product, or use an older version of the extension".into(),
             Self::ExtensionNotLinked { .. } => {
                 "the crate must call `register_extension!` for its extension type".into()
-            }
-            Self::NoExtensions => {
-                "the linker leaves out crates nothing refers to: list them in `link_extensions!` in the product crate"
-                    .into()
             }
             Self::MissingRequiredExtension(id) => {
                 format!("add the crate of '{id}' to `link_extensions!` and rebuild, or remove it from the profile")

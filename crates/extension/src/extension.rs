@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{self, BoxFuture};
+use async_trait::async_trait;
 
 use crate::ledger::Projection;
 use crate::policy::Policy;
@@ -32,6 +32,8 @@ use crate::{
 /// register_extension!(Greeting);
 /// ```
 ///
+/// An `impl` with hooks that are `async` has `#[async_trait]` above it, which the prelude brings.
+///
 /// The methods fall in two groups.
 ///
 /// * **Declarations** return data. They must give the same answer every time, must not block and must do no I/O. The
@@ -42,6 +44,7 @@ use crate::{
 ///
 /// The value itself holds no state. What a server needs at run time lives in the services it
 /// [provides](Self::provides), so that two servers can run in one process.
+#[async_trait]
 pub trait Extension: Send + Sync + 'static {
     /// Who this is.
     fn metadata(&self) -> ExtensionMetadata;
@@ -225,32 +228,27 @@ pub trait Extension: Send + Sync + 'static {
     }
 
     /// Builds its services. `services` holds those of all extensions before it; `ctx.services()` is still empty.
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
         let _ = (ctx, services);
-        Box::pin(future::ready(Ok(())))
+        Ok(())
     }
 
     /// Begins its work: spawns its tasks on [`ExtensionContext::tracker`]. The database is installed and every service is
     /// there; requests are not yet served. Limited to 30 seconds.
-    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+    async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
         let _ = ctx;
-        Box::pin(future::ready(Ok(())))
+        Ok(())
     }
 
     /// Ends its work, after the last request. Tasks on the tracker are waited for by the server afterwards; this is for
     /// what must be said goodbye to. Limited to 10 seconds.
-    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
+    async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
         let _ = ctx;
-        Box::pin(future::ready(()))
     }
 
     /// How it is doing. Asked for by the detailed health page; limited to 5 seconds.
-    fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
+    async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
         let _ = ctx;
-        Box::pin(future::ready(ExtensionHealth::Healthy))
+        ExtensionHealth::Healthy
     }
 }

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::{ExtensionContext, ExtensionHealth, ExtensionRegistry, LoaderError, ServiceMap};
@@ -56,9 +56,9 @@ impl ExtensionRegistry {
 
     /// Runs every shutdown hook, in reverse load order. A hook that fails or takes too long is logged and left behind.
     pub async fn shut_down(&self, ctx: &dyn ExtensionContext, timeouts: Timeouts) {
-        for extension in self.extensions().iter().rev() {
+        for extension in self.iter().rev() {
             let id = extension.id();
-            let hook = extension.on_shutdown(ctx).map(Ok).boxed();
+            let hook = extension.on_shutdown(ctx).map(Ok);
             if let Err(error) = guarded(id, "on_shutdown", timeouts.shutdown, hook).await {
                 tracing::warn!(extension = id, %error, "an extension did not shut down properly");
             }
@@ -86,7 +86,7 @@ async fn guarded(
     id: &str,
     hook: &str,
     limit: Duration,
-    work: BoxFuture<'_, Result<(), LoaderError>>,
+    work: impl Future<Output = Result<(), LoaderError>>,
 ) -> Result<(), LoaderError> {
     let failed = |message: String| LoaderError::InitializationFailed { extension: id.to_owned(), message };
     match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {

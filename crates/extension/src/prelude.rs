@@ -9,5 +9,4 @@ pub use crate::{
     ServiceMap, WellKnownRoute, link_extensions, register_extension,
 };
 pub use async_trait::async_trait;
-pub use futures_util::future::BoxFuture;
 pub use std::sync::Arc;

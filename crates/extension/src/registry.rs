@@ -26,7 +26,7 @@ use crate::{
 pub struct ExtensionRegistry {
     /// Enabled, in load order.
     entries: Vec<Entry>,
-    /// The same extensions, for [`Self::extensions`].
+    /// The same extensions, for [`Self::iter`].
     enabled: Vec<Arc<dyn Extension>>,
     /// Switched off by `extensions.disabled`, in order of their ids.
     disabled: Vec<Entry>,
@@ -130,34 +130,6 @@ impl ExtensionRegistry {
         Self::collect(&registrations, &expected)
     }
 
-    /// Every extension that is linked into this binary, or everything that is wrong with them.
-    pub fn try_discover() -> Result<Self, LoaderErrors> {
-        let registry = Self::discover();
-        let mut problems = registry.validate_all();
-        if registry.is_empty() {
-            problems.push(LoaderError::NoExtensions);
-        }
-        LoaderErrors::check(problems)?;
-        Ok(registry)
-    }
-
-    /// Every linked extension and these. An extension whose id is there already is skipped with a log line.
-    pub fn discover_and_merge(extensions: Vec<Arc<dyn Extension>>) -> Result<Self, LoaderError> {
-        let mut registry = Self::discover();
-        let new: Vec<_> = extensions
-            .into_iter()
-            .filter(|extension| {
-                let known = registry.find(extension.id()).is_some();
-                if known {
-                    tracing::info!(extension = extension.id(), "skipped: an extension of this id is linked already");
-                }
-                !known
-            })
-            .collect();
-        registry.merge(new)?;
-        Ok(registry)
-    }
-
     /// A registry of exactly these extensions; nothing that is linked gets in. For tests and embedding.
     pub fn of(extensions: impl IntoIterator<Item = Arc<dyn Extension>>) -> Self {
         let mut registry = Self::new();
@@ -191,26 +163,6 @@ impl ExtensionRegistry {
         registry
     }
 
-    /// Adds an extension. One of the same id must not be there yet.
-    pub fn register(&mut self, extension: Arc<dyn Extension>) -> Result<(), LoaderError> {
-        self.merge(vec![extension])
-    }
-
-    /// Adds all of these extensions, or none of them when an id is there already.
-    pub fn merge(&mut self, extensions: Vec<Arc<dyn Extension>>) -> Result<(), LoaderError> {
-        let entries: Vec<Entry> =
-            extensions.into_iter().map(|extension| Entry::new(extension, Source::Given)).collect();
-        for (at, entry) in entries.iter().enumerate() {
-            let known = self.find(entry.id()).or_else(|| entries[..at].iter().find(|other| same_id(other, entry)));
-            if let Some(known) = known {
-                return Err(duplicate(known, entry));
-            }
-        }
-        self.entries.extend(entries);
-        self.arrange();
-        Ok(())
-    }
-
     /// The registry as the profile wants it: without the disabled extensions. Replaces what an earlier call said.
     #[must_use]
     pub fn configured(mut self, profile: &Extensions) -> Self {
@@ -233,16 +185,6 @@ impl ExtensionRegistry {
         let mut problems = self.problems.clone();
         problems.extend(validate::all(self));
         problems
-    }
-
-    /// The first missing dependency or circle.
-    pub fn validate_dependencies(&self) -> Result<(), LoaderError> {
-        validate::dependencies(self).into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// The first problem with the announced paths.
-    pub fn validate_api_paths(&self) -> Result<(), LoaderError> {
-        validate::announced_routes(self).into_iter().next().map_or(Ok(()), Err)
     }
 
     /// The enabled extension with this id.
@@ -273,21 +215,6 @@ impl ExtensionRegistry {
     /// The enabled extensions, in load order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<dyn Extension>> {
         self.enabled.iter()
-    }
-
-    /// The enabled extensions, in load order.
-    pub fn extensions(&self) -> &[Arc<dyn Extension>] {
-        &self.enabled
-    }
-
-    /// The enabled extensions that declare schema, in load order.
-    pub fn schema_extensions(&self) -> Vec<Arc<dyn Extension>> {
-        self.those(|entry| !entry.schemas.is_empty())
-    }
-
-    /// The enabled extensions that have a configuration prefix, in load order.
-    pub fn config_extensions(&self) -> Vec<Arc<dyn Extension>> {
-        self.those(|entry| entry.config_prefix.is_some())
     }
 
     /// What the profile says about extensions; nothing until [`configured`](Self::configured).
@@ -403,10 +330,6 @@ impl ExtensionRegistry {
         self.all().find(|entry| normal_id(entry.id()) == normal_id(id))
     }
 
-    fn those(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<dyn Extension>> {
-        self.entries.iter().filter(|entry| wanted(entry)).map(|entry| entry.extension.clone()).collect()
-    }
-
     /// Adds entries; of two with the same id the first stays.
     fn add_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
@@ -453,10 +376,6 @@ impl std::fmt::Debug for ExtensionRegistry {
 /// The form in which ids are compared.
 pub(crate) fn normal_id(id: &str) -> String {
     id.replace('-', "_")
-}
-
-fn same_id(a: &Entry, b: &Entry) -> bool {
-    normal_id(a.id()) == normal_id(b.id())
 }
 
 fn duplicate(known: &Entry, other: &Entry) -> LoaderError {

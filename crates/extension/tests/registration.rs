@@ -115,13 +115,4 @@ fn every_form_registers_and_every_problem_names_its_place() {
     assert!(
         matches!(plain.source, Source::Linked { crate_name: "registration", file, line } if file.ends_with("tests/registration.rs") && line > 0)
     );
-    let all = ExtensionRegistry::try_discover().expect_err("three problems").to_string();
-    assert_eq!(all.lines().count(), 3, "{all}");
-}
-
-#[test]
-fn an_extension_that_is_linked_already_is_not_merged_again() {
-    use std::sync::Arc;
-    let registry = ExtensionRegistry::discover_and_merge(vec![Arc::new(forms::Plain)]).expect("it is skipped");
-    assert_eq!(registry.ids().iter().filter(|id| **id == "plain").count(), 1);
 }

@@ -427,17 +427,6 @@ fn problems_are_the_same_whatever_the_link_order() {
 }
 
 #[test]
-fn merging_is_all_or_nothing() {
-    let mut registry = registry(vec![sample("a")]);
-    let refused = registry.merge(vec![Arc::new(sample("b")), Arc::new(sample("a"))]).expect_err("`a` is there");
-    assert_eq!(refused.code(), "EXT_DUPLICATE");
-    assert_eq!(registry.ids(), ["a"]);
-    registry.register(Arc::new(Sample { priority: 1, ..sample("b") })).expect("`b` is not");
-    assert_eq!(registry.ids(), ["b", "a"]);
-    assert!(registry.get("b").is_some() && !registry.has("c") && registry.len() == 2);
-}
-
-#[test]
 fn the_snapshot_lists_everything() {
     let everything = Sample {
         required: true,

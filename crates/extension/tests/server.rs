@@ -27,37 +27,31 @@ impl Diary {
 
 struct First;
 
+#[async_trait]
 impl Extension for First {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "first", name: "First", version: "1.0.0" }
     }
 
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            assert!(ctx.services().names().is_empty(), "the context has no services yet");
-            services.insert(Arc::new(Diary::default()));
-            Ok(())
-        })
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        assert!(ctx.services().names().is_empty(), "the context has no services yet");
+        services.insert(Arc::new(Diary::default()));
+        Ok(())
     }
 
-    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            ctx.service::<Diary>()?.write("first starts");
-            Ok(())
-        })
+    async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
+        ctx.service::<Diary>()?.write("first starts");
+        Ok(())
     }
 
-    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
-        Box::pin(async move { ctx.service::<Diary>().expect("a service").write("first stops") })
+    async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
+        ctx.service::<Diary>().expect("a service").write("first stops");
     }
 }
 
 struct Second;
 
+#[async_trait]
 impl Extension for Second {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "second", name: "Second", version: "1.0.0" }
@@ -71,32 +65,24 @@ impl Extension for Second {
         vec!["first"]
     }
 
-    fn provides<'a>(
-        &'a self,
-        _: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            services.require::<Diary>()?.write("second sees the diary");
-            Ok(())
-        })
+    async fn provides(&self, _: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        services.require::<Diary>()?.write("second sees the diary");
+        Ok(())
     }
 
-    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let diary = ctx.service::<Diary>()?;
-            diary.write("second starts");
-            let shutdown = ctx.shutdown().clone();
-            ctx.tracker().spawn(async move {
-                shutdown.cancelled().await;
-                diary.write("the task ends");
-            });
-            Ok(())
-        })
+    async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
+        let diary = ctx.service::<Diary>()?;
+        diary.write("second starts");
+        let shutdown = ctx.shutdown().clone();
+        ctx.tracker().spawn(async move {
+            shutdown.cancelled().await;
+            diary.write("the task ends");
+        });
+        Ok(())
     }
 
-    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
-        Box::pin(async move { ctx.service::<Diary>().expect("a service").write("second stops") })
+    async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
+        ctx.service::<Diary>().expect("a service").write("second stops");
     }
 }
 
@@ -116,30 +102,31 @@ async fn hooks_run_in_load_order_and_end_in_reverse() {
 /// Fails in whatever way its id says.
 struct Broken(&'static str);
 
+#[async_trait]
 impl Extension for Broken {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: self.0, name: "Broken", version: "1.0.0" }
     }
 
-    fn on_start<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+    async fn on_start(&self, _: &dyn ExtensionContext) -> Result<(), LoaderError> {
         let failed = |message: &str| LoaderError::InitializationFailed {
             extension: self.0.to_owned(),
             message: message.to_owned(),
         };
         match self.0 {
-            "fails" => Box::pin(async move { Err(failed("no such file")) }),
-            "panics" => Box::pin(async { panic!("out of luck") }),
-            "hangs" => Box::pin(std::future::pending()),
-            _ => Box::pin(async { Ok(()) }),
+            "fails" => Err(failed("no such file")),
+            "panics" => panic!("out of luck"),
+            "hangs" => std::future::pending().await,
+            _ => Ok(()),
         }
     }
 
-    fn health<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
+    async fn health(&self, _: &dyn ExtensionContext) -> ExtensionHealth {
         match self.0 {
-            "fails" => Box::pin(async { ExtensionHealth::Degraded("slow disk".to_owned()) }),
-            "panics" => Box::pin(async { panic!("out of luck") }),
-            "hangs" => Box::pin(std::future::pending()),
-            _ => Box::pin(async { ExtensionHealth::Healthy }),
+            "fails" => ExtensionHealth::Degraded("slow disk".to_owned()),
+            "panics" => panic!("out of luck"),
+            "hangs" => std::future::pending().await,
+            _ => ExtensionHealth::Healthy,
         }
     }
 }
@@ -219,6 +206,7 @@ const RULES: [(&str, Access); 5] = [
     ("/api/ext/admins", Access::Admin),
 ];
 
+#[async_trait]
 impl Extension for Rules {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "rules", name: "Rules", version: "1.0.0" }

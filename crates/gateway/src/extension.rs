@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use systemprompt_config::{Configuration, environment};
 use systemprompt_extension::ledger::Projection;
@@ -32,6 +32,7 @@ systemprompt_extension::register_built_in!(GatewayExtension);
 /// The prefix the inference endpoints are announced under; `gateway.inference_path_prefix` may move them.
 const PREFIXES: &[&str] = &["/v1"];
 
+#[async_trait]
 impl Extension for GatewayExtension {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "gateway", name: "Model gateway", version: env!("CARGO_PKG_VERSION") }
@@ -82,57 +83,45 @@ impl Extension for GatewayExtension {
             .collect()
     }
 
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let config = ctx.configuration();
-            let providers: Vec<ProviderConfig> = section(config, "providers")?;
-            let settings: GatewayConfig = section(config, "gateway")?;
-            let table = RoutingTable::new(&providers, &settings);
-            let around = surroundings(config);
-            let upstreams = Upstreams::new(&table.providers(), &around.trusted_hosts, ctx.ambient().clone())
-                .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
-            let access = services.require::<AccessRules>()?;
-            access
-                .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
-                .await
-                .map_err(|error| failed(error.to_string()))?;
-            let mut credentials = Credentials::default();
-            for provider in &providers {
-                let Some(secret) = provider.api_key_secret.as_deref() else { continue };
-                let key = config.secrets.get(secret);
-                if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
-                    return Err(failed(format!(
-                        "the secret `{secret}` of the provider `{}` is missing or cannot be sent as a header",
-                        provider.name
-                    )));
-                }
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        let config = ctx.configuration();
+        let providers: Vec<ProviderConfig> = section(config, "providers")?;
+        let settings: GatewayConfig = section(config, "gateway")?;
+        let table = RoutingTable::new(&providers, &settings);
+        let around = surroundings(config);
+        let upstreams = Upstreams::new(&table.providers(), &around.trusted_hosts, ctx.ambient().clone())
+            .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+        let access = services.require::<AccessRules>()?;
+        access
+            .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let mut credentials = Credentials::default();
+        for provider in &providers {
+            let Some(secret) = provider.api_key_secret.as_deref() else { continue };
+            let key = config.secrets.get(secret);
+            if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
+                return Err(failed(format!(
+                    "the secret `{secret}` of the provider `{}` is missing or cannot be sent as a header",
+                    provider.name
+                )));
             }
-            let sessions = services.require::<Sessions>()?;
-            let inference = Arc::new(Inference {
-                table,
-                credentials,
-                upstreams,
-                gate: services.require::<Gate>()?,
-                sessions: sessions.clone(),
-                metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
-                ambient: ctx.ambient().clone(),
-                cut: ctx.shutdown().clone(),
-            });
-            let authenticator = services.require::<Authenticator>()?;
-            services.insert(Arc::new(Gateway {
-                authenticator,
-                sessions,
-                access,
-                inference: inference.clone(),
-                settings,
-            }));
-            services.insert(inference);
-            Ok(())
-        })
+        }
+        let sessions = services.require::<Sessions>()?;
+        let inference = Arc::new(Inference {
+            table,
+            credentials,
+            upstreams,
+            gate: services.require::<Gate>()?,
+            sessions: sessions.clone(),
+            metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
+            ambient: ctx.ambient().clone(),
+            cut: ctx.shutdown().clone(),
+        });
+        let authenticator = services.require::<Authenticator>()?;
+        services.insert(Arc::new(Gateway { authenticator, sessions, access, inference: inference.clone(), settings }));
+        services.insert(inference);
+        Ok(())
     }
 
     fn router_config(&self) -> Option<ExtensionRouterConfig> {

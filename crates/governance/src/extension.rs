@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
@@ -45,6 +45,7 @@ const CATCH_UP_WITHIN: Duration = Duration::from_millis(1500);
 #[derive(Debug, Default, Clone, Copy)]
 pub struct GovernanceExtension;
 
+#[async_trait]
 impl Extension for GovernanceExtension {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "governance", name: "Governance", version: env!("CARGO_PKG_VERSION") }
@@ -107,95 +108,81 @@ impl Extension for GovernanceExtension {
         policies.chain(access).map(|(key, pointer, message)| config.error(key, &pointer, message)).collect()
     }
 
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let configuration = ctx.configuration();
-            let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
-            let checkpoints = Checkpoints::open(&checkpoints_dir(configuration));
-            let options = LedgerOptions {
-                instance_id: ctx.instance_id(),
-                name: installation_id(configuration, ctx.ambient()).map_err(|error| failed(&error))?,
-                exclusive: true,
-                settings: sections.profile.ledger.clone(),
-                retention: sections.retention(configuration),
-                checkpoints: Some(checkpoints.map_err(|error| failed(&with_cause(&error)))?),
-            };
-            services.insert(Arc::new(LogRetention { days: options.retention.days }));
-            let projections = ctx.registry().iter().flat_map(|extension| extension.projections()).collect();
-            let ledger = Ledger::start(ctx.db(), options, projections, ctx.ambient(), ctx.tracker(), ctx.metrics())
-                .await
-                .map_err(|error| failed(&with_cause(&error)))?;
-            let rules = AccessRules::start(
-                Arc::clone(ctx.db()),
-                ctx.ambient().clone(),
-                ctx.notifications(),
-                vec![DEPARTMENT.to_owned()],
-                ctx.tracker(),
-                ctx.shutdown().clone(),
-            );
-            let mut registered = Vec::new();
-            for extension in ctx.registry().iter() {
-                let policies = extension.governance_policies(ctx)?;
-                registered.extend(policies.into_iter().map(|policy| (extension.id(), policy)));
-            }
-            let policies = PolicyChain::new(&sections.policies, registered, ctx.leases())
-                .map_err(|error| failed(&with_cause(&error)))?;
-            let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
-            services.insert(Arc::new(gate));
-            services.insert(rules);
-            services.insert(ledger);
-            Ok(())
-        })
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        let configuration = ctx.configuration();
+        let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
+        let checkpoints = Checkpoints::open(&checkpoints_dir(configuration));
+        let options = LedgerOptions {
+            instance_id: ctx.instance_id(),
+            name: installation_id(configuration, ctx.ambient()).map_err(|error| failed(&error))?,
+            exclusive: true,
+            settings: sections.profile.ledger.clone(),
+            retention: sections.retention(configuration),
+            checkpoints: Some(checkpoints.map_err(|error| failed(&with_cause(&error)))?),
+        };
+        services.insert(Arc::new(LogRetention { days: options.retention.days }));
+        let projections = ctx.registry().iter().flat_map(|extension| extension.projections()).collect();
+        let ledger = Ledger::start(ctx.db(), options, projections, ctx.ambient(), ctx.tracker(), ctx.metrics())
+            .await
+            .map_err(|error| failed(&with_cause(&error)))?;
+        let rules = AccessRules::start(
+            Arc::clone(ctx.db()),
+            ctx.ambient().clone(),
+            ctx.notifications(),
+            vec![DEPARTMENT.to_owned()],
+            ctx.tracker(),
+            ctx.shutdown().clone(),
+        );
+        let mut registered = Vec::new();
+        for extension in ctx.registry().iter() {
+            let policies = extension.governance_policies(ctx)?;
+            registered.extend(policies.into_iter().map(|policy| (extension.id(), policy)));
+        }
+        let policies = PolicyChain::new(&sections.policies, registered, ctx.leases())
+            .map_err(|error| failed(&with_cause(&error)))?;
+        let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
+        services.insert(Arc::new(gate));
+        services.insert(rules);
+        services.insert(ledger);
+        Ok(())
     }
 
-    fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let ledger = ctx.service::<Ledger>()?;
-            let sections = Sections::read(ctx.configuration()).map_err(|error| failed(&error))?;
-            let closed = ledger.recover().await.map_err(|error| failed(&with_cause(&error)))?;
-            if closed > 0 {
-                tracing::warn!(actions = closed, "actions that an earlier run left open are recorded as abandoned");
-            }
-            let (gate, rules) = (ctx.service::<Gate>()?, ctx.service::<AccessRules>()?);
-            startup::load(&gate, &ledger, &rules, ctx.db(), ctx.configuration(), &sections.access, ctx.ambient())
-                .await
-                .map_err(|error| failed(&with_cause(&error)))?;
-            ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
-            ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
-            Ok(())
-        })
+    async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
+        let ledger = ctx.service::<Ledger>()?;
+        let sections = Sections::read(ctx.configuration()).map_err(|error| failed(&error))?;
+        let closed = ledger.recover().await.map_err(|error| failed(&with_cause(&error)))?;
+        if closed > 0 {
+            tracing::warn!(actions = closed, "actions that an earlier run left open are recorded as abandoned");
+        }
+        let (gate, rules) = (ctx.service::<Gate>()?, ctx.service::<AccessRules>()?);
+        startup::load(&gate, &ledger, &rules, ctx.db(), ctx.configuration(), &sections.access, ctx.ambient())
+            .await
+            .map_err(|error| failed(&with_cause(&error)))?;
+        ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
+        ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
+        Ok(())
     }
 
-    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            if let Some(ledger) = ctx.services().get::<Ledger>() {
-                ledger.drain(DRAIN_WITHIN).await;
-                // The ends of the last actions were written after the projections stopped being kept up. Whoever misses
-                // this reads after catching up.
-                let _ = tokio::time::timeout(CATCH_UP_WITHIN, ledger.catch_up()).await;
-            }
-        })
+    async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
+        if let Some(ledger) = ctx.services().get::<Ledger>() {
+            ledger.drain(DRAIN_WITHIN).await;
+            // The ends of the last actions were written after the projections stopped being kept up. Whoever misses
+            // this reads after catching up.
+            let _ = tokio::time::timeout(CATCH_UP_WITHIN, ledger.catch_up()).await;
+        }
     }
 
-    fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
-        Box::pin(async move {
-            match ctx.services().get::<Ledger>() {
-                Some(ledger) if ledger.is_available() => match ledger.projector().failures().as_slice() {
-                    [] => ExtensionHealth::Healthy,
-                    [(name, why), ..] => {
-                        ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}"))
-                    }
-                },
-                Some(_) => {
-                    ExtensionHealth::Unhealthy("the audit ledger cannot be written; requests are refused".to_owned())
-                }
-                None => ExtensionHealth::Unhealthy("the audit ledger was not started".to_owned()),
+    async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
+        match ctx.services().get::<Ledger>() {
+            Some(ledger) if ledger.is_available() => match ledger.projector().failures().as_slice() {
+                [] => ExtensionHealth::Healthy,
+                [(name, why), ..] => ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}")),
+            },
+            Some(_) => {
+                ExtensionHealth::Unhealthy("the audit ledger cannot be written; requests are refused".to_owned())
             }
-        })
+            None => ExtensionHealth::Unhealthy("the audit ledger was not started".to_owned()),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::routing::{MethodRouter, get};
-use futures_util::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_extension::{
@@ -39,6 +39,7 @@ register_built_in!(IdentityExtension);
 // For the administration of users and for OAuth, which come later.
 reserve_paths!("/api/public", "/api/v1/admin", "/api/v1/oauth", "/api/v1/users");
 
+#[async_trait]
 impl Extension for IdentityExtension {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: ID, name: "Identity", version: env!("CARGO_PKG_VERSION") }
@@ -92,62 +93,51 @@ impl Extension for IdentityExtension {
         vec![WellKnownRoute::new("jwks.json", jwks)]
     }
 
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let profile = &ctx.configuration().profile;
-            let policies =
-                GovernanceConfig::read(ctx.configuration()).map_err(|error| LoaderError::failed(ID, &error))?;
-            let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
-            let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
-            let identity = Identity::start(IdentityOptions {
-                leases: ctx.leases().clone(),
-                db: Arc::clone(ctx.db()),
-                ambient: ctx.ambient().clone(),
-                notifications: ctx.notifications(),
-                tracker: ctx.tracker(),
-                shutdown: ctx.shutdown(),
-                signing_keys: Arc::new(signing_keys),
-                issuer: profile.issuer(),
-                audience: API_AUDIENCE,
-                scanner: Arc::new(scanner),
-            });
-            services.insert(Arc::clone(&identity.users));
-            services.insert(Arc::clone(&identity.api_keys));
-            services.insert(Arc::clone(&identity.tokens));
-            services.insert(Arc::clone(&identity.sessions));
-            services.insert(Arc::clone(&identity.authenticator));
-            services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _)));
-            services.insert(Arc::new(identity));
-            Ok(())
-        })
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        let profile = &ctx.configuration().profile;
+        let policies = GovernanceConfig::read(ctx.configuration()).map_err(|error| LoaderError::failed(ID, &error))?;
+        let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
+        let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
+        let identity = Identity::start(IdentityOptions {
+            leases: ctx.leases().clone(),
+            db: Arc::clone(ctx.db()),
+            ambient: ctx.ambient().clone(),
+            notifications: ctx.notifications(),
+            tracker: ctx.tracker(),
+            shutdown: ctx.shutdown(),
+            signing_keys: Arc::new(signing_keys),
+            issuer: profile.issuer(),
+            audience: API_AUDIENCE,
+            scanner: Arc::new(scanner),
+        });
+        services.insert(Arc::clone(&identity.users));
+        services.insert(Arc::clone(&identity.api_keys));
+        services.insert(Arc::clone(&identity.tokens));
+        services.insert(Arc::clone(&identity.sessions));
+        services.insert(Arc::clone(&identity.authenticator));
+        services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _)));
+        services.insert(Arc::new(identity));
+        Ok(())
     }
 
-    fn on_shutdown<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let Some(identity) = ctx.services().get::<Identity>() else { return };
-            // The writer ended when the shutdown began; requests that were still being served came after.
-            if let Err(error) = identity.write_activity().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the last activity of keys and sessions could not be written");
-            }
-        })
+    async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
+        let Some(identity) = ctx.services().get::<Identity>() else { return };
+        // The writer ended when the shutdown began; requests that were still being served came after.
+        if let Err(error) = identity.write_activity().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the last activity of keys and sessions could not be written");
+        }
     }
 
-    fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
-        Box::pin(async move {
-            match ctx.services().get::<Identity>() {
-                Some(identity) if identity.changes.is_live() => ExtensionHealth::Healthy,
-                Some(_) => ExtensionHealth::Degraded(
-                    "announcements of other replicas are not heard, so every credential is looked up in the database"
-                        .to_owned(),
-                ),
-                None => ExtensionHealth::Unhealthy("it was not started".to_owned()),
-            }
-        })
+    async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
+        match ctx.services().get::<Identity>() {
+            Some(identity) if identity.changes.is_live() => ExtensionHealth::Healthy,
+            Some(_) => ExtensionHealth::Degraded(
+                "announcements of other replicas are not heard, so every credential is looked up in the database"
+                    .to_owned(),
+            ),
+            None => ExtensionHealth::Unhealthy("it was not started".to_owned()),
+        }
     }
 }
 

@@ -337,8 +337,7 @@ impl RunningServer {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use futures_util::FutureExt as _;
-    use futures_util::future::BoxFuture;
+    use async_trait::async_trait;
     use systemprompt_database::Database;
     use systemprompt_extension::testing::{self, TestContext};
     use systemprompt_extension::{Extension, ExtensionMetadata};
@@ -352,22 +351,23 @@ mod tests {
         hook_ran: Arc<AtomicBool>,
     }
 
+    #[async_trait]
     impl Extension for Busy {
         fn metadata(&self) -> ExtensionMetadata {
             ExtensionMetadata { id: "busy", name: "Busy", version: "1.0.0" }
         }
 
-        fn on_start<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, Result<(), LoaderError>> {
+        async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
             let (shutdown, ended) = (ctx.shutdown().clone(), self.task_ended.clone());
             ctx.tracker().spawn(async move {
                 shutdown.cancelled().await;
                 ended.store(true, Ordering::Relaxed);
             });
-            async { Ok(()) }.boxed()
+            Ok(())
         }
 
-        fn on_shutdown<'a>(&'a self, _: &'a dyn ExtensionContext) -> BoxFuture<'a, ()> {
-            async { self.hook_ran.store(true, Ordering::Relaxed) }.boxed()
+        async fn on_shutdown(&self, _: &dyn ExtensionContext) {
+            self.hook_ran.store(true, Ordering::Relaxed);
         }
     }
 

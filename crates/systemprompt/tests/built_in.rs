@@ -8,7 +8,9 @@ use systemprompt::serde_json::Value;
 
 fn linked() -> ExtensionRegistry {
     systemprompt::__force_extension_link();
-    ExtensionRegistry::try_discover().unwrap_or_else(|problems| panic!("{problems}"))
+    let registry = ExtensionRegistry::discover();
+    assert_eq!(registry.validate_all(), []);
+    registry
 }
 
 #[test]

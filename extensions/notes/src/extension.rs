@@ -5,9 +5,6 @@ use systemprompt::extension::prelude::*;
 use crate::config::{self, PREFIX, Settings};
 use crate::{Store, routes};
 
-/// The permission to write and delete notes.
-pub(crate) const WRITE: &str = "notes.write";
-
 /// The base path of the routes for people of the team.
 const TEAM: &str = "/api/v1/notes";
 
@@ -20,6 +17,7 @@ pub struct Notes;
 
 register_extension!(Notes);
 
+#[async_trait]
 impl Extension for Notes {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "notes", name: "Notes", version: env!("CARGO_PKG_VERSION") }
@@ -55,26 +53,20 @@ impl Extension for Notes {
     }
 
     fn permissions(&self) -> Vec<PermissionDef> {
-        vec![PermissionDef::new(WRITE, "Write and delete notes")]
+        vec![PermissionDef::new(routes::WRITE, "Write and delete notes")]
     }
 
     fn roles(&self) -> Vec<ExtensionRole> {
         vec![
             ExtensionRole::new("notes_editor", "Notes editor", "Writes and deletes the notes of the team")
-                .with_permissions(vec![WRITE.to_owned()]),
+                .with_permissions(vec![routes::WRITE.to_owned()]),
         ]
     }
 
-    fn provides<'a>(
-        &'a self,
-        ctx: &'a dyn ExtensionContext,
-        services: &'a mut ServiceMap,
-    ) -> BoxFuture<'a, Result<(), LoaderError>> {
-        Box::pin(async move {
-            let settings: Settings = ctx.typed_config(PREFIX)?;
-            services.insert(Arc::new(Store::new(ctx.db().clone(), ctx.ambient().clone(), settings)));
-            Ok(())
-        })
+    async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
+        let settings: Settings = ctx.typed_config(PREFIX)?;
+        services.insert(Arc::new(Store::new(ctx.db().clone(), ctx.ambient().clone(), settings)));
+        Ok(())
     }
 
     fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
@@ -93,15 +85,13 @@ impl Extension for Notes {
         ])
     }
 
-    fn health<'a>(&'a self, ctx: &'a dyn ExtensionContext) -> BoxFuture<'a, ExtensionHealth> {
-        Box::pin(async move {
-            match ctx.service::<Store>() {
-                Ok(store) => match store.pinned().await {
-                    Ok(_) => ExtensionHealth::Healthy,
-                    Err(error) => ExtensionHealth::Unhealthy(error.to_string()),
-                },
+    async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
+        match ctx.service::<Store>() {
+            Ok(store) => match store.pinned().await {
+                Ok(_) => ExtensionHealth::Healthy,
                 Err(error) => ExtensionHealth::Unhealthy(error.to_string()),
-            }
-        })
+            },
+            Err(error) => ExtensionHealth::Unhealthy(error.to_string()),
+        }
     }
 }

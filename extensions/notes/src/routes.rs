@@ -8,9 +8,11 @@ use systemprompt::extension::prelude::*;
 use systemprompt::schemars::{self, JsonSchema};
 use systemprompt::sqlx;
 
-use crate::extension::WRITE;
 use crate::store::WriteError;
 use crate::{Note, Store};
+
+/// The permission to write and delete notes.
+pub(crate) const WRITE: &str = "notes.write";
 
 /// For people of the team; the server has established who they are and what they may.
 pub(crate) fn team() -> RouteTable<Arc<Store>> {
