@@ -15,10 +15,9 @@ use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use systemprompt_model::{ErrorCode, Principal, TraceId};
+use systemprompt_model::{ErrorCode, Principal, TraceId, with_causes};
 
 use crate::RateLimited;
-use crate::error::chain;
 
 /// An extension's own error type.
 ///
@@ -124,9 +123,9 @@ impl<E: ExtensionError> IntoResponse for Failure<E> {
     fn into_response(self) -> Response {
         let answer = self.0.to_api_error();
         if answer.status.is_server_error() {
-            tracing::error!(code = answer.code, error = chain(&self.0), "a request failed");
+            tracing::error!(code = answer.code, error = with_causes(&self.0), "a request failed");
         } else {
-            tracing::debug!(code = answer.code, error = chain(&self.0), "a request was refused");
+            tracing::debug!(code = answer.code, error = with_causes(&self.0), "a request was refused");
         }
         answer.into_response()
     }

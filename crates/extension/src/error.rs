@@ -3,6 +3,7 @@
 use std::fmt;
 
 use systemprompt_database::{InstallError, install};
+use systemprompt_model::with_causes;
 
 /// Why the extensions of a process cannot be used as they are. Each says what to do about it in [`Self::hint`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -432,7 +433,7 @@ impl LoaderError {
 
     /// An [`Self::InitializationFailed`] with the whole chain of causes of `error`, for use in `map_err`.
     pub fn failed(extension: &str, error: &dyn std::error::Error) -> Self {
-        Self::InitializationFailed { extension: extension.to_owned(), message: chain(error) }
+        Self::InitializationFailed { extension: extension.to_owned(), message: with_causes(error) }
     }
 }
 
@@ -477,7 +478,7 @@ impl From<install::Problem> for LoaderError {
 
 impl From<InstallError> for LoaderErrors {
     fn from(error: InstallError) -> Self {
-        let message = chain(&error);
+        let message = with_causes(&error);
         Self(match error {
             InstallError::Refused(problems) => problems.into_iter().map(LoaderError::from).collect(),
             InstallError::Migration { extension, .. } => vec![LoaderError::MigrationFailed { extension, message }],
@@ -574,16 +575,4 @@ impl ConfigError {
             problem => vec![problem],
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

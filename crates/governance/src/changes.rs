@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::administer::{Administer, StateDigest};
 use crate::effect::Effect as _;
-use crate::page::{Page, cut_page};
+use crate::page::Page;
 
 /// The projection.
 pub(crate) struct Changes;
@@ -100,9 +100,8 @@ pub async fn list_changes(pool: &PgPool, filter: &ChangeFilter) -> Result<Page<C
     )
     .fetch_all(pool)
     .await?;
-    let mut items: Vec<_> = rows.into_iter().map(ChangeRow::from).collect();
-    let next = cut_page(&mut items, filter.limit, |item| item.id);
-    Ok(Page { items, next })
+    let items = rows.into_iter().map(ChangeRow::from).collect();
+    Ok(Page::cut(items, filter.limit, |item: &ChangeRow| item.id))
 }
 
 /// One change.

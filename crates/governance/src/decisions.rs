@@ -10,7 +10,7 @@ use systemprompt_extension::ledger::{Decided, LedgerEntry, Projection, Projectio
 use systemprompt_model::{ActionId, DecisionId, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
-use crate::page::{Page, cut_page, id_range};
+use crate::page::{Page, id_range};
 
 /// A decision of the Gate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,7 +78,7 @@ pub async fn list_decisions(
     filter: &DecisionFilter,
 ) -> Result<Page<DecisionDetail, DecisionId>, sqlx::Error> {
     let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
-    let mut items: Vec<_> = sqlx::query!(
+    let items = sqlx::query!(
         r#"
         SELECT
             id, action_id, effect, created_at, user_id, session_id, trace_id, entity_type, entity_id, tool_name, decision,
@@ -122,8 +122,7 @@ pub async fn list_decisions(
     })
     .fetch_all(pool)
     .await?;
-    let next = cut_page(&mut items, filter.limit, |item| item.decision_id);
-    Ok(Page { items, next })
+    Ok(Page::cut(items, filter.limit, |item| item.decision_id))
 }
 
 /// The projection.

@@ -13,7 +13,7 @@ use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 use systemprompt_extension::LogRetention;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
-use systemprompt_model::{Ambient, InstanceId};
+use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
@@ -118,13 +118,13 @@ impl Extension for GovernanceExtension {
             exclusive: true,
             settings: sections.profile.ledger.clone(),
             retention: sections.retention(configuration),
-            checkpoints: Some(checkpoints.map_err(|error| failed(&with_cause(&error)))?),
+            checkpoints: Some(checkpoints.map_err(|error| failed(&with_causes(&error)))?),
         };
         services.insert(Arc::new(LogRetention { days: options.retention.days }));
         let projections = ctx.registry().iter().flat_map(|extension| extension.projections()).collect();
         let ledger = Ledger::start(ctx.db(), options, projections, ctx.ambient(), ctx.tracker(), ctx.metrics())
             .await
-            .map_err(|error| failed(&with_cause(&error)))?;
+            .map_err(|error| failed(&with_causes(&error)))?;
         let rules = AccessRules::start(
             Arc::clone(ctx.db()),
             ctx.ambient().clone(),
@@ -139,7 +139,7 @@ impl Extension for GovernanceExtension {
             registered.extend(policies.into_iter().map(|policy| (extension.id(), policy)));
         }
         let policies = PolicyChain::new(&sections.policies, registered, ctx.leases())
-            .map_err(|error| failed(&with_cause(&error)))?;
+            .map_err(|error| failed(&with_causes(&error)))?;
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));
         services.insert(rules);
@@ -150,14 +150,14 @@ impl Extension for GovernanceExtension {
     async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
         let ledger = ctx.service::<Ledger>()?;
         let sections = Sections::read(ctx.configuration()).map_err(|error| failed(&error))?;
-        let closed = ledger.recover().await.map_err(|error| failed(&with_cause(&error)))?;
+        let closed = ledger.recover().await.map_err(|error| failed(&with_causes(&error)))?;
         if closed > 0 {
             tracing::warn!(actions = closed, "actions that an earlier run left open are recorded as abandoned");
         }
         let (gate, rules) = (ctx.service::<Gate>()?, ctx.service::<AccessRules>()?);
         startup::load(&gate, &ledger, &rules, ctx.db(), ctx.configuration(), &sections.access, ctx.ambient())
             .await
-            .map_err(|error| failed(&with_cause(&error)))?;
+            .map_err(|error| failed(&with_causes(&error)))?;
         ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
         ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
         Ok(())
@@ -214,7 +214,7 @@ impl Sections {
                 },
             })
         };
-        read().map_err(|error| with_cause(&error))
+        read().map_err(|error| with_causes(&error))
     }
 }
 
@@ -244,16 +244,4 @@ pub(crate) fn checkpoints_dir(configuration: &Configuration) -> PathBuf {
 
 fn failed(error: &dyn std::fmt::Display) -> LoaderError {
     LoaderError::InitializationFailed { extension: "governance".to_owned(), message: error.to_string() }
-}
-
-/// The error and everything behind it, for a message that is printed once.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

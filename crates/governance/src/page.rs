@@ -26,11 +26,14 @@ pub fn id_range(since: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>, befo
     (from, before.map_or(to, |before| before.min(to)))
 }
 
-/// Drops the row that was read to see whether there are more, and gives the cursor of the next page.
-pub fn cut_page<T, C>(items: &mut Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Option<C> {
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    items.last().filter(|_| more).map(cursor)
+impl<T, C> Page<T, C> {
+    /// The page of at most `limit` rows, of which one more was read to see whether there are more.
+    pub fn cut(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> C) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(cursor);
+        Self { items, next }
+    }
 }
 
 /// The ids that begin with this text.

@@ -5,6 +5,7 @@
 
 mod ambient;
 mod attribution;
+mod causes;
 mod error;
 mod fnv;
 mod id;
@@ -17,6 +18,7 @@ mod secret;
 
 pub use ambient::{Ambient, Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use attribution::{Attribution, Client};
+pub use causes::with_causes;
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{

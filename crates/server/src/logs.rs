@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use systemprompt_database::DbPool;
-use systemprompt_model::{Ambient, InstanceId};
+use systemprompt_model::{Ambient, InstanceId, with_causes};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -193,13 +193,7 @@ impl Visit for Collector {
 
     /// With everything it came from: the stored line is all that those who read it have.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut source = value.source();
-        while let Some(error) = source {
-            chain = format!("{chain}: {error}");
-            source = error.source();
-        }
-        self.put(field, cut(&chain, TEXT).into());
+        self.put(field, cut(&with_causes(value), TEXT).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
-use systemprompt_model::{Ambient, Secret};
+use systemprompt_model::{Ambient, Secret, with_causes};
 
 use crate::connect::{ConnectOptions, Database, DbPool, PoolSettings};
 use crate::install::{InstallOptions, install};
@@ -124,7 +124,7 @@ async fn ensure_template(server: &Server, admin: &mut PgConnection, modules: &[M
         let installed = install(&database, modules, &options).await;
         database.close().await;
         if let Err(error) = installed {
-            panic!("installing the modules into the template database: {}", chain(&error));
+            panic!("installing the modules into the template database: {}", with_causes(&error));
         }
         run(admin, format!("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false")).await;
         drop_old_templates(admin).await;
@@ -196,17 +196,6 @@ fn digest(modules: &[Module]) -> [u8; 32] {
         }
     }
     hasher.finalize().into()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// As long as one of these exists in a process, the shared server stays up.

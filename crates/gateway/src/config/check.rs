@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use systemprompt_model::pattern::Pattern;
 
 use super::address::check_endpoint;
-use super::{GatewayConfig, ProviderConfig, ProviderWire, strip_marker};
+use super::gateway::GatewayConfig;
+use super::provider::{ProviderConfig, ProviderWire};
+use super::route::strip_marker;
 
 /// One thing that is wrong with the `providers` or `gateway` keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,119 +2,12 @@
 
 mod address;
 mod check;
+mod gateway;
 mod provider;
 mod route;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 pub(crate) use address::is_public;
 pub(crate) use check::{Surroundings, check};
-pub(crate) use provider::{PricingConfig, ProviderConfig, ProviderWire, Resilience, Surface, Timeouts};
-pub(crate) use route::{RouteConfig, When, strip_marker};
-
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct GatewayConfig {
-    /// Whether the inference endpoints answer.
-    pub enabled: bool,
-    /// Rules that send a model to a provider; the first that matches wins. A model of the registry that no rule
-    /// matches goes to the provider that lists it.
-    pub routes: Vec<RouteConfig>,
-    /// Adds a last rule that sends every model to this provider.
-    pub default_provider: Option<String>,
-    /// The model offered to clients first.
-    pub default_model: Option<String>,
-    /// Whether models that no provider lists may be asked for by matching a route's pattern.
-    pub allow_unlisted_models: bool,
-    /// The credential scheme advertised to devices.
-    pub auth_scheme: AuthScheme,
-    /// Path the inference endpoints are served under.
-    pub inference_path_prefix: String,
-    /// Whether every request must carry `x-session-id`; otherwise a session is derived from the credential, the
-    /// client and the conversation.
-    pub require_session_id: bool,
-    /// Whether `GET /v1/models` answers without a credential.
-    pub models_public: bool,
-    /// Status of refusals by content policies.
-    pub policy_deny_status: PolicyDenyStatus,
-    /// Largest request body in bytes.
-    pub max_body_bytes: usize,
-    /// Time limits of upstream calls.
-    pub resilience: Resilience,
-}
-
-impl Default for GatewayConfig {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            routes: Vec::new(),
-            default_provider: None,
-            default_model: None,
-            allow_unlisted_models: false,
-            auth_scheme: AuthScheme::Bearer,
-            inference_path_prefix: "/v1".to_owned(),
-            require_session_id: false,
-            models_public: false,
-            policy_deny_status: PolicyDenyStatus::default(),
-            max_body_bytes: 8 * 1024 * 1024,
-            resilience: Resilience::default(),
-        }
-    }
-}
-
-/// How clients present their credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum AuthScheme {
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// `x-api-key`.
-    XApiKey,
-}
-
-/// The HTTP status of a refusal by a content policy: 400 (default), 403 or 451.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub struct PolicyDenyStatus(u16);
-
-impl PolicyDenyStatus {
-    /// The status code.
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-
-impl Default for PolicyDenyStatus {
-    /// 400: desktop clients treat 401 and 403 as a broken credential and start a new sign-in.
-    fn default() -> Self {
-        Self(400)
-    }
-}
-
-impl TryFrom<u16> for PolicyDenyStatus {
-    type Error = String;
-
-    fn try_from(status: u16) -> Result<Self, String> {
-        match status {
-            400 | 403 | 451 => Ok(Self(status)),
-            _ => Err(format!("{status} is not one of 400, 403, 451")),
-        }
-    }
-}
-
-impl From<PolicyDenyStatus> for u16 {
-    fn from(status: PolicyDenyStatus) -> u16 {
-        status.0
-    }
-}
-
-impl JsonSchema for PolicyDenyStatus {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "PolicyDenyStatus".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": [400, 403, 451] })
-    }
-}
+pub(crate) use gateway::{AuthScheme, GatewayConfig, PolicyDenyStatus};
+pub(crate) use provider::{ProviderConfig, ProviderWire, Surface, Timeouts};
+pub(crate) use route::{When, strip_marker};

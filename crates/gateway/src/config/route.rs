@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use systemprompt_llm::{Effort, InferenceRequest, ResponseFormat};
 use systemprompt_model::Fnv1a;
 
-use super::PricingConfig;
+use super::provider::PricingConfig;
 
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
-use systemprompt_governance::page::{Page, cut_page, id_range, prefix_range};
+use systemprompt_governance::page::{Page, id_range, prefix_range};
 use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ pub async fn list_requests(
     filter: &RequestFilter,
 ) -> Result<Page<RequestSummary, ActionId>, sqlx::Error> {
     let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
-    let mut items: Vec<_> = sqlx::query!(
+    let items = sqlx::query!(
         r#"
         SELECT
             id, created_at, status, error_message, user_id, session_id, trace_id, provider,
@@ -123,8 +123,7 @@ pub async fn list_requests(
     })
     .fetch_all(pool)
     .await?;
-    let next = cut_page(&mut items, filter.limit, |item| item.request_id);
-    Ok(Page { items, next })
+    Ok(Page::cut(items, filter.limit, |item| item.request_id))
 }
 
 /// Everything about one request.

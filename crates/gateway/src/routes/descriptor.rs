@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::Gateway;
+use super::gateway::Gateway;
 use crate::config::AuthScheme;
 
 #[derive(Serialize)]

@@ -13,9 +13,9 @@ use systemprompt_identity::SessionHint;
 use systemprompt_llm::{Format, InferenceRequest};
 use systemprompt_model::{ActorChain, Attribution, Client, TraceId};
 
-use super::Gateway;
 use super::body::{self, Limits};
 use super::error::RouteError;
+use super::gateway::Gateway;
 use crate::headers::{self, CallerHeaders};
 use crate::inference::{Ask, Forwarded, Reply};
 

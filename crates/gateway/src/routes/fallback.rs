@@ -10,8 +10,9 @@ use http::header::{ALLOW, HeaderValue};
 use systemprompt_llm::Format;
 
 use super::error::RouteError;
+use super::exchange;
 use super::exchange::{dialect_of, trace_of};
-use super::{Gateway, exchange};
+use super::gateway::Gateway;
 
 /// Answers at a path that is an endpoint for another method.
 #[derive(Clone, Copy)]

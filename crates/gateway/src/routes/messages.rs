@@ -6,7 +6,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use systemprompt_llm::Format;
 
-use super::{Gateway, exchange};
+use super::exchange;
+use super::gateway::Gateway;
 
 /// Asks a model, in the Anthropic Messages dialect.
 pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

@@ -7,6 +7,7 @@ mod descriptor;
 mod error;
 mod exchange;
 mod fallback;
+mod gateway;
 mod messages;
 mod models;
 
@@ -15,21 +16,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{any, get, post};
 use systemprompt_extension::{Access, RouteTable};
-use systemprompt_governance::access::AccessRules;
-use systemprompt_identity::{Authenticator, Sessions};
 use systemprompt_llm::Format;
 
-use crate::config::GatewayConfig;
-use crate::inference::Inference;
-
-/// What the endpoints need. Made once per server.
-pub(crate) struct Gateway {
-    pub authenticator: Arc<Authenticator>,
-    pub sessions: Arc<Sessions>,
-    pub access: Arc<AccessRules>,
-    pub inference: Arc<Inference>,
-    pub settings: GatewayConfig,
-}
+pub(crate) use gateway::Gateway;
 
 /// The endpoints below `prefix`.
 pub(crate) fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {

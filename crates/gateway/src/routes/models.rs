@@ -14,9 +14,9 @@ use systemprompt_governance::access::AccessDecision;
 use systemprompt_identity::{AuthError, IdentifyError};
 use systemprompt_model::EntityKind;
 
-use super::Gateway;
 use super::error::RouteError;
 use super::exchange::{self, dialect_of, trace_of};
+use super::gateway::Gateway;
 use crate::config::Surface;
 use crate::headers::{self, INFERENCE_PROTOCOL};
 use crate::routing::Listed;

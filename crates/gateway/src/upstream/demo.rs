@@ -7,8 +7,8 @@ use systemprompt_llm::demo::{self, DemoEvent};
 use systemprompt_llm::{Format, InferenceRequest};
 use systemprompt_model::Ambient;
 
-use super::SendError;
 use super::body::{Paced, UpstreamBody};
+use super::error::SendError;
 
 /// The demo model's answer to a request.
 pub(super) fn answer(format: Format, content: Bytes, ambient: &Ambient) -> Result<Response<UpstreamBody>, SendError> {

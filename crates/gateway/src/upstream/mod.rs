@@ -6,6 +6,7 @@
 mod body;
 mod connect;
 mod demo;
+mod error;
 mod resolver;
 mod watched;
 
@@ -15,17 +16,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use systemprompt_model::Ambient;
+use systemprompt_model::{Ambient, with_causes};
 use tokio::time::Instant;
 
 pub(crate) use body::UpstreamBody;
 use connect::Bounded;
+pub use error::SendError;
 use resolver::GuardedResolver;
 use watched::Watch;
 
@@ -61,26 +63,6 @@ pub(crate) enum Line {
     Pooled,
     /// A new one.
     Fresh,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// No connection.
-    #[error("upstream provider unreachable")]
-    Unreachable,
-    /// The provider closed an idle connection, and the request that was sent on it was read by nobody.
-    #[error("the upstream provider closed the connection without an answer")]
-    NeverRead,
-    /// A time limit passed.
-    #[error("the upstream provider did not answer within {0:?}")]
-    TimedOut(Duration),
-    /// The provider broke off or sent what is no answer.
-    #[error("the upstream provider {0}")]
-    Broken(&'static str),
-    /// The provider refused without a body.
-    #[error("the upstream provider answered {0} without a body")]
-    Refused(StatusCode, Option<HeaderValue>),
 }
 
 impl Upstreams {
@@ -181,11 +163,10 @@ pub(crate) fn provider_request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 fn classify(error: &Error, elapsed: Duration) -> SendError {
     // The chain says which address or certificate failed: for the operator's log, not for the caller.
-    let mut chain = error.to_string();
+    let chain = with_causes(error);
     let mut canceled = false;
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        chain = format!("{chain}: {cause}");
         canceled |= cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
         source = cause.source();
     }

@@ -19,6 +19,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
+use systemprompt_model::with_causes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -175,7 +176,7 @@ impl Projector {
             }
             apply(&mut transaction, &**projection, &stored)
                 .await
-                .map_err(|error| CatchUpError::Failed { name: projection.name(), message: with_sources(&error) })?;
+                .map_err(|error| CatchUpError::Failed { name: projection.name(), message: with_causes(&error) })?;
             advance(&mut places, &stored);
             applied += stored.len() as u64;
         }
@@ -277,7 +278,7 @@ impl Projector {
     }
 
     fn failed(&self, name: &'static str, error: &ProjectionError) {
-        let message = with_sources(error);
+        let message = with_causes(error);
         let mut failing = self.failing();
         let pause = failing.get(name).map_or(FIRST_PAUSE, |earlier| (earlier.pause * 2).min(LONGEST_PAUSE));
         tracing::error!(projection = name, error = message, "a projection of the ledger stands still");
@@ -374,16 +375,4 @@ async fn try_lock(transaction: &mut Transaction<'_, Postgres>) -> Result<bool, s
     sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "locked!""#, LOCK)
         .fetch_one(&mut **transaction)
         .await
-}
-
-/// The error and everything behind it.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -11,11 +11,12 @@ use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 use systemprompt_extension::ledger::{ChainHead, EntryKind, Projection, Record};
+use systemprompt_model::with_causes;
 use uuid::Uuid;
 
 use super::chain::{Head, link_hash};
 use super::checkpoint::SignedCheckpoint;
-use super::projector::{self, with_sources};
+use super::projector;
 use super::read::{self, Places, StoredEntry};
 use super::text::{Sha, sha256};
 
@@ -167,7 +168,7 @@ impl ChainCheck {
             return self.broken(Some(entry), "its columns say something else than its body".to_owned());
         }
         if let Err(error) = entry.read() {
-            return self.broken(Some(entry), format!("it cannot be read: {}", with_sources(&error)));
+            return self.broken(Some(entry), format!("it cannot be read: {}", with_causes(&error)));
         }
         self.end = Head { seq: entry.seq, hash, at: entry.at };
         expected.reached(self.chain, &self.end);
@@ -293,7 +294,7 @@ async fn compare_on(
         stored.retain(|entry| entry.seq <= until.get(entry.chain));
         if let Err(error) = projector::apply(&mut *connection, projection, &stored).await {
             sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-            return Ok(vec![problem(format!("the log cannot be applied: {}", with_sources(&error)))]);
+            return Ok(vec![problem(format!("the log cannot be applied: {}", with_causes(&error)))]);
         }
     }
     for table in projection.tables() {

@@ -8,19 +8,14 @@
 //! files in `tests/golden`.
 
 mod anthropic;
+mod definition;
 pub(crate) mod openai_chat;
 
 use std::fmt;
 
-use systemprompt_model::json::SyntaxError;
+pub(crate) use definition::Definition;
 
-use crate::answer::reading::Reading;
-use crate::answer::summary::StopReason;
-use crate::demo::answer::{DemoAnswer, OfferedTool};
-use crate::demo::stream::DemoEvent;
 use crate::error::ErrorAnswer;
-use crate::request::error::RequestError;
-use crate::request::reader::Reader;
 
 /// The HTTP shape of a model API. A caller speaks one to us and a provider speaks one; when both are the same the
 /// caller's bytes are relayed.
@@ -30,41 +25,6 @@ pub enum Format {
     AnthropicMessages,
     /// OpenAI Chat Completions and everything compatible with it.
     OpenAiChat,
-}
-
-/// What a format is.
-#[derive(Debug)]
-pub(crate) struct Definition {
-    /// The name used in logs, metrics and the ledger.
-    pub(crate) name: &'static str,
-    /// Where requests are posted, below our prefix as below a provider's endpoint.
-    pub(crate) path: &'static str,
-    /// The header under which the vendor's clients look for the id of a request.
-    pub(crate) request_id_header: &'static str,
-    /// An event that says nothing.
-    pub(crate) ping: &'static [u8],
-    /// What an error event has before its data.
-    pub(crate) error_event: &'static [u8],
-    /// Writes the body of an error; with the request's id where it has a place there.
-    pub(crate) error_body: fn(&ErrorAnswer, Option<&str>) -> Vec<u8>,
-    /// Reads a request body.
-    pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
-    /// Reads the data of one event of a streamed answer.
-    pub(crate) answer_event: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
-    /// Reads a buffered answer.
-    pub(crate) answer_body: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
-    /// Reads the raw value of `usage`.
-    pub(crate) answer_usage: fn(&mut Reading, Option<&[u8]>),
-    /// The key under which a buffered answer says why it ended.
-    pub(crate) stop_field: &'static str,
-    /// What a word under that key means.
-    pub(crate) stop_reason: fn(&str) -> StopReason,
-    /// Writes a buffered answer of the demo model, from its id and time.
-    pub(crate) demo_body: fn(&DemoAnswer, &str, i64) -> Vec<u8>,
-    /// Writes a streamed answer of the demo model.
-    pub(crate) demo_events: fn(&DemoAnswer, &str, i64) -> Vec<DemoEvent>,
-    /// Reads an element of a request's `tools`.
-    pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
 }
 
 impl Format {
@@ -117,6 +77,7 @@ impl ErrorAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::summary::StopReason;
 
     fn word(format: Format, reason: &StopReason) -> &str {
         match format {

@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::text::{plain_end, unicode_escape};
-use super::{Kind, Span, SyntaxError, Text};
-
-/// How many arrays and objects may be nested in each other. The same limit `serde_json` has.
-pub const MAX_DEPTH: u32 = 128;
+use super::syntax::{Kind, MAX_DEPTH, Span, SyntaxError};
+use super::text::{Text, plain_end, unicode_escape};
 
 /// The key of an object's member and where it is.
 #[derive(Debug)]

@@ -15,47 +15,12 @@
 
 mod cursor;
 mod strings;
+mod syntax;
 mod text;
 mod values;
 
-pub use cursor::{Cursor, MAX_DEPTH, Member};
+pub use cursor::{Cursor, Member};
 pub use strings::{Leaf, NotJson, Strings, looks_like_json, paths};
+pub use syntax::{Kind, MAX_DEPTH, Span, SyntaxError};
 pub use text::{Text, unescape};
 pub use values::{elements, pick, text, unsigned, whole_number};
-
-/// A range of byte offsets into the text that was read.
-pub type Span = std::ops::Range<usize>;
-
-/// A text that is not JSON, or nests too deeply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyntaxError {
-    /// Something else than the grammar asks for.
-    Expected {
-        /// What would have been valid there.
-        what: &'static str,
-        /// Where reading stopped.
-        offset: usize,
-    },
-    /// Arrays and objects are nested more than [`MAX_DEPTH`] levels deep.
-    TooDeep {
-        /// Where the limit was reached.
-        offset: usize,
-    },
-}
-
-/// What a value is, known from its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `{…}`.
-    Object,
-    /// `[…]`.
-    Array,
-    /// `"…"`.
-    String,
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Bool,
-    /// `null`.
-    Null,
-}

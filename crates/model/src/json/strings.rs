@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use memchr::memchr;
 
-use super::Span;
+use super::syntax::Span;
 use super::text::plain_end;
 
 /// Levels of nesting a path shows; what is deeper is cut off, so that a body of brackets costs no memory.

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Cursor, SyntaxError};
+use super::cursor::Cursor;
+use super::syntax::SyntaxError;
 
 /// The raw values of the members of an object that have one of these names; the last one where a name repeats.
 pub fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> Result<[Option<&'a [u8]>; N], SyntaxError> {

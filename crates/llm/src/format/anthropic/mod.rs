@@ -6,7 +6,7 @@ mod error;
 mod request;
 mod usage;
 
-use super::Definition;
+use super::definition::Definition;
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "anthropic-messages",

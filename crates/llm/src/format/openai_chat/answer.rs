@@ -73,7 +73,7 @@ pub(super) fn stop_reason(word: &str) -> StopReason {
 }
 
 /// The word for it. What this format cannot say is never turned into a normal end.
-pub(in crate::format) fn stop_word(reason: &StopReason) -> &str {
+pub(crate) fn stop_word(reason: &StopReason) -> &str {
     match reason {
         StopReason::EndTurn | StopReason::StopSequence => "stop",
         StopReason::MaxTokens => "length",

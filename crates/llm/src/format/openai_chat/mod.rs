@@ -7,7 +7,7 @@ mod request;
 mod usage;
 pub(crate) mod usage_chunk;
 
-use super::Definition;
+use super::definition::Definition;
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "openai-chat",

@@ -1,0 +1,26 @@
+//! What can go wrong on the way to a provider and back.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderValue;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No connection.
+    #[error("upstream provider unreachable")]
+    Unreachable,
+    /// The provider closed an idle connection, and the request that was sent on it was read by nobody.
+    #[error("the upstream provider closed the connection without an answer")]
+    NeverRead,
+    /// A time limit passed.
+    #[error("the upstream provider did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The provider broke off or sent what is no answer.
+    #[error("the upstream provider {0}")]
+    Broken(&'static str),
+    /// The provider refused without a body.
+    #[error("the upstream provider answered {0} without a body")]
+    Refused(StatusCode, Option<HeaderValue>),
+}

@@ -1,0 +1,46 @@
+//! What a format is: all that the rest of the crate needs to know of it.
+
+use systemprompt_model::json::SyntaxError;
+
+use crate::answer::reading::Reading;
+use crate::answer::summary::StopReason;
+use crate::demo::answer::{DemoAnswer, OfferedTool};
+use crate::demo::stream::DemoEvent;
+use crate::error::ErrorAnswer;
+use crate::request::error::RequestError;
+use crate::request::reader::Reader;
+
+/// What a format is.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// The name used in logs, metrics and the ledger.
+    pub(crate) name: &'static str,
+    /// Where requests are posted, below our prefix as below a provider's endpoint.
+    pub(crate) path: &'static str,
+    /// The header under which the vendor's clients look for the id of a request.
+    pub(crate) request_id_header: &'static str,
+    /// An event that says nothing.
+    pub(crate) ping: &'static [u8],
+    /// What an error event has before its data.
+    pub(crate) error_event: &'static [u8],
+    /// Writes the body of an error; with the request's id where it has a place there.
+    pub(crate) error_body: fn(&ErrorAnswer, Option<&str>) -> Vec<u8>,
+    /// Reads a request body.
+    pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
+    /// Reads the data of one event of a streamed answer.
+    pub(crate) answer_event: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    /// Reads a buffered answer.
+    pub(crate) answer_body: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    /// Reads the raw value of `usage`.
+    pub(crate) answer_usage: fn(&mut Reading, Option<&[u8]>),
+    /// The key under which a buffered answer says why it ended.
+    pub(crate) stop_field: &'static str,
+    /// What a word under that key means.
+    pub(crate) stop_reason: fn(&str) -> StopReason,
+    /// Writes a buffered answer of the demo model, from its id and time.
+    pub(crate) demo_body: fn(&DemoAnswer, &str, i64) -> Vec<u8>,
+    /// Writes a streamed answer of the demo model.
+    pub(crate) demo_events: fn(&DemoAnswer, &str, i64) -> Vec<DemoEvent>,
+    /// Reads an element of a request's `tools`.
+    pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
+}
