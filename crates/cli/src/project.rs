@@ -10,6 +10,7 @@ use systemprompt_database::cluster::{BinarySearch, ClusterError, ClusterOptions,
 use systemprompt_database::{ConnectError, ConnectOptions, Database, DbPool, PoolSettings};
 use systemprompt_extension::{ExtensionConfigs, ExtensionRegistry};
 use systemprompt_model::{Ambient, Secret};
+use systemprompt_server::Assembly;
 use systemprompt_server::logs::LogSink;
 
 use crate::error::{CliError, CliResult, Exit};
@@ -148,36 +149,12 @@ impl Project {
                 .exit(Exit::Invalid));
         }
         let request = LoadRequest { home: home.clone(), profile, environment: environment.clone() };
-        let configuration = match Configuration::load(&request, &linked.section_specs()) {
-            Ok(configuration) => Arc::new(configuration),
-            Err(report) => return Ok((None, report)),
-        };
-        let mut report = Report::new(
-            Some(configuration.profile_path(std::path::Path::new("profile.yaml"))),
-            configuration.warnings().to_vec(),
-        );
-        let registry = linked.configured(&configuration.profile.extensions);
-        for problem in registry.validate_all() {
-            report.problems.push(
-                systemprompt_config::Problem::error("profile", "extensions", problem.to_string())
-                    .suggest(problem.hint().unwrap_or_default()),
-            );
-        }
-        for extension in registry.iter() {
-            report.problems.extend(extension.validate_sections(&configuration));
-        }
-        let extension_configs = match ExtensionConfigs::resolve(&registry, &configuration) {
-            Ok(configs) => Some(configs),
-            Err(problems) => {
-                report.problems.extend(problems);
-                None
-            }
-        };
-        let project = extension_configs.filter(|_| !report.has_errors()).map(|extension_configs| Self {
+        let (assembly, report) = Assembly::load(linked, &request);
+        let project = assembly.map(|Assembly { configuration, extension_configs, registry }| Self {
             home,
             configuration,
             extension_configs,
-            registry: Arc::new(registry),
+            registry,
         });
         Ok((project, report))
     }

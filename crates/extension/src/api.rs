@@ -207,17 +207,6 @@ struct ErrorBody<'a> {
     error: &'a ApiError,
 }
 
-/// The answer to a path that nobody knows.
-pub async fn not_found() -> ApiError {
-    ApiError {
-        code: "NOT_FOUND",
-        message: "There is nothing at this address.".to_owned(),
-        status: StatusCode::NOT_FOUND,
-        retryable: false,
-        request_id: None,
-    }
-}
-
 /// The caller, in a handler's arguments. `Option<AuthUser>` where nobody is an answer too.
 ///
 /// The server puts the caller, as `Arc<Principal>`, into the extensions of every request that came with a valid

@@ -12,7 +12,7 @@
 //! * State lives in services: [`Extension::provides`] builds them from an [`ExtensionContext`] and puts them in a
 //!   [`ServiceMap`], where routers and later extensions find them by type. Two servers can run in one process.
 //! * [`settings`] resolves an extension's configuration from its schema's defaults, the services tree and the profile.
-//! * [`api`] turns an author's error type into an HTTP answer; [`testing`] runs an extension without a server.
+//! * [`api`] turns an author's error type into an HTTP answer.
 
 mod access;
 mod authentication;
@@ -42,7 +42,6 @@ pub mod ledger;
 pub mod openapi;
 pub mod policy;
 pub mod settings;
-pub mod testing;
 
 pub mod prelude;
 

@@ -125,8 +125,7 @@ impl ExtensionRouter {
         self
     }
 
-    /// Joins the routes to `outer`, whose fallback ([`api::not_found`](crate::api::not_found)) answers for the paths below
-    /// that the router does not know.
+    /// Joins the routes to `outer`, whose fallback answers for the paths below that the router does not know.
     pub fn mount_in(self, outer: Router) -> Router {
         let limited = match self.body_limit {
             Some(bytes) => self.router.layer(DefaultBodyLimit::max(bytes)),

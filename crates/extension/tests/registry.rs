@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use systemprompt_config::profile::Extensions;
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::testing::TestContext;
 use systemprompt_extension::{BUILT_IN, CapabilitySnapshot, Grants, register_built_in, reserve_paths};
 
 /// An extension whose answers are fields.
@@ -23,7 +21,6 @@ struct Sample {
     seeds: Vec<Seed>,
     cross_tables: Vec<&'static str>,
     routes: Vec<ExtensionRouterConfig>,
-    built: Option<Vec<(&'static str, bool)>>,
     well_known: Vec<&'static str>,
     prefix: Option<&'static str>,
     schema: Option<JsonValue>,
@@ -46,7 +43,6 @@ fn sample(id: &'static str) -> Sample {
         seeds: vec![],
         cross_tables: vec![],
         routes: vec![],
-        built: None,
         well_known: vec![],
         prefix: None,
         schema: None,
@@ -98,12 +94,6 @@ impl Extension for Sample {
     }
     fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
         self.routes.clone()
-    }
-    fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
-        let router = |(path, auth): (&'static str, bool)| {
-            if auth { ExtensionRouter::new(Router::new(), path) } else { ExtensionRouter::public(Router::new(), path) }
-        };
-        Ok(self.built.clone().unwrap_or_default().into_iter().map(router).collect())
     }
     fn well_known(&self) -> Vec<WellKnownRoute> {
         self.well_known
@@ -457,35 +447,4 @@ fn the_snapshot_lists_everything() {
     let registry = registry(vec![everything, sample("base"), sample("off")]).configured(&profile);
     let snapshot: &CapabilitySnapshot = registry.snapshot();
     insta::assert_json_snapshot!(snapshot);
-}
-
-#[tokio::test]
-async fn what_is_built_must_be_what_was_announced() {
-    let with = |announced: Vec<ExtensionRouterConfig>, built: Vec<(&'static str, bool)>| Sample {
-        routes: announced,
-        built: Some(built),
-        ..sample("a")
-    };
-    let rows: [(Sample, &str); 5] = [
-        (with(vec![ExtensionRouterConfig::new("/api/v1/a")], vec![("/api/v1/a", true)]), ""),
-        (with(vec![], vec![("/api/v1/a", true)]), ""),
-        (
-            with(vec![ExtensionRouterConfig::new("/api/v1/a")], vec![("/api/v1/a", false)]),
-            "Extension 'a': router_config announces /api/v1/a (for people), but the router is /api/v1/a (for anyone)",
-        ),
-        (
-            with(vec![ExtensionRouterConfig::new("/api/v1/a")], vec![]),
-            "Extension 'a': router_config announces /api/v1/a (for people), but the router is nothing",
-        ),
-        (
-            with(vec![], vec![("/api/v1/users/x", true)]),
-            "Extension 'a': base path '/api/v1/users/x' is reserved (it lies under '/api/v1/users')",
-        ),
-    ];
-    let ctx = TestContext::builder().start().await;
-    for (extension, expected) in rows {
-        let built = registry(vec![extension]).api_routers(&ctx);
-        let problems = built.err().map(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(problems.unwrap_or_default().join("\n"), expected);
-    }
 }

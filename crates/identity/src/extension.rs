@@ -159,49 +159,7 @@ fn jwks(ctx: &dyn ExtensionContext) -> Result<MethodRouter, LoaderError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use systemprompt_extension::testing::TestContext;
-    use systemprompt_governance::GovernanceExtension;
-
     use super::*;
-    use crate::administrator::bootstrap_administrator;
-    use crate::authentication::authenticator::Authenticator;
-    use crate::session::store::Sessions;
-    use crate::user::store::Users;
-
-    #[tokio::test]
-    async fn the_feature_starts_publishes_its_services_and_its_keys() {
-        let context = TestContext::builder().extension(GovernanceExtension).extension(IdentityExtension).start().await;
-        let services = context.services();
-        let gate = services.require::<Gate>().expect("is published");
-        let tokens = services.require::<Tokens>().expect("is published");
-        assert_eq!(tokens.issuer(), "http://127.0.0.1:8080");
-        services.require::<Users>().expect("is published");
-        services.require::<Sessions>().expect("is published");
-
-        let response = context.anonymous().get("/.well-known/jwks.json").await;
-        assert_eq!(response.status, 200);
-        assert_eq!(response.headers["cache-control"], "public, max-age=300");
-        assert_eq!(response.json(), tokens.jwks());
-        assert_eq!(response.json()["keys"][0]["alg"], "RS256");
-        assert!(context.configuration().profile.security.signing_key_path.is_file(), "the key was made");
-
-        let bootstrap = bootstrap_administrator(context.db(), &gate, context.ambient(), "admin", "admin@example.com")
-            .await
-            .expect("works");
-        let key = bootstrap.key.expect("the first key");
-        let mut headers = http::HeaderMap::new();
-        headers.insert("x-api-key", key.secret.expose().parse().expect("a header value"));
-        let authenticator = services.require::<Authenticator>().expect("is published");
-        assert!(authenticator.authenticate(&headers).await.expect("is accepted").is_admin());
-
-        let client = context.anonymous();
-        let response = client.get("/api/public/admin/tokens/pats").await;
-        assert_eq!((response.status.as_u16(), response.json()["code"].as_str()), (401, Some("unauthorized")));
-        let response = client.post("/api/public/gateway/sessions", &json!({})).await;
-        assert_eq!(response.status, 401);
-        context.stop().await;
-    }
 
     #[test]
     fn a_missing_key_is_made_only_where_that_was_asked_for() {

@@ -229,7 +229,7 @@ async fn wind_down(context: &ServerContext, log_writer: Option<LogWriter>) -> bo
 }
 
 /// Everything a request can reach, behind everything that happens to every request.
-pub(crate) fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
+fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
     let profile = &context.configuration().profile;
     let limiter = rate_limit::limiter(context);
     let observer = Arc::new(Observer {
@@ -330,64 +330,5 @@ impl RunningServer {
         let tasks_ended = wind_down(&self.context, self.log_writer).await;
         self.context.db.close().await;
         Drained { cut, tasks_ended, took: begun.elapsed() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use async_trait::async_trait;
-    use systemprompt_database::Database;
-    use systemprompt_extension::testing::{self, TestContext};
-    use systemprompt_extension::{Extension, ExtensionMetadata};
-
-    use super::*;
-
-    /// Has a task that runs until the server stops, and a hook.
-    #[derive(Default, Clone)]
-    struct Busy {
-        task_ended: Arc<AtomicBool>,
-        hook_ran: Arc<AtomicBool>,
-    }
-
-    #[async_trait]
-    impl Extension for Busy {
-        fn metadata(&self) -> ExtensionMetadata {
-            ExtensionMetadata { id: "busy", name: "Busy", version: "1.0.0" }
-        }
-
-        async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
-            let (shutdown, ended) = (ctx.shutdown().clone(), self.task_ended.clone());
-            ctx.tracker().spawn(async move {
-                shutdown.cancelled().await;
-                ended.store(true, Ordering::Relaxed);
-            });
-            Ok(())
-        }
-
-        async fn on_shutdown(&self, _: &dyn ExtensionContext) {
-            self.hook_ran.store(true, Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_start_that_fails_late_leaves_nothing_running() {
-        let context = TestContext::builder().start().await;
-        let busy = Busy::default();
-        let options = ServerOptions {
-            configuration: context.configuration().clone(),
-            extension_configs: ExtensionConfigs::default(),
-            registry: Arc::new(testing::registry([Arc::new(busy.clone()) as Arc<dyn Extension>])),
-            db: Database::connect(&context.test_database().connect_options()).await.expect("connects"),
-            ambient: Ambient::system(),
-            listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
-            install: InstallOptions::default(),
-            logs: None,
-        };
-        // Nobody provides what checks credentials, which is found out when the routes are mounted.
-        let error = start(options).await.err().expect("it cannot start");
-        assert!(matches!(error, StartError::Extension(_)), "{error}");
-        assert!(busy.hook_ran.load(Ordering::Relaxed) && busy.task_ended.load(Ordering::Relaxed));
     }
 }

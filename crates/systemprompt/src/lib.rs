@@ -33,10 +33,10 @@
 //! | [`models`] | who is calling, money, time, secrets |
 //! | [`identifiers`] | the typed ids |
 //! | [`traits`] | the traits an author's own types implement |
-//! | `testing` | runs an extension against a database of its own, without a server (feature `test-utils`) |
+//! | `testing` | starts the server an extension will run in, on a database of its own (feature `test-utils`) |
 //!
-//! The features: `core` is the extension API; `test-utils` adds `testing`; `full`, the default, adds the binary and all
-//! built-in features. An extension crate depends on it with `default-features = false, features = ["core"]`.
+//! The features: `core` is the extension API; `test-utils` adds `testing` and the built-in features; `full`, the default,
+//! adds the binary. An extension crate depends on it with `default-features = false, features = ["core"]`.
 
 pub use systemprompt_config as config;
 pub use systemprompt_extension as extension;
@@ -73,12 +73,11 @@ pub mod traits {
     pub use systemprompt_extension::{Extension, ExtensionContext, ExtensionError};
 }
 
-/// Runs an extension against a database of its own, without a server.
 #[cfg(feature = "test-utils")]
-pub use systemprompt_extension::testing;
+pub mod testing;
 
 /// Governance: the one path every effect takes.
-#[cfg(feature = "full")]
+#[cfg(feature = "test-utils")]
 pub use systemprompt_governance as governance;
 
 /// The command line, for a product crate's `main`.
@@ -86,7 +85,7 @@ pub use systemprompt_governance as governance;
 pub use systemprompt_cli as cli;
 
 // The built-in features, each an extension like any other. This line is all a new one needs here.
-#[cfg(feature = "full")]
+#[cfg(feature = "test-utils")]
 link_extensions!(systemprompt_governance, systemprompt_identity, systemprompt_gateway, systemprompt_server);
 
 // Addresses of features that come later. A feature that mounts its own takes it out of here.

@@ -3,7 +3,7 @@
 use systemprompt::axum::body::Bytes;
 use systemprompt::extension::policy::{Subject, Usage};
 use systemprompt::governance::{
-    Action, Denial, Effect, Facts, FactsWriter, Gate, GovernanceExtension, Inspection, Outcome, Permit, Refusal, Target,
+    Action, Denial, Effect, Facts, FactsWriter, Gate, Inspection, Outcome, Permit, Refusal, Target,
 };
 use systemprompt::identifiers::{ActionId, ApiKeyId, SessionId, TraceId, UserId};
 use systemprompt::models::{ActorChain, Attribution, Credential, EntityKind, Principal, Resource, UserType};
@@ -43,10 +43,9 @@ impl Facts for Answered {
 
 async fn server() -> TestContext {
     TestContext::builder()
-        .extension(GovernanceExtension)
         .extension(HouseRules)
         .document(
-            "access-control/roles.yaml",
+            "access-control/oracle.yaml",
             json!({"rules": [{"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}]}),
         )
         .settings("house_rules", json!({"words": ["Xyzzy"], "tokens_per_day": 1000}))
@@ -131,4 +130,18 @@ async fn tokens_are_set_aside_counted_and_given_back() {
     assert!(denial.retry_after.is_some());
     let other = UserId::generate(server.ambient());
     assert!(ask(&server, other, "somebody else", 900).await.is_ok());
+}
+
+#[tokio::test]
+async fn users_of_models_are_told_which_rule_it_was() {
+    let server = server().await;
+    let maya = server.user("maya", &["user"]).await;
+    let ask =
+        |text: &str| json!({"model": "demo-1", "max_tokens": 20, "messages": [{"role": "user", "content": text}]});
+    let refused = maya.post("/v1/messages", &ask("say xyzzy")).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let told = refused.json()["error"]["message"].to_string();
+    assert!(told.contains("[house_rules.words]: it contains word 1"), "{told}");
+    let answered = maya.post("/v1/messages", &ask("say something")).await;
+    assert_eq!(answered.status, 200, "{}", answered.text());
 }

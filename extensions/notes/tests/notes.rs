@@ -9,7 +9,7 @@ use systemprompt::testing::TestContext;
 #[tokio::test]
 async fn an_editor_writes_reads_and_deletes_notes() {
     let server = TestContext::builder().extension(Notes).start().await;
-    let editor = server.user("maya", &["notes_editor"]);
+    let editor = server.user("maya", &["notes_editor"]).await;
 
     let written = editor.post("/api/v1/notes", &json!({ "text": " Water the plants " })).await;
     assert_eq!(written.status, StatusCode::CREATED);
@@ -28,9 +28,9 @@ async fn an_editor_writes_reads_and_deletes_notes() {
 #[tokio::test]
 async fn notes_belong_to_their_author() {
     let server = TestContext::builder().extension(Notes).start().await;
-    let note = server.admin().post("/api/v1/notes", &json!({ "text": "secret plan" })).await.json();
+    let note = server.admin().await.post("/api/v1/notes", &json!({ "text": "secret plan" })).await.json();
 
-    let other = server.user("eve", &["notes_editor"]);
+    let other = server.user("eve", &["notes_editor"]).await;
     assert_eq!(other.get("/api/v1/notes").await.json(), json!([]));
     assert_eq!(other.delete(&format!("/api/v1/notes/{}", note["id"])).await.status, StatusCode::NOT_FOUND);
 }
@@ -45,16 +45,16 @@ async fn who_may_do_what() {
     assert_eq!(nobody.post("/api/v1/notes", &note).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(nobody.get("/api/ext/notes-board").await.status, StatusCode::OK);
 
-    let reader = server.user("paul", &["user"]);
+    let reader = server.user("paul", &["user"]).await;
     assert_eq!(reader.get("/api/v1/notes").await.status, StatusCode::OK);
     let refused = reader.post("/api/v1/notes", &note).await;
-    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "FORBIDDEN"));
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "forbidden"));
 }
 
 #[tokio::test]
 async fn everyone_sees_the_newest_pinned_notes() {
     let server = TestContext::builder().extension(Notes).settings("notes", json!({ "board_size": 2 })).start().await;
-    let editor = server.user("maya", &["notes_editor"]);
+    let editor = server.user("maya", &["notes_editor"]).await;
     for (text, pinned) in [("one", true), ("two", false), ("three", true), ("four", true)] {
         editor.post("/api/v1/notes", &json!({ "text": text, "pinned": pinned })).await;
     }
@@ -70,7 +70,7 @@ async fn texts_that_are_refused() {
         .settings("notes", json!({ "max_length": 10, "forbidden_words": ["password"] }))
         .start()
         .await;
-    let editor = server.user("maya", &["notes_editor"]);
+    let editor = server.user("maya", &["notes_editor"]).await;
     for (text, reason) in [
         ("   ", "the text is empty"),
         ("longer than ten characters", "the text is longer than 10 characters"),

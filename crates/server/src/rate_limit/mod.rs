@@ -13,8 +13,6 @@
 
 mod limiter;
 mod rates;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

@@ -7,9 +7,9 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use serde_json::json;
-use systemprompt_extension::prelude::*;
-use systemprompt_extension::testing::TestContext;
-use systemprompt_extension::{ExtensionConfigs, Timeouts};
+use systemprompt::extension::prelude::*;
+use systemprompt::extension::{ExtensionConfigs, Timeouts};
+use systemprompt::testing::TestContext;
 
 /// What happened, in order. A service, since extensions have no state.
 #[derive(Default)]
@@ -139,7 +139,7 @@ async fn one_extension_cannot_take_the_others_down() {
     let limit = Duration::from_millis(20);
     let timeouts = Timeouts { start: limit, shutdown: limit, health: limit };
 
-    let failed: Vec<String> = registry.start(&ctx, timeouts).await.iter().map(ToString::to_string).collect();
+    let failed: Vec<String> = registry.start(&*ctx, timeouts).await.iter().map(ToString::to_string).collect();
     assert_eq!(
         failed,
         [
@@ -149,7 +149,7 @@ async fn one_extension_cannot_take_the_others_down() {
         ]
     );
 
-    let health = registry.health(&ctx, timeouts).await;
+    let health = registry.health(&*ctx, timeouts).await;
     assert_eq!(
         health,
         [
@@ -228,7 +228,7 @@ impl Extension for Rules {
     }
 
     fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
-        async fn who(caller: Option<systemprompt_extension::api::AuthUser>) -> String {
+        async fn who(caller: Option<systemprompt::extension::api::AuthUser>) -> String {
             caller.map_or_else(|| "nobody".to_owned(), |caller| caller.0.user_name.clone())
         }
         let router = |(path, auth)| {
@@ -259,10 +259,10 @@ async fn every_rule_for_every_kind_of_caller() {
     let server = TestContext::builder().extension(Rules).start().await;
     let callers = [
         ("anonymous", server.anonymous()),
-        ("user", server.user("paul", &["user"])),
-        ("reader", server.user("rita", &["reader"])),
-        ("writer", server.user("wim", &["writer"])),
-        ("admin", server.admin()),
+        ("user", server.user("paul", &["user"]).await),
+        ("reader", server.user("rita", &["reader"]).await),
+        ("writer", server.user("wim", &["writer"]).await),
+        ("admin", server.admin().await),
     ];
     let mut table = String::new();
     for (path, _) in RULES {
@@ -288,7 +288,7 @@ async fn every_rule_for_every_kind_of_caller() {
     assert_eq!(callers[1].1.get("/api/ext/public").await.text(), "paul", "a credential is offered to public routes");
     let refused = nobody.get("/api/ext/admins").await;
     assert_eq!(refused.headers["www-authenticate"], "Bearer");
-    assert_eq!(refused.code(), "UNAUTHORIZED");
+    assert_eq!(refused.code(), "unauthorized");
     assert_eq!(nobody.get("/.well-known/rules.json").await.text(), server.instance_id().to_string());
 }
 
@@ -310,7 +310,7 @@ async fn errors_are_json_with_the_request_id_and_nothing_internal() {
     assert_eq!((busy.status, &busy.headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
 
     let unknown = client.get("/api/ext/public/unknown").await;
-    assert_eq!((unknown.status, unknown.code().as_str()), (StatusCode::NOT_FOUND, "NOT_FOUND"));
+    assert_eq!((unknown.status, unknown.code().as_str()), (StatusCode::NOT_FOUND, "not_found"));
 
     let too_long = client.post("/api/ext/public/echo", &json!("x".repeat(200))).await;
     assert_eq!(too_long.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -420,17 +420,70 @@ fn every_problem_of_the_settings_is_told_at_once_with_its_key() {
 
 #[tokio::test]
 async fn the_documented_ways_to_the_database_and_the_configuration_work() {
-    use systemprompt_extension::Database;
+    use systemprompt::extension::Database;
     let server = TestContext::builder().start().await;
-    let ctx: &dyn ExtensionContext = &server;
+    let ctx: &dyn ExtensionContext = &*server;
     let handle = ctx.database();
     let pool = handle.as_any().downcast_ref::<Database>().and_then(Database::pool).expect("it is connected");
     let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&*pool).await.expect("PostgreSQL answers");
     assert_eq!(one, 1);
     assert!(handle.is_connected());
     let config = ctx.config();
-    assert_eq!(config.get("server.port").as_deref(), Some("8080"));
+    let port = server.address().port();
+    assert_eq!(config.get("server.port"), Some(port.to_string()));
     assert_eq!(config.get("server"), None);
-    assert_eq!(config.api_port(), 8080);
+    assert_eq!(config.api_port(), port);
     assert!(config.as_any().is::<Configuration>());
+}
+
+/// Announces some mounts and builds others.
+struct Mounts {
+    announced: Vec<ExtensionRouterConfig>,
+    built: Vec<ExtensionRouter>,
+}
+
+impl Extension for Mounts {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "a", name: "Mounts", version: "1.0.0" }
+    }
+
+    fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
+        self.announced.clone()
+    }
+
+    fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        Ok(self.built.clone())
+    }
+}
+
+#[tokio::test]
+async fn what_is_built_must_be_what_was_announced() {
+    let people = |path| ExtensionRouter::new(Router::new(), path);
+    let announced = || vec![ExtensionRouterConfig::new("/api/v1/a")];
+    let rows = [
+        (announced(), vec![people("/api/v1/a")], ""),
+        (vec![], vec![people("/api/v1/a")], ""),
+        (
+            announced(),
+            vec![ExtensionRouter::public(Router::new(), "/api/v1/a")],
+            "Extension 'a': router_config announces /api/v1/a (for people), but the router is /api/v1/a (for anyone)",
+        ),
+        (
+            announced(),
+            vec![],
+            "Extension 'a': router_config announces /api/v1/a (for people), but the router is nothing",
+        ),
+        (
+            vec![],
+            vec![people("/api/v1/users/x")],
+            "Extension 'a': base path '/api/v1/users/x' is reserved (it lies under '/api/v1/users')",
+        ),
+    ];
+    let server = TestContext::builder().start().await;
+    for (announced, built, expected) in rows {
+        let registry = ExtensionRegistry::of([Arc::new(Mounts { announced, built }) as Arc<dyn Extension>]);
+        let problems = registry.api_routers(&*server).err();
+        let problems = problems.map(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(problems.unwrap_or_default().join("\n"), expected);
+    }
 }

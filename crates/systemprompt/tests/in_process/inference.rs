@@ -2,31 +2,27 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use systemprompt::testing::{TestClient, TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
     DenialKind, Phase, Policy, PolicyInput, Subject, Verdict, Violation, async_trait,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::testing::{TestContext, TestContextBuilder};
-use systemprompt_gateway::extension::GatewayExtension;
 use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference};
 use systemprompt_gateway::request::queries;
-use systemprompt_governance::{GovernanceExtension, Ledger};
-use systemprompt_identity::{ApiKeys, Authenticator, IdentityExtension, NewUser, SessionHint, Sessions, Users};
+use systemprompt_governance::Ledger;
+use systemprompt_identity::{Authenticator, SessionHint, Sessions};
 use systemprompt_llm::{Format, InferenceRequest};
 use systemprompt_mock_upstream::{Behaviour, Fault, MockToolCall, MockUpstream};
 use systemprompt_model::{ActionId, ActorChain, Attribution, Client, SessionId, TraceId};
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 struct Fixture {
     mock: MockUpstream,
     context: TestContext,
-    key: String,
+    ada: TestClient,
     session: SessionId,
 }
 
@@ -86,9 +82,6 @@ impl Fixture {
         let mock = MockUpstream::start().await.expect("a free port");
         let model = |id: &str| json!([{"id": id, "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]);
         let context = builder
-            .extension(IdentityExtension)
-            .extension(GovernanceExtension)
-            .extension(GatewayExtension)
             .profile(
                 "providers",
                 json!([
@@ -98,7 +91,6 @@ impl Fixture {
                      "api_key_secret": "upstream", "models": model("gpt-test")},
                 ]),
             )
-            .profile("gateway", json!({"enabled": true}))
             .document(
                 "access-control/all.yaml",
                 json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),
@@ -106,16 +98,8 @@ impl Fixture {
             .secret("upstream", "sk-upstream")
             .start()
             .await;
-        let new = NewUser {
-            name: "ada".to_owned(),
-            email: "ada@example.com".to_owned(),
-            roles: vec!["admin".to_owned()],
-            ..NewUser::default()
-        };
-        let user = context.service::<Users>().expect("a service").create(new).await.expect("creates");
-        let keys = context.service::<ApiKeys>().expect("a service");
-        let key = keys.issue(user.id, "test", None).await.expect("issues").secret.expose().to_owned();
-        let mut fixture = Self { mock, context, key, session: SessionId::from_uuid(Uuid::nil()) };
+        let ada = context.user("ada", &["admin"]).await;
+        let mut fixture = Self { mock, context, ada, session: SessionId::from_uuid(Uuid::nil()) };
         let hint = SessionHint { explicit: None, client_session: None, client: None, conversation: 1, required: false };
         let principal = fixture.principal().await;
         let sessions = fixture.context.service::<Sessions>().expect("a service");
@@ -124,8 +108,9 @@ impl Fixture {
     }
 
     async fn principal(&self) -> std::sync::Arc<systemprompt_model::Principal> {
+        let key = self.ada.credential().expect("users have keys");
         let mut headers = HeaderMap::new();
-        headers.insert("x-api-key", HeaderValue::from_str(&self.key).expect("ASCII"));
+        headers.insert("x-api-key", HeaderValue::from_str(key.expose()).expect("ASCII"));
         self.context.service::<Authenticator>().expect("a service").authenticate(&headers).await.expect("known")
     }
 
@@ -138,20 +123,17 @@ impl Fixture {
 
     async fn send(&self, path: &str, body: &str) -> (ActionId, u16, Bytes) {
         let request = Request::post(path)
-            .header("x-api-key", &self.key)
             .header("x-session-id", self.session.to_string())
             .header("user-agent", "probe/1")
             .header("anthropic-beta", "some-beta")
             .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
             .header("x-gateway-conversation-id", "talk-1")
-            .body(Body::from(body.to_owned()))
+            .body(body.to_owned())
             .expect("a request");
-        let response = self.context.router().oneshot(request).await.expect("never fails");
-        let id = response.headers().get("x-systemprompt-request-id").cloned();
-        let status = response.status().as_u16();
-        let answer = response.into_body().collect().await.expect("a body").to_bytes();
+        let response = self.ada.request(request).await;
+        let (id, status) = (response.headers.get("x-systemprompt-request-id").cloned(), response.status.as_u16());
         let id = id.expect("it is recorded").to_str().expect("text").parse().expect("an id");
-        (id, status, answer)
+        (id, status, response.body)
     }
 
     /// Asks for the same as somebody inside the server.

@@ -1,4 +1,4 @@
-//! The feature as a server runs it: decisions through the Gate, and what the ledger says about them.
+//! Governance as a server runs it: decisions through the Gate, and what the ledger says about them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,19 +9,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use systemprompt::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
     DenialKind, Hold, Phase, Policy, PolicyInput, Subject, Usage, Verdict, Violation,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
 use systemprompt_governance::changes::{self, ChangeFilter};
 use systemprompt_governance::decisions::{self, DecisionDetail, DecisionFilter};
 use systemprompt_governance::ledger::Ledger;
 use systemprompt_governance::ledger::verify::verify;
 use systemprompt_governance::{
-    About, Action, Change, ChangeError, Changed, Denial, Effect, Facts, FactsWriter, Gate, GovernanceExtension,
-    Inspection, Outcome, Payload, Permit, Refusal, StateDigest, Target,
+    About, Action, Change, ChangeError, Changed, Denial, Effect, Facts, FactsWriter, Gate, Inspection, Outcome,
+    Payload, Permit, Refusal, StateDigest, Target,
 };
 use systemprompt_model::{
     ActionId, Actor, ActorChain, ActorKind, Ambient, ApiKeyId, Attribution, Client, Credential, EntityKind,
@@ -72,7 +72,7 @@ impl Facts for Answered {
 }
 
 fn server() -> TestContextBuilder {
-    TestContext::builder().extension(GovernanceExtension).document(
+    TestContext::builder().document(
         "access-control/roles.yaml",
         json!({"rules": [{"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}]}),
     )
@@ -135,7 +135,7 @@ fn finish(permit: Permit<Ask>, outcome: Outcome<Ask>) {
 
 /// The decision about an action, as the projection has it.
 async fn decision(server: &TestContext, id: ActionId) -> DecisionDetail {
-    ledger(server).catch_up().await.expect("the projections are kept up");
+    server.catch_up().await;
     let filter = DecisionFilter { limit: 1000, ..DecisionFilter::default() };
     let page = decisions::list_decisions(server.db().read(), &filter).await.expect("decisions are read");
     page.items.into_iter().find(|decision| decision.action_id == id).expect("the decision is recorded")
@@ -150,7 +150,7 @@ async fn entries(server: &TestContext, id: ActionId) -> Vec<Value> {
 }
 
 async fn assert_sound(server: &TestContext) {
-    ledger(server).catch_up().await.expect("the projections are kept up");
+    server.catch_up().await;
     let projections = ledger(server).projector().projections().to_vec();
     let report = verify(server.db().write(), &[], &projections).await.expect("the log is read");
     assert_eq!(report.problems, []);
@@ -240,7 +240,7 @@ async fn a_credential_is_refused_and_not_stored() {
 
 /// No row contains this text.
 async fn assert_nowhere(server: &TestContext, text: &str) {
-    ledger(server).catch_up().await.expect("the projections are kept up");
+    server.catch_up().await;
     let mut transaction = server.db().read().begin().await.expect("a transaction");
     for table in ["ledger", "ledger_content", "governance_decisions", "governance_changes"] {
         let found: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
@@ -414,12 +414,15 @@ async fn a_refusal_of_the_surface_is_recorded_like_any_other() {
 #[tokio::test]
 async fn a_stopped_ledger_permits_nothing_and_says_so() {
     let server = server().start().await;
-    let health = server.registry().health(&server, Timeouts::default()).await;
-    assert_eq!(health, [("governance", ExtensionHealth::Healthy)]);
+    let health = async || {
+        let all = server.registry().health(&*server, Timeouts::default()).await;
+        all.into_iter().find(|(id, _)| *id == "governance").expect("it is asked").1
+    };
+    assert_eq!(health().await, ExtensionHealth::Healthy);
     drain(&server).await;
     assert_eq!(gate(&server).admit(action(PROMPT, &["user"])).await.err(), Some(Refusal::LedgerUnavailable));
-    let health = server.registry().health(&server, Timeouts::default()).await;
-    assert!(matches!(health[0].1, ExtensionHealth::Unhealthy(_)), "{health:?}");
+    let health = health().await;
+    assert!(matches!(health, ExtensionHealth::Unhealthy(_)), "{health:?}");
     server.stop().await;
 }
 
@@ -458,7 +461,7 @@ async fn a_change_is_decided_and_recorded_with_who_made_it() {
     leaked.await.expect("a credential is cut out of the record rather than refused");
 
     drain(&server).await;
-    ledger(&server).catch_up().await.expect("the projections are kept up");
+    server.catch_up().await;
     let filter = ChangeFilter { operation: Some("user".to_owned()), limit: 10, ..ChangeFilter::default() };
     let listed = changes::list_changes(server.db().read(), &filter).await.expect("changes are read").items;
     let lines: Vec<_> = listed

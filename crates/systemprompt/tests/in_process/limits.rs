@@ -1,26 +1,16 @@
-//! The limits on a server's real routes.
+//! The limits on a server's real routes. The server trusts this machine as a proxy, so that requests come from anywhere.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::routing::get;
 use axum::{Extension as Inserted, Router};
 use chrono::{DateTime, TimeDelta};
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt as _;
+use http::Request;
 use serde_json::{Value, json};
-use systemprompt_extension::Meter;
-use systemprompt_extension::prelude::*;
-use systemprompt_extension::testing::TestContext;
-use systemprompt_gateway::extension::GatewayExtension;
-use systemprompt_governance::GovernanceExtension;
-use systemprompt_identity::{ApiKeys, IdentityExtension, NewUser, Users};
-use systemprompt_model::{Ambient, ManualClock};
-use tower::ServiceExt as _;
-
-use crate::listener::Peer;
-use crate::start::router;
+use systemprompt::extension::Meter;
+use systemprompt::extension::prelude::*;
+use systemprompt::models::{Ambient, ManualClock, Secret};
+use systemprompt::testing::{TestContext, TestResponse};
 
 /// Routes behind which the server stands guard.
 struct Plain;
@@ -45,85 +35,46 @@ impl Extension for Plain {
 
 struct Server {
     context: TestContext,
-    router: Router,
     clock: Arc<ManualClock>,
 }
 
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().expect("text")).unwrap_or_default()
-    }
-}
-
 impl Server {
-    async fn new(limits: Value, proxies: Value) -> Self {
+    async fn new(limits: Value, proxies: &[&str]) -> Self {
         let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH + TimeDelta::days(20_000)));
+        let proxies = [&["127.0.0.1"], proxies].concat();
         let context = TestContext::builder()
-            .extension(IdentityExtension)
-            .extension(GovernanceExtension)
-            .extension(GatewayExtension)
             .extension(Plain)
             .profile("rate_limits", limits)
             .profile("server", json!({ "trusted_proxies": proxies }))
-            .profile("providers", json!([{"name": "demo", "wire": "demo", "surface": "anthropic"}]))
-            .profile("gateway", json!({"enabled": true}))
             .ambient(Ambient { clock: clock.clone(), ..Ambient::system() })
             .start()
             .await;
-        let router = router(&context).expect("mounts");
-        Self { context, router, clock }
+        Self { context, clock }
     }
 
     async fn key(&self, name: &str, roles: &[&str]) -> String {
-        let new = NewUser {
-            name: name.to_owned(),
-            email: format!("{name}@example.com"),
-            roles: roles.iter().map(ToString::to_string).collect(),
-            ..NewUser::default()
-        };
-        let user = self.context.service::<Users>().expect("a service").create(new).await.expect("creates");
-        let keys = self.context.service::<ApiKeys>().expect("a service");
-        keys.issue(user.id, "test", None).await.expect("issues").secret.expose().to_owned()
+        let user = self.context.user(name, roles).await;
+        user.credential().expect("users have keys").expose().to_owned()
     }
 
-    async fn send(&self, request: Request<Body>, peer: &str) -> Answer {
-        let mut request = request;
-        let address: IpAddr = peer.parse().expect("an address");
-        request.extensions_mut().insert(Peer((address, 4711).into()));
-        let response = self.router.clone().oneshot(request).await.expect("never fails");
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("a body").to_bytes();
-        Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: String::from_utf8(body.to_vec()).expect("text"),
-        }
+    async fn send(&self, mut request: Request<&'static str>, peer: &str) -> TestResponse {
+        let said = request.headers_mut().remove("x-forwarded-for");
+        let said = said.map(|said| format!("{}, ", said.to_str().expect("text"))).unwrap_or_default();
+        request.headers_mut().insert("x-forwarded-for", format!("{said}{peer}").parse().expect("a header value"));
+        self.context.anonymous().request(request).await
     }
 
-    async fn get(&self, path: &str, key: &str, peer: &str) -> Answer {
-        let mut request = Request::get(path);
-        if !key.is_empty() {
-            request = request.header("x-api-key", key);
-        }
-        self.send(request.body(Body::empty()).expect("a request"), peer).await
+    async fn get(&self, path: &str, key: &str, peer: &str) -> TestResponse {
+        let client =
+            if key.is_empty() { self.context.anonymous() } else { self.context.with_credential(Secret::new(key)) };
+        client.request(Request::get(path).header("x-forwarded-for", peer).body("").expect("a request")).await
     }
 
     /// The statuses of so many requests, runs of the same one counted: `10×200 2×429`.
     async fn statuses(&self, count: usize, path: &str, key: &str, peer: &str) -> String {
         let mut runs: Vec<(usize, u16)> = Vec::new();
         for _ in 0..count {
-            let status = self.get(path, key, peer).await.status;
+            let status = self.get(path, key, peer).await.status.as_u16();
             match runs.last_mut() {
                 Some((length, last)) if *last == status => *length += 1,
                 _ => runs.push((1, status)),
@@ -138,8 +89,7 @@ const HERE: &str = "192.0.2.1";
 
 #[tokio::test]
 async fn a_caller_at_the_gateway_has_a_burst_and_a_rate() {
-    let server =
-        Server::new(json!({"disabled": false, "gateway_per_second": 5, "burst_multiplier": 2}), json!([])).await;
+    let server = Server::new(json!({"disabled": false, "gateway_per_second": 5, "burst_multiplier": 2}), &[]).await;
     let (ada, eve, root) =
         (server.key("ada", &["user"]).await, server.key("eve", &["user"]).await, server.key("root", &["admin"]).await);
     assert_eq!(server.statuses(12, MODELS, &ada, HERE).await, "10×200 2×429");
@@ -156,8 +106,8 @@ async fn a_caller_at_the_gateway_has_a_burst_and_a_rate() {
     assert_eq!(told.map(|name| refused.header(name)), ["1", "10", "0", "2", "user"]);
     assert_eq!(refused.json()["error"]["type"], "rate_limit_error", "in the dialect of the caller");
     let chat = Request::post("/v1/chat/completions").header("authorization", format!("Bearer {ada}"));
-    let refused = server.send(chat.body(Body::from("not even JSON")).expect("a request"), HERE).await;
-    assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
+    let refused = server.send(chat.body("not even JSON").expect("a request"), HERE).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "1"));
     assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
 
     server.clock.advance(TimeDelta::milliseconds(200));
@@ -171,7 +121,7 @@ async fn a_caller_at_the_gateway_has_a_burst_and_a_rate() {
 #[tokio::test]
 async fn callers_without_a_credential_are_told_apart_by_address() {
     let limits = json!({"disabled": false, "gateway_per_second": 4, "burst_multiplier": 1});
-    let server = Server::new(limits, json!(["10.0.0.0/8"])).await;
+    let server = Server::new(limits, &["10.0.0.0/8"]).await;
     assert_eq!(server.statuses(4, MODELS, "", HERE).await, "2×401 2×429");
     assert_eq!(
         server.statuses(3, MODELS, "sp-live-000000000000.nonsense", HERE).await,
@@ -184,7 +134,7 @@ async fn callers_without_a_credential_are_told_apart_by_address() {
     assert_eq!(server.statuses(1, MODELS, "", "2001:db8:0:1::1").await, "1×401");
 
     let behind = async |proxy: &str, client: &str| {
-        let request = Request::get(MODELS).header("x-forwarded-for", client).body(Body::empty()).expect("a request");
+        let request = Request::get(MODELS).header("x-forwarded-for", client).body("").expect("a request");
         server.send(request, proxy).await.status
     };
     assert_eq!(behind("10.0.0.1", HERE).await, 429, "the client behind a trusted proxy is who it is");
@@ -196,10 +146,10 @@ async fn callers_without_a_credential_are_told_apart_by_address() {
 
 #[tokio::test]
 async fn a_tier_with_multiplier_zero_is_blocked() {
-    let server = Server::new(json!({"disabled": false, "tier_multipliers": {"anon": 0}}), json!([])).await;
+    let server = Server::new(json!({"disabled": false, "tier_multipliers": {"anon": 0}}), &[]).await;
     let refused = server.get(MODELS, "", HERE).await;
-    assert_eq!((refused.status, refused.header("x-ratelimit-limit")), (429, "0"));
-    assert!(refused.body.contains("blocked"), "{}", refused.body);
+    assert_eq!((refused.status.as_u16(), refused.header("x-ratelimit-limit")), (429, "0"));
+    assert!(refused.text().contains("blocked"), "{}", refused.text());
     let key = server.key("ada", &["user"]).await;
     assert_eq!(server.get(MODELS, &key, HERE).await.status, 200);
 }
@@ -209,17 +159,17 @@ async fn an_address_is_guarded_before_anybody_asks_whose_request_it_is() {
     let all = json!({"admin": 1, "user": 1, "a2a": 1, "mcp": 1, "service": 1, "anon": 1});
     let limits = json!({"disabled": false, "burst_multiplier": 3, "tier_multipliers": all, "gateway_per_second": 2,
         "admin_per_second": 2, "oauth_public_per_second": 2, "oauth_auth_per_second": 2});
-    let server = Server::new(limits, json!([])).await;
+    let server = Server::new(limits, &[]).await;
     let (ada, eve) = (server.key("ada", &["user"]).await, server.key("eve", &["user"]).await);
     assert_eq!(server.statuses(4, MODELS, &ada, HERE).await, "4×200");
     assert_eq!(server.statuses(4, MODELS, &eve, HERE).await, "2×200 2×429", "six are what one address may send");
     assert_eq!(server.statuses(1, "/api/ext/public/whom", "", HERE).await, "1×429", "wherever it sends them");
     assert_eq!(server.statuses(2, MODELS, &eve, "192.0.2.2").await, "2×200", "her own bucket has some left");
 
-    let messages = Request::post("/v1/messages").body(Body::from("not even JSON")).expect("a request");
+    let messages = Request::post("/v1/messages").body("not even JSON").expect("a request");
     let refused = server.send(messages, HERE).await;
-    assert_eq!((refused.status, &refused.json()["error"]["type"]), (429, &json!("rate_limit_error")));
-    let wrong = Request::delete("/health").body(Body::empty()).expect("a request");
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["type"]), (429, &json!("rate_limit_error")));
+    let wrong = Request::delete("/health").body("").expect("a request");
     assert_eq!(server.send(wrong, HERE).await.status, 429);
     // What needs no credential is counted as well, whether there is something or not.
     for (path, host, expected) in [
@@ -237,7 +187,7 @@ async fn an_address_is_guarded_before_anybody_asks_whose_request_it_is() {
 async fn every_group_has_its_own_rate_and_answers_in_json() {
     let limits = json!({"disabled": false, "burst_multiplier": 1, "content_per_second": 3, "admin_per_second": 1,
         "oauth_auth_per_second": 2, "oauth_public_per_second": 10});
-    let server = Server::new(limits, json!([])).await;
+    let server = Server::new(limits, &[]).await;
     let (ada, root) = (server.key("ada", &["user"]).await, server.key("root", &["admin"]).await);
     assert_eq!(server.statuses(4, "/api/ext/limited/whom", &ada, HERE).await, "3×200 1×429");
     assert_eq!(server.statuses(3, "/api/public/admin/tokens/pats", &ada, HERE).await, "2×200 1×429");
@@ -255,10 +205,10 @@ async fn every_group_has_its_own_rate_and_answers_in_json() {
 
 #[tokio::test]
 async fn without_limits_there_is_no_meter() {
-    let server = Server::new(json!({"disabled": true, "gateway_per_second": 1}), json!(["10.0.0.1"])).await;
+    let server = Server::new(json!({"disabled": true, "gateway_per_second": 1}), &[]).await;
     let ada = server.key("ada", &["user"]).await;
     assert_eq!(server.statuses(50, MODELS, &ada, HERE).await, "50×200");
     let request = Request::get("/api/ext/public/whom").header("x-real-ip", "198.51.100.1");
-    let answer = server.send(request.body(Body::empty()).expect("a request"), "::ffff:10.0.0.1").await;
-    assert_eq!(answer.body, "198.51.100.1 false");
+    let answer = server.context.anonymous().request(request.body("").expect("a request")).await;
+    assert_eq!(answer.text(), "198.51.100.1 false");
 }

@@ -1,0 +1,11 @@
+//! The product in the process of the test: the server that is shipped, started by `TestContext`, with extensions beside the
+//! built-in ones and a provider that counts what reaches it.
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
+#![cfg(feature = "test-utils")]
+
+mod extensions;
+mod gate;
+mod identity;
+mod inference;
+mod limits;
+mod start;
