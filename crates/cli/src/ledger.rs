@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use systemprompt_database::DbPool;
+use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::{ExtensionRegistry, Metrics};
 use systemprompt_governance::ledger::{CatchUpError, Projector};
@@ -12,7 +13,8 @@ use crate::error::{CliError, CliResult, Exit};
 
 /// The projections of all linked extensions.
 pub(crate) fn projections() -> Vec<Arc<dyn Projection>> {
-    ExtensionRegistry::discover().iter().flat_map(|extension| extension.projections()).collect()
+    let registry = ExtensionRegistry::discover();
+    registry.declared::<Projections>().iter().flat_map(|declared| declared.contributions).cloned().collect()
 }
 
 /// What applies the log to them.

@@ -207,6 +207,17 @@ struct ErrorBody<'a> {
     error: &'a ApiError,
 }
 
+/// The answer to a caller without a valid credential.
+pub(crate) fn unauthorized() -> ApiError {
+    ApiError {
+        code: "UNAUTHORIZED",
+        message: "This address needs a valid credential.".to_owned(),
+        status: StatusCode::UNAUTHORIZED,
+        retryable: false,
+        request_id: None,
+    }
+}
+
 /// The caller, in a handler's arguments. `Option<AuthUser>` where nobody is an answer too.
 ///
 /// The server puts the caller, as `Arc<Principal>`, into the extensions of every request that came with a valid
@@ -219,7 +230,7 @@ impl<S: Sync> FromRequestParts<S> for AuthUser {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let caller = parts.extensions.get::<Arc<Principal>>().cloned();
-        caller.map(Self).ok_or_else(crate::grant::unauthorized)
+        caller.map(Self).ok_or_else(unauthorized)
     }
 }
 

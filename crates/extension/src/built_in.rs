@@ -5,13 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use crate::route::is_common_ground;
-use crate::{Extension, ExtensionRegistration};
-
-/// A path that [`reserve_paths!`](crate::reserve_paths) keeps for a feature that does not mount it, or does not exist, yet.
-#[derive(Debug, Clone, Copy)]
-pub struct ReservedPath(pub &'static str);
-
-inventory::collect!(ReservedPath);
+use crate::{Extension, ExtensionRegistration, ReservedPath};
 
 /// The ids of the product's own features, sorted: those that [`register_built_in!`](crate::register_built_in) registered.
 /// Only they may mount at [`RESERVED_PATHS`], mount outside `/api` ([`ExtensionRouter::core`](crate::ExtensionRouter::core))

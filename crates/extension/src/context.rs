@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use systemprompt_config::Configuration;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
@@ -12,7 +11,7 @@ use systemprompt_model::{Ambient, InstanceId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Extension, ExtensionConfigs, ExtensionRegistry, JsonValue, LoaderError, Metrics, ServiceMap};
+use crate::{ExtensionConfigs, JsonValue, Metrics, ServiceMap};
 
 /// What a server gives its extensions to work with. There is no other way to reach any of it: nothing is process-wide.
 pub trait ExtensionContext: Send + Sync {
@@ -42,31 +41,19 @@ pub trait ExtensionContext: Send + Sync {
 
     /// Cancelled when the server has served its last request, or the time for finishing requests is over. Every task on
     /// the tracker must end soon after; what must be written before that is written in
-    /// [`Extension::on_shutdown`].
+    /// [`Extension::on_shutdown`](crate::Extension::on_shutdown).
     fn shutdown(&self) -> &CancellationToken;
 
-    /// The services of all extensions. Empty during [`Extension::provides`].
+    /// The services of all extensions, and their [`ExtensionRegistry`](crate::ExtensionRegistry). Empty during
+    /// [`Extension::provides`](crate::Extension::provides), which is given those that are there already.
     fn services(&self) -> &ServiceMap;
-
-    /// The extensions of this server.
-    fn registry(&self) -> &ExtensionRegistry;
 
     /// This run of this server.
     fn instance_id(&self) -> InstanceId;
 
-    /// The settings of the extension with this [prefix](Extension::config_prefix): merged, validated, defaults filled in.
+    /// The settings of the extension with this [prefix](crate::Extension::config_prefix): merged, validated, defaults filled in.
     fn extension_config(&self, prefix: &str) -> Option<&JsonValue> {
         self.extension_configs().get(prefix)
-    }
-
-    /// The enabled extension with this id.
-    fn get_extension(&self, id: &str) -> Option<Arc<dyn Extension>> {
-        self.registry().get(id).cloned()
-    }
-
-    /// Whether there is an enabled extension with this id.
-    fn has_extension(&self, id: &str) -> bool {
-        self.registry().has(id)
     }
 
     /// The configuration behind a narrow interface.
@@ -83,21 +70,6 @@ pub trait ExtensionContext: Send + Sync {
 
 /// A context that can be kept.
 pub type DynExtensionContext = Arc<dyn ExtensionContext>;
-
-/// What a context offers through type parameters, which its trait cannot have.
-pub trait ExtensionContextExt: ExtensionContext {
-    /// The service of this type, or an error that names it.
-    fn service<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, LoaderError> {
-        self.services().require()
-    }
-
-    /// The settings of the extension with this prefix as its own type.
-    fn typed_config<C: DeserializeOwned>(&self, prefix: &str) -> Result<C, LoaderError> {
-        self.extension_configs().typed(prefix)
-    }
-}
-
-impl<C: ExtensionContext + ?Sized> ExtensionContextExt for C {}
 
 /// Configuration values by dotted key, for code that does not know the types.
 pub trait ConfigProvider: Send + Sync {

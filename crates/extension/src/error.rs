@@ -158,47 +158,29 @@ pub enum LoaderError {
         /// The built ones.
         built: String,
     },
-    /// Two extensions read the same configuration prefix.
-    #[error("Extensions '{a}' and '{b}' both use the configuration prefix '{prefix}'")]
-    DuplicateConfigPrefix {
-        /// The prefix.
-        prefix: String,
-        /// The extension that comes first in load order.
-        a: String,
-        /// The other one.
-        b: String,
-    },
-    /// A configuration prefix that is not of the required form.
-    #[error("Extension '{extension}': '{prefix}' is not a configuration prefix: {message}")]
-    InvalidConfigPrefix {
-        /// The extension.
-        extension: String,
-        /// The prefix as declared.
-        prefix: String,
-        /// Which rule it breaks.
-        message: String,
-    },
-    /// Two extensions own the same key of the profile or of a services document.
-    #[error("Extensions '{a}' and '{b}' both own the configuration section {section}")]
-    DuplicateSection {
-        /// Where the section is.
-        section: String,
-        /// The extension that comes first in load order.
-        a: String,
-        /// The other one.
-        b: String,
-    },
-    /// Two extensions declare the same role or permission, or one declares it twice.
+    /// Two extensions declare the same name in a facet, or one declares it twice.
     #[error("Extensions '{a}' and '{b}' both declare the {kind} '{name}'")]
-    DuplicateRole {
-        /// `role` or `permission`.
+    DuplicateName {
+        /// What has the name: `role`, `permission`, …
         kind: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
         /// The extension that comes first in load order; `core` for the product's own roles.
         a: String,
         /// The other one; may be the same.
         b: String,
+    },
+    /// A name that breaks the rules of its facet.
+    #[error("Extension '{extension}': '{name}' is not a {kind}: {message}")]
+    InvalidName {
+        /// The extension.
+        extension: String,
+        /// What should have the name: `configuration prefix`, `projection`, …
+        kind: &'static str,
+        /// The name as declared.
+        name: String,
+        /// Which rule it breaks.
+        message: String,
     },
     /// A role that grants what its extension may not grant.
     #[error("Extension '{extension}': role '{role}' may not grant '{permission}': {message}")]
@@ -311,10 +293,8 @@ impl LoaderError {
             Self::ReservedPathCollision { .. } => "EXT_RESERVED_PATH",
             Self::RoutePathConflict { .. } => "EXT_ROUTE_CONFLICT",
             Self::RouterConfigMismatch { .. } => "EXT_ROUTER_CONFIG_MISMATCH",
-            Self::DuplicateConfigPrefix { .. } => "EXT_DUPLICATE_CONFIG_PREFIX",
-            Self::InvalidConfigPrefix { .. } => "EXT_INVALID_CONFIG_PREFIX",
-            Self::DuplicateSection { .. } => "EXT_DUPLICATE_SECTION",
-            Self::DuplicateRole { .. } => "EXT_DUPLICATE_ROLE",
+            Self::DuplicateName { .. } => "EXT_DUPLICATE_NAME",
+            Self::InvalidName { .. } => "EXT_INVALID_NAME",
             Self::InvalidRole { .. } => "EXT_INVALID_ROLE",
             Self::DuplicateTableOwner { .. } => "EXT_DUPLICATE_TABLE_OWNER",
             Self::CrossExtensionAlterUndeclared { .. } => "EXT_CROSS_ALTER_UNDECLARED",
@@ -341,7 +321,7 @@ impl LoaderError {
             | Self::InvalidBasePath { extension, .. }
             | Self::ReservedPathCollision { extension, .. }
             | Self::RouterConfigMismatch { extension, .. }
-            | Self::InvalidConfigPrefix { extension, .. }
+            | Self::InvalidName { extension, .. }
             | Self::InvalidRole { extension, .. }
             | Self::CrossExtensionAlterUndeclared { extension, .. }
             | Self::CrossExtensionTableNotOwned { extension, .. }
@@ -354,10 +334,7 @@ impl LoaderError {
             Self::MissingRequiredExtension(id) | Self::CannotDisableRequired(id) | Self::UnknownExtension(id) => {
                 Some(id)
             }
-            Self::RoutePathConflict { b, .. }
-            | Self::DuplicateConfigPrefix { b, .. }
-            | Self::DuplicateSection { b, .. }
-            | Self::DuplicateRole { b, .. } => Some(b),
+            Self::RoutePathConflict { b, .. } | Self::DuplicateName { b, .. } => Some(b),
             Self::DuplicateTableOwner { extension_b, .. } => Some(extension_b),
             Self::ExtensionNotLinked { .. } | Self::MissingService { .. } => None,
         }
@@ -397,9 +374,7 @@ impl LoaderError {
             Self::RouterConfigMismatch { .. } => {
                 "return from `router_config` the `config()` of the router that `router` returns".into()
             }
-            Self::DuplicateConfigPrefix { .. } => "give one of them another `config_prefix()`".into(),
-            Self::InvalidConfigPrefix { .. } => "use `^[a-z][a-z0-9_]*$`, for example the id with `_` for `-`".into(),
-            Self::DuplicateRole { kind, .. } => format!("give one of them another {kind} name"),
+            Self::DuplicateName { kind, .. } => format!("give one {kind} another name"),
             Self::InvalidRole { permission, role, .. } if permission == "*" => {
                 format!("an operator can allow it with `extensions.approved_wildcard_roles: [{role}]` in the profile")
             }
@@ -425,7 +400,7 @@ impl LoaderError {
             | Self::SchemaInstallationFailed { .. }
             | Self::MigrationFailed { .. }
             | Self::ConfigValidationFailed { .. }
-            | Self::DuplicateSection { .. }
+            | Self::InvalidName { .. }
             | Self::DuplicateTableOwner { .. }
             | Self::SeedFailed { .. } => return None,
         })

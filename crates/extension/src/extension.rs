@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::ledger::Projection;
-use crate::policy::Policy;
+use crate::policy::PolicyDef;
 
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
@@ -37,7 +37,8 @@ use crate::{
 /// The methods fall in two groups.
 ///
 /// * **Declarations** return data. They must give the same answer every time, must not block and must do no I/O. The
-///   registry calls each once and keeps the answer, so an extension's inventory never changes while a process runs.
+///   registry calls each once and keeps the answer, so an extension's inventory never changes while a process runs. What
+///   can be declared is listed in [`facet::FACETS`](crate::facet::FACETS).
 /// * **Hooks** do work, are given an [`ExtensionContext`], and are called in this order: [`provides`](Self::provides),
 ///   [`on_start`](Self::on_start), [`try_router`](Self::try_router), then [`health`](Self::health) as often as somebody
 ///   asks, and [`on_shutdown`](Self::on_shutdown). Extensions are taken in load order, at shutdown in reverse.
@@ -209,17 +210,15 @@ pub trait Extension: Send + Sync + 'static {
         !self.roles().is_empty()
     }
 
-    /// The tables it derives from the ledger.
+    /// The tables it derives from the ledger. They are among its [`schemas`](Self::schemas).
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
         Vec::new()
     }
 
     /// Policies it adds to those the Gate asks. They run after the built-in ones unless the configuration of governance
-    /// puts them elsewhere. Called once per server, before any service is there; a policy that needs one looks for it
-    /// when it is asked.
-    fn governance_policies(&self, ctx: &dyn ExtensionContext) -> Result<Vec<Arc<dyn Policy>>, LoaderError> {
-        let _ = ctx;
-        Ok(Vec::new())
+    /// puts them elsewhere.
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        Vec::new()
     }
 
     /// Permissions it defines.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use systemprompt_model::{Principal, UserType};
 
-use crate::api::ApiError;
+use crate::api::{ApiError, unauthorized};
 use crate::role::normal_key;
-use crate::{Access, ExtensionRegistry};
+use crate::{Access, ExtensionRole, PermissionDef};
 
 /// Which role has which permission, as the enabled extensions declare it; decides [`Access`].
 ///
@@ -17,14 +17,18 @@ use crate::{Access, ExtensionRegistry};
 pub struct Grants(BTreeMap<String, BTreeSet<String>>);
 
 impl Grants {
-    pub(crate) fn of(registry: &ExtensionRegistry) -> Self {
+    /// What these roles and permissions say together.
+    pub(crate) fn new<'a>(
+        roles: impl Iterator<Item = &'a ExtensionRole>,
+        permissions: impl Iterator<Item = &'a PermissionDef>,
+    ) -> Self {
         let mut grants: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (_, role) in registry.roles() {
-            grants.entry(role.name).or_default().extend(role.permissions.iter().map(|key| normal_key(key)));
+        for role in roles {
+            grants.entry(role.name.clone()).or_default().extend(role.permissions.iter().map(|key| normal_key(key)));
         }
-        for (_, permission) in registry.permissions() {
-            for role in permission.default_roles {
-                grants.entry(role.to_owned()).or_default().insert(normal_key(permission.key));
+        for permission in permissions {
+            for role in &permission.default_roles {
+                grants.entry((*role).to_owned()).or_default().insert(normal_key(permission.key));
             }
         }
         Self(grants)
@@ -65,17 +69,6 @@ impl Grants {
                 }
             }
         }
-    }
-}
-
-/// The answer to a caller without a valid credential.
-pub(crate) fn unauthorized() -> ApiError {
-    ApiError {
-        code: "UNAUTHORIZED",
-        message: "This address needs a valid credential.".to_owned(),
-        status: StatusCode::UNAUTHORIZED,
-        retryable: false,
-        request_id: None,
     }
 }
 

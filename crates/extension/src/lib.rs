@@ -11,6 +11,7 @@
 //!   [`ExtensionRegistry::snapshot`] is the inventory that commands and health pages print.
 //! * State lives in services: [`Extension::provides`] builds them from an [`ExtensionContext`] and puts them in a
 //!   [`ServiceMap`], where routers and later extensions find them by type. Two servers can run in one process.
+//! * What can be declared is in [`facet`]: a file for each kind of thing, and one list.
 //! * [`settings`] resolves an extension's configuration from its schema's defaults, the services tree and the profile.
 //! * [`api`] turns an author's error type into an HTTP answer.
 
@@ -28,16 +29,21 @@ mod lifecycle;
 mod metadata;
 mod metrics;
 mod order;
+mod panics;
 mod rate_limit;
+mod reach;
 mod registration;
 mod registry;
+mod resolve;
 mod role;
 mod route;
 mod service;
+mod set;
 mod snapshot;
 mod validate;
 
 pub mod api;
+pub mod facet;
 pub mod ledger;
 pub mod openapi;
 pub mod policy;
@@ -48,9 +54,9 @@ pub mod prelude;
 pub use access::{Access, Guard};
 pub use api::ExtensionError;
 pub use authentication::{AuthError, Authenticate, Authentication, IdentifyError};
-pub use built_in::{BUILT_IN, RESERVED_PATHS, ReservedPath};
+pub use built_in::{BUILT_IN, RESERVED_PATHS};
 pub use client_ip::ClientIp;
-pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext, ExtensionContextExt};
+pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext};
 pub use endpoint::{Endpoint, RouteTable, Shape};
 pub use error::{ConfigError, LoaderError, LoaderErrors};
 pub use extension::Extension;
@@ -60,16 +66,14 @@ pub use lifecycle::Timeouts;
 pub use metadata::ExtensionMetadata;
 pub use metrics::Metrics;
 pub use rate_limit::{Counting, Meter, RateLimited, RateLimiter};
-pub use registration::{ExtensionRegistration, LinkExpectation, Source};
+pub use reach::ExtensionContextExt;
+pub use registration::{ExtensionRegistration, LinkExpectation, ReservedPath, Source};
 pub use registry::ExtensionRegistry;
 pub use role::{ExtensionRole, PermissionDef};
 pub use route::{ExtensionRouter, ExtensionRouterConfig, Mount, WellKnownRoute};
 pub use service::{LogRetention, ServiceMap};
 pub use settings::ExtensionConfigs;
-pub use snapshot::{
-    CapabilitySnapshot, ConfigCapability, ExtensionCapabilities, MigrationCapability, PermissionCapability,
-    RoleCapability, RouteCapability, SchemaCapability,
-};
+pub use snapshot::{CapabilitySnapshot, ExtensionCapabilities};
 
 pub use systemprompt_config::profile::RateGroup;
 pub use systemprompt_config::{Configuration, Place, Problem, SectionSpec};

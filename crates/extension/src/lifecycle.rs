@@ -1,12 +1,14 @@
 //! Running the hooks of all extensions, each within its time and on its own.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use crate::panics::panic_message;
 use crate::{ExtensionContext, ExtensionHealth, ExtensionRegistry, LoaderError, ServiceMap};
 
 /// How long one extension's hooks may take.
@@ -29,13 +31,15 @@ impl Default for Timeouts {
 
 /// What the server does with all extensions at once.
 impl ExtensionRegistry {
-    /// Builds every service, in load order. Stops at the first extension that fails, since later ones may need it.
+    /// Builds every service, in load order, beginning with this registry. Stops at the first extension that fails, since
+    /// later ones may need it.
     pub async fn collect_services(
-        &self,
+        self: &Arc<Self>,
         ctx: &dyn ExtensionContext,
         timeouts: Timeouts,
     ) -> Result<ServiceMap, LoaderError> {
         let mut services = ServiceMap::new();
+        services.insert(Arc::clone(self));
         for extension in self.iter() {
             guarded(extension.id(), "provides", timeouts.start, extension.provides(ctx, &mut services)).await?;
         }
@@ -96,13 +100,4 @@ async fn guarded(
         Ok(Err(panic)) => Err(failed(format!("{hook} panicked: {}", panic_message(panic.as_ref())))),
         Err(_) => Err(failed(format!("{hook} took longer than {limit:?}"))),
     }
-}
-
-/// The text of a panic.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
 }

@@ -6,30 +6,28 @@ use serde_json::{Map, json};
 use systemprompt_model::ErrorCode;
 
 use crate::endpoint::Shape;
+use crate::facet::{Endpoints, WellKnown};
 use crate::{Access, Endpoint, ExtensionRegistry, JsonValue};
 
 /// The document of the enabled extensions, as it is served at `/api/v1/openapi.json`.
 pub fn document(registry: &ExtensionRegistry) -> JsonValue {
     let mut document = Document::default();
     let mut tags = Vec::new();
-    for extension in &registry.snapshot().extensions {
-        if !extension.enabled || (extension.endpoints.is_empty() && extension.well_known.is_empty()) {
+    let documents = registry.declared::<WellKnown>();
+    let names = registry.iter().map(|extension| extension.name());
+    for ((declared, documents), name) in registry.declared::<Endpoints>().iter().zip(&documents).zip(names) {
+        let id = declared.extension;
+        if declared.contributions.is_empty() && documents.contributions.is_empty() {
             continue;
         }
-        tags.push(json!({"name": extension.id, "description": extension.name}));
-        for endpoint in &extension.endpoints {
-            document.add(extension.id, endpoint);
+        tags.push(json!({"name": id, "description": name}));
+        for endpoint in declared.contributions {
+            document.add(id, endpoint);
         }
-        for path in &extension.well_known {
+        for route in documents.contributions {
             let summary = "A document other programs look for at this place.";
-            document.operation(
-                extension.id,
-                "GET",
-                path,
-                Access::Public,
-                summary,
-                json!({"200": {"description": "OK"}}),
-            );
+            let answers = json!({"200": {"description": "OK"}});
+            document.operation(id, "GET", &route.full_path(), Access::Public, summary, answers);
         }
     }
     document.schemas.insert("Error".to_owned(), error_schema());

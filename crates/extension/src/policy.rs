@@ -4,11 +4,15 @@
 //! chose. Built-in policies and those of [extensions](crate::Extension::governance_policies) implement the same [`Policy`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use systemprompt_model::{ActionId, Attribution, Microdollars, Resource};
+
+use crate::{ExtensionContext, LoaderError};
 
 /// Judges actions. One value for each server, asked by many tasks at once.
 ///
@@ -50,6 +54,43 @@ pub trait Policy: Send + Sync {
 }
 
 pub use ::async_trait::async_trait;
+
+/// A policy an extension brings, declared by what it is called; made when there is a server.
+///
+/// Installations list and order policies without running any, so what a policy needs to be made is not needed to declare it.
+#[derive(Clone)]
+pub struct PolicyDef {
+    /// What [`Policy::id`] says of it.
+    pub id: &'static str,
+    /// What it is for, in a sentence.
+    pub description: &'static str,
+    make: Arc<MakePolicy>,
+}
+
+type MakePolicy = dyn Fn(&dyn ExtensionContext) -> Result<Arc<dyn Policy>, LoaderError> + Send + Sync;
+
+impl PolicyDef {
+    /// The policy of this id, made by `make`: once per server, before any service is there. A policy that needs one looks
+    /// for it when it is asked.
+    pub fn new(
+        id: &'static str,
+        description: &'static str,
+        make: impl Fn(&dyn ExtensionContext) -> Result<Arc<dyn Policy>, LoaderError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { id, description, make: Arc::new(make) }
+    }
+
+    /// Makes the policy.
+    pub(crate) fn make(&self, ctx: &dyn ExtensionContext) -> Result<Arc<dyn Policy>, LoaderError> {
+        (self.make)(ctx)
+    }
+}
+
+impl fmt::Debug for PolicyDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyDef").field("id", &self.id).finish_non_exhaustive()
+    }
+}
 
 /// When a policy is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -40,6 +40,12 @@ pub struct LinkExpectation {
 
 inventory::collect!(LinkExpectation);
 
+/// A path that [`reserve_paths!`](crate::reserve_paths) keeps for a feature that does not mount it, or does not exist, yet.
+#[derive(Debug, Clone, Copy)]
+pub struct ReservedPath(pub &'static str);
+
+inventory::collect!(ReservedPath);
+
 /// Where an extension of a registry comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

@@ -1,20 +1,21 @@
 //! The extensions of a process, in load order, and what they declared.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use systemprompt_config::profile::Extensions;
 use systemprompt_config::{Place, SectionSpec};
-use systemprompt_database::{Migration, Module, SchemaDefinition, Seed};
+use systemprompt_database::Module;
 
-use crate::lifecycle::panic_message;
-use crate::order::{Node, topological};
+use crate::facet::{Config, Declared, Facet as _, Listed, Permissions, Policies, Roles, Sections, WellKnown};
+use crate::panics::panic_message;
+use crate::policy::Policy;
+use crate::set::{Entry, Set, normal_id};
+use crate::settings::strict_schema;
 use crate::{
-    CapabilitySnapshot, Endpoint, Extension, ExtensionContext, ExtensionMetadata, ExtensionRegistration, ExtensionRole,
-    ExtensionRouter, ExtensionRouterConfig, Grants, JsonValue, LinkExpectation, LoaderError, LoaderErrors,
-    PermissionDef, Source, WellKnownRoute, validate,
+    CapabilitySnapshot, Extension, ExtensionContext, ExtensionRegistration, ExtensionRouter, Grants, LinkExpectation,
+    LoaderError, LoaderErrors, Source, validate,
 };
 
 /// The extensions of one server, in load order.
@@ -24,95 +25,13 @@ use crate::{
 /// with problems, so that commands can show them.
 #[derive(Default)]
 pub struct ExtensionRegistry {
-    /// Enabled, in load order.
-    entries: Vec<Entry>,
-    /// The same extensions, for [`Self::iter`].
-    enabled: Vec<Arc<dyn Extension>>,
-    /// Switched off by `extensions.disabled`, in order of their ids.
-    disabled: Vec<Entry>,
-    profile: Extensions,
-    /// Circles among the dependencies of `entries`.
-    circles: Vec<Vec<String>>,
+    set: Set,
     /// Problems that were seen while collecting, which the set itself does not show any more.
     problems: Vec<LoaderError>,
     snapshot: OnceLock<CapabilitySnapshot>,
 }
 
-/// One extension and the answers it gave to the declaring methods, each asked once.
-#[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) extension: Arc<dyn Extension>,
-    pub(crate) source: Source,
-    pub(crate) metadata: ExtensionMetadata,
-    pub(crate) priority: u32,
-    pub(crate) weight: u32,
-    pub(crate) required: bool,
-    pub(crate) dependencies: Vec<&'static str>,
-    pub(crate) optional_dependencies: Vec<&'static str>,
-    pub(crate) min_core_version: Option<&'static str>,
-    pub(crate) schemas: Vec<SchemaDefinition>,
-    pub(crate) migrations: Vec<Migration>,
-    pub(crate) seeds: Vec<Seed>,
-    pub(crate) cross_tables: Vec<&'static str>,
-    pub(crate) routes: Vec<ExtensionRouterConfig>,
-    pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) well_known: Vec<WellKnownRoute>,
-    pub(crate) config_prefix: Option<String>,
-    pub(crate) config_schema: Option<JsonValue>,
-    pub(crate) sections: Vec<SectionSpec>,
-    pub(crate) roles: Vec<ExtensionRole>,
-    pub(crate) permissions: Vec<PermissionDef>,
-}
-
-impl Entry {
-    fn new(extension: Arc<dyn Extension>, source: Source) -> Self {
-        Self {
-            source,
-            metadata: extension.metadata(),
-            priority: extension.priority(),
-            weight: extension.migration_weight(),
-            required: extension.is_required(),
-            dependencies: extension.dependencies(),
-            optional_dependencies: extension.optional_dependencies(),
-            min_core_version: extension.min_core_version(),
-            schemas: extension.schemas(),
-            migrations: extension.migrations(),
-            seeds: extension.seeds(),
-            cross_tables: extension.cross_extension_tables(),
-            routes: extension.router_configs(),
-            endpoints: extension.endpoints(),
-            well_known: extension.well_known(),
-            config_prefix: extension.config_prefix().map(str::to_owned),
-            config_schema: extension.config_schema(),
-            sections: extension.config_sections(),
-            roles: extension.roles(),
-            permissions: extension.permissions(),
-            extension,
-        }
-    }
-
-    pub(crate) fn id(&self) -> &'static str {
-        self.metadata.id
-    }
-
-    pub(crate) fn module(&self) -> Module {
-        Module {
-            id: self.id().to_owned(),
-            required: self.required,
-            dependencies: self.dependencies.iter().map(ToString::to_string).collect(),
-            schemas: self.schemas.clone(),
-            migrations: self.migrations.clone(),
-            seeds: self.seeds.clone(),
-            cross_tables: self.cross_tables.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
 impl ExtensionRegistry {
-    /// Keys below `extensions:` in the profile that no [prefix](Extension::config_prefix) may be called.
-    pub const RESERVED_PREFIXES: &'static [&'static str] =
-        &["disabled", "required", "lenient_start", "allow_env_overrides", "approved_wildcard_roles"];
-
     /// A registry without extensions.
     pub fn new() -> Self {
         Self::default()
@@ -166,11 +85,12 @@ impl ExtensionRegistry {
     /// The registry as the profile wants it: without the disabled extensions. Replaces what an earlier call said.
     #[must_use]
     pub fn configured(mut self, profile: &Extensions) -> Self {
-        let all = std::mem::take(&mut self.entries).into_iter().chain(std::mem::take(&mut self.disabled));
+        let Set { enabled, disabled, .. } = std::mem::take(&mut self.set);
         let off = |entry: &Entry| profile.disabled.iter().any(|id| normal_id(id) == normal_id(entry.id()));
-        (self.disabled, self.entries) = all.partition(|entry| off(entry) && !entry.required);
-        self.disabled.sort_by_key(Entry::id);
-        self.profile = profile.clone();
+        (self.set.disabled, self.set.enabled) =
+            enabled.into_iter().chain(disabled).partition(|entry| off(entry) && !entry.required);
+        self.set.disabled.sort_by_key(Entry::id);
+        self.set.profile = profile.clone();
         self.arrange();
         self
     }
@@ -183,13 +103,13 @@ impl ExtensionRegistry {
     /// Every problem of this set of extensions, kind by kind, within a kind in load order.
     pub fn validate_all(&self) -> Vec<LoaderError> {
         let mut problems = self.problems.clone();
-        problems.extend(validate::all(self));
+        problems.extend(validate::all(&self.set));
         problems
     }
 
     /// The enabled extension with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<dyn Extension>> {
-        self.enabled.iter().find(|extension| extension.id() == id)
+        self.iter().find(|extension| extension.id() == id)
     }
 
     /// Whether there is an enabled extension with this id.
@@ -199,66 +119,78 @@ impl ExtensionRegistry {
 
     /// The ids of the enabled extensions, in load order.
     pub fn ids(&self) -> Vec<&'static str> {
-        self.entries.iter().map(Entry::id).collect()
+        self.set.enabled.iter().map(Entry::id).collect()
     }
 
     /// The number of enabled extensions.
     pub fn len(&self) -> usize {
-        self.enabled.len()
+        self.set.enabled.len()
     }
 
     /// Whether there is no enabled extension.
     pub fn is_empty(&self) -> bool {
-        self.enabled.is_empty()
+        self.set.enabled.is_empty()
     }
 
     /// The enabled extensions, in load order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<dyn Extension>> {
-        self.enabled.iter()
-    }
-
-    /// What the profile says about extensions; nothing until [`configured`](Self::configured).
-    pub fn profile(&self) -> &Extensions {
-        &self.profile
+        self.set.enabled.iter().map(|entry| &entry.extension)
     }
 
     /// The tables every server has, and what the enabled extensions declare about the database, in load order, for
     /// [`systemprompt_database::install()`].
     pub fn modules(&self) -> Vec<Module> {
-        std::iter::once(systemprompt_database::lease::module()).chain(self.entries.iter().map(Entry::module)).collect()
+        self.set.modules()
     }
 
     /// Every part of the configuration an extension owns, in load order. Disabled extensions are included: what is
     /// written for them stays valid, so that switching one off needs no other change.
     pub fn section_specs(&self) -> Vec<SectionSpec> {
-        self.all()
+        self.set
+            .all()
             .flat_map(|entry| {
-                let settings = entry.config_prefix.as_ref().map(|prefix| SectionSpec {
-                    place: Place::Extension { prefix: prefix.clone() },
-                    schema: crate::settings::strict_schema(entry.config_schema.as_ref()),
+                let settings = entry.declares::<Config>().iter().map(|config| SectionSpec {
+                    place: Place::Extension { prefix: config.prefix.clone() },
+                    schema: strict_schema(config.schema.as_ref()),
                     extension: entry.id(),
                 });
-                entry.sections.iter().cloned().chain(settings)
+                entry.declares::<Sections>().iter().cloned().chain(settings)
             })
             .collect()
     }
 
-    /// The roles of the enabled extensions with their owners, in load order.
-    pub fn roles(&self) -> Vec<(&'static str, ExtensionRole)> {
-        self.entries.iter().flat_map(|entry| entry.roles.iter().map(|role| (entry.id(), role.clone()))).collect()
+    /// What each enabled extension declares in one facet, in load order; also those that declare nothing in it.
+    pub fn declared<F: Listed>(&self) -> Vec<Declared<'_, F::Contribution>> {
+        self.set.declared::<F>()
     }
 
-    /// The permissions of the enabled extensions with their owners, in load order.
-    pub fn permissions(&self) -> Vec<(&'static str, PermissionDef)> {
-        self.entries
-            .iter()
-            .flat_map(|entry| entry.permissions.iter().map(|permission| (entry.id(), permission.clone())))
-            .collect()
+    /// Makes the policies of all enabled extensions, each with its extension, in load order.
+    pub fn make_policies(
+        &self,
+        ctx: &dyn ExtensionContext,
+    ) -> Result<Vec<(&'static str, Arc<dyn Policy>)>, LoaderError> {
+        let mut made = Vec::new();
+        for Declared { extension, contributions } in self.declared::<Policies>() {
+            for def in contributions {
+                let policy = def.make(ctx)?;
+                if policy.id() != def.id {
+                    return Err(LoaderError::InitializationFailed {
+                        extension: extension.to_owned(),
+                        message: format!("the policy '{}' calls itself '{}'", def.id, policy.id()),
+                    });
+                }
+                made.push((extension, policy));
+            }
+        }
+        Ok(made)
     }
 
     /// Who may do what, as the enabled extensions declare it.
     pub fn grants(&self) -> Grants {
-        Grants::of(self)
+        Grants::new(
+            self.set.enabled.iter().flat_map(Entry::declares::<Roles>),
+            self.set.enabled.iter().flat_map(Entry::declares::<Permissions>),
+        )
     }
 
     /// Builds the routers of all enabled extensions, each once, in load order, and checks their paths again, as built.
@@ -269,7 +201,7 @@ impl ExtensionRegistry {
     ) -> Result<Vec<(Arc<dyn Extension>, ExtensionRouter)>, LoaderErrors> {
         let mut problems = Vec::new();
         let mut built = Vec::new();
-        for entry in &self.entries {
+        for entry in &self.set.enabled {
             match catch_unwind(AssertUnwindSafe(|| entry.extension.try_router(ctx))) {
                 Ok(Ok(routers)) => built.push((entry, routers)),
                 Ok(Err(error)) => problems.push(error),
@@ -289,10 +221,11 @@ impl ExtensionRegistry {
 
     /// The documents below `/.well-known/` of all enabled extensions, as one router for everyone.
     pub fn well_known_router(&self, ctx: &dyn ExtensionContext) -> Result<Router, LoaderErrors> {
-        let mut problems = validate::well_known(self);
+        let declared = self.declared::<WellKnown>();
+        let mut problems = WellKnown::check(&declared);
         let mut router = Router::new();
         if problems.is_empty() {
-            for route in self.entries.iter().flat_map(|entry| &entry.well_known) {
+            for route in declared.iter().flat_map(|declared| declared.contributions) {
                 match route.build(ctx) {
                     Ok(handler) => router = router.route(&route.full_path(), handler),
                     Err(error) => problems.push(error),
@@ -305,65 +238,30 @@ impl ExtensionRegistry {
 
     /// What every extension contributes, disabled ones included. Made once.
     pub fn snapshot(&self) -> &CapabilitySnapshot {
-        self.snapshot.get_or_init(|| CapabilitySnapshot::of(self))
-    }
-
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    pub(crate) fn disabled_entries(&self) -> &[Entry] {
-        &self.disabled
-    }
-
-    pub(crate) fn circles(&self) -> &[Vec<String>] {
-        &self.circles
-    }
-
-    /// Enabled extensions in load order, then the disabled ones.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().chain(&self.disabled)
-    }
-
-    /// The extension whose id is this one or differs only by `-` and `_`.
-    fn find(&self, id: &str) -> Option<&Entry> {
-        self.all().find(|entry| normal_id(entry.id()) == normal_id(id))
+        self.snapshot.get_or_init(|| CapabilitySnapshot::of(&self.set))
     }
 
     /// Adds entries; of two with the same id the first stays.
     fn add_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
-            if let Some(known) = self.find(entry.id()) {
+            if let Some(known) = self.set.find(entry.id()) {
                 let problem = duplicate(known, &entry);
                 self.problems.push(problem);
             } else {
-                self.entries.push(entry);
+                self.set.enabled.push(entry);
             }
         }
     }
 
-    /// Puts the entries in load order.
+    /// Puts the extensions in load order.
     fn arrange(&mut self) {
-        let nodes: Vec<Node<'_>> = self
-            .entries
-            .iter()
-            .map(|entry| Node {
-                id: entry.id(),
-                priority: entry.priority,
-                weight: entry.weight,
-                dependencies: entry.dependencies.clone(),
-                optional: entry.optional_dependencies.clone(),
-            })
-            .collect();
-        let (order, circles) = topological(&nodes);
-        let position: BTreeMap<usize, usize> = order.iter().enumerate().map(|(place, &at)| (at, place)).collect();
-        let mut placed: Vec<(usize, Entry)> =
-            self.entries.drain(..).enumerate().map(|(at, entry)| (position[&at], entry)).collect();
-        placed.sort_by_key(|(place, _)| *place);
-        self.entries = placed.into_iter().map(|(_, entry)| entry).collect();
-        self.enabled = self.entries.iter().map(|entry| entry.extension.clone()).collect();
-        self.circles = circles;
+        self.set.arrange();
         self.snapshot = OnceLock::new();
+    }
+
+    /// The extensions, for what other files do with all of them.
+    pub(crate) fn set(&self) -> &Set {
+        &self.set
     }
 }
 
@@ -371,11 +269,6 @@ impl std::fmt::Debug for ExtensionRegistry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExtensionRegistry").field("enabled", &self.ids()).finish_non_exhaustive()
     }
-}
-
-/// The form in which ids are compared.
-pub(crate) fn normal_id(id: &str) -> String {
-    id.replace('-', "_")
 }
 
 fn duplicate(known: &Entry, other: &Entry) -> LoaderError {

@@ -1,60 +1,33 @@
 //! The settings of extensions: what an operator writes below `extensions.<prefix>` and in `services/config/<prefix>.yaml`.
 //!
 //! `config` reads the layers, lays them over each other and enforces the schema, which it is given by
-//! [`ExtensionRegistry::section_specs`]. What remains is done here: the schema is made strict beforehand, defaults are
+//! [`ExtensionRegistry::section_specs`](crate::ExtensionRegistry::section_specs). What remains is done here: the schema is made strict beforehand, defaults are
 //! filled in afterwards, and [`Extension::validate_config`](crate::Extension::validate_config) sees the result.
 
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
-use systemprompt_config::{Configuration, Problem};
+use systemprompt_config::Problem;
 
-use crate::{ConfigError, ExtensionRegistry, JsonValue, LoaderError};
+use crate::{JsonValue, LoaderError};
 
 /// The settings of every enabled extension, by prefix: complete, valid and fixed.
 #[derive(Debug, Clone, Default)]
 pub struct ExtensionConfigs {
-    by_prefix: BTreeMap<String, Settings>,
-    warnings: Vec<Problem>,
+    pub(crate) by_prefix: BTreeMap<String, Settings>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
+/// The settings of one extension.
 #[derive(Debug, Clone)]
-struct Settings {
-    extension: &'static str,
-    value: JsonValue,
-    shown: JsonValue,
+pub(crate) struct Settings {
+    pub(crate) extension: &'static str,
+    pub(crate) value: JsonValue,
+    pub(crate) shown: JsonValue,
 }
 
 impl ExtensionConfigs {
-    /// Resolves the settings of all enabled extensions and runs every check an extension has on its part of the
-    /// configuration: [`validate_config`](crate::Extension::validate_config) and
-    /// [`validate_sections`](crate::Extension::validate_sections). All problems at once, in load order.
-    pub fn resolve(registry: &ExtensionRegistry, configuration: &Configuration) -> Result<Self, Vec<Problem>> {
-        let mut by_prefix = BTreeMap::new();
-        let mut problems = Vec::new();
-        for entry in registry.entries() {
-            if let Some(prefix) = &entry.config_prefix {
-                let mut value = configuration.extension(prefix).cloned().unwrap_or_else(|| json!({}));
-                if let Some(schema) = &entry.config_schema {
-                    fill_defaults(schema, schema, &mut value);
-                }
-                if let Err(error) = entry.extension.validate_config(&value) {
-                    let refused = error.flatten().into_iter();
-                    problems.extend(refused.map(|error| problem(entry.id(), prefix, &error, configuration)));
-                }
-                let mut shown = value.clone();
-                configuration.secrets.redact(&mut shown);
-                by_prefix.insert(prefix.clone(), Settings { extension: entry.id(), value, shown });
-            }
-            problems.extend(entry.extension.validate_sections(configuration));
-        }
-        if problems.iter().any(Problem::is_error) {
-            return Err(problems);
-        }
-        Ok(Self { by_prefix, warnings: problems })
-    }
-
     /// The settings with this prefix.
     pub fn get(&self, prefix: &str) -> Option<&JsonValue> {
         self.by_prefix.get(prefix).map(|settings| &settings.value)
@@ -82,17 +55,6 @@ impl ExtensionConfigs {
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
-}
-
-fn problem(extension: &str, prefix: &str, error: &ConfigError, configuration: &Configuration) -> Problem {
-    let (key, message, code) = match error {
-        ConfigError::NotFound(key) => (key.as_str(), "must be set".to_owned(), "missing_key"),
-        ConfigError::InvalidValue { key, message } => (key.as_str(), message.clone(), "invalid_value"),
-        error => ("", error.to_string(), "invalid_value"),
-    };
-    let pointer: String = key.split('.').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
-    let problem = configuration.error(prefix, &pointer, message).code(code);
-    Problem { domain: format!("ext:{extension}"), ..problem }
 }
 
 /// The schema `config` enforces: the extension's own, in which objects that name their properties admit no others unless
@@ -154,7 +116,7 @@ fn mentions(value: &JsonValue, key: &str) -> bool {
 
 /// Gives every absent property of an object that is there the `default` its schema names. An absent object with a schema
 /// but without a default stays absent.
-fn fill_defaults(root: &JsonValue, schema: &JsonValue, value: &mut JsonValue) {
+pub(crate) fn fill_defaults(root: &JsonValue, schema: &JsonValue, value: &mut JsonValue) {
     let schema = follow(root, schema);
     match value {
         JsonValue::Object(object) => {

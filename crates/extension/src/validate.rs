@@ -2,36 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use systemprompt_config::Place;
 use systemprompt_database::{SchemaDefinition, SchemaSource, install};
 use systemprompt_model::UserType;
 
-use crate::registry::{Entry, normal_id};
+use crate::facet::{self, Checked, Endpoints, Permissions, Projections, Roles, Routes, Schemas};
 use crate::role::normal_key;
-use crate::route::{broken_base_path_rule, broken_prefix_rule, is_common_ground, lies_under};
-use crate::{
-    Access, BUILT_IN, ExtensionRegistry, ExtensionRouter, ExtensionRouterConfig, LoaderError, Mount, RESERVED_PATHS,
-};
+use crate::set::{Entry, Set, normal_id};
+use crate::{Access, BUILT_IN, ExtensionRouter, ExtensionRouterConfig, LoaderError};
 
-/// Roles that exist without any extension.
-const BUILT_IN_ROLES: &[&str] = &["a2a", "admin", "anonymous", "mcp", "service", "user"];
-
-pub(crate) fn all(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let mut problems = ids(registry);
-    problems.extend(profile(registry));
-    problems.extend(dependencies(registry));
-    problems.extend(core_version(registry));
-    problems.extend(announced_routes(registry));
-    problems.extend(access(registry));
-    problems.extend(well_known(registry));
-    problems.extend(config_prefixes(registry));
-    problems.extend(sections(registry));
-    problems.extend(roles(registry));
-    problems.extend(sql(registry));
+pub(crate) fn all(set: &Set) -> Vec<LoaderError> {
+    let mut problems = ids(set);
+    problems.extend(profile(set));
+    problems.extend(dependencies(set));
+    problems.extend(core_version(set));
+    problems.extend(facets(set));
+    problems.extend(access(set));
+    problems.extend(grants(set));
+    problems.extend(sql(set));
     problems
 }
 
-fn ids(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+/// What can be seen in one facet alone.
+fn facets(set: &Set) -> Vec<LoaderError> {
+    let checked =
+        |enabled| move |entry| Checked { extension: Entry::id(entry), enabled, contributions: &entry.contributions };
+    let extensions: Vec<Checked<'_>> =
+        set.enabled.iter().map(checked(true)).chain(set.disabled.iter().map(checked(false))).collect();
+    facet::check(&extensions)
+}
+
+fn ids(set: &Set) -> Vec<LoaderError> {
     let broken = |id: &str| {
         let mut characters = id.chars();
         if matches!(id, "core" | "system" | "all" | "none") {
@@ -46,8 +46,7 @@ fn ids(registry: &ExtensionRegistry) -> Vec<LoaderError> {
             None
         }
     };
-    registry
-        .all()
+    set.all()
         .filter_map(|entry| {
             let message = broken(entry.id())?.to_owned();
             Some(LoaderError::InvalidExtensionId { id: entry.id().to_owned(), message })
@@ -56,9 +55,9 @@ fn ids(registry: &ExtensionRegistry) -> Vec<LoaderError> {
 }
 
 /// What the profile says about extensions that are not there, or cannot be missed.
-fn profile(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let known = |id: &str| registry.all().find(|entry| normal_id(entry.id()) == normal_id(id));
-    let profile = registry.profile();
+fn profile(set: &Set) -> Vec<LoaderError> {
+    let known = |id: &str| set.find(id);
+    let profile = &set.profile;
     let disabled = profile.disabled.iter().filter_map(|id| match known(id) {
         None => Some(LoaderError::UnknownExtension(id.clone())),
         Some(entry) if entry.required => Some(LoaderError::CannotDisableRequired(id.clone())),
@@ -71,28 +70,27 @@ fn profile(registry: &ExtensionRegistry) -> Vec<LoaderError> {
     disabled.chain(required.map(|id| LoaderError::MissingRequiredExtension(id.clone()))).collect()
 }
 
-pub(crate) fn dependencies(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+fn dependencies(set: &Set) -> Vec<LoaderError> {
     let mut problems = Vec::new();
-    for entry in registry.entries() {
+    for entry in &set.enabled {
         for dependency in &entry.dependencies {
-            if registry.entries().iter().any(|other| other.id() == *dependency) {
+            if set.enabled.iter().any(|other| other.id() == *dependency) {
                 continue;
             }
             problems.push(LoaderError::MissingDependency {
                 extension: entry.id().to_owned(),
                 dependency: (*dependency).to_owned(),
-                disabled: registry.disabled_entries().iter().any(|other| other.id() == *dependency),
+                disabled: set.disabled.iter().any(|other| other.id() == *dependency),
             });
         }
     }
-    problems.extend(registry.circles().iter().map(|chain| LoaderError::CircularDependency { chain: chain.clone() }));
+    problems.extend(set.circles.iter().map(|chain| LoaderError::CircularDependency { chain: chain.clone() }));
     problems
 }
 
-fn core_version(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+fn core_version(set: &Set) -> Vec<LoaderError> {
     let actual = env!("CARGO_PKG_VERSION");
-    registry
-        .entries()
+    set.enabled
         .iter()
         .filter_map(|entry| {
             let required = entry.min_core_version?;
@@ -120,11 +118,7 @@ fn version(text: &str) -> Option<[u32; 3]> {
     Some(numbers)
 }
 
-pub(crate) fn announced_routes(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    routes(registry.entries().iter().map(|entry| (entry.id(), entry.routes.clone())).collect())
-}
-
-/// The same rules for what the extensions really built, and that it is what they announced.
+/// The rules for mounts, of what the extensions really built, and that it is what they announced.
 pub(crate) fn built_routes(built: &[(&Entry, Vec<ExtensionRouter>)]) -> Vec<LoaderError> {
     let configs = |routers: &[ExtensionRouter]| routers.iter().map(ExtensionRouter::config).collect::<Vec<_>>();
     let mut problems = Vec::new();
@@ -136,34 +130,36 @@ pub(crate) fn built_routes(built: &[(&Entry, Vec<ExtensionRouter>)]) -> Vec<Load
             message: "only built-in features may guard their routes themselves".to_owned(),
         }));
         let configs = configs(routers);
-        if entry.routes.is_empty() && !configs.is_empty() {
+        let announced = entry.declares::<Routes>();
+        if announced.is_empty() && !configs.is_empty() {
             tracing::warn!(
                 extension = entry.id(),
                 routes = list(&configs),
                 "the extension announces no router_config, so conflicts of its routes show only at start-up"
             );
-        } else if list(&entry.routes) != list(&configs) {
+        } else if list(announced) != list(&configs) {
             problems.push(LoaderError::RouterConfigMismatch {
                 extension: entry.id().to_owned(),
-                declared: list(&entry.routes),
+                declared: list(announced),
                 built: list(&configs),
             });
         }
     }
-    problems.extend(routes(built.iter().map(|(entry, routers)| (entry.id(), configs(routers))).collect()));
+    problems.extend(facet::check_mounts(built.iter().map(|(entry, routers)| (entry.id(), configs(routers)))));
     problems
 }
 
 /// Rules of access that nobody could ever meet: they name a permission that no extension declares.
-fn access(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+fn access(set: &Set) -> Vec<LoaderError> {
     use UserType::{A2a, Admin, Anon, Mcp, Service, User};
-    let declared: BTreeSet<String> = registry.permissions().iter().map(|(_, of)| normal_key(of.key)).collect();
+    let permissions = set.enabled.iter().flat_map(Entry::declares::<Permissions>);
+    let declared: BTreeSet<String> = permissions.map(|permission| normal_key(permission.key)).collect();
     let known = |key: &str| declared.contains(&normal_key(key));
     let user_type = |scope: &str| [A2a, Admin, Anon, Mcp, Service, User].iter().any(|of| of.as_str() == scope);
     let mut problems = Vec::new();
-    for entry in registry.entries() {
-        let mounts = entry.routes.iter().filter_map(|mount| Some((mount.base_path, mount.access?)));
-        let endpoints = entry.endpoints.iter().map(|endpoint| (endpoint.path.as_str(), endpoint.access));
+    for entry in &set.enabled {
+        let mounts = entry.declares::<Routes>().iter().filter_map(|mount| Some((mount.base_path, mount.access?)));
+        let endpoints = entry.declares::<Endpoints>().iter().map(|endpoint| (endpoint.path.as_str(), endpoint.access));
         for (path, access) in mounts.chain(endpoints) {
             let unknown: Vec<&str> = match access {
                 Access::Permission(key) if !known(key) => vec![key],
@@ -194,181 +190,18 @@ fn list(configs: &[ExtensionRouterConfig]) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-fn routes(mounts: Vec<(&'static str, Vec<ExtensionRouterConfig>)>) -> Vec<LoaderError> {
+/// Roles that grant what they may not.
+fn grants(set: &Set) -> Vec<LoaderError> {
+    let owners: BTreeMap<String, &str> = set
+        .enabled
+        .iter()
+        .flat_map(|entry| entry.declares::<Permissions>().iter().map(|of| (normal_key(of.key), entry.id())))
+        .collect();
     let mut problems = Vec::new();
-    let mut claimed: Vec<(&str, &str)> = Vec::new();
-    for (id, configs) in mounts {
-        for config in configs {
-            for path in config.prefixes() {
-                if let Some(message) = broken_mount_rule(id, &config, path) {
-                    problems.push(LoaderError::InvalidBasePath {
-                        extension: id.to_owned(),
-                        path: path.to_owned(),
-                        message: message.to_owned(),
-                    });
-                    continue;
-                }
-                if let Some(reserved) = reserved_against(id, path) {
-                    problems.push(LoaderError::ReservedPathCollision {
-                        extension: id.to_owned(),
-                        path: path.to_owned(),
-                        reserved: reserved.to_owned(),
-                    });
-                    continue;
-                }
-                if let Some((other, _)) = claimed.iter().find(|claim| conflicts((id, path), **claim)) {
-                    problems.push(LoaderError::RoutePathConflict {
-                        a: (*other).to_owned(),
-                        b: id.to_owned(),
-                        path: path.to_owned(),
-                    });
-                }
-                claimed.push((id, path));
-            }
-        }
-    }
-    problems
-}
-
-fn broken_mount_rule(id: &str, config: &ExtensionRouterConfig, path: &str) -> Option<&'static str> {
-    let built_in = BUILT_IN.contains(&id);
-    match config.mount() {
-        Mount::Nested => broken_base_path_rule(path),
-        Mount::Absolute(_) if !built_in => Some("only built-in features may mount outside /api"),
-        Mount::Absolute(_) => broken_prefix_rule(path),
-    }
-}
-
-fn reserved_against(id: &str, path: &str) -> Option<&'static str> {
-    if BUILT_IN.contains(&id) {
-        return None;
-    }
-    RESERVED_PATHS.iter().copied().find(|reserved| lies_under(path, reserved))
-}
-
-/// Built-in features may share a subtree (`/api/v1/admin` and `/api/v1/admin/users`), since they are developed together.
-fn conflicts((id, path): (&str, &str), (other_id, other): (&str, &str)) -> bool {
-    if path == other {
-        return true;
-    }
-    let built_in = BUILT_IN.contains(&id) && BUILT_IN.contains(&other_id);
-    let below = |inner, outer| lies_under(inner, outer) && !is_common_ground(outer);
-    !built_in && (below(path, other) || below(other, path))
-}
-
-pub(crate) fn well_known(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let mut problems = Vec::new();
-    let mut claimed = BTreeMap::new();
-    for entry in registry.entries() {
-        for route in &entry.well_known {
-            let path = route.full_path();
-            if let Some(message) = broken_prefix_rule(&path) {
-                problems.push(LoaderError::InvalidBasePath {
-                    extension: entry.id().to_owned(),
-                    path,
-                    message: message.to_owned(),
-                });
-            } else if let Some(other) = claimed.insert(path.clone(), entry.id()) {
-                problems.push(LoaderError::RoutePathConflict { a: other.to_owned(), b: entry.id().to_owned(), path });
-            }
-        }
-    }
-    problems
-}
-
-fn config_prefixes(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let mut problems = Vec::new();
-    let mut claimed = BTreeMap::new();
-    for entry in registry.all() {
-        let Some(prefix) = entry.config_prefix.as_deref() else { continue };
-        let message = if ExtensionRegistry::RESERVED_PREFIXES.contains(&prefix) {
-            Some("it is a key of `extensions:` itself")
-        } else if !prefix.starts_with(|c: char| c.is_ascii_lowercase())
-            || !prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        {
-            Some("it must start with a lower-case letter and consist of lower-case letters, digits and '_'")
-        } else {
-            None
-        };
-        if let Some(message) = message {
-            problems.push(LoaderError::InvalidConfigPrefix {
-                extension: entry.id().to_owned(),
-                prefix: prefix.to_owned(),
-                message: message.to_owned(),
-            });
-        }
-        if let Some(other) = claimed.insert(prefix, entry.id()) {
-            problems.push(LoaderError::DuplicateConfigPrefix {
-                prefix: prefix.to_owned(),
-                a: other.to_owned(),
-                b: entry.id().to_owned(),
-            });
-        }
-        if let Some(schema) = &entry.config_schema
-            && let Err(error) = jsonschema::validator_for(schema)
-        {
-            problems.push(LoaderError::ConfigValidationFailed {
-                extension: entry.id().to_owned(),
-                message: crate::ConfigError::SchemaValidation(error.to_string()).to_string(),
-            });
-        }
-    }
-    problems
-}
-
-fn sections(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let mut problems = Vec::new();
-    let mut claimed: BTreeMap<&Place, &str> = BTreeMap::new();
-    for entry in registry.all() {
-        for section in &entry.sections {
-            if let Some(other) = claimed.insert(&section.place, entry.id()) {
-                problems.push(LoaderError::DuplicateSection {
-                    section: place_in_words(&section.place),
-                    a: other.to_owned(),
-                    b: entry.id().to_owned(),
-                });
-            }
-        }
-    }
-    problems
-}
-
-pub(crate) fn place_in_words(place: &Place) -> String {
-    match place {
-        Place::Profile { key } => format!("`{key}` of the profile"),
-        Place::Service { path, key } => format!("`{key}` of services/{path}"),
-        Place::Extension { prefix } => format!("`extensions.{prefix}`"),
-    }
-}
-
-fn roles(registry: &ExtensionRegistry) -> Vec<LoaderError> {
-    let mut problems = Vec::new();
-    let mut roles: BTreeMap<&str, &str> = BUILT_IN_ROLES.iter().map(|role| (*role, "core")).collect();
-    let mut permissions: BTreeMap<String, &str> = BTreeMap::new();
-    for entry in registry.entries() {
-        let duplicate = |kind, name: &str, other: &str| LoaderError::DuplicateRole {
-            kind,
-            name: name.to_owned(),
-            a: other.to_owned(),
-            b: entry.id().to_owned(),
-        };
-        for role in &entry.roles {
-            match roles.insert(&role.name, entry.id()) {
-                Some("core") if BUILT_IN.contains(&entry.id()) => {}
-                Some(other) => problems.push(duplicate("role", &role.name, other)),
-                None => {}
-            }
-        }
-        for permission in &entry.permissions {
-            if let Some(other) = permissions.insert(normal_key(permission.key), entry.id()) {
-                problems.push(duplicate("permission", permission.key, other));
-            }
-        }
-    }
-    for entry in registry.entries() {
-        for role in &entry.roles {
+    for entry in &set.enabled {
+        for role in entry.declares::<Roles>() {
             for permission in &role.permissions {
-                if let Some(message) = broken_grant_rule(registry, entry, &permissions, &role.name, permission) {
+                if let Some(message) = broken_grant_rule(set, entry, &owners, &role.name, permission) {
                     problems.push(LoaderError::InvalidRole {
                         extension: entry.id().to_owned(),
                         role: role.name.clone(),
@@ -383,14 +216,14 @@ fn roles(registry: &ExtensionRegistry) -> Vec<LoaderError> {
 }
 
 fn broken_grant_rule(
-    registry: &ExtensionRegistry,
+    set: &Set,
     entry: &Entry,
     declared: &BTreeMap<String, &str>,
     role: &str,
     permission: &str,
 ) -> Option<String> {
     if permission == "*" {
-        let approved = registry.profile().approved_wildcard_roles.iter().any(|name| name == role);
+        let approved = set.profile.approved_wildcard_roles.iter().any(|name| name == role);
         return (!approved && !BUILT_IN.contains(&entry.id()))
             .then(|| "the operator has not approved this role for everything".to_owned());
     }
@@ -402,11 +235,37 @@ fn broken_grant_rule(
 }
 
 /// What the SQL of all extensions breaks: statements that do not belong where they are, tables with two owners, foreign
-/// tables changed without saying so. With a schema in a file, only the installer can tell, since it knows the directory.
-fn sql(registry: &ExtensionRegistry) -> Vec<LoaderError> {
+/// tables changed without saying so, and projections into tables of others, which a rebuild would empty. With a schema in
+/// a file, only the installer can tell, since it knows the directory.
+fn sql(set: &Set) -> Vec<LoaderError> {
     let in_file = |schema: &SchemaDefinition| matches!(schema.sql, SchemaSource::File(_));
-    if registry.entries().iter().any(|entry| entry.schemas.iter().any(in_file)) {
+    if set.enabled.iter().any(|entry| entry.declares::<Schemas>().iter().any(in_file)) {
         return Vec::new();
     }
-    install::check(&registry.modules(), None).into_iter().map(LoaderError::from).collect()
+    let modules = set.modules();
+    let mut problems: Vec<LoaderError> = install::check(&modules, None).into_iter().map(LoaderError::from).collect();
+    let tables = install::declared_tables(&modules, None);
+    for entry in &set.enabled {
+        for table in entry.declares::<Projections>().iter().flat_map(|projection| projection.tables()) {
+            let owners: Vec<&str> = tables
+                .iter()
+                .filter(|((_, name), _)| name == table)
+                .map(|(_, declared)| declared.extension.as_str())
+                .collect();
+            if owners.contains(&entry.id()) {
+                continue;
+            }
+            let message = match owners.first() {
+                Some(owner) => format!("it belongs to '{owner}'"),
+                None => "none of the extension's schemas creates it".to_owned(),
+            };
+            problems.push(LoaderError::InvalidName {
+                extension: entry.id().to_owned(),
+                kind: "projected table",
+                name: (*table).to_owned(),
+                message,
+            });
+        }
+    }
+    problems
 }

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use sqlx::PgConnection;
 use systemprompt_config::profile::Extensions;
+use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
+use systemprompt_extension::policy::PolicyDef;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{BUILT_IN, CapabilitySnapshot, Grants, register_built_in, reserve_paths};
+use systemprompt_model::ActionId;
 
 /// An extension whose answers are fields.
 #[derive(Clone)]
@@ -27,6 +31,8 @@ struct Sample {
     sections: Vec<Place>,
     roles: Vec<(&'static str, Vec<&'static str>)>,
     permissions: Vec<&'static str>,
+    policies: Vec<&'static str>,
+    projections: Vec<(&'static str, &'static [&'static str])>,
 }
 
 fn sample(id: &'static str) -> Sample {
@@ -49,6 +55,8 @@ fn sample(id: &'static str) -> Sample {
         sections: vec![],
         roles: vec![],
         permissions: vec![],
+        policies: vec![],
+        projections: vec![],
     }
 }
 
@@ -126,6 +134,33 @@ impl Extension for Sample {
     }
     fn permissions(&self) -> Vec<PermissionDef> {
         self.permissions.iter().map(|key| PermissionDef::new(key, "A permission.")).collect()
+    }
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        let policy = |id: &&'static str| {
+            PolicyDef::new(id, "A policy.", |_| Err(LoaderError::MissingService { service: "nothing" }))
+        };
+        self.policies.iter().map(policy).collect()
+    }
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        self.projections.iter().map(|(name, tables)| Arc::new(Derived(name, tables)) as Arc<dyn Projection>).collect()
+    }
+}
+
+struct Derived(&'static str, &'static [&'static str]);
+
+#[async_trait]
+impl Projection for Derived {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    fn tables(&self) -> &'static [&'static str] {
+        self.1
+    }
+    async fn apply(&self, _: &mut PgConnection, _: &[LedgerEntry]) -> Result<(), ProjectionError> {
+        Ok(())
+    }
+    async fn forget(&self, _: &mut PgConnection, _: &[ActionId]) -> Result<(), ProjectionError> {
+        Ok(())
     }
 }
 
@@ -299,7 +334,7 @@ fn configuration_is_owned_once() {
     check(vec![with("a", "a"), with("b", "b_2")], &[]);
     check(
         vec![with("a", "notes"), with("b", "notes")],
-        &["Extensions 'a' and 'b' both use the configuration prefix 'notes'"],
+        &["Extensions 'a' and 'b' both declare the configuration prefix 'notes'"],
     );
     check(
         vec![with("a", "disabled"), with("b", "B-2")],
@@ -321,7 +356,7 @@ fn configuration_is_owned_once() {
     check(vec![owning("a", "providers"), owning("b", "governance")], &[]);
     check(
         vec![owning("a", "providers"), owning("b", "providers")],
-        &["Extensions 'a' and 'b' both own the configuration section `providers` of the profile"],
+        &["Extensions 'a' and 'b' both declare the configuration section 'providers of the profile'"],
     );
 }
 
@@ -361,6 +396,59 @@ fn roles_and_permissions() {
     assert_eq!(registry.validate_all(), []);
     let grants: Grants = registry.grants();
     assert!(grants.allow(&["all".to_owned()], "anything") && !grants.allow(&["none".to_owned()], "a.read"));
+}
+
+#[test]
+fn policies_have_names_of_their_own() {
+    let with = |id, policies: &[&'static str]| Sample { policies: policies.to_vec(), ..sample(id) };
+    check(vec![with("a", &["a.few", "a.many"]), with("b", &["b.few"])], &[]);
+    check(
+        vec![with("a", &["few", "a.Few", "a.few", "a.few", "b.few"])],
+        &[
+            "Extension 'a': 'few' is not a policy: it must start with 'a.'",
+            "Extension 'a': 'a.Few' is not a policy: after 'a.' it must start with a lower-case letter and consist of \
+             lower-case letters, digits and '_'",
+            "Extension 'a': 'b.few' is not a policy: it must start with 'a.'",
+            "Extensions 'a' and 'a' both declare the policy 'a.few'",
+        ],
+    );
+}
+
+#[test]
+fn projections_fill_tables_of_their_own() {
+    let with = |id, tables: &[&'static str], projections: &[(&'static str, &'static [&'static str])]| Sample {
+        schemas: tables
+            .iter()
+            .map(|table| {
+                SchemaDefinition::inline(*table, format!("CREATE TABLE IF NOT EXISTS {table} (action_id UUID);"))
+            })
+            .collect(),
+        projections: projections.to_vec(),
+        ..sample(id)
+    };
+    check(vec![with("a", &["a_days", "a_hours"], &[("a_days", &["a_days", "a_hours"])])], &[]);
+    check(
+        vec![with("a", &["days"], &[("Days", &["Days"]), ("days", &[])])],
+        &[
+            "Extension 'a': 'Days' is not a projection: it must start with a lower-case letter and consist of \
+             lower-case letters, digits and '_'",
+            "Extension 'a': 'days' is not a projection: none of its tables is called so",
+            "Extension 'a': 'Days' is not a projected table: none of the extension's schemas creates it",
+        ],
+    );
+    // A rebuild empties the tables of a projection.
+    check(
+        vec![with("a", &["users"], &[]), with("b", &["days"], &[("days", &["days", "users", "leases", "nowhere"])])],
+        &[
+            "Extension 'b': 'users' is not a projected table: it belongs to 'a'",
+            "Extension 'b': 'leases' is not a projected table: it belongs to 'leases'",
+            "Extension 'b': 'nowhere' is not a projected table: none of the extension's schemas creates it",
+        ],
+    );
+    check(
+        vec![with("a", &["days", "hours"], &[("days", &["days", "hours"]), ("hours", &["hours"])])],
+        &["Extensions 'a' and 'a' both declare the projected table 'hours'"],
+    );
 }
 
 #[test]
@@ -441,6 +529,8 @@ fn the_snapshot_lists_everything() {
         sections: vec![Place::Service { path: "things/config.yaml", key: "things" }],
         roles: vec![("reader", vec!["things.read"])],
         permissions: vec!["things.read"],
+        policies: vec!["things.few"],
+        projections: vec![("things_by_day", &["things_by_day"])],
         ..sample("things")
     };
     let profile = Extensions { disabled: vec!["off".to_owned()], ..Extensions::default() };

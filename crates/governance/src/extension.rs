@@ -11,6 +11,7 @@ use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 use systemprompt_extension::LogRetention;
+use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_model::{Ambient, InstanceId, with_causes};
@@ -121,7 +122,9 @@ impl Extension for GovernanceExtension {
             checkpoints: Some(checkpoints.map_err(|error| failed(&with_causes(&error)))?),
         };
         services.insert(Arc::new(LogRetention { days: options.retention.days }));
-        let projections = ctx.registry().iter().flat_map(|extension| extension.projections()).collect();
+        let registry = services.require::<ExtensionRegistry>()?;
+        let projections = registry.declared::<Projections>();
+        let projections = projections.iter().flat_map(|declared| declared.contributions).cloned().collect();
         let ledger = Ledger::start(ctx.db(), options, projections, ctx.ambient(), ctx.tracker(), ctx.metrics())
             .await
             .map_err(|error| failed(&with_causes(&error)))?;
@@ -133,12 +136,7 @@ impl Extension for GovernanceExtension {
             ctx.tracker(),
             ctx.shutdown().clone(),
         );
-        let mut registered = Vec::new();
-        for extension in ctx.registry().iter() {
-            let policies = extension.governance_policies(ctx)?;
-            registered.extend(policies.into_iter().map(|policy| (extension.id(), policy)));
-        }
-        let policies = PolicyChain::new(&sections.policies, registered, ctx.leases())
+        let policies = PolicyChain::new(&sections.policies, registry.make_policies(ctx)?, ctx.leases())
             .map_err(|error| failed(&with_causes(&error)))?;
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));

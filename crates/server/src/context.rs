@@ -30,6 +30,13 @@ pub struct ServerContext {
     pub(crate) instance_name: String,
 }
 
+impl ServerContext {
+    /// The extensions of this server.
+    pub fn registry(&self) -> &Arc<ExtensionRegistry> {
+        &self.registry
+    }
+}
+
 impl ExtensionContext for ServerContext {
     fn configuration(&self) -> &Arc<Configuration> {
         &self.configuration
@@ -70,10 +77,6 @@ impl ExtensionContext for ServerContext {
     /// Empty until every extension has provided its services.
     fn services(&self) -> &ServiceMap {
         self.services.get().unwrap_or(&self.no_services)
-    }
-
-    fn registry(&self) -> &ExtensionRegistry {
-        &self.registry
     }
 
     fn instance_id(&self) -> InstanceId {

@@ -12,7 +12,11 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use systemprompt_extension::{Access, ExtensionContext as _, ExtensionHealth, RouteTable, Timeouts, openapi};
+use systemprompt_extension::facet::{Routes, WellKnown};
+use systemprompt_extension::{
+    Access, ExtensionContext as _, ExtensionHealth, ExtensionRouterConfig, RouteTable, Timeouts, WellKnownRoute,
+    openapi,
+};
 use tokio::sync::Mutex;
 
 use crate::context::ServerContext;
@@ -157,20 +161,20 @@ async fn metrics(State(site): State<Site>) -> Response {
 
 /// What is served here and where its documents are.
 async fn discovery(State(site): State<Site>) -> Response {
-    let snapshot = site.ctx.registry().snapshot();
+    let registry = site.ctx.registry();
     let profile = &site.ctx.configuration().profile;
-    let features: Vec<_> = snapshot
-        .extensions
+    let paths = registry.declared::<Routes>();
+    let features: Vec<_> = registry
         .iter()
-        .filter(|extension| extension.enabled)
-        .map(|extension| json!({"id": extension.id, "name": extension.name, "version": extension.version, "paths": extension.routes.iter().flat_map(|route| &route.prefixes).collect::<Vec<_>>()}))
+        .zip(&paths)
+        .map(|(extension, routes)| {
+            let paths: Vec<_> = routes.contributions.iter().flat_map(ExtensionRouterConfig::prefixes).collect();
+            json!({"id": extension.id(), "name": extension.name(), "version": extension.version(), "paths": paths})
+        })
         .collect();
-    let documents: Vec<_> = snapshot
-        .extensions
-        .iter()
-        .filter(|extension| extension.enabled)
-        .flat_map(|extension| &extension.well_known)
-        .collect();
+    let documents = registry.declared::<WellKnown>();
+    let documents: Vec<_> =
+        documents.iter().flat_map(|declared| declared.contributions).map(WellKnownRoute::full_path).collect();
     Json(json!({
         "name": profile.site.name,
         "version": env!("CARGO_PKG_VERSION"),

@@ -229,7 +229,7 @@ async fn wind_down(context: &ServerContext, log_writer: Option<LogWriter>) -> bo
 }
 
 /// Everything a request can reach, behind everything that happens to every request.
-fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
+fn router(context: &ServerContext) -> Result<Router, StartError> {
     let profile = &context.configuration().profile;
     let limiter = rate_limit::limiter(context);
     let observer = Arc::new(Observer {
@@ -243,7 +243,7 @@ fn router(context: &dyn ExtensionContext) -> Result<Router, StartError> {
 }
 
 /// All routes of all extensions, each behind the credential it asks for and its rate.
-fn mount(context: &dyn ExtensionContext, limiter: Option<Arc<dyn RateLimiter>>) -> Result<Router, StartError> {
+fn mount(context: &ServerContext, limiter: Option<Arc<dyn RateLimiter>>) -> Result<Router, StartError> {
     let registry = context.registry();
     let authentication = context.service::<Authentication>().map_err(StartError::Extension)?;
     let guard: Arc<dyn Guard> = Arc::new(Credentials {

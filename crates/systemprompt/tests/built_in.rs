@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use systemprompt::extension::{BUILT_IN, ExtensionRegistry, RESERVED_PATHS};
+use systemprompt::extension::facet::{Endpoints, Routes, WellKnown};
+use systemprompt::extension::{BUILT_IN, ExtensionRegistry, ExtensionRouterConfig, RESERVED_PATHS};
 use systemprompt::serde_json::Value;
 
 fn linked() -> ExtensionRegistry {
@@ -22,16 +23,16 @@ fn every_built_in_feature_is_linked_and_they_fit_together() {
 
 #[test]
 fn every_path_of_the_product_is_reserved() {
-    for extension in &linked().snapshot().extensions {
-        for path in extension.routes.iter().flat_map(|route| &route.prefixes) {
+    for declared in linked().declared::<Routes>() {
+        for path in declared.contributions.iter().flat_map(ExtensionRouterConfig::prefixes) {
             // Extensions live below it; the server answers at the address itself.
-            if *path == "/api/v1" {
+            if path == "/api/v1" {
                 continue;
             }
             let reserved = RESERVED_PATHS.iter().any(|reserved| {
                 path.strip_prefix(reserved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
-            assert!(reserved, "{}: {path} is not below any of RESERVED_PATHS", extension.id);
+            assert!(reserved, "{}: {path} is not below any of RESERVED_PATHS", declared.extension);
         }
     }
     for path in ["/.well-known", "/api/v1/admin", "/api/v1/agents", "/api/v1/oauth", "/api/v1/users", "/v1"] {
@@ -44,12 +45,12 @@ fn the_openapi_document_has_every_route_and_every_reference_leads_somewhere() {
     let registry = linked();
     let document = systemprompt::extension::openapi::document(&registry);
     let mut operations = 0;
-    for extension in &registry.snapshot().extensions {
-        let documents = extension.well_known.iter().map(|path| ("GET", path.as_str()));
-        let endpoints = extension.endpoints.iter().map(|endpoint| (endpoint.method, endpoint.path.as_str()));
-        for (method, path) in endpoints.chain(documents) {
-            let operation = &document["paths"][path][method.to_lowercase()];
-            assert_eq!(operation["tags"], systemprompt::serde_json::json!([extension.id]), "{method} {path}");
+    for (endpoints, documents) in registry.declared::<Endpoints>().iter().zip(registry.declared::<WellKnown>()) {
+        let documents = documents.contributions.iter().map(|route| ("GET", route.full_path()));
+        let routes = endpoints.contributions.iter().map(|endpoint| (endpoint.method, endpoint.path.clone()));
+        for (method, path) in routes.chain(documents) {
+            let operation = &document["paths"][&path][method.to_lowercase()];
+            assert_eq!(operation["tags"], systemprompt::serde_json::json!([endpoints.extension]), "{method} {path}");
             assert!(operation["responses"].as_object().is_some_and(|all| !all.is_empty()), "{method} {path}");
             operations += 1;
         }

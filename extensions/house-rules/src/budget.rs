@@ -7,6 +7,9 @@ use systemprompt::extension::policy::{
     DenialKind, Hold, Policy, PolicyInput, Subject, Usage, Verdict, Violation, async_trait,
 };
 
+/// What configuration and records call it.
+pub(crate) const ID: &str = "house_rules.budget";
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// Sets aside what a request may use before it is sent, and afterwards counts what it did use.
@@ -24,7 +27,7 @@ impl Budget {
 #[async_trait]
 impl Policy for Budget {
     fn id(&self) -> &'static str {
-        "house_rules.budget"
+        ID
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {

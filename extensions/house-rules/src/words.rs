@@ -4,6 +4,9 @@ use systemprompt::extension::policy::{
     DenialKind, Phase, Policy, PolicyInput, Subject, Verdict, Violation, async_trait,
 };
 
+/// What configuration and records call it.
+pub(crate) const ID: &str = "house_rules.words";
+
 /// Refuses what contains one of these words, and withholds an answer that does. Letter case does not matter.
 pub(crate) struct Words(Vec<String>);
 
@@ -16,7 +19,7 @@ impl Words {
 #[async_trait]
 impl Policy for Words {
     fn id(&self) -> &'static str {
-        "house_rules.words"
+        ID
     }
 
     /// Without words there is nothing to look at, and answers need not be held back.

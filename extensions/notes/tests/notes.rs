@@ -3,6 +3,7 @@
 use notes_extension::Notes;
 use systemprompt::axum::http::StatusCode;
 use systemprompt::extension::Access;
+use systemprompt::extension::facet::Endpoints;
 use systemprompt::serde_json::json;
 use systemprompt::testing::TestContext;
 
@@ -110,9 +111,14 @@ fn a_product_that_links_the_crate_finds_the_extension() {
     assert_eq!(registry.validate_all(), []);
     // Built together with the whole product, the registry holds its features too.
     let notes = registry.snapshot().get("notes").expect("it is linked");
-    assert_eq!((notes.schemas.len(), notes.migrations.len(), notes.routes.len()), (1, 1, 2));
-    let who: Vec<_> =
-        notes.endpoints.iter().map(|endpoint| (endpoint.method, endpoint.path.as_str(), endpoint.access)).collect();
+    assert_eq!(["schemas", "migrations", "routes"].map(|facet| notes.of(facet).len()), [1, 1, 2]);
+    let endpoints = registry.declared::<Endpoints>();
+    let endpoints = endpoints.iter().find(|declared| declared.extension == "notes").expect("it is linked");
+    let who: Vec<_> = endpoints
+        .contributions
+        .iter()
+        .map(|endpoint| (endpoint.method, endpoint.path.as_str(), endpoint.access))
+        .collect();
     assert_eq!(
         who,
         [

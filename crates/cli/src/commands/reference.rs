@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _};
 use serde_json::Value;
 use systemprompt_config::environment::VARIABLES;
+use systemprompt_extension::facet::FACETS;
 use systemprompt_extension::{ExtensionRegistry, Place, SectionSpec, openapi};
 
 use super::Cli;
@@ -30,6 +31,7 @@ impl Reference {
             ("cli.md", cli()),
             ("configuration.md", configuration(&schema, &registry.section_specs())),
             ("environment.md", environment()),
+            ("extensions.md", extensions(&registry)),
             ("http.md", http(&registry)),
             ("metrics.md", metrics()),
             ("openapi.json", pretty(&openapi::document(&registry))),
@@ -317,6 +319,25 @@ fn environment() -> String {
     );
     for variable in VARIABLES {
         let _ = writeln!(page, "| `{}` | {} |", variable.name, variable.summary.replace('|', "\\|"));
+    }
+    page
+}
+
+/// What extensions can contribute, and what the linked ones do.
+pub(super) fn extensions(registry: &ExtensionRegistry) -> String {
+    let mut page = format!(
+        "{HEAD}# What extensions contribute\n\nHow to write one is in [write an extension](../guides/write-an-extension.md).\n\n\
+         | Facet | Declared by | What |\n|---|---|---|\n"
+    );
+    for facet in FACETS {
+        let _ = writeln!(page, "| `{}` | `{}` | {} |", facet.name, facet.method, facet.about);
+    }
+    for extension in &registry.snapshot().extensions {
+        let _ = writeln!(page, "\n## {} (`{}`)\n\n| Facet | |\n|---|---|", extension.name, extension.id);
+        for (facet, all) in extension.contributions.iter().filter(|(_, all)| !all.is_empty()) {
+            let names: Vec<_> = all.iter().map(|contribution| format!("`{}`", contribution.name)).collect();
+            let _ = writeln!(page, "| {facet} | {} |", names.join(", "));
+        }
     }
     page
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use systemprompt::extension::facet::FACETS;
 
 use crate::harness::{Instance, command, hello};
 
@@ -291,10 +292,9 @@ async fn every_command_in_its_three_forms() {
     outputs.check(&["infra", "logs", "view", "--trace", &trace]);
     outputs.check(&["infra", "logs", "search", "/nothing/here"]);
 
-    let counts = [
-        (r"(schemas|migrations|routes|config|roles|permissions)(.?:) \d+", "$1$2 [n]"),
-        (r"  (yes|no)(  \d+)+\n", "  $1  [n]\n"),
-    ];
+    let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
+    let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
+    let counts = [(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")];
     outputs.check_masked(&["plugins", "list"], &counts);
     outputs.check_masked(&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]);
     outputs.check(&["plugins", "validate"]);

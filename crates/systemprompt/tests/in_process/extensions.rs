@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use serde_json::json;
+use systemprompt::extension::policy::{Policy, PolicyDef, PolicyInput, Verdict};
 use systemprompt::extension::prelude::*;
 use systemprompt::extension::{ExtensionConfigs, Timeouts};
 use systemprompt::testing::TestContext;
@@ -486,4 +487,41 @@ async fn what_is_built_must_be_what_was_announced() {
         let problems = problems.map(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(problems.unwrap_or_default().join("\n"), expected);
     }
+}
+
+/// Declares a policy that calls itself something else.
+struct Renamed;
+
+impl Extension for Renamed {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "a", name: "Renamed", version: "1.0.0" }
+    }
+
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        vec![PolicyDef::new("a.few", "Few is enough", |_| Ok(Arc::new(Many)))]
+    }
+}
+
+struct Many;
+
+#[async_trait]
+impl Policy for Many {
+    fn id(&self) -> &'static str {
+        "a.many"
+    }
+
+    async fn judge(&self, _: &PolicyInput<'_>) -> Verdict {
+        Verdict::Pass
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_called_what_it_was_declared_as() {
+    let server = TestContext::builder().start().await;
+    let registry = ExtensionRegistry::of([Arc::new(Renamed) as Arc<dyn Extension>]);
+    let refused = registry.make_policies(&*server).err().map(|error| error.to_string());
+    assert_eq!(
+        refused.as_deref(),
+        Some("Extension 'a' failed to initialise: the policy 'a.few' calls itself 'a.many'")
+    );
 }

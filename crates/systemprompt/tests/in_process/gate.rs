@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
-    DenialKind, Hold, Phase, Policy, PolicyInput, Subject, Usage, Verdict, Violation,
+    DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Usage, Verdict, Violation,
 };
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
@@ -510,8 +510,12 @@ impl Extension for House {
         vec!["governance"]
     }
 
-    fn governance_policies(&self, _: &dyn ExtensionContext) -> Result<Vec<Arc<dyn Policy>>, LoaderError> {
-        Ok(vec![Arc::new(Budget(Arc::clone(&self.left))), Arc::new(ForbiddenWord)])
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        let left = Arc::clone(&self.left);
+        vec![
+            PolicyDef::new("house.budget", "So much and no more", move |_| Ok(Arc::new(Budget(Arc::clone(&left))))),
+            PolicyDef::new("house.forbidden_word", "A word is forbidden", |_| Ok(Arc::new(ForbiddenWord))),
+        ]
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use serde_json::{Value, json};
 use systemprompt::testing::{TestClient, TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
-    DenialKind, Phase, Policy, PolicyInput, Subject, Verdict, Violation, async_trait,
+    DenialKind, Phase, Policy, PolicyDef, PolicyInput, Subject, Verdict, Violation, async_trait,
 };
 use systemprompt_extension::prelude::*;
 use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference};
@@ -48,8 +48,8 @@ impl Extension for Probe {
         ExtensionMetadata { id: "probe", name: "Probe", version: "1.0.0" }
     }
 
-    fn governance_policies(&self, _: &dyn ExtensionContext) -> Result<Vec<Arc<dyn Policy>>, LoaderError> {
-        Ok(vec![Arc::new(NoWord)])
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        vec![PolicyDef::new("probe.word", "A word may not be said", |_| Ok(Arc::new(NoWord)))]
     }
 }
 

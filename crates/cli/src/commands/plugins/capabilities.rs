@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_extension::ExtensionRegistry;
 
-use super::Capability;
+use super::facet_name;
 use crate::error::CliResult;
 use crate::project::Invocation;
 use crate::view::{Page, Row};
@@ -13,7 +13,8 @@ use crate::view::{Page, Row};
 #[derive(Debug, Args)]
 pub(crate) struct Capabilities {
     /// Only this kind.
-    kind: Option<Capability>,
+    #[arg(value_parser = facet_name())]
+    kind: Option<String>,
     /// Only this extension.
     #[arg(long)]
     extension: Option<String>,
@@ -30,27 +31,16 @@ impl Capabilities {
             if only.is_some_and(|only| only != extension.id) || (self.enabled && !extension.enabled) {
                 continue;
             }
-            let mut add = |capability: Capability, label, names: Vec<String>| {
-                if self.kind.is_none_or(|kind| kind == capability) {
-                    declared.extend(names.into_iter().map(|name| Declared {
-                        kind: label,
+            for (facet, all) in &extension.contributions {
+                if self.kind.as_deref().is_none_or(|kind| kind == *facet) {
+                    declared.extend(all.iter().map(|contribution| Declared {
+                        kind: facet,
                         extension: extension.id,
-                        name,
+                        name: contribution.name.clone(),
                         enabled: extension.enabled,
                     }));
                 }
-            };
-            add(Capability::Schemas, "schema", extension.schemas.iter().map(|schema| schema.table.clone()).collect());
-            let routes = extension.routes.iter().flat_map(|route| &route.prefixes).map(|prefix| (*prefix).to_owned());
-            add(Capability::Routes, "route", routes.chain(extension.well_known.iter().cloned()).collect());
-            let prefix = extension.config.iter().map(|config| format!("extensions.{}", config.prefix));
-            add(Capability::Config, "config", extension.sections.iter().cloned().chain(prefix).collect());
-            add(Capability::Roles, "role", extension.roles.iter().map(|role| role.name.clone()).collect());
-            add(
-                Capability::Permissions,
-                "permission",
-                extension.permissions.iter().map(|permission| permission.key.to_owned()).collect(),
-            );
+            }
         }
         invocation.printer.show(&Page::whole(declared));
         Ok(())

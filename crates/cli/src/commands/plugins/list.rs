@@ -2,9 +2,10 @@
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Map;
 use systemprompt_extension::{ExtensionCapabilities, ExtensionRegistry};
 
-use super::Capability;
+use super::facet_name;
 use crate::error::CliResult;
 use crate::project::Invocation;
 use crate::view::{Page, Row, yes};
@@ -16,8 +17,8 @@ pub(crate) struct List {
     #[arg(long)]
     filter: Option<String>,
     /// Only those that declare this.
-    #[arg(long)]
-    capability: Option<Capability>,
+    #[arg(long, value_parser = facet_name())]
+    capability: Option<String>,
 }
 
 impl List {
@@ -32,7 +33,7 @@ impl List {
                     extension.id.contains(text) || extension.name.to_lowercase().contains(&text.to_lowercase())
                 })
             })
-            .filter(|extension| self.capability.is_none_or(|capability| declares(extension, capability)))
+            .filter(|extension| self.capability.as_ref().is_none_or(|facet| !extension.of(facet).is_empty()))
             .map(|extension| Listed {
                 id: extension.id,
                 name: extension.name,
@@ -56,50 +57,21 @@ struct Listed<'a> {
     priority: u32,
     source: &'static str,
     enabled: bool,
-    capabilities: Counts,
+    /// How many of each facet.
+    capabilities: Map<String, serde_json::Value>,
 }
 
-#[derive(Serialize)]
-struct Counts {
-    schemas: usize,
-    migrations: usize,
-    routes: usize,
-    config: usize,
-    roles: usize,
-    permissions: usize,
-}
-
-fn counts(extension: &ExtensionCapabilities) -> Counts {
-    Counts {
-        schemas: extension.schemas.len(),
-        migrations: extension.migrations.len(),
-        routes: extension.routes.len() + extension.well_known.len(),
-        config: extension.sections.len() + usize::from(extension.config.is_some()),
-        roles: extension.roles.len(),
-        permissions: extension.permissions.len(),
-    }
-}
-
-fn declares(extension: &ExtensionCapabilities, capability: Capability) -> bool {
-    let counts = counts(extension);
-    0 < match capability {
-        Capability::Schemas => counts.schemas,
-        Capability::Routes => counts.routes,
-        Capability::Config => counts.config,
-        Capability::Roles => counts.roles,
-        Capability::Permissions => counts.permissions,
-    }
+fn counts(extension: &ExtensionCapabilities) -> Map<String, serde_json::Value> {
+    extension.contributions.iter().map(|(facet, all)| ((*facet).to_owned(), all.len().into())).collect()
 }
 
 impl Row for Listed<'_> {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "name", "version", "enabled", "#schemas", "#migrations", "#routes", "#config", "#roles"];
+    const COLUMNS: &'static [&'static str] = &["id", "name", "version", "enabled", "contributes"];
     const NONE: &'static str = "No extension matches.";
 
     fn cells(&self) -> Vec<String> {
-        let counts = &self.capabilities;
-        let numbers = [counts.schemas, counts.migrations, counts.routes, counts.config, counts.roles];
-        let texts = [self.id.to_owned(), self.name.to_owned(), self.version.to_owned(), yes(self.enabled)];
-        texts.into_iter().chain(numbers.map(|number| number.to_string())).collect()
+        let there = self.capabilities.iter().filter(|(_, count)| **count != 0);
+        let contributes = there.map(|(facet, count)| format!("{facet} {count}")).collect::<Vec<_>>().join(", ");
+        vec![self.id.to_owned(), self.name.to_owned(), self.version.to_owned(), yes(self.enabled), contributes]
     }
 }

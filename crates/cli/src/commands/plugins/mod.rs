@@ -3,10 +3,14 @@
 mod capabilities;
 mod list;
 mod show;
+#[cfg(test)]
+mod tests;
 mod validate;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use systemprompt_extension::ExtensionRegistry;
+use systemprompt_extension::facet::FACETS;
 
 use crate::error::CliResult;
 use crate::project::Invocation;
@@ -32,19 +36,9 @@ impl Plugins {
     }
 }
 
-/// A kind of declaration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Capability {
-    /// Tables.
-    Schemas,
-    /// HTTP routes.
-    Routes,
-    /// Configuration.
-    Config,
-    /// Roles.
-    Roles,
-    /// Permissions.
-    Permissions,
+/// Reads the name of a facet.
+fn facet_name() -> PossibleValuesParser {
+    FACETS.iter().map(|facet| PossibleValue::new(facet.name).help(facet.about)).into()
 }
 
 /// What is linked; with a readable profile, without what it disables.

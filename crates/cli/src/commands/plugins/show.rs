@@ -1,7 +1,7 @@
 //! `plugins show`.
 
 use clap::Args;
-use systemprompt_extension::{Access, ExtensionCapabilities, ExtensionRegistry};
+use systemprompt_extension::{ExtensionCapabilities, ExtensionRegistry};
 
 use crate::error::{CliError, CliResult};
 use crate::project::Invocation;
@@ -29,64 +29,17 @@ impl Show {
 
 impl View for ExtensionCapabilities {
     fn text(&self, layout: Layout) -> String {
-        let lines = |items: Vec<String>| (!items.is_empty()).then(|| items.join("\n"));
-        let record = Record::new()
+        let mut record = Record::new()
             .with("id", self.id.to_owned())
             .with("name", self.name.to_owned())
             .with("version", self.version.to_owned())
             .with("enabled", yes(self.enabled))
             .with("required", yes(self.required))
             .with("position", self.position.map(|position| position.to_string()))
-            .with("depends on", lines(self.dependencies.iter().map(|id| (*id).to_owned()).collect()))
-            .with(
-                "schemas",
-                lines(
-                    self.schemas
-                        .iter()
-                        .map(|schema| format!("{}.{} ({})", schema.schema, schema.table, schema.source))
-                        .collect(),
-                ),
-            )
-            .with(
-                "migrations",
-                lines(
-                    self.migrations
-                        .iter()
-                        .map(|migration| format!("{:03} {}", migration.version, migration.name))
-                        .collect(),
-                ),
-            )
-            .with(
-                "routes",
-                lines(
-                    self.routes
-                        .iter()
-                        .map(|route| {
-                            format!(
-                                "{} ({})",
-                                route.prefixes.join(", "),
-                                route.access.map_or("each endpoint its own".into(), Access::describe)
-                            )
-                        })
-                        .chain(self.well_known.iter().map(|path| format!("{path} (public)")))
-                        .collect(),
-                ),
-            )
-            .with(
-                "configuration",
-                lines(
-                    self.sections
-                        .iter()
-                        .cloned()
-                        .chain(self.config.as_ref().map(|config| format!("extensions.{}", config.prefix)))
-                        .collect(),
-                ),
-            )
-            .with(
-                "roles",
-                lines(self.roles.iter().map(|role| format!("{} ({})", role.name, role.display_name)).collect()),
-            )
-            .with("permissions", lines(self.permissions.iter().map(|permission| permission.key.to_owned()).collect()));
+            .with("depends on", (!self.dependencies.is_empty()).then(|| self.dependencies.join("\n")));
+        for (facet, all) in self.contributions.iter().filter(|(_, all)| !all.is_empty()) {
+            record = record.with(facet, all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
         layout.record(&record)
     }
 }

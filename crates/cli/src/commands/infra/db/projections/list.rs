@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use systemprompt_extension::ExtensionRegistry;
+use systemprompt_extension::facet::Projections;
 
 use crate::error::CliResult;
 use crate::project::Invocation;
@@ -23,14 +24,15 @@ impl List {
     #[expect(clippy::unused_self, reason = "as every command")]
     pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
         let registry = ExtensionRegistry::discover();
-        let listed = registry.iter().flat_map(|extension| {
-            extension.projections().into_iter().map(|projection| Listed {
+        let mut listed = Vec::new();
+        for declared in registry.declared::<Projections>() {
+            listed.extend(declared.contributions.iter().map(|projection| Listed {
                 name: projection.name(),
-                extension: extension.id(),
+                extension: declared.extension,
                 tables: projection.tables().to_vec(),
-            })
-        });
-        invocation.printer.show(&Page::whole(listed.collect()));
+            }));
+        }
+        invocation.printer.show(&Page::whole(listed));
         Ok(())
     }
 }

@@ -1,0 +1,51 @@
+//! From what was written to [`ExtensionConfigs`]: defaults, every check of every extension, all problems at once.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use systemprompt_config::{Configuration, Problem};
+
+use crate::facet::Config;
+use crate::settings::{Settings, fill_defaults};
+use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry};
+
+impl ExtensionConfigs {
+    /// Resolves the settings of all enabled extensions and runs every check an extension has on its part of the
+    /// configuration: [`validate_config`](crate::Extension::validate_config) and
+    /// [`validate_sections`](crate::Extension::validate_sections). All problems at once, in load order.
+    pub fn resolve(registry: &ExtensionRegistry, configuration: &Configuration) -> Result<Self, Vec<Problem>> {
+        let mut by_prefix = BTreeMap::new();
+        let mut problems = Vec::new();
+        for entry in &registry.set().enabled {
+            for config in entry.declares::<Config>() {
+                let mut value = configuration.extension(&config.prefix).cloned().unwrap_or_else(|| json!({}));
+                if let Some(schema) = &config.schema {
+                    fill_defaults(schema, schema, &mut value);
+                }
+                if let Err(error) = entry.extension.validate_config(&value) {
+                    let refused = error.flatten().into_iter();
+                    problems.extend(refused.map(|error| problem(entry.id(), &config.prefix, &error, configuration)));
+                }
+                let mut shown = value.clone();
+                configuration.secrets.redact(&mut shown);
+                by_prefix.insert(config.prefix.clone(), Settings { extension: entry.id(), value, shown });
+            }
+            problems.extend(entry.extension.validate_sections(configuration));
+        }
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        Ok(Self { by_prefix, warnings: problems })
+    }
+}
+
+fn problem(extension: &str, prefix: &str, error: &ConfigError, configuration: &Configuration) -> Problem {
+    let (key, message, code) = match error {
+        ConfigError::NotFound(key) => (key.as_str(), "must be set".to_owned(), "missing_key"),
+        ConfigError::InvalidValue { key, message } => (key.as_str(), message.clone(), "invalid_value"),
+        error => ("", error.to_string(), "invalid_value"),
+    };
+    let pointer: String = key.split('.').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    let problem = configuration.error(prefix, &pointer, message).code(code);
+    Problem { domain: format!("ext:{extension}"), ..problem }
+}
