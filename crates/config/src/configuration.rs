@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::home::Home;
 use crate::interpolation::{self, Variables};
 use crate::legacy;
-use crate::profile::{Draft, Problems, Profile};
+use crate::profile::{self, Draft, Problems, Profile};
 use crate::profile_choice;
 use crate::report::{Problem, Report, Severity};
 use crate::schema;
@@ -318,7 +318,7 @@ impl Loading<'_> {
                 *path = crate::profile::resolve_path(path, directory, environment);
             }
         }
-        draft.check(environment, &mut problems);
+        profile::check(&draft, environment, &mut problems);
         if let (Some(name), Some(directory)) = (&draft.name, directory.file_name().and_then(|name| name.to_str()))
             && name != directory
         {

@@ -7,7 +7,7 @@ mod plugins;
 mod reference;
 pub(crate) mod up;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error::CliResult;
 use crate::globals::Globals;
@@ -49,7 +49,7 @@ impl Command {
             Self::Admin(group) => Box::pin(group.run(&invocation)).await,
             Self::Infra(group) => Box::pin(group.run(&invocation)).await,
             Self::Plugins(group) => group.run(&invocation),
-            Self::Reference(command) => command.run(&invocation),
+            Self::Reference(command) => command.run(&invocation, Cli::command()),
         }
     }
 }

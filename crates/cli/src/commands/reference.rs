@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use serde_json::Value;
 use systemprompt_config::environment::VARIABLES;
 use systemprompt_extension::facet::FACETS;
 use systemprompt_extension::{ExtensionRegistry, Place, SectionSpec, openapi};
 
-use super::Cli;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
 
@@ -24,11 +23,12 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
+    /// Writes the pages; `commands` is the command tree.
+    pub(crate) fn run(self, invocation: &Invocation, commands: clap::Command) -> CliResult {
         let registry = ExtensionRegistry::discover();
         let schema = systemprompt_config::json_schema(&registry.section_specs());
         let pages = [
-            ("cli.md", cli()),
+            ("cli.md", cli(commands)),
             ("configuration.md", configuration(&schema, &registry.section_specs())),
             ("environment.md", environment()),
             ("extensions.md", extensions(&registry)),
@@ -52,9 +52,9 @@ fn pretty(document: &Value) -> String {
     serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
-fn cli() -> String {
+fn cli(commands: clap::Command) -> String {
     let mut page = format!("{HEAD}# Command line\n\n");
-    let mut root = Cli::command().term_width(100);
+    let mut root = commands.term_width(100);
     root.build();
     let globals: Vec<String> = root.get_arguments().filter(|argument| argument.is_global_set()).map(argument).collect();
     page.push_str(

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 
 /// Which extensions run, and their settings by prefix.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -35,8 +35,7 @@ pub struct ServicePorts {
     pub port_offset: u16,
 }
 
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    let Some(extensions) = &draft.extensions else { return };
+pub(super) fn check(extensions: &Extensions, problems: &mut Problems<'_>) {
     for id in &extensions.required {
         if extensions.disabled.contains(id) {
             problems.error("/extensions/required", format!("the extension `{id}` is required and disabled"));

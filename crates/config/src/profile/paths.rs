@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 use crate::environment::{self, Environment};
 use crate::profile_choice::expand_home;
 
@@ -82,8 +82,7 @@ fn normalized(path: &Path) -> PathBuf {
 }
 
 /// The paths are resolved by now.
-pub(super) fn check(draft: &Draft, environment: &Environment, problems: &mut Problems<'_>) {
-    let Some(paths) = &draft.paths else { return };
+pub(super) fn check(paths: &Paths, is_cloud: bool, environment: &Environment, problems: &mut Problems<'_>) {
     let all = [
         ("system", Some(&paths.system)),
         ("services", Some(&paths.services)),
@@ -96,7 +95,7 @@ pub(super) fn check(draft: &Draft, environment: &Environment, problems: &mut Pro
     for (key, path) in all {
         let Some(path) = path else { continue };
         let pointer = format!("/paths/{key}");
-        if draft.is_cloud() && !path.starts_with(root) {
+        if is_cloud && !path.starts_with(root) {
             problems
                 .error(&pointer, format!("must lie below {} on a cloud target, got {}", root.display(), path.display()))
                 .hint(format!(
@@ -104,14 +103,14 @@ pub(super) fn check(draft: &Draft, environment: &Environment, problems: &mut Pro
                     root.display()
                 ));
         }
-        if !draft.is_cloud() && !path.exists() {
+        if !is_cloud && !path.exists() {
             let configured = problems.document.get(&pointer).and_then(|value| value.as_str()).unwrap_or_default();
             let message = format!("does not exist: {} (configured as {configured})", path.display());
             problems.error(&pointer, message).hint("make the directory, or correct the path");
         }
     }
     let public = root.join("web");
-    if draft.is_cloud() && paths.web_path.as_ref().is_some_and(|web| !web.starts_with(&public)) {
+    if is_cloud && paths.web_path.as_ref().is_some_and(|web| !web.starts_with(&public)) {
         problems.error("/paths/web_path", format!("must lie below {} on a cloud target", public.display()));
     }
     // A tree that is served to the public must not hold the profiles and their secrets.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_model::UserType;
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 
 /// The groups of endpoints, from one table: what each is, its key below `rate_limits`, its default rate, and whether this build
 /// has such endpoints.
@@ -165,10 +165,9 @@ impl TierMultipliers {
     }
 }
 
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    let Some(limits) = &draft.rate_limits else { return };
+pub(super) fn check(limits: &RateLimits, is_production: bool, problems: &mut Problems<'_>) {
     if limits.disabled {
-        if draft.is_production() {
+        if is_production {
             problems.warning("/rate_limits/disabled", "is on in production");
         }
         return;

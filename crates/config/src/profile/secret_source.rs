@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 
 /// Where secrets come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,11 +53,8 @@ pub enum Validation {
     Skip,
 }
 
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    if !draft.is_production() {
-        return;
-    }
-    if draft.secrets.as_ref().is_some_and(|secrets| secrets.validation != Validation::Strict) {
+pub(super) fn check(secrets: &SecretsSettings, is_production: bool, problems: &mut Problems<'_>) {
+    if is_production && secrets.validation != Validation::Strict {
         problems.warning("/secrets/validation", "a production environment should set this to `strict`");
     }
 }

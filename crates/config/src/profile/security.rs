@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 use crate::profile::server::http_url;
 
 /// The audiences the product itself issues tokens for.
@@ -82,8 +82,7 @@ pub(super) fn default_id_jag_ttl_secs() -> u64 {
     300
 }
 
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    let Some(security) = &draft.security else { return };
+pub(super) fn check(security: &Security, is_production: bool, problems: &mut Problems<'_>) {
     if let Some(issuer) = &security.jwt_issuer {
         let pointer = "/security/jwt_issuer";
         if let Err(reason) = http_url(issuer) {
@@ -107,7 +106,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
             format!("is {refresh} seconds, shorter than the access token's {access}"),
         );
     }
-    if draft.is_production() && access > PRODUCTION_ACCESS_SECONDS {
+    if is_production && access > PRODUCTION_ACCESS_SECONDS {
         problems
             .warning("/security/jwt_access_token_expiration", format!("is {access} seconds in production"))
             .hint("use 86400 or less, and refresh tokens for longer sessions");

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use super::{Draft, Problems};
+use super::problems::Problems;
 
 /// Where the HTTP server binds and how others reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -197,8 +197,7 @@ fn default_shutdown_grace_secs() -> u64 {
     30
 }
 
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    let Some(server) = &draft.server else { return };
+pub(super) fn check(server: &Server, is_cloud: bool, problems: &mut Problems<'_>) {
     if !is_bindable(&server.host) {
         let quoted = problems.quote("/server/host", &server.host);
         problems.error("/server/host", format!("must be an IP address or a host name, got {quoted}"));
@@ -220,7 +219,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
         if text.ends_with('/') {
             problems.error(&pointer, "must not end in a slash").hint(format!("write {}", text.trim_end_matches('/')));
         }
-        if key == "api_external_url" && draft.is_cloud() {
+        if key == "api_external_url" && is_cloud {
             if is_loopback(&url) {
                 problems
                     .error(&pointer, "is an address of this machine, which nobody else can reach on a cloud target");
@@ -266,10 +265,6 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
         if !path.is_file() {
             problems.error(&format!("/server/tls/{key}"), format!("there is no file {}", path.display()));
         }
-    }
-    let everywhere = server.host == "0.0.0.0" || server.host == "::";
-    if everywhere && draft.is_production() && draft.rate_limits.as_ref().is_some_and(|limits| limits.disabled) {
-        problems.warning("/server/host", "listens on every address in production while rate limits are disabled");
     }
 }
 

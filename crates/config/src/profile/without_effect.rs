@@ -3,7 +3,11 @@
 //!
 //! A feature that begins to read a key deletes its row here.
 
-use super::{ContentNegotiation, Draft, Problems, RateGroup, RateLimits, Validation};
+use super::draft::Draft;
+use super::problems::Problems;
+use super::rate_limits::{RateGroup, RateLimits};
+use super::secret_source::Validation;
+use super::server::ContentNegotiation;
 use crate::document::dotted;
 use crate::report::Problem;
 

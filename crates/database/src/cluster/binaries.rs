@@ -8,60 +8,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::ClusterOptions;
 use super::account::Runner;
 use super::error::{ClusterError, MINIMUM_MAJOR, Rejected};
-
-/// Where package managers put PostgreSQL; `*` stands for a name that holds a version.
-pub const WELL_KNOWN: [&str; 7] = [
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/usr/local/pgsql/bin",
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/usr/local/opt/postgresql*/bin",
-    "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
-    "/Applications/Postgres.app/Contents/Versions/*/bin",
-];
-
-/// Where to look for the programs. The values come from the environment, which is read elsewhere.
-#[derive(Debug, Clone)]
-pub struct BinarySearch {
-    /// The value of `SYSTEMPROMPT_PG_BIN`. When set, no other place is looked at.
-    pub configured: Option<PathBuf>,
-    /// The value of `PATH`, looked at first.
-    pub path: Option<OsString>,
-    /// Directories looked at next, newest version first where a `*` matches several. By default [`WELL_KNOWN`].
-    pub patterns: Vec<PathBuf>,
-    /// The value of `HOME`, for what set-up installed below `~/.local/share`.
-    pub home: Option<PathBuf>,
-    /// The value of `XDG_DATA_HOME`, in place of `~/.local/share`.
-    pub data_home: Option<PathBuf>,
-}
-
-impl Default for BinarySearch {
-    fn default() -> Self {
-        Self {
-            configured: None,
-            path: None,
-            patterns: WELL_KNOWN.iter().map(PathBuf::from).collect(),
-            home: None,
-            data_home: None,
-        }
-    }
-}
-
-impl BinarySearch {
-    /// Where set-up puts PostgreSQL, as `<version>/bin`, when the machine has no packages for it: below `system_directory` for
-    /// root, whose home the database's user may not enter, else in the user's own data.
-    fn installed(&self, system_directory: &Path) -> Vec<PathBuf> {
-        let own = self.data_home.clone().or_else(|| Some(self.home.as_ref()?.join(".local/share")));
-        let own = own.map(|directory| directory.join("systemprompt")).filter(|_| !rustix::process::geteuid().is_root());
-        own.into_iter()
-            .chain([system_directory.to_owned()])
-            .map(|directory| directory.join("postgresql/*/bin"))
-            .collect()
-    }
-}
+use super::options::ClusterOptions;
 
 /// A directory with `postgres` and `initdb`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::account::Runner;
 use super::binaries::Binaries;
 use super::error::{ClusterError, files};
 use super::place::{Place, write_private};
+use super::program::{reason_in, restrict_environment};
 
 /// The role the product works as, and its database. Not a superuser: a superuser can run programs on the machine.
 pub(super) const ROLE: &str = "systemprompt";
@@ -97,7 +98,7 @@ async fn create_role(
 fn program(path: &Path, runner: Runner) -> Command {
     let mut command = Command::new(path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    super::restrict_environment(&mut command);
+    restrict_environment(&mut command);
     runner.apply(&mut command);
     command
 }
@@ -106,5 +107,5 @@ fn check(output: &Output) -> Result<(), ClusterError> {
     if output.status.success() {
         return Ok(());
     }
-    Err(ClusterError::Create { output: super::reason_in(&String::from_utf8_lossy(&output.stderr)) })
+    Err(ClusterError::Create { output: reason_in(&String::from_utf8_lossy(&output.stderr)) })
 }

@@ -61,6 +61,8 @@ pub enum ClusterError {
         home: PathBuf,
         /// The directory of the home the cluster was made for.
         other: PathBuf,
+        /// The file that leads there.
+        pointer: PathBuf,
     },
     /// A file or directory cannot be read or written.
     #[error("cannot {action} {}", .path.display())]
@@ -165,11 +167,8 @@ impl ClusterError {
             ),
             Self::NoAccount => "create one with `useradd --system postgres`, or start as an ordinary user".to_owned(),
             Self::OtherOwner { .. } => "start as the user who created the database, or as root".to_owned(),
-            Self::Copied { home, .. } => {
-                format!(
-                    "remove {} to start this home with an empty database",
-                    home.join(super::place::POINTER).display()
-                )
+            Self::Copied { pointer, .. } => {
+                format!("remove {} to start this home with an empty database", pointer.display())
             }
             Self::Files { source, path, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

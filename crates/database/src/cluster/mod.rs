@@ -15,8 +15,10 @@ mod binaries;
 mod create;
 mod error;
 mod lock;
+mod options;
 mod place;
 mod postmaster;
+mod program;
 mod settings;
 
 use std::fs::{self, File, OpenOptions};
@@ -29,61 +31,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use systemprompt_model::{Ambient, Secret};
+use systemprompt_model::Secret;
 use tokio::process::{Child, Command};
 
 use self::binaries::Binaries;
 use self::error::files;
 use self::place::Place;
 use self::postmaster::{POLL, PidFile};
+use self::program::{reason_in, restrict_environment};
 
-pub use self::binaries::{BinarySearch, WELL_KNOWN};
 pub use self::error::{ClusterError, MINIMUM_MAJOR, Rejected};
+pub use self::options::{BinarySearch, ClusterOptions, WELL_KNOWN};
 
 /// The log is moved aside (one older log is kept) when it is longer than this many bytes.
 const LOG_LIMIT: u64 = 4 * 1024 * 1024;
-
-/// What a [`ManagedCluster`] is made of. The values of environment variables are given by whoever reads the environment.
-#[derive(Clone)]
-pub struct ClusterOptions {
-    /// The directory of the cluster inside the project's home; made by the first start, mode 0700.
-    pub directory: PathBuf,
-    /// Where clusters of homes go that the database's user may not enter, and what set-up installs for root.
-    /// `/var/lib/systemprompt`.
-    pub system_directory: PathBuf,
-    /// The value of `XDG_RUNTIME_DIR`, for a socket whose path would be too long otherwise.
-    pub runtime_directory: Option<PathBuf>,
-    /// Where PostgreSQL's programs may be.
-    pub binaries: BinarySearch,
-    /// Connections the server accepts; 120, which is two full pools and some operators.
-    pub max_connections: u32,
-    /// Settings of `postgresql.conf` that win over ours, as name and value.
-    pub settings: Vec<(String, String)>,
-    /// How long to wait until PostgreSQL is ready, recovery after a crash included, or until another process has finished
-    /// starting or stopping it. 2 minutes.
-    pub start_limit: Duration,
-    /// How long PostgreSQL may take to stop properly before it is stopped at once. 30 s.
-    pub stop_limit: Duration,
-    /// Randomness of the password.
-    pub ambient: Ambient,
-}
-
-impl ClusterOptions {
-    /// The usual options for the cluster in `directory`.
-    pub fn new(directory: impl Into<PathBuf>, binaries: BinarySearch, ambient: Ambient) -> Self {
-        Self {
-            directory: directory.into(),
-            system_directory: PathBuf::from("/var/lib/systemprompt"),
-            runtime_directory: None,
-            binaries,
-            max_connections: 120,
-            settings: Vec::new(),
-            start_limit: Duration::from_mins(2),
-            stop_limit: Duration::from_secs(30),
-            ambient,
-        }
-    }
-}
 
 /// The PostgreSQL cluster of a home, running or not.
 #[derive(Clone)]
@@ -516,11 +477,6 @@ impl Drop for Starting {
     }
 }
 
-/// Programs of PostgreSQL get no environment of ours: it may hold keys, and `PG…` variables change what they do.
-fn restrict_environment(command: &mut Command) {
-    command.env_clear().envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C"), ("LANG", "C")]);
-}
-
 /// Copies the log to `postgres.log.1` and empties it when it is longer than [`LOG_LIMIT`]. The server appends, so it goes on
 /// at the beginning.
 fn bound_log(log: &Path) -> Result<(), ClusterError> {
@@ -541,12 +497,4 @@ fn log_since(log: &mut File, start: u64) -> String {
     // An unreadable log leaves the message without a reason, but with the path of the log.
     let _ = log.seek(SeekFrom::Start(start)).and_then(|_| log.take(64 * 1024).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The line that says what went wrong, out of everything a program of PostgreSQL printed.
-fn reason_in(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let marked = |mark: &str| lines.iter().rev().find_map(|line| line.split_once(mark).map(|(_, rest)| rest.trim()));
-    let reason = marked("PANIC:").or_else(|| marked("FATAL:")).or_else(|| marked("error:"));
-    reason.or(lines.last().copied()).unwrap_or("it ended without a word").to_owned()
 }

@@ -12,7 +12,7 @@ use super::account::Runner;
 use super::error::{ClusterError, files};
 
 /// In the home's cluster directory: the path of the place the cluster is at, when it is not there.
-pub(super) const POINTER: &str = "location";
+const POINTER: &str = "location";
 /// In such a place: the path of the directory that points to it.
 const HOME: &str = "home";
 
@@ -236,7 +236,8 @@ pub(super) fn write_readable(path: &Path, content: &[u8], runner: Runner) -> Res
 fn refuse_copy(root: &Path, directory: &Path) -> Result<(), ClusterError> {
     let Some(owner) = read_path(&root.join(HOME))? else { return Ok(()) };
     if owner != directory && read_path(&owner.join(POINTER))?.as_deref() == Some(root) {
-        return Err(ClusterError::Copied { home: directory.to_owned(), other: owner });
+        let pointer = directory.join(POINTER);
+        return Err(ClusterError::Copied { home: directory.to_owned(), other: owner, pointer });
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::ClusterOptions;
+use super::options::ClusterOptions;
 
 /// Peers authenticate with a password, over the unix socket; nothing else gets in.
 pub(super) const ACCESS_RULES: &str = "\

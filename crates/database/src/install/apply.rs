@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
+use super::error::InstallError;
+use super::options::InstallOptions;
 use super::plan::{MigrationPlan, ModulePlan, Plan, Step};
+use super::report::{AppliedMigration, InstallReport, ModuleReport};
 use super::session::Session;
-use super::state::State;
-use super::{AppliedMigration, BOOKKEEPING, InstallError, InstallOptions, InstallReport, ModuleReport};
+use super::state::{BOOKKEEPING, State};
 use crate::error::sqlstate;
 use crate::schema::Migration;
 use crate::sql::Kind;

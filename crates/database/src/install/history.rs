@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, Executor as _};
 
 use super::apply::{record_stamped, run_migration_in_transaction, statement};
+use super::error::InstallError;
+use super::options::InstallOptions;
 use super::plan::{ModulePlan, Plan};
+use super::problem::Problem;
 use super::session::Session;
 use super::state::{Applied, BOOKKEEPING, State};
-use super::{InstallError, InstallOptions, Problem};
 use crate::connect::Database;
 use crate::schema::Module;
 

@@ -13,19 +13,23 @@
 //! while the digest of the declarative schema is the one applied last.
 
 mod apply;
+mod error;
 pub mod history;
+mod options;
 mod plan;
 mod problem;
+mod report;
 mod session;
 mod state;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use apply::Applier;
+pub use error::InstallError;
+pub use options::{InstallMode, InstallOptions};
 pub use problem::Problem;
+pub use report::{AppliedMigration, InstallReport, ModuleReport};
 pub(crate) use state::BOOKKEEPING;
 pub use state::BOOKKEEPING_TABLES;
 
@@ -35,166 +39,6 @@ use crate::sql::Kind;
 use plan::Plan;
 use session::Session;
 use state::State;
-
-/// Whether installing may change the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InstallMode {
-    /// Apply whatever is missing.
-    #[default]
-    Apply,
-    /// Change nothing; whatever is missing is an error. For operators who run `infra db migrate` themselves.
-    Verify,
-}
-
-/// How to install.
-#[derive(Debug, Clone, Default)]
-pub struct InstallOptions {
-    /// Whether the database may be changed.
-    pub mode: InstallMode,
-    /// Accept applied migrations whose text has changed since; logged as a warning on every start.
-    pub allow_checksum_drift: bool,
-    /// Accept a pending migration below the highest applied one.
-    pub allow_out_of_order: bool,
-    /// The profile's `paths.system`, below which [`crate::SchemaSource::File`] is read.
-    pub system_dir: Option<PathBuf>,
-    /// The binary's version, kept with each migration it applies.
-    pub applied_by: String,
-}
-
-/// What an installation did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct InstallReport {
-    /// Each module, in load order.
-    pub modules: Vec<ModuleReport>,
-    /// What should be looked at, in words.
-    pub warnings: Vec<String>,
-}
-
-/// What an installation did for one module.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct ModuleReport {
-    /// The extension's id.
-    pub extension: String,
-    /// Nothing of it existed before.
-    pub fresh: bool,
-    /// Structural and dependent statements that ran.
-    pub schema_statements: usize,
-    /// Migrations that were recorded without running.
-    pub stamped: Vec<u32>,
-    /// Migrations that ran, in order.
-    pub applied: Vec<AppliedMigration>,
-    /// Seeds that ran.
-    pub seeds: usize,
-}
-
-/// A migration that ran.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct AppliedMigration {
-    /// Its number.
-    pub version: u32,
-    /// Its name.
-    pub name: String,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-}
-
-impl InstallReport {
-    /// Migrations that ran or were recorded.
-    pub fn migrations(&self) -> usize {
-        self.modules.iter().map(|module| module.stamped.len() + module.applied.len()).sum()
-    }
-}
-
-/// Why the database could not be brought in line. Each transaction that failed was rolled back.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InstallError {
-    /// Nothing was changed, for these reasons.
-    #[error("{}", lines(.0))]
-    Refused(Vec<Problem>),
-    /// A statement of a declarative schema failed.
-    #[error("the schema of `{extension}` could not be installed, at {location}")]
-    Schema {
-        /// The extension.
-        extension: String,
-        /// `file:line:column`.
-        location: String,
-        /// What the database said.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// A migration failed. In a transaction nothing of it remains; otherwise the statements before it do, and the next
-    /// run resumes at it.
-    #[error("migration {version} `{name}` of `{extension}` failed in statement {statement}, at {location}")]
-    Migration {
-        /// The extension.
-        extension: String,
-        /// The migration.
-        version: u32,
-        /// Its name.
-        name: String,
-        /// The failing statement, counted from 1.
-        statement: usize,
-        /// `file:line:column`.
-        location: String,
-        /// What the database said.
-        #[source]
-        source: Box<sqlx::Error>,
-    },
-    /// Columns the modules rely on do not exist, as `(extension, schema.table.column)`.
-    #[error("required columns are missing: {}", columns(.0))]
-    MissingColumns(Vec<(String, String)>),
-    /// A seed failed.
-    #[error("seed `{seed}` of `{extension}` failed, at {location}")]
-    Seed {
-        /// The extension.
-        extension: String,
-        /// The seed.
-        seed: String,
-        /// `file:line:column`.
-        location: String,
-        /// What the database said.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// Another process has been installing for too long.
-    #[error("another process has been installing the schema for {} s", waited.as_secs())]
-    Busy {
-        /// How long we waited.
-        waited: Duration,
-    },
-    /// The database failed outside any module's statement.
-    #[error("the database failed while {doing}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// What it said.
-        #[source]
-        source: sqlx::Error,
-    },
-}
-
-impl InstallError {
-    pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
-    }
-}
-
-fn lines(problems: &[Problem]) -> String {
-    let mut text = String::from("the database schema cannot be installed:");
-    for problem in problems {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {problem}");
-        if let Some(hint) = problem.hint() {
-            let _ = write!(text, "\n    {hint}");
-        }
-    }
-    text
-}
-
-fn columns(missing: &[(String, String)]) -> String {
-    missing.iter().map(|(extension, column)| format!("{column} (`{extension}`)")).collect::<Vec<_>>().join(", ")
-}
 
 /// Installs `modules`, given in load order.
 pub async fn install(

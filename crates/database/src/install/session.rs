@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
-use super::InstallError;
+use super::error::InstallError;
 use crate::connect::Database;
 
 /// Any number will do as long as it never changes.

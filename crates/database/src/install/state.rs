@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::InstallError;
+use super::error::InstallError;
 use super::plan::{ModulePlan, Plan, Step, Table};
 use super::problem::Problem;
 use crate::schema::Migration;

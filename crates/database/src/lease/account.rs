@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use uuid::Uuid;
 
-use super::Exhausted;
+use super::error::Exhausted;
 use super::limit::{Limit, nanos};
 
 /// Calls that are remembered, so that one judged again counts once.

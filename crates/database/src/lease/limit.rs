@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use systemprompt_model::Ambient;
 use uuid::Uuid;
 
-use super::Exhausted;
+use super::error::Exhausted;
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 /// Parts a window is cut into.
@@ -277,6 +278,11 @@ impl Refilling {
 
 pub(super) fn nanos(nanos: i64) -> Duration {
     Duration::from_nanos(nanos.max(0).unsigned_abs())
+}
+
+/// Now, in nanoseconds since 1970.
+pub(super) fn clock(ambient: &Ambient) -> i64 {
+    ambient.now().timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
 pub(super) fn units(units: u64) -> i64 {

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use systemprompt_model::Ambient;
 
+use super::error::Exhausted;
 use super::generations::Generations;
-use super::limit::{LeaseKey, Refilling, units};
-use super::{Exhausted, clock};
+use super::limit::{LeaseKey, Refilling, clock, units};
 
 /// Counts what this process alone is asked for. Memory is bounded whoever comes.
 pub struct LocalLimits {

@@ -59,6 +59,9 @@
 //! [`LocalLimits`] counts for one process alone, without PostgreSQL and without ever waiting.
 
 mod account;
+mod claim;
+mod engine;
+mod error;
 mod generations;
 mod limit;
 mod local;
@@ -66,20 +69,20 @@ mod owed;
 mod queries;
 mod reservation;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use systemprompt_model::Ambient;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use self::account::{Account, Answer, Lease, LeaseRequest, Wanted};
-use self::generations::Generations;
+use self::account::{Account, Answer, Lease, LeaseRequest};
+pub use self::claim::Claim;
+use self::engine::Engine;
+pub use self::error::{Exhausted, ReserveError, Unavailable};
 pub use self::limit::{LeaseKey, Limit, Refilling, Sliding, Unit};
 pub use self::local::LocalLimits;
-use self::owed::{Debts, Owed};
+use self::owed::Owed;
 use self::reservation::Held;
 pub use self::reservation::Reservation;
 use crate::connect::DbPool;
@@ -91,8 +94,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const BOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often rows that no longer count are deleted, in rounds of booking.
 const DELETE_EVERY: u32 = 60;
-/// An account that nobody asked for is remembered for this long. By then what it held has been given back.
-const REMEMBERED: i64 = 120 * limit::SECOND;
 /// Rows that one statement books.
 const BATCH: usize = 1000;
 
@@ -108,81 +109,13 @@ pub fn module() -> Module {
 
 /// Gives out units of all limits. One for each server, shared by all its threads; clones are the same.
 #[derive(Debug, Clone)]
-pub struct Leases(Arc<Inner>);
-
-struct Inner {
-    db: DbPool,
-    ambient: Ambient,
-    accounts: Generations<(LeaseKey, Unit), Option<Limited>>,
-    debts: Debts,
-}
-
-/// An account and the limit it was begun with.
-type Limited = (Limit, Arc<Account>);
-
-/// What somebody wants of a limit.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    key: LeaseKey,
-    limit: Limit,
-    amount: u64,
-    call: Option<Uuid>,
-}
-
-impl Claim {
-    /// A claim of so many units.
-    pub fn new(key: LeaseKey, limit: impl Into<Limit>, amount: u64) -> Self {
-        Self { key, limit: limit.into(), amount, call: None }
-    }
-
-    /// For a call that is granted its units once, however often it is claimed for.
-    #[must_use]
-    pub fn for_call(self, call: Uuid) -> Self {
-        Self { call: Some(call), ..self }
-    }
-
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted { amount: limit::units(self.amount), call: self.call, limit: &self.limit }
-    }
-}
-
-/// A limit has not as much left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the limit is exhausted")]
-pub struct Exhausted {
-    /// When it will have.
-    pub retry_after: Duration,
-    /// When all of it is there again.
-    pub reset: Duration,
-}
-
-/// PostgreSQL could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
-    /// It did not answer in time.
-    #[error("PostgreSQL does not answer in time")]
-    Slow,
-    /// It answered with an error, or could not be reached.
-    #[error("PostgreSQL cannot be asked about a limit")]
-    Database(#[from] sqlx::Error),
-}
-
-/// Why nothing was reserved.
-#[derive(Debug, thiserror::Error)]
-pub enum ReserveError {
-    /// Not enough is left.
-    #[error(transparent)]
-    Exhausted(#[from] Exhausted),
-    /// Nobody knows.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-}
+pub struct Leases(Arc<Engine>);
 
 impl Leases {
     /// An engine on the table in `db`. Nothing is asked of the database yet; whoever makes it [runs](Self::run) it, and
     /// [closes](Self::close) it at the end.
     pub fn new(db: DbPool, ambient: Ambient) -> Self {
-        Self(Arc::new(Inner { db, ambient, accounts: Generations::new(REMEMBERED), debts: Debts::default() }))
+        Self(Arc::new(Engine::new(db, ambient)))
     }
 
     /// Holds the units of a claim, if there are as many.
@@ -195,7 +128,7 @@ impl Leases {
         let _turn = account.wait_for_turn(limit::units(claim.amount)).await;
         // A lease that arrives after its slot has ended is of no use; a third one is not tried.
         for _ in 0..3 {
-            let now = clock(&self.0.ambient);
+            let now = self.0.clock();
             let answer = match account.take(claim.wanted(), now) {
                 Some(answer) => Some(answer),
                 None => self.0.lease(&account, claim, now).await?,
@@ -213,7 +146,7 @@ impl Leases {
             return Some(Err(claim.limit.never()));
         }
         let account = self.0.account(claim);
-        let answer = account.take(claim.wanted(), clock(&self.0.ambient))?;
+        let answer = account.take(claim.wanted(), self.0.clock())?;
         Some(self.0.reservation(&account, claim, answer))
     }
 
@@ -239,22 +172,7 @@ impl Leases {
     }
 }
 
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leases").finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn account(&self, claim: &Claim) -> Arc<Account> {
-        let key = (claim.key.clone(), claim.limit.unit());
-        self.accounts.with(key, clock(&self.ambient), |kept| match kept {
-            // A key with another limit than before, because the configuration changed, begins a new account.
-            Some((limit, account)) if *limit == claim.limit => Arc::clone(account),
-            _ => Arc::clone(&kept.insert((claim.limit, Arc::default())).1),
-        })
-    }
-
+impl Engine {
     fn reservation(
         self: &Arc<Self>,
         account: &Arc<Account>,
@@ -263,7 +181,7 @@ impl Inner {
     ) -> Result<Reservation, Exhausted> {
         match answer {
             Answer::Granted { period } => Ok(Reservation::of(Held {
-                leases: Arc::clone(self),
+                engine: Arc::clone(self),
                 account: Arc::clone(account),
                 key: claim.key.clone(),
                 limit: claim.limit,
@@ -293,12 +211,12 @@ impl Inner {
             }
             Limit::Refilling(limit) => within(queries::lease_refilling(&self.db, &claim.key, &request, limit)).await?,
         };
-        Ok(kept.end(claim, clock(&self.ambient), &request, lease))
+        Ok(kept.end(claim, self.clock(), &request, lease))
     }
 
     /// Books what is owed, including what `take` finds to be left of leases.
     async fn book(&self, take: impl Fn(&Account, &Limit, i64) -> Option<account::Unspent>) -> Result<(), Unavailable> {
-        let now = clock(&self.ambient);
+        let now = self.clock();
         self.accounts.for_each(|(key, _), kept| {
             if let Some((limit, account)) = kept
                 && let Some(unspent) = take(account, limit, now)
@@ -345,11 +263,6 @@ fn warn(booked: Result<(), Unavailable>) {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "what limits hold could not be given back");
     }
-}
-
-/// Nanoseconds since 1970.
-fn clock(ambient: &Ambient) -> i64 {
-    ambient.now().timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::engine::Engine;
 use super::limit::{LeaseKey, Limit, units};
 use super::owed::Owed;
-use super::{Inner, clock};
 
 /// Units held for one call. [`settle`](Self::settle) it when it is known how many were used; dropped, all of them are given
 /// back, as if the call had never been.
@@ -17,7 +17,7 @@ pub struct Reservation(Option<Held>);
 
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) leases: Arc<Inner>,
+    pub(super) engine: Arc<Engine>,
     pub(super) account: Arc<Account>,
     pub(super) key: LeaseKey,
     pub(super) limit: Limit,
@@ -63,20 +63,20 @@ impl Drop for Reservation {
 
 impl Held {
     fn settle(self, used: i64) {
-        let now = clock(&self.leases.ambient);
+        let now = self.engine.clock();
         let surplus = self.amount - used;
         if surplus > 0 {
             if !self.account.take_back(surplus, self.period, now, &self.limit)
                 && let Limit::Sliding(limit) = &self.limit
             {
-                self.leases.debts.add(&self.key, Owed::new(-surplus, self.period, limit));
+                self.engine.debts.add(&self.key, Owed::new(-surplus, self.period, limit));
             }
         } else if surplus < 0 {
             let excess = self.account.take_excess(-surplus, now, &self.limit);
             if excess > 0
                 && let Limit::Sliding(limit) = &self.limit
             {
-                self.leases.debts.add(&self.key, Owed::new(excess, limit.slot_of(now), limit));
+                self.engine.debts.add(&self.key, Owed::new(excess, limit.slot_of(now), limit));
             }
         }
     }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use futures_util::future::join_all;
 use systemprompt_model::{ManualClock, SeededEntropy};
+use uuid::Uuid;
 
 use super::*;
 use crate::connect::Database;
@@ -345,5 +346,5 @@ async fn without_postgresql_nobody_knows() {
     held.settle(50);
     assert!(matches!(leases.reserve(&claim).await, Err(ReserveError::Unavailable(_))));
     leases.close().await;
-    assert_eq!(leases.0.debts.all(clock(&replicas.ambient)).entries.len(), 1, "what was used is not forgotten");
+    assert_eq!(leases.0.debts.all(limit::clock(&replicas.ambient)).entries.len(), 1, "what was used is not forgotten");
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::failure;
+use super::failure::failure;
 use crate::database::catalog::{self, TableDescription};
 use crate::database::qualified;
 use crate::error::CliResult;

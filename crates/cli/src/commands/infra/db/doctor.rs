@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Declared, failure};
+use super::declared::Declared;
+use super::failure::failure;
 use crate::database::doctor::{self, Doctor as Findings};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::failure;
+use super::failure::failure;
 use crate::change::{About, Change, Changed};
 use crate::database::execute::{self, ExecuteResult, Keep};
 use crate::error::CliResult;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::failure;
+use super::failure::failure;
 use crate::database::catalog::{self, Index};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

@@ -6,7 +6,8 @@ use serde_json::json;
 use systemprompt_database::InstallOptions;
 use systemprompt_database::install::{ModuleReport, install};
 
-use super::{Declared, failure};
+use super::declared::Declared;
+use super::failure::failure;
 use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 use systemprompt_database::install::history::{self, Reverted, Run};
 
-use super::{Declared, history_failure};
+use super::declared::Declared;
+use super::failure::history_failure;
 use crate::change::{About, Change, altered};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

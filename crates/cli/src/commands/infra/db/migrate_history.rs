@@ -4,7 +4,7 @@ use clap::Args;
 use systemprompt_database::install::history::{self, HistoryError, MigrationRow};
 use systemprompt_extension::ExtensionRegistry;
 
-use super::history_failure;
+use super::failure::history_failure;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Page, Row, time};

@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 use systemprompt_database::install::history::{self, MigrationRow};
 
-use super::{Declared, history_failure};
+use super::declared::Declared;
+use super::failure::history_failure;
 use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

@@ -3,7 +3,8 @@
 use clap::Args;
 use systemprompt_database::install::history::{self, MigrationPlan, PlannedAction};
 
-use super::{Declared, history_failure};
+use super::declared::Declared;
+use super::failure::history_failure;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, View};

@@ -5,7 +5,8 @@ use serde_json::json;
 use systemprompt_database::InstallOptions;
 use systemprompt_database::install::history::{self, Repair, RepairAction, RepairMode, Run};
 
-use super::{Declared, history_failure};
+use super::declared::Declared;
+use super::failure::history_failure;
 use crate::change::{About, Change, altered};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

@@ -1,9 +1,11 @@
 //! `infra db`: the database, as operators see and change it.
 
 mod count;
+mod declared;
 mod describe;
 mod doctor;
 mod execute;
+mod failure;
 mod indexes;
 mod info;
 mod migrate;
@@ -20,12 +22,8 @@ mod status;
 mod tables;
 
 use clap::Subcommand;
-use systemprompt_database::install::history::HistoryError;
-use systemprompt_database::{InstallError, InstallOptions, Module};
-use systemprompt_extension::ExtensionRegistry;
 
-use crate::database::InspectError;
-use crate::error::{CliError, CliResult, Exit};
+use crate::error::CliResult;
 use crate::project::Invocation;
 
 /// The database.
@@ -80,47 +78,4 @@ impl Db {
             })
             .await
     }
-}
-
-/// What the linked extensions declare about the database, and how it is installed.
-struct Declared {
-    modules: Vec<Module>,
-    options: InstallOptions,
-}
-
-impl Declared {
-    fn of(invocation: &Invocation) -> Self {
-        let options = InstallOptions {
-            system_dir: invocation.project().ok().map(|project| project.configuration.profile.paths.system.clone()),
-            applied_by: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstallOptions::default()
-        };
-        Self { modules: ExtensionRegistry::discover().modules(), options }
-    }
-}
-
-fn failure(error: InspectError) -> CliError {
-    let exit = match &error {
-        InspectError::InvalidIdentifier { .. }
-        | InspectError::NotOneStatement { .. }
-        | InspectError::NotReading { .. } => Exit::Usage,
-        InspectError::Install(InstallError::Refused(_)) => Exit::Conflict,
-        _ => Exit::Failure,
-    };
-    let help = match &error {
-        InspectError::NotReading { .. } => Some("systemprompt infra db execute   changes things"),
-        InspectError::Install(_) => Some(
-            "systemprompt infra db migrate-status   shows what is applied; migrate-repair deals with changed migrations",
-        ),
-        _ => None,
-    };
-    let failure = CliError::from_error("db_failed", &error).exit(exit);
-    match help {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
-}
-
-fn history_failure(error: HistoryError) -> CliError {
-    failure(error.into())
 }

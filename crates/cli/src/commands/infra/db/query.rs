@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::failure;
+use super::failure::failure;
 use crate::database::query::{self, QueryOptions, QueryResult};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};

@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Declared, failure};
+use super::declared::Declared;
+use super::failure::failure;
 use crate::database::catalog;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;

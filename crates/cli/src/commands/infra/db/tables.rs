@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Declared, failure};
+use super::declared::Declared;
+use super::failure::failure;
 use crate::database::catalog::{self, TableInfo};
 use crate::database::qualified;
 use crate::error::CliResult;

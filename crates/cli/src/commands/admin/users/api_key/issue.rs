@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 use systemprompt_identity::{ApiKey, IssuedKey};
 
-use super::keys;
+use super::keys::keys;
 use crate::accounts::{accounts, find};
 use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult};

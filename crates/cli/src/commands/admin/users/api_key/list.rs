@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_identity::ApiKey;
 
-use super::keys;
+use super::keys::keys;
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};

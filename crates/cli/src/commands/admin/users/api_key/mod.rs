@@ -1,12 +1,11 @@
 //! `admin users api-key`: what programs show to be let in.
 
 mod issue;
+mod keys;
 mod list;
 mod revoke;
 
 use clap::Subcommand;
-use systemprompt_database::DbPool;
-use systemprompt_identity::ApiKeys;
 
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -27,9 +26,4 @@ impl ApiKey {
             Self::Revoke(command) => command.run(invocation, database).await,
         }
     }
-}
-
-/// The keys of a database.
-fn keys(invocation: &Invocation, db: &DbPool) -> ApiKeys {
-    ApiKeys::new(db.clone(), invocation.ambient.clone())
 }

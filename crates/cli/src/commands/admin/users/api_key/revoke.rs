@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_identity::ApiKey;
 
-use super::keys;
+use super::keys::keys;
 use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
