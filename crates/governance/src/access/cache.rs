@@ -1,41 +1,25 @@
 //! The rules in memory, and how they follow the tables.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use futures_util::FutureExt as _;
+use systemprompt_database::DbPool;
 use systemprompt_database::notify::{Event, Subscription};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::resolve::EntityRules;
-use super::{AccessRules, Unavailable, in_time, queries};
+use super::entities::Entities;
+use super::patience::{Unavailable, in_time};
+use super::queries;
 use systemprompt_model::EntityKind;
 
 /// Where the tables announce changes; the name is in `schema/access.sql` too.
 pub(super) const CHANNEL: &str = "access_control";
 const RETRY: Duration = Duration::from_millis(250);
-
-/// Every entity there is, with its rules.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Entities(HashMap<EntityKind, HashMap<String, Arc<EntityRules>>>);
-
-impl Entities {
-    pub(super) fn get(&self, kind: EntityKind, id: &str) -> Option<&EntityRules> {
-        self.0.get(&kind)?.get(id).map(Arc::as_ref)
-    }
-
-    pub(super) fn set(&mut self, kind: EntityKind, id: String, rules: Option<EntityRules>) {
-        let of_kind = self.0.entry(kind).or_default();
-        match rules {
-            Some(rules) => of_kind.insert(id, Arc::new(rules)),
-            None => of_kind.remove(&id),
-        };
-    }
-}
 
 /// Something in the tables is not as it is in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,25 +92,25 @@ impl Cache {
 }
 
 /// Reads what has changed whenever something has, until cancelled.
-pub(super) async fn follow(rules: Arc<AccessRules>, mut events: Subscription, cancel: CancellationToken) {
+pub(super) async fn follow(cache: Arc<Cache>, database: DbPool, mut events: Subscription, cancel: CancellationToken) {
     // Nothing is read before announcements are heard: what changes in between would be missed.
     let mut listening = false;
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = rules.cache.wake.notified() => {}
+            () = cache.wake.notified() => {}
             event = events.next() => {
                 let mut next = Some(event);
                 while let Some(event) = next {
                     match event {
-                        Some(Event::Notification(payload)) => rules.cache.changed(Change::from_payload(&payload)),
+                        Some(Event::Notification(payload)) => cache.changed(Change::from_payload(&payload)),
                         Some(Event::Reconnected) => {
                             listening = true;
-                            rules.cache.changed(Change::All);
+                            cache.changed(Change::All);
                         }
                         Some(Event::Lost) => {
                             listening = false;
-                            rules.cache.changed(Change::All);
+                            cache.changed(Change::All);
                         }
                         None => return,
                     }
@@ -134,7 +118,7 @@ pub(super) async fn follow(rules: Arc<AccessRules>, mut events: Subscription, ca
                 }
             }
         }
-        while listening && let Err(error) = read_changes(&rules).await {
+        while listening && let Err(error) = read_changes(&cache, &database).await {
             tracing::warn!(%error, "access rules cannot be read and are asked for with every request");
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -144,13 +128,12 @@ pub(super) async fn follow(rules: Arc<AccessRules>, mut events: Subscription, ca
     }
 }
 
-async fn read_changes(rules: &AccessRules) -> Result<(), Unavailable> {
-    let cache = &rules.cache;
+async fn read_changes(cache: &Cache, database: &DbPool) -> Result<(), Unavailable> {
     let (target, wanted) = {
         let mut pending = cache.pending();
         (cache.announced.load(Ordering::Acquire), std::mem::take(&mut *pending))
     };
-    match read(rules, &wanted).await {
+    match read(cache, database, &wanted).await {
         Ok(entities) => {
             cache.entities.store(Arc::new(entities));
             cache.applied.store(target, Ordering::Release);
@@ -165,14 +148,14 @@ async fn read_changes(rules: &AccessRules) -> Result<(), Unavailable> {
     }
 }
 
-async fn read(rules: &AccessRules, wanted: &Pending) -> Result<Entities, Unavailable> {
+async fn read(cache: &Cache, database: &DbPool, wanted: &Pending) -> Result<Entities, Unavailable> {
     // One by one up to a handful, then all at once.
     if wanted.all || wanted.entities.len() > 8 {
-        return in_time(queries::load_all(rules.db.write())).await;
+        return in_time(queries::load_all(database.write())).await;
     }
-    let mut entities = Entities::clone(&rules.cache.entities.load());
+    let mut entities = Entities::clone(&cache.entities.load());
     for (kind, id) in &wanted.entities {
-        let entity = in_time(queries::find_entity(rules.db.write(), *kind, id)).await?;
+        let entity = in_time(queries::find_entity(database.write(), *kind, id)).await?;
         entities.set(*kind, id.clone(), entity);
     }
     Ok(entities)

@@ -7,8 +7,9 @@ use sqlx::{PgConnection, PgExecutor};
 use systemprompt_model::{AccessRuleId, DepartmentId};
 use uuid::Uuid;
 
+use super::entities::Entities;
 use super::resolve::EntityRules;
-use super::{Entities, Rule};
+use super::rule::Rule;
 use crate::config::{Access, DepartmentConfig};
 use systemprompt_model::EntityKind;
 

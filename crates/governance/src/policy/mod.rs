@@ -1,13 +1,13 @@
 //! The policies in force: built-in ones, one file each, and those of extensions.
 //!
-//! To add one of our own: a file here with its settings, its [`Policy`] and its tests; a variant of
-//! [`PolicyConfig`](crate::config::PolicyConfig); a line in [`PolicyChain::new`].
+//! To add one of our own: its settings in a file of `config`, with a variant of
+//! [`PolicyConfig`](crate::config::PolicyConfig); a file here with its [`Policy`] and its tests; a line in [`PolicyChain::new`].
 
 mod chain;
-pub(crate) mod rate_limit;
-pub(crate) mod scope_check;
-pub(crate) mod secret_scan;
-pub(crate) mod tool_blocklist;
+mod rate_limit;
+mod scope_check;
+mod secret_scan;
+mod tool_blocklist;
 
 pub(crate) use chain::ChainOutcome;
 pub use chain::{Evaluation, EvaluationResult, PolicyChain, PolicyError};

@@ -1,30 +1,9 @@
 //! `scope_check`: tools whose name begins in certain ways are for administrators.
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Subject, Verdict, Violation};
 
-use crate::config::PolicyMode;
-
-/// `scope_check`: tools whose name begins with one of these prefixes are for administrators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScopeCheckConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// Overrides the mode of the section.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<PolicyMode>,
-    /// The prefixes, case-sensitive.
-    pub admin_only_prefixes: Vec<String>,
-}
-
-impl Default for ScopeCheckConfig {
-    fn default() -> Self {
-        Self { enabled: true, mode: None, admin_only_prefixes: vec!["mcp__systemprompt__".to_owned()] }
-    }
-}
+use crate::config::ScopeCheckConfig;
 
 /// The policy.
 pub(crate) struct ScopeCheck {

@@ -3,122 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use regex::bytes::{Regex, RegexBuilder};
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
 use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Verdict, Violation};
 
-use crate::config::{Flaw, PolicyMode};
 use crate::secret_scan::SecretScanner;
 
 /// Contents above this size are scanned on a thread where nobody waits for a turn (about a millisecond of work).
 const SCAN_APART: usize = 256 * 1024;
-
-/// `secret_scan`: denies content in which any string, or any object key, holds a credential. Applies to everybody,
-/// administrators included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SecretScanConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// Overrides the mode of the section.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<PolicyMode>,
-    /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
-    pub extra_patterns: Vec<ExtraPattern>,
-    /// The rule for credentials that no pattern knows.
-    pub entropy: EntropyConfig,
-}
-
-impl Default for SecretScanConfig {
-    fn default() -> Self {
-        Self { enabled: true, mode: None, extra_patterns: Vec::new(), entropy: EntropyConfig::default() }
-    }
-}
-
-/// A credential recognised by how it begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExtraPattern {
-    /// The id findings carry; lower-case letters, digits and hyphens.
-    pub name: String,
-    /// How the credential begins; at least three characters, case-sensitive.
-    pub prefix: String,
-}
-
-/// `high-entropy-token`: a run of `A–Z a–z 0–9 + / _ -` that is long, mixed and evenly distributed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EntropyConfig {
-    /// Whether the rule runs.
-    pub enabled: bool,
-    /// The shortest token looked at, in characters; 16 to 256.
-    pub min_len: usize,
-    /// The Shannon entropy from which a token counts as random, as a part of the most a token of its length over 64
-    /// characters can have; 0 to 1.
-    pub threshold: f64,
-    /// Regular expressions of tokens that are fine. A single one may be given without a list.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany")]
-    pub allowlist: Vec<String>,
-}
-
-impl Default for EntropyConfig {
-    fn default() -> Self {
-        Self { enabled: true, min_len: 32, threshold: 0.80, allowlist: Vec::new() }
-    }
-}
-
-impl EntropyConfig {
-    /// The allow-list, compiled. Errors carry the position in the list.
-    pub(crate) fn allowed(&self) -> Result<Vec<Regex>, (usize, regex::Error)> {
-        let compile = |(index, pattern): (usize, &String)| {
-            RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| (index, error))
-        };
-        self.allowlist.iter().enumerate().map(compile).collect()
-    }
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(pattern) => vec![pattern],
-        OneOrMany::Many(patterns) => patterns,
-    })
-}
-
-impl SecretScanConfig {
-    pub(crate) fn flaws(&self, at: &str, flaws: &mut Vec<Flaw>) {
-        for (index, pattern) in self.extra_patterns.iter().enumerate() {
-            let at = format!("{at}/extra_patterns/{index}");
-            let slug = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            if pattern.name.is_empty() || pattern.name.len() > 64 || !pattern.name.bytes().all(slug) {
-                let message = "use 1 to 64 lower-case letters, digits and hyphens";
-                flaws.push(Flaw::new(format!("{at}/name"), message));
-            }
-            if !(3..=64).contains(&pattern.prefix.len()) || pattern.prefix.contains(char::is_whitespace) {
-                let message = "use 3 to 64 characters without spaces; a shorter prefix would find ordinary words";
-                flaws.push(Flaw::new(format!("{at}/prefix"), message));
-            }
-        }
-        let at = format!("{at}/entropy");
-        if !(16..=256).contains(&self.entropy.min_len) {
-            flaws.push(Flaw::new(format!("{at}/min_len"), "must be between 16 and 256 characters"));
-        }
-        if !(0.0..=1.0).contains(&self.entropy.threshold) {
-            flaws.push(Flaw::new(format!("{at}/threshold"), "must be between 0 and 1"));
-        }
-        if let Err((index, error)) = self.entropy.allowed() {
-            flaws.push(Flaw::new(format!("{at}/allowlist/{index}"), format!("not a regular expression: {error}")));
-        }
-    }
-}
 
 /// The policy.
 pub(crate) struct SecretScan(Arc<SecretScanner>);

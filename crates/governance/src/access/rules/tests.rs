@@ -18,7 +18,7 @@ struct Replica {
 async fn test_database() -> TestDatabase {
     let module = Module {
         id: "access".to_owned(),
-        schemas: vec![SchemaDefinition::sql_only(include_str!("../../schema/access.sql"))],
+        schemas: vec![SchemaDefinition::sql_only(include_str!("../../../schema/access.sql"))],
         ..Module::default()
     };
     testing::database(&[module]).await

@@ -1,0 +1,20 @@
+//! The two documents an operator writes: `services/governance/config.yaml` (policies) and `services/access-control/*.yaml`
+//! (who may use what). Unknown keys, policy ids and modes are errors.
+
+mod access;
+mod flaw;
+mod governance;
+mod mode;
+mod rate_limit;
+mod scope_check;
+mod secret_scan;
+mod tool_blocklist;
+
+pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig};
+pub use self::flaw::Flaw;
+pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
+pub use self::mode::PolicyMode;
+pub use self::rate_limit::RateLimitConfig;
+pub use self::scope_check::ScopeCheckConfig;
+pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};
+pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};
