@@ -164,11 +164,8 @@ impl ExtensionRegistry {
         self.set.declared::<F>()
     }
 
-    /// Makes the policies of all enabled extensions, each with its extension, in load order.
-    pub fn make_policies(
-        &self,
-        ctx: &dyn ExtensionContext,
-    ) -> Result<Vec<(&'static str, Arc<dyn Policy>)>, LoaderError> {
+    /// Makes the policies of all enabled extensions, in load order.
+    pub fn make_policies(&self, ctx: &dyn ExtensionContext) -> Result<Vec<Arc<dyn Policy>>, LoaderError> {
         let mut made = Vec::new();
         for Declared { extension, contributions } in self.declared::<Policies>() {
             for def in contributions {
@@ -179,7 +176,7 @@ impl ExtensionRegistry {
                         message: format!("the policy '{}' calls itself '{}'", def.id, policy.id()),
                     });
                 }
-                made.push((extension, policy));
+                made.push(policy);
             }
         }
         Ok(made)

@@ -108,36 +108,17 @@ pub enum PolicyError {
         /// Those there are.
         known: String,
     },
-    /// The id of an extension's policy does not begin with the extension's.
-    #[error("the policy `{id}` of the extension `{extension}` must be called `{extension}.…`")]
-    Name {
-        /// The id of the policy.
-        id: &'static str,
-        /// The extension.
-        extension: &'static str,
-    },
 }
 
 impl PolicyChain {
-    /// The chain of `config`, in its order; then the policies of extensions that it does not mention, enforced; then the
-    /// built-in ones it leaves out, switched off.
+    /// The chain of `config`, in its order; then the policies of extensions, `registered`, that it does not mention,
+    /// enforced; then the built-in ones it leaves out, switched off.
     pub fn new(
         config: &GovernanceConfig,
-        extensions: Vec<(&'static str, Arc<dyn Policy>)>,
+        mut registered: Vec<Arc<dyn Policy>>,
         leases: &Leases,
     ) -> Result<Self, PolicyError> {
         let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
-        let mut registered: Vec<Arc<dyn Policy>> = Vec::new();
-        for (extension, policy) in extensions {
-            let id = policy.id();
-            if !id.strip_prefix(extension).is_some_and(|rest| rest.starts_with('.')) {
-                return Err(PolicyError::Name { id, extension });
-            }
-            if registered.iter().any(|other| other.id() == id) {
-                return Err(PolicyError::Duplicate(id.to_owned()));
-            }
-            registered.push(policy);
-        }
         let known = registered.iter().map(|policy| format!("`{}`", policy.id())).collect::<Vec<_>>().join(", ");
         let mut entries: Vec<Entry> = Vec::new();
         for policy in &config.policies {
