@@ -113,7 +113,7 @@ impl ExtensionRouter {
         ExtensionRouterConfig { base_path: self.base_path, access: self.access, mount: self.mount }
     }
 
-    /// The same routes behind [`Self::access`], which the [`Guard`](crate::Guard) in the request's extensions enforces, and
+    /// The same routes behind their [`Access`], which the [`Guard`](crate::Guard) in the request's extensions enforces, and
     /// behind what `wrap` adds to all of them.
     #[must_use]
     pub fn protected(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
