@@ -1,4 +1,8 @@
 //! The projection `ai_requests`: one row for each model request, and one for each tool the model asked for.
+//!
+//! What a row says follows from which entries there are, not from how they were cut into batches, nor from the order in
+//! which those of several chains arrived: what a server says of its own request counts more than that another gave it up,
+//! of several that did so the first counts, and attempts and times only grow.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +18,9 @@ use super::effect::{Infer, InferFacts, InferredFacts};
 
 /// The projection.
 pub(crate) struct Requests;
+
+/// The status of a request that was given up on behalf of a server that died.
+const ABANDONED: &str = "abandoned";
 
 /// What a decision says.
 struct Beginning<'a> {
@@ -43,6 +50,23 @@ struct End {
 impl Progress {
     fn at(at: DateTime<Utc>) -> Self {
         Self { at, attempts: None, end: None }
+    }
+
+    /// What is known of a request, with something that was written at this time.
+    fn of(all: &mut BTreeMap<Uuid, Self>, request: Uuid, at: DateTime<Utc>) -> &mut Self {
+        let progress = all.entry(request).or_insert_with(|| Self::at(at));
+        progress.at = progress.at.max(at);
+        progress
+    }
+
+    /// Takes an end if it counts more than the one that is known. The statement of `update` does the same.
+    fn end(&mut self, end: End) {
+        let counts = self.end.as_ref().is_none_or(|known| {
+            known.status == ABANDONED && (end.status != ABANDONED || (end.at, &end.reason) < (known.at, &known.reason))
+        });
+        if counts {
+            self.end = Some(end);
+        }
     }
 }
 
@@ -87,26 +111,20 @@ impl Projection for Requests {
                     begun.insert(id, Beginning { decided, facts });
                     if decided.is_refused() {
                         let end = End::bare("rejected", decided.at, decided.decision.reason.clone());
-                        progress.insert(id, Progress { end: Some(end), ..Progress::at(decided.at) });
+                        Progress::of(&mut progress, id, decided.at).end(end);
                     }
                 }
                 Record::Attempted(attempted) if attempted.effect == Infer::KIND => {
-                    let progress = progress.entry(id).or_insert_with(|| Progress::at(attempted.at));
-                    progress.at = attempted.at;
-                    progress.attempts = i32::try_from(attempted.number).ok();
+                    let progress = Progress::of(&mut progress, id, attempted.at);
+                    progress.attempts = progress.attempts.max(i32::try_from(attempted.number).ok());
                 }
                 Record::Ended(ended) if ended.effect == Infer::KIND => {
-                    let progress = progress.entry(id).or_insert_with(|| Progress::at(ended.at));
-                    progress.at = ended.at;
-                    progress.end = Some(End::of(entry, ended)?);
+                    Progress::of(&mut progress, id, ended.at).end(End::of(entry, ended)?);
                 }
                 Record::Abandoned(abandoned) if abandoned.effect == Infer::KIND => {
-                    let progress = progress.entry(id).or_insert_with(|| Progress::at(abandoned.at));
                     // The server that was thought dead may only have been slow: its own word counts.
-                    if progress.end.is_none() {
-                        progress.at = abandoned.at;
-                        progress.end = Some(End::bare("abandoned", abandoned.at, Some(abandoned.reason.clone())));
-                    }
+                    let end = End::bare(ABANDONED, abandoned.at, Some(abandoned.reason.clone()));
+                    Progress::of(&mut progress, id, abandoned.at).end(end);
                 }
                 _ => {}
             }
@@ -248,36 +266,52 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
     sqlx::query!(
         r#"
         UPDATE ai_requests AS r
-        SET status = COALESCE(e.status, r.status),
-            error_message = CASE WHEN e.status IS NULL THEN r.error_message ELSE e.error_message END,
-            attempts = COALESCE(e.attempts, r.attempts),
-            model = COALESCE(e.model, CASE WHEN e.status IN ('completed', 'failed') THEN r.upstream_model END, r.model),
-            provider_request_id = COALESCE(e.provider_request_id, r.provider_request_id),
-            http_status = COALESCE(e.http_status, r.http_status),
-            stop_reason = COALESCE(e.stop_reason, r.stop_reason),
-            input_tokens = COALESCE(e.input_tokens, r.input_tokens),
-            output_tokens = COALESCE(e.output_tokens, r.output_tokens),
-            cache_read_tokens = COALESCE(e.cache_read_tokens, r.cache_read_tokens),
-            cache_creation_tokens = COALESCE(e.cache_creation_tokens, r.cache_creation_tokens),
-            cost_microdollars = COALESCE(e.cost_microdollars, r.cost_microdollars),
-            latency_ms = COALESCE(e.latency_ms, r.latency_ms),
-            ttft_ms = COALESCE(e.ttft_ms, r.ttft_ms),
-            response_bytes = COALESCE(e.response_bytes, r.response_bytes),
-            response_sha256 = COALESCE(e.response_sha256, r.response_sha256),
-            updated_at = e.updated_at,
-            completed_at = COALESCE(e.completed_at, r.completed_at)
-        FROM UNNEST(
-            $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
-            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-            $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[]
-        ) AS e (
-            id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
-            output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
-            response_bytes, response_sha256, updated_at, completed_at
-        )
+        SET status = CASE WHEN e.counts THEN e.status ELSE r.status END,
+            error_message = CASE WHEN e.counts THEN e.error_message ELSE r.error_message END,
+            attempts = GREATEST(r.attempts, e.attempts),
+            model = CASE
+                WHEN e.counts AND e.status IN ('completed', 'failed') THEN COALESCE(e.model, r.upstream_model)
+                ELSE r.model
+            END,
+            provider_request_id = CASE WHEN e.counts THEN e.provider_request_id ELSE r.provider_request_id END,
+            http_status = CASE WHEN e.counts THEN e.http_status ELSE r.http_status END,
+            stop_reason = CASE WHEN e.counts THEN e.stop_reason ELSE r.stop_reason END,
+            input_tokens = CASE WHEN e.counts THEN e.input_tokens ELSE r.input_tokens END,
+            output_tokens = CASE WHEN e.counts THEN e.output_tokens ELSE r.output_tokens END,
+            cache_read_tokens = CASE WHEN e.counts THEN e.cache_read_tokens ELSE r.cache_read_tokens END,
+            cache_creation_tokens = CASE WHEN e.counts THEN e.cache_creation_tokens ELSE r.cache_creation_tokens END,
+            cost_microdollars = CASE WHEN e.counts THEN e.cost_microdollars ELSE r.cost_microdollars END,
+            latency_ms = CASE WHEN e.counts THEN e.latency_ms ELSE r.latency_ms END,
+            ttft_ms = CASE WHEN e.counts THEN e.ttft_ms ELSE r.ttft_ms END,
+            response_bytes = CASE WHEN e.counts THEN e.response_bytes ELSE r.response_bytes END,
+            response_sha256 = CASE WHEN e.counts THEN e.response_sha256 ELSE r.response_sha256 END,
+            updated_at = GREATEST(r.updated_at, e.updated_at),
+            completed_at = CASE WHEN e.counts THEN e.completed_at ELSE r.completed_at END
+        FROM (
+            SELECT
+                l.*,
+                -- Whoever was given up too early has the last word, of those who gave it up the first; nobody else's end
+                -- is taken back.
+                l.status IS NOT NULL AND (
+                    known.status = 'pending'
+                    OR known.status = 'abandoned' AND (
+                        l.status <> 'abandoned'
+                        OR (l.completed_at, l.error_message COLLATE "C")
+                            < (known.completed_at, known.error_message COLLATE "C")
+                    )
+                ) AS counts
+            FROM UNNEST(
+                $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
+                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[]
+            ) AS l (
+                id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
+                output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
+                response_bytes, response_sha256, updated_at, completed_at
+            )
+            JOIN ai_requests AS known ON known.id = l.id
+        ) AS e
         WHERE r.id = e.id
-          -- Whoever was given up too early has the last word; nobody else's end is taken back.
-          AND (r.status = 'pending' OR r.status = 'abandoned' AND e.status IS DISTINCT FROM 'abandoned')
         "#,
         &ids,
         &ends.later_status as _,
@@ -325,7 +359,7 @@ async fn insert_tool_calls(
     if requests.is_empty() {
         return Ok(());
     }
-    // An end whose beginning retention has dropped leaves nothing.
+    // An end whose beginning retention has dropped leaves nothing, and neither does a second one.
     sqlx::query!(
         r#"
         INSERT INTO ai_request_tool_calls (request_id, sequence, tool_call_id, name, created_at)
@@ -333,6 +367,7 @@ async fn insert_tool_calls(
         FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[])
             AS c (request_id, sequence, tool_call_id, name, created_at)
         JOIN ai_requests AS r ON r.id = c.request_id
+        ON CONFLICT (request_id, sequence) DO NOTHING
         "#,
         &requests,
         &sequences,
@@ -404,4 +439,131 @@ impl<'a> Ends<'a> {
 
 fn bytes(digits: &str) -> Option<Vec<u8>> {
     hex::decode(digits).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::{Value, json};
+    use systemprompt_extension::ExtensionContext as _;
+    use systemprompt_extension::ledger::EntryKind;
+    use systemprompt_extension::testing::TestContext;
+    use systemprompt_governance::GovernanceExtension;
+    use systemprompt_identity::IdentityExtension;
+
+    use super::*;
+    use crate::extension::GatewayExtension;
+
+    const REQUEST: Uuid = Uuid::from_u128(7);
+
+    /// What is said of one request, at this second.
+    fn entry(second: i64, kind: EntryKind, mut body: Value) -> LedgerEntry {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(1_800_000_000 + second);
+        body["kind"] = kind.as_str().into();
+        body["action"] = REQUEST.to_string().into();
+        body["at"] = at.timestamp_micros().into();
+        if kind == EntryKind::Decided {
+            body["received_at"] = at.timestamp_micros().into();
+        }
+        let record = Record::read(kind, &body.to_string()).expect("it is an entry");
+        LedgerEntry { chain: Uuid::nil(), seq: second + 1, at, action: ActionId::from_uuid(REQUEST), record }
+    }
+
+    fn decided() -> LedgerEntry {
+        let id = Uuid::from_u128(9);
+        entry(
+            0,
+            EntryKind::Decided,
+            json!({
+                "by": {"actors": [{"id": "ada", "kind": "user"}], "credential": "api_key", "trace": id},
+                "content": {"bytes": 2, "sha256": "00".repeat(32)},
+                "decision": {"evaluations": [], "id": id, "policy": "default_allow", "policy_version": "1",
+                    "subject": "user_prompt", "verdict": "allow"},
+                "effect": {"kind": "infer", "facts": {
+                    "dialect": "openai-chat", "model": "gpt-test", "stream": false, "tools": 0}},
+                "instance": id,
+                "resource": {"id": "all", "kind": "gateway_route"},
+            }),
+        )
+    }
+
+    fn abandoned(second: i64, reason: &str) -> LedgerEntry {
+        entry(second, EntryKind::Abandoned, json!({"effect": "infer", "reason": reason}))
+    }
+
+    fn attempted(second: i64, number: i64) -> LedgerEntry {
+        let body = json!({"effect": "infer", "number": number, "target": "oai/gpt-test", "why": "nobody read it"});
+        entry(second, EntryKind::Attempted, body)
+    }
+
+    fn ended(second: i64) -> LedgerEntry {
+        let facts = json!({
+            "cache_creation_tokens": 0, "cache_read_tokens": 0, "input_tokens": 3, "output_tokens": 4,
+            "tool_calls": [{"id": "call_1", "name": "look_up"}],
+        });
+        let usage = json!({"calls": 1, "cost_microdollars": 5, "tokens": 7});
+        let body = json!({"effect": "infer", "facts": facts, "latency_ms": 6, "status": "completed", "usage": usage});
+        entry(second, EntryKind::Ended, body)
+    }
+
+    /// All orders of `rest`.
+    fn orders(rest: &[LedgerEntry]) -> Vec<Vec<LedgerEntry>> {
+        if rest.is_empty() {
+            return vec![Vec::new()];
+        }
+        let mut all = Vec::new();
+        for at in 0..rest.len() {
+            let mut others = rest.to_vec();
+            let first = others.remove(at);
+            all.extend(orders(&others).into_iter().map(|mut order| {
+                order.insert(0, first.clone());
+                order
+            }));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_row_is_the_same_however_its_entries_come() {
+        let server = TestContext::builder()
+            .extension(IdentityExtension)
+            .extension(GovernanceExtension)
+            .extension(GatewayExtension)
+            .start()
+            .await;
+        let mut connection = server.db().write().acquire().await.expect("a connection");
+        for (later, status, attempts) in [
+            (vec![abandoned(2, "gone"), abandoned(3, "dead"), attempted(4, 2)], "abandoned", 2),
+            (vec![abandoned(2, "gone"), abandoned(2, "dead"), attempted(1, 2), attempted(4, 3)], "abandoned", 3),
+            (vec![abandoned(2, "gone"), abandoned(3, "dead"), attempted(4, 2), ended(5)], "completed", 2),
+            (vec![ended(2), abandoned(3, "dead"), attempted(1, 2)], "completed", 2),
+        ] {
+            let mut first: Option<Vec<Value>> = None;
+            for order in orders(&later) {
+                let entries: Vec<LedgerEntry> = std::iter::once(decided()).chain(order).collect();
+                // A bit for each place where a batch may end.
+                for cuts in 0..1_u32 << (entries.len() - 1) {
+                    let mut start = 0;
+                    for end in 1..=entries.len() {
+                        if end == entries.len() || cuts & 1 << (end - 1) != 0 {
+                            Requests.apply(&mut connection, &entries[start..end]).await.expect("applies");
+                            start = end;
+                        }
+                    }
+                    let rows: Vec<Value> = sqlx::query_scalar(
+                        "SELECT to_jsonb(r) FROM ai_requests AS r UNION ALL SELECT to_jsonb(c) FROM ai_request_tool_calls AS c",
+                    )
+                    .fetch_all(&mut *connection)
+                    .await
+                    .expect("the tables");
+                    assert_eq!((&rows[0]["status"], &rows[0]["attempts"]), (&json!(status), &json!(attempts)));
+                    let expected = first.get_or_insert_with(|| rows.clone());
+                    assert_eq!(&rows, expected, "{entries:#?}, cut at {cuts:b}");
+                    Requests.forget(&mut connection, &[ActionId::from_uuid(REQUEST)]).await.expect("forgets");
+                }
+            }
+        }
+        drop(connection);
+        server.stop().await;
+    }
 }
