@@ -29,7 +29,7 @@ use crate::{ExtensionContext, LoaderError};
 ///     }
 ///
 ///     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-///         if input.content.windows(7).any(|word| word == b"weather") {
+///         if input.texts.iter().any(|text| text.contains("weather")) {
 ///             return Verdict::Fail(Violation::new(DenialKind::Content, "weather", "the weather is no topic"));
 ///         }
 ///         Verdict::Pass
@@ -54,6 +54,7 @@ pub trait Policy: Send + Sync {
 }
 
 pub use ::async_trait::async_trait;
+pub use systemprompt_model::json::Texts;
 
 /// A policy an extension brings, declared by what it is called; made when there is a server.
 ///
@@ -116,6 +117,9 @@ pub struct PolicyInput<'a> {
     pub subject: Subject<'a>,
     /// The exact bytes: those that will be sent, or those that came back.
     pub content: &'a Bytes,
+    /// What is said in them, with JSON's escapes resolved, and the words of a stream put together, thoughts and the inputs
+    /// of tool calls included. A policy that looks for words looks here.
+    pub texts: &'a Texts<'a>,
     /// What it will use up, as far as can be said beforehand.
     pub estimate: Usage,
 }

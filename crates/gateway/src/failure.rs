@@ -2,6 +2,7 @@
 
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::{Denial, NotPermitted, Refusal};
+use systemprompt_llm::ErrorAnswer;
 use systemprompt_model::ActionId;
 
 use crate::routing::NoRoute;
@@ -39,6 +40,14 @@ impl Failure {
         let kind = kind.into();
         let recorded = !matches!(kind, FailureKind::Refused(Refusal::LedgerUnavailable));
         Self { request: recorded.then_some(request), kind }
+    }
+}
+
+/// What the caller of an answer is told that policies withheld, or had no time to judge.
+pub(crate) fn withheld(denial: &Denial) -> ErrorAnswer {
+    match denial.kind {
+        DenialKind::Unavailable => ErrorAnswer::not_ready(format!("the answer could not be inspected: {denial}")),
+        _ => ErrorAnswer::answer_blocked(&denial.to_string()),
     }
 }
 

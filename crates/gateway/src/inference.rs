@@ -145,6 +145,7 @@ impl Inference {
             metrics: self.metrics.clone(),
             sessions: self.sessions.clone(),
             session: by.session,
+            inspection_limit: target.provider.timeouts.inspection,
         };
         let mut recording = Recording::new(running, subject, request.stream);
 
@@ -152,7 +153,12 @@ impl Inference {
         let response = match self.send(&mut recording, &target, content).await {
             Ok(response) => response,
             Err(error) => {
-                recording.finish(End::Failed(error.to_string()));
+                recording.finish(match error {
+                    SendError::Unreachable | SendError::NeverRead => End::NotReached(error.to_string()),
+                    SendError::TimedOut(_) | SendError::Broken(_) | SendError::Refused(..) => {
+                        End::Failed(error.to_string())
+                    }
+                });
                 return Err(Failure::new(id, error));
             }
         };
@@ -199,7 +205,7 @@ impl Inference {
         let mut line = Line::Pooled;
         loop {
             let limit = target.head_limit.saturating_sub(recording.elapsed());
-            let error = match self.upstreams.send(target, content, line, limit).await {
+            let error = match self.upstreams.send(target, content, line, limit, recording.taken()).await {
                 Ok(response) => return Ok(response),
                 Err(SendError::TimedOut(_)) => return Err(SendError::TimedOut(target.head_limit)),
                 Err(error) => error,
@@ -236,7 +242,8 @@ async fn collect(
     total: Duration,
 ) -> Result<Bytes, FailureKind> {
     let limit = if status.is_success() { BUFFERED_ANSWER_LIMIT } else { ERROR_BODY_LIMIT };
-    let body = match upstream::collect(body, limit, total.saturating_sub(recording.elapsed())).await {
+    let time = total.saturating_sub(recording.elapsed());
+    let body = match upstream::collect(body, limit, time, |piece| recording.feed(piece)).await {
         Ok(body) => body,
         Err(error) => {
             let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(total) } else { error };
@@ -244,14 +251,14 @@ async fn collect(
             return Err(error.into());
         }
     };
-    recording.feed(&body);
+    // An error is looked at like any other answer: it may repeat what it was sent.
+    if recording.holds_answer()
+        && let Inspection::Withhold(denial) = recording.inspect(&body, &[]).await
+    {
+        recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
+        return Err(FailureKind::Withheld(denial));
+    }
     if status.is_success() {
-        if recording.holds_answer()
-            && let Inspection::Withhold(denial) = recording.inspect(&body).await
-        {
-            recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
-            return Err(FailureKind::Withheld(denial));
-        }
         if recording.finish_answer() {
             return Ok(body);
         }

@@ -87,9 +87,10 @@ impl AnswerLane {
 
 /// A whole stream that was held back.
 pub(crate) struct HeldAnswer {
-    /// What policies judge: the bytes of the stream, and after them its text and the inputs of its tool calls in one
-    /// piece each.
-    pub(crate) judged: Bytes,
+    /// The bytes of the stream.
+    pub(crate) stream: Bytes,
+    /// What they say in pieces, in one piece each: its text, its thoughts and the inputs of its tool calls.
+    pub(crate) said: Vec<String>,
     /// What the caller gets if they may.
     pub(crate) given: Bytes,
 }
@@ -98,21 +99,18 @@ impl HeldAnswer {
     fn new(held: Held, filter: Option<UsageChunkFilter>) -> Self {
         let stream = held.stream.freeze();
         let said = held.text.finish();
-        let mut judged = BytesMut::from(&stream[..]);
-        let inputs = said.tool_calls.iter().map(|call| call.input_excerpt.as_str());
-        for text in [said.text.head.as_str(), said.text.tail.as_str()].into_iter().chain(inputs) {
-            judged.extend_from_slice(b"\n");
-            judged.extend_from_slice(text.as_bytes());
-        }
+        // The limit of an excerpt is that of the stream, so it is all in the head.
+        let inputs = said.tool_calls.into_iter().map(|call| call.input_excerpt);
+        let said = [said.text.head, said.thinking.head].into_iter().chain(inputs).collect();
         let given = match filter {
-            None => stream,
+            None => stream.clone(),
             Some(mut filter) => {
-                let mut given = BytesMut::from(&filter.feed(stream)[..]);
+                let mut given = BytesMut::from(&filter.feed(stream.clone())[..]);
                 given.extend_from_slice(&filter.finish());
                 given.freeze()
             }
         };
-        Self { judged: judged.freeze(), given }
+        Self { stream, said, given }
     }
 }
 
@@ -141,7 +139,7 @@ mod tests {
         }
         let held = lane.take_held().expect("held back");
         assert_eq!(held.given, STREAM);
-        assert!(held.judged.windows(9).any(|word| word == b"forbidden"), "{:?}", held.judged);
+        assert_eq!((&held.stream[..], held.said[0].as_str()), (STREAM, "forbidden"));
         assert_eq!(lane.finish(), "", "nothing is given twice");
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response;
-use systemprompt_extension::policy::{Subject as Judged, Usage as Used};
+use systemprompt_extension::policy::{Subject as Judged, Texts, Usage as Used};
 use systemprompt_governance::{Inspection, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
@@ -17,7 +17,7 @@ use crate::attempt::AttemptFailure;
 use crate::capture::Capture;
 use crate::metrics::{GatewayMetrics, RequestLabels};
 use crate::request::{Infer, Inferred, ToolCallFacts, tool_call_part};
-use crate::upstream::provider_request_id;
+use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
@@ -36,6 +36,8 @@ pub(crate) struct Subject {
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) session: Option<SessionId>,
+    /// How long policies may look at the answer.
+    pub(crate) inspection_limit: Duration,
 }
 
 /// How a call ended.
@@ -45,6 +47,8 @@ pub(crate) enum End {
     Completed,
     /// Not well, for this reason.
     Failed(String),
+    /// Nobody got the request, for this reason.
+    NotReached(String),
     /// With a complete answer that the caller may not have, for this reason.
     Withheld(String),
     /// The caller did not wait for the answer.
@@ -62,6 +66,8 @@ pub(crate) struct Recording {
     first_byte: Option<Duration>,
     status: Option<u16>,
     upstream_id: Option<String>,
+    /// Whether the last attempt reached a provider.
+    taken: Taken,
     /// The caller has nothing of the answer until it was inspected.
     held: bool,
 }
@@ -81,6 +87,7 @@ impl Recording {
             first_byte: None,
             status: None,
             upstream_id: None,
+            taken: Taken::default(),
             held: false,
         }
     }
@@ -88,10 +95,16 @@ impl Recording {
     /// Begins another attempt, and gives the bytes to send again.
     pub(crate) fn retry(&mut self, target: &Target, why: AttemptFailure) -> Result<Bytes, NotPermitted> {
         self.subject.metrics.retried(&self.subject.provider);
+        self.taken = Taken::default();
         match &mut self.running {
             Some(running) => running.retry(target, &why.to_string()),
             None => Err(NotPermitted(target.as_str().to_owned())),
         }
+    }
+
+    /// What the attempt that is made now tells when a provider has the request.
+    pub(crate) fn taken(&self) -> Taken {
+        self.taken.clone()
     }
 
     /// Whether a policy wants to see the answer before the caller does. From then on the caller has nothing of it.
@@ -100,10 +113,11 @@ impl Recording {
         self.held
     }
 
-    /// Asks the policies whether the caller may have an answer.
-    pub(crate) async fn inspect(&mut self, answer: &Bytes) -> Inspection {
+    /// Asks the policies whether the caller may have an answer, in which `said` is said in pieces.
+    pub(crate) async fn inspect(&mut self, answer: &Bytes, said: &[String]) -> Inspection {
+        let limit = self.subject.inspection_limit;
         match &mut self.running {
-            Some(running) => running.inspect(Judged::Answer, answer).await,
+            Some(running) => running.inspect(Judged::Answer, answer, &Texts::with(answer, said), limit).await,
             None => Inspection::Give,
         }
     }
@@ -155,19 +169,23 @@ impl Recording {
         self.write_with(judge) == Some(End::Completed)
     }
 
-    /// What an unfinished answer used: what the provider counted so far, and at least what the caller got to see, at four
-    /// characters a token. Providers count at the end; hanging up before must not make the answer free, nor the prompt of
-    /// a caller who did not wait for the first word.
-    fn at_least(&self, summary: &AnswerSummary, end: &End) -> Usage {
-        let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
-        let seen = (summary.text.bytes + tools).div_ceil(4);
+    /// What the call used: what the provider counted, and where it did not, what it must have cost it. From the moment it
+    /// has the request that is at least the prompt, as estimated, and what was read of the answer, at four characters a
+    /// token: providers count at the end, so an answer that is given up before would otherwise be free. Free is what it
+    /// refused with an error status, and what never reached it.
+    fn used(&self, summary: &AnswerSummary, end: &End) -> Usage {
         let mut usage = summary.usage;
-        if seen > 0 {
-            usage.output_tokens = Some(usage.output_tokens.unwrap_or(0).max(seen));
+        let refused = self.status.is_some_and(|status| !(200..300).contains(&status));
+        if refused || !self.taken.is_taken() || matches!(end, End::NotReached(_)) {
+            return usage;
         }
-        if seen > 0 || *end == End::ClientDisconnected {
-            usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
-        }
+        usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
+        let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
+        let seen = (summary.text.bytes + summary.thinking.bytes + tools).max(summary.unread_bytes).div_ceil(4);
+        usage.output_tokens = match (usage.output_tokens, end) {
+            (Some(counted), End::Completed | End::Withheld(_)) => Some(counted),
+            (counted, _) => Some(counted.unwrap_or(0).max(seen)),
+        };
         usage
     }
 
@@ -176,14 +194,13 @@ impl Recording {
         let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(&summary);
-        let usage = match &end {
-            End::Completed | End::Withheld(_) => summary.usage,
-            End::Failed(_) | End::ClientDisconnected => self.at_least(&summary, &end),
-        };
+        let usage = self.used(&summary, &end);
         let cost = self.subject.pricing.cost(&usage);
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
-            End::Failed(reason) | End::Withheld(reason) => OutcomeStatus::Failed { reason: reason.clone() },
+            End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) => {
+                OutcomeStatus::Failed { reason: reason.clone() }
+            }
             End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
         };
 
@@ -193,7 +210,7 @@ impl Recording {
             model: subject.model.clone(),
             status: match &end {
                 End::Completed => "completed",
-                End::Failed(_) => "failed",
+                End::Failed(_) | End::NotReached(_) => "failed",
                 End::Withheld(_) => "withheld",
                 End::ClientDisconnected => "client_disconnected",
             },

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::config::Timeouts;
+use crate::failure::withheld;
 use crate::lane::AnswerLane;
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
@@ -108,7 +109,7 @@ impl Relay {
             && let Some(mut recording) = self.recording.take()
         {
             self.inspecting = Some(Box::pin(async move {
-                let inspection = recording.inspect(&held.judged).await;
+                let inspection = recording.inspect(&held.stream, &held.said).await;
                 (recording, inspection, held.given)
             }));
             return self.poll_inspection(cx);
@@ -131,7 +132,7 @@ impl Relay {
                 given
             }
             Inspection::Withhold(denial) => {
-                let error = ErrorAnswer::answer_blocked(&denial.to_string());
+                let error = withheld(&denial);
                 recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
                 error.sse_event(self.dialect, Some(&self.request_id.to_string())).into()
             }

@@ -9,7 +9,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use systemprompt_extension::Metrics;
-use systemprompt_extension::policy::{DenialKind, Phase, PolicyInput};
+use systemprompt_extension::policy::{DenialKind, Phase, PolicyInput, Texts};
 use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 
 use crate::access::{AccessDecision, AccessRules, DenyReason};
@@ -87,18 +87,17 @@ impl Gate {
             return Err(self.record_refusal(action, denial, evaluations, false).await);
         }
 
-        let judged = self
-            .policies
-            .evaluate(&PolicyInput {
-                phase: Phase::Before,
-                action: action.id,
-                by: &action.by,
-                resource: &action.resource,
-                subject: action.effect.subject(),
-                content: &action.content,
-                estimate: action.effect.estimate(),
-            })
-            .await;
+        let input = PolicyInput {
+            phase: Phase::Before,
+            action: action.id,
+            by: &action.by,
+            resource: &action.resource,
+            subject: action.effect.subject(),
+            content: &action.content,
+            texts: &Texts::of(&action.content),
+            estimate: action.effect.estimate(),
+        };
+        let judged = self.policies.evaluate(&input, None).await;
         let ChainOutcome { evaluations: said, denial, warnings, flagged, holds } = judged;
         evaluations.extend(said);
         if let Some(denial) = denial {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Usage};
+use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_model::{ActionId, Attribution, Resource};
 
 use crate::action::Target;
@@ -94,20 +94,26 @@ impl<E: Effect> Running<E> {
         self.policies.applies(Phase::After, subject)
     }
 
-    /// Asks the policies about something that came back. What they say is recorded with the end.
-    pub async fn inspect(&mut self, subject: Subject<'_>, bytes: &Bytes) -> Inspection {
-        let outcome = self
-            .policies
-            .evaluate(&PolicyInput {
-                phase: Phase::After,
-                action: self.id,
-                by: &self.by,
-                resource: &self.resource,
-                subject,
-                content: bytes,
-                estimate: self.effect.estimate(),
-            })
-            .await;
+    /// Asks the policies about something that came back, at most `limit` long: one that has not answered by then has
+    /// objected. What they say is recorded with the end.
+    pub async fn inspect(
+        &mut self,
+        subject: Subject<'_>,
+        content: &Bytes,
+        texts: &Texts<'_>,
+        limit: Duration,
+    ) -> Inspection {
+        let input = PolicyInput {
+            phase: Phase::After,
+            action: self.id,
+            by: &self.by,
+            resource: &self.resource,
+            subject,
+            content,
+            texts,
+            estimate: self.effect.estimate(),
+        };
+        let outcome = self.policies.evaluate(&input, Some(tokio::time::Instant::now() + limit)).await;
         self.answer_is_suspect |=
             outcome.denial.is_some() || !outcome.warnings.is_empty() || !outcome.flagged.is_empty();
         self.holds.extend(outcome.holds);

@@ -40,6 +40,8 @@ fn anthropic() -> AnswerSummary {
         model: Some("claude-sonnet-5-5".into()),
         tool_calls: vec![call("toolu_01", "weather", r#"{"city": "Köln"}"#)],
         text: excerpt("Grüße, 😀 世界"),
+        thinking: excerpt("secret thoughts"),
+        unread_bytes: 0,
         complete: true,
         error: None,
         unreadable_events: 0,
@@ -59,6 +61,8 @@ fn openai() -> AnswerSummary {
         model: Some("gpt-6-sol".into()),
         tool_calls: vec![call("call_1", "weather", r#"{"city": "Köln"}"#), call("call_2", "time", "{}")],
         text: excerpt("Grüße, 😀 世界"),
+        thinking: excerpt(""),
+        unread_bytes: 0,
         complete: true,
         error: None,
         unreadable_events: 0,
@@ -73,6 +77,28 @@ fn streamed_and_buffered_answers_say_the_same() {
     assert_eq!(whole(Format::OpenAiChat, false, OPENAI_BODY), openai());
     assert_eq!(anthropic().usage.total(), 12 + 89 + 7000 + 300);
     assert_eq!(openai().usage.total(), 120);
+}
+
+#[test]
+fn thoughts_are_read_under_either_name() {
+    for (delta, expected) in [
+        (r#"{"reasoning_content":"hm"}"#, "hm"),
+        (r#"{"reasoning":"hm","reasoning_content":null}"#, "hm"),
+        (r#"{"reasoning":"hm","reasoning_content":"hm"}"#, "hm"),
+        (r#"{"content":"hm"}"#, ""),
+    ] {
+        let stream = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+        assert_eq!(whole(Format::OpenAiChat, true, &stream).thinking, excerpt(expected), "{delta}");
+    }
+}
+
+#[test]
+fn of_an_answer_that_was_cut_off_the_length_is_known() {
+    let cut = &ANTHROPIC_BODY[..ANTHROPIC_BODY.len() / 2];
+    assert_eq!(whole(Format::AnthropicMessages, false, cut).unread_bytes, cut.len() as u64);
+    assert_eq!(whole(Format::AnthropicMessages, false, "<html>").unread_bytes, 0);
+    let long = format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"{}\"}}]", "x".repeat(9 << 20));
+    assert_eq!(whole(Format::AnthropicMessages, false, &long).unread_bytes, long.len() as u64);
 }
 
 /// A small generator, so that the cuts are many, odd, and the same in every run.

@@ -32,9 +32,13 @@ impl Policy for Words {
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        let text = String::from_utf8_lossy(input.content).to_lowercase();
+        // The texts and not the bytes, in which a word may be written with escapes.
+        let found = input.texts.iter().find_map(|text| {
+            let text = text.to_lowercase();
+            self.0.iter().position(|word| text.contains(word.as_str()))
+        });
         // The word itself is not repeated: a reason is told and recorded.
-        match self.0.iter().position(|word| text.contains(word.as_str())) {
+        match found {
             Some(at) => Verdict::Fail(Violation::new(
                 DenialKind::Content,
                 "house_rules_word",

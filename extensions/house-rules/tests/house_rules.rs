@@ -1,7 +1,9 @@
 //! The house rules in front of an effect, through the Gate of the product.
 
+use std::time::Duration;
+
 use systemprompt::axum::body::Bytes;
-use systemprompt::extension::policy::{Subject, Usage};
+use systemprompt::extension::policy::{Subject, Texts, Usage};
 use systemprompt::governance::{
     Action, Denial, Effect, Facts, FactsWriter, Gate, Inspection, Outcome, Permit, Refusal, Target,
 };
@@ -97,12 +99,24 @@ async fn a_word_is_neither_sent_nor_answered() {
     let denial = denied(ask(&server, user, "say XYZZY", 1).await);
     assert_eq!(denial.to_string(), "[house_rules.words]: it contains word 1 of the list of this house");
 
+    denied(ask(&server, user, r#"{"text":"say \u0078YZZY"}"#, 1).await);
+
     let permit = ask(&server, user, "say something", 1).await.expect("nothing against it");
     let (_, mut running) = permit.begin(&Target::new("oracle")).expect("it is the target");
     assert!(running.is_inspected(Subject::Answer));
-    assert_eq!(running.inspect(Subject::Answer, &Bytes::from_static(b"plugh")).await, Inspection::Give);
-    let withheld = running.inspect(Subject::Answer, &Bytes::from_static(b"a xyzzy")).await;
-    assert!(matches!(withheld, Inspection::Withhold(denial) if denial.code == "house_rules_word"));
+    let mut inspect = async |answer: &'static str| {
+        let answer = Bytes::from_static(answer.as_bytes());
+        running.inspect(Subject::Answer, &answer, &Texts::of(&answer), Duration::from_secs(30)).await
+    };
+    assert_eq!(inspect("plugh").await, Inspection::Give);
+    // However it is written.
+    for answer in ["a xyzzy", r#"{"text":"line\nxyzzy"}"#, r#"{"text":"\u0078yzzy"}"#] {
+        let inspection = inspect(answer).await;
+        assert!(
+            matches!(&inspection, Inspection::Withhold(denial) if denial.code == "house_rules_word"),
+            "{answer}: {inspection:?}"
+        );
+    }
     running.finish(Outcome::failed("withheld"));
 }
 

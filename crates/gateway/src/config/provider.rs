@@ -210,6 +210,10 @@ pub(crate) struct Resilience {
     /// The whole call. A buffered answer is only bounded by this one, since its first byte is its last. Default 600000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
+    /// Policies' look at an answer that they hold back. What they did not judge by then the caller does not get. Default
+    /// 30000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspection_timeout_ms: Option<u64>,
 }
 
 /// The time limits in force for one provider.
@@ -223,6 +227,8 @@ pub(crate) struct Timeouts {
     pub idle: Duration,
     /// The whole call.
     pub total: Duration,
+    /// Policies' look at an answer.
+    pub inspection: Duration,
 }
 
 impl Timeouts {
@@ -243,6 +249,7 @@ impl Timeouts {
             first_byte: pick(|r| r.first_byte_timeout_ms, 60_000),
             idle: pick(|r| r.stream_idle_timeout_ms, 60_000),
             total: pick(|r| r.request_timeout_ms, 600_000),
+            inspection: pick(|r| r.inspection_timeout_ms, 30_000),
         }
     }
 }

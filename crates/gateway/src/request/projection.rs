@@ -445,14 +445,11 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
 mod tests {
     use chrono::TimeDelta;
     use serde_json::{Value, json};
-    use systemprompt_extension::ExtensionContext as _;
+    use systemprompt_database::testing;
+    use systemprompt_database::{Module, SchemaDefinition};
     use systemprompt_extension::ledger::EntryKind;
-    use systemprompt_extension::testing::TestContext;
-    use systemprompt_governance::GovernanceExtension;
-    use systemprompt_identity::IdentityExtension;
 
     use super::*;
-    use crate::extension::GatewayExtension;
 
     const REQUEST: Uuid = Uuid::from_u128(7);
 
@@ -525,13 +522,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_is_the_same_however_its_entries_come() {
-        let server = TestContext::builder()
-            .extension(IdentityExtension)
-            .extension(GovernanceExtension)
-            .extension(GatewayExtension)
-            .start()
-            .await;
-        let mut connection = server.db().write().acquire().await.expect("a connection");
+        let module = Module {
+            id: "gateway".to_owned(),
+            schemas: vec![SchemaDefinition::inline("ai_requests", include_str!("../../schema/requests.sql"))],
+            ..Module::default()
+        };
+        let database = testing::database(&[module]).await;
+        let mut connection = database.pool.write().acquire().await.expect("a connection");
         for (later, status, attempts) in [
             (vec![abandoned(2, "gone"), abandoned(3, "dead"), attempted(4, 2)], "abandoned", 2),
             (vec![abandoned(2, "gone"), abandoned(2, "dead"), attempted(1, 2), attempted(4, 3)], "abandoned", 3),
@@ -563,7 +560,5 @@ mod tests {
                 }
             }
         }
-        drop(connection);
-        server.stop().await;
     }
 }

@@ -15,7 +15,7 @@ use systemprompt_model::ActionId;
 
 use super::body::BodyError;
 use crate::config::PolicyDenyStatus;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, withheld};
 use crate::headers::BadHeader;
 use crate::upstream::SendError;
 
@@ -112,7 +112,7 @@ impl RouteError {
                 FailureKind::Refused(Refusal::LedgerUnavailable) => ErrorAnswer::ledger_unavailable(),
                 FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
                 FailureKind::NotPermitted(_) => ErrorAnswer::internal(),
-                FailureKind::Withheld(denial) => ErrorAnswer::answer_blocked(&denial.to_string()),
+                FailureKind::Withheld(denial) => withheld(denial),
                 FailureKind::Upstream(error) => match error {
                     SendError::Unreachable => ErrorAnswer::upstream_unreachable(),
                     SendError::TimedOut(_) => ErrorAnswer::upstream_timeout(message),

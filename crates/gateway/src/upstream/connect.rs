@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_rustls::MaybeHttpsStream;
@@ -36,7 +36,11 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let begun = Instant::now();
         let connecting = tokio::time::timeout(self.limit, self.inner.call(uri));
-        Box::pin(async move { Ok(TokioIo::new(Watched::new(connecting.await?.map_err(Into::into)?))) })
+        Box::pin(async move {
+            let stream = connecting.await?.map_err(Into::into)?;
+            Ok(TokioIo::new(Watched::new(stream, begun.elapsed())))
+        })
     }
 }

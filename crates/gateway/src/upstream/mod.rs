@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod demo;
 mod error;
+mod outgoing;
 mod resolver;
 mod watched;
 
@@ -14,20 +15,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use systemprompt_model::{Ambient, with_causes};
-use tokio::time::Instant;
 
 pub(crate) use body::UpstreamBody;
 use connect::Bounded;
 pub use error::SendError;
+use outgoing::Outgoing;
+pub(crate) use outgoing::Taken;
 use resolver::GuardedResolver;
 use watched::Watch;
 
@@ -39,8 +41,6 @@ use crate::target::Target;
 const POOL_IDLE: Duration = Duration::from_secs(90);
 const HTTP2_PING: Duration = Duration::from_secs(20);
 const HTTP2_PONG: Duration = Duration::from_secs(10);
-/// A connection that was closed while idle says so at once. What is reset later had been read.
-const AT_ONCE: Duration = Duration::from_secs(2);
 
 type Connector = Bounded<HttpsConnector<HttpConnector<GuardedResolver>>>;
 
@@ -51,9 +51,9 @@ pub(crate) struct Upstreams {
 }
 
 struct Clients {
-    pooled: Client<Connector, Full<Bytes>>,
+    pooled: Client<Connector, Outgoing>,
     /// Opens a connection for each request.
-    fresh: Client<Connector, Full<Bytes>>,
+    fresh: Client<Connector, Outgoing>,
 }
 
 /// Which connection an attempt is made on.
@@ -98,29 +98,31 @@ impl Upstreams {
         Ok(Self { clients, ambient })
     }
 
-    /// Sends `content` to `target` once and waits for the head of the answer, at most `limit` long.
+    /// Sends `content` to `target` once and waits for the head of the answer, at most `limit` long. `taken` says from when
+    /// on the provider may have it.
     pub(crate) async fn send(
         &self,
         target: &Target,
         content: Bytes,
         line: Line,
         limit: Duration,
+        taken: Taken,
     ) -> Result<Response<UpstreamBody>, SendError> {
         let Some(clients) = self.clients.get(&target.provider.name) else {
+            taken.take();
             return demo::answer(target.format, content, &self.ambient);
         };
         let mut request = Request::post(&target.uri)
-            .body(Full::new(content))
+            .body(Outgoing::new(content, taken.clone()))
             .map_err(|_| SendError::Broken("has an endpoint that is not a URI"))?;
         request.headers_mut().clone_from(&target.headers);
         let client = match line {
             Line::Pooled => &clients.pooled,
             Line::Fresh => &clients.fresh,
         };
-        let sent = Instant::now();
         match tokio::time::timeout(limit, client.request(request)).await {
             Ok(Ok(response)) => Ok(response.map(UpstreamBody::Http)),
-            Ok(Err(error)) => Err(classify(&error, sent.elapsed())),
+            Ok(Err(error)) => Err(classify(&error, &taken)),
             Err(_) => Err(SendError::TimedOut(limit)),
         }
     }
@@ -144,16 +146,37 @@ impl Clients {
     }
 }
 
-/// All of a body of at most `limit` bytes, within `time`.
-pub(crate) async fn collect(body: UpstreamBody, limit: usize, time: Duration) -> Result<Bytes, SendError> {
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(SendError::Broken("sent an answer that is too large"))
+/// All of a body of at most `limit` bytes, within `time`. `on_piece` sees each piece as it comes, so that it is known what
+/// there was of a body that never came to its end.
+pub(crate) async fn collect(
+    mut body: UpstreamBody,
+    limit: usize,
+    time: Duration,
+    mut on_piece: impl FnMut(&[u8]),
+) -> Result<Bytes, SendError> {
+    let whole = async {
+        // Most answers come in one piece, which is then used as it is.
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| SendError::Broken("broke off its answer"))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            on_piece(&piece);
+            if first.len().max(all.len()) + piece.len() > limit {
+                return Err(SendError::Broken("sent an answer that is too large"));
+            }
+            if first.is_empty() {
+                first = piece;
+                continue;
+            }
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&piece);
         }
-        Ok(Err(_)) => Err(SendError::Broken("broke off its answer")),
-        Err(_) => Err(SendError::TimedOut(time)),
-    }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    };
+    tokio::time::timeout(time, whole).await.unwrap_or(Err(SendError::TimedOut(time)))
 }
 
 /// The id under which the provider knows the request.
@@ -161,16 +184,10 @@ pub(crate) fn provider_request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     ["request-id", "x-request-id"].iter().find_map(|name| headers.get(*name))
 }
 
-fn classify(error: &Error, elapsed: Duration) -> SendError {
+fn classify(error: &Error, taken: &Taken) -> SendError {
     // The chain says which address or certificate failed: for the operator's log, not for the caller.
     let chain = with_causes(error);
-    let mut canceled = false;
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        canceled |= cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
-        source = cause.source();
-    }
-    if never_read(error, canceled, elapsed) {
+    if never_read(error, taken) {
         tracing::debug!(error = %chain, "the provider had closed an idle connection");
         return SendError::NeverRead;
     }
@@ -182,13 +199,13 @@ fn classify(error: &Error, elapsed: Duration) -> SendError {
     }
 }
 
-/// Whether it is certain that nobody read the request: the connection had served before, and it was closed before the
-/// request was written (hyper gives it back as canceled) or before it arrived (the other side refused the bytes at once).
-fn never_read(error: &Error, canceled: bool, elapsed: Duration) -> bool {
+/// Whether nobody can have read the request: the connection had served before, and it was closed before the request was
+/// written, or before all of it arrived. What is certain of the latter is in [`watched`].
+fn never_read(error: &Error, taken: &Taken) -> bool {
     let Some(connected) = error.connect_info() else { return false };
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);
     extras
         .get::<Arc<Watch>>()
-        .is_some_and(|watch| watch.has_served() && (canceled || (watch.was_closed_before() && elapsed < AT_ONCE)))
+        .is_some_and(|watch| watch.has_served() && (!taken.is_taken() || watch.was_closed_before()))
 }

@@ -4,15 +4,25 @@
 //! the client cannot tell it from one that was read and then dropped: both end without a byte. But TCP can tell. Bytes
 //! that arrive where nobody will read them any more are answered with a reset; a provider that read the request and hung
 //! up says goodbye without one. So when a connection that has served before ends instead of answering, it waits a moment
-//! for the reset.
+//! for the reset. Over HTTP/1 there are three cases in which a request may be sent again:
+//!
+//! - No connection ever asked for its body ([`Taken`](super::Taken)): hyper had not begun to write it. Certain.
+//! - The other side said goodbye, and bytes of ours were answered with a reset. They came after it had closed, so it does
+//!   not have all of the request. Certain: what is incomplete cannot be carried out.
+//! - A reset without a goodbye, which is what firewalls and load balancers send for connections they have forgotten. A
+//!   server that reads a whole request and then aborts the connection looks the same, so time has to tell: the answer to
+//!   the first bytes is there within a round trip, and connecting took longer than that. Nearly certain: such a server
+//!   would have to abort within [`SLACK`] and before it says a word.
+//!
+//! Over HTTP/2 only the first case is looked for, because requests share the connection.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -26,28 +36,77 @@ const RESET_WAIT: Duration = Duration::from_millis(240);
 /// How often to look whether it came.
 const RESET_LOOK: Duration = Duration::from_millis(20);
 
+/// How much longer than connecting a reset may take: timers and busy machines are late.
+const SLACK: Duration = Duration::from_millis(500);
+/// Connecting may have been slow for other reasons than a long way.
+const LONGEST_WAY: Duration = Duration::from_millis(1500);
+
 /// What is known of a connection and the last request on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
+    /// How long a reset can take.
+    reset_within: Duration,
+    /// When the last request was begun.
+    begun: Mutex<Option<Instant>>,
     /// Something was ever read: it has served before.
     served: AtomicBool,
     /// The last request was begun after something was read.
     reused: AtomicBool,
     /// Something was read since the last request was begun.
     answered: AtomicBool,
+    /// The other side said goodbye before it refused bytes.
+    closed: AtomicBool,
     /// The other side refused bytes.
     reset: AtomicBool,
+    /// It did so as soon as they can have been there.
+    at_once: AtomicBool,
 }
 
 impl Watch {
+    /// What is known of a connection that took so long to come about.
+    fn new(connecting: Duration) -> Self {
+        Self {
+            reset_within: connecting.min(LONGEST_WAY) + SLACK,
+            begun: Mutex::new(None),
+            served: AtomicBool::new(false),
+            reused: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            at_once: AtomicBool::new(false),
+        }
+    }
+
     /// Whether it answered a request before.
     pub(super) fn has_served(&self) -> bool {
         self.served.load(Relaxed)
     }
 
-    /// Whether the last request met a connection that served before and was already closed: nobody read it.
+    /// Whether the last request met a connection that served before and was already closed: nobody read all of it.
     pub(super) fn was_closed_before(&self) -> bool {
-        self.reused.load(Relaxed) && self.reset.load(Relaxed) && !self.answered.load(Relaxed)
+        self.reused.load(Relaxed)
+            && self.reset.load(Relaxed)
+            && !self.answered.load(Relaxed)
+            && (self.closed.load(Relaxed) || self.at_once.load(Relaxed))
+    }
+
+    /// The first bytes of a request leave.
+    fn begin(&self) {
+        self.reused.store(self.has_served(), Relaxed);
+        self.answered.store(false, Relaxed);
+        *self.lock() = Some(Instant::now());
+    }
+
+    /// The other side refused bytes.
+    fn note_reset(&self) {
+        if !self.reset.swap(true, Relaxed) {
+            let at_once = self.lock().is_some_and(|begun| begun.elapsed() <= self.reset_within);
+            self.at_once.store(at_once, Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,9 +129,11 @@ struct Ending {
 }
 
 impl Watched {
-    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
+    /// Watches a connection that took so long to come about.
+    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>, connecting: Duration) -> Self {
         let shared = stream.connected().is_negotiated_h2();
-        Self { stream: TokioIo::new(stream), watch: Arc::default(), shared, asking: false, ending: None }
+        let watch = Arc::new(Watch::new(connecting));
+        Self { stream: TokioIo::new(stream), watch, shared, asking: false, ending: None }
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -89,8 +150,7 @@ impl Watched {
             Ok(_) if self.asking || self.shared => {}
             Ok(_) => {
                 self.asking = true;
-                self.watch.reused.store(self.watch.has_served(), Relaxed);
-                self.watch.answered.store(false, Relaxed);
+                self.watch.begin();
             }
             Err(error) => self.note_reset(error),
         }
@@ -98,7 +158,7 @@ impl Watched {
 
     fn note_reset(&self, error: &io::Error) {
         if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
-            self.watch.reset.store(true, Relaxed);
+            self.watch.note_reset();
         }
     }
 
@@ -108,7 +168,7 @@ impl Watched {
             let reset = matches!(self.tcp().take_error(), Ok(Some(_)));
             let Some(ending) = &mut self.ending else { return Poll::Ready(Ok(())) };
             if reset {
-                self.watch.reset.store(true, Relaxed);
+                self.watch.note_reset();
             }
             if reset || ending.looks_left == 0 {
                 let ended = self.ending.take().map_or(Ok(()), |ending| ending.result);
@@ -147,6 +207,7 @@ impl AsyncRead for Watched {
         if !this.asking || !this.watch.reused.load(Relaxed) || buffer.remaining() == 0 {
             return Poll::Ready(result);
         }
+        this.watch.closed.store(true, Relaxed);
         let looks_left = (RESET_WAIT.as_millis() / RESET_LOOK.as_millis()) as u32;
         this.ending = Some(Ending { result, looks_left, pause: Box::pin(tokio::time::sleep(RESET_LOOK)) });
         this.poll_ending(cx)

@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use sha2::{Digest, Sha256};
 use systemprompt_database::lease::Leases;
 use systemprompt_extension::policy::{Hold, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
+use tokio::time::Instant as Deadline;
 
 use super::rate_limit::RateLimit;
 use super::scope_check::ScopeCheck;
@@ -186,8 +187,9 @@ impl PolicyChain {
         })
     }
 
-    /// Asks every policy in turn until one refuses. Afterwards only those are asked, and listed, that want to look.
-    pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>) -> ChainOutcome {
+    /// Asks every policy in turn until one refuses. Afterwards only those are asked, and listed, that want to look. One
+    /// that has not answered at the deadline has objected.
+    pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>, deadline: Option<Deadline>) -> ChainOutcome {
         let mut outcome =
             ChainOutcome { evaluations: Vec::with_capacity(self.entries.len()), ..ChainOutcome::default() };
         for entry in &self.entries {
@@ -202,7 +204,7 @@ impl PolicyChain {
                 Some(policy) if !policy.applies(input.phase, input.subject) => {
                     (EvaluationResult::Skip, "it does not look at this".into())
                 }
-                Some(policy) => match judge(&**policy, input).await {
+                Some(policy) => match judge(&**policy, input, deadline).await {
                     Verdict::Pass => (EvaluationResult::Pass, Cow::Borrowed("")),
                     Verdict::Hold(hold) => {
                         outcome.holds.push(hold);
@@ -238,9 +240,22 @@ impl PolicyChain {
     }
 }
 
-/// A policy that panics has objected.
-async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>) -> Verdict {
-    let judged = AssertUnwindSafe(policy.judge(input)).catch_unwind().await;
+/// A policy that panics has objected, and so has one that takes too long.
+async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>, deadline: Option<Deadline>) -> Verdict {
+    let judging = AssertUnwindSafe(policy.judge(input)).catch_unwind();
+    let judged = match deadline {
+        None => judging.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline, judging).await {
+            Ok(judged) => judged,
+            Err(_) => {
+                tracing::error!(
+                    policy = policy.id(),
+                    "the policy did not answer in time; what it was to judge is refused"
+                );
+                return Verdict::Fail(Violation::unavailable("a policy did not answer in time"));
+            }
+        },
+    };
     judged.unwrap_or_else(|_| {
         tracing::error!(policy = policy.id(), "the policy panicked; what it was to judge is refused");
         Verdict::Fail(Violation::unavailable("a policy failed"))

@@ -165,7 +165,8 @@ impl SecretScanner {
     }
 
     fn scan_as_text(&self, content: &[u8]) -> Scan {
-        self.scan_string(content, true).map_or_else(Scan::default, |pattern| Scan {
+        let hit = self.scan_string(content, true).or_else(|| self.scan_unwrapped(content, true, UNWRAPPED));
+        hit.map_or_else(Scan::default, |pattern| Scan {
             findings: vec![Finding { pattern: pattern.to_owned(), path: "$".to_owned() }],
             flagged: Vec::from([Range { start: 0, end: content.len() }]),
         })

@@ -339,6 +339,8 @@ fn a_credential_is_found_however_json_writes_it() {
         (nested, "$.arguments"),
         (twice, "$.input"),
         (key.clone(), "$"),
+        (format!("no JSON: {escaped}"), "$"),
+        (format!("data: {{\"text\":\"{escaped}\"}}\n\n"), "$"),
         (format!("{{\"a\": broken {key}"), "$"),
         (format!("{{\"a\": \"unclosed {key}"), "$"),
     ] {

@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     model: Option<String>,
     tool_calls: Vec<(u64, ToolCall)>,
     text: ExcerptBuilder,
+    thinking: ExcerptBuilder,
+    pub(crate) unread_bytes: u64,
     pub(crate) finished: bool,
     pub(crate) error: Option<UpstreamErrorSummary>,
     pub(crate) unreadable_events: u64,
@@ -36,6 +38,8 @@ impl Reading {
             model: None,
             tool_calls: Vec::new(),
             text: ExcerptBuilder::new(text_limit),
+            thinking: ExcerptBuilder::new(text_limit),
+            unread_bytes: 0,
             finished: false,
             error: None,
             unreadable_events: 0,
@@ -71,6 +75,13 @@ impl Reading {
     pub(crate) fn text(&mut self, value: Option<&[u8]>) {
         if let Some(text) = value.and_then(json::text) {
             self.text.push(&text);
+        }
+    }
+
+    /// Adds a part of what was thought, if the raw value is one.
+    pub(crate) fn thinking(&mut self, value: Option<&[u8]>) {
+        if let Some(text) = value.and_then(json::text) {
+            self.thinking.push(&text);
         }
     }
 
@@ -127,6 +138,8 @@ impl Reading {
             model: self.model,
             tool_calls: self.tool_calls.into_iter().map(|(_, call)| call).collect(),
             text: self.text.finish(),
+            thinking: self.thinking.finish(),
+            unread_bytes: self.unread_bytes,
             complete: self.finished && self.error.is_none(),
             error: self.error,
             unreadable_events: self.unreadable_events,

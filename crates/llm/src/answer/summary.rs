@@ -115,6 +115,10 @@ pub struct AnswerSummary {
     pub tool_calls: Vec<ToolCall>,
     /// The answer's text without thinking and tool inputs.
     pub text: Excerpt,
+    /// What the model thought, as far as it is told in words.
+    pub thinking: Excerpt,
+    /// The length of a buffered answer whose text could not be read, because it was cut off or is too long.
+    pub unread_bytes: u64,
     /// The provider said the answer is finished, and reported no error.
     pub complete: bool,
     /// The error the provider reported.

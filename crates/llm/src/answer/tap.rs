@@ -1,7 +1,7 @@
 //! The tap on an answer: bytes in, a summary out.
 
 use memchr::memmem;
-use systemprompt_model::json::Cursor;
+use systemprompt_model::json::{self, Cursor};
 
 use super::reading::Reading;
 use super::summary::AnswerSummary;
@@ -17,6 +17,7 @@ pub struct AnswerTap {
     format: &'static Definition,
     input: Input,
     answer: Reading,
+    read: u64,
 }
 
 #[derive(Debug)]
@@ -33,16 +34,17 @@ const END_OF_BODY: usize = 64 * 1024;
 impl AnswerTap {
     /// A tap for one answer.
     ///
-    /// `text_limit` is the number of bytes kept of each end of the text, 0 for its length alone; `tool_limit` that of the
+    /// `text_limit` is the number of bytes kept of each end of the text and of the thinking, 0 for its length alone; `tool_limit` that of the
     /// start of each tool's input.
     pub fn new(format: Format, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
         let input = if streamed { Input::Events(SseParser::new(EVENT_LIMIT)) } else { Input::Body(Vec::new()) };
-        Self { format: format.definition(), input, answer: Reading::new(text_limit, tool_limit) }
+        Self { format: format.definition(), input, answer: Reading::new(text_limit, tool_limit), read: 0 }
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let Self { format, input, answer } = self;
+        let Self { format, input, answer, read } = self;
+        *read += chunk.len() as u64;
         match input {
             Input::Events(parser) => parser.feed(chunk, |data| answer.read(format.answer_event, data)),
             Input::Body(body) => {
@@ -78,14 +80,23 @@ impl AnswerTap {
 
     /// Ends the answer, wherever it stands, and says what it was.
     pub fn finish(self) -> AnswerSummary {
-        let Self { format, input, mut answer } = self;
+        let Self { format, input, mut answer, read } = self;
         match input {
             Input::Events(mut parser) => {
                 parser.finish(|data| answer.read(format.answer_event, data));
                 answer.unreadable_events += parser.skipped_events();
             }
-            Input::Body(body) => answer.read(format.answer_body, &body),
-            Input::EndOfBody(end) => end_of_body(&mut answer, format, &end),
+            Input::Body(body) => {
+                answer.read(format.answer_body, &body);
+                // Of what is no answer at all nothing is known.
+                if answer.unreadable_events > 0 && json::looks_like_json(&body) {
+                    answer.unread_bytes = read;
+                }
+            }
+            Input::EndOfBody(end) => {
+                end_of_body(&mut answer, format, &end);
+                answer.unread_bytes = read;
+            }
         }
         answer.summary()
     }

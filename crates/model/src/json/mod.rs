@@ -11,16 +11,18 @@
 //!   whose fields are spliced, an answer whose usage is paid for.
 //! - [`Strings`] is lenient. It shows every string and every key of a document, however deeply nested and however
 //!   broken the structure around them, because whoever receives it may be lenient too. [`paths`] then says where the
-//!   strings stand that somebody asks about. It is for bytes we search.
+//!   strings stand that somebody asks about, and [`Texts`] what they say. It is for bytes we search.
 
 mod cursor;
 mod strings;
 mod syntax;
 mod text;
+mod texts;
 mod values;
 
 pub use cursor::{Cursor, Member};
 pub use strings::{Leaf, NotJson, Strings, looks_like_json, paths};
 pub use syntax::{Kind, MAX_DEPTH, Span, SyntaxError};
 pub use text::{Text, unescape};
+pub use texts::Texts;
 pub use values::{elements, pick, text, unsigned, whole_number};

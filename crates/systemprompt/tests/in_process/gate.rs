@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
-    DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Usage, Verdict, Violation,
+    DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Texts, Usage, Verdict, Violation,
 };
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
@@ -28,6 +28,8 @@ use systemprompt_model::{
     Microdollars, Principal, Resource, SessionId, TraceId, UserId, UserType,
 };
 
+/// How long policies may look at an answer.
+const LIMIT: Duration = Duration::from_secs(30);
 const PROMPT: &str = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
 const LEAK: &str = r#"{"messages":[{"role":"user","content":"AKIAIOSFODNN7EXAMPLQ is my key"}]}"#;
 
@@ -605,9 +607,11 @@ async fn policies_of_extensions_judge_hold_and_are_settled() {
     let id = asked.id;
     let (_, mut running) = gate.admit(asked).await.expect("there is enough").begin(&target()).expect("it is");
     assert!(running.is_inspected(Subject::Answer) && !running.is_inspected(Subject::Prompt));
-    let good = running.inspect(Subject::Answer, &Bytes::from_static(b"plugh")).await;
+    let answer = Bytes::from_static(b"plugh");
+    let good = running.inspect(Subject::Answer, &answer, &Texts::of(&answer), LIMIT).await;
     assert_eq!(good, Inspection::Give);
-    let bad = running.inspect(Subject::Answer, &Bytes::from_static(b"xyzzy")).await;
+    let answer = Bytes::from_static(b"xyzzy");
+    let bad = running.inspect(Subject::Answer, &answer, &Texts::of(&answer), LIMIT).await;
     assert!(matches!(bad, Inspection::Withhold(denial) if denial.policy == "house.forbidden_word"));
     running.finish(Outcome { answer: Some(Payload::complete("xyzzy")), ..spend(40) });
     drain(&server).await;

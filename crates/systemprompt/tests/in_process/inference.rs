@@ -1,5 +1,6 @@
 //! A caller inside the server and one that comes by HTTP are the same to the provider and to the ledger.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use serde_json::{Value, json};
 use systemprompt::testing::{TestClient, TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
-    DenialKind, Phase, Policy, PolicyDef, PolicyInput, Subject, Verdict, Violation, async_trait,
+    DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Usage, Verdict, Violation, async_trait,
 };
 use systemprompt_extension::prelude::*;
 use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference};
@@ -40,6 +41,9 @@ struct Trail {
 /// Answers that hold this word are not for the caller.
 const WORD: &str = "forbidden";
 
+/// A policy looks at an answer that holds this word without ever coming to an end.
+const RIDDLE: &str = "riddle";
+
 /// An extension with a policy that wants to see answers.
 struct Probe;
 
@@ -50,6 +54,38 @@ impl Extension for Probe {
 
     fn governance_policies(&self) -> Vec<PolicyDef> {
         vec![PolicyDef::new("probe.word", "A word may not be said", |_| Ok(Arc::new(NoWord)))]
+    }
+}
+
+/// An extension with a budget: what was settled, action by action.
+#[derive(Clone, Default)]
+struct Budget(Arc<Mutex<Vec<u64>>>);
+
+impl Extension for Budget {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "budget", name: "Budget", version: "1.0.0" }
+    }
+
+    fn governance_policies(&self) -> Vec<PolicyDef> {
+        let budget = self.clone();
+        vec![PolicyDef::new("budget.tokens", "Tokens are counted", move |_| Ok(Arc::new(budget.clone())))]
+    }
+}
+
+#[async_trait]
+impl Policy for Budget {
+    fn id(&self) -> &'static str {
+        "budget.tokens"
+    }
+
+    async fn judge(&self, _: &PolicyInput<'_>) -> Verdict {
+        Verdict::Hold(Box::new(self.clone()))
+    }
+}
+
+impl Hold for Budget {
+    fn settle(self: Box<Self>, used: &Usage) {
+        self.0.lock().expect("nobody panicked").push(used.tokens);
     }
 }
 
@@ -66,19 +102,25 @@ impl Policy for NoWord {
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        if String::from_utf8_lossy(input.content).contains(WORD) {
+        if input.texts.iter().any(|text| text.contains(RIDDLE)) {
+            std::future::pending::<()>().await;
+        }
+        if input.texts.iter().any(|text| text.contains(WORD)) {
             return Verdict::Fail(Violation::new(DenialKind::Content, "probe_word", "it says what may not be said"));
         }
         Verdict::Pass
     }
 }
 
+const HELLO: &str = r#"{"model":"claude-test","max_tokens":5,"messages":[{"role":"user","content":"Hello"}]}"#;
+
 impl Fixture {
     async fn new() -> Self {
-        Self::of(TestContext::builder()).await
+        Self::of(TestContext::builder(), json!({})).await
     }
 
-    async fn of(builder: TestContextBuilder) -> Self {
+    /// With these time limits.
+    async fn of(builder: TestContextBuilder, resilience: Value) -> Self {
         let mock = MockUpstream::start().await.expect("a free port");
         let model = |id: &str| json!([{"id": id, "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]);
         let context = builder
@@ -89,8 +131,11 @@ impl Fixture {
                      "api_key_secret": "upstream", "models": model("claude-test")},
                     {"name": "oai", "wire": "openai-chat", "surface": "openai", "endpoint": mock.endpoint(),
                      "api_key_secret": "upstream", "models": model("gpt-test")},
+                    {"name": "none", "wire": "anthropic", "surface": "anthropic", "endpoint": "http://127.0.0.1:1",
+                     "api_key_secret": "upstream", "models": model("nobody-there")},
                 ]),
             )
+            .profile("gateway", json!({"enabled": true, "resilience": resilience}))
             .document(
                 "access-control/all.yaml",
                 json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),
@@ -273,7 +318,7 @@ async fn a_refusal_is_the_same_both_ways() {
 
 #[tokio::test]
 async fn an_answer_that_policies_want_to_see_is_held_back_until_they_have() {
-    let fixture = Fixture::of(TestContext::builder().extension(Probe)).await;
+    let fixture = Fixture::of(TestContext::builder().extension(Probe), json!({})).await;
     for (path, model) in [("/v1/messages", "claude-test"), ("/v1/chat/completions", "gpt-test")] {
         for stream in [false, true] {
             let body = format!(
@@ -303,6 +348,147 @@ async fn an_answer_that_policies_want_to_see_is_held_back_until_they_have() {
             assert!(end["usage"]["tokens"].as_i64().is_some_and(|tokens| tokens > 0), "it was billed: {what}: {end}");
         }
     }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_word_in_an_answer_is_seen_however_it_is_written() {
+    let fixture = Fixture::of(TestContext::builder().extension(Probe), json!({})).await;
+    let escaped = Fault::Status {
+        status: 200,
+        body: Some(r#"{"type":"message","content":[{"type":"text","text":"for\u0062idden"}],"usage":{}}"#.to_owned()),
+        retry_after: None,
+    };
+    // A stream has it in pieces, in whatever the model says, thinks or wants done.
+    let said = Behaviour { chunk_text: "dden\tforbi".to_owned(), ..Behaviour::default() };
+    let thought = Behaviour { thinking: Some("it is forbidden to think".to_owned()), ..Behaviour::default() };
+    let input = json!({"q": "it is forbidden to ask"});
+    let wanted =
+        Behaviour { tool_call: Some(MockToolCall { name: "look_up".to_owned(), input }), ..Behaviour::default() };
+    let faulty = Behaviour { fault: Some(escaped), ..Behaviour::default() };
+    for (behaviour, stream) in [
+        (faulty, false),
+        (thought.clone(), false),
+        (thought, true),
+        (wanted.clone(), false),
+        (wanted, true),
+        (Behaviour { chunks: 2, chunk_text: "forbidden".to_owned(), ..said }, true),
+    ] {
+        fixture.mock.behave(behaviour.clone());
+        let body = format!(
+            r#"{{"model":"claude-test","max_tokens":50,"stream":{stream},"messages":[{{"role":"user","content":"Hello"}}]}}"#
+        );
+        let (id, _, answer) = fixture.send("/v1/messages", &body).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("it says what may not be said"), "streamed: {stream}, {behaviour:?}: {text}");
+        let end = &fixture.entries(id).await[1];
+        assert!(end["reason"].as_str().is_some_and(|reason| reason.contains("withheld")), "{end}");
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_provider_is_looked_at_like_any_other_answer() {
+    let fixture = Fixture::of(TestContext::builder().extension(Probe), json!({})).await;
+    for (message, expected) in [("overloaded", 529), ("you said forb\\u0069dden", 403)] {
+        let body = format!(r#"{{"type":"error","error":{{"type":"overloaded_error","message":"{message}"}}}}"#);
+        let fault = Some(Fault::Status { status: 529, body: Some(body), retry_after: None });
+        fixture.mock.behave(Behaviour { fault, ..Behaviour::default() });
+        let (id, status, answer) = fixture.send("/v1/messages", HELLO).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert_eq!(status, expected, "{text}");
+        assert_eq!(text.contains(message), expected == 529, "{text}");
+        let end = &fixture.entries(id).await[1];
+        assert_eq!(end["status"], "failed", "{end}");
+        assert_eq!(end["usage"]["tokens"], 0, "a refusal is free: {end}");
+        assert_eq!(end["inspections"][0]["policy_id"], "probe.word", "{end}");
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_policy_forever() {
+    let resilience = json!({"inspection_timeout_ms": 200});
+    let fixture = Fixture::of(TestContext::builder().extension(Probe), resilience).await;
+    fixture.mock.behave(Behaviour { chunk_text: "riddle ".to_owned(), ..Behaviour::default() });
+    for (path, model) in [("/v1/messages", "claude-test"), ("/v1/chat/completions", "gpt-test")] {
+        for stream in [false, true] {
+            let body = format!(
+                r#"{{"model":"{model}","max_tokens":50,"stream":{stream},"messages":[{{"role":"user","content":"Hello"}}]}}"#
+            );
+            let what = format!("{path}, streamed: {stream}");
+            let (id, status, answer) = fixture.send(path, &body).await;
+            let text = String::from_utf8_lossy(&answer);
+            assert_eq!(status, if stream { 200 } else { 503 }, "{what}: {text}");
+            assert!(!text.contains("riddle"), "{what}: {text}");
+            let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&text);
+            let error: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {what}: {text}"));
+            let message = error["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains("did not answer in time"), "{what}: {text}");
+            let end = &fixture.entries(id).await[1];
+            assert_eq!((&end["status"], &end["inspections"][0]["result"]), (&json!("failed"), &json!("fail")), "{end}");
+            assert!(end["usage"]["tokens"].as_i64().is_some_and(|tokens| tokens > 0), "it was billed: {end}");
+        }
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_counted_however_the_answer_ends() {
+    const WORDS: usize = 1000;
+    let budget = Budget::default();
+    let resilience = json!({"first_byte_timeout_ms": 400, "stream_idle_timeout_ms": 400, "request_timeout_ms": 800});
+    let fixture = Fixture::of(TestContext::builder().extension(budget.clone()), resilience).await;
+    let prompt = "four".repeat(WORDS);
+    let body = |model: &str, stream: bool| {
+        json!({"model": model, "max_tokens": 50, "stream": stream, "messages": [{"role": "user", "content": prompt}]})
+            .to_string()
+    };
+    let refused = |status, body: &str| Fault::Status { status, body: Some(body.to_owned()), retry_after: None };
+    let long = || Behaviour { chunk_text: "some words ".repeat(100), ..Behaviour::default() };
+    let faulty = |fault| Behaviour { fault: Some(fault), ..long() };
+    // What is read before an answer breaks off is about half of it.
+    let half = WORDS + 800;
+    for (model, stream, behaviour, least, most) in [
+        ("claude-test", false, faulty(Fault::HangBeforeHeaders), WORDS, half),
+        ("claude-test", false, faulty(Fault::CloseBeforeHeaders), WORDS, half),
+        ("claude-test", false, faulty(Fault::EmptyBody), WORDS, half),
+        ("claude-test", false, faulty(Fault::HangMidStream { after_chunks: 1 }), half, 2 * half),
+        ("claude-test", false, faulty(Fault::CloseMidStream { after_chunks: 1 }), half, 2 * half),
+        ("claude-test", false, Behaviour { usage: None, ..long() }, half, 2 * half),
+        // A stream says at its beginning what the prompt was.
+        ("claude-test", true, faulty(Fault::HangMidStream { after_chunks: 4 }), 1110, 1110),
+        ("claude-test", true, faulty(Fault::HangMidStream { after_chunks: 0 }), 11, 11),
+        // Free: refused, or never sent.
+        ("claude-test", false, faulty(refused(529, "{}")), 0, 0),
+        ("claude-test", true, faulty(refused(400, "")), 0, 0),
+        ("nobody-there", false, long(), 0, 0),
+        // What the provider counts is what counts.
+        ("claude-test", false, long(), 18, 18),
+    ] {
+        fixture.mock.behave(behaviour.clone());
+        let (id, _, answer) = fixture.send("/v1/messages", &body(model, stream)).await;
+        let end = &fixture.entries(id).await[1];
+        let what = format!("{model}, streamed: {stream}, {:?}: {end} {}", behaviour.fault, answer.len());
+        let tokens = end["usage"]["tokens"].as_u64().expect("a count") as usize;
+        assert!((least..=most).contains(&tokens), "{least}..={most}: {what}");
+        assert_eq!(end["usage"]["cost_microdollars"].as_u64().is_some_and(|cost| cost > 0), least > 0, "{what}");
+        let settled = budget.0.lock().expect("nobody panicked").pop().expect("settled");
+        assert_eq!(settled as usize, tokens, "{what}");
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_not_free() {
+    let fixture = Fixture::new().await;
+    let size = 33 * 1024 * 1024;
+    let chunks = size / 65536;
+    fixture.mock.behave(Behaviour { chunks, chunk_text: "x".repeat(65536), ..Behaviour::default() });
+    let (id, status, answer) = fixture.send("/v1/messages", HELLO).await;
+    assert_eq!(status, 502, "{}", String::from_utf8_lossy(&answer));
+    let end = &fixture.entries(id).await[1];
+    assert!(end["usage"]["tokens"].as_u64().is_some_and(|tokens| tokens > 8_000_000), "{end}");
     fixture.context.stop().await;
 }
 

@@ -21,9 +21,10 @@ pub(super) fn event(answer: &mut Reading, data: &[u8]) -> Result<(), SyntaxError
         Some("content_block_start") => block.map_or(Ok(()), |block| content_block(answer, index, block, true))?,
         Some("content_block_delta") => {
             let Some(delta) = delta else { return Ok(()) };
-            let [kind, text, input] = json::pick(delta, ["type", "text", "partial_json"])?;
+            let [kind, text, thinking, input] = json::pick(delta, ["type", "text", "thinking", "partial_json"])?;
             match kind.and_then(json::text).as_deref() {
                 Some("text_delta") => answer.text(text),
+                Some("thinking_delta") => answer.thinking(thinking),
                 Some("input_json_delta") => {
                     if let Some(part) = input.and_then(json::text) {
                         answer.tool_input(index, &part);
@@ -65,9 +66,11 @@ pub(super) fn body(answer: &mut Reading, body: &[u8]) -> Result<(), SyntaxError>
 }
 
 fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool) -> Result<(), SyntaxError> {
-    let [kind, text, id, name, input] = json::pick(block, ["type", "text", "id", "name", "input"])?;
+    let [kind, text, thinking, id, name, input] =
+        json::pick(block, ["type", "text", "thinking", "id", "name", "input"])?;
     match kind.and_then(json::text).as_deref() {
         Some("text") => answer.text(text),
+        Some("thinking") => answer.thinking(thinking),
         // Also `server_tool_use` and `mcp_tool_use`: the ledger wants to know, whoever runs the tool.
         Some(kind) if kind.ends_with("tool_use") => {
             if let Some(call) = answer.tool_call(index) {

@@ -35,9 +35,12 @@ fn chunk(answer: &mut Reading, data: &[u8], message_field: &str) -> Result<(), S
         let [message, finish_reason] = json::pick(choice, [message_field, "finish_reason"])?;
         answer.stop(finish_reason, stop_reason);
         let Some(message) = message.filter(|message| message.starts_with(b"{")) else { continue };
-        let [content, refusal, tool_calls] = json::pick(message, ["content", "refusal", "tool_calls"])?;
+        let [content, refusal, reasoning, reasoning_content, tool_calls] =
+            json::pick(message, ["content", "refusal", "reasoning", "reasoning_content", "tool_calls"])?;
         answer.text(content);
         answer.text(refusal);
+        // Compatible servers have two names for it, and some send both with the same words.
+        answer.thinking(reasoning_content.filter(|value| *value != b"null").or(reasoning));
         let calls = tool_calls.map(|calls| json::elements(calls, 1024));
         for (position, call) in calls.into_iter().flatten().enumerate() {
             tool_call(answer, position as u64, call)?;

@@ -1,0 +1,168 @@
+//! The texts of something that was said, as whoever receives it reads them.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use memchr::memchr;
+
+use super::strings::{Strings, looks_like_json};
+use super::syntax::Span;
+use super::text::unescape;
+
+/// How many levels of JSON in a string of JSON are looked through.
+const UNWRAPPED: usize = 3;
+
+/// The texts in a document, with JSON's escapes resolved: whoever looks for a word in the bytes themselves does not see
+/// `\u0066oo`, nor a word after `\n`. Read once, when somebody asks; what has no escapes is not copied.
+#[derive(Debug)]
+pub struct Texts<'a> {
+    content: &'a [u8],
+    said: &'a [String],
+    read: OnceLock<Vec<Piece>>,
+}
+
+/// Where a text is.
+#[derive(Debug)]
+enum Piece {
+    /// In the content, as it stands there.
+    Within(Span),
+    /// Among what was put together.
+    Said(usize),
+    /// Here, because it stands nowhere else.
+    Own(String),
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of `content`.
+    pub const fn of(content: &'a [u8]) -> Self {
+        Self::with(content, &[])
+    }
+
+    /// The texts of `content`, which holds those of `said` in pieces, as a stream of events does.
+    pub const fn with(content: &'a [u8], said: &'a [String]) -> Self {
+        Self { content, said, read: OnceLock::new() }
+    }
+
+    /// Every string and every object key if the content is JSON, otherwise all of it; then what was put together from
+    /// pieces. A text that has escapes of its own, such as the arguments of a tool call, is followed by what it stands
+    /// for, up to three levels deep.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.read.get_or_init(|| self.read()).iter().map(|piece| match piece {
+            // It was UTF-8 when it was read.
+            Piece::Within(span) => str::from_utf8(&self.content[span.clone()]).unwrap_or_default(),
+            Piece::Said(at) => &self.said[*at],
+            Piece::Own(text) => text,
+        })
+    }
+
+    fn read(&self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut is_json = looks_like_json(self.content);
+        if is_json {
+            for leaf in Strings::of(self.content) {
+                match leaf {
+                    Ok(leaf) if leaf.escaped => add_own(&mut pieces, unescaped(leaf.raw)),
+                    Ok(leaf) => add_within(&mut pieces, self.content, leaf.span),
+                    // Whoever receives this may read it in a way we do not, so it is text as well.
+                    Err(_) => is_json = false,
+                }
+            }
+        }
+        if !is_json {
+            add_within(&mut pieces, self.content, 0..self.content.len());
+        }
+        for (at, said) in self.said.iter().enumerate().filter(|(_, said)| !said.is_empty()) {
+            pieces.push(Piece::Said(at));
+            add_inner(&mut pieces, said);
+        }
+        pieces
+    }
+}
+
+/// Adds a part of the content, which is copied only if it is not UTF-8.
+fn add_within(pieces: &mut Vec<Piece>, content: &[u8], span: Span) {
+    match String::from_utf8_lossy(&content[span.clone()]) {
+        Cow::Borrowed("") => {}
+        Cow::Borrowed(text) => {
+            pieces.push(Piece::Within(span));
+            add_inner(pieces, text);
+        }
+        Cow::Owned(text) => add_own(pieces, text),
+    }
+}
+
+fn add_own(pieces: &mut Vec<Piece>, text: String) {
+    let at = pieces.len();
+    add_inner(pieces, &text);
+    pieces.insert(at, Piece::Own(text));
+}
+
+/// Adds what a text stands for, if it has escapes itself.
+fn add_inner(pieces: &mut Vec<Piece>, text: &str) {
+    let mut inner = unwrapped(text);
+    let mut level = 0;
+    while let Some(text) = inner {
+        level += 1;
+        inner = if level < UNWRAPPED { unwrapped(&text) } else { None };
+        pieces.push(Piece::Own(text));
+    }
+}
+
+/// What a text with escapes stands for.
+fn unwrapped(text: &str) -> Option<String> {
+    memchr(b'\\', text.as_bytes())?;
+    Some(unescaped(text.as_bytes())).filter(|inner| inner != text)
+}
+
+fn unescaped(raw: &[u8]) -> String {
+    let mut text = Vec::with_capacity(raw.len());
+    unescape(raw, &mut text);
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_found_however_it_is_written() {
+        let inner = r#"{"q":"a \u0066oo"}"#;
+        let nested = serde_json::json!({ "arguments": inner }).to_string();
+        let twice = serde_json::json!({ "input": nested }).to_string();
+        for content in [
+            r#"{"a":"the foo"}"#,
+            r#"{"a":"the \u0066oo"}"#,
+            r#"{"a":["x","\u0066\u006f\u006f"]}"#,
+            r#"{"\u0066oo":1}"#,
+            r#"{"a":"x\nfoo\ty"}"#,
+            &nested,
+            &twice,
+            "no JSON, but \\u0066oo",
+            "data: {\"delta\":{\"unheard_of\":\"\\u0066oo\"}}\n\n",
+            r#"{"a":"\u0066oo", and broken"#,
+            r#"{"a":"unclosed \u0066oo"#,
+        ] {
+            let texts = Texts::of(content.as_bytes());
+            let words = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "foo");
+            assert!(texts.iter().any(words), "{content}: {:?}", texts.iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_the_document_in_their_order() {
+        let said = ["put together".to_owned()];
+        let content = r#"{"a":"b","":["c\\d",{"e":"é\n"}],"n":1}"#;
+        let texts = Texts::with(content.as_bytes(), &said);
+        assert_eq!(texts.iter().collect::<Vec<_>>(), ["a", "b", "c\\d", "e", "é\n", "n", "put together"]);
+        assert_eq!(Texts::of(b"").iter().count(), 0);
+        assert_eq!(Texts::of(b"not \xff JSON").iter().collect::<Vec<_>>(), ["not \u{fffd} JSON"]);
+    }
+
+    #[test]
+    fn what_has_no_escapes_is_not_copied() {
+        let content = format!(r#"{{"a":"{}"}}"#, "x".repeat(1000));
+        let texts = Texts::of(content.as_bytes());
+        let within = content.as_bytes().as_ptr_range();
+        assert!(texts.iter().all(|text| within.contains(&text.as_ptr())));
+    }
+}
