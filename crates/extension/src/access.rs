@@ -15,8 +15,8 @@ use serde::Serialize;
 use systemprompt_config::profile::RateGroup;
 use systemprompt_model::ErrorCode;
 
-use crate::Meter;
 use crate::api::ErrorAnswer;
+use crate::{Meter, Rejection};
 
 /// Who may reach an endpoint, or everything behind a mount.
 ///
@@ -58,31 +58,55 @@ impl Access {
 /// Lets requests through to routes, or answers them. There is one per server, in the extensions of every request.
 #[async_trait]
 pub trait Guard: Send + Sync + 'static {
-    /// Puts the caller, as `Arc<Principal>`, into the request's extensions if `access` holds; otherwise the answer.
-    async fn check(&self, access: Access, request: &mut Request) -> Result<(), Box<Response>>;
+    /// Puts the caller, as `Arc<Principal>`, into the request's extensions if `access` holds. Where it holds for anyone and
+    /// it is not known who asks, the [`AuthError`](crate::AuthError) is put there instead.
+    async fn check(&self, access: Access, request: &mut Request) -> Result<(), Rejection>;
 }
+
+/// How a surface tells callers that they are not let through.
+pub type Refuse = fn(Rejection, &Request) -> Response;
 
 impl Access {
     /// The router behind this rule.
     pub fn protect(self, router: Router) -> Router {
-        router.layer(from_fn_with_state((self, None), enforce))
+        router.layer(from_fn_with_state(Rule { access: self, group: None, refuse: answer }, enforce))
     }
 
     /// The endpoint behind this rule, counted in this group if it has one of its own.
     pub(crate) fn protect_endpoint<S: Clone + Send + Sync + 'static>(
         self,
         group: Option<RateGroup>,
+        refuse: Option<Refuse>,
         endpoint: MethodRouter<S>,
     ) -> MethodRouter<S> {
-        endpoint.route_layer(from_fn_with_state((self, group), enforce))
+        let rule = Rule { access: self, group, refuse: refuse.unwrap_or(answer) };
+        endpoint.route_layer(from_fn_with_state(rule, enforce))
+    }
+
+    /// What answers to every method, behind this rule.
+    pub(crate) fn protect_fallback<S: Clone + Send + Sync + 'static>(
+        self,
+        refuse: Option<Refuse>,
+        fallback: MethodRouter<S>,
+    ) -> MethodRouter<S> {
+        let rule = Rule { access: self, group: None, refuse: refuse.unwrap_or(answer) };
+        fallback.layer(from_fn_with_state(rule, enforce))
     }
 }
 
-async fn enforce(
-    State((access, group)): State<(Access, Option<RateGroup>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+#[derive(Clone, Copy)]
+struct Rule {
+    access: Access,
+    group: Option<RateGroup>,
+    refuse: Refuse,
+}
+
+/// The usual way to refuse.
+fn answer(rejection: Rejection, _: &Request) -> Response {
+    ErrorAnswer::from(rejection).into_response()
+}
+
+async fn enforce(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
     // A browser's preflight carries no credential by design (Fetch standard §3.2.2); CORS answers it.
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
@@ -91,13 +115,13 @@ async fn enforce(
         tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
         return ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response();
     };
-    if let Some(group) = group
+    if let Some(group) = rule.group
         && let Some(meter) = request.extensions_mut().get_mut::<Meter>()
     {
         meter.set_group(group);
     }
-    match guard.check(access, &mut request).await {
+    match guard.check(rule.access, &mut request).await {
         Ok(()) => next.run(request).await,
-        Err(answer) => *answer,
+        Err(rejection) => (rule.refuse)(rejection, &request),
     }
 }

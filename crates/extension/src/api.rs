@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use systemprompt_model::{ErrorCode, Principal, TraceId, with_causes};
 
-use crate::RateLimited;
+use crate::{AuthError, RateLimited, Rejection};
 
 /// An extension's own error type.
 ///
@@ -139,7 +139,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge(None));
         }
         response.extensions_mut().insert(self);
         response
@@ -152,12 +152,18 @@ impl IntoResponse for ApiError {
 pub struct ErrorAnswer {
     error: systemprompt_model::ApiError,
     limited: Option<RateLimited>,
+    /// What the credential lacks (RFC 6750 §3.1).
+    lack: Option<&'static str>,
 }
 
 impl ErrorAnswer {
     /// An error of this kind with a sentence for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { error: systemprompt_model::ApiError::new(code, message, DateTime::UNIX_EPOCH), limited: None }
+        Self {
+            error: systemprompt_model::ApiError::new(code, message, DateTime::UNIX_EPOCH),
+            limited: None,
+            lack: None,
+        }
     }
 
     /// The answer to a request that is one too many.
@@ -168,12 +174,29 @@ impl ErrorAnswer {
     }
 }
 
+impl From<Rejection> for ErrorAnswer {
+    fn from(rejection: Rejection) -> Self {
+        let message = rejection.to_string();
+        match rejection {
+            Rejection::Auth(AuthError::Missing) | Rejection::Anonymous => Self::new(ErrorCode::Unauthorized, message),
+            Rejection::Auth(AuthError::Invalid) => {
+                Self { lack: Some("invalid_token"), ..Self::new(ErrorCode::Unauthorized, message) }
+            }
+            Rejection::Auth(AuthError::Unavailable) => Self::new(ErrorCode::ServiceUnavailable, message),
+            Rejection::NotAllowed(_) => {
+                Self { lack: Some("insufficient_scope"), ..Self::new(ErrorCode::Forbidden, message) }
+            }
+            Rejection::RateLimited(limited) => Self::too_many(limited),
+        }
+    }
+}
+
 impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self.error)).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if status == StatusCode::UNAUTHORIZED || self.lack.is_some() {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge(self.lack));
         }
         if let Some(limited) = &self.limited {
             limited.write_headers(response.headers_mut());
@@ -181,6 +204,12 @@ impl IntoResponse for ErrorAnswer {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// How to get in.
+fn challenge(lack: Option<&str>) -> HeaderValue {
+    let lack = lack.map(|lack| format!(r#", error="{lack}""#)).unwrap_or_default();
+    HeaderValue::from_str(&format!(r#"Bearer realm="systemprompt"{lack}"#)).expect("the codes are ASCII")
 }
 
 /// Names the request in an error answer, of whichever of the two forms. The server does this for every answer; headers and
@@ -207,17 +236,6 @@ struct ErrorBody<'a> {
     error: &'a ApiError,
 }
 
-/// The answer to a caller without a valid credential.
-pub(crate) fn unauthorized() -> ApiError {
-    ApiError {
-        code: "UNAUTHORIZED",
-        message: "This address needs a valid credential.".to_owned(),
-        status: StatusCode::UNAUTHORIZED,
-        retryable: false,
-        request_id: None,
-    }
-}
-
 /// The caller, in a handler's arguments. `Option<AuthUser>` where nobody is an answer too.
 ///
 /// The server puts the caller, as `Arc<Principal>`, into the extensions of every request that came with a valid
@@ -226,11 +244,11 @@ pub(crate) fn unauthorized() -> ApiError {
 pub struct AuthUser(pub Arc<Principal>);
 
 impl<S: Sync> FromRequestParts<S> for AuthUser {
-    type Rejection = ApiError;
+    type Rejection = ErrorAnswer;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorAnswer> {
         let caller = parts.extensions.get::<Arc<Principal>>().cloned();
-        caller.map(Self).ok_or_else(unauthorized)
+        caller.map(Self).ok_or_else(|| Rejection::Auth(AuthError::Missing).into())
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Map;
 use systemprompt_config::profile::RateGroup;
 
-use crate::{Access, JsonValue};
+use crate::{Access, JsonValue, Refuse};
 
 /// One thing that can be asked of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,12 +61,12 @@ impl Shape {
 pub struct RouteTable<S> {
     router: Router<S>,
     endpoints: Vec<Endpoint>,
-    guarded: bool,
+    refuse: Option<Refuse>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for RouteTable<S> {
     fn default() -> Self {
-        Self { router: Router::new(), endpoints: Vec::new(), guarded: true }
+        Self { router: Router::new(), endpoints: Vec::new(), refuse: None }
     }
 }
 
@@ -76,10 +76,9 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         Self::default()
     }
 
-    /// No routes yet, of a built-in feature that refuses in a protocol of its own: its handlers enforce the [`Access`] they
-    /// are listed with. The test of all routes holds them to it.
-    pub fn self_guarded() -> Self {
-        Self { guarded: false, ..Self::default() }
+    /// No routes yet, of a feature that speaks a protocol of its own: the server decides who gets in, and this says it.
+    pub fn refusing_with(refuse: Refuse) -> Self {
+        Self { refuse: Some(refuse), ..Self::default() }
     }
 
     /// Adds a `GET` endpoint.
@@ -142,8 +141,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: MethodRouter<S>,
     ) -> Self {
-        let handler = if self.guarded { access.protect_endpoint(rate_group, handler) } else { handler };
-        self.router = self.router.route(path, handler);
+        self.router = self.router.route(path, access.protect_endpoint(rate_group, self.refuse, handler));
         self.endpoints.push(Endpoint {
             method,
             path: path.to_owned(),
@@ -152,8 +150,15 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
             summary,
             takes: None,
             answers: (200, None),
-            own_errors: !self.guarded,
+            own_errors: self.refuse.is_some(),
         });
+        self
+    }
+
+    /// Adds what answers where nothing is listed, for anyone: a fallback in the protocol that is spoken here.
+    #[must_use]
+    pub fn unlisted(mut self, path: &str, handler: MethodRouter<S>) -> Self {
+        self.router = self.router.route(path, Access::Public.protect_fallback(self.refuse, handler));
         self
     }
 
@@ -198,12 +203,11 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         self.endpoints.iter().map(whole).collect()
     }
 
-    pub(crate) fn is_self_guarded(&self) -> bool {
-        !self.guarded
+    pub(crate) fn refuses_itself(&self) -> bool {
+        self.refuse.is_some()
     }
 
-    /// The router, with what only it needs: a fallback, say.
-    pub fn into_router(self) -> Router<S> {
+    pub(crate) fn into_router(self) -> Router<S> {
         self.router
     }
 }

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::StatusCode;
 use systemprompt_model::{Principal, UserType};
 
-use crate::api::{ApiError, unauthorized};
 use crate::role::normal_key;
-use crate::{Access, ExtensionRole, PermissionDef};
+use crate::{Access, AuthError, ExtensionRole, PermissionDef, Rejection};
 
 /// Which role has which permission, as the enabled extensions declare it; decides [`Access`].
 ///
@@ -40,16 +38,19 @@ impl Grants {
         roles.iter().filter_map(|role| self.0.get(role)).any(|keys| keys.contains("*") || keys.contains(&key))
     }
 
-    /// Whether `caller`, who may be nobody, may reach routes with this rule: a 401 or 403 if not.
+    /// Whether `caller`, who may be nobody, may reach routes with this rule.
     ///
     /// Who is local is for the server to say, before it asks here.
-    pub fn check(&self, access: Access, caller: Option<&Principal>) -> Result<(), ApiError> {
+    pub fn check(&self, access: Access, caller: Option<&Principal>) -> Result<(), Rejection> {
         if access == Access::Public {
             return Ok(());
         }
-        let Some(caller) = caller.filter(|caller| caller.user_type != UserType::Anon) else {
-            return Err(unauthorized());
+        let caller = match caller {
+            None => return Err(Rejection::Auth(AuthError::Missing)),
+            Some(caller) if caller.user_type == UserType::Anon => return Err(Rejection::Anonymous),
+            Some(caller) => caller,
         };
+        let forbidden = |needed: &str| Rejection::NotAllowed(needed.to_owned());
         if caller.is_admin() {
             return Ok(());
         }
@@ -69,16 +70,6 @@ impl Grants {
                 }
             }
         }
-    }
-}
-
-fn forbidden(needed: &str) -> ApiError {
-    ApiError {
-        code: "FORBIDDEN",
-        message: format!("The credential is valid, but this address needs {needed}."),
-        status: StatusCode::FORBIDDEN,
-        retryable: false,
-        request_id: None,
     }
 }
 
@@ -125,8 +116,10 @@ mod tests {
             (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200, 200]),
         ];
         for (caller, expected) in rows {
-            let statuses = rules.map(|rule| {
-                grants.check(rule, caller.as_ref()).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+            let statuses = rules.map(|rule| match grants.check(rule, caller.as_ref()) {
+                Ok(()) => 200,
+                Err(Rejection::NotAllowed(_)) => 403,
+                Err(_) => 401,
             });
             assert_eq!(statuses, expected, "{caller:?}");
         }

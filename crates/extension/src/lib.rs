@@ -16,6 +16,7 @@
 //! * [`api`] turns an author's error type into an HTTP answer.
 
 mod access;
+mod arrival;
 mod authentication;
 mod built_in;
 mod client_ip;
@@ -34,6 +35,7 @@ mod rate_limit;
 mod reach;
 mod registration;
 mod registry;
+mod rejection;
 mod resolve;
 mod role;
 mod route;
@@ -51,8 +53,9 @@ pub mod settings;
 
 pub mod prelude;
 
-pub use access::{Access, Guard};
+pub use access::{Access, Guard, Refuse};
 pub use api::ExtensionError;
+pub use arrival::Arrival;
 pub use authentication::{AuthError, Authenticate, Authentication, IdentifyError};
 pub use built_in::{BUILT_IN, RESERVED_PATHS};
 pub use client_ip::ClientIp;
@@ -69,6 +72,7 @@ pub use rate_limit::{Counting, Meter, RateLimited, RateLimiter};
 pub use reach::ExtensionContextExt;
 pub use registration::{ExtensionRegistration, LinkExpectation, ReservedPath, Source};
 pub use registry::ExtensionRegistry;
+pub use rejection::Rejection;
 pub use role::{ExtensionRole, PermissionDef};
 pub use route::{ExtensionRouter, ExtensionRouterConfig, Mount, WellKnownRoute};
 pub use service::{LogRetention, ServiceMap};

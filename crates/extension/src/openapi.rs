@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, json};
-use systemprompt_model::ErrorCode;
+use systemprompt_model::ApiError;
 
 use crate::endpoint::Shape;
 use crate::facet::{Endpoints, WellKnown};
-use crate::{Access, Endpoint, ExtensionRegistry, JsonValue};
+use crate::{Access, BUILT_IN, Endpoint, ExtensionRegistry, JsonValue};
 
 /// The document of the enabled extensions, as it is served at `/api/v1/openapi.json`.
 pub fn document(registry: &ExtensionRegistry) -> JsonValue {
@@ -30,7 +30,20 @@ pub fn document(registry: &ExtensionRegistry) -> JsonValue {
             document.operation(id, "GET", &route.full_path(), Access::Public, summary, answers);
         }
     }
-    document.schemas.insert("Error".to_owned(), error_schema());
+    let error = document.schema("", &Shape::of::<ApiError>());
+    let of_extensions = json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"type": "string", "description": "What went wrong, in the words of the feature."},
+                "message": {"type": "string", "description": "A sentence for people."},
+                "request_id": {"type": "string", "description": "The request, as the header `x-trace-id` and the log name it."},
+            },
+        }},
+    });
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -48,7 +61,11 @@ pub fn document(registry: &ExtensionRegistry) -> JsonValue {
             "responses": {
                 "Error": {
                     "description": "Why the request was not answered as it wished.",
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                    "content": {"application/json": {"schema": error}},
+                },
+                "ExtensionError": {
+                    "description": "Why the request was not answered as it wished: as the server says it, or as the extension does.",
+                    "content": {"application/json": {"schema": {"anyOf": [error, of_extensions]}}},
                 },
             },
             "schemas": document.schemas,
@@ -73,7 +90,8 @@ impl Document {
         let other = if endpoint.own_errors {
             json!({"description": "An error, in the form of the protocol that is spoken here."})
         } else {
-            json!({"$ref": "#/components/responses/Error"})
+            let form = if BUILT_IN.contains(&tag) { "Error" } else { "ExtensionError" };
+            json!({"$ref": format!("#/components/responses/{form}")})
         };
         let mut responses = Map::new();
         responses.insert(status.to_string(), answer);
@@ -170,44 +188,6 @@ fn rename(schema: &mut JsonValue, renamed: &[(String, String)]) {
 /// The names in braces.
 fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.trim_start_matches('*')))
-}
-
-/// [`systemprompt_model::ApiError`], which is in a crate without schemas.
-fn error_schema() -> JsonValue {
-    use ErrorCode as E;
-    let codes = [
-        E::NotFound,
-        E::BadRequest,
-        E::Unauthorized,
-        E::Forbidden,
-        E::InternalError,
-        E::ValidationError,
-        E::ConflictError,
-        E::MethodNotAllowed,
-        E::PayloadTooLarge,
-        E::RateLimited,
-        E::ServiceUnavailable,
-    ];
-    json!({
-        "type": "object",
-        "required": ["code", "message", "timestamp"],
-        "properties": {
-            "code": {"type": "string", "enum": codes, "description": "The kind of error."},
-            "message": {"type": "string", "description": "A sentence for people."},
-            "details": {"type": "string", "description": "More about the cause."},
-            "path": {"type": "string", "description": "The request path."},
-            "validation_errors": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["field", "message"],
-                    "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-                },
-            },
-            "timestamp": {"type": "string", "format": "date-time"},
-            "trace_id": {"type": "string", "description": "The request, as the header `x-trace-id` and the log name it."},
-        },
-    })
 }
 
 #[cfg(test)]

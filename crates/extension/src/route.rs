@@ -29,8 +29,8 @@ pub struct ExtensionRouter {
     pub base_path: &'static str,
     /// Who may reach them; `None` where each endpoint says so itself.
     access: Option<Access>,
-    /// Whether the handlers enforce that, because they refuse in a protocol of their own.
-    self_guarded: bool,
+    /// Whether refusals have the form of a protocol of its own.
+    refuses_itself: bool,
     mount: Mount,
     body_limit: Option<usize>,
     rate_group: Option<RateGroup>,
@@ -43,7 +43,7 @@ impl ExtensionRouter {
             router,
             base_path,
             access: Some(Access::User),
-            self_guarded: false,
+            refuses_itself: false,
             mount: Mount::Nested,
             body_limit: None,
             rate_group: None,
@@ -57,27 +57,25 @@ impl ExtensionRouter {
 
     /// The endpoints of a table, with their state, below `base_path`: each for whom the table says.
     pub fn of<S: Clone + Send + Sync + 'static>(table: RouteTable<S>, state: S, base_path: &'static str) -> Self {
-        let self_guarded = table.is_self_guarded();
+        let refuses_itself = table.refuses_itself();
         let router = table.into_router().with_state(state);
-        Self { access: None, self_guarded, ..Self::new(router, base_path) }
+        Self { access: None, refuses_itself, ..Self::new(router, base_path) }
     }
 
-    /// Routes of a built-in feature, with absolute paths under `prefixes` (at least one), each for whom it says unless
-    /// [`with_access`](Self::with_access) says it for all.
-    pub fn core(router: Router, prefixes: &'static [&'static str]) -> Self {
-        Self {
-            mount: Mount::Absolute(prefixes),
-            access: None,
-            self_guarded: true,
-            ..Self::new(router, first(prefixes))
-        }
+    /// The endpoints of a table of a built-in feature, with absolute paths under `prefixes` (at least one).
+    pub fn core<S: Clone + Send + Sync + 'static>(
+        table: RouteTable<S>,
+        state: S,
+        prefixes: &'static [&'static str],
+    ) -> Self {
+        Self { mount: Mount::Absolute(prefixes), ..Self::of(table, state, first(prefixes)) }
     }
 
     /// The same routes for other callers.
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = Some(access);
-        self.self_guarded = false;
+        self.refuses_itself = false;
         self
     }
 
@@ -90,8 +88,6 @@ impl ExtensionRouter {
 
     /// Limits how often each caller may send requests, by the rate of this group in the profile's `rate_limits`. Without it
     /// routes for administrators are in the group `admin`, and others are limited by address only.
-    ///
-    /// A router whose handlers refuse in a protocol of their own asks the [`Meter`](crate::Meter) in its requests' extensions.
     #[must_use]
     pub fn with_rate_limit(mut self, group: RateGroup) -> Self {
         self.rate_group = Some(group);
@@ -103,9 +99,9 @@ impl ExtensionRouter {
         self.rate_group.or_else(|| (self.access == Some(Access::Admin)).then_some(RateGroup::Admin))
     }
 
-    /// Whether only the handlers know how to refuse: built-in features alone may do without the server's guard.
-    pub fn is_self_guarded(&self) -> bool {
-        self.self_guarded
+    /// Whether refusals have the form of a protocol of its own ([`RouteTable::refusing_with`]).
+    pub fn refuses_itself(&self) -> bool {
+        self.refuses_itself
     }
 
     /// What [`Extension::router_config`](crate::Extension::router_config) should announce for this router.

@@ -123,12 +123,6 @@ pub(crate) fn built_routes(built: &[(&Entry, Vec<ExtensionRouter>)]) -> Vec<Load
     let configs = |routers: &[ExtensionRouter]| routers.iter().map(ExtensionRouter::config).collect::<Vec<_>>();
     let mut problems = Vec::new();
     for (entry, routers) in built {
-        let unguarded = routers.iter().filter(|router| router.is_self_guarded() && !BUILT_IN.contains(&entry.id()));
-        problems.extend(unguarded.map(|router| LoaderError::InvalidBasePath {
-            extension: entry.id().to_owned(),
-            path: router.base_path.to_owned(),
-            message: "only built-in features may guard their routes themselves".to_owned(),
-        }));
         let configs = configs(routers);
         let announced = entry.declares::<Routes>();
         if announced.is_empty() && !configs.is_empty() {

@@ -11,14 +11,14 @@ use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 
-use systemprompt_identity::{Authenticator, Sessions};
+use systemprompt_identity::Sessions;
 use systemprompt_model::EntityKind;
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
 use crate::request::Requests;
-use crate::routes::{Gateway, router, table};
+use crate::routes::{Gateway, table};
 use crate::routing::RoutingTable;
 use crate::target::Credentials;
 use crate::upstream::Upstreams;
@@ -118,8 +118,7 @@ impl Extension for GatewayExtension {
             ambient: ctx.ambient().clone(),
             cut: ctx.shutdown().clone(),
         });
-        let authenticator = services.require::<Authenticator>()?;
-        services.insert(Arc::new(Gateway { authenticator, sessions, access, inference: inference.clone(), settings }));
+        services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone(), settings }));
         services.insert(inference);
         Ok(())
     }
@@ -129,13 +128,13 @@ impl Extension for GatewayExtension {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        table(PREFIXES[0]).endpoints().to_vec()
+        table(&GatewayConfig { enabled: true, ..GatewayConfig::default() }).endpoints().to_vec()
     }
 
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let gateway = ctx.service::<Gateway>()?;
-        let prefix = gateway.settings.inference_path_prefix.clone();
-        Ok(vec![ExtensionRouter::core(router(gateway, &prefix), PREFIXES).with_rate_limit(RateGroup::Gateway)])
+        let router = ExtensionRouter::core(table(&gateway.settings), gateway, PREFIXES);
+        Ok(vec![router.with_rate_limit(RateGroup::Gateway)])
     }
 }
 

@@ -3,14 +3,13 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use http::header::USER_AGENT;
 use http::request::Parts;
+use systemprompt_extension::api::{AuthUser, ErrorAnswer};
 use systemprompt_governance::{Change, ChangeError, Changed, Gate};
 use systemprompt_model::{ActorChain, Attribution, Client, Credential, TraceId};
 
-use crate::authentication::authenticator::Authenticator;
-use crate::authentication::extract::{AuthRejection, Caller};
 use crate::identity::Identity;
 use crate::route_error::RouteError;
 
@@ -41,21 +40,15 @@ impl Site {
     }
 }
 
-impl FromRef<Site> for Arc<Authenticator> {
-    fn from_ref(site: &Site) -> Self {
-        Arc::clone(&site.identity.authenticator)
-    }
-}
-
-/// Whoever makes a change: a person with an account, as [`Caller`] lets in, and what is known of the request.
+/// Whoever makes a change: the caller whom the server let in, and what is known of the request.
 #[derive(Debug)]
 pub(crate) struct Author(pub(crate) Attribution);
 
 impl FromRequestParts<Site> for Author {
-    type Rejection = AuthRejection;
+    type Rejection = ErrorAnswer;
 
-    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, AuthRejection> {
-        let Caller(principal) = Caller::from_request_parts(parts, site).await?;
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, ErrorAnswer> {
+        let AuthUser(principal) = AuthUser::from_request_parts(parts, site).await?;
         let session = match principal.credential {
             Credential::Token { session, .. } => Some(session),
             _ => None,

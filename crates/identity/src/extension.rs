@@ -85,8 +85,9 @@ impl Extension for IdentityExtension {
         // Without a started identity and a Gate there is no server that could mount anything.
         let identity = ctx.services().get::<Identity>()?;
         let gate = ctx.services().get::<Gate>()?;
-        let router = routes::router(Site::new(Identity::clone(&identity), gate));
-        Some(ExtensionRouter::core(router, routes::PREFIXES).with_rate_limit(RateGroup::OauthAuth))
+        let site = Site::new(Identity::clone(&identity), gate);
+        let router = ExtensionRouter::core(routes::table(), site, routes::PREFIXES);
+        Some(router.with_rate_limit(RateGroup::OauthAuth))
     }
 
     fn well_known(&self) -> Vec<WellKnownRoute> {

@@ -9,8 +9,8 @@
 //! asked nobody gets in.
 //!
 //! [`Sessions::bind`] gives a request its session: the one it names, the one of its token, or one derived from key,
-//! client and conversation. [`Caller`] and [`AdminCaller`] are the extractors of HTTP handlers. [`Identity`] puts the
-//! parts together, and [`IdentityExtension`] plugs them into the server.
+//! client and conversation. [`Identity`] puts the parts together, and [`IdentityExtension`] plugs them into the server,
+//! which asks the [`Authenticator`] before a handler runs.
 //!
 //! To add a kind of credential: a variant of `model::Credential`, a branch in `Authenticator::establish`, its tables
 //! with a trigger in `identity_changes.sql`, and rows in the tables of tests of `authentication/authenticator.rs`.
@@ -41,7 +41,6 @@ pub use administrator::{Bootstrap, BootstrapError, bootstrap_administrator};
 pub use api_key::store::{ApiKeyError, ApiKeys};
 pub use api_key::{ApiKey, IssuedKey};
 pub use authentication::authenticator::Authenticator;
-pub use authentication::extract::{AdminCaller, AuthRejection, Caller};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;

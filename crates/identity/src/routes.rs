@@ -1,6 +1,5 @@
 //! The HTTP routes of this crate, put together.
 
-use axum::Router;
 use systemprompt_extension::RouteTable;
 
 use crate::change::Site;
@@ -11,10 +10,5 @@ pub(crate) const PREFIXES: &[&str] = &["/api/public/admin/tokens", "/api/public/
 
 /// All routes.
 pub(crate) fn table() -> RouteTable<Site> {
-    session::routes::add_to(api_key::routes::add_to(RouteTable::self_guarded()))
-}
-
-/// The same with its state.
-pub(crate) fn router(site: Site) -> Router {
-    table().into_router().with_state(site)
+    session::routes::add_to(api_key::routes::add_to(RouteTable::new()))
 }

@@ -3,11 +3,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{HeaderMap, Method, Request};
-use http_body_util::BodyExt;
-use serde_json::Value;
+use http::HeaderMap;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
@@ -22,11 +19,10 @@ use systemprompt_governance::{Gate, GovernanceExtension, Ledger};
 use systemprompt_model::{Ambient, InstanceId, ManualClock, Principal, Secret, SessionId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use crate::api_key::IssuedKey;
-use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
+use crate::schema;
 use crate::session::{NewSession, SessionSource};
 use crate::signing_key::SigningKeys;
 use crate::signing_key::set::KeySet;
@@ -34,7 +30,6 @@ use crate::token::ScopeSet;
 use crate::token::issuer::{MintedToken, TokenRequest};
 use crate::user::User;
 use crate::user::change::NewUser;
-use crate::{routes, schema};
 use systemprompt_extension::AuthError;
 
 pub(crate) const ISSUER: &str = "https://ai.example.com";
@@ -60,7 +55,6 @@ pub(crate) struct Replica {
     /// Without access rules, which do not speak of changes.
     pub gate: Arc<Gate>,
     ledger: Arc<Ledger>,
-    clock: Arc<ManualClock>,
     /// Stops the listening connection.
     pub deafen: CancellationToken,
     shutdown: CancellationToken,
@@ -117,7 +111,7 @@ impl World {
             audience: "api",
             scanner: Arc::clone(&SCANNER),
         });
-        let replica = Replica { identity, db, gate, ledger, clock: Arc::clone(&self.clock), deafen, shutdown, tracker };
+        let replica = Replica { identity, db, gate, ledger, deafen, shutdown, tracker };
         replica.until(|replica| replica.identity.changes.is_live()).await;
         replica
     }
@@ -179,28 +173,6 @@ impl Replica {
 
     pub(crate) async fn authenticate(&self, credential: &Secret) -> Result<Arc<Principal>, AuthError> {
         self.identity.authenticator.authenticate(&bearer(credential.expose())).await
-    }
-
-    /// Sends a request to the routes of this crate: status and JSON body of the answer. A millisecond passes before it, so
-    /// that changes have an order.
-    pub(crate) async fn send(&self, request: (Method, &str), credential: &Secret, body: Option<Value>) -> (u16, Value) {
-        self.clock.advance(TimeDelta::milliseconds(1));
-        let (method, path) = request;
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-        *request.headers_mut().expect("headers") = {
-            let mut headers = bearer(credential.expose());
-            headers.insert("content-type", "application/json".parse().expect("a header value"));
-            headers.insert("user-agent", "sdk/1.0".parse().expect("a header value"));
-            headers
-        };
-        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = routes::router(Site::new(self.identity.clone(), Arc::clone(&self.gate)))
-            .oneshot(request.body(body).expect("a request"))
-            .await
-            .expect("never fails");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     /// What the ledger knows of changes, the newest first. No more can be made after it.

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::TraceId;
 
 /// The stable, machine-readable kind of an error of the JSON APIs. The HTTP status follows from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// 404.
@@ -54,7 +55,7 @@ impl ErrorCode {
 }
 
 /// One field that was not acceptable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// Path of the field.
     pub field: String,
@@ -63,7 +64,7 @@ pub struct FieldError {
 }
 
 /// The error body of every JSON API of ours that does not speak a vendor's dialect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiError {
     /// The kind of error.
     pub code: ErrorCode,

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use systemprompt_extension::api::ErrorAnswer;
 use systemprompt_extension::{
-    Access, AuthError, Authentication, ClientIp, Counting, Grants, Guard, IdentifyError, Meter, RateGroup, RateLimited,
-    RateLimiter,
+    Access, Authentication, ClientIp, Counting, Grants, Guard, IdentifyError, Meter, RateGroup, RateLimited,
+    RateLimiter, Rejection,
 };
-use systemprompt_model::{ErrorCode, Principal};
+use systemprompt_model::Principal;
 
 use crate::local::is_local;
 
@@ -27,35 +27,26 @@ pub(crate) struct Credentials {
 
 #[async_trait]
 impl Guard for Credentials {
-    async fn check(&self, access: Access, request: &mut Request) -> Result<(), Box<Response>> {
+    async fn check(&self, access: Access, request: &mut Request) -> Result<(), Rejection> {
         if access == Access::AdminOrLocal && is_local(request) {
             return Ok(());
         }
-        let refuse = |code, message: String| Err(Box::new(ErrorAnswer::new(code, message).into_response()));
-        let identified = self.authentication.identify(request.headers(), request.extensions().get()).await;
-        let caller = match identified {
-            Ok(caller) => caller,
-            Err(IdentifyError::RateLimited(limited)) => {
-                return Err(Box::new(ErrorAnswer::too_many(limited).into_response()));
+        match self.authentication.identify(request.headers(), request.extensions().get()).await {
+            Ok(caller) => {
+                self.grants.check(access, Some(&caller))?;
+                request.extensions_mut().insert(caller);
             }
             // A credential that is presented on a public route and is not good is no reason to turn anyone away.
-            Err(IdentifyError::Auth(_)) if access == Access::Public => return Ok(()),
-            Err(IdentifyError::Auth(AuthError::Unavailable)) => {
-                let message = "Credentials cannot be checked right now; try again in a moment.";
-                return refuse(ErrorCode::ServiceUnavailable, message.to_owned());
+            Err(IdentifyError::Auth(error)) if access == Access::Public => {
+                request.extensions_mut().insert(error);
             }
-            Err(IdentifyError::Auth(error)) => return refuse(ErrorCode::Unauthorized, error.to_string()),
-        };
-        if let Err(needed) = self.grants.check(access, Some(&caller)) {
-            return refuse(ErrorCode::Forbidden, needed.message);
+            Err(error) => return Err(error.into()),
         }
-        request.extensions_mut().insert(caller);
         Ok(())
     }
 }
 
-/// Puts `router` behind the guard and the rate of `group`. `refuses_itself` are routes that ask the meter by themselves and
-/// refuse in a protocol of their own.
+/// Puts `router` behind the guard and the rate of `group`. `refuses_itself` are routes that refuse in a protocol of their own.
 pub(crate) fn protect(
     router: Router,
     guard: &Arc<dyn Guard>,
@@ -88,7 +79,7 @@ impl AddressVerdict {
 /// What is needed to count the requests to a router.
 struct RouterLimits {
     limiter: Arc<AddressCounted>,
-    /// They ask the meter by themselves, and refuse in a protocol of their own.
+    /// They refuse in a protocol of their own.
     refuses_itself: bool,
     group: Option<RateGroup>,
 }
@@ -110,7 +101,7 @@ async fn meter(State(limits): State<Arc<RouterLimits>>, mut request: Request, ne
         if exhausted.asked.load(Ordering::Relaxed) {
             return response;
         }
-        // Something that needs no credential and so asks nobody, such as a description of what is there.
+        // Something that asks nobody, such as what answers to a wrong method.
     }
     refusal.into_response()
 }

@@ -52,7 +52,7 @@ impl Extension for ServerExtension {
         };
         let handle = ctx.service::<ContextHandle>()?;
         let context: Arc<ServerContext> = handle.0.upgrade().ok_or_else(|| failed("the server is already gone"))?;
-        let router = health::router(context, ctx.service::<Readiness>()?);
-        Ok(vec![ExtensionRouter::core(router, PREFIXES)])
+        let site = health::site(context, ctx.service::<Readiness>()?);
+        Ok(vec![ExtensionRouter::core(health::table(), site, PREFIXES)])
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use schemars::JsonSchema;
@@ -93,11 +93,10 @@ pub(crate) fn table() -> RouteTable<Site> {
         .answers::<serde_json::Value>(200)
 }
 
-/// The same with its state.
-pub(crate) fn router(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Router {
+/// What they answer from.
+pub(crate) fn site(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Site {
     let description = Arc::new(openapi::document(ctx.registry()));
-    let site = Site { ctx, readiness, started: Instant::now(), asked: Arc::default(), description };
-    table().into_router().with_state(site)
+    Site { ctx, readiness, started: Instant::now(), asked: Arc::default(), description }
 }
 
 /// For load balancers: nothing but whether the process and its database work.

@@ -14,7 +14,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use systemprompt_extension::api::{ErrorAnswer, name_request};
-use systemprompt_extension::{ClientIp, RateLimiter};
+use systemprompt_extension::{Arrival, ClientIp, RateLimiter};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -81,6 +81,7 @@ async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, ne
     let started = Instant::now();
     let trace = TraceId::generate(&observer.ambient);
     request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(Arrival(started));
     let peer = request.extensions().get::<Peer>().copied();
     let client = peer.map(|Peer(address)| observer.proxies.client(address.ip(), request.headers()));
     if let Some(client) = client {

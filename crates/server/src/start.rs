@@ -254,7 +254,7 @@ fn mount(context: &ServerContext, limiter: Option<Arc<dyn RateLimiter>>) -> Resu
     for (extension, routes) in registry.api_routers(context).map_err(StartError::Extensions)? {
         tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
         let group = routes.rate_group();
-        let refuses_itself = routes.is_self_guarded() && group.is_some();
+        let refuses_itself = routes.refuses_itself();
         router =
             routes.protected(|inner| protect(inner, &guard, limiter.as_ref(), group, refuses_itself)).mount_in(router);
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::gateway::Gateway;
 use crate::config::AuthScheme;
 
-#[derive(Serialize)]
+/// What is served here.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Descriptor {
     service: &'static str,
     version: &'static str,

@@ -5,11 +5,11 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use systemprompt_extension::RateLimited;
 use systemprompt_extension::policy::DenialKind;
+use systemprompt_extension::{AuthError, Rejection};
 use systemprompt_governance::access;
 use systemprompt_governance::{Denial, Refusal};
-use systemprompt_identity::{AuthError, IdentifyError, SessionError};
+use systemprompt_identity::SessionError;
 use systemprompt_llm::{ErrorAnswer, Format, RequestError};
 use systemprompt_model::ActionId;
 
@@ -37,9 +37,7 @@ pub(crate) enum RouteError {
     #[error(transparent)]
     Header(#[from] BadHeader),
     #[error(transparent)]
-    Authentication(#[from] AuthError),
-    #[error(transparent)]
-    RateLimited(RateLimited),
+    Rejected(#[from] Rejection),
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
@@ -74,7 +72,7 @@ impl RouteError {
         if let Some(retry) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, retry);
         }
-        if let Self::RateLimited(limited) = self {
+        if let Self::Rejected(Rejection::RateLimited(limited)) = self {
             limited.write_headers(response.headers_mut());
         }
         response
@@ -91,13 +89,16 @@ impl RouteError {
             | Self::Session(SessionError::Required) => ErrorAnswer::invalid_request(message),
             Self::Method { allowed } => ErrorAnswer::method_not_allowed(allowed),
             Self::NoEndpoint { .. } => ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() },
-            Self::Authentication(AuthError::Unavailable)
+            Self::Rejected(Rejection::Auth(AuthError::Unavailable))
             | Self::Session(SessionError::Unavailable)
             | Self::Access(_) => {
                 ErrorAnswer::not_ready("the request cannot be authorised at present; nothing was sent to the provider")
             }
-            Self::Authentication(_) | Self::Session(_) => ErrorAnswer::unauthenticated(message),
-            Self::RateLimited(limited) => ErrorAnswer {
+            Self::Rejected(Rejection::Auth(_) | Rejection::Anonymous) | Self::Session(_) => {
+                ErrorAnswer::unauthenticated(message)
+            }
+            Self::Rejected(Rejection::NotAllowed(_)) => ErrorAnswer::not_entitled(message),
+            Self::Rejected(Rejection::RateLimited(limited)) => ErrorAnswer {
                 code: Some("rate_limit_exceeded"),
                 ..ErrorAnswer::rate_limited(format!("{message}: {}", limited.advice()))
             },
@@ -149,13 +150,4 @@ fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> ErrorAnswer {
         DenialKind::Unavailable => ErrorAnswer::not_ready(denial.reason.clone()),
     };
     ErrorAnswer { code: Some(denial.code), ..error }
-}
-
-impl From<IdentifyError> for RouteError {
-    fn from(cause: IdentifyError) -> Self {
-        match cause {
-            IdentifyError::Auth(error) => error.into(),
-            IdentifyError::RateLimited(limited) => Self::RateLimited(limited),
-        }
-    }
 }

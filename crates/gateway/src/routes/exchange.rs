@@ -1,6 +1,7 @@
 //! What all endpoints that ask a model do: from the caller's bytes to an [`Ask`], and from the [`Reply`] to the caller's
 //! answer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -8,14 +9,15 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use systemprompt_extension::Meter;
+use systemprompt_extension::{Arrival, AuthError, Rejection};
 use systemprompt_identity::SessionHint;
 use systemprompt_llm::{Format, InferenceRequest};
-use systemprompt_model::{ActorChain, Attribution, Client, TraceId};
+use systemprompt_model::{ActorChain, Attribution, Client, Principal, TraceId};
 
 use super::body::{self, Limits};
 use super::error::RouteError;
 use super::gateway::Gateway;
+use crate::config::PolicyDenyStatus;
 use crate::headers::{self, CallerHeaders};
 use crate::inference::{Ask, Forwarded, Reply};
 
@@ -28,15 +30,15 @@ pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request)
     }
 }
 
-/// Identifies the caller, binds the request to a session, reads it, and asks.
+/// Binds the request to a session, reads it, and asks.
 async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Request) -> Result<Reply, RouteError> {
-    let received = Instant::now();
     let settings = &gateway.settings;
     if !settings.enabled {
         return Err(RouteError::Disabled);
     }
     let (head, body) = request.into_parts();
-    let principal = gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await?;
+    let received = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
+    let principal = head.extensions.get::<Arc<Principal>>().cloned().ok_or(Rejection::Auth(AuthError::Missing))?;
     let caller = CallerHeaders::read(&head.headers)?;
     if settings.require_session_id && caller.session.is_none() {
         return Err(RouteError::SessionRequired);
@@ -93,6 +95,23 @@ fn respond(dialect: Format, trace: TraceId, reply: Reply) -> Response {
 pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
     let mut response = error.to_response(dialect, gateway.settings.policy_deny_status);
     headers::stamp(response.headers_mut(), dialect, trace, error.request());
+    response
+}
+
+/// Says why the server does not let a request through.
+pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
+    let path = request.uri().path();
+    let dialect = if path.ends_with("/messages") {
+        Format::AnthropicMessages
+    } else if path.ends_with("/chat/completions") {
+        Format::OpenAiChat
+    } else {
+        dialect_of(request.headers())
+    };
+    let mut response = RouteError::from(rejection).to_response(dialect, PolicyDenyStatus::default());
+    if let Some(trace) = request.extensions().get() {
+        headers::stamp(response.headers_mut(), dialect, *trace, None);
+    }
     response
 }
 

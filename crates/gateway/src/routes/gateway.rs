@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use systemprompt_governance::access::AccessRules;
-use systemprompt_identity::{Authenticator, Sessions};
+use systemprompt_identity::Sessions;
 
 use crate::config::GatewayConfig;
 use crate::inference::Inference;
 
 /// What the endpoints need. Made once per server.
 pub(crate) struct Gateway {
-    pub authenticator: Arc<Authenticator>,
     pub sessions: Arc<Sessions>,
     pub access: Arc<AccessRules>,
     pub inference: Arc<Inference>,

@@ -13,43 +13,50 @@ mod models;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::{any, get, post};
 use systemprompt_extension::{Access, RouteTable};
 use systemprompt_llm::Format;
 
+use crate::config::GatewayConfig;
+
 pub(crate) use gateway::Gateway;
 
-/// The endpoints below `prefix`.
-pub(crate) fn table(prefix: &str) -> RouteTable<Arc<Gateway>> {
+/// The endpoints below the configured prefix. The server lets callers in, and they are refused in their dialect; so is what
+/// is not an endpoint.
+pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
+    let prefix = &settings.inference_path_prefix;
     let wrong_method = |dialect| fallback::WrongMethod { allowed: "POST", dialect: Some(dialect) };
-    RouteTable::self_guarded()
+    // A gateway that is switched off says so to everybody.
+    let callers = if settings.enabled { Access::Authenticated } else { Access::Public };
+    let readers = if settings.models_public { Access::Public } else { callers };
+    RouteTable::refusing_with(exchange::reject)
         .get(prefix, Access::Public, "What is served here.", descriptor::show)
+        .answers::<descriptor::Descriptor>(200)
         .get(&format!("{prefix}/"), Access::Public, "What is served here.", descriptor::show)
+        .answers::<descriptor::Descriptor>(200)
         .add(
             "POST",
             &format!("{prefix}/messages"),
-            Access::Authenticated,
+            callers,
             "Asks a model, in the Anthropic Messages dialect.",
             post(messages::create).fallback(wrong_method(Format::AnthropicMessages)),
         )
+        .takes::<messages::MessagesRequest>()
         .add(
             "POST",
             &format!("{prefix}/chat/completions"),
-            Access::Authenticated,
+            callers,
             "Asks a model, in the OpenAI Chat Completions dialect.",
             post(chat_completions::create).fallback(wrong_method(Format::OpenAiChat)),
         )
+        .takes::<chat_completions::ChatCompletionsRequest>()
         .add(
             "GET",
             &format!("{prefix}/models"),
-            Access::Authenticated,
+            readers,
             "The models the caller may use, the default model first.",
             get(models::list).fallback(fallback::WrongMethod { allowed: "GET", dialect: None }),
         )
-}
-
-/// The routes below `prefix`. What is not an endpoint is refused in a dialect too.
-pub(crate) fn router(gateway: Arc<Gateway>, prefix: &str) -> Router {
-    table(prefix).into_router().route(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint)).with_state(gateway)
+        .answers::<models::ModelList<'_>>(200)
+        .unlisted(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint))
 }

@@ -8,11 +8,11 @@ use axum::Json;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use systemprompt_extension::Meter;
+use systemprompt_extension::{AuthError, Rejection};
 use systemprompt_governance::access::AccessDecision;
-use systemprompt_identity::{AuthError, IdentifyError};
-use systemprompt_model::EntityKind;
+use systemprompt_model::{EntityKind, Principal};
 
 use super::error::RouteError;
 use super::exchange::{self, dialect_of, trace_of};
@@ -43,18 +43,19 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
         None => None,
         Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(RouteError::UnknownSurface)?),
     };
-    let principal = match gateway.authenticator.identify(&head.headers, head.extensions.get::<Meter>()).await {
-        Ok(principal) => Some(principal),
-        Err(IdentifyError::Auth(AuthError::Missing)) if gateway.settings.models_public => None,
-        Err(error) => return Err(error.into()),
-    };
+    let principal = head.extensions.get::<Arc<Principal>>();
+    // Nobody may read a public list, but not with a credential that is not good.
+    let error = head.extensions.get::<AuthError>().copied().unwrap_or(AuthError::Missing);
+    if principal.is_none() && !(gateway.settings.models_public && error == AuthError::Missing) {
+        return Err(Rejection::Auth(error).into());
+    }
     let mut allowed: Vec<&Listed> = gateway
         .inference
         .table
         .advertised()
         .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
         .collect();
-    if let Some(principal) = &principal {
+    if let Some(principal) = principal {
         // One question per route, not per model: models of one provider share their route.
         let mut routes: Vec<&str> = allowed.iter().map(|listed| listed.route.id.as_str()).collect();
         routes.sort_unstable();
@@ -84,8 +85,8 @@ struct ListQuery {
 }
 
 /// A page of models.
-#[derive(Debug, Serialize)]
-struct ModelList<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelList<'a> {
     object: &'static str,
     data: Vec<Model<'a>>,
     has_more: bool,
@@ -93,7 +94,7 @@ struct ModelList<'a> {
     last_id: Option<&'a str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Model<'a> {
     r#type: &'static str,
     object: &'static str,

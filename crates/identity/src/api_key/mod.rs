@@ -5,6 +5,7 @@ pub(crate) mod routes;
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use systemprompt_model::{Ambient, ApiKeyId, Secret, UserId};
@@ -17,7 +18,7 @@ const PREFIX_LENGTH: usize = MARK.len() + 12;
 const LENGTH: usize = PREFIX_LENGTH + 1 + 52;
 
 /// An API key (personal access token) as it is stored: without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ApiKey {
     /// Its id.
     pub id: ApiKeyId,

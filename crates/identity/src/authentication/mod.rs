@@ -1,5 +1,4 @@
-//! From the credential of a request to who is asking, and whether he may use a route.
+//! From the credential of a request to who is asking.
 
 pub(crate) mod authenticator;
-pub(crate) mod extract;
 mod queries;

@@ -288,7 +288,7 @@ async fn every_rule_for_every_kind_of_caller() {
     assert_eq!(nobody.get("/api/ext/public").await.text(), "nobody");
     assert_eq!(callers[1].1.get("/api/ext/public").await.text(), "paul", "a credential is offered to public routes");
     let refused = nobody.get("/api/ext/admins").await;
-    assert_eq!(refused.headers["www-authenticate"], "Bearer");
+    assert_eq!(refused.header("www-authenticate"), r#"Bearer realm="systemprompt""#);
     assert_eq!(refused.code(), "unauthorized");
     assert_eq!(nobody.get("/.well-known/rules.json").await.text(), server.instance_id().to_string());
 }

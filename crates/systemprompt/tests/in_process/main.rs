@@ -5,6 +5,7 @@
 
 mod extensions;
 mod gate;
+mod guard;
 mod identity;
 mod inference;
 mod limits;
