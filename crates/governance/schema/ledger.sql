@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS ledger_chains (
     started_at   TIMESTAMPTZ NOT NULL,
     heartbeat_at TIMESTAMPTZ NOT NULL,
     ended_at     TIMESTAMPTZ,
+    generation   BIGINT NOT NULL DEFAULT 0,
     dropped_seq  BIGINT NOT NULL DEFAULT 0,
     dropped_hash BYTEA
 ) WITH (fillfactor = 10);

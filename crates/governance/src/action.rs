@@ -41,3 +41,8 @@ impl Target {
         &self.0
     }
 }
+
+/// The permit is not for this target. Nothing may be done with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the permit is not for `{0}`")]
+pub struct NotPermitted(pub String);

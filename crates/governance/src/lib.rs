@@ -40,12 +40,12 @@ mod running;
 pub mod secret_scan;
 mod startup;
 
-pub use action::{Action, Target};
+pub use action::{Action, NotPermitted, Target};
 pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};
 pub use denial::{Denial, Refusal};
 pub use effect::{Authority, Effect, Facts, FactsWriter};
 pub use extension::GovernanceExtension;
 pub use gate::Gate;
 pub use ledger::{Ledger, Payload};
-pub use permit::{NotPermitted, Permit};
+pub use permit::Permit;
 pub use running::{Inspection, Outcome, OutcomeStatus, Running};

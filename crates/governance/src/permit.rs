@@ -9,7 +9,7 @@ use bytes::Bytes;
 use systemprompt_extension::policy::Hold;
 use systemprompt_model::{ActionId, Attribution, Resource};
 
-use crate::action::Target;
+use crate::action::{NotPermitted, Target};
 use crate::effect::Effect;
 use crate::ledger::OpenAction;
 use crate::policy::PolicyChain;
@@ -74,11 +74,6 @@ pub struct Permit<E: Effect> {
     pub(crate) holds: Vec<Box<dyn Hold>>,
     pub(crate) policies: Arc<PolicyChain>,
 }
-
-/// The permit is not for this target. Nothing may be done with it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the permit is not for `{0}`")]
-pub struct NotPermitted(pub String);
 
 impl<E: Effect> Permit<E> {
     /// The id of the action, shown to the caller.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_model::{ActionId, Attribution, Resource};
 
-use crate::action::Target;
+use crate::action::{NotPermitted, Target};
 use crate::denial::Denial;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
@@ -18,7 +18,6 @@ use crate::ledger::entry::{self, EndedEntry};
 use crate::ledger::queue::Following;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
-use crate::permit::NotPermitted;
 use crate::policy::{Evaluation, PolicyChain};
 use crate::redaction::Redaction;
 use crate::secret_scan::redact;

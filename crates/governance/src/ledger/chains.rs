@@ -18,10 +18,14 @@ pub(crate) fn chain_of(name: &str) -> Uuid {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Announced {
     pub(super) head: Head,
+    pub(super) generation: i64,
     pub(super) oldest_open: i64,
 }
 
 /// Says that this installation's writer lives, begins its chain if it has none, and reads where it ends.
+///
+/// From now on no statement of an earlier generation writes: it waits for one that is at it, and one that comes later finds
+/// that it is not the current one. So what a broken connection left in doubt is decided when this returns.
 pub(super) async fn announce(
     connection: &mut PgConnection,
     chain: Uuid,
@@ -35,8 +39,12 @@ pub(super) async fn announce(
         INSERT INTO ledger_chains AS c (chain_id, name, seq, hash, at, oldest_open, started_at, heartbeat_at)
         VALUES ($1, $2, 0, $3, $4, 1, $5, $6)
         ON CONFLICT (chain_id) DO UPDATE
-        SET started_at = EXCLUDED.started_at, heartbeat_at = EXCLUDED.heartbeat_at, ended_at = NULL
-        RETURNING seq, hash, at, oldest_open
+        SET
+            started_at = EXCLUDED.started_at,
+            heartbeat_at = EXCLUDED.heartbeat_at,
+            ended_at = NULL,
+            generation = c.generation + 1
+        RETURNING seq, hash, at, generation, oldest_open
         "#,
         chain,
         name,
@@ -47,15 +55,19 @@ pub(super) async fn announce(
     )
     .fetch_one(connection)
     .await?;
-    Ok(Announced { head: head_of(row.seq, &row.hash, row.at)?, oldest_open: row.oldest_open })
+    Ok(Announced {
+        head: head_of(row.seq, &row.hash, row.at)?,
+        generation: row.generation,
+        oldest_open: row.oldest_open,
+    })
 }
 
-/// The end of the chain, which nobody else can move until the transaction ends.
-pub(super) async fn lock_end(connection: &mut PgConnection, chain: Uuid) -> Result<Head, sqlx::Error> {
-    let row = sqlx::query!("SELECT seq, hash, at FROM ledger_chains WHERE chain_id = $1 FOR UPDATE", chain)
+/// The end of the chain and its generation, which nobody else can move until the transaction ends.
+pub(super) async fn lock_end(connection: &mut PgConnection, chain: Uuid) -> Result<(Head, i64), sqlx::Error> {
+    let row = sqlx::query!("SELECT seq, hash, at, generation FROM ledger_chains WHERE chain_id = $1 FOR UPDATE", chain)
         .fetch_one(connection)
         .await?;
-    head_of(row.seq, &row.hash, row.at)
+    Ok((head_of(row.seq, &row.hash, row.at)?, row.generation))
 }
 
 /// Says that the writer lives.
@@ -75,6 +87,27 @@ pub(super) async fn end(connection: &mut PgConnection, chain: Uuid, now: DateTim
     sqlx::query!("UPDATE ledger_chains SET ended_at = $2, oldest_open = seq + 1 WHERE chain_id = $1", chain, now)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// The same for a chain whose writer has still not been heard of since then.
+pub(super) async fn end_silent(
+    connection: &mut PgConnection,
+    chain: Uuid,
+    now: DateTime<Utc>,
+    silent_since: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        UPDATE ledger_chains SET ended_at = $2, oldest_open = seq + 1
+        WHERE chain_id = $1 AND heartbeat_at < $3
+        "#,
+        chain,
+        now,
+        silent_since,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -20,8 +20,8 @@ use systemprompt_extension::ledger::ChainHead;
 use systemprompt_model::Secret;
 
 use super::canonical::CanonicalObject;
+use super::entry;
 use super::text::micros;
-use super::{Ledger, chains, entry};
 
 /// Lines kept in the file: more than a year of hourly ones.
 const KEPT: usize = 10_000;
@@ -112,7 +112,7 @@ impl Checkpoints {
         Ok((sound, forged))
     }
 
-    fn sign(&self, at: DateTime<Utc>, heads: Vec<ChainHead>) -> SignedCheckpoint {
+    pub(super) fn sign(&self, at: DateTime<Utc>, heads: Vec<ChainHead>) -> SignedCheckpoint {
         let at = micros(at);
         let signature = BASE64.encode(self.key.sign(signed_text(at, &heads).as_bytes()));
         SignedCheckpoint { at, heads, key: self.key_id(), signature }
@@ -129,7 +129,7 @@ impl Checkpoints {
     }
 
     /// Adds a line, on disk when this returns.
-    fn write(&self, checkpoint: &SignedCheckpoint) -> io::Result<()> {
+    pub(super) fn write(&self, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         let path = self.file();
         let mut line = serde_json::to_string(checkpoint)?;
         line.push('\n');
@@ -144,7 +144,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.directory.join("checkpoints.jsonl")
     }
 }
@@ -153,28 +153,6 @@ impl std::fmt::Debug for Checkpoints {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checkpoints").field("directory", &self.directory).finish_non_exhaustive()
     }
-}
-
-/// Appends an entry with the ends of all chains, and remembers the ends after it.
-pub(super) async fn take(
-    ledger: &Ledger,
-    checkpoints: &Checkpoints,
-    reason: &'static str,
-) -> Result<(), CheckpointError> {
-    let mut connection = ledger.database.write().acquire().await?;
-    let heads = chains::heads(&mut connection).await?;
-    let now = ledger.ambient().now();
-    ledger.append(entry::checkpoint(&heads, reason, now)).await.map_err(|_| CheckpointError::Stopped)?;
-    let heads = chains::heads(&mut connection).await?;
-    let signed = checkpoints.sign(now, heads);
-    tracing::info!(
-        reason,
-        key = signed.key,
-        heads = serde_json::to_string(&signed.heads).unwrap_or_default(),
-        signature = signed.signature,
-        "ledger checkpoint"
-    );
-    checkpoints.write(&signed).map_err(|source| CheckpointError::File { path: checkpoints.file(), source })
 }
 
 fn signed_text(at: DateTime<Utc>, heads: &[ChainHead]) -> String {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use systemprompt_extension::policy::Usage;
 use systemprompt_model::ActionId;
+use tokio::sync::oneshot;
 
-use super::Shared;
 use super::entry::{EndedEntry, Sealed};
-use super::queue::Following;
+use super::queue::{Following, Waiter};
+use super::shared::Shared;
 
 /// Stands for an action whose beginning is in the ledger. Whoever drops it without closing it leaves an end that says so.
 pub(crate) struct OpenAction {
@@ -69,5 +70,38 @@ impl Drop for OpenAction {
 impl fmt::Debug for OpenAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenAction").field("id", &self.id).field("armed", &self.armed).finish_non_exhaustive()
+    }
+}
+
+/// A caller of `admit` that waits. The action it is given closes itself when it is dropped, so a caller that went away at any
+/// moment leaves no open action behind.
+#[derive(Debug)]
+pub(super) struct Admission {
+    caller: Option<oneshot::Sender<OpenAction>>,
+    action: OpenAction,
+}
+
+impl Admission {
+    pub(super) fn of(action: OpenAction) -> (Self, oneshot::Receiver<OpenAction>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { caller: Some(sender), action }, receiver)
+    }
+}
+
+impl Waiter for Admission {
+    fn is_there(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| !caller.is_closed())
+    }
+
+    fn release(&mut self) {
+        self.caller = None;
+    }
+
+    fn written(self: Box<Self>) {
+        let action = self.action.armed();
+        if let Some(caller) = self.caller {
+            // A caller that went away drops what it is sent.
+            drop(caller.send(action));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What waits to be written: bounded, and taken in batches by the one writer.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -10,7 +11,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::content::KeptPart;
 use super::entry::Sealed;
 use super::metrics::{Dropped, LedgerMetrics};
-use super::open::OpenAction;
 
 /// Most entries of each sort in one statement.
 pub(super) const BATCH_LIMIT: usize = 512;
@@ -30,22 +30,47 @@ const CONTENT_LIMIT: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) entry: Sealed,
-    pub(super) reply: Reply,
+    /// Whether the action is open once this is written.
+    pub(super) opens: bool,
+    /// Nobody in the asynchronous mode.
+    pub(super) waiter: Option<Box<dyn Waiter>>,
     /// Its place in the bounded queue, given back when it is written or refused.
     pub(super) _slot: OwnedSemaphorePermit,
     pub(super) queued: Instant,
 }
 
-/// Who waits for a decision to be written.
+/// Who waits for a decision to be written. Dropped without an answer, it is refused.
+pub(super) trait Waiter: fmt::Debug + Send + Sync {
+    /// Whether it still waits.
+    fn is_there(&self) -> bool;
+    /// Lets the caller go. What is written nevertheless must close itself.
+    fn release(&mut self);
+    /// Says that it is written.
+    fn written(self: Box<Self>);
+}
+
+/// A caller that only has to know.
 #[derive(Debug)]
-pub(super) enum Reply {
-    /// Nobody: the mode is asynchronous.
-    Nobody,
-    /// The caller of `admit`. The action it is given closes itself when it is dropped, so a caller that went away at
-    /// any moment leaves no open action behind.
-    Admitted(Option<oneshot::Sender<OpenAction>>, OpenAction),
-    /// The caller that is about to be refused.
-    Refused(oneshot::Sender<()>),
+pub(super) struct Told(oneshot::Sender<()>);
+
+impl Told {
+    pub(super) fn channel() -> (Self, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+}
+
+impl Waiter for Told {
+    fn is_there(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    fn release(&mut self) {}
+
+    fn written(self: Box<Self>) {
+        // Whoever asked may have gone.
+        let _ = self.0.send(());
+    }
 }
 
 /// An entry about something that was decided before.
@@ -98,16 +123,7 @@ pub(super) struct Backlog {
 
 impl Pending {
     fn is_wanted(&self) -> bool {
-        match &self.reply {
-            Reply::Nobody => true,
-            Reply::Admitted(sender, _) => sender.as_ref().is_some_and(|sender| !sender.is_closed()),
-            Reply::Refused(sender) => !sender.is_closed(),
-        }
-    }
-
-    /// Whether the action is open once this is written.
-    pub(super) fn opens(&self) -> bool {
-        !matches!(self.reply, Reply::Refused(_))
+        self.waiter.as_ref().is_none_or(|waiter| waiter.is_there())
     }
 }
 
@@ -184,8 +200,8 @@ impl Batch {
     /// Leaves the entries in the batch and lets their callers go. Whatever of it turns out to be written closes itself.
     pub(super) fn release_callers(&mut self) {
         for pending in &mut self.decisions {
-            if let Reply::Admitted(sender, _) = &mut pending.reply {
-                *sender = None;
+            if let Some(waiter) = &mut pending.waiter {
+                waiter.release();
             }
         }
     }
@@ -316,7 +332,7 @@ impl Queue {
     pub(super) fn refuse_waiting(&self) {
         let refused: Vec<_> = {
             let mut waiting = self.waiting();
-            let (stay, go) = waiting.decisions.drain(..).partition(|pending| matches!(pending.reply, Reply::Nobody));
+            let (stay, go) = waiting.decisions.drain(..).partition(|pending| pending.waiter.is_none());
             waiting.decisions = stay;
             Vec::from(go)
         };

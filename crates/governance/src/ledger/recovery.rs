@@ -11,8 +11,11 @@ use sqlx::postgres::PgConnection;
 use systemprompt_model::ActionId;
 use uuid::Uuid;
 
+use super::error::LedgerError;
+use super::log::Ledger;
 use super::queue::{BATCH_LIMIT, Following};
-use super::{Ledger, Shared, chains, entry};
+use super::shared::Shared;
+use super::{chains, entry};
 
 /// A server that was not heard of for this long is dead.
 const DEAD_AFTER: TimeDelta = TimeDelta::seconds(90);
@@ -36,8 +39,16 @@ struct Orphaned {
     until: i64,
 }
 
+impl Ledger {
+    /// Closes what dead servers left open and gives the number of actions closed. Nothing is done while another replica is
+    /// at it.
+    pub async fn recover(&self) -> Result<u64, LedgerError> {
+        recover(self).await.map_err(|error| LedgerError::Recovery(Box::new(error)))
+    }
+}
+
 /// Closes every open action of dead servers and gives their number. Does nothing while another replica is at it.
-pub(super) async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
+async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
     let shared = &*ledger.shared;
     // The lock lives as long as its connection is ours; broken off half-way, the next one begins again.
     let mut connection = ledger.database.write().acquire().await?.detach();
@@ -55,10 +66,7 @@ pub(super) async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
         let silent_since = shared.ambient.now() - DEAD_AFTER;
         for silent in find_silent(&mut connection, shared.chain, silent_since).await? {
             closed += close_open_actions(&mut connection, shared, &silent).await?;
-            if heard_of(&mut connection, silent.chain, silent_since).await? {
-                continue;
-            }
-            chains::end(&mut connection, silent.chain, shared.ambient.now()).await?;
+            chains::end_silent(&mut connection, silent.chain, shared.ambient.now(), silent_since).await?;
         }
     }
     // The server releases the lock with the connection, whether or not the goodbye arrives.
@@ -82,16 +90,6 @@ async fn find_silent(
     )
     .map(|row| Orphaned { chain: row.chain_id, from: row.oldest_open, until: row.seq })
     .fetch_all(connection)
-    .await
-}
-
-async fn heard_of(connection: &mut PgConnection, chain: Uuid, since: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT heartbeat_at >= $2 AS "heard!" FROM ledger_chains WHERE chain_id = $1"#,
-        chain,
-        since,
-    )
-    .fetch_one(connection)
     .await
 }
 
@@ -133,15 +131,14 @@ async fn close_open_actions(
         // Whoever reads both chains by time must meet the decision first.
         shared.not_before.fetch_max(last.at.timestamp_micros() + 1, Ordering::Relaxed);
         let now = shared.ambient.now();
-        let mut written = None;
+        let mut written = Vec::with_capacity(open.len());
         for row in &open {
             let entry = entry::abandoned(ActionId::from_uuid(row.action_id), &row.effect, now);
             let (next, receiver) = Following::watched(entry);
             shared.queue.push_following(next);
-            written = Some(receiver);
+            written.push(receiver);
         }
-        // They are written in the order they were queued.
-        if let Some(written) = written {
+        for written in written {
             written.await.map_err(|_| RecoveryError::Stopped)?;
         }
     }

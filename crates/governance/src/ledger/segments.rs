@@ -1,32 +1,7 @@
-//! Segments of the log: one partition for each month, made ahead of time and dropped whole.
+//! Segments of the log: one partition for each month, made ahead of time.
 
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, PgPool};
-use systemprompt_extension::ledger::ProjectionError;
-use systemprompt_model::ActionId;
-use uuid::Uuid;
-
-use super::{CatchUpError, Ledger};
-
-/// Key of the advisory lock of whoever drops segments.
-const LOCK: i64 = 0x7365_676d_656e; // "segmen"
-
-/// Actions that projections forget at once.
-const FORGET_BATCH: usize = 1000;
-
-/// Why an old segment could not be dropped.
-#[derive(Debug, thiserror::Error)]
-pub enum SegmentError {
-    /// The database.
-    #[error("reading or dropping segments of the ledger")]
-    Database(#[from] sqlx::Error),
-    /// Projections must have applied what is dropped.
-    #[error("before a segment is dropped")]
-    CatchUp(#[from] CatchUpError),
-    /// A projection could not forget.
-    #[error("the projection `{0}` could not forget what is dropped")]
-    Forget(&'static str, #[source] ProjectionError),
-}
 
 /// Makes the segments of this month and the next, where they are missing. Any number of servers may do so at once.
 ///
@@ -72,85 +47,4 @@ async fn exists(pool: &PgPool, name: &str) -> Result<bool, sqlx::Error> {
 /// The default partition holds rows that belong into the new one.
 fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "23514")
-}
-
-/// Drops the segments that end before the profile's limit, oldest first: what was derived from them is forgotten, and where
-/// each chain now begins is remembered in its row, for verification.
-pub(super) async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
-    let Some(days) = ledger.shared.retention.ledger_days else { return Ok(0) };
-    let limit = ledger.shared.ambient.now() - TimeDelta::days(i64::from(days));
-    let pool = ledger.database.write();
-    let mut expired = Vec::new();
-    let names = sqlx::query_scalar!(
-        r#"SELECT inhrelid::regclass::text AS "name!" FROM pg_inherits WHERE inhparent = 'ledger'::regclass ORDER BY 1"#
-    )
-    .fetch_all(pool)
-    .await?;
-    for name in names {
-        let month = NaiveDate::parse_from_str(&format!("{name}_01"), "ledger_%Y_%m_%d");
-        if month.is_ok_and(|month| month + Months::new(1) <= limit.date_naive()) {
-            expired.push(name);
-        }
-    }
-    if expired.is_empty() {
-        return Ok(0);
-    }
-    ledger.checkpoint("retention").await;
-    ledger.catch_up().await?;
-    let mut dropped = 0;
-    for name in expired {
-        if !drop_segment(ledger, &name).await? {
-            break;
-        }
-        tracing::info!(segment = name, "a segment of the ledger was kept for long enough and is dropped");
-        dropped += 1;
-    }
-    Ok(dropped)
-}
-
-/// Whether the segment could be dropped: nothing in it is open, and nothing older is left.
-async fn drop_segment(ledger: &Ledger, name: &str) -> Result<bool, SegmentError> {
-    let mut transaction = ledger.database.write().begin().await?;
-    sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *transaction).await?;
-    sqlx::query!(r#"SELECT set_config('systemprompt.ledger_retention', 'on', TRUE) AS "on""#)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let ends = format!("SELECT DISTINCT ON (chain_id) chain_id, seq, hash FROM {name} ORDER BY chain_id, seq DESC");
-    let ends: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(ends)).fetch_all(&mut *transaction).await?;
-    for (chain, seq, hash) in &ends {
-        let in_the_way = format!(
-            "SELECT EXISTS (SELECT FROM ledger WHERE chain_id = $1 AND seq <= $2 AND tableoid <> '{name}'::regclass)
-                 OR EXISTS (SELECT FROM ledger_chains WHERE chain_id = $1 AND oldest_open <= $2)"
-        );
-        let (in_the_way,): (bool,) =
-            sqlx::query_as(AssertSqlSafe(in_the_way)).bind(chain).bind(seq).fetch_one(&mut *transaction).await?;
-        if in_the_way {
-            tracing::warn!(segment = name, chain.id = %chain, "the segment holds open actions, or older entries are left");
-            return Ok(false);
-        }
-        sqlx::query!(
-            "UPDATE ledger_chains SET dropped_seq = $2, dropped_hash = $3 WHERE chain_id = $1",
-            chain,
-            seq,
-            hash
-        )
-        .execute(&mut *transaction)
-        .await?;
-    }
-    let actions: Vec<(Uuid,)> =
-        sqlx::query_as(AssertSqlSafe(format!("SELECT action_id FROM {name} WHERE kind = 'decided'")))
-            .fetch_all(&mut *transaction)
-            .await?;
-    let actions: Vec<ActionId> = actions.into_iter().map(|(action,)| ActionId::from_uuid(action)).collect();
-    for some in actions.chunks(FORGET_BATCH) {
-        for projection in ledger.projector.projections() {
-            let forgotten = projection.forget(&mut transaction, some).await;
-            forgotten.map_err(|error| SegmentError::Forget(projection.name(), error))?;
-        }
-    }
-    sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE ledger DETACH PARTITION {name}; DROP TABLE {name}")))
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    Ok(true)
 }

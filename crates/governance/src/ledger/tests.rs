@@ -2,30 +2,40 @@
 
 use std::io::Cursor;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::sync::{LazyLock, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
 use systemprompt_database::lease::Leases;
 use systemprompt_database::testing::{self, TestCluster, TestDatabase};
-use systemprompt_database::{Database, InstallOptions, Module, install};
-use systemprompt_extension::ledger::{EntryKind, LedgerEntry, ProjectionError, Record};
+use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
+use systemprompt_extension::Metrics;
+use systemprompt_extension::ledger::{EntryKind, LedgerEntry, Projection, ProjectionError, Record};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_model::{
-    Actor, ActorChain, ActorKind, Attribution, Client, Clock as _, ContextId, DecisionId, ManualClock, Microdollars,
-    Principal, Resource, SessionId, TaskId, TraceId, UserId,
+    ActionId, Actor, ActorChain, ActorKind, Ambient, Attribution, Client, Clock as _, ContextId, DecisionId,
+    InstanceId, ManualClock, Microdollars, Principal, Resource, SessionId, TaskId, TraceId, UserId,
 };
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use super::entry::{DecidedEntry, EndedEntry};
+use super::chain::Head;
+use super::checkpoint::Checkpoints;
+use super::entry::{DecidedEntry, EndedEntry, Sealed};
 use super::export::{export, verify_export};
+use super::queue::{Batch, Following};
 use super::text::sha256;
 use super::verify::{VerifyReport, verify};
+use super::write::{Rows, write};
 use super::*;
 use crate::action::{Action, Target};
 use crate::administer::{About, Change, Changed};
@@ -1340,4 +1350,27 @@ async fn a_ledger_without_its_tables_does_not_start() {
     let started =
         Ledger::start(&database.pool, options, Vec::new(), &ambient, &TaskTracker::new(), &Metrics::new()).await;
     assert!(matches!(started, Err(LedgerError::Connect(_))));
+}
+
+#[tokio::test]
+async fn what_a_lost_connection_left_behind_cannot_write_any_more() {
+    let database = testing::database(&[module()]).await;
+    let mut connection = database.pool.write().acquire().await.unwrap();
+    let (chain, now) = (chains::chain_of("fenced"), Utc::now());
+    let lost = chains::announce(&mut connection, chain, "fenced", now, now).await.unwrap();
+    let current = chains::announce(&mut connection, chain, "fenced", now, now).await.unwrap();
+    assert_eq!(lost.head.hash, current.head.hash, "nothing was written meanwhile");
+
+    let entry = entry::abandoned(ActionId::generate(&Ambient::system()), "infer", now);
+    let batch = Batch { decisions: Vec::new(), following: vec![Following::new(entry)] };
+    let mut written_by = async |generation: i64, from: &Head| {
+        let (links, to) = from.extend(batch.entries(), now);
+        let rows = Rows::new(&batch, links);
+        write(&mut connection, chain, generation, from, &to, to.seq + 1, now, &rows).await.unwrap()
+    };
+    assert!(
+        !written_by(lost.generation, &lost.head).await,
+        "its batch is written by the connection that came after it"
+    );
+    assert!(written_by(current.generation, &current.head).await);
 }

@@ -26,13 +26,16 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Appends the batch to the chain, if `from` is still its end; `false` means it is not and nothing was written.
+/// Appends the batch to the chain, if `from` is still its end and no connection of this installation came after the one of
+/// this `generation`; `false` means it is not so and nothing was written.
 ///
 /// Every part reads from `head`, so the parts run only when the compare-and-swap has succeeded. The row is this server's
 /// own; only a second process of the same installation, such as a command, ever waits for its lock.
+#[expect(clippy::too_many_arguments, reason = "the parameters of one statement")]
 pub(super) async fn write(
     connection: &mut PgConnection,
     chain: Uuid,
+    generation: i64,
     from: &Head,
     to: &Head,
     oldest_open: i64,
@@ -45,7 +48,7 @@ pub(super) async fn write(
         WITH head AS (
             UPDATE ledger_chains
             SET seq = $4, hash = $5, at = $6, oldest_open = $7, heartbeat_at = $8, ended_at = NULL
-            WHERE chain_id = $1 AND seq = $2 AND hash = $3
+            WHERE chain_id = $1 AND seq = $2 AND hash = $3 AND generation = $20
             RETURNING chain_id, seq, at
         ), entry AS (
             INSERT INTO ledger (chain_id, seq, at, kind, action_id, body, hash)
@@ -80,6 +83,7 @@ pub(super) async fn write(
         column(content, |(_, part)| part.kept.body.as_deref().map(storable)) as _,
         column(content, |(_, part)| part.kept.head.as_deref().map(storable)) as _,
         column(content, |(_, part)| part.kept.tail.as_deref().map(storable)) as _,
+        generation,
     )
     .fetch_optional(connection)
     .await?;

@@ -6,7 +6,8 @@
 //! - *Another process of this installation advanced the chain.* Nothing was written. It locks the end of the chain, which
 //!   queues it fairly behind the others, and writes from there.
 //! - *The connection broke during the statement.* Whether it was committed is unknown. On the next connection it asks
-//!   whether its last link is in the chain, and so neither loses nor repeats an entry.
+//!   whether its last link is in the chain, and so neither loses nor repeats an entry: by connecting it begins a new
+//!   generation of the chain, in which the old statement cannot write any more.
 //! - *The database is away.* Callers are let go at once and new ones refused; outcomes stay in the queue.
 //! - *One entry is not acceptable to the database.* The batch is halved until that entry stands alone, and only it is
 //!   left out.
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use systemprompt_database::DbPool;
@@ -27,12 +27,13 @@ use uuid::Uuid;
 
 use super::chain::{Head, Link};
 use super::chains::{self, Announced};
+use super::error::LedgerError;
 use super::metrics::Dropped;
-use super::queue::{BATCH_LIMIT, Batch, Following, Pending, Reply};
+use super::queue::{BATCH_LIMIT, Batch, Following, Pending};
 use super::settings::Durability;
+use super::shared::Shared;
 use super::text::micros;
 use super::write::{Rows, write};
-use super::{LedgerError, Shared};
 
 /// How often a server that writes nothing says that it lives.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
@@ -56,6 +57,9 @@ const ATTEMPTS: usize = 4;
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long each step of the goodbye may take.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Waits between attempts to connect while the database is away.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
@@ -65,6 +69,8 @@ pub(super) struct Writer {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
     head: Head,
+    /// The chain's generation that our connection began.
+    generation: i64,
     /// The end of the chain after a batch of which it is unknown whether it was committed, and that batch.
     unresolved: Option<(Head, Batch)>,
     /// Written and not ended, of this run.
@@ -168,6 +174,7 @@ impl Writer {
             options: options.application_name(&name),
             connection: None,
             head: Head::first(shared_chain),
+            generation: 0,
             unresolved: None,
             open: OpenActions::default(),
             lost: HashSet::new(),
@@ -188,9 +195,12 @@ impl Writer {
         if abort.run_until_cancelled(self.write_everything()).await.is_some()
             && self.may_sign_off()
             && let Some(connection) = &mut self.connection
-            && let Err(error) = chains::end(connection, self.shared.chain, self.shared.ambient.now()).await
         {
-            tracing::warn!(%error, "the ledger could not sign off; the next start looks for open actions");
+            let signed_off =
+                timeout(GOODBYE_WITHIN, chains::end(connection, self.shared.chain, self.shared.ambient.now()));
+            if !matches!(signed_off.await, Ok(Ok(()))) {
+                tracing::warn!("the ledger could not sign off; the next start looks for open actions");
+            }
         }
         let lost = self.shared.queue.end() + self.unresolved.map_or(0, |(_, batch)| batch.following.len());
         if lost > 0 {
@@ -198,7 +208,7 @@ impl Writer {
         }
         if let Some(connection) = self.connection {
             // Everything is committed; whether the goodbye arrives changes nothing.
-            let _ = connection.close().await;
+            let _ = timeout(GOODBYE_WITHIN, connection.close()).await;
         }
     }
 
@@ -283,10 +293,12 @@ impl Writer {
 
     /// Writes the batch, or halves it around an entry the database refuses. An error means the database is away; what
     /// was not written is in the queue again or unresolved.
-    fn commit(&mut self, mut batch: Batch) -> BoxFuture<'_, Result<(), WriteError>> {
-        Box::pin(async move {
+    async fn commit(&mut self, batch: Batch) -> Result<(), WriteError> {
+        // The next to write is the last of them.
+        let mut parts = vec![batch];
+        while let Some(mut batch) = parts.pop() {
             if batch.is_empty() {
-                return Ok(());
+                continue;
             }
             let started = Instant::now();
             let mut doubt = None;
@@ -298,11 +310,16 @@ impl Writer {
                 result = self.attempt(&batch, &mut doubt).await;
             }
             match result {
-                Ok(end) => {
-                    self.settle(batch, &end, started);
-                    Ok(())
+                Ok(end) => self.settle(batch, &end, started),
+                Err(WriteError::Refused(error)) if batch.len() == 1 => self.leave_out(batch, &error),
+                Err(WriteError::Refused(_)) => {
+                    let (first, second) = batch.halves();
+                    parts.extend([second, first]);
                 }
-                Err(error @ (WriteError::Broken(_) | WriteError::Away(_))) => {
+                Err(away) => {
+                    for later in parts {
+                        self.give_back(later);
+                    }
                     match doubt {
                         Some(end) => {
                             batch.release_callers();
@@ -310,22 +327,11 @@ impl Writer {
                         }
                         None => self.give_back(batch),
                     }
-                    Err(error)
-                }
-                Err(WriteError::Refused(error)) if batch.len() == 1 => {
-                    self.leave_out(batch, &error);
-                    Ok(())
-                }
-                Err(WriteError::Refused(_)) => {
-                    let (first, second) = batch.halves();
-                    if let Err(error) = self.commit(first).await {
-                        self.give_back(second);
-                        return Err(error);
-                    }
-                    self.commit(second).await
+                    return Err(away);
                 }
             }
-        })
+        }
+        Ok(())
     }
 
     /// Writes the batch once and gives the end of the chain after it. Afterwards `doubt` holds the end it would have made
@@ -350,20 +356,22 @@ impl Writer {
         let oldest_open = self.oldest_open(batch, &links, &end);
         *doubt = Some(end);
         let rows = Rows::new(batch, links);
-        let statement = write(&mut connection, chain, &self.head, &end, oldest_open, heartbeat, &rows);
+        let statement = write(&mut connection, chain, self.generation, &self.head, &end, oldest_open, heartbeat, &rows);
         let mut result = bounded(&shared, statement).await;
-        let mut reached = end;
+        let (mut reached, mut current) = (end, self.generation);
         if matches!(result, Ok(false)) {
             *doubt = None;
             result = bounded(&shared, async {
                 let mut transaction = connection.begin().await?;
-                let head = chains::lock_end(&mut transaction, chain).await?;
+                let (head, generation) = chains::lock_end(&mut transaction, chain).await?;
                 let (links, end) = head.extend(batch.entries(), now);
                 let oldest_open = self.oldest_open(batch, &links, &end);
                 *doubt = Some(end);
                 reached = end;
                 let rows = Rows::new(batch, links);
-                let written = write(&mut transaction, chain, &head, &end, oldest_open, heartbeat, &rows).await?;
+                let written =
+                    write(&mut transaction, chain, generation, &head, &end, oldest_open, heartbeat, &rows).await?;
+                current = generation;
                 transaction.commit().await?;
                 Ok(written)
             })
@@ -371,7 +379,7 @@ impl Writer {
         }
         match result {
             Ok(true) => {
-                self.head = reached;
+                (self.head, self.generation) = (reached, current);
                 self.last_heartbeat = Instant::now();
                 self.connection = Some(connection);
                 *doubt = None;
@@ -390,7 +398,7 @@ impl Writer {
 
     /// No action whose decision comes earlier in the chain is open once the batch is written.
     fn oldest_open(&self, batch: &Batch, links: &[Link], end: &Head) -> i64 {
-        let new = batch.decisions.iter().zip(links).find(|(pending, _)| pending.opens()).map(|(_, link)| link.seq);
+        let new = batch.decisions.iter().zip(links).find(|(pending, _)| pending.opens).map(|(_, link)| link.seq);
         let inherited = self.shared.inherited.load(Ordering::Relaxed);
         [self.open.oldest(), new].into_iter().flatten().fold(inherited.min(end.seq + 1), i64::min)
     }
@@ -401,19 +409,11 @@ impl Writer {
         self.shared.queue.reopen();
         let first = end.seq - batch.len() as i64 + 1;
         for (pending, seq) in batch.decisions.into_iter().zip(first..) {
-            if pending.opens() {
+            if pending.opens {
                 self.open.insert(pending.entry.action, seq);
             }
-            match pending.reply {
-                Reply::Nobody => {}
-                // A caller that went away drops what it is sent.
-                Reply::Refused(sender) => drop(sender.send(())),
-                Reply::Admitted(sender, action) => {
-                    let action = action.armed();
-                    if let Some(sender) = sender {
-                        drop(sender.send(action));
-                    }
-                }
+            if let Some(waiter) = pending.waiter {
+                waiter.written();
             }
         }
         for next in batch.following {
@@ -427,16 +427,16 @@ impl Writer {
 
     /// Puts back what was not written. Callers that wait are let go: nothing of theirs was recorded or done.
     fn give_back(&mut self, mut batch: Batch) {
-        batch.decisions.retain(|pending| matches!(pending.reply, Reply::Nobody));
+        batch.decisions.retain(|pending| pending.waiter.is_none());
         self.shared.queue.put_back(batch);
     }
 
     /// Drops the one entry the database refuses, so that it does not hold up the others.
     fn leave_out(&mut self, batch: Batch, error: &sqlx::Error) {
-        for Pending { entry, reply, .. } in batch.decisions {
+        for Pending { entry, waiter, .. } in batch.decisions {
             tracing::error!(action.id = %entry.action, %error, "a decision was refused by the database and left out");
             self.shared.queue.metrics.dropped(Dropped::Decision);
-            if matches!(reply, Reply::Nobody) {
+            if waiter.is_none() {
                 self.lost.insert(entry.action);
             }
         }
@@ -488,6 +488,7 @@ impl Writer {
         let (connection, announced) = connected.map_err(WriteError::Away)?;
         self.connection = Some(connection);
         self.head = announced.head;
+        self.generation = announced.generation;
         self.last_heartbeat = Instant::now();
         if let Some((end, batch)) = self.unresolved.take() {
             match self.is_in_chain(&end).await {

@@ -1,0 +1,198 @@
+//! The ledger of one server, for those who append to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use systemprompt_database::DbPool;
+use systemprompt_extension::Metrics;
+use systemprompt_extension::ledger::Projection;
+use systemprompt_model::{ActionId, Ambient, InstanceId};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::checkpoint::Checkpoints;
+use super::entry::Sealed;
+use super::error::{LedgerError, Unavailable};
+use super::metrics::LedgerMetrics;
+use super::open::{Admission, OpenAction};
+use super::projector::{CatchUpError, Projector};
+use super::queue::{Following, Pending, Queue, Told, Waiter};
+use super::retention::Retention;
+use super::settings::{Durability, LedgerSettings};
+use super::shared::Shared;
+use super::text::micros;
+use super::writer::Writer;
+use super::{chains, segments};
+
+/// How long an action waits for its decision to be written before it is refused.
+pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
+
+/// Who writes, and how.
+#[derive(Debug)]
+pub struct LedgerOptions {
+    /// This run of this server.
+    pub instance_id: InstanceId,
+    /// The installation: the same for every run of it, and different from its replicas'. Its chain is named by it. When a
+    /// run starts, earlier runs of the same name are known to be over.
+    pub name: String,
+    /// Whether no other process writes under this name: true of a server, false of commands.
+    pub exclusive: bool,
+    /// When entries are written.
+    pub settings: LedgerSettings,
+    /// What is kept of content.
+    pub retention: Retention,
+    /// Where it is remembered outside of the database where the chains end; nowhere for a command.
+    pub checkpoints: Option<Checkpoints>,
+}
+
+/// The ledger of one server. Only the [`Gate`](crate::Gate) appends to it.
+pub struct Ledger {
+    pub(super) shared: Arc<Shared>,
+    pub(super) database: DbPool,
+    pub(super) projector: Arc<Projector>,
+    pub(super) checkpoints: Option<Checkpoints>,
+    /// The entries of this chain that were there at the start, among which recovery looks.
+    pub(super) found_until: i64,
+    pub(super) ended: CancellationToken,
+    pub(super) abort: CancellationToken,
+}
+
+impl Ledger {
+    /// Starts the writer on `tracker`. It ends when the ledger is [drained](Self::drain).
+    pub async fn start(
+        database: &DbPool,
+        options: LedgerOptions,
+        projections: Vec<Arc<dyn Projection>>,
+        ambient: &Ambient,
+        tracker: &TaskTracker,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.settings.queue_limit as usize, LedgerMetrics::register(metrics)),
+            ambient: ambient.clone(),
+            settings: options.settings,
+            retention: options.retention,
+            instance_id: options.instance_id,
+            chain: chains::chain_of(&options.name),
+            name: options.name,
+            exclusive: options.exclusive,
+            started_at: micros(ambient.now()),
+            inherited: AtomicI64::new(i64::MAX),
+            not_before: AtomicI64::new(0),
+            written: Notify::new(),
+        });
+        segments::prepare(database.write(), ambient.now()).await.map_err(LedgerError::Connect)?;
+        let (ended, abort) = (CancellationToken::new(), CancellationToken::new());
+        let (writer, found) = Writer::connect(Arc::clone(&shared), database, abort.clone()).await?;
+        shared.inherited.store(found.oldest_open, Ordering::Relaxed);
+        let done = ended.clone().drop_guard();
+        tracker.spawn(async move {
+            writer.run().await;
+            drop(done);
+        });
+        let projector = Arc::new(Projector::new(database, projections, metrics));
+        Ok(Arc::new(Self {
+            shared,
+            database: Arc::clone(database),
+            projector,
+            checkpoints: options.checkpoints,
+            found_until: found.head.seq,
+            ended,
+            abort,
+        }))
+    }
+
+    /// Keeps the projections up until `shutdown`.
+    pub async fn project(self: Arc<Self>, shutdown: CancellationToken) {
+        self.projector.run(&self.shared.written, shutdown).await;
+    }
+
+    /// Applies to the projections whatever is in the log by now: for a reader that must see its own write.
+    pub async fn catch_up(&self) -> Result<(), CatchUpError> {
+        self.projector.catch_up().await
+    }
+
+    /// What keeps the projections up.
+    pub fn projector(&self) -> &Arc<Projector> {
+        &self.projector
+    }
+
+    /// The installation that writes, which names its chain.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Whether entries can be written as far as is known.
+    pub fn is_available(&self) -> bool {
+        self.shared.queue.is_available()
+    }
+
+    pub(crate) fn ambient(&self) -> &Ambient {
+        &self.shared.ambient
+    }
+
+    pub(crate) fn instance_id(&self) -> InstanceId {
+        self.shared.instance_id
+    }
+
+    /// Records that an action is admitted. In the durable mode it returns when that is on disk.
+    pub(crate) async fn admit(&self, entry: Sealed, effect: &'static str) -> Result<OpenAction, Unavailable> {
+        let action = OpenAction::planned(Arc::clone(&self.shared), ActionId::from_uuid(entry.action), effect);
+        match self.shared.settings.durability {
+            Durability::Durable => {
+                let (admission, receiver) = Admission::of(action);
+                self.enqueue(entry, true, Box::new(admission), receiver).await
+            }
+            Durability::Asynchronous => {
+                self.push(entry, true, None).await?;
+                Ok(action.armed())
+            }
+        }
+    }
+
+    /// Records that an action is refused. It returns when that is on disk, whatever the mode.
+    pub(crate) async fn refuse(&self, entry: Sealed) -> Result<(), Unavailable> {
+        let (told, receiver) = Told::channel();
+        self.enqueue(entry, false, Box::new(told), receiver).await
+    }
+
+    /// Appends an entry that is about no action of ours, and waits until it is written.
+    pub(super) async fn append(&self, entry: Sealed) -> Result<(), Unavailable> {
+        let (next, written) = Following::watched(entry);
+        self.shared.queue.push_following(next);
+        written.await.map_err(|_| Unavailable)
+    }
+
+    async fn enqueue<T>(
+        &self,
+        entry: Sealed,
+        opens: bool,
+        waiter: Box<dyn Waiter>,
+        written: oneshot::Receiver<T>,
+    ) -> Result<T, Unavailable> {
+        let written = async {
+            self.push(entry, opens, Some(waiter)).await?;
+            written.await.map_err(|_| Unavailable)
+        };
+        timeout(ADMISSION_WAIT, written).await.unwrap_or(Err(Unavailable))
+    }
+
+    async fn push(&self, entry: Sealed, opens: bool, waiter: Option<Box<dyn Waiter>>) -> Result<(), Unavailable> {
+        let queue = &self.shared.queue;
+        if !queue.is_available() {
+            return Err(Unavailable);
+        }
+        let slot = match Arc::clone(&queue.slots).try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => timeout(ADMISSION_WAIT, Arc::clone(&queue.slots).acquire_owned())
+                .await
+                .map_err(|_| Unavailable)?
+                .map_err(|_| Unavailable)?,
+        };
+        let pending = Pending { entry, opens, waiter, _slot: slot, queued: Instant::now() };
+        queue.push_decision(pending).map_err(|_| Unavailable)
+    }
+}

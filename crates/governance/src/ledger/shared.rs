@@ -1,0 +1,47 @@
+//! What callers, open actions and the writer know of one ledger.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, Utc};
+use systemprompt_model::{Ambient, InstanceId};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::queue::Queue;
+use super::retention::Retention;
+use super::settings::LedgerSettings;
+
+/// Shared by all of them.
+pub(crate) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) ambient: Ambient,
+    pub(super) settings: LedgerSettings,
+    pub(super) retention: Retention,
+    pub(super) instance_id: InstanceId,
+    pub(super) chain: Uuid,
+    pub(super) name: String,
+    pub(super) exclusive: bool,
+    pub(super) started_at: DateTime<Utc>,
+    /// A bound of the actions that an earlier run left open; `i64::MAX` once they are closed.
+    pub(super) inherited: AtomicI64,
+    /// Entries of this chain carry no earlier time than this, in microseconds: they speak of entries of other chains.
+    pub(super) not_before: AtomicI64,
+    /// Something was appended.
+    pub(super) written: Notify,
+}
+
+impl Shared {
+    /// What may be kept of content.
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// The clock entries are dated by.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.ambient.now()
+    }
+
+    pub(super) fn not_before(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.not_before.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+}
