@@ -1,15 +1,18 @@
 //! Changes an operator makes: each command that changes something goes through [`Invocation::change`], the one place
 //! where a change is attributed to the person at the keyboard and passes the Gate.
 
+use std::fmt::Display;
+
 use rustix::process::getuid;
 use serde::Serialize;
-use systemprompt_governance::ChangeError;
+use systemprompt_config::Home;
 use systemprompt_governance::command::CommandGate;
-use systemprompt_model::Attribution;
+use systemprompt_governance::{Backlog, ChangeError};
+use systemprompt_model::{Attribution, with_causes};
 
 use crate::error::{CliError, CliResult};
 use crate::ledger;
-use crate::project::{Invocation, OpenDatabase};
+use crate::project::{Invocation, OpenDatabase, Project};
 
 pub(crate) use systemprompt_governance::{About, Change, Changed, StateDigest};
 
@@ -43,37 +46,54 @@ impl Operator {
 
 impl Invocation {
     /// Makes a change: the Gate decides and records who makes it, `work` does it. `database` is where it is made.
-    ///
-    /// A change to files, before there is a database, has no ledger to be recorded in; the next start records the
-    /// configuration it finds. What makes the ledger's tables is recorded right after.
     pub(crate) async fn change<T>(
-        &self,
-        database: Option<&OpenDatabase>,
-        change: Change,
-        work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
-    ) -> CliResult<T> {
-        let Some(database) = database else { return Ok(work().await?.value) };
-        if ledger::exists(&database.db).await? {
-            return self.record(database, change, work).await;
-        }
-        let changed = work().await?;
-        if ledger::exists(&database.db).await? {
-            let recorded = self.record(database, change, async || Ok(changed)).await;
-            return recorded.map_err(|error| {
-                let why = format!("the change was made, and could not be recorded: {error}");
-                CliError::new("not_recorded", why)
-            });
-        }
-        Ok(changed.value)
-    }
-
-    async fn record<T>(
         &self,
         database: &OpenDatabase,
         change: Change,
         work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
     ) -> CliResult<T> {
         let project = self.project()?;
+        self.change_in(&project.home, Some((&project, database)), change, work).await
+    }
+
+    /// The same in a project that need not be complete.
+    ///
+    /// Without a ledger the change waits in the home until there is one: whatever opens a Gate next records it. If `work`
+    /// makes the ledger, that is at once.
+    pub(crate) async fn change_in<T>(
+        &self,
+        home: &Home,
+        ledger: Option<(&Project, &OpenDatabase)>,
+        change: Change,
+        work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
+    ) -> CliResult<T> {
+        if let Some((project, database)) = ledger
+            && ledger::exists(&database.db).await?
+        {
+            return self.record(project, database, change, work).await;
+        }
+        let changed = work().await?;
+        let unrecorded = |error: &dyn Display| {
+            CliError::new("not_recorded", format!("the change was made, and could not be recorded: {error}"))
+        };
+        if let Some((project, database)) = ledger
+            && ledger::exists(&database.db).await?
+        {
+            let recorded = self.record(project, database, change, async || Ok(changed)).await;
+            return recorded.map_err(|error| unrecorded(&error));
+        }
+        let operator = Operator::of_this_process();
+        let waits = Backlog::of(home).add(change, changed, &operator.name, operator.uid, &self.ambient);
+        waits.map_err(|error| unrecorded(&with_causes(&error)))
+    }
+
+    async fn record<T>(
+        &self,
+        project: &Project,
+        database: &OpenDatabase,
+        change: Change,
+        work: impl AsyncFnOnce() -> CliResult<Changed<T>>,
+    ) -> CliResult<T> {
         let opened = CommandGate::open(&project.configuration, &database.db, ledger::projections(), &self.ambient);
         let gate = opened.await.map_err(|error| CliError::from_error("ledger_unavailable", &error))?;
         let operator = Operator::of_this_process();

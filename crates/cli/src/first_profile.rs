@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use systemprompt_config::profile::EnvironmentKind;
-use systemprompt_config::project::{NewProject, ProfileText, ProjectError};
+use systemprompt_config::project::{NewProject, ProfileText, ProjectError, StagedProfile};
 use systemprompt_config::{Environment, Home, environment};
 use systemprompt_identity::SigningKeys;
 use systemprompt_model::Secret;
 
+use crate::change::{About, Change, StateDigest};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
 
@@ -99,49 +102,89 @@ impl FirstProfile {
     }
 }
 
-/// Writes a profile into `home`.
-pub(crate) fn write_profile(invocation: &Invocation, home: &Home, first: &FirstProfile) -> CliResult<PathBuf> {
-    let section =
-        |key: &str, comment: &str, yaml: String| ProfileText { key: key.to_owned(), comment: comment.to_owned(), yaml };
-    let mut sections = vec![
-        section(
-            "providers",
-            "Where model requests go. Models and prices come from the built-in catalog unless listed here.",
-            first.providers(),
-        ),
-        section("gateway", "The endpoints under /v1.", first.gateway()),
-    ];
-    if first.port_offset > 0 {
-        sections.push(section(
-            "services",
-            "Added to the ports of agents and MCP servers.",
-            format!("port_offset: {}\n", first.port_offset),
-        ));
+impl FirstProfile {
+    /// Writes it with everything that belongs to it, to be put in its place afterwards. With `replaces` there may be one.
+    pub(crate) fn stage(&self, invocation: &Invocation, home: &Home, replaces: bool) -> CliResult<StagedProfile> {
+        let project = self.project(home);
+        let staged = if replaces { Ok(()) } else { project.ensure_new() }.and_then(|()| project.stage(&invocation.ambient));
+        let staged = staged.map_err(not_written)?;
+        // Here and not at the first start: replicas of a production profile share the key this makes.
+        let key = home.signing_key(&self.name);
+        let key = staged.directory().join(key.file_name().unwrap_or_default());
+        SigningKeys::load_or_generate(&key, invocation.ambient.now())
+            .map_err(|error| CliError::from_error("signing_key", &error).exit(Exit::Configuration))?;
+        Ok(staged)
     }
-    let bin = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("."));
-    let project = NewProject {
-        name: first.name.clone(),
-        environment: first.environment,
-        admin_email: first.admin_email.clone(),
-        sections,
-        secrets: first.secrets.clone(),
-        ..NewProject::local(home.clone(), first.host.to_string(), first.port, bin)
-    };
-    let file = project.write(&invocation.ambient).map_err(|error| {
-        let failure = CliError::from_error("profile_not_written", &error).exit(Exit::Configuration);
-        match error {
-            ProjectError::Exists { .. } => failure.help("--force replaces it").exit(Exit::Conflict),
-            ProjectError::Write { .. } => {
-                failure.help("choose another place with --home DIR, or make this one writable")
-            }
-            _ => failure,
+
+    /// The change that makes it.
+    pub(crate) fn change(&self, replaces: bool) -> Change {
+        let secrets: Vec<_> = self.secrets.keys().collect();
+        Change::new(
+            "profile.create",
+            About::new("profile", &self.name),
+            &json!({
+                "environment": self.environment, "secrets": secrets, "providers": self.providers(), "replaces": replaces,
+            }),
+        )
+    }
+
+    fn project(&self, home: &Home) -> NewProject {
+        let section = |key: &str, comment: &str, yaml: String| ProfileText {
+            key: key.to_owned(),
+            comment: comment.to_owned(),
+            yaml,
+        };
+        let mut sections = vec![
+            section(
+                "providers",
+                "Where model requests go. Models and prices come from the built-in catalog unless listed here.",
+                self.providers(),
+            ),
+            section("gateway", "The endpoints under /v1.", self.gateway()),
+        ];
+        if self.port_offset > 0 {
+            sections.push(section(
+                "services",
+                "Added to the ports of agents and MCP servers.",
+                format!("port_offset: {}\n", self.port_offset),
+            ));
         }
-    })?;
-    // Here and not at the first start: replicas of a production profile share the key this makes.
-    SigningKeys::load_or_generate(&home.signing_key(&first.name), invocation.ambient.now())
-        .map_err(|error| CliError::from_error("signing_key", &error).exit(Exit::Configuration))?;
-    Ok(file)
+        let bin = std::env::current_exe()
+            .ok()
+            .and_then(|exe| exe.parent().map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("."));
+        NewProject {
+            name: self.name.clone(),
+            environment: self.environment,
+            admin_email: self.admin_email.clone(),
+            sections,
+            secrets: self.secrets.clone(),
+            ..NewProject::local(home.clone(), self.host.to_string(), self.port, bin)
+        }
+    }
+}
+
+/// Puts a profile in its place.
+pub(crate) fn publish(staged: StagedProfile) -> CliResult<PathBuf> {
+    staged.publish().map_err(not_written)
+}
+
+/// The state of a profile: its files with the digests of what is in them. Nothing if there is none.
+pub(crate) fn state(directory: &Path) -> Option<StateDigest> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).ok()?.flatten() {
+        if let Ok(content) = std::fs::read(entry.path()) {
+            files.insert(entry.file_name().to_string_lossy().into_owned(), hex::encode(Sha256::digest(content)));
+        }
+    }
+    Some(StateDigest::of(&files))
+}
+
+fn not_written(error: ProjectError) -> CliError {
+    let failure = CliError::from_error("profile_not_written", &error).exit(Exit::Configuration);
+    match error {
+        ProjectError::Exists { .. } => failure.help("--force replaces it").exit(Exit::Conflict),
+        ProjectError::Write { .. } => failure.help("choose another place with --home DIR, or make this one writable"),
+        _ => failure,
+    }
 }

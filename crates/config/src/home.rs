@@ -8,6 +8,8 @@ use crate::files;
 
 /// The name of the home directory in a project.
 const DIRECTORY: &str = ".systemprompt";
+/// What follows the name of a profile that was replaced.
+const REPLACED: &str = ".replaced-";
 
 /// The home directory of a project: where its profiles, secrets, database cluster and run-time state are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,12 @@ impl Home {
         self.profiles_dir().join(name)
     }
 
+    /// `profiles/<name>.replaced-<when>/`, where a profile is kept that another one took the place of. It is no profile any
+    /// more.
+    pub fn replaced_profile_dir(&self, name: &str, when: &str) -> PathBuf {
+        self.profiles_dir().join(format!("{name}{REPLACED}{when}"))
+    }
+
     /// `profiles/<name>/profile.yaml`.
     pub fn profile_file(&self, name: &str) -> PathBuf {
         self.profile_dir(name).join("profile.yaml")
@@ -102,7 +110,8 @@ impl Home {
         let Ok(entries) = std::fs::read_dir(self.profiles_dir()) else { return Vec::new() };
         let mut names: Vec<_> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| !name.starts_with('.') && existing_profile(&self.profile_dir(name)).is_some())
+            .filter(|name| !name.starts_with('.') && !name.contains(REPLACED))
+            .filter(|name| existing_profile(&self.profile_dir(name)).is_some())
             .collect();
         names.sort();
         names
@@ -131,16 +140,6 @@ impl Home {
     /// `sessions/index.json`: the sessions of the command line and which one is active.
     pub fn sessions_index(&self) -> PathBuf {
         self.0.join("sessions").join("index.json")
-    }
-
-    /// `credentials.json`: the operator's login.
-    pub fn credentials(&self) -> PathBuf {
-        self.0.join("credentials.json")
-    }
-
-    /// `tenants.json`: the registry of environments.
-    pub fn tenants(&self) -> PathBuf {
-        self.0.join("tenants.json")
     }
 }
 

@@ -91,6 +91,16 @@ pub enum ProjectError {
     },
 }
 
+/// A profile that is complete and not in its place yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct StagedProfile {
+    name: String,
+    /// Its place.
+    directory: PathBuf,
+    /// Where it is.
+    staged: PathBuf,
+}
+
 impl NewProject {
     /// A project for a developer's machine that can be started as it is.
     pub fn local(home: Home, host: impl Into<String>, port: u16, bin: impl Into<PathBuf>) -> Self {
@@ -110,15 +120,16 @@ impl NewProject {
         }
     }
 
-    /// Makes the profile, its secrets and, where they are absent, the services documents. Returns the profile file.
-    /// If anything fails there is no profile afterwards, and what was there before is unchanged.
-    pub fn write(&self, ambient: &Ambient) -> Result<PathBuf, ProjectError> {
-        let profile_dir = self.home.profile_dir(&self.name);
+    /// Fails if there is a profile of this name.
+    pub fn ensure_new(&self) -> Result<(), ProjectError> {
+        ensure_free(&self.name, &self.home.profile_dir(&self.name))
+    }
+
+    /// Makes the profile, its secrets and, where they are absent, the services documents. The profile is not in its place
+    /// yet: it may be read, judged and completed first. If anything fails, what was there before is unchanged.
+    pub fn stage(&self, ambient: &Ambient) -> Result<StagedProfile, ProjectError> {
         if !is_name(&self.name) {
             return Err(ProjectError::Name(self.name.clone()));
-        }
-        if profile_dir.exists() {
-            return Err(ProjectError::Exists { name: self.name.clone(), path: profile_dir });
         }
         let text = self.profile_text();
         yaml::parse(&text, &self.home.profile_file(&self.name), "profile")
@@ -136,8 +147,9 @@ impl NewProject {
             ("secrets.json", secrets.expose(), SECRET_MODE),
             (".gitignore", PROFILE_GITIGNORE, PUBLIC_MODE),
         ];
-        write_directory(&profile_dir, &contents, 0o700)?;
-        Ok(self.home.profile_file(&self.name))
+        let directory = self.home.profile_dir(&self.name);
+        let staged = build_directory(&directory, &contents, 0o700)?;
+        Ok(StagedProfile { name: self.name.clone(), directory, staged })
     }
 
     fn write_services(&self) -> Result<(), ProjectError> {
@@ -226,6 +238,34 @@ impl NewProject {
     }
 }
 
+impl StagedProfile {
+    /// Where it is for now.
+    pub fn directory(&self) -> &Path {
+        &self.staged
+    }
+
+    /// Puts it in its place, which must be free. Returns the profile file.
+    pub fn publish(self) -> Result<PathBuf, ProjectError> {
+        ensure_free(&self.name, &self.directory)?;
+        put_in_place(&self.staged, &self.directory)?;
+        Ok(self.directory.join("profile.yaml"))
+    }
+}
+
+impl Drop for StagedProfile {
+    fn drop(&mut self) {
+        // It is not there when it was published; a left-over is harmless and has a name of its own.
+        let _ = fs::remove_dir_all(&self.staged);
+    }
+}
+
+fn ensure_free(name: &str, directory: &Path) -> Result<(), ProjectError> {
+    if directory.exists() {
+        return Err(ProjectError::Exists { name: name.to_owned(), path: directory.to_owned() });
+    }
+    Ok(())
+}
+
 fn secrets_text(map: Map<String, Value>) -> Secret {
     let mut text = serde_json::to_string_pretty(&Value::Object(map)).expect("texts serialise");
     text.push('\n');
@@ -234,6 +274,12 @@ fn secrets_text(map: Map<String, Value>) -> Secret {
 
 /// Builds a directory under another name and renames it when everything in it is on disk.
 fn write_directory(path: &Path, contents: &[(&str, &str, u32)], mode: u32) -> Result<(), ProjectError> {
+    let temporary = build_directory(path, contents, mode)?;
+    put_in_place(&temporary, path)
+}
+
+/// Builds a directory under another name beside this one, and gives that name. Everything in it is on disk.
+fn build_directory(path: &Path, contents: &[(&str, &str, u32)], mode: u32) -> Result<PathBuf, ProjectError> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     let temporary = files::beside(path);
     let build = || -> io::Result<()> {
@@ -247,12 +293,23 @@ fn write_directory(path: &Path, contents: &[(&str, &str, u32)], mode: u32) -> Re
             files::write_new(&file, text.as_bytes(), *mode)?;
             files::sync_directory(directory)?;
         }
-        fs::rename(&temporary, path)?;
-        files::sync_directory(path.parent().unwrap_or(Path::new("/")))
+        Ok(())
     };
-    build().map_err(|source| {
+    built(build(), &temporary, path)?;
+    Ok(temporary)
+}
+
+fn put_in_place(temporary: &Path, path: &Path) -> Result<(), ProjectError> {
+    let put = fs::rename(temporary, path)
+        .and_then(|()| files::sync_directory(path.parent().unwrap_or(Path::new("/"))));
+    built(put, temporary, path)
+}
+
+/// What was half built is removed.
+fn built(done: io::Result<()>, temporary: &Path, path: &Path) -> Result<(), ProjectError> {
+    done.map_err(|source| {
         // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&temporary);
+        let _ = fs::remove_dir_all(temporary);
         ProjectError::Write { path: path.to_owned(), source }
     })
 }
@@ -343,6 +400,10 @@ mod tests {
         NewProject { sections, secrets, ..NewProject::local(Home::of_project(directory), "127.0.0.1", 8080, directory) }
     }
 
+    fn write(new: &NewProject) -> Result<PathBuf, ProjectError> {
+        new.stage(&ambient())?.publish()
+    }
+
     fn sections() -> Vec<SectionSpec> {
         let any = |place| SectionSpec { place, schema: serde_json::json!({}), extension: "test" };
         vec![
@@ -374,7 +435,7 @@ mod tests {
     fn a_new_project_loads_without_a_word() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
-        let file = project(&root).write(&ambient()).unwrap();
+        let file = write(&project(&root)).unwrap();
         assert_eq!(file, root.join(".systemprompt/profiles/local/profile.yaml"));
         assert_eq!(
             files_below(&root),
@@ -483,7 +544,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap().join("demo");
         let new = NewProject { home: Home::at(&root), bin: root.clone(), ..project(&root) };
-        new.write(&ambient()).unwrap();
+        write(&new).unwrap();
         let request = LoadRequest { home: Home::at(&root), profile: None, environment: Environment::default() };
         let configuration = Configuration::load(&request, &sections()).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(configuration.profile.paths.services, root.join("services"));
@@ -492,9 +553,9 @@ mod tests {
     #[test]
     fn an_existing_profile_is_not_touched() {
         let directory = tempfile::tempdir().unwrap();
-        project(directory.path()).write(&ambient()).unwrap();
+        write(&project(directory.path())).unwrap();
         let before = files_below(directory.path());
-        assert!(matches!(project(directory.path()).write(&ambient()), Err(ProjectError::Exists { .. })));
+        assert!(matches!(write(&project(directory.path())), Err(ProjectError::Exists { .. })));
         assert_eq!(files_below(directory.path()), before);
     }
 
@@ -504,7 +565,7 @@ mod tests {
         let root = directory.path().join("services/config");
         fs::create_dir_all(&root).unwrap();
         fs::write(root.join("config.yaml"), "agents: {}\n").unwrap();
-        project(directory.path()).write(&ambient()).unwrap();
+        write(&project(directory.path())).unwrap();
         assert_eq!(fs::read_to_string(root.join("config.yaml")).unwrap(), "agents: {}\n");
         assert!(directory.path().join("services/access-control/roles.yaml").is_file());
     }
@@ -514,11 +575,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut broken = project(directory.path());
         broken.sections[0].yaml = "- {".to_owned();
-        assert!(matches!(broken.write(&ambient()), Err(ProjectError::Text(_))));
+        assert!(matches!(write(&broken), Err(ProjectError::Text(_))));
         for name in ["", "Local", "../x", "-a"] {
             let new = NewProject { name: name.to_owned(), ..project(directory.path()) };
             assert!(
-                matches!(new.write(&ambient()), Err(ProjectError::Name(_) | ProjectError::Exists { .. })),
+                matches!(write(&new), Err(ProjectError::Name(_) | ProjectError::Exists { .. })),
                 "{name}"
             );
         }
@@ -528,7 +589,7 @@ mod tests {
         let home = Home::of_project(directory.path());
         fs::create_dir_all(home.directory()).unwrap();
         fs::write(home.profiles_dir(), "").unwrap();
-        assert!(matches!(project(directory.path()).write(&ambient()), Err(ProjectError::Write { .. })));
+        assert!(matches!(write(&project(directory.path())), Err(ProjectError::Write { .. })));
         assert!(!files_below(directory.path()).iter().any(|file| file.contains(".tmp")));
         assert_eq!(home.profile_names(), [""; 0]);
     }

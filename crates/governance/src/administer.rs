@@ -3,7 +3,9 @@
 //! Whoever makes one — an administrator over HTTP, the operator at the command line, the server at its start — makes it
 //! through [`Gate::change`], so it is decided, and recorded with who did it and what was there before and after.
 
+use std::borrow::Cow;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,7 +25,7 @@ use crate::secret_scan::redact;
 /// The effect: the installation is changed.
 #[derive(Debug, Clone)]
 pub struct Administer {
-    operation: &'static str,
+    operation: Cow<'static, str>,
     about: About,
     authority: Authority,
 }
@@ -32,15 +34,15 @@ pub struct Administer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     /// `user`, `api_key`, `access_rule`, `configuration` …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its id or name within its kind.
     pub id: String,
 }
 
 impl About {
     /// The thing of this kind and id.
-    pub fn new(kind: &'static str, id: impl Display) -> Self {
-        Self { kind, id: id.to_string() }
+    pub fn new(kind: impl Into<Cow<'static, str>>, id: impl Display) -> Self {
+        Self { kind: kind.into(), id: id.to_string() }
     }
 }
 
@@ -48,7 +50,7 @@ impl About {
 #[derive(Debug)]
 pub struct Change {
     /// What is done: `user.create`, `api_key.revoke`. The same for ever.
-    pub operation: &'static str,
+    pub operation: Cow<'static, str>,
     /// What is changed; a new thing by its name.
     pub about: About,
     /// What is asked for. It is what policies judge, and it is kept as content.
@@ -59,9 +61,9 @@ pub struct Change {
 
 impl Change {
     /// A change for administrators.
-    pub fn new(operation: &'static str, about: About, request: &impl Serialize) -> Self {
+    pub fn new(operation: impl Into<Cow<'static, str>>, about: About, request: &impl Serialize) -> Self {
         let request = serde_json::to_value(request).unwrap_or_default();
-        Self { operation, about, request, authority: Authority::Administration }
+        Self { operation: operation.into(), about, request, authority: Authority::Administration }
     }
 
     /// The same, for somebody who changes what is their own.
@@ -100,6 +102,11 @@ impl StateDigest {
         Self(sha256(canonical(&serde_json::to_value(state).unwrap_or_default()).as_bytes()))
     }
 
+    /// The digest as it is recorded.
+    pub(crate) fn written(&self) -> String {
+        hex::encode(self.0)
+    }
+
     /// A digest as it is recorded.
     pub(crate) fn read(digits: &str) -> Option<Self> {
         hex::decode(digits).ok().and_then(|digest| Sha::try_from(digest).ok()).map(Self)
@@ -129,7 +136,7 @@ impl Effect for Administer {
     type Result = ChangeResult;
 
     fn subject(&self) -> Subject<'_> {
-        Subject::Change { operation: self.operation }
+        Subject::Change { operation: &self.operation }
     }
 
     fn authority(&self) -> Authority {
@@ -138,8 +145,8 @@ impl Effect for Administer {
 
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
         facts.stranger_id("about_id", Some(&self.about.id));
-        facts.text("about_kind", self.about.kind);
-        facts.text("operation", self.operation);
+        facts.text("about_kind", &self.about.kind);
+        facts.text("operation", &self.operation);
     }
 }
 
@@ -150,13 +157,13 @@ impl Facts for ChangeResult {
     }
 }
 
-/// A change whose work is under way. Whoever asked for it over HTTP may hang up in the middle.
+/// A change whose work is under way. A command may be interrupted in the middle, a start given up.
 struct Unfinished(Option<Running<Administer>>);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(running) = self.0.take() {
-            running.finish(Outcome::failed("whoever asked went away while it was being made; it may have been made"));
+            running.finish(Outcome::failed("it was given up while it was being made; it may have been made"));
         }
     }
 }
@@ -167,6 +174,35 @@ impl Gate {
     /// `work` is not begun unless the decision is recorded. What it fails with is given back, and the failure is recorded.
     pub async fn change<T, E: Display>(
         &self,
+        by: Attribution,
+        change: Change,
+        work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
+    ) -> Result<T, ChangeError<E>> {
+        self.change_as(ActionId::generate(self.ambient()), by, change, work).await
+    }
+
+    /// The same for somebody who may go away in the middle, as a client may hang up: what was begun is done and recorded
+    /// all the same, and a server that stops waits for it.
+    pub async fn change_to_the_end<T, E, F>(
+        self: &Arc<Self>,
+        by: Attribution,
+        change: Change,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, ChangeError<E>>
+    where
+        T: Send + 'static,
+        E: Display + Send + 'static,
+        F: Future<Output = Result<Changed<T>, E>> + Send + 'static,
+    {
+        let gate = Arc::clone(self);
+        let made = self.tasks().spawn(async move { gate.change(by, change, async move || work().await).await });
+        made.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    }
+
+    /// The same, under an id that was given out before.
+    pub(crate) async fn change_as<T, E: Display>(
+        &self,
+        id: ActionId,
         by: Attribution,
         change: Change,
         work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
@@ -182,7 +218,7 @@ impl Gate {
             content = redact(&content, &scan.flagged);
         }
         let action = Action {
-            id: ActionId::generate(ambient),
+            id,
             by,
             resource: Resource::installation(target.as_str()),
             targets: vec![target.clone()],

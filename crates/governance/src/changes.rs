@@ -16,11 +16,6 @@ use crate::page::Page;
 /// The projection.
 pub(crate) struct Changes;
 
-impl Changes {
-    /// The name of the projection and of its table.
-    pub(crate) const NAME: &'static str = "governance_changes";
-}
-
 /// A change, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeRow {
@@ -208,7 +203,7 @@ struct EndedFacts {
 #[async_trait]
 impl Projection for Changes {
     fn name(&self) -> &'static str {
-        Self::NAME
+        "governance_changes"
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -230,7 +225,6 @@ impl Projection for Changes {
                             policy, status, reason, created_at, completed_at
                         )
                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-                        ON CONFLICT (id) DO NOTHING
                         "#,
                         decided.action.as_uuid(),
                         facts.operation,

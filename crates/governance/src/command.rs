@@ -15,6 +15,7 @@ use systemprompt_extension::ledger::Projection;
 use systemprompt_model::{Ambient, InstanceId};
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::{Backlog, BacklogError};
 use crate::config::PolicyConfig;
 use crate::extension::{Sections, checkpoints_dir, installation_id};
 use crate::gate::Gate;
@@ -43,10 +44,13 @@ pub enum CommandGateError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Changes that were made before there was a ledger.
+    #[error("changes that wait to be recorded")]
+    Backlog(#[from] BacklogError),
 }
 
 impl CommandGate {
-    /// Opens it. `projections` are those of all extensions.
+    /// Opens it, and records what was changed while there was no ledger. `projections` are those of all extensions.
     pub async fn open(
         configuration: &Configuration,
         database: &DbPool,
@@ -70,7 +74,9 @@ impl CommandGate {
         let policies = PolicyChain::new(&policies, Vec::new(), &leases)?;
         let metrics = Metrics::new();
         let ledger = Ledger::start(database, options, projections, ambient, &TaskTracker::new(), &metrics).await?;
-        Ok(Self { gate: Gate::new(None, policies, Arc::clone(&ledger), &metrics), ledger })
+        let gate = Gate::new(None, policies, Arc::clone(&ledger), &metrics);
+        Backlog::of(&configuration.home).record(&gate, &ledger, database).await?;
+        Ok(Self { gate, ledger })
     }
 
     /// The Gate.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use schemars::schema_for;
@@ -37,7 +37,9 @@ const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules
 /// The departments rules speak of.
 const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: "departments" };
 
-/// How long a stopping server waits for the ledger to be written. The hook has ten seconds.
+/// How long a stopping server waits for changes that were begun.
+const CHANGES_WITHIN: Duration = Duration::from_secs(3);
+/// How long it waits until they and everything else are in the ledger. The hook has ten seconds.
 const DRAIN_WITHIN: Duration = Duration::from_secs(8);
 /// How long it then takes to bring the projections up.
 const CATCH_UP_WITHIN: Duration = Duration::from_millis(1500);
@@ -162,8 +164,12 @@ impl Extension for GovernanceExtension {
     }
 
     async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
+        let begun = Instant::now();
+        if let Some(gate) = ctx.services().get::<Gate>() {
+            gate.finish_changes(CHANGES_WITHIN).await;
+        }
         if let Some(ledger) = ctx.services().get::<Ledger>() {
-            ledger.drain(DRAIN_WITHIN).await;
+            ledger.drain(DRAIN_WITHIN.saturating_sub(begun.elapsed())).await;
             // The ends of the last actions were written after the projections stopped being kept up. Whoever misses
             // this reads after catching up.
             let _ = tokio::time::timeout(CATCH_UP_WITHIN, ledger.catch_up()).await;

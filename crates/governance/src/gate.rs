@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::policy::{DenialKind, Phase, PolicyInput, Texts};
 use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::access::{AccessDecision, AccessRules, DenyReason};
 use crate::action::Action;
@@ -33,6 +35,8 @@ pub struct Gate {
     policies: Arc<PolicyChain>,
     ledger: Arc<Ledger>,
     denials: Family<DenialLabels, Counter>,
+    /// Changes that are made whether or not whoever asked is still there.
+    tasks: TaskTracker,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,12 +50,24 @@ impl Gate {
     pub fn new(rules: Option<Arc<AccessRules>>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
         let denials = Family::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
-        Self { rules, policies: Arc::new(policies), ledger, denials }
+        Self { rules, policies: Arc::new(policies), ledger, denials, tasks: TaskTracker::new() }
     }
 
     /// The policies in force.
     pub fn policies(&self) -> &Arc<PolicyChain> {
         &self.policies
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Waits until every change that was begun is made, or the time is up.
+    pub(crate) async fn finish_changes(&self, limit: Duration) {
+        self.tasks.close();
+        if timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::error!(changes = self.tasks.len(), "changes were still being made when the server stopped");
+        }
     }
 
     pub(crate) fn ambient(&self) -> &Ambient {

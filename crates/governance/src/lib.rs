@@ -23,6 +23,7 @@
 pub mod access;
 mod action;
 mod administer;
+mod backlog;
 pub mod changes;
 pub mod command;
 pub mod config;
@@ -42,6 +43,7 @@ mod startup;
 
 pub use action::{Action, NotPermitted, Target};
 pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};
+pub use backlog::{Backlog, BacklogError};
 pub use denial::{Denial, Refusal};
 pub use effect::{Authority, Effect, Facts, FactsWriter};
 pub use extension::GovernanceExtension;

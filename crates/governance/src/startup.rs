@@ -1,5 +1,6 @@
-//! What the start of a server changes: the configuration that is in force from now on, and the access rules its documents
-//! bring. Both are recorded when they are other ones than at the last start.
+//! What the start of a server changes: the schema it brought up to date, the configuration that is in force from now on,
+//! and the access rules its documents bring. Each is recorded when it is another one than at the last start. Before them
+//! comes what was changed while there was no ledger.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -7,11 +8,13 @@ use std::fmt::Display;
 use serde_json::json;
 use systemprompt_config::Configuration;
 use systemprompt_database::DbPool;
+use systemprompt_database::install::history;
 use systemprompt_model::{Ambient, Attribution};
 
 use crate::access::{AccessRules, BootstrapOptions};
 use crate::administer::{About, Change, Changed, StateDigest};
-use crate::changes::{Changes, last_state};
+use crate::backlog::{Backlog, BacklogError};
+use crate::changes::last_state;
 use crate::config::AccessControlConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -23,9 +26,11 @@ pub(crate) enum StartError {
     Unknown(String),
     #[error("the change of the {what} could not be recorded: {why}")]
     Refused { what: &'static str, why: String },
+    #[error("changes that wait to be recorded")]
+    Backlog(#[from] BacklogError),
 }
 
-/// Records the configuration of this installation, and brings its access rules into the database.
+/// Records the schema and the configuration of this installation, and brings its access rules into the database.
 pub(crate) async fn load(
     gate: &Gate,
     ledger: &Ledger,
@@ -36,9 +41,18 @@ pub(crate) async fn load(
     ambient: &Ambient,
 ) -> Result<(), StartError> {
     let unknown = |error: &dyn Display| StartError::Unknown(error.to_string());
-    // The only one that is read here: whatever else cannot be applied holds up no start.
-    ledger.projector().catch_up_one(Changes::NAME).await.map_err(|error| unknown(&error))?;
+    ledger.catch_up().await.map_err(|error| unknown(&error))?;
     let pool = database.read();
+    Backlog::of(&configuration.home).record(gate, ledger, database).await?;
+
+    let schema = history::recorded(database).await.map_err(|error| unknown(&error))?;
+    let installed = StateDigest::of(&schema);
+    let about = About::new("database", &database.target().database);
+    let before = last_state(pool, "schema.load", &about.id).await.map_err(|error| unknown(&error))?;
+    if before != Some(installed) {
+        let change = Change::new("schema.load", about, &schema);
+        record(gate, change, before, installed, "schema", ambient).await?;
+    }
 
     let configured = StateDigest::of(&configuration.to_value());
     let about = About::new("configuration", ledger.name());
@@ -46,10 +60,7 @@ pub(crate) async fn load(
     if before != Some(configured) {
         let request = json!({"profile": configuration.profile_file, "services": configuration.services.root});
         let change = Change::new("configuration.load", about, &request);
-        let by = Attribution::system(ambient);
-        let loaded = gate
-            .change(by, change, async || Ok::<_, Infallible>(Changed { value: (), before, after: Some(configured) }));
-        loaded.await.map_err(|error| StartError::Refused { what: "configuration", why: error.to_string() })?;
+        record(gate, change, before, configured, "configuration", ambient).await?;
     }
 
     let written = StateDigest::of(access);
@@ -66,4 +77,18 @@ pub(crate) async fn load(
         Ok::<_, crate::access::Unavailable>(Changed { value: (), before, after: Some(written) })
     });
     bootstrap.await.map_err(|error| refused(&error))
+}
+
+/// Records what is in force already.
+async fn record(
+    gate: &Gate,
+    change: Change,
+    before: Option<StateDigest>,
+    after: StateDigest,
+    what: &'static str,
+    ambient: &Ambient,
+) -> Result<(), StartError> {
+    let done = async || Ok::<_, Infallible>(Changed { value: (), before, after: Some(after) });
+    let recorded = gate.change(Attribution::system(ambient), change, done).await;
+    recorded.map_err(|error| StartError::Refused { what, why: error.to_string() })
 }

@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 
 use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
-use crate::first_profile::{FirstProfile, write_profile};
+use crate::change::Changed;
+use crate::first_profile::{FirstProfile, publish, state};
 use crate::instance::{self, Instance, InstanceLock};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error, managed_cluster};
 use crate::ready::Ready;
@@ -100,7 +101,14 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
     };
     let lock = InstanceLock::take(&home, &instance)?;
     let (project, listener) = if let Some((first, listener)) = first {
-        write_profile(invocation, &home, &first)?;
+        let staged = first.stage(invocation, &home, false)?;
+        // The start that follows records it.
+        let written = async || {
+            let file = publish(staged)?;
+            let after = state(&home.profile_dir(&first.name));
+            Ok(Changed { value: file, before: None, after })
+        };
+        invocation.change_in(&home, None, first.change(false), written).await?;
         invocation.printer.note(format!("created {}", home.directory().display()));
         (load(invocation, &home)?, listener)
     } else {

@@ -3,6 +3,8 @@
 //! It is here and not with the command line, because it reads the same plan and state an installation does. Whoever
 //! changes something takes the installation lock first.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, Executor as _};
 
@@ -215,6 +217,15 @@ pub struct Reverted {
     pub applied: bool,
 }
 
+/// What is recorded of an extension.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Recorded {
+    /// The digest of its declared schema.
+    pub schema: Option<String>,
+    /// The checksums of its migrations, by their versions.
+    pub migrations: BTreeMap<u32, String>,
+}
+
 /// What is applied, pending, drifted and orphaned, for one extension or all.
 pub async fn status(
     database: &Database,
@@ -276,6 +287,20 @@ pub async fn history(database: &Database, extension: &str) -> Result<Vec<Migrati
     let mut rows: Vec<MigrationRow> = rows.values().map(MigrationRow::from).collect();
     rows.sort_by_key(|row| (row.applied_at, row.version));
     Ok(rows)
+}
+
+/// What is recorded of every extension that was ever installed.
+pub async fn recorded(database: &Database) -> Result<BTreeMap<String, Recorded>, HistoryError> {
+    let state = read_state(database).await?;
+    let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
+    for (extension, (digest, _)) in state.digests {
+        recorded.entry(extension).or_default().schema = Some(digest);
+    }
+    for (extension, rows) in state.applied {
+        recorded.entry(extension).or_default().migrations =
+            rows.into_iter().map(|(version, row)| (version, row.checksum)).collect();
+    }
+    Ok(recorded)
 }
 
 /// Repairs applied migrations whose text has changed.

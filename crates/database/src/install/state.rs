@@ -25,7 +25,7 @@ pub(crate) struct State {
     schemas: HashSet<String>,
     extensions: HashSet<String>,
     pub(crate) applied: HashMap<String, BTreeMap<u32, Applied>>,
-    digests: HashMap<String, (String, bool)>,
+    pub(crate) digests: HashMap<String, (String, bool)>,
 }
 
 /// A row of `extension_migrations`.

@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use systemprompt_config::Home;
 use systemprompt_config::profile::EnvironmentKind;
+use systemprompt_config::project::StagedProfile;
 use systemprompt_database::{InstallOptions, install};
 use systemprompt_model::Secret;
+use tokio::time::timeout;
 
-use crate::change::{About, Change, made};
+use crate::change::{About, Change, Changed, made};
 use crate::error::{CliError, CliResult, Exit};
-use crate::first_profile::{FirstProfile, KNOWN, write_profile};
-use crate::given;
-use crate::project::{Invocation, Project};
+use crate::first_profile::{FirstProfile, KNOWN, publish, state};
+use crate::project::{Invocation, OpenDatabase, Project, cluster_error};
+use crate::{given, ledger};
 use crate::view::{Layout, Record, View};
+
+/// How long a profile waits for the answer of its database before it is written.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Write a profile with its secrets, without questions.
 #[derive(Debug, Args)]
@@ -95,21 +102,22 @@ impl Setup {
         if replaces {
             invocation.confirm(self.yes, &format!("Replace the profile {} and its secrets?", directory.display()))?;
         }
-        let change = Change::new(
-            "profile.create",
-            About::new("profile", &first.name),
-            &json!({
-                "environment": first.environment, "secrets": names, "providers": first.providers(), "replaces": replaces,
-            }),
-        );
-        let file = invocation
-            .change(None, change, async || {
-                if replaces {
-                    move_aside(invocation, &directory, &first.name)?;
-                }
-                Ok(made(write_profile(invocation, &home, &first)?))
-            })
-            .await?;
+        let staged = first.stage(invocation, &home, replaces)?;
+        let ledger = find_ledger(invocation, &home, &first.name, replaces, &staged).await;
+        let write = async || {
+            let before = state(&directory);
+            if replaces {
+                move_aside(invocation, &home, &first.name)?;
+            }
+            let file = publish(staged)?;
+            Ok(Changed { value: file, before, after: state(&directory) })
+        };
+        let place = ledger.as_ref().map(|(project, database)| (project, database));
+        let written = invocation.change_in(&home, place, first.change(replaces), write).await;
+        if let Some((_, database)) = ledger {
+            database.close().await;
+        }
+        let file = written?;
         let project = Project::load(home, Some(first.name.clone()), &invocation.environment, &invocation.printer)?;
         let migrations =
             if self.migrate && !self.no_migrate { Some(migrate(invocation, &project).await?) } else { None };
@@ -169,22 +177,77 @@ impl Setup {
 }
 
 /// Moves a profile aside rather than deleting it: it holds keys that exist nowhere else.
-fn move_aside(invocation: &Invocation, directory: &Path, name: &str) -> CliResult {
-    let now = invocation.ambient.now().format("%Y%m%d%H%M%S");
-    let aside = directory.with_file_name(format!("{name}.replaced-{now}"));
-    std::fs::rename(directory, &aside)
+fn move_aside(invocation: &Invocation, home: &Home, name: &str) -> CliResult {
+    let now = invocation.ambient.now().format("%Y%m%d%H%M%S").to_string();
+    let aside = home.replaced_profile_dir(name, &now);
+    std::fs::rename(home.profile_dir(name), &aside)
         .map_err(|error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration))?;
     invocation.printer.note(format!("the old profile is now {}", aside.display()));
     Ok(())
+}
+
+/// Where the change is recorded: the ledger of the profile that is replaced, else the one the new profile comes to.
+/// Nothing if neither is there yet, or can be reached.
+async fn find_ledger(
+    invocation: &Invocation,
+    home: &Home,
+    name: &str,
+    replaces: bool,
+    staged: &StagedProfile,
+) -> Option<(Project, OpenDatabase)> {
+    let replaced = replaces.then(|| name.to_owned());
+    for profile in replaced.into_iter().chain([staged.directory().display().to_string()]) {
+        // What is wrong with a profile is told when it is used.
+        let Ok((Some(project), _)) = Project::inspect(home.clone(), Some(profile), &invocation.environment) else {
+            continue;
+        };
+        match existing_ledger(invocation, &project).await {
+            Ok(Some(database)) => return Some((project, database)),
+            Ok(None) => {}
+            Err(error) => {
+                invocation.printer.note(format!("this change is recorded when the server starts; for now: {error}"));
+            }
+        }
+    }
+    None
+}
+
+/// The database of this project, if it has a ledger already. No cluster is made for the question.
+async fn existing_ledger(invocation: &Invocation, project: &Project) -> CliResult<Option<OpenDatabase>> {
+    if project.is_managed() {
+        let cluster = project.managed_cluster(&invocation.environment, &invocation.ambient)?;
+        if cluster.status().map_err(|error| cluster_error(&error))?.major.is_none() {
+            return Ok(None);
+        }
+    }
+    let opening = project.open_database(&invocation.environment, &invocation.ambient, "cli");
+    let database = if project.is_managed() {
+        opening.await?
+    } else {
+        let late = || CliError::new("db_unreachable", "the database does not answer").exit(Exit::Unavailable);
+        timeout(REACHABLE_WITHIN, opening).await.map_err(|_| late())??
+    };
+    match ledger::exists(&database.db).await {
+        Ok(true) => Ok(Some(database)),
+        other => {
+            database.close().await;
+            other.map(|_| None)
+        }
+    }
 }
 
 /// Brings the database of a new profile up to date, and gives the number of migrations.
 async fn migrate(invocation: &Invocation, project: &Project) -> CliResult<usize> {
     let database = project.open_database(&invocation.environment, &invocation.ambient, "cli").await?;
     let options = InstallOptions { applied_by: env!("CARGO_PKG_VERSION").to_owned(), ..InstallOptions::default() };
-    let report = install(&database.db, &project.registry.modules(), &options).await;
+    let migrate = async || {
+        let report = install(&database.db, &project.registry.modules(), &options).await;
+        report.map(made).map_err(|error| CliError::from_error("db_migrate", &error))
+    };
+    let change = Change::new("schema.migrate", About::new("database", database.db.target().database), &json!({}));
+    let migrated = invocation.change_in(&project.home, Some((project, &database)), change, migrate).await;
     database.close().await;
-    Ok(report.map_err(|error| CliError::from_error("db_migrate", &error))?.migrations())
+    Ok(migrated?.migrations())
 }
 
 /// What would be written.

@@ -64,7 +64,7 @@ impl Create {
             let user = accounts.create(new).await.map_err(|error| CliError::from_error("user_refused", &error))?;
             Ok(made(user))
         };
-        let user = invocation.change(Some(database), change, create).await?;
+        let user = invocation.change(database, change, create).await?;
         invocation.printer.show(&user);
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Delete {
             Ok(altered(&user, deleted.map_err(|error| CliError::from_error("user_refused", &error))?))
         };
         let change = Change::new("user.delete", About::new("user", user.id), &());
-        let user = invocation.change(Some(database), change, delete).await?;
+        let user = invocation.change(database, change, delete).await?;
         invocation.printer.show(&Deleted(user));
         Ok(())
     }

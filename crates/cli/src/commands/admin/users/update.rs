@@ -62,7 +62,7 @@ impl Update {
             let updated = accounts.update(user.id, new).await;
             Ok(altered(&user, updated.map_err(|error| CliError::from_error("user_refused", &error))?))
         };
-        let user = invocation.change(Some(database), change, update).await?;
+        let user = invocation.change(database, change, update).await?;
         invocation.printer.show(&user);
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Execute {
         let name = database.db.target().database;
         let request = json!({"statement_sha256": statement_sha256, "dry_run": self.dry_run});
         let change = Change::new("database.execute", About::new("database", name), &request);
-        let result = invocation.change(Some(database), change, execute).await?;
+        let result = invocation.change(database, change, execute).await?;
         tracing::warn!(
             statement_sha256,
             rows_affected = result.rows_affected,

@@ -49,7 +49,7 @@ impl Migrate {
             }))
         };
         let change = Change::new("schema.migrate", About::new("database", database.db.target().database), &request);
-        let migrated = invocation.change(Some(database), change, migrate).await?;
+        let migrated = invocation.change(database, change, migrate).await?;
         invocation.printer.show(&migrated);
         Ok(())
     }

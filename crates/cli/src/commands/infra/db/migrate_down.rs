@@ -43,7 +43,7 @@ impl MigrateDown {
         invocation.confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", ")))?;
         let change = Change::new("schema.down", About::new("extension", extension), &json!({"count": self.count}));
         let reverted =
-            invocation.change(Some(database), change, async || Ok(altered(&planned, down(Run::Apply).await?))).await?;
+            invocation.change(database, change, async || Ok(altered(&planned, down(Run::Apply).await?))).await?;
         invocation.printer.show(&Page::whole(reverted));
         Ok(())
     }

@@ -39,7 +39,7 @@ impl MigrateMarkApplied {
             let row = history::mark_applied(&database.db, &modules, &options, &extension, version).await;
             Ok(made(row.map_err(history_failure)?))
         };
-        let row = invocation.change(Some(database), change, mark).await?;
+        let row = invocation.change(database, change, mark).await?;
         invocation.printer.show(&Marked(row));
         Ok(())
     }

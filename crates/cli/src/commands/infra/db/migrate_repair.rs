@@ -39,7 +39,7 @@ impl MigrateRepair {
             let about = About::new("database", database.db.target().database);
             let request = json!({"extension": extension, "reconcile_only": self.reconcile_only});
             let change = Change::new("schema.repair", about, &request);
-            invocation.change(Some(database), change, async || Ok(altered(&planned, repair(Run::Apply).await?))).await?
+            invocation.change(database, change, async || Ok(altered(&planned, repair(Run::Apply).await?))).await?
         } else {
             planned
         };

@@ -37,7 +37,7 @@ impl Issue {
             Ok(Changed { before: None, after: Some(StateDigest::of(&issued.key)), value: issued })
         };
         let change = Change::new("api_key.issue", About::new("user", user.id), &request);
-        let IssuedKey { key, secret } = invocation.change(Some(database), change, issue).await?;
+        let IssuedKey { key, secret } = invocation.change(database, change, issue).await?;
         invocation.printer.show(&Shown { key, secret: secret.expose() });
         Ok(())
     }

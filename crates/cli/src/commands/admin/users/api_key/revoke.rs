@@ -33,7 +33,7 @@ impl Revoke {
             Ok(altered(&found, revoked.map_err(|error| CliError::from_error("key_refused", &error))?))
         };
         let change = Change::new("api_key.revoke", About::new("api_key", found.id), &());
-        let key = invocation.change(Some(database), change, revoke).await?;
+        let key = invocation.change(database, change, revoke).await?;
         invocation.printer.show(&Revoked(key));
         Ok(())
     }

@@ -27,7 +27,7 @@ impl Rebuild {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let change =
             Change::new("projection.rebuild", About::new("projection", &self.name), &json!({"projection": self.name}));
-        let rebuilt = invocation.change(Some(database), change, async || {
+        let rebuilt = invocation.change(database, change, async || {
             let entries = projector(&database.db).rebuild(&self.name).await.map_err(failure)?;
             Ok(Changed::unseen(Rebuilt { projection: self.name.clone(), entries }))
         });

@@ -1,0 +1,178 @@
+//! Changes that were made while there was no ledger to record them in: before the first start, or while the database could
+//! not be reached.
+//!
+//! Whoever makes one writes it down in the home, and whoever next opens a Gate for this home — a server at its start, a
+//! command — has it decided and recorded like any other, under the name of who made it, with the time when. Each change
+//! has its id from the beginning, so that it is recorded once even if somebody dies in the middle.
+
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use systemprompt_config::Home;
+use systemprompt_config::files::{SECRET_MODE, create_private_dir};
+use systemprompt_database::DbPool;
+use systemprompt_model::{ActionId, Ambient, Attribution};
+
+use crate::administer::{About, Change, ChangeError, Changed, StateDigest};
+use crate::changes::show_change;
+use crate::denial::Refusal;
+use crate::gate::Gate;
+use crate::ledger::{CatchUpError, Ledger};
+
+/// The changes of one home that wait to be recorded.
+#[derive(Debug)]
+pub struct Backlog {
+    path: PathBuf,
+}
+
+/// Changes that cannot be written down, or recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum BacklogError {
+    /// The file.
+    #[error("{}", .path.display())]
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// A line that is no change. Nothing is skipped silently.
+    #[error("{}, line {line}, is no change that could be recorded", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// Whether they are recorded already is not known.
+    #[error("what is recorded already is not known")]
+    CatchUp(#[from] CatchUpError),
+    /// The same.
+    #[error("what is recorded already is not known")]
+    Database(#[from] sqlx::Error),
+    /// The ledger takes nothing.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Made {
+    id: ActionId,
+    at: DateTime<Utc>,
+    uid: u32,
+    user: String,
+    operation: String,
+    about_kind: String,
+    about_id: String,
+    request: Value,
+    before_sha256: Option<String>,
+    after_sha256: Option<String>,
+}
+
+impl Backlog {
+    /// That of this home.
+    pub fn of(home: &Home) -> Self {
+        Self { path: home.directory().join("ledger").join("unrecorded.jsonl") }
+    }
+
+    /// Writes down what the operator of this name and user id has changed. It is on disk when this returns.
+    pub fn add<T>(
+        &self,
+        change: Change,
+        changed: Changed<T>,
+        user: &str,
+        uid: u32,
+        ambient: &Ambient,
+    ) -> Result<T, BacklogError> {
+        let made = Made {
+            id: ActionId::generate(ambient),
+            at: ambient.now(),
+            uid,
+            user: user.to_owned(),
+            operation: change.operation.into_owned(),
+            about_kind: change.about.kind.into_owned(),
+            about_id: change.about.id,
+            request: change.request,
+            before_sha256: changed.before.map(|state| state.written()),
+            after_sha256: changed.after.map(|state| state.written()),
+        };
+        let line = format!("{}\n", json!(made));
+        let write = || {
+            self.path.parent().map_or(Ok(()), create_private_dir)?;
+            let mut file = OpenOptions::new().create(true).append(true).mode(SECRET_MODE).open(&self.path)?;
+            file.lock()?;
+            file.write_all(line.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| self.failed(source))?;
+        Ok(changed.value)
+    }
+
+    /// Has them recorded. Two processes that do so at once take turns.
+    pub(crate) async fn record(&self, gate: &Gate, ledger: &Ledger, database: &DbPool) -> Result<(), BacklogError> {
+        let Some((file, text)) = self.take().await? else { return Ok(()) };
+        ledger.catch_up().await?;
+        for (number, line) in text.lines().enumerate() {
+            let made: Made = serde_json::from_str(line).map_err(|source| BacklogError::Line {
+                path: self.path.clone(),
+                line: number + 1,
+                source,
+            })?;
+            if show_change(database.write(), made.id).await?.is_none() {
+                record_one(gate, made).await?;
+            }
+        }
+        file.set_len(0).map_err(|source| self.failed(source))
+    }
+
+    /// The file, locked, and what is in it; nothing if there is nothing.
+    async fn take(&self) -> Result<Option<(File, String)>, BacklogError> {
+        let path = self.path.clone();
+        let read = move || {
+            let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            file.lock()?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok((!text.is_empty()).then_some((file, text)))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> BacklogError {
+        BacklogError::File { path: self.path.clone(), source }
+    }
+}
+
+async fn record_one(gate: &Gate, made: Made) -> Result<(), BacklogError> {
+    let Made { id, at, uid, user, operation, about_kind, about_id, request, before_sha256, after_sha256 } = made;
+    let by = Attribution::operator(&user, uid, gate.ambient());
+    let request = json!({"made_at": at, "request": request});
+    let change = Change::new(operation, About::new(about_kind, about_id), &request);
+    let state = |digits: Option<String>| digits.and_then(|digits| StateDigest::read(&digits));
+    let (before, after) = (state(before_sha256), state(after_sha256));
+    let recorded = gate.change_as(id, by, change, async || Ok::<_, Infallible>(Changed { value: (), before, after }));
+    match recorded.await {
+        Ok(()) => Ok(()),
+        // It was made all the same, and the refusal is recorded.
+        Err(ChangeError::Refused(Refusal::Denied(denial))) => {
+            tracing::warn!(change = %id, policy = denial.policy, "a change that was made before this start is refused now");
+            Ok(())
+        }
+        Err(ChangeError::Refused(refusal)) => Err(BacklogError::Refused(refusal)),
+        Err(ChangeError::Failed(never)) => match never {},
+    }
+}
