@@ -183,6 +183,19 @@ impl Replica {
         list_changes(self.db.read(), &filter).await.expect("lists").items
     }
 
+    /// What the ledger knows of changes once none is under way; more can be made after it.
+    pub(crate) async fn finished_changes(&self) -> Vec<ChangeRow> {
+        loop {
+            self.ledger.catch_up().await.expect("projects");
+            let filter = ChangeFilter { limit: 100, ..ChangeFilter::default() };
+            let changes = list_changes(self.db.read(), &filter).await.expect("lists").items;
+            if !changes.is_empty() && changes.iter().all(|change| change.status != "pending") {
+                return changes;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.deafen.cancel();
         self.shutdown.cancel();

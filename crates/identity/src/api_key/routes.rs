@@ -1,5 +1,7 @@
 //! Keys for their owners; for everybody's, to administrators.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -64,8 +66,9 @@ async fn issue_key(
     let owner = new.user_id.unwrap_or(author.0.principal.user_id);
     let request = json!({"name": new.name, "expires_at": new.expires_at});
     let change = Change::new("api_key.issue", About::new("user", owner), &request).or_own(owner);
-    let issue = async || {
-        let issued = site.identity.api_keys.issue(owner, &new.name, new.expires_at).await?;
+    let api_keys = Arc::clone(&site.identity.api_keys);
+    let issue = async move || {
+        let issued = api_keys.issue(owner, &new.name, new.expires_at).await?;
         let after = Some(StateDigest::of(&issued.key));
         Ok::<_, ApiKeyError>(Changed { value: issued, before: None, after })
     };
@@ -103,13 +106,13 @@ async fn revoke_key(
     author: Author,
     id: Result<Path<ApiKeyId>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
-    let api_keys = &site.identity.api_keys;
+    let api_keys = Arc::clone(&site.identity.api_keys);
     let Path(id) = id.map_err(|_| Failure::new(RouteError::NoSuchKey))?;
     let found = api_keys.get(id).await.map_err(|error| Failure::new(error.into()))?;
     let key = found.ok_or_else(|| Failure::new(RouteError::NoSuchKey))?;
     let change = Change::new("api_key.revoke", About::new("api_key", id), &()).or_own(key.user_id);
     let is_strangers = key.user_id != author.0.principal.user_id;
-    let revoke = async || {
+    let revoke = async move || {
         let revoked = api_keys.revoke(id).await?;
         let (before, after) = (Some(StateDigest::of(&key)), Some(StateDigest::of(&revoked)));
         Ok::<_, ApiKeyError>(Changed { value: (), before, after })

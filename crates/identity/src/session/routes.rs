@@ -1,5 +1,7 @@
 //! Sessions for clients that name them.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -38,11 +40,18 @@ async fn open_session(State(site): State<Site>, author: Author, headers: HeaderM
     let Credential::ApiKey(key) = *credential else { return Err(Failure::new(RouteError::TokenHasSession)) };
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let client = user_agent.and_then(|agent| agent.split(['/', ' ']).next());
-    let new = NewSession { client, user_agent, api_key: Some(key), ..NewSession::new(user, SessionSource::Api) };
     let request = json!({"source": SessionSource::Api});
     let change = Change::new("session.open", About::new("user", user), &request).or_own(user);
-    let open = async || {
-        let session = site.identity.sessions.open(new).await?;
+    let sessions = Arc::clone(&site.identity.sessions);
+    let (client, agent) = (client.map(str::to_owned), user_agent.map(str::to_owned));
+    let open = async move || {
+        let new = NewSession {
+            client: client.as_deref(),
+            user_agent: agent.as_deref(),
+            api_key: Some(key),
+            ..NewSession::new(user, SessionSource::Api)
+        };
+        let session = sessions.open(new).await?;
         let after = Some(StateDigest::of(&session));
         Ok::<_, StoreError>(Changed { value: session, before: None, after })
     };
