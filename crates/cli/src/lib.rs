@@ -26,6 +26,7 @@ mod instance;
 mod ledger;
 mod logging;
 mod moment;
+mod paging;
 mod pinned;
 mod printer;
 mod project;
