@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,6 +20,9 @@ use crate::harness::{Instance, command, hello};
 
 /// The forms, with the option that asks for each.
 const FORMS: [(&str, &str); 3] = [("text", ""), ("json", "--json"), ("yaml", "--yaml")];
+
+/// How many commands run at a time.
+const AT_ONCE: usize = 4;
 
 /// The commands there are, from their generated reference.
 const REFERENCE: &str = include_str!("../../../../docs/reference/cli.md");
@@ -73,24 +78,50 @@ impl Outputs {
 
     /// Runs a command that reads, in its three forms at once.
     fn check(&mut self, arguments: &[&str]) {
-        self.check_masked(arguments, &[]);
+        self.check_all(&[(arguments, &[])]);
     }
 
-    /// The same, with more that differs from run to run.
-    fn check_masked(&mut self, arguments: &[&str], more: &[(&str, &str)]) {
-        let running: Vec<_> = FORMS
-            .map(|(_, option)| {
-                let arguments = with_option(arguments.iter().map(|argument| (*argument).to_owned()), option);
-                let mut command = command(self.instance.home.path());
-                command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-                (arguments, command.spawn().expect("the binary runs"))
+    /// Runs commands that read, each in its three forms, a few at a time; with each what more differs from run to run.
+    fn check_all(&mut self, commands: &[(&[&str], &[(&str, &str)])]) {
+        let lines: Vec<_> = commands
+            .iter()
+            .flat_map(|(words, _)| {
+                FORMS.map(|(_, option)| with_option(words.iter().map(|word| (*word).to_owned()), option))
             })
-            .into();
-        let mut said = String::new();
-        for (arguments, child) in running {
-            write_output(&mut said, &arguments, &child.wait_with_output().expect("it ends"));
+            .collect();
+        let outputs = self.run_all(&lines);
+        for ((words, more), said) in commands.iter().zip(outputs.chunks(FORMS.len())) {
+            self.compare(&words.join(" "), &said.concat(), more);
         }
-        self.compare(&arguments.join(" "), &said, more);
+    }
+
+    /// What these command lines print, a few run at a time.
+    fn run_all(&self, lines: &[Vec<String>]) -> Vec<String> {
+        let (next, outputs) = (AtomicUsize::new(0), lines.iter().map(|_| OnceLock::new()).collect::<Vec<_>>());
+        let work = || {
+            while let Some((arguments, said)) = {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                lines.get(number).zip(outputs.get(number))
+            } {
+                let output = command(self.instance.home.path()).args(arguments).output().expect("the binary runs");
+                let mut text = String::new();
+                write_output(&mut text, arguments, &output);
+                said.set(text).expect("each runs once");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(work);
+            }
+        });
+        outputs.into_iter().map(|said| said.into_inner().expect("each ran")).collect()
+    }
+
+    /// Runs a command that changes another thing in each of its three forms, all at once; words as in `change`.
+    fn change_each(&mut self, arguments: &[&str], words: [&str; 3]) {
+        let lines = filled(arguments, words);
+        let said = self.run_all(&lines).concat();
+        self.compare(&arguments.join(" "), &said, &[]);
     }
 
     /// Runs a command that changes something, in its three forms one after the other; `$F` in an argument is another word
@@ -102,9 +133,7 @@ impl Outputs {
     /// The same, with more that differs from run to run.
     fn change_masked(&mut self, arguments: &[&str], words: [&str; 3], more: &[(&str, &str)]) {
         let mut said = String::new();
-        for ((word, option), own) in FORMS.into_iter().zip(words) {
-            let arguments = arguments.iter().map(|argument| argument.replace("$F", word).replace("$N", own));
-            let arguments = with_option(arguments, option);
+        for arguments in filled(arguments, words) {
             let output = command(self.instance.home.path()).args(&arguments).output().expect("the binary runs");
             write_output(&mut said, &arguments, &output);
         }
@@ -173,6 +202,15 @@ fn until(instance: &Instance, arguments: &[&str], place: &str, expected: impl In
     }
 }
 
+/// A command line in its three forms: `$F` is another word for each, `$N` is that of `words`.
+fn filled(arguments: &[&str], words: [&str; 3]) -> [Vec<String>; 3] {
+    let mut own = words.into_iter();
+    FORMS.map(|(word, option)| {
+        let own = own.next().unwrap_or_default();
+        with_option(arguments.iter().map(|argument| argument.replace("$F", word).replace("$N", own)), option)
+    })
+}
+
 /// Words of a command line, with the option that asks for a form.
 fn with_option(words: impl Iterator<Item = String>, option: &str) -> Vec<String> {
     words.chain((!option.is_empty()).then(|| option.to_owned())).collect()
@@ -217,88 +255,99 @@ async fn every_command_in_its_three_forms() {
         ],
         [""; 3],
     );
-    outputs.change(&["admin", "users", "api-key", "issue", "eve-$F", "--name", "ci"], [""; 3]);
+    outputs.change_each(&["admin", "users", "api-key", "issue", "eve-$F", "--name", "ci"], [""; 3]);
     outputs.check(&["admin", "users", "api-key", "list", "eve-text"]);
     let ids = ["text", "json", "yaml"].map(|user| {
         let keys = outputs.instance.cli(&["admin", "users", "api-key", "list", &format!("eve-{user}")]);
         keys["items"][0]["id"].as_str().expect("an id").to_owned()
     });
-    outputs.change(&["admin", "users", "api-key", "revoke", "$N", "--yes"], [&ids[0], &ids[1], &ids[2]]);
-    outputs.check(&["admin", "users", "list"]);
+    outputs.change_each(&["admin", "users", "api-key", "revoke", "$N", "--yes"], [&ids[0], &ids[1], &ids[2]]);
     until(&outputs.instance, &["admin", "users", "show", "admin", "--sessions"], "/sessions/0/request_count", 1);
-    outputs.check(&["admin", "users", "show", "admin", "--sessions", "--activity"]);
-    outputs.check(&["admin", "users", "search", "eve-t"]);
-    outputs.change(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
-    outputs.check(&["admin", "users", "count"]);
-    outputs.change(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
-    outputs.check(&["admin", "config", "show", "server"]);
-    outputs.check(&["admin", "config", "validate"]);
-
-    outputs.check(&["infra", "services", "status"]);
-    // How many there are grows with the product.
-    outputs.check_masked(&["infra", "db", "status"], &[(r"(tables.?:?) +\d+", "$1 [n]")]);
-    outputs.check_masked(&["infra", "db", "info"], &[(r"\d+ idle", "[n] idle"), (r"(idle.?:) \d+", "$1 [n]")]);
-    let estimates = [(r"row_count(.?:) (\d+|null)", "row_count$1 [n]"), (r"  (\?|\d+)  \[size\]\n", "  [n]  [size]\n")];
-    outputs.check_masked(&["infra", "db", "tables", "--filter", "user"], &estimates);
-    outputs.check(&["infra", "db", "describe", "user_api_keys"]);
-    outputs.check(&["infra", "db", "count", "users"]);
-    // By size, and sizes differ.
-    let names = [(r#"(name(": "|: ))\w+"#, "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")];
-    outputs.check_masked(&["infra", "db", "size"], &names);
-    outputs.check(&["infra", "db", "indexes", "--table", "users"]);
-    outputs.check(&[
-        "infra",
-        "db",
-        "query",
-        "SELECT 1 AS one, 'two words' AS text, NULL AS nothing, ARRAY[1, 2] AS list",
+    outputs.check_all(&[
+        (&["admin", "users", "list"], &[]),
+        (&["admin", "users", "show", "admin", "--sessions", "--activity"], &[]),
+        (&["admin", "users", "search", "eve-t"], &[]),
     ]);
+    outputs.change_each(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
+    outputs.check(&["admin", "users", "count"]);
+    outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
+
     outputs
         .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);
     outputs.change(&["infra", "db", "migrate"], [""; 3]);
-    outputs.check(&["infra", "db", "migrate-plan"]);
-    outputs.check(&["infra", "db", "migrate-status"]);
-    outputs.check(&["infra", "db", "migrate-repair"]);
     outputs.change(
         &["infra", "db", "migrate-mark-applied", "--extension", "identity", "--version", "99", "--yes"],
         [""; 3],
     );
-    outputs.check(&["infra", "db", "doctor"]);
+    let changes = outputs.instance.cli(&["infra", "logs", "changes", "list", "--operation", "user.create", "-n", "1"]);
+    until(&outputs.instance, &["infra", "logs", "search", "/nothing/here"], "/items/0/level", "info");
+    let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
+    let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
+    // The last column is a time in milliseconds.
+    let latency = [(r"  \d+\n", "  [n]\n")];
+    let entries = [(r"(entries.?:) \d+", "$1 [n]"), (r"\d+ entries", "[n] entries")];
+    outputs.check_all(&[
+        (&["admin", "config", "show", "server"], &[]),
+        (&["admin", "config", "validate"], &[]),
+        (&["infra", "services", "status"], &[]),
+        // How many there are grows with the product.
+        (&["infra", "db", "status"], &[(r"(tables.?:?) +\d+", "$1 [n]")]),
+        (&["infra", "db", "info"], &[(r"\d+ idle", "[n] idle"), (r"(idle.?:) \d+", "$1 [n]")]),
+        (
+            &["infra", "db", "tables", "--filter", "user"],
+            &[(r"row_count(.?:) (\d+|null)", "row_count$1 [n]"), (r"  (\?|\d+)  \[size\]\n", "  [n]  [size]\n")],
+        ),
+        (&["infra", "db", "describe", "user_api_keys"], &[]),
+        (&["infra", "db", "count", "users"], &[]),
+        // By size, and sizes differ.
+        (
+            &["infra", "db", "size"],
+            &[(r#"(name(": "|: ))\w+"#, "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")],
+        ),
+        (&["infra", "db", "indexes", "--table", "users"], &[]),
+        (
+            &["infra", "db", "query", "SELECT 1 AS one, 'two words' AS text, NULL AS nothing, ARRAY[1, 2] AS list"],
+            &[],
+        ),
+        (&["infra", "db", "migrate-plan"], &[]),
+        (&["infra", "db", "migrate-status"], &[]),
+        (&["infra", "db", "migrate-repair"], &[]),
+        (&["infra", "db", "doctor"], &[]),
+        (&["infra", "db", "migrate-down", "identity"], &[]),
+        (&["infra", "db", "projections", "list"], &[]),
+        (&["infra", "db", "projections", "status"], &[]),
+        (&["infra", "logs", "request", "list"], &latency),
+        (&["infra", "logs", "request", "show", &request, "--messages", "--tools"], &[]),
+        (&["infra", "logs", "request", "stats"], &latency),
+        (&["infra", "logs", "audit", &request], &[]),
+        (
+            &["infra", "logs", "audit", "verify"],
+            &[
+                (r"((seq|verified).?:) \d+", "$1 [n]"),
+                (r"\d+ to \d+", "[n] to [n]"),
+                (r"verified  \d+", "verified  [n]"),
+            ],
+        ),
+        (&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries),
+        (&["infra", "logs", "changes", "list", "--operation", "user.create"], &[]),
+        (&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")], &[]),
+        (&["infra", "logs", "view", "--trace", &trace], &[]),
+        (&["infra", "logs", "search", "/nothing/here"], &[]),
+        (
+            &["plugins", "list"],
+            &[(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")],
+        ),
+        (&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]),
+        (&["plugins", "validate"], &[]),
+        (&["plugins", "capabilities", "roles"], &[]),
+    ]);
     let recorded =
         "INSERT INTO extension_migrations (id, extension_id, version, name, checksum, duration_ms, applied_by)
                     VALUES ('earlier_001', 'earlier', 1, 'first', 'sha256:00', 5, '0.0.9')";
     outputs.instance.cli(&["infra", "db", "execute", recorded, "--yes"]);
     outputs.check(&["infra", "db", "migrate-history", "earlier"]);
-    outputs.check(&["infra", "db", "migrate-down", "identity"]);
-
-    // The last column is a time in milliseconds.
-    let latency = [(r"  \d+\n", "  [n]\n")];
-    outputs.check_masked(&["infra", "logs", "request", "list"], &latency);
-    outputs.check(&["infra", "logs", "request", "show", &request, "--messages", "--tools"]);
-    outputs.check_masked(&["infra", "logs", "request", "stats"], &latency);
-    outputs.check(&["infra", "logs", "audit", &request]);
-    let lengths =
-        [(r"((seq|verified).?:) \d+", "$1 [n]"), (r"\d+ to \d+", "[n] to [n]"), (r"verified  \d+", "verified  [n]")];
-    outputs.check_masked(&["infra", "logs", "audit", "verify"], &lengths);
-    let entries = [(r"(entries.?:) \d+", "$1 [n]"), (r"\d+ entries", "[n] entries")];
-    outputs.check_masked(&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries);
-    outputs.check(&["infra", "logs", "changes", "list", "--operation", "user.create"]);
-    let changes = outputs.instance.cli(&["infra", "logs", "changes", "list", "--operation", "user.create", "-n", "1"]);
-    outputs.check(&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")]);
-    outputs.check(&["infra", "db", "projections", "list"]);
-    outputs.check(&["infra", "db", "projections", "status"]);
     let rebuild = ["infra", "db", "projections", "rebuild", "governance_changes"];
     outputs.change_masked(&rebuild, [""; 3], &entries);
-    until(&outputs.instance, &["infra", "logs", "search", "/nothing/here"], "/items/0/level", "info");
-    outputs.check(&["infra", "logs", "view", "--trace", &trace]);
-    outputs.check(&["infra", "logs", "search", "/nothing/here"]);
-
-    let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
-    let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
-    let counts = [(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")];
-    outputs.check_masked(&["plugins", "list"], &counts);
-    outputs.check_masked(&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]);
-    outputs.check(&["plugins", "validate"]);
-    outputs.check(&["plugins", "capabilities", "roles"]);
 
     for (form, _) in FORMS {
         outputs.instance.send(http::Method::GET, &format!("/nothing/{form}"), &[], "").await;
