@@ -106,7 +106,8 @@ impl FirstProfile {
     /// Writes it with everything that belongs to it, to be put in its place afterwards. With `replaces` there may be one.
     pub(crate) fn stage(&self, invocation: &Invocation, home: &Home, replaces: bool) -> CliResult<StagedProfile> {
         let project = self.project(home);
-        let staged = if replaces { Ok(()) } else { project.ensure_new() }.and_then(|()| project.stage(&invocation.ambient));
+        let staged =
+            if replaces { Ok(()) } else { project.ensure_new() }.and_then(|()| project.stage(&invocation.ambient));
         let staged = staged.map_err(not_written)?;
         // Here and not at the first start: replicas of a production profile share the key this makes.
         let key = home.signing_key(&self.name);

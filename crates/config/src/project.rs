@@ -300,8 +300,7 @@ fn build_directory(path: &Path, contents: &[(&str, &str, u32)], mode: u32) -> Re
 }
 
 fn put_in_place(temporary: &Path, path: &Path) -> Result<(), ProjectError> {
-    let put = fs::rename(temporary, path)
-        .and_then(|()| files::sync_directory(path.parent().unwrap_or(Path::new("/"))));
+    let put = fs::rename(temporary, path).and_then(|()| files::sync_directory(path.parent().unwrap_or(Path::new("/"))));
     built(put, temporary, path)
 }
 
@@ -578,10 +577,7 @@ mod tests {
         assert!(matches!(write(&broken), Err(ProjectError::Text(_))));
         for name in ["", "Local", "../x", "-a"] {
             let new = NewProject { name: name.to_owned(), ..project(directory.path()) };
-            assert!(
-                matches!(write(&new), Err(ProjectError::Name(_) | ProjectError::Exists { .. })),
-                "{name}"
-            );
+            assert!(matches!(write(&new), Err(ProjectError::Name(_) | ProjectError::Exists { .. })), "{name}");
         }
         assert_eq!(files_below(directory.path()), [""; 0]);
 

@@ -13,9 +13,9 @@ use systemprompt_identity::{IssuedKey, bootstrap_administrator};
 use systemprompt_server::{RunningServer, ServerOptions, StartError, start};
 use tokio::net::TcpListener;
 
+use crate::change::Changed;
 use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
-use crate::change::Changed;
 use crate::first_profile::{FirstProfile, publish, state};
 use crate::instance::{self, Instance, InstanceLock};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error, managed_cluster};

@@ -305,10 +305,7 @@ async fn every_command_in_its_three_forms() {
             &[(r#"(name(": "|: ))\w+"#, "$1[table]"), (r"\n \w+  \[size\]", "\n [table]  [size]")],
         ),
         (&["infra", "db", "indexes", "--table", "users"], &[]),
-        (
-            &["infra", "db", "query", "SELECT 1 AS one, 'two words' AS text, NULL AS nothing, ARRAY[1, 2] AS list"],
-            &[],
-        ),
+        (&["infra", "db", "query", "SELECT 1 AS one, 'two words' AS text, NULL AS nothing, ARRAY[1, 2] AS list"], &[]),
         (&["infra", "db", "migrate-plan"], &[]),
         (&["infra", "db", "migrate-status"], &[]),
         (&["infra", "db", "migrate-repair"], &[]),
@@ -333,10 +330,7 @@ async fn every_command_in_its_three_forms() {
         (&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")], &[]),
         (&["infra", "logs", "view", "--trace", &trace], &[]),
         (&["infra", "logs", "search", "/nothing/here"], &[]),
-        (
-            &["plugins", "list"],
-            &[(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")],
-        ),
+        (&["plugins", "list"], &[(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")]),
         (&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]),
         (&["plugins", "validate"], &[]),
         (&["plugins", "capabilities", "roles"], &[]),

@@ -19,8 +19,8 @@ use crate::change::{About, Change, Changed, made};
 use crate::error::{CliError, CliResult, Exit};
 use crate::first_profile::{FirstProfile, KNOWN, publish, state};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error};
-use crate::{given, ledger};
 use crate::view::{Layout, Record, View};
+use crate::{given, ledger};
 
 /// How long a profile waits for the answer of its database before it is written.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
