@@ -44,6 +44,6 @@ pub(crate) fn failure(error: CatchUpError) -> CliError {
         CatchUpError::Failed { name, .. } => {
             failed.help(format!("systemprompt infra db projections rebuild {name}   fills it anew from the log"))
         }
-        CatchUpError::Database(_) | CatchUpError::Entry(_) => failed,
+        CatchUpError::Database(_) => failed,
     }
 }

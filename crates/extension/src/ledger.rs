@@ -3,6 +3,10 @@
 //! The ledger is a log of everything that was decided and done. Nobody queries it; they query *projections*, tables that a
 //! feature derives from the entries it understands. A projection is applied entry by entry, in order, each exactly once, and
 //! can be emptied and filled again at any time.
+//!
+//! A newer version of the product may write more than this one knows: fields that are not known are left out when an entry
+//! is read, and entries of a kind that is not known are given to no projection. A projection that learns something new is
+//! rebuilt.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,6 +35,8 @@ pub trait Projection: Send + Sync {
     /// Applies entries, oldest first. Entries of one action come in the order in which things happened; an outcome may
     /// come after the action was given up as abandoned, and then counts. An outcome whose beginning is not in the tables
     /// belongs to a part of the log that retention has dropped, and is left out.
+    ///
+    /// An entry that was applied may come again, and then changes nothing.
     ///
     /// Runs in a transaction that also moves the cursor, so it must not begin or end one, nor wait for anything else.
     /// One statement for all entries of a kind is the aim.
@@ -167,7 +173,6 @@ impl LedgerEntry {
 
 /// An action was decided upon.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Decided {
     /// The action.
     pub action: ActionId,
@@ -205,7 +210,6 @@ impl Decided {
 
 /// Who is behind an action, as recorded.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedAttribution {
     /// Who acts for whom, the present actor first.
     pub actors: Vec<RecordedActor>,
@@ -235,7 +239,6 @@ pub struct RecordedAttribution {
 
 /// One of those who act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedActor {
     /// Its id within its kind.
     pub id: String,
@@ -245,7 +248,6 @@ pub struct RecordedActor {
 
 /// Bytes, by their digest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ContentDigest {
     /// How many.
     pub bytes: i64,
@@ -256,7 +258,6 @@ pub struct ContentDigest {
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedDecision {
     /// Every rule that was looked at: a list of `{detail, duration_ms, policy_id, result}`.
     pub evaluations: Box<Json>,
@@ -277,7 +278,6 @@ pub struct RecordedDecision {
 
 /// What was to be done.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedEffect {
     /// What the feature that has the effect says about it.
     pub facts: Box<Json>,
@@ -287,7 +287,6 @@ pub struct RecordedEffect {
 
 /// What something was to be done to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedResource {
     /// Its id within its kind.
     pub id: String,
@@ -297,7 +296,6 @@ pub struct RecordedResource {
 
 /// An effect was tried again under the same decision.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Attempted {
     /// The action.
     pub action: ActionId,
@@ -318,7 +316,6 @@ pub struct Attempted {
 
 /// An action ended.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ended {
     /// The action.
     pub action: ActionId,
@@ -352,7 +349,6 @@ pub struct Ended {
 
 /// What an action used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RecordedUsage {
     /// Calls.
     pub calls: i64,
@@ -364,7 +360,6 @@ pub struct RecordedUsage {
 
 /// An action was found open after its server died.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Abandoned {
     /// The action.
     pub action: ActionId,
@@ -381,7 +376,6 @@ pub struct Abandoned {
 
 /// Where all chains stood at some moment, written into one of them: it shows in the others when a chain loses its end.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// When.
     #[serde(deserialize_with = "micros")]
@@ -396,7 +390,6 @@ pub struct Checkpoint {
 
 /// Where a chain stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ChainHead {
     /// The chain.
     pub chain: Uuid,

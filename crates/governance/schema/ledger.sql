@@ -64,6 +64,13 @@ CREATE TABLE IF NOT EXISTS projection_cursors (
     PRIMARY KEY (projection, chain_id)
 ) WITH (fillfactor = 20);
 
+-- Projections that stand still, and why. Kept by whoever applies, for everybody who asks; goes away when it goes on.
+CREATE TABLE IF NOT EXISTS projection_failures (
+    projection TEXT PRIMARY KEY,
+    message    TEXT NOT NULL,
+    since      TIMESTAMPTZ NOT NULL
+);
+
 -- Entries stay as they are. Retention, which drops whole old segments, says so for its own transaction:
 --     SET LOCAL systemprompt.ledger_retention = 'on';
 CREATE OR REPLACE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -20,7 +20,7 @@ use systemprompt_database::DbPool;
 use systemprompt_model::{ActionId, Ambient, Attribution};
 
 use crate::administer::{About, Change, ChangeError, Changed, StateDigest};
-use crate::changes::show_change;
+use crate::changes::{Changes, show_change};
 use crate::denial::Refusal;
 use crate::gate::Gate;
 use crate::ledger::{CatchUpError, Ledger};
@@ -120,7 +120,7 @@ impl Backlog {
     /// Has them recorded. Two processes that do so at once take turns.
     pub(crate) async fn record(&self, gate: &Gate, ledger: &Ledger, database: &DbPool) -> Result<(), BacklogError> {
         let Some((file, text)) = self.take().await? else { return Ok(()) };
-        ledger.catch_up().await?;
+        ledger.projector().catch_up_one(Changes::NAME).await?;
         for (number, line) in text.lines().enumerate() {
             let made: Made = serde_json::from_str(line).map_err(|source| BacklogError::Line {
                 path: self.path.clone(),

@@ -16,6 +16,11 @@ use crate::page::Page;
 /// The projection.
 pub(crate) struct Changes;
 
+impl Changes {
+    /// The name of the projection and of its table.
+    pub(crate) const NAME: &'static str = "governance_changes";
+}
+
 /// A change, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeRow {
@@ -203,7 +208,7 @@ struct EndedFacts {
 #[async_trait]
 impl Projection for Changes {
     fn name(&self) -> &'static str {
-        "governance_changes"
+        Self::NAME
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -225,6 +230,7 @@ impl Projection for Changes {
                             policy, status, reason, created_at, completed_at
                         )
                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                        ON CONFLICT (id) DO NOTHING
                         "#,
                         decided.action.as_uuid(),
                         facts.operation,

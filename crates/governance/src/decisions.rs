@@ -171,6 +171,7 @@ impl Projection for Decisions {
                 tool_name, decision, policy, reason, evaluated_rules, policy_version, actor_kind, actor_id, act_chain,
                 created_at
             )
+            ON CONFLICT DO NOTHING
             "#,
             &ids(|row| Some(row.decision.id.as_uuid())) as _,
             &ids(|row| Some(row.action.as_uuid())) as _,
@@ -188,8 +189,9 @@ impl Projection for Decisions {
             &texts(|row| row.decision.reason.clone()) as _,
             &texts(|row| Some(row.decision.evaluations.text().to_owned())) as _,
             &texts(|row| Some(row.decision.policy_version.clone())) as _,
-            &texts(|row| row.by.actors.first().map(|actor| actor.kind.as_str().to_owned())) as _,
-            &texts(|row| row.by.actors.first().map(|actor| actor.id.clone())) as _,
+            &texts(|row| Some(row.by.actors.first().map_or_else(String::new, |actor| actor.kind.as_str().to_owned())))
+                as _,
+            &texts(|row| Some(row.by.actors.first().map_or_else(String::new, |actor| actor.id.clone()))) as _,
             &texts(act_chain) as _,
             &rows.iter().map(|row| row.at).collect::<Vec<_>>() as _,
         )

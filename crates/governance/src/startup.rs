@@ -14,7 +14,7 @@ use systemprompt_model::{Ambient, Attribution};
 use crate::access::{AccessRules, BootstrapOptions};
 use crate::administer::{About, Change, Changed, StateDigest};
 use crate::backlog::{Backlog, BacklogError};
-use crate::changes::last_state;
+use crate::changes::{Changes, last_state};
 use crate::config::AccessControlConfig;
 use crate::gate::Gate;
 use crate::ledger::Ledger;
@@ -41,7 +41,8 @@ pub(crate) async fn load(
     ambient: &Ambient,
 ) -> Result<(), StartError> {
     let unknown = |error: &dyn Display| StartError::Unknown(error.to_string());
-    ledger.catch_up().await.map_err(|error| unknown(&error))?;
+    // The only one that is read here: whatever else cannot be applied holds up no start.
+    ledger.projector().catch_up_one(Changes::NAME).await.map_err(|error| unknown(&error))?;
     let pool = database.read();
     Backlog::of(&configuration.home).record(gate, ledger, database).await?;
 

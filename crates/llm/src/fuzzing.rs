@@ -10,7 +10,9 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use systemprompt_model::json::{Cursor, Strings, SyntaxError, Text, paths, pick, text, unescape};
+use systemprompt_model::json::{
+    Cursor, Strings, SyntaxError, Text, Texts, looks_like_json, paths, pick, text, unescape,
+};
 
 use crate::answer::summary::AnswerSummary;
 use crate::answer::tap::AnswerTap;
@@ -49,6 +51,15 @@ pub fn json(document: &[u8]) {
     let shown = paths(document, &starts, |_| false);
     assert_eq!(shown.len(), starts.len());
     assert!(shown.iter().all(|path| path.starts_with('$') && path.len() <= 65 * 68));
+
+    // What policies look at: every string as it is read, in its order, and no more than can be kept in memory.
+    let texts = Texts::of(document);
+    let mut following = texts.iter();
+    for (unescaped, _) in leaves.iter().filter(|(text, _)| looks_like_json(document) && !text.is_empty()) {
+        let expected = String::from_utf8_lossy(unescaped);
+        assert!(following.any(|text| *text == *expected), "{expected:?} is among the texts");
+    }
+    assert!(texts.iter().map(str::len).sum::<usize>() <= 24 * document.len(), "three for a byte, four levels, twice");
 
     let Ok(utf8) = std::str::from_utf8(document) else { return };
     let mut values = Vec::new();

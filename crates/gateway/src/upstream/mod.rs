@@ -209,3 +209,6 @@ fn never_read(error: &Error, taken: &Taken) -> bool {
         .get::<Arc<Watch>>()
         .is_some_and(|watch| watch.has_served() && (!taken.is_taken() || watch.was_closed_before()))
 }
+
+#[cfg(test)]
+mod tests;

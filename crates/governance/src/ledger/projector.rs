@@ -3,7 +3,8 @@
 //! One replica at a time applies, under an advisory lock. A projection's rows and its place in each chain are written in one
 //! transaction, so after any crash it goes on where it stood. Projections that stand at the same place share one reading
 //! of the log. One that fails is set apart, loudly, tried again alone with growing pauses, and holds up neither the others
-//! nor the log.
+//! nor the log. An entry that nobody can read stops all of them, for what follows it may depend on it: they fail in front
+//! of it, and say which one it is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::read::{self, Places, StoredEntry};
+use super::text::cleaned;
 
 /// Most entries applied in one transaction.
 const BATCH: i64 = 2000;
@@ -70,9 +72,6 @@ pub enum CatchUpError {
     /// The database.
     #[error("reading the ledger or moving the cursors")]
     Database(#[from] sqlx::Error),
-    /// An entry cannot be read.
-    #[error("the ledger holds an entry that cannot be read")]
-    Entry(#[source] ProjectionError),
     /// A projection failed.
     #[error("the projection `{name}` failed: {message}")]
     Failed {
@@ -97,8 +96,10 @@ pub struct ProjectionStatus {
     pub behind: i64,
     /// When the newest entry it has applied was written.
     pub applied_until: Option<DateTime<Utc>>,
-    /// Why it stands still; known only to the process that applies.
+    /// Why it stands still.
     pub error: Option<String>,
+    /// Since when it stands still.
+    pub failing_since: Option<DateTime<Utc>>,
 }
 
 impl Projector {
@@ -129,7 +130,7 @@ impl Projector {
                 // Cancelled early or not, what has gathered is applied.
                 let _ = timeout(LINGER, shutdown.cancelled()).await;
             }
-            while let Ok(applied) = self.round(false).await.inspect_err(|error| {
+            while let Ok(applied) = self.round(false, |_| true).await.inspect_err(|error| {
                 tracing::warn!(%error, "the ledger cannot be applied to its projections at present");
             }) {
                 if applied < BATCH as usize {
@@ -145,13 +146,20 @@ impl Projector {
 
     /// Applies everything that is in the log by now. Waits for another replica that is at it.
     pub async fn catch_up(&self) -> Result<(), CatchUpError> {
-        loop {
-            let applied = self.round(true).await?;
-            if applied < BATCH as usize {
-                break;
-            }
+        self.catch_up_where(|_| true).await
+    }
+
+    /// The same for one projection. How the others are doing is of no account.
+    pub async fn catch_up_one(&self, name: &str) -> Result<(), CatchUpError> {
+        if self.projections.iter().all(|projection| projection.name() != name) {
+            return Err(CatchUpError::Unknown(name.to_owned()));
         }
-        match self.failing().iter().next() {
+        self.catch_up_where(|projection| projection == name).await
+    }
+
+    async fn catch_up_where(&self, wanted: impl Fn(&str) -> bool + Send + Sync) -> Result<(), CatchUpError> {
+        while self.round(true, &wanted).await? == BATCH as usize {}
+        match self.failing().iter().find(|(name, _)| wanted(name)) {
             Some((name, failure)) => Err(CatchUpError::Failed { name, message: failure.message.clone() }),
             None => Ok(()),
         }
@@ -181,6 +189,7 @@ impl Projector {
             applied += stored.len() as u64;
         }
         save(&mut transaction, projection.name(), &places).await?;
+        goes_on(&mut transaction, projection.name()).await?;
         transaction.commit().await?;
         self.failing().remove(projection.name());
         Ok(applied)
@@ -194,7 +203,9 @@ impl Projector {
                 r#"
                 SELECT
                     COALESCE(SUM(c.seq - GREATEST(COALESCE(p.seq, 0), c.dropped_seq)), 0)::bigint AS "behind!",
-                    MAX(l.at) AS applied_until
+                    MAX(l.at) AS applied_until,
+                    (SELECT message FROM projection_failures WHERE projection = $1) AS error,
+                    (SELECT since FROM projection_failures WHERE projection = $1) AS failing_since
                 FROM ledger_chains AS c
                 LEFT JOIN projection_cursors AS p ON p.chain_id = c.chain_id AND p.projection = $1
                 LEFT JOIN ledger AS l ON l.chain_id = p.chain_id AND l.seq = p.seq
@@ -208,7 +219,8 @@ impl Projector {
                 tables: projection.tables().iter().map(ToString::to_string).collect(),
                 behind: row.behind,
                 applied_until: row.applied_until,
-                error: self.failing().get(projection.name()).map(|failure| failure.message.clone()),
+                error: row.error,
+                failing_since: row.failing_since,
             });
         }
         Ok(all)
@@ -219,8 +231,9 @@ impl Projector {
         self.failing().iter().map(|(name, failure)| (*name, failure.message.clone())).collect()
     }
 
-    /// Applies one batch and gives how many entries there were to apply; zero when another replica is at it.
-    async fn round(&self, patiently: bool) -> Result<usize, CatchUpError> {
+    /// Applies one batch to the projections that are wanted, and gives how many entries there were to apply; zero when
+    /// another replica is at it.
+    async fn round(&self, patiently: bool, wanted: impl Fn(&str) -> bool + Send + Sync) -> Result<usize, CatchUpError> {
         let now = Instant::now();
         let mut connection = self.database.write().acquire().await?;
         // Losing the last transaction with a crash loses its cursors too, so nothing is gained by waiting for the disk.
@@ -235,9 +248,11 @@ impl Projector {
         }
         let ready: Vec<_> = {
             let failing = self.failing();
-            let stands_still = |name| failing.get(name).is_some_and(|failure| !patiently && failure.until > now);
-            self.projections.iter().filter(|projection| !stands_still(projection.name())).collect()
+            let pauses = |name| failing.get(name).is_some_and(|failure| !patiently && failure.until > now);
+            let ready = |name| wanted(name) && !pauses(name);
+            self.projections.iter().filter(|projection| ready(projection.name())).collect()
         };
+        let told = standing_still(&mut transaction).await?;
         let mut groups: Vec<(Places, Vec<&Arc<dyn Projection>>)> = Vec::new();
         for projection in ready {
             let places = load(&mut transaction, projection.name()).await?;
@@ -248,27 +263,33 @@ impl Projector {
         }
         let mut most = 0;
         for (mut places, members) in groups {
-            let stored = read::after(&mut transaction, &places, BATCH).await?;
+            let mut stored = read::after(&mut transaction, &places, BATCH).await?;
             if stored.is_empty() {
+                // What it failed at was done by another replica.
+                for projection in members {
+                    self.recovered(&mut transaction, projection.name(), &told).await?;
+                }
                 continue;
             }
-            let entries: Result<Vec<_>, _> = stored.iter().map(StoredEntry::read).collect();
-            let entries = entries.map_err(CatchUpError::Entry)?;
+            let (entries, unreadable) = readable(&mut stored);
             advance(&mut places, &stored);
             for projection in members {
                 // A savepoint, so that one that fails takes nobody else's rows with it.
                 let mut savepoint = transaction.begin().await?;
                 let result = projection.apply(&mut savepoint, &entries).await;
-                match result {
-                    Ok(()) => {
+                match (result, &unreadable) {
+                    (Ok(()), unreadable) => {
                         save(&mut savepoint, projection.name(), &places).await?;
                         savepoint.commit().await?;
-                        self.recovered(projection.name());
                         most = most.max(stored.len());
+                        match unreadable {
+                            None => self.recovered(&mut transaction, projection.name(), &told).await?,
+                            Some(error) => self.failed(&mut transaction, projection.name(), error).await?,
+                        }
                     }
-                    Err(error) => {
+                    (Err(error), _) => {
                         savepoint.rollback().await?;
-                        self.failed(projection.name(), &error);
+                        self.failed(&mut transaction, projection.name(), &error).await?;
                     }
                 }
             }
@@ -277,18 +298,35 @@ impl Projector {
         Ok(most)
     }
 
-    fn failed(&self, name: &'static str, error: &ProjectionError) {
+    async fn failed(
+        &self,
+        transaction: &mut PgConnection,
+        name: &'static str,
+        error: &ProjectionError,
+    ) -> Result<(), sqlx::Error> {
         let message = with_causes(error);
-        let mut failing = self.failing();
-        let pause = failing.get(name).map_or(FIRST_PAUSE, |earlier| (earlier.pause * 2).min(LONGEST_PAUSE));
+        let pause = self.failing().get(name).map_or(FIRST_PAUSE, |earlier| (earlier.pause * 2).min(LONGEST_PAUSE));
         tracing::error!(projection = name, error = message, "a projection of the ledger stands still");
-        failing.insert(name, Failure { message, pause, until: Instant::now() + pause });
+        stands_still(transaction, name, &message).await?;
+        self.failing().insert(name, Failure { message, pause, until: Instant::now() + pause });
+        Ok(())
     }
 
-    fn recovered(&self, name: &'static str) {
-        if self.failing().remove(name).is_some() {
-            tracing::info!(projection = name, "the projection goes on");
+    /// `told`: the projections of which anybody said that they stand still.
+    async fn recovered(
+        &self,
+        transaction: &mut PgConnection,
+        name: &'static str,
+        told: &[String],
+    ) -> Result<(), sqlx::Error> {
+        let told = told.iter().any(|told| told == name);
+        if !told && !self.failing().contains_key(name) {
+            return Ok(());
         }
+        goes_on(transaction, name).await?;
+        self.failing().remove(name);
+        tracing::info!(projection = name, "the projection goes on");
+        Ok(())
     }
 
     async fn measure(&self) {
@@ -317,8 +355,24 @@ pub(super) async fn apply(
     projection: &dyn Projection,
     stored: &[StoredEntry],
 ) -> Result<(), ProjectionError> {
-    let entries: Vec<LedgerEntry> = stored.iter().map(StoredEntry::read).collect::<Result<_, _>>()?;
+    let entries: Vec<LedgerEntry> =
+        stored.iter().filter_map(|entry| entry.read().transpose()).collect::<Result<_, _>>()?;
     projection.apply(connection, &entries).await
+}
+
+/// What the stored entries say, up to the first that cannot be read, which is left out with everything after it.
+fn readable(stored: &mut Vec<StoredEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
+    let mut entries = Vec::with_capacity(stored.len());
+    for (index, entry) in stored.iter().enumerate() {
+        match entry.read() {
+            Ok(entry) => entries.extend(entry),
+            Err(error) => {
+                stored.truncate(index);
+                return (entries, Some(error));
+            }
+        }
+    }
+    (entries, None)
 }
 
 /// The places after these entries.
@@ -353,6 +407,33 @@ async fn save(connection: &mut PgConnection, projection: &str, places: &Places) 
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Tells everybody that the projection stands still.
+async fn stands_still(connection: &mut PgConnection, projection: &str, message: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        INSERT INTO projection_failures AS f (projection, message, since)
+        VALUES ($1, $2, now())
+        ON CONFLICT (projection) DO UPDATE SET message = EXCLUDED.message WHERE f.message <> EXCLUDED.message
+        "#,
+        projection,
+        &cleaned(message),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The projections that stand still, for whoever said so.
+async fn standing_still(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT projection FROM projection_failures").fetch_all(connection).await
+}
+
+/// Tells everybody that the projection does not stand still.
+async fn goes_on(connection: &mut PgConnection, projection: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM projection_failures WHERE projection = $1", projection).execute(connection).await?;
     Ok(())
 }
 

@@ -20,18 +20,18 @@ pub(crate) struct StoredEntry {
 }
 
 impl StoredEntry {
-    /// What it says.
-    pub(crate) fn read(&self) -> Result<LedgerEntry, ProjectionError> {
+    /// What it says; nothing if it is of a kind that only a newer version knows.
+    pub(crate) fn read(&self) -> Result<Option<LedgerEntry>, ProjectionError> {
+        let Ok(kind) = self.kind.parse::<EntryKind>() else { return Ok(None) };
         let unreadable = |source| ProjectionError::Entry { chain: self.chain, seq: self.seq, source };
-        let kind: EntryKind = self.kind.parse().map_err(|error: String| unreadable(serde::de::Error::custom(error)))?;
         let record = Record::read(kind, &self.body).map_err(unreadable)?;
-        Ok(LedgerEntry {
+        Ok(Some(LedgerEntry {
             chain: self.chain,
             seq: self.seq,
             at: self.at,
             action: ActionId::from_uuid(self.action),
             record,
-        })
+        }))
     }
 }
 

@@ -38,6 +38,7 @@ use super::verify::{VerifyReport, verify};
 use super::write::{Rows, write};
 use super::*;
 use crate::action::{Action, Target};
+use crate::administer::{About, Change, Changed};
 use crate::config::{GovernanceConfig, PolicyConfig};
 use crate::denial::Refusal;
 use crate::effect::{Authority, Effect, Facts, FactsWriter};
@@ -781,12 +782,17 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
     let entries = filled(&ambient);
     assert_eq!(entries.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), EntryKind::ALL);
     for (kind, entry) in &entries {
-        // What is written and not read is refused; what is read and not written is missing or empty here.
+        // What is read and not written is missing or empty here; what is written and not read is not among the fields.
         let record = Record::read(*kind, &entry.body).unwrap_or_else(|error| panic!("{kind}: {error}\n{}", entry.body));
         let value: Value = serde_json::from_str(&entry.body).unwrap();
         assert_eq!(canonical::canonical(&value), entry.body, "{kind}: the body is canonical");
         let empty = format!("{record:?}");
         assert!(!empty.contains("None") && !empty.contains("[]"), "{kind}: a field is empty: {empty}");
+        let mut fields = Vec::new();
+        collect_fields(&value, &mut fields);
+        for field in fields {
+            assert!(empty.contains(&format!("{field}: ")), "{kind}: `{field}` is not read: {empty}");
+        }
     }
     let mut texts: Vec<String> = Vec::new();
     for (_, entry) in &entries[..1] {
@@ -824,6 +830,22 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
     let problems = verify_export(Cursor::new(forged), &[]).unwrap().problems;
     // The dropped permit of the decision comes before what was appended by hand.
     assert!(problems.iter().any(|problem| problem.seq == Some(4)), "{problems:?}");
+}
+
+/// The names of the fields that are ours. What features and policies say is kept as it is.
+fn collect_fields(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.push(name.clone());
+                if !["facts", "evaluations", "inspections"].contains(&name.as_str()) {
+                    collect_fields(value, names);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect_fields(value, names)),
+        _ => {}
+    }
 }
 
 fn collect_leaves(value: &Value, texts: &mut Vec<String>) {
@@ -1027,6 +1049,132 @@ async fn a_projection_that_fails_stands_alone() {
     ledger.catch_up().await.unwrap();
     assert_eq!(standing(pool).await, [("completed".to_owned(), 2, 2)]);
     assert!(ledger.projector().failures().is_empty());
+}
+
+/// Appends an entry as somebody would who can write to the database and knows how hashes are made.
+async fn append_raw(pool: &PgPool, chain: Uuid, kind: &str, action: Uuid, body: &str) -> i64 {
+    let (seq, hash, at): (i64, Vec<u8>, DateTime<Utc>) =
+        sqlx::query_as("SELECT seq, hash, at FROM ledger_chains WHERE chain_id = $1")
+            .bind(chain)
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    let at = at.max(DateTime::UNIX_EPOCH + TimeDelta::days(1));
+    let hash = chain::link_hash(&hash.try_into().unwrap(), seq + 1, at, &sha256(body.as_bytes()));
+    sqlx::query("INSERT INTO ledger VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(chain)
+        .bind(seq + 1)
+        .bind(at)
+        .bind(kind)
+        .bind(action)
+        .bind(body)
+        .bind(&hash[..])
+        .execute(pool)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE ledger_chains SET seq = $2, hash = $3, at = $4 WHERE chain_id = $1")
+        .bind(chain)
+        .bind(seq + 1)
+        .bind(&hash[..])
+        .bind(at)
+        .execute(pool)
+        .await
+        .unwrap();
+    seq + 1
+}
+
+fn module_with_changes() -> Module {
+    let mut module = module_with_standing();
+    let changes = include_str!("../../schema/changes.sql");
+    module.schemas.push(SchemaDefinition::inline("governance_changes", changes));
+    module
+}
+
+#[tokio::test]
+async fn what_only_a_newer_version_understands_is_left_out() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let projections: Vec<Arc<dyn Projection>> = vec![Standing::new(), Arc::new(crate::decisions::Decisions)];
+    let fixture = Setup { projections: projections.clone(), ..Setup::default() }.start(&database.pool).await;
+    fixture.refuse().await;
+    let ledger = Arc::clone(&fixture.ledger);
+    let (_, decided) = filled(&fixture.ambient).swap_remove(0);
+    fixture.drained().await;
+    let chain = chains::chain_of("here");
+    let newer = decided.body.replacen('{', r#"{"aaa":{"new":1},"#, 1).replace(r#""by":{"#, r#""by":{"aaa":[2],"#);
+    append_raw(pool, chain, "decided", decided.action, &newer).await;
+    let novel = format!(r#"{{"action":"{}","kind":"novel","of":[3]}}"#, decided.action);
+    append_raw(pool, chain, "novel", decided.action, &novel).await;
+
+    ledger.catch_up().await.unwrap();
+    assert_eq!(standing(pool).await, [("pending".to_owned(), 1, 0), ("rejected".to_owned(), 1, 0)]);
+    for status in ledger.projector().status().await.unwrap() {
+        assert_eq!((status.behind, status.error), (0, None), "{}", status.name);
+    }
+    let report = verify(pool, &[], &projections).await.unwrap();
+    assert_eq!((report.problems.as_slice(), report.verified), ([].as_slice(), 3));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_stops_projections_in_front_of_it_and_is_named() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let pool = database.pool.write();
+    let projections: Vec<Arc<dyn Projection>> = vec![Standing::new(), Arc::new(crate::decisions::Decisions)];
+    let fixture = Setup { projections: projections.clone(), ..Setup::default() }.start(&database.pool).await;
+    fixture.refuse().await;
+    let ledger = Arc::clone(&fixture.ledger);
+    let (_, decided) = filled(&fixture.ambient).swap_remove(0);
+    fixture.drained().await;
+    let chain = chains::chain_of("here");
+    append_raw(pool, chain, "ended", decided.action, r#"{"kind":"ended"}"#).await;
+    append_raw(pool, chain, "decided", decided.action, &decided.body).await;
+
+    let error = ledger.catch_up().await.unwrap_err();
+    let place = format!("entry 2 of chain {chain}");
+    assert!(error.to_string().contains(&place), "{error}");
+    assert_eq!(standing(pool).await, [("rejected".to_owned(), 1, 0)], "what comes before it is applied");
+    assert_eq!(ledger.projector().failures().len(), 2);
+    // Everybody who asks is told, not only the process that applies.
+    let elsewhere = Projector::new(&database.pool, projections, &Metrics::new());
+    for status in elsewhere.status().await.unwrap() {
+        assert_eq!(status.behind, 2);
+        assert!(status.error.as_ref().is_some_and(|error| error.contains(&place)), "{status:?}");
+        assert!(status.failing_since.is_some());
+    }
+
+    run(pool, "UPDATE ledger SET kind = 'novel' WHERE seq = 2").await;
+    elsewhere.catch_up().await.unwrap();
+    for status in elsewhere.status().await.unwrap() {
+        assert_eq!((status.behind, status.error), (0, None), "{}", status.name);
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_entry_stops_no_projection() {
+    let database = testing::database(&[module_with_changes()]).await;
+    let pool = database.pool.write();
+    let projections: Vec<Arc<dyn Projection>> =
+        vec![Arc::new(crate::decisions::Decisions), Arc::new(crate::changes::Changes)];
+    let fixture = Setup { projections, ..Setup::default() }.start(&database.pool).await;
+    let change = Change::new("user.create", About::new("user", "somebody"), &json!({}));
+    let by = Attribution::system(&fixture.ambient);
+    fixture.gate.change(by, change, async || Ok::<_, String>(Changed::unseen(()))).await.unwrap();
+    let ledger = Arc::clone(&fixture.ledger);
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    let entries: Vec<(String, Uuid, String)> =
+        sqlx::query_as("SELECT kind, action_id, body FROM ledger ORDER BY seq").fetch_all(pool).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    for (kind, action, body) in &entries {
+        append_raw(pool, chains::chain_of("here"), kind, *action, body).await;
+    }
+    ledger.catch_up().await.unwrap();
+    let changes: Vec<(String, String)> =
+        sqlx::query_as("SELECT operation, status FROM governance_changes").fetch_all(pool).await.unwrap();
+    assert_eq!(changes, [("user.create".to_owned(), "completed".to_owned())]);
+    let (decisions,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM governance_decisions").fetch_one(pool).await.unwrap();
+    assert_eq!(decisions, 1);
 }
 
 /// Name, size, and what is kept: the whole, or both ends.

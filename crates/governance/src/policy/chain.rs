@@ -245,16 +245,16 @@ async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>, deadline: Option<De
     let judging = AssertUnwindSafe(policy.judge(input)).catch_unwind();
     let judged = match deadline {
         None => judging.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, judging).await {
-            Ok(judged) => judged,
-            Err(_) => {
+        Some(deadline) => {
+            let Ok(judged) = tokio::time::timeout_at(deadline, judging).await else {
                 tracing::error!(
                     policy = policy.id(),
                     "the policy did not answer in time; what it was to judge is refused"
                 );
                 return Verdict::Fail(Violation::unavailable("a policy did not answer in time"));
-            }
-        },
+            };
+            judged
+        }
     };
     judged.unwrap_or_else(|_| {
         tracing::error!(policy = policy.id(), "the policy panicked; what it was to judge is refused");

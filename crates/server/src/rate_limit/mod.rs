@@ -7,8 +7,8 @@
 //! Before it is known whose a request is, only its address is counted, against the highest rate that any caller of any group
 //! has. That is far more than people behind one address need, and keeps a flood away from the database.
 //!
-//! The address is counted in `middleware`, once for every request whatever answers it. Who asks for the rest is in
-//! `authorization` for routers the server authenticates for, and by the routers themselves for the others.
+//! The address is counted in `middleware`, once for every request whatever answers it; the rest in `authorization`, when it is
+//! known who asks.
 //! When limits are switched off there is no limiter, no meter and no cost.
 
 mod limiter;

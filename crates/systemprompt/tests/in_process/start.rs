@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use systemprompt::extension::ExtensionConfigs;
+use systemprompt::extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt::extension::prelude::*;
 use systemprompt::models::Ambient;
 use systemprompt::testing::TestContext;
 use systemprompt_database::InstallOptions;
+use systemprompt_governance::Ledger;
+use systemprompt_model::{ActionId, with_causes};
 use systemprompt_server::{ServerOptions, StartError, start};
 use tokio::net::TcpListener;
 
@@ -56,4 +59,65 @@ async fn a_start_that_fails_late_leaves_nothing_running() {
     let error = start(options).await.err().expect("it cannot start");
     assert!(matches!(error, StartError::Extension(_)), "{error}");
     assert!(busy.hook_ran.load(Ordering::Relaxed) && busy.task_ended.load(Ordering::Relaxed));
+}
+
+/// Derives nothing from the log, since it cannot.
+struct Derives;
+
+#[async_trait]
+impl Extension for Derives {
+    fn metadata(&self) -> ExtensionMetadata {
+        ExtensionMetadata { id: "derives", name: "Derives", version: "1.0.0" }
+    }
+
+    fn schemas(&self) -> Vec<SchemaDefinition> {
+        vec![SchemaDefinition::inline("derives_nothing", "CREATE TABLE IF NOT EXISTS derives_nothing (id UUID)")]
+    }
+
+    fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        vec![Arc::new(Failing)]
+    }
+}
+
+struct Failing;
+
+#[async_trait]
+impl Projection for Failing {
+    fn name(&self) -> &'static str {
+        "derives_nothing"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["derives_nothing"]
+    }
+
+    async fn apply(&self, _: &mut sqlx::PgConnection, _: &[LedgerEntry]) -> Result<(), ProjectionError> {
+        Err(ProjectionError::Database(sqlx::Error::RowNotFound))
+    }
+
+    async fn forget(&self, _: &mut sqlx::PgConnection, _: &[ActionId]) -> Result<(), ProjectionError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_projection_that_fails_keeps_no_server_from_starting() {
+    // Its start alone leaves entries in the log.
+    let server = TestContext::builder().extension(Derives).start().await;
+    let options = ServerOptions {
+        configuration: server.configuration().clone(),
+        extension_configs: ExtensionConfigs::default(),
+        registry: Arc::clone(server.registry()),
+        db: Database::connect(&server.test_database().connect_options()).await.expect("connects"),
+        ambient: Ambient::system(),
+        listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        install: InstallOptions::default(),
+        logs: None,
+    };
+    let second = start(options).await.unwrap_or_else(|error| panic!("{}", with_causes(&error)));
+    let ledger = second.context().service::<Ledger>().expect("governance provides it");
+    assert!(ledger.catch_up().await.is_err());
+    let failing: Vec<_> = ledger.projector().failures().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(failing, ["derives_nothing"], "it stands still alone");
+    second.shut_down(std::time::Duration::from_secs(5)).await;
 }

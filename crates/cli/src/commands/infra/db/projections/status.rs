@@ -21,11 +21,11 @@ impl Status {
 }
 
 impl Row for ProjectionStatus {
-    const COLUMNS: &'static [&'static str] = &["projection", "#behind", "applied until"];
+    const COLUMNS: &'static [&'static str] = &["projection", "#behind", "applied until", "stands still because"];
     const NONE: &'static str = "No projections.";
 
     fn cells(&self) -> Vec<String> {
         let until = self.applied_until.map(time).unwrap_or_default();
-        vec![self.name.clone(), self.behind.to_string(), until]
+        vec![self.name.clone(), self.behind.to_string(), until, self.error.clone().unwrap_or_default()]
     }
 }
