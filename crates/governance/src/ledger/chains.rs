@@ -1,4 +1,6 @@
 //! The rows of `ledger_chains`: who writes, and where each chain ends.
+//!
+//! Whether a writer lives is told by the database's clock, which is the same for all of them.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
@@ -31,13 +33,12 @@ pub(super) async fn announce(
     chain: Uuid,
     name: &str,
     started_at: DateTime<Utc>,
-    now: DateTime<Utc>,
 ) -> Result<Announced, sqlx::Error> {
     let first = Head::first(chain);
     let row = sqlx::query!(
         r#"
         INSERT INTO ledger_chains AS c (chain_id, name, seq, hash, at, oldest_open, started_at, heartbeat_at)
-        VALUES ($1, $2, 0, $3, $4, 1, $5, $6)
+        VALUES ($1, $2, 0, $3, $4, 1, $5, clock_timestamp())
         ON CONFLICT (chain_id) DO UPDATE
         SET
             started_at = EXCLUDED.started_at,
@@ -51,7 +52,6 @@ pub(super) async fn announce(
         &first.hash[..],
         first.at,
         started_at,
-        now,
     )
     .fetch_one(connection)
     .await?;
@@ -71,40 +71,42 @@ pub(super) async fn lock_end(connection: &mut PgConnection, chain: Uuid) -> Resu
 }
 
 /// Says that the writer lives.
-pub(super) async fn heartbeat(
-    connection: &mut PgConnection,
-    chain: Uuid,
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE ledger_chains SET heartbeat_at = $2, ended_at = NULL WHERE chain_id = $1", chain, now)
-        .execute(connection)
-        .await?;
+pub(super) async fn heartbeat(connection: &mut PgConnection, chain: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE ledger_chains SET heartbeat_at = clock_timestamp(), ended_at = NULL WHERE chain_id = $1",
+        chain
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Notes that nothing of this chain is open and nobody writes it.
-pub(super) async fn end(connection: &mut PgConnection, chain: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE ledger_chains SET ended_at = $2, oldest_open = seq + 1 WHERE chain_id = $1", chain, now)
-        .execute(connection)
-        .await?;
+pub(super) async fn end(connection: &mut PgConnection, chain: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE ledger_chains SET ended_at = clock_timestamp(), oldest_open = seq + 1 WHERE chain_id = $1",
+        chain,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// The same for a chain whose writer has still not been heard of since then.
+/// The same for a chain that still ends there, and whose writer was still not heard of for so many seconds.
 pub(super) async fn end_silent(
     connection: &mut PgConnection,
     chain: Uuid,
-    now: DateTime<Utc>,
-    silent_since: DateTime<Utc>,
+    until: i64,
+    seconds: f64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
-        UPDATE ledger_chains SET ended_at = $2, oldest_open = seq + 1
-        WHERE chain_id = $1 AND heartbeat_at < $3
+        UPDATE ledger_chains SET ended_at = clock_timestamp(), oldest_open = seq + 1
+        WHERE chain_id = $1 AND seq = $2 AND heartbeat_at < clock_timestamp() - make_interval(secs => $3)
         "#,
         chain,
-        now,
-        silent_since,
+        until,
+        seconds,
     )
     .execute(connection)
     .await?;

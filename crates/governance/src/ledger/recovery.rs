@@ -6,7 +6,6 @@
 
 use std::sync::atomic::Ordering;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use systemprompt_model::ActionId;
 use uuid::Uuid;
@@ -17,8 +16,8 @@ use super::queue::{BATCH_LIMIT, Following};
 use super::shared::Shared;
 use super::{chains, entry};
 
-/// A server that was not heard of for this long is dead.
-const DEAD_AFTER: TimeDelta = TimeDelta::seconds(90);
+/// A server that was not heard of for so many seconds is dead.
+const DEAD_AFTER: f64 = 90.0;
 
 /// Key of the advisory lock under which one replica at a time closes what others left behind.
 const RECOVERY_LOCK: i64 = 0x6c65_6467_6572; // "ledger"
@@ -63,10 +62,9 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
             closed += close_open_actions(&mut connection, shared, &own).await?;
             shared.inherited.store(i64::MAX, Ordering::Relaxed);
         }
-        let silent_since = shared.ambient.now() - DEAD_AFTER;
-        for silent in find_silent(&mut connection, shared.chain, silent_since).await? {
+        for silent in find_silent(&mut connection, shared.chain).await? {
             closed += close_open_actions(&mut connection, shared, &silent).await?;
-            chains::end_silent(&mut connection, silent.chain, shared.ambient.now(), silent_since).await?;
+            chains::end_silent(&mut connection, silent.chain, silent.until, DEAD_AFTER).await?;
         }
     }
     // The server releases the lock with the connection, whether or not the goodbye arrives.
@@ -74,19 +72,16 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
     Ok(closed)
 }
 
-async fn find_silent(
-    connection: &mut PgConnection,
-    own: Uuid,
-    since: DateTime<Utc>,
-) -> Result<Vec<Orphaned>, sqlx::Error> {
+async fn find_silent(connection: &mut PgConnection, own: Uuid) -> Result<Vec<Orphaned>, sqlx::Error> {
     sqlx::query!(
         r#"
         SELECT chain_id, oldest_open, seq
         FROM ledger_chains
-        WHERE ended_at IS NULL AND chain_id <> $1 AND heartbeat_at < $2
+        WHERE ended_at IS NULL AND chain_id <> $1
+          AND heartbeat_at < clock_timestamp() - make_interval(secs => $2)
         "#,
         own,
-        since,
+        DEAD_AFTER,
     )
     .map(|row| Orphaned { chain: row.chain_id, from: row.oldest_open, until: row.seq })
     .fetch_all(connection)

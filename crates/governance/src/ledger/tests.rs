@@ -558,16 +558,23 @@ async fn a_restart_closes_what_the_killed_server_left_open() {
 async fn a_server_that_was_not_heard_of_is_dead_until_it_speaks() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
-    let start = DateTime::from_timestamp_micros(1_900_000_000_000_000).unwrap();
-    let clock = |at: DateTime<Utc>| Ambient { clock: Arc::new(ManualClock::new(at)), ..Ambient::system() };
-    let slow = Setup { name: "slow", ambient: clock(start), ..Setup::default() }.start(&database.pool).await;
+    let slow = Setup { name: "slow", ..Setup::default() }.start(&database.pool).await;
     let permit = slow.admit("hello").await.unwrap();
     let id = permit.id();
 
-    for (later, closed) in [(80, 0), (100, 1), (120, 0)] {
-        let ambient = clock(start + TimeDelta::seconds(later));
+    for (silent, closed) in [(80, 0), (100, 1), (120, 0)] {
+        // The clock of the database counts, not that of a replica.
+        let clock = Arc::new(ManualClock::new(Utc::now() + TimeDelta::hours(1)));
+        let ambient = Ambient { clock, ..Ambient::system() };
         let other = Setup { name: "other", ambient, ..Setup::default() }.start(&database.pool).await;
-        assert_eq!(other.ledger.recover().await.unwrap(), closed, "after {later} s");
+        sqlx::query(
+            "UPDATE ledger_chains SET heartbeat_at = clock_timestamp() - make_interval(secs => $1) WHERE name = 'slow'",
+        )
+        .bind(f64::from(silent))
+        .execute(pool)
+        .await
+        .unwrap();
+        assert_eq!(other.ledger.recover().await.unwrap(), closed, "silent for {silent} s");
         other.drained().await;
     }
     assert_eq!(kinds_of(pool, id).await, ["decided", "abandoned"]);
@@ -1357,8 +1364,8 @@ async fn what_a_lost_connection_left_behind_cannot_write_any_more() {
     let database = testing::database(&[module()]).await;
     let mut connection = database.pool.write().acquire().await.unwrap();
     let (chain, now) = (chains::chain_of("fenced"), Utc::now());
-    let lost = chains::announce(&mut connection, chain, "fenced", now, now).await.unwrap();
-    let current = chains::announce(&mut connection, chain, "fenced", now, now).await.unwrap();
+    let lost = chains::announce(&mut connection, chain, "fenced", now).await.unwrap();
+    let current = chains::announce(&mut connection, chain, "fenced", now).await.unwrap();
     assert_eq!(lost.head.hash, current.head.hash, "nothing was written meanwhile");
 
     let entry = entry::abandoned(ActionId::generate(&Ambient::system()), "infer", now);
@@ -1366,7 +1373,7 @@ async fn what_a_lost_connection_left_behind_cannot_write_any_more() {
     let mut written_by = async |generation: i64, from: &Head| {
         let (links, to) = from.extend(batch.entries(), now);
         let rows = Rows::new(&batch, links);
-        write(&mut connection, chain, generation, from, &to, to.seq + 1, now, &rows).await.unwrap()
+        write(&mut connection, chain, generation, from, &to, to.seq + 1, &rows).await.unwrap()
     };
     assert!(
         !written_by(lost.generation, &lost.head).await,

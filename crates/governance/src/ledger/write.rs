@@ -1,6 +1,5 @@
 //! The one statement that writes a batch. Being one statement it is one transaction and one round trip.
 
-use chrono::{DateTime, Utc};
 use sqlx::encode::Encode;
 use sqlx::postgres::{PgBindIterExt as _, PgConnection, PgHasArrayType};
 use sqlx::{Postgres, Type};
@@ -39,7 +38,6 @@ pub(super) async fn write(
     from: &Head,
     to: &Head,
     oldest_open: i64,
-    heartbeat: DateTime<Utc>,
     rows: &Rows<'_>,
 ) -> Result<bool, sqlx::Error> {
     let Rows { entries, content } = rows;
@@ -47,8 +45,8 @@ pub(super) async fn write(
         r#"
         WITH head AS (
             UPDATE ledger_chains
-            SET seq = $4, hash = $5, at = $6, oldest_open = $7, heartbeat_at = $8, ended_at = NULL
-            WHERE chain_id = $1 AND seq = $2 AND hash = $3 AND generation = $20
+            SET seq = $4, hash = $5, at = $6, oldest_open = $7, heartbeat_at = clock_timestamp(), ended_at = NULL
+            WHERE chain_id = $1 AND seq = $2 AND hash = $3 AND generation = $8
             RETURNING chain_id, seq, at
         ), entry AS (
             INSERT INTO ledger (chain_id, seq, at, kind, action_id, body, hash)
@@ -71,7 +69,7 @@ pub(super) async fn write(
         &to.hash[..],
         to.at,
         oldest_open,
-        heartbeat,
+        generation,
         column(entries, |(_, link)| link.seq) as _,
         column(entries, |(entry, _)| entry.kind.as_str()) as _,
         column(entries, |(entry, _)| entry.action) as _,
@@ -83,7 +81,6 @@ pub(super) async fn write(
         column(content, |(_, part)| part.kept.body.as_deref().map(storable)) as _,
         column(content, |(_, part)| part.kept.head.as_deref().map(storable)) as _,
         column(content, |(_, part)| part.kept.tail.as_deref().map(storable)) as _,
-        generation,
     )
     .fetch_optional(connection)
     .await?;

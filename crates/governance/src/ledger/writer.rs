@@ -196,8 +196,7 @@ impl Writer {
             && self.may_sign_off()
             && let Some(connection) = &mut self.connection
         {
-            let signed_off =
-                timeout(GOODBYE_WITHIN, chains::end(connection, self.shared.chain, self.shared.ambient.now()));
+            let signed_off = timeout(GOODBYE_WITHIN, chains::end(connection, self.shared.chain));
             if !matches!(signed_off.await, Ok(Ok(()))) {
                 tracing::warn!("the ledger could not sign off; the next start looks for open actions");
             }
@@ -350,27 +349,27 @@ impl Writer {
         let mut connection = self.take_connection()?;
         let shared = Arc::clone(&self.shared);
         let chain = shared.chain;
-        let heartbeat = shared.ambient.now();
-        let now = micros(heartbeat).max(shared.not_before());
+        let now = micros(shared.ambient.now()).max(shared.not_before());
         let (links, end) = self.head.extend(batch.entries(), now);
         let oldest_open = self.oldest_open(batch, &links, &end);
         *doubt = Some(end);
         let rows = Rows::new(batch, links);
-        let statement = write(&mut connection, chain, self.generation, &self.head, &end, oldest_open, heartbeat, &rows);
+        let statement = write(&mut connection, chain, self.generation, &self.head, &end, oldest_open, &rows);
         let mut result = bounded(&shared, statement).await;
         let (mut reached, mut current) = (end, self.generation);
         if matches!(result, Ok(false)) {
             *doubt = None;
             result = bounded(&shared, async {
                 let mut transaction = connection.begin().await?;
+                // In the order in which the one statement takes them, and whoever drops a month of the log.
+                sqlx::query!("LOCK TABLE ledger IN ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
                 let (head, generation) = chains::lock_end(&mut transaction, chain).await?;
                 let (links, end) = head.extend(batch.entries(), now);
                 let oldest_open = self.oldest_open(batch, &links, &end);
                 *doubt = Some(end);
                 reached = end;
                 let rows = Rows::new(batch, links);
-                let written =
-                    write(&mut transaction, chain, generation, &head, &end, oldest_open, heartbeat, &rows).await?;
+                let written = write(&mut transaction, chain, generation, &head, &end, oldest_open, &rows).await?;
                 current = generation;
                 transaction.commit().await?;
                 Ok(written)
@@ -480,8 +479,8 @@ impl Writer {
             if self.options.get_options().is_some() {
                 prepare_session(&mut connection).await?;
             }
-            let Shared { chain, name, started_at, ambient, .. } = &*self.shared;
-            let announced = chains::announce(&mut connection, *chain, name, *started_at, ambient.now()).await?;
+            let Shared { chain, name, started_at, .. } = &*self.shared;
+            let announced = chains::announce(&mut connection, *chain, name, *started_at).await?;
             Ok::<_, sqlx::Error>((connection, announced))
         };
         let connected = timeout(CONNECT_WITHIN, connecting).await.map_err(|_| WriteError::timed_out().into_away())?;
@@ -526,9 +525,8 @@ impl Writer {
 
     /// Says that this installation's writer lives.
     async fn heartbeat(&mut self) -> Result<(), WriteError> {
-        let now = self.shared.ambient.now();
         let mut connection = self.take_connection()?;
-        bounded(&self.shared, chains::heartbeat(&mut connection, self.shared.chain, now)).await?;
+        bounded(&self.shared, chains::heartbeat(&mut connection, self.shared.chain)).await?;
         self.connection = Some(connection);
         self.last_heartbeat = Instant::now();
         Ok(())
@@ -553,7 +551,8 @@ async fn bounded<T>(shared: &Shared, statement: impl Future<Output = Result<T, s
 }
 
 /// Settings of the writer's own session. Its statement is planned once and for any table size: a plan made while the
-/// tables were small would read them from end to end later. Content is compressed with LZ4 where the server has it,
+/// tables were small would read them from end to end later. The server ends a statement before we give it up, and a
+/// transaction that we left half-way, so that neither keeps the chain locked. Content is compressed with LZ4 where the server has it,
 /// which costs a fifth of its own method.
 async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!(
@@ -564,6 +563,8 @@ async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Erro
             set_config('enable_hashjoin', 'off', FALSE) AS hashjoin,
             set_config('enable_mergejoin', 'off', FALSE) AS mergejoin,
             set_config('jit', 'off', FALSE) AS jit,
+            set_config('statement_timeout', '12s', FALSE) AS statement_timeout,
+            set_config('idle_in_transaction_session_timeout', '10s', FALSE) AS idle_timeout,
             (
                 SELECT set_config('default_toast_compression', 'lz4', FALSE)
                 FROM pg_settings
