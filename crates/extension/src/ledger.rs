@@ -382,9 +382,12 @@ pub struct Checkpoint {
     pub at: DateTime<Utc>,
     /// The end of every chain.
     pub heads: Vec<ChainHead>,
+    /// Which key signs the same in the home of who wrote it.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Always `checkpoint`.
     pub kind: EntryKind,
-    /// `hourly`, `shutdown`, or `retention`.
+    /// `hourly`, `shutdown`, `retention`; `dropped` if the heads are the last entries that retention drops.
     pub reason: String,
 }
 

@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::backlog::{Backlog, BacklogError};
 use crate::config::PolicyConfig;
-use crate::extension::{Sections, checkpoints_dir, installation_id};
+use crate::extension::{Sections, checkpoints_dir, installation_id, known_installation_id};
 use crate::gate::Gate;
-use crate::ledger::checkpoint::{CheckpointError, Checkpoints};
+use crate::ledger::checkpoint::{CheckpointError, Remembered};
 use crate::ledger::{Durability, Ledger, LedgerError, LedgerOptions, LedgerSettings};
 use crate::policy::{PolicyChain, PolicyError};
 
@@ -95,7 +95,7 @@ impl CommandGate {
     }
 }
 
-/// The checkpoints in the home of this installation, for verification.
-pub fn checkpoints(configuration: &Configuration) -> Result<Checkpoints, CheckpointError> {
-    Checkpoints::open(&checkpoints_dir(configuration))
+/// What the home of this installation remembers of the ledger, for verification. Reads files, and makes none.
+pub fn remembered(configuration: &Configuration) -> Result<Remembered, CheckpointError> {
+    Remembered::read(&checkpoints_dir(configuration), known_installation_id(configuration).as_deref())
 }

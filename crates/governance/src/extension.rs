@@ -226,7 +226,7 @@ impl Sections {
 /// installation from those of its replicas, which share nothing but the database.
 pub(crate) fn installation_id(configuration: &Configuration, ambient: &Ambient) -> Result<String, String> {
     let directory = configuration.home.run_dir();
-    let path = directory.join("installation-id");
+    let path = installation_id_file(configuration);
     let read_or_make = || match std::fs::read_to_string(&path) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -239,6 +239,16 @@ pub(crate) fn installation_id(configuration: &Configuration, ambient: &Ambient) 
     };
     read_or_make()
         .map_err(|error| format!("the installation's id in {} cannot be read or written: {error}", directory.display()))
+}
+
+/// The same, if it was made already and can be read.
+pub(crate) fn known_installation_id(configuration: &Configuration) -> Option<String> {
+    let id = std::fs::read_to_string(installation_id_file(configuration)).ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+fn installation_id_file(configuration: &Configuration) -> PathBuf {
+    configuration.home.run_dir().join("installation-id")
 }
 
 /// Where the checkpoints of the ledger are.

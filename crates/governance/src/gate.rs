@@ -248,6 +248,10 @@ impl Gate {
         let name = client.and_then(|client| client.name.as_deref()).map(|name| redaction.text(name));
         let trace = client.and_then(|client| client.trace.as_deref()).map(|trace| redaction.id(trace));
         let resource_id = redaction.id(&action.resource.id);
+        let actors: Vec<_> = action.by.actors.links().iter().map(|actor| redaction.name(&actor.id)).collect();
+        let targets: Vec<_> = action.targets.iter().map(|target| redaction.name(target.as_str())).collect();
+        let subject = action.effect.subject();
+        let subject = redaction.name(subject_name(&subject));
         // What quotes a stranger comes last, when it is known what was found.
         redaction.details(&mut evaluations);
         let reason = verdict.reason.map(|reason| redaction.reason(reason));
@@ -255,6 +259,7 @@ impl Gate {
             action: action.id,
             at: ambient.now(),
             by: &action.by,
+            actors: &actors,
             client: name.as_deref().filter(|name| !name.is_empty()),
             client_trace: trace.as_deref().filter(|trace| !trace.is_empty()),
             content_bytes: action.content.len(),
@@ -264,7 +269,7 @@ impl Gate {
             policy: &verdict.policy,
             policy_version: self.policies.version(),
             reason: reason.as_deref(),
-            subject: subject_name(&action.effect.subject()),
+            subject: &subject,
             verdict: verdict.word,
             effect: E::KIND,
             facts: &facts,
@@ -272,7 +277,7 @@ impl Gate {
             received_at: action.received_at,
             resource: &action.resource,
             resource_id: &resource_id,
-            targets: &action.targets,
+            targets: &targets,
         };
         (entry.seal(), reason)
     }

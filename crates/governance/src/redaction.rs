@@ -31,6 +31,19 @@ impl<'a> Redaction<'a> {
         self.shown(id, SecretScanner::flags_id)
     }
 
+    /// A name that may have a stranger's text in it, such as `provider/model`: what was found before is cut out of it; if a
+    /// credential is left, it goes as a whole.
+    pub(crate) fn name<'t>(&mut self, name: &'t str) -> Cow<'t, str> {
+        let mut shown = Cow::Borrowed(name);
+        for found in self.found.iter().filter(|found| name.contains(found.as_str())) {
+            shown = Cow::Owned(shown.replace(found.as_str(), REDACTED));
+        }
+        match shown {
+            Cow::Borrowed(name) => self.id(name),
+            Cow::Owned(name) => Cow::Owned(self.id(&name).into_owned()),
+        }
+    }
+
     /// A sentence about the action. What it quotes is cut out; if a credential is left, the sentence goes as a whole.
     pub(crate) fn reason(&self, mut reason: String) -> String {
         for found in &self.found {

@@ -82,9 +82,12 @@ impl<E: Effect> Running<E> {
             return Err(NotPermitted(target.as_str().to_owned()));
         }
         self.attempts += 1;
-        let redaction = Redaction::new(self.policies.scanner());
+        let mut redaction = Redaction::new(self.policies.scanner());
+        // For what is found in them; they were recorded with the decision.
+        drop(FactsWriter::write(&mut redaction, false, |facts| self.effect.facts(facts)));
+        let target = redaction.name(target.as_str());
         let why = redaction.reason(why.to_owned());
-        self.open.note(entry::attempted(self.id, E::KIND, self.attempts, target, &why, self.open.ledger().now()));
+        self.open.note(entry::attempted(self.id, E::KIND, self.attempts, &target, &why, self.open.ledger().now()));
         Ok(self.content.clone())
     }
 

@@ -3,6 +3,8 @@
 //! Keys are in ascending order, absent values leave no trace, times are microseconds since 1970, digests hexadecimal.
 //! [`systemprompt_extension::ledger`] has the same entries as they are read.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use systemprompt_extension::ledger::{ChainHead, EntryKind};
 use systemprompt_extension::policy::{Subject, Usage};
@@ -11,11 +13,13 @@ use uuid::Uuid;
 
 use super::canonical::CanonicalObject;
 use super::text::{Sha, cleaned, micros, sha256};
-use crate::action::Target;
 use crate::policy::Evaluation;
 
 /// The reason of actions that were found open after their server died.
 pub(crate) const ABANDONED: &str = "abandoned: the server that admitted it stopped before it ended";
+
+/// The reason of a checkpoint that says which entries retention drops, rather than where chains end.
+pub(crate) const DROPPED: &str = "dropped";
 
 /// An entry that is ready to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub(crate) struct DecidedEntry<'a> {
     pub(crate) action: ActionId,
     pub(crate) at: DateTime<Utc>,
     pub(crate) by: &'a Attribution,
+    /// The ids of those who act, as they may be recorded.
+    pub(crate) actors: &'a [Cow<'a, str>],
     /// The client program and the trace it sent, as they may be recorded.
     pub(crate) client: Option<&'a str>,
     pub(crate) client_trace: Option<&'a str>,
@@ -58,7 +64,8 @@ pub(crate) struct DecidedEntry<'a> {
     pub(crate) received_at: DateTime<Utc>,
     pub(crate) resource: &'a Resource,
     pub(crate) resource_id: &'a str,
-    pub(crate) targets: &'a [Target],
+    /// Where it may go, as it may be recorded.
+    pub(crate) targets: &'a [Cow<'a, str>],
 }
 
 impl DecidedEntry<'_> {
@@ -72,9 +79,10 @@ impl DecidedEntry<'_> {
                 .actors
                 .links()
                 .iter()
-                .map(|actor| {
+                .zip(self.actors)
+                .map(|(actor, id)| {
                     let mut link = CanonicalObject::with_capacity(64);
-                    link.text("id", Some(&cleaned(&actor.id)));
+                    link.text("id", Some(id));
                     link.text("kind", Some(actor.kind.as_str()));
                     link.finish()
                 })
@@ -114,18 +122,18 @@ impl DecidedEntry<'_> {
             resource.text("kind", Some(self.resource.kind.as_str()));
         });
         if !self.targets.is_empty() {
-            entry.texts("targets", self.targets.iter().map(Target::as_str));
+            entry.texts("targets", self.targets.iter().map(AsRef::as_ref));
         }
         Sealed::new(EntryKind::Decided, self.action, entry.finish())
     }
 }
 
-/// Another attempt at an effect begins.
+/// Another attempt at an effect begins. What came from outside was cleaned before.
 pub(crate) fn attempted(
     action: ActionId,
     effect: &'static str,
     number: u32,
-    target: &Target,
+    target: &str,
     why: &str,
     at: DateTime<Utc>,
 ) -> Sealed {
@@ -135,7 +143,7 @@ pub(crate) fn attempted(
     entry.text("effect", Some(effect));
     entry.text("kind", Some(EntryKind::Attempted.as_str()));
     entry.integer("number", Some(i64::from(number)));
-    entry.text("target", Some(target.as_str()));
+    entry.text("target", Some(target));
     entry.text("why", Some(&cleaned(why)));
     Sealed::new(EntryKind::Attempted, action, entry.finish())
 }
@@ -196,11 +204,13 @@ pub(crate) fn abandoned(action: ActionId, effect: &str, at: DateTime<Utc>) -> Se
 }
 
 /// Where all chains stand.
-pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, at: DateTime<Utc>) -> Sealed {
+/// `key`: which key signs the same in the home.
+pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, key: Option<&str>, at: DateTime<Utc>) -> Sealed {
     let mut entry = CanonicalObject::with_capacity(256);
     entry.time("at", Some(micros(at)));
     let heads: Vec<String> = heads.iter().map(head_json).collect();
     entry.json("heads", Some(&format!("[{}]", heads.join(","))));
+    entry.text("key", key);
     entry.text("kind", Some(EntryKind::Checkpoint.as_str()));
     entry.text("reason", Some(reason));
     Sealed::new(EntryKind::Checkpoint, ActionId::from_uuid(Uuid::nil()), entry.finish())

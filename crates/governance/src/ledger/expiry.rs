@@ -2,10 +2,13 @@
 
 use chrono::{Months, NaiveDate, TimeDelta};
 use sqlx::AssertSqlSafe;
-use systemprompt_extension::ledger::ProjectionError;
+use sqlx::postgres::PgConnection;
+use systemprompt_extension::ledger::{ChainHead, ProjectionError};
 use systemprompt_model::ActionId;
 use uuid::Uuid;
 
+use super::checkpoint::{CheckpointError, Checkpoints};
+use super::checkpointing;
 use super::log::Ledger;
 use super::projector::CatchUpError;
 
@@ -21,6 +24,9 @@ pub enum SegmentError {
     /// The database.
     #[error("reading or dropping segments of the ledger")]
     Database(#[from] sqlx::Error),
+    /// What is dropped must be written down in the home before.
+    #[error("before a segment is dropped")]
+    Checkpoint(#[from] CheckpointError),
     /// Projections must have applied what is dropped.
     #[error("before a segment is dropped")]
     CatchUp(#[from] CatchUpError),
@@ -38,9 +44,11 @@ impl Ledger {
 }
 
 /// Drops the segments that end before the profile's limit, oldest first: what was derived from them is forgotten, and where
-/// each chain now begins is remembered in its row, for verification.
+/// each chain now begins is remembered in its row, for verification. Nothing is dropped that the home does not sign before,
+/// for nobody could tell it from a theft.
 async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
     let Some(days) = ledger.shared.retention.ledger_days else { return Ok(0) };
+    let Some(checkpoints) = &ledger.checkpoints else { return Ok(0) };
     let limit = ledger.shared.ambient.now() - TimeDelta::days(i64::from(days));
     let pool = ledger.database.write();
     let mut expired = Vec::new();
@@ -58,11 +66,11 @@ async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
     if expired.is_empty() {
         return Ok(0);
     }
-    ledger.checkpoint("retention").await;
+    checkpointing::take(ledger, checkpoints, "retention").await?;
     ledger.catch_up().await?;
     let mut dropped = 0;
     for name in expired {
-        if !drop_segment(ledger, &name).await? {
+        if !drop_segment(ledger, checkpoints, &name).await? {
             break;
         }
         tracing::info!(segment = name, "a segment of the ledger was kept for long enough and is dropped");
@@ -72,29 +80,27 @@ async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
 }
 
 /// Whether the segment could be dropped: nothing in it is open, and nothing older is left.
-async fn drop_segment(ledger: &Ledger, name: &str) -> Result<bool, SegmentError> {
+async fn drop_segment(ledger: &Ledger, checkpoints: &Checkpoints, name: &str) -> Result<bool, SegmentError> {
+    let mut connection = ledger.database.write().acquire().await?;
+    let Some(ends) = droppable(&mut connection, name).await? else { return Ok(false) };
+    // Given back, for the entry about it is written over another one.
+    drop(connection);
+    checkpointing::cut(ledger, checkpoints, ends.clone()).await?;
     let mut transaction = ledger.database.write().begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut *transaction).await?;
     sqlx::query!(r#"SELECT set_config('systemprompt.ledger_retention', 'on', TRUE) AS "on""#)
         .fetch_one(&mut *transaction)
         .await?;
-    let ends = format!("SELECT DISTINCT ON (chain_id) chain_id, seq, hash FROM {name} ORDER BY chain_id, seq DESC");
-    let ends: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(ends)).fetch_all(&mut *transaction).await?;
-    for (chain, seq, hash) in &ends {
-        let in_the_way = format!(
-            "SELECT EXISTS (SELECT FROM ledger WHERE chain_id = $1 AND seq <= $2 AND tableoid <> '{name}'::regclass)
-                 OR EXISTS (SELECT FROM ledger_chains WHERE chain_id = $1 AND oldest_open <= $2)"
-        );
-        let (in_the_way,): (bool,) =
-            sqlx::query_as(AssertSqlSafe(in_the_way)).bind(chain).bind(seq).fetch_one(&mut *transaction).await?;
-        if in_the_way {
-            tracing::warn!(segment = name, chain.id = %chain, "the segment holds open actions, or older entries are left");
-            return Ok(false);
-        }
+    if droppable(&mut transaction, name).await?.as_ref() != Some(&ends) {
+        tracing::warn!(segment = name, "the segment has changed since it was written down which entries go");
+        return Ok(false);
+    }
+    for end in &ends {
+        let hash = hex::decode(&end.hash).unwrap_or_default();
         sqlx::query!(
             "UPDATE ledger_chains SET dropped_seq = $2, dropped_hash = $3 WHERE chain_id = $1",
-            chain,
-            seq,
+            end.chain,
+            end.seq,
             hash
         )
         .execute(&mut *transaction)
@@ -116,4 +122,24 @@ async fn drop_segment(ledger: &Ledger, name: &str) -> Result<bool, SegmentError>
         .await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// The last entry of each chain in the segment, if it may be dropped.
+async fn droppable(connection: &mut PgConnection, name: &str) -> Result<Option<Vec<ChainHead>>, sqlx::Error> {
+    let ends = format!("SELECT DISTINCT ON (chain_id) chain_id, seq, hash FROM {name} ORDER BY chain_id, seq DESC");
+    let ends: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(ends)).fetch_all(&mut *connection).await?;
+    for (chain, seq, _) in &ends {
+        let in_the_way = format!(
+            "SELECT EXISTS (SELECT FROM ledger WHERE chain_id = $1 AND seq <= $2 AND tableoid <> '{name}'::regclass)
+                 OR EXISTS (SELECT FROM ledger_chains WHERE chain_id = $1 AND oldest_open <= $2)"
+        );
+        let (in_the_way,): (bool,) =
+            sqlx::query_as(AssertSqlSafe(in_the_way)).bind(chain).bind(seq).fetch_one(&mut *connection).await?;
+        if in_the_way {
+            tracing::warn!(segment = name, chain.id = %chain, "the segment holds open actions, or older entries are left");
+            return Ok(None);
+        }
+    }
+    let head = |(chain, seq, hash)| ChainHead { chain, hash: hex::encode::<Vec<u8>>(hash), seq };
+    Ok(Some(ends.into_iter().map(head).collect()))
 }

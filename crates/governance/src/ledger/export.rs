@@ -9,14 +9,19 @@ use std::io::{self, BufRead, Seek, Write};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use systemprompt_extension::ledger::{EntryKind, Record};
 use uuid::Uuid;
 
 use super::chain::Head;
-use super::checkpoint::SignedCheckpoint;
+use super::checkpoint::Remembered;
+use super::expected::Expected;
+use super::lines;
 use super::read::{self, StoredEntry};
+use super::report::{LedgerProblem, VerifyReport};
 use super::text::Sha;
-use super::verify::{ChainCheck, ChainReport, Expected, VerifyReport};
+use super::verify::ChainCheck;
+
+/// Bytes of a line at most.
+const LINE_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Entries read with one statement.
 const PAGE: i64 = 2000;
@@ -110,27 +115,21 @@ pub async fn export(pool: &PgPool, mut out: impl Write) -> Result<u64, ExportErr
     Ok(written)
 }
 
-/// Verifies an export, against these checkpoints. Reads it twice: what one chain says about the others comes first.
-pub fn verify_export(
-    mut export: impl BufRead + Seek,
-    checkpoints: &[SignedCheckpoint],
-) -> Result<VerifyReport, ExportError> {
-    let mut expected = Expected::default();
-    for checkpoint in checkpoints {
-        expected.add(checkpoint.at, &checkpoint.heads);
-    }
-    for line in export.by_ref().lines().skip(1) {
-        if let Ok(line) = serde_json::from_str::<Line>(&line?)
-            && let Ok(Record::Checkpoint(checkpoint)) = Record::read(EntryKind::Checkpoint, &line.body)
-        {
-            expected.add(checkpoint.at, &checkpoint.heads);
-        }
-    }
-    export.rewind()?;
-    let mut lines = export.lines().enumerate();
-    let (_, first) = lines.next().ok_or(ExportError::Empty)?;
-    let header: Header = serde_json::from_str(&first?).map_err(|source| ExportError::Line { line: 1, source })?;
-    let mut checks: BTreeMap<Uuid, (Beginning, ChainCheck)> = BTreeMap::new();
+/// Verifies an export, against what the home remembers. Reads it twice: what is found of the chains comes first, whether
+/// it is what checkpoints saw second.
+pub fn verify_export(mut export: impl BufRead + Seek, home: &Remembered) -> Result<VerifyReport, ExportError> {
+    let mut expected = Expected::of(home);
+    let mut report = VerifyReport {
+        verified: 0,
+        chains: Vec::new(),
+        checkpoints: expected.count,
+        projections: Vec::new(),
+        problems: home.problems(),
+        notes: home.notes.clone(),
+    };
+    let first = lines::next(&mut export, LINE_LIMIT)?.ok_or(ExportError::Empty)?;
+    let header: Header = serde_json::from_slice(&first.text).map_err(|source| ExportError::Line { line: 1, source })?;
+    let mut checks: BTreeMap<Uuid, (String, ChainCheck)> = BTreeMap::new();
     for beginning in header.chains {
         let mut start = Head::first(beginning.chain);
         if let Some(hash) = hex::decode(&beginning.hash).ok().and_then(|hash| Sha::try_from(hash).ok())
@@ -138,40 +137,48 @@ pub fn verify_export(
         {
             start = Head { seq: beginning.seq, hash, at: DateTime::UNIX_EPOCH };
         }
-        expected.forget_before(beginning.chain, start.seq);
-        let check = ChainCheck::new(beginning.chain, start);
-        checks.insert(beginning.chain, (beginning, check));
+        checks.insert(beginning.chain, (beginning.name, ChainCheck::new(beginning.chain, start)));
     }
-    for (index, line) in lines {
+    let mut number = 1;
+    let mut strays = BTreeMap::new();
+    while let Some(line) = lines::next(&mut export, LINE_LIMIT)? {
+        number += 1;
         let line: Line =
-            serde_json::from_str(&line?).map_err(|source| ExportError::Line { line: index + 1, source })?;
-        let (_, check) = checks.entry(line.chain).or_insert_with(|| {
-            let beginning = Beginning { chain: line.chain, name: String::new(), seq: 0, hash: String::new() };
-            (beginning, ChainCheck::new(line.chain, Head::first(line.chain)))
-        });
-        if check.problem.is_none() {
-            check.follow(&line.into_entry(), &mut expected);
+            serde_json::from_slice(&line.text).map_err(|source| ExportError::Line { line: number, source })?;
+        match checks.get_mut(&line.chain) {
+            Some((_, check)) if check.problem.is_none() => {
+                check.follow(&line.into_entry(), &mut expected);
+            }
+            Some(_) => {}
+            None => {
+                strays.entry(line.chain).or_insert(line.seq);
+            }
         }
     }
-    let mut report = VerifyReport {
-        verified: 0,
-        chains: Vec::new(),
-        checkpoints: checkpoints.len(),
-        projections: Vec::new(),
-        problems: Vec::new(),
-    };
-    for (beginning, check) in checks.into_values() {
-        report.verified += check.end.seq - beginning.seq;
-        report.chains.push(ChainReport {
-            chain: beginning.chain,
-            name: beginning.name,
-            from_seq: beginning.seq + 1,
-            to_seq: check.end.seq,
-            head: hex::encode(check.end.hash),
-        });
-        report.problems.extend(check.problem);
+    let followed: BTreeMap<_, _> = checks.iter().map(|(chain, (_, check))| (*chain, check.followed())).collect();
+    for (name, check) in checks.into_values() {
+        report.add(&name, check);
     }
-    report.problems.extend(expected.unmet());
+
+    export.rewind()?;
+    lines::next(&mut export, LINE_LIMIT)?;
+    while let Some(line) = lines::next(&mut export, LINE_LIMIT)? {
+        if let Ok(line) = serde_json::from_slice::<Line>(&line.text)
+            && followed.get(&line.chain).is_some_and(|chain| chain.has(line.seq))
+        {
+            report.problems.extend(expected.differs(
+                line.chain,
+                line.seq,
+                &hex::decode(&line.hash).unwrap_or_default(),
+            ));
+        }
+    }
+    let (problems, notes) = expected.judge(&followed);
+    report.problems.extend(problems);
+    report.notes.extend(notes);
+    report.problems.extend(strays.into_iter().map(|(chain, seq)| {
+        LedgerProblem::at(chain, seq, "it is of a chain that the first line does not list".to_owned())
+    }));
     Ok(report)
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::checkpoint::{CheckpointError, Checkpoints};
+use super::checkpointing::take;
 use super::expiry::SegmentError;
 use super::log::Ledger;
-use super::{chains, entry, segments};
+use super::segments;
 
 /// How often other servers are looked after.
 const RECOVER_EVERY: Duration = Duration::from_secs(30);
@@ -86,22 +86,4 @@ async fn keep_house(ledger: &Ledger) -> Result<(), SegmentError> {
     ledger.sweep().await?;
     ledger.drop_expired().await?;
     Ok(())
-}
-
-/// Appends an entry with the ends of all chains, and remembers the ends after it.
-async fn take(ledger: &Ledger, checkpoints: &Checkpoints, reason: &'static str) -> Result<(), CheckpointError> {
-    let mut connection = ledger.database.write().acquire().await?;
-    let heads = chains::heads(&mut connection).await?;
-    let now = ledger.ambient().now();
-    ledger.append(entry::checkpoint(&heads, reason, now)).await.map_err(|_| CheckpointError::Stopped)?;
-    let heads = chains::heads(&mut connection).await?;
-    let signed = checkpoints.sign(now, heads);
-    tracing::info!(
-        reason,
-        key = signed.key,
-        heads = serde_json::to_string(&signed.heads).unwrap_or_default(),
-        signature = signed.signature,
-        "ledger checkpoint"
-    );
-    checkpoints.write(&signed).map_err(|source| CheckpointError::File { path: checkpoints.file(), source })
 }

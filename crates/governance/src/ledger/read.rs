@@ -73,6 +73,58 @@ pub(crate) async fn chain(
     .await
 }
 
+/// The hashes of the entries at these places.
+pub(crate) async fn hashes(
+    connection: &mut PgConnection,
+    places: &Places,
+) -> Result<Vec<(Uuid, i64, Vec<u8>)>, sqlx::Error> {
+    sqlx::query!(
+        r#"
+        SELECT l.chain_id, l.seq, l.hash
+        FROM UNNEST($1::uuid[], $2::bigint[]) AS p (chain_id, seq)
+        JOIN ledger AS l ON l.chain_id = p.chain_id AND l.seq = p.seq
+        "#,
+        &places.chains,
+        &places.seqs,
+    )
+    .map(|row| (row.chain_id, row.seq, row.hash))
+    .fetch_all(connection)
+    .await
+}
+
+/// Entries that belong to no chain as far as `ledger_chains` knows.
+#[derive(Debug)]
+pub(crate) struct Strays {
+    pub(crate) chain: Uuid,
+    /// Whether there is such a chain.
+    pub(crate) known: bool,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) count: i64,
+}
+
+/// Entries of chains that are not listed, before the beginning of their chain, or beyond its end.
+pub(crate) async fn strays(connection: &mut PgConnection) -> Result<Vec<Strays>, sqlx::Error> {
+    sqlx::query_as!(
+        Strays,
+        r#"
+        SELECT
+            l.chain_id AS chain,
+            BOOL_OR(c.chain_id IS NOT NULL) AS "known!",
+            MIN(l.seq) AS "first!",
+            MAX(l.seq) AS "last!",
+            COUNT(*) AS "count!"
+        FROM ledger AS l
+        LEFT JOIN ledger_chains AS c ON c.chain_id = l.chain_id
+        WHERE c.chain_id IS NULL OR l.seq > c.seq OR l.seq <= c.dropped_seq
+        GROUP BY l.chain_id
+        ORDER BY l.chain_id
+        "#,
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// A place in each of several chains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Places {

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::chain::Head;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Remembered};
 use super::entry::{DecidedEntry, EndedEntry, Sealed};
 use super::export::{export, verify_export};
 use super::queue::{Batch, Following};
@@ -58,6 +58,8 @@ static POLICIES: LazyLock<GovernanceConfig> = LazyLock::new(|| {
 #[derive(Debug, Clone, Default)]
 struct Ask {
     model: String,
+    /// The tool that is called, instead of a prompt.
+    tool: Option<String>,
 }
 
 struct Answered {
@@ -69,7 +71,7 @@ impl Effect for Ask {
     type Result = Answered;
 
     fn subject(&self) -> Subject<'_> {
-        Subject::Prompt
+        self.tool.as_deref().map_or(Subject::Prompt, |name| Subject::ToolCall { name })
     }
 
     fn authority(&self) -> Authority {
@@ -167,7 +169,7 @@ impl Fixture {
             resource: Resource::installation("tests"),
             targets: vec![target()],
             content: Bytes::copy_from_slice(content.as_bytes()),
-            effect: Ask { model: "demo".to_owned() },
+            effect: Ask { model: "demo".to_owned(), tool: None },
             received_at: self.ambient.now(),
         }
     }
@@ -230,7 +232,7 @@ async fn kinds_of(pool: &PgPool, id: ActionId) -> Vec<String> {
 }
 
 async fn assert_sound(pool: &PgPool) -> VerifyReport {
-    let report = verify(pool, &[], &[]).await.unwrap();
+    let report = verify(pool, &Remembered::default(), &[]).await.unwrap();
     assert_eq!(report.problems, []);
     report
 }
@@ -306,6 +308,55 @@ async fn a_refusal_is_recorded_without_its_content() {
     assert_eq!(kept, 0);
     fixture.drained().await;
     assert_eq!(assert_sound(database.pool.write()).await.verified, 1);
+}
+
+#[tokio::test]
+async fn a_credential_used_as_a_name_is_recorded_nowhere() {
+    const SECRET: &str = "AKIAIOSFODNN7EXAMPLQ";
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let (first, second) = (Target::new(format!("demo/{SECRET}")), Target::new(format!("{SECRET}/other")));
+    let mut action = fixture.action("hello");
+    action.targets = vec![first.clone(), second.clone()];
+    action.effect.tool = Some(SECRET.to_owned());
+    action.by.actors =
+        ActorChain::operator("root", 7).delegated_to(Actor { kind: ActorKind::Agent, id: format!("agent {SECRET}") });
+    let id = action.id;
+    let (_, mut running) = fixture.gate.admit(action).await.unwrap().begin(&first).unwrap();
+    running.retry(&second, "why").unwrap();
+    running.finish(Outcome::completed(Answered { tokens: 1 }));
+    // One that the scan of ids does not know, but which was found in the name of the model.
+    let mut action = fixture.action("hello");
+    let random = "q7Zk2LmX9vRt4BwY8sNc3HdJ6fGp1AeU5oTi0KxM";
+    action.effect.model = random.to_owned();
+    action.targets = vec![Target::new(format!("demo/{random}"))];
+    drop(fixture.gate.admit(action).await.unwrap());
+    let about = About::new("user", SECRET);
+    let change = Change::new("user.create", about, &json!({}));
+    let by = Attribution::system(&fixture.ambient);
+    fixture.gate.change(by, change, async || Ok::<_, String>(Changed::unseen(()))).await.unwrap();
+    fixture.drained().await;
+
+    let pool = database.pool.write();
+    let (bodies,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM ledger WHERE strpos(body, $1) > 0 OR strpos(body, $2) > 0")
+            .bind(SECRET)
+            .bind(random)
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    assert_eq!(bodies, 0);
+    let entries = entries_of(pool, id).await;
+    assert_eq!(entries[0].1["targets"], json!(["[redacted]", "[redacted]"]));
+    assert_eq!(entries[0].1["decision"]["subject"], "[redacted]");
+    assert_eq!(entries[1].1["target"], "[redacted]");
+    let (targets,): (Value,) =
+        sqlx::query_as("SELECT body::jsonb -> 'targets' FROM ledger WHERE body LIKE '%demo/[redacted]%'")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    assert_eq!(targets, json!(["demo/[redacted]"]));
+    assert_sound(pool).await;
 }
 
 #[tokio::test]
@@ -647,7 +698,7 @@ async fn verification_names_what_was_changed() {
         assert_eq!(assert_sound(pool).await.verified, 3);
 
         run(pool, change).await;
-        let problems = verify(pool, &[], &[]).await.unwrap().problems;
+        let problems = verify(pool, &Remembered::default(), &[]).await.unwrap().problems;
         assert_eq!(
             problems.iter().map(|problem| (problem.seq, problem.problem.as_str())).collect::<Vec<_>>(),
             [(Some(seq), problem)],
@@ -668,10 +719,10 @@ async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
         finish(fixture.admit("hello").await.unwrap(), "hi");
     }
     fixture.drained().await;
-    let (seen, forged) = checkpoints(home.path()).read().unwrap();
-    assert_eq!((seen.len(), forged), (1, 0), "one at the shutdown");
+    let seen = remembered(home.path());
+    assert_eq!((seen.checkpoints.len(), seen.forged), (2, 0), "one to begin with, one at the shutdown");
     let report = verify(pool, &seen, &[]).await.unwrap();
-    assert_eq!((report.problems.as_slice(), report.verified, report.checkpoints), ([].as_slice(), 7, 1));
+    assert_eq!((report.problems.as_slice(), report.verified, report.checkpoints), ([].as_slice(), 7, 2));
 
     // Cut off the end and make the recorded one fit: the chain alone looks whole.
     run(
@@ -706,15 +757,202 @@ async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
         ),
     )
     .await;
-    let problems = verify(pool, &[], &[]).await.unwrap().problems;
+    let problems = verify(pool, &Remembered::default(), &[]).await.unwrap().problems;
     assert!(problems[0].problem.starts_with("entries 3 to 4 are missing"), "{problems:?}");
 
     // A line nobody with the key wrote counts for nothing.
     let file = home.path().join("checkpoints.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("\"seq\":7", "\"seq\":4")).unwrap();
-    let (seen, forged) = checkpoints(home.path()).read().unwrap();
-    assert_eq!((seen.len(), forged), (0, 1));
+    let seen = remembered(home.path());
+    assert_eq!((seen.checkpoints.len(), seen.forged), (1, 1));
+    let problems = verify(pool, &seen, &[]).await.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.problem.contains("not signed by its key")), "{problems:?}");
+}
+
+fn remembered(home: &Path) -> Remembered {
+    Remembered::read(home, Some("here")).unwrap()
+}
+
+/// A home that remembers where the chain `here`, of seven entries, ends.
+async fn seven_entries(database: &TestDatabase) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    let fixture = setup.start(&database.pool).await;
+    for _ in 0..3 {
+        finish(fixture.admit("hello").await.unwrap(), "hi");
+    }
+    fixture.drained().await;
+    home
+}
+
+fn said(report: &VerifyReport) -> Vec<&str> {
+    report.problems.iter().map(|problem| problem.problem.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_database_alone_cannot_say_that_the_beginning_of_a_chain_was_dropped() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = seven_entries(&database).await;
+    let chain = chains::chain_of("here");
+    let (hash,): (Vec<u8>,) = sqlx::query_as("SELECT hash FROM ledger WHERE seq = 3").fetch_one(pool).await.unwrap();
+    run(
+        pool,
+        "UPDATE ledger_chains SET dropped_seq = 3, dropped_hash = (SELECT hash FROM ledger WHERE seq = 3); \
+         DELETE FROM ledger WHERE seq <= 3",
+    )
+    .await;
+    for seen in [remembered(home.path()), Remembered::default()] {
+        let report = verify(pool, &seen, &[]).await.unwrap();
+        let expected =
+            "entries 1 to 3 are said to be dropped, and neither a signature of this home nor an entry says so";
+        assert_eq!(said(&report), [expected]);
+        let mut exported = Vec::new();
+        export(pool, &mut exported).await.unwrap();
+        assert_eq!(said(&verify_export(Cursor::new(exported), &seen).unwrap()), [expected]);
+    }
+
+    // An entry that says so, in a chain of its own, is not worth more than the database it stands in.
+    let ghost = Uuid::from_u128(99);
+    let first = chain::Head::first(ghost);
+    sqlx::query("INSERT INTO ledger_chains VALUES ($1, 'ghost', 0, $2, now(), 1, now(), now())")
+        .bind(ghost)
+        .bind(&first.hash[..])
+        .execute(pool)
+        .await
+        .unwrap();
+    let head = systemprompt_extension::ledger::ChainHead { chain, hash: hex::encode(hash), seq: 3 };
+    let note = entry::checkpoint(&[head], entry::DROPPED, None, DateTime::UNIX_EPOCH);
+    append_raw(pool, ghost, "checkpoint", Uuid::nil(), &note.body).await;
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert!(said(&report)[0].contains("of which no checkpoint of this home knows yet"), "{report:?}");
+    // Who has no home to compare with is told what it rests on.
+    let report = verify(pool, &Remembered::default(), &[]).await.unwrap();
+    assert_eq!((said(&report).len(), report.notes.len()), (0, 1), "{report:?}");
+    assert!(report.notes[0].contains("not by a signature of this home"), "{report:?}");
+
+    // Where the home has seen an end, it knows its hash.
+    run(pool, "UPDATE ledger_chains SET dropped_seq = 7, dropped_hash = sha256('x'), hash = sha256('x') WHERE seq = 7")
+        .await;
+    run(pool, &format!("DELETE FROM ledger WHERE chain_id = '{chain}'")).await;
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert!(said(&report)[0].starts_with("it is another one than the checkpoint of"), "{report:?}");
+}
+
+#[tokio::test]
+async fn entries_outside_of_every_chain_are_reported_and_count_for_nothing() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = seven_entries(&database).await;
+    let stray = Uuid::from_u128(98);
+    // It speaks of entries that never were, in a row nobody can follow.
+    let chain = chains::chain_of("here");
+    let head = systemprompt_extension::ledger::ChainHead { chain, hash: "12".repeat(32), seq: 50 };
+    let lie = entry::checkpoint(&[head], "hourly", None, DateTime::UNIX_EPOCH);
+    for (of, seq) in [(stray, 1), (stray, 2), (chain, 9)] {
+        sqlx::query("INSERT INTO ledger VALUES ($1, $2, now(), 'checkpoint', $3, $4, sha256('x'))")
+            .bind(of)
+            .bind(seq)
+            .bind(Uuid::nil())
+            .bind(&lie.body)
+            .execute(pool)
+            .await
+            .unwrap();
+    }
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    let mut found: Vec<_> =
+        report.problems.iter().map(|problem| (problem.chain, problem.seq, problem.problem.as_str())).collect();
+    found.sort_unstable();
+    let mut expected = [
+        (Some(chain), Some(9), "1 entries outside of what its chain says it has, the last of them 9"),
+        (Some(stray), Some(1), "2 entries of a chain that is not listed, the last of them 2"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn verification_beside_a_busy_server_finds_nothing() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    let fixture = setup.start(&database.pool).await;
+    fixture.ledger.checkpoint("hourly").await;
+    let done = AtomicBool::new(false);
+    let work = async {
+        while !done.load(Ordering::Relaxed) {
+            for permit in join_all((0..5).map(|_| fixture.admit("hello"))).await {
+                finish(permit.unwrap(), "hi");
+            }
+            fixture.ledger.checkpoint("hourly").await;
+        }
+    };
+    let look = async {
+        for _ in 0..20 {
+            let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+            assert_eq!(report.problems, []);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(work, look);
+    fixture.drained().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_file_may_be_torn_at_its_end_and_is_missed_when_it_is_gone() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = seven_entries(&database).await;
+    let file = home.path().join("checkpoints.jsonl");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    let half = text[..text.len() / 4].to_owned();
+    text.push_str(&half);
+    std::fs::write(&file, &text).unwrap();
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert_eq!((said(&report).len(), report.notes.len(), report.checkpoints), (0, 1, 2), "{report:?}");
+    assert!(report.notes[0].contains("is incomplete"), "{report:?}");
+
+    // The next line stands alone.
+    let setup = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    setup.start(&database.pool).await.drained().await;
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert_eq!((said(&report).len(), report.notes.len(), report.checkpoints), (0, 0, 3), "{report:?}");
+
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let (_, rest) = whole.split_once('\n').unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    std::fs::write(&file, rest).unwrap();
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert!(said(&report)[0].contains("what the home remembers begins later"), "{report:?}");
+
+    std::fs::remove_file(&file).unwrap();
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert!(said(&report)[0].ends_with("its file or key is gone"), "{report:?}");
+    std::fs::remove_file(home.path().join("checkpoint.key")).unwrap();
+    let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
+    assert!(said(&report)[0].ends_with("its file or key is gone"), "{report:?}");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "whoever verifies makes no key");
+}
+
+#[tokio::test]
+async fn the_checkpoint_file_forgets_old_ends_and_never_what_was_dropped() {
+    let database = testing::database(&[module()]).await;
+    let home = seven_entries(&database).await;
+    let file = home.path().join("checkpoints.jsonl");
+    let line = std::fs::read_to_string(&file).unwrap().lines().next().unwrap().to_owned();
+    let cut = line.replacen(
+        "\"heads\"",
+        "\"dropped\":[{\"chain\":\"00000000-0000-0000-0000-000000000001\",\
+        \"hash\":\"12\",\"seq\":3}],\"heads\"",
+        1,
+    );
+    std::fs::write(&file, format!("{line}\n{cut}\n") + &format!("{line}\n").repeat(11_000)).unwrap();
+    let setup = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    setup.start(&database.pool).await.drained().await;
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert_eq!((kept.lines().next(), kept.lines().count()), (Some(cut.as_str()), 10_001));
 }
 
 /// Every field of every kind of entry, with a value of its own.
@@ -731,6 +969,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         trace: TraceId::generate(ambient),
         client: Some(Client { name: Some("curl/8".to_owned()), trace: Some("4bf92f35".to_owned()) }),
     };
+    let actors: Vec<_> = by.actors.links().iter().map(|actor| actor.id.as_str().into()).collect();
     let evaluations = [Evaluation {
         policy_id: "secret_scan".into(),
         result: EvaluationResult::Fail,
@@ -741,6 +980,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         action,
         at: now + TimeDelta::microseconds(1),
         by: &by,
+        actors: &actors,
         client: Some("curl/8"),
         client_trace: Some("4bf92f35"),
         content_bytes: 11,
@@ -758,7 +998,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         received_at: now + TimeDelta::microseconds(2),
         resource: &Resource::installation("part"),
         resource_id: "part",
-        targets: &[Target::new("first"), Target::new("second")],
+        targets: &["first".into(), "second".into()],
     };
     let ended = EndedEntry {
         action,
@@ -776,10 +1016,10 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         [systemprompt_extension::ledger::ChainHead { chain: Uuid::from_u128(17), hash: "18".repeat(32), seq: 19 }];
     vec![
         (EntryKind::Decided, decided.seal()),
-        (EntryKind::Attempted, entry::attempted(action, "ask", 20, &Target::new("second"), "why", now)),
+        (EntryKind::Attempted, entry::attempted(action, "ask", 20, "second", "why", now)),
         (EntryKind::Ended, ended.seal()),
         (EntryKind::Abandoned, entry::abandoned(action, "ask", now)),
-        (EntryKind::Checkpoint, entry::checkpoint(&heads, "hourly", now)),
+        (EntryKind::Checkpoint, entry::checkpoint(&heads, "hourly", Some("21"), now)),
     ]
 }
 
@@ -821,20 +1061,20 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
     fixture.drained().await;
     let pool = database.pool.write();
     // The checkpoint speaks of a chain that is not there.
-    let report = verify(pool, &[], &[]).await.unwrap();
+    let report = verify(pool, &Remembered::default(), &[]).await.unwrap();
     assert_eq!(report.verified, 6, "{report:?}");
     assert_eq!(report.problems.len(), 1);
 
     let mut exported = Vec::new();
     assert_eq!(export(pool, &mut exported).await.unwrap(), 6);
-    let from_export = verify_export(Cursor::new(&exported), &[]).unwrap();
+    let from_export = verify_export(Cursor::new(&exported), &Remembered::default()).unwrap();
     assert_eq!((from_export.chains.clone(), from_export.problems.clone()), (report.chains, report.problems));
     for (_, entry) in &entries {
         let body = serde_json::to_string(&entry.body).unwrap();
         assert!(String::from_utf8_lossy(&exported).contains(&body), "the export holds the hashed bytes");
     }
     let forged = String::from_utf8(exported).unwrap().replace("another reason", "another person");
-    let problems = verify_export(Cursor::new(forged), &[]).unwrap().problems;
+    let problems = verify_export(Cursor::new(forged), &Remembered::default()).unwrap().problems;
     // The dropped permit of the decision comes before what was appended by hand.
     assert!(problems.iter().any(|problem| problem.seq == Some(4)), "{problems:?}");
 }
@@ -987,7 +1227,7 @@ async fn projections_apply_every_entry_once_and_agree_with_the_log() {
     applied.sort_unstable();
     applied.dedup();
     assert_eq!((applied.len(), total), (632, 632), "each entry once, by one replica or the other");
-    let report = verify(pool, &[], &projections).await.unwrap();
+    let report = verify(pool, &Remembered::default(), &projections).await.unwrap();
     assert_eq!(report.problems, []);
     assert_eq!(report.projections, ["standing", "governance_decisions"]);
 
@@ -1012,7 +1252,7 @@ async fn rows_that_the_log_does_not_say_are_noticed() {
     let ledger = Arc::clone(&fixture.ledger);
     fixture.drained().await;
     ledger.catch_up().await.unwrap();
-    assert_eq!(verify(pool, &[], &projections).await.unwrap().problems, []);
+    assert_eq!(verify(pool, &Remembered::default(), &projections).await.unwrap().problems, []);
     for (change, expected) in [
         (
             "UPDATE standing SET status = 'completed' WHERE status = 'rejected'",
@@ -1025,7 +1265,7 @@ async fn rows_that_the_log_does_not_say_are_noticed() {
         ("DELETE FROM standing WHERE status = 'rejected'", "1 rows of `standing` of the log are missing"),
     ] {
         sqlx::raw_sql(change).execute(pool).await.unwrap();
-        let problems = verify(pool, &[], &projections).await.unwrap().problems;
+        let problems = verify(pool, &Remembered::default(), &projections).await.unwrap().problems;
         assert!(problems.iter().any(|problem| problem.problem.starts_with(expected)), "{change}: {problems:?}");
         assert!(problems.iter().all(|problem| problem.projection.as_deref() == Some("standing")));
         ledger.projector().rebuild("standing").await.unwrap();
@@ -1118,7 +1358,7 @@ async fn what_only_a_newer_version_understands_is_left_out() {
     for status in ledger.projector().status().await.unwrap() {
         assert_eq!((status.behind, status.error), (0, None), "{}", status.name);
     }
-    let report = verify(pool, &[], &projections).await.unwrap();
+    let report = verify(pool, &Remembered::default(), &projections).await.unwrap();
     assert_eq!((report.problems.as_slice(), report.verified), ([].as_slice(), 3));
 }
 
@@ -1280,7 +1520,7 @@ async fn segments_are_months_and_made_ahead() {
     finish(before, "hi");
     finish(fixture.admit("the new year").await.unwrap(), "hi");
     // Written after everything that waits.
-    fixture.ledger.append(entry::checkpoint(&[], "hourly", clock.now())).await.unwrap();
+    fixture.ledger.append(entry::checkpoint(&[], "hourly", None, clock.now())).await.unwrap();
     clock.advance(TimeDelta::days(70));
     finish(fixture.admit("nobody made this month").await.unwrap(), "hi");
     fixture.drained().await;
@@ -1323,19 +1563,27 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
         fixture.drained().await;
     }
     let fixture = start(Some(Checkpoints::open(home.path()).unwrap())).start(&database.pool).await;
+    // What cannot be signed is not dropped.
+    let file = home.path().join("checkpoints.jsonl");
+    std::fs::create_dir(&file).unwrap();
+    assert!(matches!(fixture.ledger.drop_expired().await, Err(SegmentError::Checkpoint(_))));
+    std::fs::remove_dir(&file).unwrap();
+    assert!(assert_sound(pool).await.chains[0].from_seq == 1, "everything is there");
+
     assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 2, "January and February");
     assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0);
     let ledger = Arc::clone(&fixture.ledger);
     fixture.drained().await;
     ledger.catch_up().await.unwrap();
-    let (checkpoints, _) = Checkpoints::open(home.path()).unwrap().read().unwrap();
-    assert_eq!(checkpoints.len(), 2, "one before they were dropped, one at the end");
-    let report = verify(pool, &checkpoints, ledger.projector().projections()).await.unwrap();
-    assert_eq!(report.problems, []);
+    let home = remembered(home.path());
+    let cuts: Vec<_> = home.checkpoints.iter().map(|line| line.dropped.len()).collect();
+    assert_eq!(cuts, [0, 0, 1, 1, 0], "one to begin with, one before they were dropped, one for each, one at the end");
+    let report = verify(pool, &home, ledger.projector().projections()).await.unwrap();
+    assert_eq!((report.problems.as_slice(), report.notes.as_slice()), ([].as_slice(), [].as_slice()));
     assert!(report.chains[0].from_seq > 9, "{report:?}");
     let mut exported = Vec::new();
     export(pool, &mut exported).await.unwrap();
-    assert_eq!(verify_export(Cursor::new(exported), &checkpoints).unwrap().problems, []);
+    assert_eq!(verify_export(Cursor::new(exported), &home).unwrap().problems, []);
     let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM standing").fetch_one(pool).await.unwrap();
     assert_eq!(left, 4, "what was derived from them is gone too");
     assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), report.verified as u64);

@@ -1,114 +1,72 @@
 //! Recomputing the chains, and the projections from them.
 //!
 //! Three things are looked at: whether every chain is whole from its first entry (or the end of what retention dropped) to
-//! its end; whether the ends that were remembered in checkpoints are still there; whether the projections say what the log
-//! says. Nothing is locked, so it can run beside a busy server.
+//! its end; whether what was remembered in checkpoints is still so; whether the projections say what the log says. Nothing is
+//! locked, and the log is read as it was at one moment, so it can run beside a busy server.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
+use chrono::DateTime;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, PgPool};
-use systemprompt_extension::ledger::{ChainHead, EntryKind, Projection, Record};
+use systemprompt_extension::ledger::{LedgerEntry, Projection, Record};
 use systemprompt_model::with_causes;
 use uuid::Uuid;
 
 use super::chain::{Head, link_hash};
-use super::checkpoint::SignedCheckpoint;
+use super::checkpoint::Remembered;
+use super::expected::{Expected, Followed};
 use super::projector;
 use super::read::{self, Places, StoredEntry};
+pub use super::report::{ChainReport, LedgerProblem, VerifyReport};
 use super::text::{Sha, sha256};
 
 /// Entries looked at with one statement.
 const PAGE: i64 = 2000;
 
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct VerifyReport {
-    /// How many entries are sound.
-    pub verified: i64,
-    /// Each chain.
-    pub chains: Vec<ChainReport>,
-    /// How many checkpoints were compared.
-    pub checkpoints: usize,
-    /// The projections that were compared; empty when a chain is broken already, or only an export was read.
-    pub projections: Vec<String>,
-    /// Everything that is not as it should be. Empty means that the ledger is sound.
-    pub problems: Vec<LedgerProblem>,
-}
-
-/// One chain, as far as it is sound.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChainReport {
-    /// The chain.
-    pub chain: Uuid,
-    /// The installation that writes it.
-    pub name: String,
-    /// The first entry that was looked at.
-    pub from_seq: i64,
-    /// The last entry that is sound; less than `from_seq` when there is none.
-    pub to_seq: i64,
-    /// The hash of the last sound entry, in hexadecimal: what to compare with a copy kept elsewhere.
-    pub head: String,
-}
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LedgerProblem {
-    /// The chain it is in.
-    pub chain: Option<Uuid>,
-    /// The entry.
-    pub seq: Option<i64>,
-    /// The action it is about.
-    pub action: Option<Uuid>,
-    /// The projection that disagrees with the log.
-    pub projection: Option<String>,
-    /// What is wrong.
-    pub problem: String,
-}
-
-impl VerifyReport {
-    /// Whether nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
-
-/// Verifies the ledger in this database: all chains, against these checkpoints, and these projections.
+/// Verifies the ledger in this database: all chains, against what the home remembers, and these projections.
 pub async fn verify(
     pool: &PgPool,
-    checkpoints: &[SignedCheckpoint],
+    home: &Remembered,
     projections: &[std::sync::Arc<dyn Projection>],
 ) -> Result<VerifyReport, sqlx::Error> {
-    let mut report =
-        VerifyReport { verified: 0, chains: Vec::new(), checkpoints: 0, projections: Vec::new(), problems: Vec::new() };
-    let mut expected = Expected::default();
-    for checkpoint in checkpoints {
-        expected.add(checkpoint.at, &checkpoint.heads);
-        report.checkpoints += 1;
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut report = verify_log(&mut transaction, home).await?;
+    transaction.rollback().await?;
+    if report.is_sound() {
+        for projection in projections {
+            report.projections.push(projection.name().to_owned());
+            report.problems.extend(compare(pool, &**projection).await?);
+        }
     }
+    Ok(report)
+}
+
+/// The chains alone, within one snapshot.
+async fn verify_log(connection: &mut PgConnection, home: &Remembered) -> Result<VerifyReport, sqlx::Error> {
+    let mut expected = Expected::of(home);
+    let mut report = VerifyReport {
+        verified: 0,
+        chains: Vec::new(),
+        checkpoints: expected.count,
+        projections: Vec::new(),
+        problems: home.problems(),
+        notes: home.notes.clone(),
+    };
     let chains = sqlx::query!(
         "SELECT chain_id, name, seq, hash, dropped_seq, dropped_hash FROM ledger_chains ORDER BY chain_id"
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
-    let mut connection = pool.acquire().await?;
-    for body in sqlx::query_scalar!("SELECT body FROM ledger WHERE kind = 'checkpoint'").fetch_all(pool).await? {
-        // One that cannot be read is reported where its chain is followed.
-        if let Ok(Record::Checkpoint(checkpoint)) = Record::read(EntryKind::Checkpoint, &body) {
-            expected.add(checkpoint.at, &checkpoint.heads);
-        }
-    }
+    let mut followed = BTreeMap::new();
     for row in &chains {
         let start = match (row.dropped_seq, row.dropped_hash.as_deref().and_then(|hash| Sha::try_from(hash).ok())) {
             (seq, Some(hash)) if seq > 0 => Head { seq, hash, at: DateTime::UNIX_EPOCH },
             _ => Head::first(row.chain_id),
         };
-        expected.forget_before(row.chain_id, start.seq);
         let mut chain = ChainCheck::new(row.chain_id, start);
         loop {
-            let entries = read::chain(&mut connection, row.chain_id, chain.end.seq, row.seq, PAGE).await?;
+            let entries = read::chain(&mut *connection, row.chain_id, chain.end.seq, row.seq, PAGE).await?;
             if entries.is_empty() || !entries.iter().all(|entry| chain.follow(entry, &mut expected)) {
                 break;
             }
@@ -119,39 +77,59 @@ pub async fn verify(
                 format!("entry {} is missing: the recorded end of the chain is {}", chain.end.seq + 1, row.seq),
             );
         }
-        report.verified += chain.end.seq - start.seq;
-        report.chains.push(ChainReport {
-            chain: row.chain_id,
-            name: row.name.clone(),
-            from_seq: start.seq + 1,
-            to_seq: chain.end.seq,
-            head: hex::encode(chain.end.hash),
-        });
-        report.problems.extend(chain.problem);
+        followed.insert(row.chain_id, chain.followed());
+        report.add(&row.name, chain);
     }
-    report.problems.extend(expected.unmet());
-    if report.is_sound() {
-        for projection in projections {
-            report.projections.push(projection.name().to_owned());
-            report.problems.extend(compare(pool, &**projection).await?);
+    for places in expected.places(&followed, PAGE as usize) {
+        for (chain, seq, hash) in read::hashes(&mut *connection, &places).await? {
+            report.problems.extend(expected.differs(chain, seq, &hash));
         }
     }
+    let (problems, notes) = expected.judge(&followed);
+    report.problems.extend(problems);
+    report.notes.extend(notes);
+    for stray in read::strays(&mut *connection).await? {
+        let whose = if stray.known { "outside of what its chain says it has" } else { "of a chain that is not listed" };
+        let problem = format!("{} entries {whose}, the last of them {}", stray.count, stray.last);
+        report.problems.push(LedgerProblem::at(stray.chain, stray.first, problem));
+    }
     Ok(report)
+}
+
+impl VerifyReport {
+    /// Adds a chain that was followed as far as it goes.
+    pub(super) fn add(&mut self, name: &str, check: ChainCheck) {
+        self.verified += check.end.seq - check.start.seq;
+        self.chains.push(ChainReport {
+            chain: check.chain,
+            name: name.to_owned(),
+            from_seq: check.start.seq + 1,
+            to_seq: check.end.seq,
+            head: hex::encode(check.end.hash),
+        });
+        self.problems.extend(check.problem);
+    }
 }
 
 /// Follows one chain, entry by entry.
 pub(super) struct ChainCheck {
     chain: Uuid,
-    pub(super) end: Head,
+    start: Head,
+    end: Head,
     pub(super) problem: Option<LedgerProblem>,
 }
 
 impl ChainCheck {
     pub(super) fn new(chain: Uuid, start: Head) -> Self {
-        Self { chain, end: start, problem: None }
+        Self { chain, start, end: start, problem: None }
     }
 
-    /// Whether the entry is the next one and sound.
+    /// How far it is sound.
+    pub(super) fn followed(&self) -> Followed {
+        Followed { start: self.start, end: self.end }
+    }
+
+    /// Whether the entry is the next one and sound. What it says about chains is expected from now on.
     pub(super) fn follow(&mut self, entry: &StoredEntry, expected: &mut Expected) -> bool {
         if entry.seq != self.end.seq + 1 {
             let problem = format!("entry {} is missing; the next one is {}", self.end.seq + 1, entry.seq);
@@ -167,89 +145,24 @@ impl ChainCheck {
         if read::said(&entry.body) != (entry.kind.clone(), entry.action) {
             return self.broken(Some(entry), "its columns say something else than its body".to_owned());
         }
-        if let Err(error) = entry.read() {
-            return self.broken(Some(entry), format!("it cannot be read: {}", with_causes(&error)));
+        match entry.read() {
+            Ok(Some(LedgerEntry { record: Record::Checkpoint(checkpoint), .. })) => {
+                expected.note(self.chain, entry.seq, &checkpoint);
+            }
+            // Of a kind that is not known here the chain is what counts.
+            Ok(_) => {}
+            Err(error) => return self.broken(Some(entry), format!("it cannot be read: {}", with_causes(&error))),
         }
         self.end = Head { seq: entry.seq, hash, at: entry.at };
-        expected.reached(self.chain, &self.end);
         true
     }
 
     fn broken(&mut self, entry: Option<&StoredEntry>, problem: String) -> bool {
         self.problem = Some(LedgerProblem {
-            chain: Some(self.chain),
-            seq: Some(entry.map_or(self.end.seq + 1, |entry| entry.seq)),
             action: entry.map(|entry| entry.action).filter(|action| !action.is_nil()),
-            projection: None,
-            problem,
+            ..LedgerProblem::at(self.chain, entry.map_or(self.end.seq + 1, |entry| entry.seq), problem)
         });
         false
-    }
-}
-
-/// Hashes that were seen at one place, and when.
-type Seen = Vec<(String, DateTime<Utc>)>;
-
-/// Ends of chains that somebody has seen.
-#[derive(Debug, Default)]
-pub(super) struct Expected {
-    /// By chain and place: every hash that was seen there, and when. All must agree, so that a forged checkpoint in the
-    /// database cannot speak over a signed one.
-    open: BTreeMap<(Uuid, i64), Seen>,
-    /// Chains that were followed, and how far.
-    reached: BTreeMap<Uuid, Head>,
-    /// What was seen and is another one now.
-    unmet: Vec<LedgerProblem>,
-}
-
-impl Expected {
-    pub(super) fn add(&mut self, at: DateTime<Utc>, heads: &[ChainHead]) {
-        for head in heads {
-            self.open.entry((head.chain, head.seq)).or_default().push((head.hash.clone(), at));
-        }
-    }
-
-    pub(super) fn forget_before(&mut self, chain: Uuid, seq: i64) {
-        self.open.retain(|(known, at), _| *known != chain || *at > seq);
-    }
-
-    pub(super) fn reached(&mut self, chain: Uuid, head: &Head) {
-        self.reached.insert(chain, *head);
-        let reached = hex::encode(head.hash);
-        let seen = self.open.remove(&(chain, head.seq)).unwrap_or_default();
-        if let Some((_, at)) = seen.into_iter().find(|(hash, _)| *hash != reached) {
-            let problem = format!("it is another one than the checkpoint of {at} saw");
-            self.unmet.push(LedgerProblem {
-                chain: Some(chain),
-                seq: Some(head.seq),
-                action: None,
-                projection: None,
-                problem,
-            });
-        }
-    }
-
-    /// What was seen and is not there, or is another one.
-    pub(super) fn unmet(self) -> Vec<LedgerProblem> {
-        let mut unmet = self.unmet;
-        for ((chain, seq), seen) in self.open {
-            let reached = self.reached.get(&chain).map_or(0, |head| head.seq);
-            if let Some((_, at)) = seen.first()
-                && reached < seq
-            {
-                unmet.push(LedgerProblem {
-                    chain: Some(chain),
-                    seq: Some(reached + 1),
-                    action: None,
-                    projection: None,
-                    problem: format!("entries {} to {seq} are missing: the checkpoint of {at} saw them", reached + 1),
-                });
-            }
-        }
-        // One line for each chain says it.
-        unmet.sort_by_key(|problem| (problem.chain, problem.seq));
-        unmet.dedup_by_key(|problem| (problem.chain, problem.seq));
-        unmet
     }
 }
 

@@ -18,6 +18,7 @@ use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
 use systemprompt_governance::changes::{self, ChangeFilter};
 use systemprompt_governance::decisions::{self, DecisionDetail, DecisionFilter};
 use systemprompt_governance::ledger::Ledger;
+use systemprompt_governance::ledger::checkpoint::Remembered;
 use systemprompt_governance::ledger::verify::verify;
 use systemprompt_governance::{
     About, Action, Change, ChangeError, Changed, Denial, Effect, Facts, FactsWriter, Gate, Inspection, Outcome,
@@ -154,7 +155,7 @@ async fn entries(server: &TestContext, id: ActionId) -> Vec<Value> {
 async fn assert_sound(server: &TestContext) {
     server.catch_up().await;
     let projections = ledger(server).projector().projections().to_vec();
-    let report = verify(server.db().write(), &[], &projections).await.expect("the log is read");
+    let report = verify(server.db().write(), &Remembered::default(), &projections).await.expect("the log is read");
     assert_eq!(report.problems, []);
 }
 

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use clap::Args;
-use systemprompt_governance::command::checkpoints;
+use systemprompt_governance::command::remembered;
 use systemprompt_governance::ledger::export::verify_export;
 use systemprompt_governance::ledger::verify::{LedgerProblem, VerifyReport, verify};
 
@@ -26,31 +26,26 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let project = invocation.project()?;
-        let unreadable = |error| CliError::from_error("checkpoints_unreadable", &error);
-        let (seen, forged) =
-            checkpoints(&project.configuration).and_then(|checkpoints| checkpoints.read()).map_err(unreadable)?;
-        let mut report = match &self.file {
+        let configuration = project.configuration.clone();
+        let home = apart(move || remembered(&configuration)).await?;
+        let home = home.map_err(|error| CliError::from_error("checkpoints_unreadable", &error))?;
+        let mut report = match self.file {
             Some(path) => {
-                let file = File::open(path).map_err(|error| CliError::from_error("export_unreadable", &error))?;
-                let report = verify_export(BufReader::new(file), &seen);
-                report.map_err(|error| CliError::from_error("export_unreadable", &error))?
+                let verified = apart(move || verify_export(BufReader::new(File::open(path)?), &home)).await?;
+                verified.map_err(|error| CliError::from_error("export_unreadable", &error))?
             }
-            None => verify(database.db.write(), &seen, &projections()).await.map_err(CliError::database)?,
+            None => verify(database.db.write(), &home, &projections()).await.map_err(CliError::database)?,
         };
-        if forged > 0 {
-            report.problems.push(LedgerProblem {
-                chain: None,
-                seq: None,
-                action: None,
-                projection: None,
-                problem: format!("{forged} lines of the checkpoints in the home are not signed by its key"),
-            });
-        }
         // Those of one installation next to each other.
         report.chains.sort_by(|one, other| one.name.cmp(&other.name));
         invocation.printer.show(&report);
         if report.is_sound() { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
     }
+}
+
+/// Reads files where nobody waits for a turn.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> CliResult<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| CliError::from_error("verification_failed", &error))
 }
 
 impl View for VerifyReport {
@@ -66,6 +61,9 @@ impl View for VerifyReport {
         }
         for problem in &self.problems {
             record = record.with("problem", words(problem));
+        }
+        for note in &self.notes {
+            record = record.with("note", note.clone());
         }
         layout.record(&record)
     }

@@ -1,0 +1,65 @@
+//! What a verification found.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// How many entries are sound.
+    pub verified: i64,
+    /// Each chain.
+    pub chains: Vec<ChainReport>,
+    /// How many checkpoints were compared.
+    pub checkpoints: usize,
+    /// The projections that were compared; empty when a chain is broken already, or only an export was read.
+    pub projections: Vec<String>,
+    /// Everything that is not as it should be. Empty means that the ledger is sound.
+    pub problems: Vec<LedgerProblem>,
+    /// What deserves to be known and is no problem.
+    pub notes: Vec<String>,
+}
+
+/// One chain, as far as it is sound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainReport {
+    /// The chain.
+    pub chain: Uuid,
+    /// The installation that writes it.
+    pub name: String,
+    /// The first entry that was looked at.
+    pub from_seq: i64,
+    /// The last entry that is sound; less than `from_seq` when there is none.
+    pub to_seq: i64,
+    /// The hash of the last sound entry, in hexadecimal: what to compare with a copy kept elsewhere.
+    pub head: String,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerProblem {
+    /// The chain it is in.
+    pub chain: Option<Uuid>,
+    /// The entry.
+    pub seq: Option<i64>,
+    /// The action it is about.
+    pub action: Option<Uuid>,
+    /// The projection that disagrees with the log.
+    pub projection: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+impl LedgerProblem {
+    /// Something about one place of a chain.
+    pub(super) fn at(chain: Uuid, seq: i64, problem: String) -> Self {
+        Self { chain: Some(chain), seq: Some(seq), action: None, projection: None, problem }
+    }
+}
