@@ -109,15 +109,14 @@ impl Checkpoints {
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
         create_private_dir(directory).map_err(failed(directory))?;
         let path = key_file(directory);
-        let key = match read_key(&path)? {
-            Some(key) => key,
-            None => {
-                let new = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-                    .map_err(|_| CheckpointError::Key(path.clone()))?;
-                let text = BASE64.encode(new.as_ref());
-                write_secret_file(&path, text.as_bytes()).map_err(failed(&path))?;
-                Ed25519KeyPair::from_pkcs8(new.as_ref()).map_err(|_| CheckpointError::Key(path))?
-            }
+        let key = if let Some(key) = read_key(&path)? {
+            key
+        } else {
+            let new = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
+                .map_err(|_| CheckpointError::Key(path.clone()))?;
+            let text = BASE64.encode(new.as_ref());
+            write_secret_file(&path, text.as_bytes()).map_err(failed(&path))?;
+            Ed25519KeyPair::from_pkcs8(new.as_ref()).map_err(|_| CheckpointError::Key(path))?
         };
         Ok(Self { home: Arc::new(Home { directory: directory.to_owned(), key }) })
     }

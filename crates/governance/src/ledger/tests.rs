@@ -615,7 +615,7 @@ async fn a_server_that_was_not_heard_of_is_dead_until_it_speaks() {
 
     for (silent, closed) in [(80, 0), (100, 1), (120, 0)] {
         // The clock of the database counts, not that of a replica.
-        let clock = Arc::new(ManualClock::new(Utc::now() + TimeDelta::hours(1)));
+        let clock = Arc::new(ManualClock::new(Ambient::system().now() + TimeDelta::hours(1)));
         let ambient = Ambient { clock, ..Ambient::system() };
         let other = Setup { name: "other", ambient, ..Setup::default() }.start(&database.pool).await;
         sqlx::query(
@@ -1611,7 +1611,7 @@ async fn a_ledger_without_its_tables_does_not_start() {
 async fn what_a_lost_connection_left_behind_cannot_write_any_more() {
     let database = testing::database(&[module()]).await;
     let mut connection = database.pool.write().acquire().await.unwrap();
-    let (chain, now) = (chains::chain_of("fenced"), Utc::now());
+    let (chain, now) = (chains::chain_of("fenced"), Ambient::system().now());
     let lost = chains::announce(&mut connection, chain, "fenced", now).await.unwrap();
     let current = chains::announce(&mut connection, chain, "fenced", now).await.unwrap();
     assert_eq!(lost.head.hash, current.head.hash, "nothing was written meanwhile");

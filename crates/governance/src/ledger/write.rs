@@ -30,7 +30,6 @@ impl<'a> Rows<'a> {
 ///
 /// Every part reads from `head`, so the parts run only when the compare-and-swap has succeeded. The row is this server's
 /// own; only a second process of the same installation, such as a command, ever waits for its lock.
-#[expect(clippy::too_many_arguments, reason = "the parameters of one statement")]
 pub(super) async fn write(
     connection: &mut PgConnection,
     chain: Uuid,
