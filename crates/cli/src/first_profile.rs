@@ -111,7 +111,7 @@ impl FirstProfile {
         let staged = staged.map_err(not_written)?;
         // Here and not at the first start: replicas of a production profile share the key this makes.
         let key = home.signing_key(&self.name);
-        let key = staged.directory().join(key.file_name().unwrap_or_default());
+        let key = staged.staged().join(key.file_name().unwrap_or_default());
         SigningKeys::load_or_generate(&key, invocation.ambient.now())
             .map_err(|error| CliError::from_error("signing_key", &error).exit(Exit::Configuration))?;
         Ok(staged)

@@ -240,7 +240,7 @@ impl NewProject {
 
 impl StagedProfile {
     /// Where it is for now.
-    pub fn directory(&self) -> &Path {
+    pub fn staged(&self) -> &Path {
         &self.staged
     }
 

@@ -15,6 +15,9 @@ use super::projector::CatchUpError;
 /// Key of the advisory lock of whoever drops segments.
 const LOCK: i64 = 0x7365_676d_656e; // "segmen"
 
+/// How long dropping a segment waits for the log's table, in milliseconds: the writer waits behind it.
+const TABLE_WITHIN_MS: u32 = 200;
+
 /// Actions that projections forget at once.
 const FORGET_BATCH: usize = 1000;
 
@@ -95,17 +98,6 @@ async fn drop_segment(ledger: &Ledger, checkpoints: &Checkpoints, name: &str) ->
         tracing::warn!(segment = name, "the segment has changed since it was written down which entries go");
         return Ok(false);
     }
-    for end in &ends {
-        let hash = hex::decode(&end.hash).unwrap_or_default();
-        sqlx::query!(
-            "UPDATE ledger_chains SET dropped_seq = $2, dropped_hash = $3 WHERE chain_id = $1",
-            end.chain,
-            end.seq,
-            hash
-        )
-        .execute(&mut *transaction)
-        .await?;
-    }
     let actions: Vec<(Uuid,)> =
         sqlx::query_as(AssertSqlSafe(format!("SELECT action_id FROM {name} WHERE kind = 'decided'")))
             .fetch_all(&mut *transaction)
@@ -116,6 +108,28 @@ async fn drop_segment(ledger: &Ledger, checkpoints: &Checkpoints, name: &str) ->
             let forgotten = projection.forget(&mut transaction, some).await;
             forgotten.map_err(|error| SegmentError::Forget(projection.name(), error))?;
         }
+    }
+    // The table before the rows of the chains, as the writer locks them; and both only now, when everything slow is done. If the
+    // table is not to be had at once the writer goes first, and this is tried again later: a verification may be reading.
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "SET LOCAL lock_timeout = '{TABLE_WITHIN_MS}ms'; LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE"
+    )))
+    .execute(&mut *transaction)
+    .await?;
+    if has_grown(&mut transaction, name, &ends).await? {
+        tracing::warn!(segment = name, "entries were added to the segment while it was about to be dropped");
+        return Ok(false);
+    }
+    for end in &ends {
+        let hash = hex::decode(&end.hash).unwrap_or_default();
+        sqlx::query!(
+            "UPDATE ledger_chains SET dropped_seq = $2, dropped_hash = $3 WHERE chain_id = $1",
+            end.chain,
+            end.seq,
+            hash
+        )
+        .execute(&mut *transaction)
+        .await?;
     }
     sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE ledger DETACH PARTITION {name}; DROP TABLE {name}")))
         .execute(&mut *transaction)
@@ -142,4 +156,20 @@ async fn droppable(connection: &mut PgConnection, name: &str) -> Result<Option<V
     }
     let head = |(chain, seq, hash)| ChainHead { chain, hash: hex::encode::<Vec<u8>>(hash), seq };
     Ok(Some(ends.into_iter().map(head).collect()))
+}
+
+/// Whether the segment has entries after these ends. Looked up by key, for the writer waits meanwhile.
+async fn has_grown(connection: &mut PgConnection, name: &str, ends: &[ChainHead]) -> Result<bool, sqlx::Error> {
+    let statement = format!(
+        "SELECT EXISTS (
+             SELECT FROM ledger_chains AS c
+             LEFT JOIN UNNEST($1::uuid[], $2::bigint[]) AS e (chain_id, seq) ON e.chain_id = c.chain_id
+             WHERE EXISTS (SELECT FROM {name} AS l WHERE l.chain_id = c.chain_id AND l.seq > COALESCE(e.seq, 0))
+         )"
+    );
+    let chains: Vec<Uuid> = ends.iter().map(|end| end.chain).collect();
+    let seqs: Vec<i64> = ends.iter().map(|end| end.seq).collect();
+    let (grown,): (bool,) =
+        sqlx::query_as(AssertSqlSafe(statement)).bind(chains).bind(seqs).fetch_one(connection).await?;
+    Ok(grown)
 }

@@ -23,6 +23,7 @@ use systemprompt_model::{
     ActionId, Actor, ActorChain, ActorKind, Ambient, Attribution, Client, Clock as _, ContextId, DecisionId,
     InstanceId, ManualClock, Microdollars, Principal, Resource, SessionId, TaskId, TraceId, UserId,
 };
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -1107,12 +1108,14 @@ fn collect_leaves(value: &Value, texts: &mut Vec<String>) {
 struct Standing {
     /// Fails while this is set.
     broken: AtomicBool,
+    /// Told when it begins to forget, and waited for until it may go on.
+    forgetting: Option<(Notify, Notify)>,
     applied: Mutex<Vec<(Uuid, i64)>>,
 }
 
 impl Standing {
     fn new() -> Arc<Self> {
-        Arc::new(Self { broken: AtomicBool::new(false), applied: Mutex::default() })
+        Arc::new(Self { broken: AtomicBool::new(false), forgetting: None, applied: Mutex::default() })
     }
 }
 
@@ -1159,6 +1162,10 @@ impl Projection for Standing {
     async fn forget(&self, connection: &mut PgConnection, actions: &[ActionId]) -> Result<(), ProjectionError> {
         let actions: Vec<Uuid> = actions.iter().map(ActionId::as_uuid).collect();
         sqlx::query("DELETE FROM standing WHERE id = ANY ($1)").bind(&actions).execute(connection).await?;
+        if let Some((begun, go_on)) = &self.forgetting {
+            begun.notify_one();
+            go_on.notified().await;
+        }
         Ok(())
     }
 }
@@ -1628,4 +1635,47 @@ async fn what_a_lost_connection_left_behind_cannot_write_any_more() {
         "its batch is written by the connection that came after it"
     );
     assert!(written_by(current.generation, &current.head).await);
+}
+
+#[tokio::test]
+async fn dropping_a_segment_holds_up_nobody_and_nobody_holds_it_up() {
+    let database = testing::database(&[module_with_standing()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new("2031-01-15T12:00:00Z".parse().unwrap()));
+    let standing = Arc::new(Standing {
+        broken: AtomicBool::new(false),
+        forgetting: Some((Notify::new(), Notify::new())),
+        applied: Mutex::default(),
+    });
+    let fixture = Setup {
+        ambient: Ambient { clock: clock.clone(), ..Ambient::system() },
+        retention: Retention { content: ContentRetention::None, days: 30, ledger_days: Some(31) },
+        projections: vec![standing.clone()],
+        checkpoints: Some(Checkpoints::open(home.path()).unwrap()),
+        ..Setup::default()
+    }
+    .start(&database.pool)
+    .await;
+    fixture.ledger.recover().await.unwrap();
+    finish(fixture.admit("in January").await.unwrap(), "hi");
+    // Written after everything that waits.
+    fixture.ledger.append(entry::checkpoint(&[], "hourly", None, clock.now())).await.unwrap();
+    clock.advance(TimeDelta::days(70));
+
+    let (begun, go_on) = standing.forgetting.as_ref().unwrap();
+    let dropped = AtomicBool::new(false);
+    let dropping = async {
+        assert_eq!(fixture.ledger.drop_expired().await.expect("the writer is not in its way"), 1);
+        dropped.store(true, Ordering::Relaxed);
+    };
+    let admitting = async {
+        begun.notified().await;
+        finish(fixture.admit("while January is forgotten").await.expect("it is not in the writer's way"), "hi");
+        go_on.notify_one();
+        while !dropped.load(Ordering::Relaxed) {
+            finish(fixture.admit("while it is dropped").await.expect("it is not in the writer's way"), "hi");
+        }
+    };
+    tokio::join!(dropping, admitting);
+    fixture.drained().await;
 }

@@ -196,7 +196,7 @@ async fn find_ledger(
     staged: &StagedProfile,
 ) -> Option<(Project, OpenDatabase)> {
     let replaced = replaces.then(|| name.to_owned());
-    for profile in replaced.into_iter().chain([staged.directory().display().to_string()]) {
+    for profile in replaced.into_iter().chain([staged.staged().display().to_string()]) {
         // What is wrong with a profile is told when it is used.
         let Ok((Some(project), _)) = Project::inspect(home.clone(), Some(profile), &invocation.environment) else {
             continue;

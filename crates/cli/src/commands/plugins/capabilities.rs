@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_extension::ExtensionRegistry;
 
-use super::facet_name;
+use super::facet_name::facet_name;
 use crate::error::CliResult;
 use crate::project::Invocation;
 use crate::view::{Page, Row};

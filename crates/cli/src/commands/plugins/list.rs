@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Map;
 use systemprompt_extension::{ExtensionCapabilities, ExtensionRegistry};
 
-use super::facet_name;
+use super::facet_name::facet_name;
 use crate::error::CliResult;
 use crate::project::Invocation;
 use crate::view::{Page, Row, yes};

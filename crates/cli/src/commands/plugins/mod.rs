@@ -1,6 +1,7 @@
 //! `plugins`: what is built into this binary. Nothing is started; everything comes from the capability snapshot.
 
 mod capabilities;
+mod facet_name;
 mod list;
 mod show;
 #[cfg(test)]
@@ -8,9 +9,7 @@ mod tests;
 mod validate;
 
 use clap::Subcommand;
-use clap::builder::{PossibleValue, PossibleValuesParser};
 use systemprompt_extension::ExtensionRegistry;
-use systemprompt_extension::facet::FACETS;
 
 use crate::error::CliResult;
 use crate::project::Invocation;
@@ -34,11 +33,6 @@ impl Plugins {
             Self::Capabilities(command) => command.run(invocation, &registry),
         }
     }
-}
-
-/// Reads the name of a facet.
-fn facet_name() -> PossibleValuesParser {
-    FACETS.iter().map(|facet| PossibleValue::new(facet.name).help(facet.about)).into()
 }
 
 /// What is linked; with a readable profile, without what it disables.
