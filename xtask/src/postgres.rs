@@ -318,14 +318,13 @@ mod tests {
 
     #[test]
     fn the_product_looks_where_we_look() {
-        let theirs = include_str!("../../crates/database/src/cluster/binaries.rs");
-        let defaults = include_str!("../../crates/database/src/cluster/mod.rs");
+        let theirs = include_str!("../../crates/database/src/cluster/options.rs");
         let errors = include_str!("../../crates/database/src/cluster/error.rs");
         assert!(errors.contains(&format!("pub const MINIMUM_MAJOR: u32 = {MINIMUM_MAJOR};")));
         let list: String = WELL_KNOWN.iter().map(|place| format!("    \"{place}\",\n")).collect();
         assert!(theirs.contains(&format!("pub const WELL_KNOWN: [&str; {}] = [\n{list}];", WELL_KNOWN.len())));
         assert!(theirs.contains(&format!("directory.join(\"{INSTALLED}\")")));
-        assert!(defaults.contains(&format!("system_directory: PathBuf::from(\"{SYSTEM_DIRECTORY}\")")));
+        assert!(theirs.contains(&format!("system_directory: PathBuf::from(\"{SYSTEM_DIRECTORY}\")")));
     }
 
     #[test]

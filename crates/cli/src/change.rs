@@ -77,7 +77,8 @@ impl Invocation {
             CliError::new("not_recorded", format!("the change was made, and could not be recorded: {error}"))
         };
         if let Some((project, database)) = ledger
-            && ledger::exists(&database.db).await?
+            // A database that is gone again has none: the change waits.
+            && ledger::exists(&database.db).await.unwrap_or(false)
         {
             let recorded = self.record(project, database, change, async || Ok(changed)).await;
             return recorded.map_err(|error| unrecorded(&error));

@@ -10,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
-use http::Method;
 use serde::Serialize;
 use systemprompt_config::profile::RateGroup;
 use systemprompt_model::ErrorCode;
@@ -107,10 +106,6 @@ fn answer(rejection: Rejection, _: &Request) -> Response {
 }
 
 async fn enforce(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
-    // A browser's preflight carries no credential by design (Fetch standard §3.2.2); CORS answers it.
-    if request.method() == Method::OPTIONS {
-        return next.run(request).await;
-    }
     let Some(guard) = request.extensions().get::<Arc<dyn Guard>>().cloned() else {
         tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
         return ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response();

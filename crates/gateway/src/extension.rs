@@ -10,7 +10,6 @@ use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
-
 use systemprompt_identity::Sessions;
 use systemprompt_model::EntityKind;
 

@@ -178,11 +178,7 @@ impl Inference {
         let body = if streamed {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             let filter = prepared.usage_added.then(UsageChunkFilter::new);
-            let lane = if recording.holds_answer() {
-                AnswerLane::screened(request.format, filter)
-            } else {
-                AnswerLane::Relay(filter)
-            };
+            let lane = if recording.holds_answer() { AnswerLane::screened(filter) } else { AnswerLane::Relay(filter) };
             let cut = self.cut.clone().cancelled_owned();
             let active = self.metrics.stream_started();
             AnswerBody::stream(Relay::new(body, lane, recording, (id, request.format), limits, cut, active))

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::response;
-use systemprompt_llm::{AnswerTap, Format, UsageChunkFilter};
+use systemprompt_llm::{StreamTexts, UsageChunkFilter};
 
 /// A stream that is held back may have this size; beyond it the call fails instead of filling our memory.
 const HELD_LIMIT: usize = 16 * 1024 * 1024;
@@ -26,8 +26,8 @@ pub(crate) enum AnswerLane {
 /// A stream that is held back.
 pub(crate) struct Held {
     stream: BytesMut,
-    /// Puts the text of the answer together: a word a policy looks for may be cut by the events.
-    text: AnswerTap,
+    /// Puts its texts together: a word a policy looks for may be cut by the events.
+    texts: StreamTexts,
 }
 
 /// A stream that is held back has become too large.
@@ -36,9 +36,9 @@ pub(crate) struct TooLarge;
 
 impl AnswerLane {
     /// The lane of an answer that policies want to see before the caller does.
-    pub(crate) fn screened(format: Format, filter: Option<UsageChunkFilter>) -> Self {
-        let text = AnswerTap::new(format, true, HELD_LIMIT, HELD_LIMIT);
-        Self::Screened(Box::new(Held { stream: BytesMut::new(), text }), filter)
+    pub(crate) fn screened(filter: Option<UsageChunkFilter>) -> Self {
+        let texts = StreamTexts::new(HELD_LIMIT);
+        Self::Screened(Box::new(Held { stream: BytesMut::new(), texts }), filter)
     }
 
     /// Takes a piece from the provider and gives what may go to the caller now, which may be nothing.
@@ -50,7 +50,7 @@ impl AnswerLane {
                 if held.stream.len() + piece.len() > HELD_LIMIT {
                     return Err(TooLarge);
                 }
-                held.text.feed(&piece);
+                held.texts.feed(&piece);
                 held.stream.extend_from_slice(&piece);
                 Ok(Bytes::new())
             }
@@ -89,7 +89,7 @@ impl AnswerLane {
 pub(crate) struct HeldAnswer {
     /// The bytes of the stream.
     pub(crate) stream: Bytes,
-    /// What they say in pieces, in one piece each: its text, its thoughts and the inputs of its tool calls.
+    /// What they say in pieces, in one piece each.
     pub(crate) said: Vec<String>,
     /// What the caller gets if they may.
     pub(crate) given: Bytes,
@@ -98,10 +98,7 @@ pub(crate) struct HeldAnswer {
 impl HeldAnswer {
     fn new(held: Held, filter: Option<UsageChunkFilter>) -> Self {
         let stream = held.stream.freeze();
-        let said = held.text.finish();
-        // The limit of an excerpt is that of the stream, so it is all in the head.
-        let inputs = said.tool_calls.into_iter().map(|call| call.input_excerpt);
-        let said = [said.text.head, said.thinking.head].into_iter().chain(inputs).collect();
+        let said = held.texts.finish();
         let given = match filter {
             None => stream.clone(),
             Some(mut filter) => {
@@ -132,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_screened_stream_is_held_back_and_its_text_put_together() {
-        let mut lane = AnswerLane::screened(Format::OpenAiChat, None);
+        let mut lane = AnswerLane::screened(None);
         for piece in STREAM.chunks(7) {
             assert_eq!(lane.feed(Bytes::copy_from_slice(piece)), Ok(Bytes::new()));
             assert!(lane.at_boundary(false), "the caller has nothing yet");
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_held_stream_has_a_limit() {
-        let mut lane = AnswerLane::screened(Format::OpenAiChat, None);
+        let mut lane = AnswerLane::screened(None);
         assert_eq!(lane.feed(vec![b'x'; HELD_LIMIT].into()), Ok(Bytes::new()));
         assert_eq!(lane.feed(Bytes::from_static(b"x")), Err(TooLarge));
     }

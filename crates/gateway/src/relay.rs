@@ -121,10 +121,15 @@ impl Relay {
         Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
     }
 
-    /// Waits for what policies say about an answer that was held back.
+    /// Waits for what policies say about an answer that was held back, with signs of life.
     fn poll_inspection(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(inspecting) = &mut self.inspecting else { return Poll::Ready(None) };
-        let (recording, inspection, given) = ready!(inspecting.as_mut().poll(cx));
+        let Poll::Ready((recording, inspection, given)) = inspecting.as_mut().poll(cx) else {
+            ready!(self.alarm.as_mut().poll(cx));
+            // The caller has nothing yet, so any place is between two events.
+            self.alarm.as_mut().reset(Instant::now() + SILENCE);
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.dialect.ping())))));
+        };
         self.inspecting = None;
         let data = match inspection {
             Inspection::Give => {

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
@@ -41,16 +41,6 @@ pub enum BacklogError {
         path: PathBuf,
         /// What happened.
         source: io::Error,
-    },
-    /// A line that is no change. Nothing is skipped silently.
-    #[error("{}, line {line}, is no change that could be recorded", .path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// Why not.
-        source: serde_json::Error,
     },
     /// Whether they are recorded already is not known.
     #[error("what is recorded already is not known")]
@@ -108,30 +98,44 @@ impl Backlog {
         let line = format!("{}\n", json!(made));
         let write = || {
             self.path.parent().map_or(Ok(()), create_private_dir)?;
-            let mut file = OpenOptions::new().create(true).append(true).mode(SECRET_MODE).open(&self.path)?;
+            let mut file =
+                OpenOptions::new().create(true).read(true).append(true).mode(SECRET_MODE).open(&self.path)?;
             file.lock()?;
-            file.write_all(line.as_bytes())?;
+            // Whoever wrote last may not have come to the end.
+            let torn = file.metadata()?.len() > 0 && !ends_a_line(&mut file)?;
+            file.write_all(format!("{}{line}", if torn { "\n" } else { "" }).as_bytes())?;
             file.sync_all()
         };
         write().map_err(|source| self.failed(source))?;
         Ok(changed.value)
     }
 
-    /// Has them recorded. Two processes that do so at once take turns.
+    /// Has them recorded. Two processes that do so at once take turns. A line that is no change, as a full disk leaves one,
+    /// stays where it is and is told again each time; it holds up nothing.
     pub(crate) async fn record(&self, gate: &Gate, ledger: &Ledger, database: &DbPool) -> Result<(), BacklogError> {
-        let Some((file, text)) = self.take().await? else { return Ok(()) };
+        let Some((mut file, text)) = self.take().await? else { return Ok(()) };
         ledger.projector().catch_up_one(Changes::NAME).await?;
-        for (number, line) in text.lines().enumerate() {
-            let made: Made = serde_json::from_str(line).map_err(|source| BacklogError::Line {
-                path: self.path.clone(),
-                line: number + 1,
-                source,
-            })?;
+        let mut unreadable = String::new();
+        for line in text.lines() {
+            let made: Made = match serde_json::from_str(line) {
+                Ok(made) => made,
+                Err(error) => {
+                    tracing::error!(file = %self.path.display(), %error, "a line is no change that could be recorded");
+                    unreadable.push_str(line);
+                    unreadable.push('\n');
+                    continue;
+                }
+            };
             if show_change(database.write(), made.id).await?.is_none() {
                 record_one(gate, made).await?;
             }
         }
-        file.set_len(0).map_err(|source| self.failed(source))
+        let mut keep = || {
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(unreadable.as_bytes())
+        };
+        keep().map_err(|source| self.failed(source))
     }
 
     /// The file, locked, and what is in it; nothing if there is nothing.
@@ -155,6 +159,13 @@ impl Backlog {
     fn failed(&self, source: io::Error) -> BacklogError {
         BacklogError::File { path: self.path.clone(), source }
     }
+}
+
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 async fn record_one(gate: &Gate, made: Made) -> Result<(), BacklogError> {

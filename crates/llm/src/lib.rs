@@ -35,6 +35,7 @@ pub mod demo;
 pub mod fuzzing;
 
 pub use answer::excerpt::Excerpt;
+pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;
 pub use error::{ErrorAnswer, ErrorKind};

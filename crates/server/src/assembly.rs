@@ -31,11 +31,11 @@ impl Assembly {
             let hint = problem.hint().unwrap_or_default();
             report.problems.push(Problem::error("profile", "extensions", problem.to_string()).suggest(hint));
         }
-        for extension in registry.iter() {
-            report.problems.extend(extension.validate_sections(&configuration));
-        }
         let extension_configs = match ExtensionConfigs::resolve(&registry, &configuration) {
-            Ok(configs) => Some(configs),
+            Ok(configs) => {
+                report.problems.extend(configs.warnings().iter().cloned());
+                Some(configs)
+            }
             Err(problems) => {
                 report.problems.extend(problems);
                 None

@@ -72,6 +72,10 @@ impl RouteError {
         if let Some(retry) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, retry);
         }
+        if let Self::Model(Failure { kind: FailureKind::Withheld(_), .. }) = self {
+            // The answer was made and is paid for; SDKs would have it made again.
+            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        }
         if let Self::Rejected(Rejection::RateLimited(limited)) = self {
             limited.write_headers(response.headers_mut());
         }

@@ -4,6 +4,7 @@
 //! [`Reading`](reading::Reading), and what comes out is a [`summary`].
 
 pub(crate) mod excerpt;
+pub(crate) mod pieces;
 pub(crate) mod reading;
 pub(crate) mod summary;
 pub(crate) mod tap;

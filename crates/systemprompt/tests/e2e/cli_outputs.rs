@@ -61,6 +61,9 @@ struct Outputs {
     seen: BTreeSet<String>,
 }
 
+/// What differs from run to run, and what is written instead.
+type Filter<'a> = (&'a str, &'a str);
+
 impl Outputs {
     fn of(instance: Instance) -> Self {
         let mut settings = insta::Settings::clone_current();
@@ -82,7 +85,7 @@ impl Outputs {
     }
 
     /// Runs commands that read, each in its three forms, a few at a time; with each what more differs from run to run.
-    fn check_all(&mut self, commands: &[(&[&str], &[(&str, &str)])]) {
+    fn check_all(&mut self, commands: &[(&[&str], &[Filter<'_>])]) {
         let lines: Vec<_> = commands
             .iter()
             .flat_map(|(words, _)| {

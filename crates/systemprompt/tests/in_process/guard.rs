@@ -36,7 +36,10 @@ impl Extension for Doors {
     }
 
     fn try_router(&self, _: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
-        Ok(vec![ExtensionRouter::of(doors(), (), "/api/ext/doors")])
+        let any = systemprompt::axum::routing::any(async || "anything");
+        let open_to_methods =
+            ExtensionRouter::new(systemprompt::axum::Router::new().route("/any", any), "/api/ext/ways");
+        Ok(vec![ExtensionRouter::of(doors(), (), "/api/ext/doors"), open_to_methods.with_access(Access::User)])
     }
 }
 
@@ -109,6 +112,17 @@ async fn handlers_get_whom_they_let_in_and_others_get_an_answer() {
     let unavailable = eve.get("/api/ext/doors/me").await;
     assert_eq!((unavailable.status.as_u16(), unavailable.code().as_str()), (503, "service_unavailable"));
     assert_eq!(unavailable.header("www-authenticate"), "");
+}
+
+#[tokio::test]
+async fn no_method_passes_the_guard() {
+    let server = TestContext::builder().extension(Doors).start().await;
+    let (ada, nobody) = (server.user("ada", &["user"]).await, server.anonymous());
+    for method in ["OPTIONS", "HEAD", "PATCH", "TRACE", "PROPFIND"] {
+        let ask = || Request::builder().method(method).uri("/api/ext/ways/any").body("").expect("a request");
+        assert_eq!(nobody.request(ask()).await.status, 401, "{method}");
+        assert_eq!(ada.request(ask()).await.status, 200, "{method}");
+    }
 }
 
 #[tokio::test]

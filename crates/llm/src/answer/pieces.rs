@@ -1,0 +1,173 @@
+//! What the events of a stream say in pieces, put together again.
+
+use std::collections::BTreeMap;
+
+use systemprompt_model::json::{self, Cursor, Kind, SyntaxError};
+
+use crate::sse::SseParser;
+
+/// Puts together the texts that a stream has in pieces, one for each place in its events: every text at the same path, in
+/// the same block, choice or tool call, belongs to one.
+///
+/// No list of fields is kept, because providers add fields, and a policy that looks for a word must see it wherever the
+/// caller's program may read it. What says no more than what an event is, see [`LABELS`], is left out: it is whole in every
+/// event.
+#[derive(Debug)]
+pub struct StreamTexts {
+    events: SseParser,
+    texts: BTreeMap<String, String>,
+}
+
+/// Fields that name an event or what it belongs to.
+const LABELS: [&str; 16] = [
+    "call_id",
+    "event_id",
+    "finish_reason",
+    "fingerprint",
+    "id",
+    "item_id",
+    "model",
+    "obfuscation",
+    "object",
+    "role",
+    "service_tier",
+    "signature",
+    "status",
+    "stop_reason",
+    "system_fingerprint",
+    "type",
+];
+
+/// Deeper values are not put together.
+const DEEPEST: usize = 64;
+
+impl StreamTexts {
+    /// For a stream none of whose events is longer than `event_limit` bytes.
+    pub fn new(event_limit: usize) -> Self {
+        Self { events: SseParser::new(event_limit), texts: BTreeMap::new() }
+    }
+
+    /// Looks at the next bytes.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        let Self { events, texts } = self;
+        events.feed(chunk, |data| gather(texts, data));
+    }
+
+    /// The texts at the end of the stream.
+    pub fn finish(self) -> Vec<String> {
+        let Self { mut events, mut texts } = self;
+        events.finish(|data| gather(&mut texts, data));
+        texts.into_values().collect()
+    }
+}
+
+fn gather(texts: &mut BTreeMap<String, String>, data: &[u8]) {
+    // An event that is no JSON has no pieces; it is looked at as it is.
+    let _ = walk(texts, data, &mut String::new(), DEEPEST);
+}
+
+fn walk(
+    texts: &mut BTreeMap<String, String>,
+    value: &[u8],
+    path: &mut String,
+    deepest: usize,
+) -> Result<(), SyntaxError> {
+    let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
+    let known = path.len();
+    match Cursor::new(value).kind()? {
+        Kind::String => {
+            if let Some(text) = json::text(value) {
+                texts.entry(path.clone()).or_default().push_str(&text);
+            }
+        }
+        Kind::Object => {
+            if let [Some(index)] = json::pick(value, ["index"])? {
+                path.push('#');
+                path.push_str(&String::from_utf8_lossy(index));
+            }
+            Cursor::new(value).members(|member, cursor| {
+                let inside = &value[cursor.skip()?];
+                if !LABELS.contains(&&*member.key) {
+                    let here = path.len();
+                    path.push('/');
+                    path.push_str(&member.key);
+                    walk(texts, inside, path, deepest)?;
+                    path.truncate(here);
+                }
+                Ok::<_, SyntaxError>(())
+            })?;
+        }
+        Kind::Array => {
+            Cursor::new(value).elements(|_, cursor| walk(texts, &value[cursor.skip()?], path, deepest))?;
+        }
+        Kind::Number | Kind::Bool | Kind::Null => {}
+    }
+    path.truncate(known);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts_of(events: &[&str]) -> Vec<String> {
+        let stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let mut texts = StreamTexts::new(1024 * 1024);
+        for piece in stream.as_bytes().chunks(7) {
+            texts.feed(piece);
+        }
+        texts.finish()
+    }
+
+    #[test]
+    fn pieces_are_put_together_wherever_they_stand() {
+        for (first, second) in [
+            (
+                r#"{"choices":[{"index":0,"delta":{"content":"for"}}]}"#,
+                r#"{"choices":[{"index":0,"delta":{"content":"bidden"}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"function_call":{"arguments":"for"}}}]}"#,
+                r#"{"choices":[{"delta":{"function_call":{"arguments":"bidden"}}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"custom":{"input":"for"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"custom":{"input":"bidd\u0065n"}}]}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"audio":{"transcript":"for"}}}]}"#,
+                r#"{"choices":[{"delta":{"audio":{"transcript":"bidden"}}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"content":[{"type":"text","text":"for"}]}}]}"#,
+                r#"{"choices":[{"delta":{"content":[{"type":"text","text":"bidden"}]}}]}"#,
+            ),
+            (
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"for"}}"#,
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"bidden"}}"#,
+            ),
+            (r#"{"delta":{"something_new":"for"}}"#, r#"{"delta":{"something_new":"bidden"}}"#),
+        ] {
+            assert_eq!(texts_of(&[first, second]), ["forbidden"], "{first}");
+        }
+        let last = 4000;
+        let calls: Vec<String> = (0..=last)
+            .flat_map(|index| {
+                ["for", "bidden"].map(|part| format!(r#"{{"index":{index},"delta":{{"partial_json":"{part}"}}}}"#))
+            })
+            .collect();
+        let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+        assert_eq!(texts_of(&calls), vec!["forbidden"; last + 1], "none of many is left out");
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_not() {
+        let blocks = [
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"what it is for"}}"#,
+            r#"{"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"bidden or not"}}"#,
+        ];
+        assert_eq!(texts_of(&blocks), ["what it is for", "bidden or not"]);
+        let labels = [r#"{"id":"msg_1","type":"ping"}"#, r#"{"id":"msg_1","type":"ping"}"#, "[DONE]", "{\"broken", ""];
+        assert_eq!(texts_of(&labels), [""; 0]);
+    }
+}
