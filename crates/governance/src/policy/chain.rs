@@ -188,7 +188,8 @@ impl PolicyChain {
     }
 
     /// Asks every policy in turn until one refuses. Afterwards only those are asked, and listed, that want to look. One
-    /// that has not answered at the deadline has objected.
+    /// that has not answered at the deadline has objected; one whose objection is only a warning is not given all of the
+    /// time, so that those after it have some.
     pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>, deadline: Option<Deadline>) -> ChainOutcome {
         let mut outcome =
             ChainOutcome { evaluations: Vec::with_capacity(self.entries.len()), ..ChainOutcome::default() };
@@ -204,7 +205,7 @@ impl PolicyChain {
                 Some(policy) if !policy.applies(input.phase, input.subject) => {
                     (EvaluationResult::Skip, "it does not look at this".into())
                 }
-                Some(policy) => match judge(&**policy, input, deadline).await {
+                Some(policy) => match judge(&**policy, input, entry.deadline(deadline)).await {
                     Verdict::Pass => (EvaluationResult::Pass, Cow::Borrowed("")),
                     Verdict::Hold(hold) => {
                         outcome.holds.push(hold);
@@ -265,6 +266,15 @@ async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>, deadline: Option<De
 impl Entry {
     fn wants(&self, phase: Phase, subject: Subject<'_>) -> bool {
         self.policy.as_ref().is_some_and(|policy| policy.applies(phase, subject))
+    }
+
+    /// Until when it may answer: half of the time that is left if it only warns.
+    fn deadline(&self, chain: Option<Deadline>) -> Option<Deadline> {
+        let now = Deadline::now();
+        match self.mode {
+            PolicyMode::Enforce => chain,
+            PolicyMode::Warn => chain.map(|chain| now + chain.saturating_duration_since(now) / 2),
+        }
     }
 }
 

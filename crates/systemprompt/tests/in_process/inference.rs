@@ -53,7 +53,10 @@ impl Extension for Probe {
     }
 
     fn governance_policies(&self) -> Vec<PolicyDef> {
-        vec![PolicyDef::new("probe.word", "A word may not be said", |_| Ok(Arc::new(NoWord)))]
+        vec![
+            PolicyDef::new("probe.word", "A word may not be said", |_| Ok(Arc::new(NoWord))),
+            PolicyDef::new("probe.later", "It needs a moment", |_| Ok(Arc::new(Later))),
+        ]
     }
 }
 
@@ -90,6 +93,25 @@ impl Hold for Budget {
 }
 
 struct NoWord;
+
+/// Passes every answer, and not at once.
+struct Later;
+
+#[async_trait]
+impl Policy for Later {
+    fn id(&self) -> &'static str {
+        "probe.later"
+    }
+
+    fn applies(&self, phase: Phase, subject: Subject<'_>) -> bool {
+        (phase, subject) == (Phase::After, Subject::Answer)
+    }
+
+    async fn judge(&self, _: &PolicyInput<'_>) -> Verdict {
+        tokio::task::yield_now().await;
+        Verdict::Pass
+    }
+}
 
 #[async_trait]
 impl Policy for NoWord {
@@ -430,6 +452,21 @@ async fn nobody_waits_for_a_policy_forever() {
             assert!(end["usage"]["tokens"].as_i64().is_some_and(|tokens| tokens > 0), "it was billed: {end}");
         }
     }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_only_warns_leaves_time_for_the_others() {
+    let policies = json!({"governance": {"policies": [{"id": "probe.word", "mode": "warn"}, {"id": "probe.later"}]}});
+    let builder = TestContext::builder().extension(Probe).document("governance/config.yaml", policies);
+    let fixture = Fixture::of(builder, json!({"inspection_timeout_ms": 1000})).await;
+    fixture.mock.behave(Behaviour { chunk_text: "riddle ".to_owned(), ..Behaviour::default() });
+    let (id, status, answer) = fixture.send("/v1/messages", HELLO).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let end = &fixture.entries(id).await[1];
+    let said =
+        |number: usize| (end["inspections"][number]["policy_id"].clone(), end["inspections"][number]["result"].clone());
+    assert_eq!([said(0), said(1)], [(json!("probe.word"), json!("fail")), (json!("probe.later"), json!("pass"))]);
     fixture.context.stop().await;
 }
 
