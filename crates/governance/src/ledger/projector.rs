@@ -28,14 +28,14 @@ use tokio_util::sync::CancellationToken;
 use super::read::{self, Places, StoredEntry};
 use super::text::cleaned;
 
-/// Most entries applied in one transaction.
+/// Most entries applied in one transaction. Fewer would keep a thread for a shorter time and cost more of it in all.
 const BATCH: i64 = 2000;
 
 /// How long it waits after something was appended, so that more shares its transaction: the age rows have before people
 /// see them, unless they ask for [`Projector::catch_up`].
 const LINGER: Duration = Duration::from_millis(50);
 
-/// How often it looks for what other replicas appended.
+/// How often it looks for what other replicas appended, and how far behind it is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pauses after a failure.
@@ -121,6 +121,7 @@ impl Projector {
 
     /// Applies until `shutdown`, then once more what is there.
     pub(super) async fn run(&self, written: &Notify, shutdown: CancellationToken) {
+        let mut measured = Instant::now();
         loop {
             let stop = tokio::select! {
                 () = shutdown.cancelled() => true,
@@ -137,7 +138,10 @@ impl Projector {
                     break;
                 }
             }
-            self.measure().await;
+            if measured.elapsed() >= LOOK_EVERY || stop {
+                measured = Instant::now();
+                self.measure().await;
+            }
             if stop {
                 return;
             }
