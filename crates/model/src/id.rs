@@ -25,7 +25,8 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal;)*) => {$(
         $(#[$doc])*
         ///
-        /// A version 7 UUID, so identifiers sort by the time they were made.
+        /// A version 7 UUID whose first random bits are the fraction of the millisecond (RFC 9562 §6.2, method 3), so
+        /// identifiers sort by the time they were made, to a quarter of a microsecond.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Uuid);
 
@@ -35,8 +36,13 @@ macro_rules! ids {
 
             /// A new identifier at the current time.
             pub fn generate(ambient: &Ambient) -> Self {
-                let millis = u64::try_from(ambient.now().timestamp_millis()).unwrap_or(0);
-                Self(uuid::Builder::from_unix_timestamp_millis(millis, &ambient.bytes()).into_uuid())
+                let now = ambient.now();
+                let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+                let fraction = (now.timestamp_subsec_nanos() % 1_000_000) * 4096 / 1_000_000;
+                let mut random: [u8; 10] = ambient.bytes();
+                // The upper four of these bits are the version's.
+                random[..2].copy_from_slice(&(fraction as u16).to_be_bytes());
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
             /// Wraps a UUID that came from storage.
@@ -158,8 +164,13 @@ mod tests {
     fn ids_sort_by_time() {
         let clock = std::sync::Arc::new(crate::ManualClock::new(chrono::DateTime::UNIX_EPOCH));
         let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
-        let first = ActionId::generate(&ambient);
-        clock.advance(chrono::TimeDelta::milliseconds(1));
-        assert!(first < ActionId::generate(&ambient));
+        let mut last = ActionId::generate(&ambient);
+        for microseconds in [1, 1, 997, 1, 1000] {
+            clock.advance(chrono::TimeDelta::microseconds(microseconds));
+            let next = ActionId::generate(&ambient);
+            assert!(last < next, "{last} {next}");
+            assert_eq!(next.as_uuid().get_version_num(), 7);
+            last = next;
+        }
     }
 }
