@@ -25,7 +25,7 @@ use systemprompt_model::Secret;
 use uuid::Uuid;
 
 use super::canonical::CanonicalObject;
-use super::report::LedgerProblem;
+use super::report::{LedgerProblem, VerifyReport};
 use super::text::micros;
 use super::{chains, entry, lines};
 
@@ -187,6 +187,18 @@ impl Remembered {
     /// From when on nothing may be missing in the file; nothing if older lines may have been taken out.
     pub(super) fn begins(&self) -> Option<DateTime<Utc>> {
         self.checkpoints.first().map(|first| first.at).filter(|_| self.checkpoints.len() < KEPT)
+    }
+
+    /// The report of a verification that has only looked at the home so far.
+    pub(super) fn report(&self) -> VerifyReport {
+        VerifyReport {
+            verified: 0,
+            chains: Vec::new(),
+            checkpoints: self.checkpoints.len(),
+            projections: Vec::new(),
+            problems: self.problems(),
+            notes: self.notes.clone(),
+        }
     }
 
     /// What is wrong with the file itself.

@@ -36,8 +36,6 @@ pub(super) struct Expected {
     own: Option<Uuid>,
     /// The first entry of it that says which key signs, and when.
     names_key: Option<(i64, String, DateTime<Utc>)>,
-    /// How many checkpoints there are.
-    pub(super) count: usize,
 }
 
 impl Expected {
@@ -46,7 +44,6 @@ impl Expected {
         let mut expected =
             Self { remembers: !home.checkpoints.is_empty(), begins: home.begins(), own: home.chain, ..Self::default() };
         for checkpoint in &home.checkpoints {
-            expected.count += 1;
             expected.add(checkpoint.at, &checkpoint.heads);
             for head in &checkpoint.heads {
                 let covered = expected.covered.entry(head.chain).or_default();

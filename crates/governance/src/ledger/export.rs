@@ -119,14 +119,7 @@ pub async fn export(pool: &PgPool, mut out: impl Write) -> Result<u64, ExportErr
 /// it is what checkpoints saw second.
 pub fn verify_export(mut export: impl BufRead + Seek, home: &Remembered) -> Result<VerifyReport, ExportError> {
     let mut expected = Expected::of(home);
-    let mut report = VerifyReport {
-        verified: 0,
-        chains: Vec::new(),
-        checkpoints: expected.count,
-        projections: Vec::new(),
-        problems: home.problems(),
-        notes: home.notes.clone(),
-    };
+    let mut report = home.report();
     let first = lines::next(&mut export, LINE_LIMIT)?.ok_or(ExportError::Empty)?;
     let header: Header = serde_json::from_slice(&first.text).map_err(|source| ExportError::Line { line: 1, source })?;
     let mut checks: BTreeMap<Uuid, (String, ChainCheck)> = BTreeMap::new();

@@ -45,14 +45,7 @@ pub async fn verify(
 /// The chains alone, within one snapshot.
 async fn verify_log(connection: &mut PgConnection, home: &Remembered) -> Result<VerifyReport, sqlx::Error> {
     let mut expected = Expected::of(home);
-    let mut report = VerifyReport {
-        verified: 0,
-        chains: Vec::new(),
-        checkpoints: expected.count,
-        projections: Vec::new(),
-        problems: home.problems(),
-        notes: home.notes.clone(),
-    };
+    let mut report = home.report();
     let chains = sqlx::query!(
         "SELECT chain_id, name, seq, hash, dropped_seq, dropped_hash FROM ledger_chains ORDER BY chain_id"
     )
