@@ -11,11 +11,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use serde::Serialize;
-use systemprompt_config::profile::RateGroup;
 use systemprompt_model::ErrorCode;
 
+use crate::Rejection;
 use crate::api::ErrorAnswer;
-use crate::{Meter, Rejection};
 
 /// Who may reach an endpoint, or everything behind a mount.
 ///
@@ -68,17 +67,16 @@ pub type Refuse = fn(Rejection, &Request) -> Response;
 impl Access {
     /// The router behind this rule.
     pub fn protect(self, router: Router) -> Router {
-        router.layer(from_fn_with_state(Rule { access: self, group: None, refuse: answer }, enforce))
+        router.layer(from_fn_with_state(Rule { access: self, refuse: answer }, enforce))
     }
 
-    /// The endpoint behind this rule, counted in this group if it has one of its own.
+    /// The endpoint behind this rule.
     pub(crate) fn protect_endpoint<S: Clone + Send + Sync + 'static>(
         self,
-        group: Option<RateGroup>,
         refuse: Option<Refuse>,
         endpoint: MethodRouter<S>,
     ) -> MethodRouter<S> {
-        let rule = Rule { access: self, group, refuse: refuse.unwrap_or(answer) };
+        let rule = Rule { access: self, refuse: refuse.unwrap_or(answer) };
         endpoint.route_layer(from_fn_with_state(rule, enforce))
     }
 
@@ -88,7 +86,7 @@ impl Access {
         refuse: Option<Refuse>,
         fallback: MethodRouter<S>,
     ) -> MethodRouter<S> {
-        let rule = Rule { access: self, group: None, refuse: refuse.unwrap_or(answer) };
+        let rule = Rule { access: self, refuse: refuse.unwrap_or(answer) };
         fallback.layer(from_fn_with_state(rule, enforce))
     }
 }
@@ -96,7 +94,6 @@ impl Access {
 #[derive(Clone, Copy)]
 struct Rule {
     access: Access,
-    group: Option<RateGroup>,
     refuse: Refuse,
 }
 
@@ -110,11 +107,6 @@ async fn enforce(State(rule): State<Rule>, mut request: Request, next: Next) -> 
         tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
         return ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response();
     };
-    if let Some(group) = rule.group
-        && let Some(meter) = request.extensions_mut().get_mut::<Meter>()
-    {
-        meter.set_group(group);
-    }
     match guard.check(rule.access, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(rejection) => (rule.refuse)(rejection, &request),

@@ -206,6 +206,16 @@ impl IntoResponse for ErrorAnswer {
     }
 }
 
+/// What a refusal of status 401 or 403 has in `WWW-Authenticate` (RFC 6750 §3), for those who say it in a form of their own.
+pub fn challenge_for(rejection: &Rejection) -> Option<HeaderValue> {
+    match rejection {
+        Rejection::Auth(AuthError::Missing) | Rejection::Anonymous => Some(challenge(None)),
+        Rejection::Auth(AuthError::Invalid) => Some(challenge(Some("invalid_token"))),
+        Rejection::NotAllowed(_) => Some(challenge(Some("insufficient_scope"))),
+        Rejection::Auth(AuthError::Unavailable) | Rejection::RateLimited(_) => None,
+    }
+}
+
 /// How to get in.
 fn challenge(lack: Option<&str>) -> HeaderValue {
     let lack = lack.map(|lack| format!(r#", error="{lack}""#)).unwrap_or_default();

@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::Map;
-use systemprompt_config::profile::RateGroup;
 
 use crate::{Access, JsonValue, Refuse};
 
@@ -21,9 +20,6 @@ pub struct Endpoint {
     pub path: String,
     /// Who may ask.
     pub access: Access,
-    /// The group whose rate holds, if not that of the whole router.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_group: Option<RateGroup>,
     /// One sentence for the reference.
     pub summary: &'static str,
     /// The JSON body it takes.
@@ -117,41 +113,63 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         self.add("DELETE", path, access, summary, on(MethodFilter::DELETE, handler))
     }
 
-    /// Adds an endpoint with a method router of its own, e.g. one that answers other methods in a dialect.
+    /// Adds a `PUT` endpoint.
     #[must_use]
-    pub fn add(
+    pub fn put<H: Handler<T, S>, T: 'static>(
         self,
-        method: &'static str,
         path: &str,
         access: Access,
         summary: &'static str,
-        handler: MethodRouter<S>,
+        handler: H,
     ) -> Self {
-        self.add_in(None, method, path, access, summary, handler)
+        self.add("PUT", path, access, summary, on(MethodFilter::PUT, handler))
     }
 
-    /// Adds an endpoint whose requests are counted in this group, whatever the group of the router.
+    /// Adds a `PATCH` endpoint.
     #[must_use]
-    pub fn add_in(
+    pub fn patch<H: Handler<T, S>, T: 'static>(
+        self,
+        path: &str,
+        access: Access,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
+        self.add("PATCH", path, access, summary, on(MethodFilter::PATCH, handler))
+    }
+
+    /// One handler for one method, so that nothing comes in beside what is listed and guarded.
+    fn add(
         mut self,
-        rate_group: Option<RateGroup>,
         method: &'static str,
         path: &str,
         access: Access,
         summary: &'static str,
         handler: MethodRouter<S>,
     ) -> Self {
-        self.router = self.router.route(path, access.protect_endpoint(rate_group, self.refuse, handler));
+        self.router = self.router.route(path, access.protect_endpoint(self.refuse, handler));
         self.endpoints.push(Endpoint {
             method,
             path: path.to_owned(),
             access,
-            rate_group,
             summary,
             takes: None,
             answers: (200, None),
             own_errors: self.refuse.is_some(),
         });
+        self
+    }
+
+    /// Adds what answers to the methods that are not listed at the path of the last endpoint, for anyone: that there is no
+    /// such method, in the protocol that is spoken here.
+    ///
+    /// # Panics
+    ///
+    /// There is no endpoint yet.
+    #[must_use]
+    pub fn other_methods<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
+        let path = &self.endpoints.last().expect("an endpoint whose other methods are meant").path;
+        let others = Access::Public.protect_fallback(self.refuse, MethodRouter::new().fallback(handler));
+        self.router = self.router.route(path, others);
         self
     }
 

@@ -43,11 +43,6 @@ impl Meter {
         Self { limiter, group, client }
     }
 
-    /// Counts the request in this group instead.
-    pub(crate) fn set_group(&mut self, group: RateGroup) {
-        self.group = Some(group);
-    }
-
     /// Refuses the request if its address has sent too many, to be called before anything is done for it that costs. The
     /// server has counted it already, and answers by itself where nobody asks.
     pub fn guard(&self) -> Result<(), RateLimited> {

@@ -4,7 +4,8 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use systemprompt_extension::api::challenge_for;
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_extension::{AuthError, Rejection};
 use systemprompt_governance::access;
@@ -75,6 +76,11 @@ impl RouteError {
         if let Self::Model(Failure { kind: FailureKind::Withheld(_), .. }) = self {
             // The answer was made and is paid for; SDKs would have it made again.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if let Self::Rejected(rejection) = self
+            && let Some(challenge) = challenge_for(rejection)
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if let Self::Rejected(Rejection::RateLimited(limited)) = self {
             limited.write_headers(response.headers_mut());

@@ -13,7 +13,7 @@ mod models;
 
 use std::sync::Arc;
 
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use systemprompt_extension::{Access, RouteTable};
 use systemprompt_llm::Format;
 
@@ -34,29 +34,29 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         .answers::<descriptor::Descriptor>(200)
         .get(&format!("{prefix}/"), Access::Public, "What is served here.", descriptor::show)
         .answers::<descriptor::Descriptor>(200)
-        .add(
-            "POST",
+        .post(
             &format!("{prefix}/messages"),
             callers,
             "Asks a model, in the Anthropic Messages dialect.",
-            post(messages::create).fallback(wrong_method(Format::AnthropicMessages)),
+            messages::create,
         )
+        .other_methods(wrong_method(Format::AnthropicMessages))
         .takes::<messages::MessagesRequest>()
-        .add(
-            "POST",
+        .post(
             &format!("{prefix}/chat/completions"),
             callers,
             "Asks a model, in the OpenAI Chat Completions dialect.",
-            post(chat_completions::create).fallback(wrong_method(Format::OpenAiChat)),
+            chat_completions::create,
         )
+        .other_methods(wrong_method(Format::OpenAiChat))
         .takes::<chat_completions::ChatCompletionsRequest>()
-        .add(
-            "GET",
+        .get(
             &format!("{prefix}/models"),
             readers,
             "The models the caller may use, the default model first.",
-            get(models::list).fallback(fallback::WrongMethod { allowed: "GET", dialect: None }),
+            models::list,
         )
+        .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
         .answers::<models::ModelList<'_>>(200)
         .unlisted(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint))
 }

@@ -132,6 +132,7 @@ async fn the_gateway_refuses_in_the_dialect_of_the_caller() {
     for client in [server.anonymous(), server.with_credential(Secret::new("wrong"))] {
         let refused = client.post("/v1/messages", &ask).await;
         assert_eq!(refused.status, 401);
+        assert!(refused.header("www-authenticate").starts_with("Bearer "), "{:?}", refused.headers);
         assert_eq!(refused.json()["type"], "error", "{}", refused.text());
         assert_eq!(refused.json()["error"]["type"], "authentication_error", "{}", refused.text());
         assert!(!refused.header("x-trace-id").is_empty());
