@@ -14,6 +14,7 @@ use systemprompt_model::json::{
     Cursor, Strings, SyntaxError, Text, Texts, looks_like_json, paths, pick, text, unescape,
 };
 
+use crate::answer::pieces::StreamTexts;
 use crate::answer::summary::AnswerSummary;
 use crate::answer::tap::AnswerTap;
 use crate::demo;
@@ -139,6 +140,17 @@ pub fn events(stream: &[u8]) {
     for _ in 0..16 {
         parser.feed(stream, |data| assert!(data.len() <= 2 * LIMIT));
         assert!(parser.held() <= 16 * LIMIT, "{}", parser.held());
+    }
+    let texts = |chunks: &[&[u8]]| {
+        let mut texts = StreamTexts::new(stream.len());
+        chunks.iter().for_each(|chunk| texts.feed(chunk));
+        texts.finish()
+    };
+    let whole = texts(&[stream]);
+    // What is not UTF-8 becomes a sign of three bytes.
+    assert!(whole.iter().map(String::len).sum::<usize>() <= 3 * stream.len());
+    for chunks in cuts(stream) {
+        assert_eq!(texts(&chunks), whole);
     }
 }
 

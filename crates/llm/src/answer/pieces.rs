@@ -10,7 +10,7 @@ use crate::sse::SseParser;
 /// the same block, choice or tool call, belongs to one.
 ///
 /// No list of fields is kept, because providers add fields, and a policy that looks for a word must see it wherever the
-/// caller's program may read it. What says no more than what an event is, see [`LABELS`], is left out: it is whole in every
+/// caller's program may read it. What says no more than what an event is, see `LABELS`, is left out: it is whole in every
 /// event.
 #[derive(Debug)]
 pub struct StreamTexts {
