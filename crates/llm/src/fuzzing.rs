@@ -143,7 +143,9 @@ pub fn events(stream: &[u8]) {
     }
     let texts = |chunks: &[&[u8]]| {
         let mut texts = StreamTexts::new(stream.len());
-        chunks.iter().for_each(|chunk| texts.feed(chunk));
+        for chunk in chunks {
+            texts.feed(chunk);
+        }
         texts.finish()
     };
     let whole = texts(&[stream]);
