@@ -15,7 +15,17 @@ use crate::sse::SseParser;
 #[derive(Debug)]
 pub struct StreamTexts {
     events: SseParser,
-    texts: BTreeMap<String, String>,
+    texts: Place,
+}
+
+/// A place in the events. Each knows its own name only, so that together they are no larger than the stream was, however
+/// deep it is.
+#[derive(Debug, Default)]
+struct Place {
+    /// What is said here.
+    text: String,
+    /// The members of objects, and in objects that have an index, those under it.
+    inside: BTreeMap<String, Place>,
 }
 
 /// Fields that name an event or what it belongs to.
@@ -44,66 +54,70 @@ const DEEPEST: usize = 64;
 impl StreamTexts {
     /// For a stream none of whose events is longer than `event_limit` bytes.
     pub fn new(event_limit: usize) -> Self {
-        Self { events: SseParser::new(event_limit), texts: BTreeMap::new() }
+        Self { events: SseParser::new(event_limit), texts: Place::default() }
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
         let Self { events, texts } = self;
-        events.feed(chunk, |data| gather(texts, data));
+        events.feed(chunk, |data| texts.gather(data));
     }
 
     /// The texts at the end of the stream.
     pub fn finish(self) -> Vec<String> {
         let Self { mut events, mut texts } = self;
-        events.finish(|data| gather(&mut texts, data));
-        texts.into_values().collect()
+        events.finish(|data| texts.gather(data));
+        let mut said = Vec::new();
+        texts.collect(&mut said);
+        said
     }
 }
 
-fn gather(texts: &mut BTreeMap<String, String>, data: &[u8]) {
-    // An event that is no JSON has no pieces; it is looked at as it is.
-    let _ = walk(texts, data, &mut String::new(), DEEPEST);
-}
+impl Place {
+    fn gather(&mut self, event: &[u8]) {
+        // An event that is no JSON has no pieces; it is looked at as it is.
+        let _ = self.walk(event, DEEPEST);
+    }
 
-fn walk(
-    texts: &mut BTreeMap<String, String>,
-    value: &[u8],
-    path: &mut String,
-    deepest: usize,
-) -> Result<(), SyntaxError> {
-    let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
-    let known = path.len();
-    match Cursor::new(value).kind()? {
-        Kind::String => {
-            if let Some(text) = json::text(value) {
-                texts.entry(path.clone()).or_default().push_str(&text);
-            }
-        }
-        Kind::Object => {
-            if let [Some(index)] = json::pick(value, ["index"])? {
-                path.push('#');
-                path.push_str(&String::from_utf8_lossy(index));
-            }
-            Cursor::new(value).members(|member, cursor| {
-                let inside = &value[cursor.skip()?];
-                if !LABELS.contains(&&*member.key) {
-                    let here = path.len();
-                    path.push('/');
-                    path.push_str(&member.key);
-                    walk(texts, inside, path, deepest)?;
-                    path.truncate(here);
+    fn walk(&mut self, value: &[u8], deepest: usize) -> Result<(), SyntaxError> {
+        let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
+        match Cursor::new(value).kind()? {
+            Kind::String => {
+                if let Some(text) = json::text(value) {
+                    self.text.push_str(&text);
                 }
-                Ok::<_, SyntaxError>(())
-            })?;
+            }
+            Kind::Object => {
+                let place = match json::pick(value, ["index"])? {
+                    [Some(index)] => self.at(format!("#{}", String::from_utf8_lossy(index))),
+                    [None] => self,
+                };
+                Cursor::new(value).members(|member, cursor| {
+                    let inside = &value[cursor.skip()?];
+                    let is_label = LABELS.contains(&&*member.key) && Cursor::new(inside).kind()? == Kind::String;
+                    if is_label { Ok(()) } else { place.at(member.key.into_owned()).walk(inside, deepest) }
+                })?;
+            }
+            Kind::Array => {
+                Cursor::new(value).elements(|_, cursor| self.walk(&value[cursor.skip()?], deepest))?;
+            }
+            Kind::Number | Kind::Bool | Kind::Null => {}
         }
-        Kind::Array => {
-            Cursor::new(value).elements(|_, cursor| walk(texts, &value[cursor.skip()?], path, deepest))?;
-        }
-        Kind::Number | Kind::Bool | Kind::Null => {}
+        Ok(())
     }
-    path.truncate(known);
-    Ok(())
+
+    fn at(&mut self, name: String) -> &mut Self {
+        self.inside.entry(name).or_default()
+    }
+
+    fn collect(self, said: &mut Vec<String>) {
+        if !self.text.is_empty() {
+            said.push(self.text);
+        }
+        for place in self.inside.into_values() {
+            place.collect(said);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +161,7 @@ mod tests {
                 r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"bidden"}}"#,
             ),
             (r#"{"delta":{"something_new":"for"}}"#, r#"{"delta":{"something_new":"bidden"}}"#),
+            (r#"{"status":{"text":"for"}}"#, r#"{"status":{"text":"bidden"}}"#),
         ] {
             assert_eq!(texts_of(&[first, second]), ["forbidden"], "{first}");
         }
@@ -158,6 +173,22 @@ mod tests {
             .collect();
         let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
         assert_eq!(texts_of(&calls), vec!["forbidden"; last + 1], "none of many is left out");
+    }
+
+    #[test]
+    fn what_is_held_is_no_larger_than_the_stream() {
+        fn held(place: &Place) -> usize {
+            place.text.len() + place.inside.iter().map(|(name, place)| name.len() + held(place)).sum::<usize>()
+        }
+        let members: Vec<String> = (0..500).map(|number| format!(r#""m{number}":"x""#)).collect();
+        let members = members.join(",");
+        let deep =
+            (0..10).fold(format!("{{{members}}}"), |inside, _| format!(r#"{{"{}":{inside}}}"#, "k".repeat(1000)));
+        let stream = format!("data: {deep}\n\n");
+        let mut texts = StreamTexts::new(1024 * 1024);
+        texts.feed(stream.as_bytes());
+        assert!(held(&texts.texts) <= stream.len(), "{} of {}", held(&texts.texts), stream.len());
+        assert_eq!(texts.finish().len(), 500);
     }
 
     #[test]
