@@ -176,18 +176,14 @@ impl ErrorAnswer {
 
 impl From<Rejection> for ErrorAnswer {
     fn from(rejection: Rejection) -> Self {
-        let message = rejection.to_string();
-        match rejection {
-            Rejection::Auth(AuthError::Missing) | Rejection::Anonymous => Self::new(ErrorCode::Unauthorized, message),
-            Rejection::Auth(AuthError::Invalid) => {
-                Self { lack: Some("invalid_token"), ..Self::new(ErrorCode::Unauthorized, message) }
-            }
-            Rejection::Auth(AuthError::Unavailable) => Self::new(ErrorCode::ServiceUnavailable, message),
-            Rejection::NotAllowed(_) => {
-                Self { lack: Some("insufficient_scope"), ..Self::new(ErrorCode::Forbidden, message) }
-            }
-            Rejection::RateLimited(limited) => Self::too_many(limited),
-        }
+        let (message, lack) = (rejection.to_string(), lack(&rejection));
+        let code = match rejection {
+            Rejection::Auth(AuthError::Missing | AuthError::Invalid) | Rejection::Anonymous => ErrorCode::Unauthorized,
+            Rejection::Auth(AuthError::Unavailable) => ErrorCode::ServiceUnavailable,
+            Rejection::NotAllowed(_) => ErrorCode::Forbidden,
+            Rejection::RateLimited(limited) => return Self::too_many(limited),
+        };
+        Self { lack, ..Self::new(code, message) }
     }
 }
 
@@ -209,10 +205,17 @@ impl IntoResponse for ErrorAnswer {
 /// What a refusal of status 401 or 403 has in `WWW-Authenticate` (RFC 6750 §3), for those who say it in a form of their own.
 pub fn challenge_for(rejection: &Rejection) -> Option<HeaderValue> {
     match rejection {
-        Rejection::Auth(AuthError::Missing) | Rejection::Anonymous => Some(challenge(None)),
-        Rejection::Auth(AuthError::Invalid) => Some(challenge(Some("invalid_token"))),
-        Rejection::NotAllowed(_) => Some(challenge(Some("insufficient_scope"))),
         Rejection::Auth(AuthError::Unavailable) | Rejection::RateLimited(_) => None,
+        _ => Some(challenge(lack(rejection))),
+    }
+}
+
+/// What the credential lacks, if there is one (RFC 6750 §3.1).
+fn lack(rejection: &Rejection) -> Option<&'static str> {
+    match rejection {
+        Rejection::Auth(AuthError::Invalid) => Some("invalid_token"),
+        Rejection::NotAllowed(_) => Some("insufficient_scope"),
+        _ => None,
     }
 }
 

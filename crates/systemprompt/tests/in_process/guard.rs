@@ -13,17 +13,20 @@ use systemprompt_identity::{
     NewSession, ScopeSet, SessionSource, Sessions, TokenRequest, Tokens, User, UserReference, Users,
 };
 
-/// One address for people, one for administrators.
+/// Addresses for people, for administrators and for nobody, and one for every method.
 struct Doors;
 
 fn doors() -> RouteTable<()> {
     let who = async |AuthUser(caller): AuthUser| caller.user_name.clone();
-    RouteTable::new().get("/me", Access::User, "Who asks.", who).get("/all", Access::Admin, "Who asks.", who).get(
-        "/nobody",
-        Access::Public,
-        "Who asks, and nobody may.",
-        who,
-    )
+    RouteTable::new()
+        .get("/me", Access::User, "Who asks.", who)
+        .get("/all", Access::Admin, "Who asks.", who)
+        .get("/nobody", Access::Public, "Who asks, and nobody may.", who)
+        .get("/thing", Access::User, "Who reads it.", who)
+        .post("/thing", Access::User, "Who adds to it.", who)
+        .put("/thing", Access::User, "Who replaces it.", who)
+        .patch("/thing", Access::User, "Who changes it.", who)
+        .delete("/thing", Access::User, "Who removes it.", who)
 }
 
 impl Extension for Doors {
@@ -123,6 +126,15 @@ async fn no_method_passes_the_guard() {
         assert_eq!(nobody.request(ask()).await.status, 401, "{method}");
         assert_eq!(ada.request(ask()).await.status, 200, "{method}");
     }
+    let document = server.anonymous().get("/api/v1/openapi.json").await.json();
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        let ask = || Request::builder().method(method).uri("/api/ext/doors/thing").body("").expect("a request");
+        assert_eq!(nobody.request(ask()).await.status, 401, "{method}");
+        assert_eq!(ada.request(ask()).await.text(), "ada", "{method}");
+        assert!(document["paths"]["/api/ext/doors/thing"][method.to_lowercase()].is_object(), "{method}");
+    }
+    let unlisted = Request::builder().method("TRACE").uri("/api/ext/doors/thing").body("").expect("a request");
+    assert_eq!(ada.request(unlisted).await.status, 405);
 }
 
 #[tokio::test]
