@@ -93,10 +93,9 @@ impl Expected {
     }
 
     /// The problem if another hash than this was seen at the place.
-    pub(super) fn differs(&self, chain: Uuid, seq: i64, hash: &[u8]) -> Option<LedgerProblem> {
+    pub(super) fn differs(&self, chain: Uuid, seq: i64, hash: &str) -> Option<LedgerProblem> {
         let seen = self.seen.get(&(chain, seq))?;
-        let hash = hex::encode(hash);
-        let (_, at) = seen.iter().find(|(seen, _)| *seen != hash)?;
+        let (_, at) = seen.iter().find(|(seen, _)| seen != hash)?;
         let problem = format!("it is another one than the checkpoint of {at} saw");
         Some(LedgerProblem::at(chain, seq, problem))
     }
@@ -120,7 +119,7 @@ impl Expected {
             LedgerProblem::at(chain, first, problem)
         }));
         for (chain, Followed { start, .. }) in followed.iter().filter(|(_, chain)| chain.start.seq > 0) {
-            problems.extend(self.differs(*chain, start.seq, &start.hash));
+            problems.extend(self.differs(*chain, start.seq, &hex::encode(start.hash)));
             match self.beginning(*chain, start) {
                 Ok(note) => notes.extend(note),
                 Err(problem) => problems.push(LedgerProblem::at(*chain, start.seq, problem)),

@@ -159,11 +159,7 @@ pub fn verify_export(mut export: impl BufRead + Seek, home: &Remembered) -> Resu
         if let Ok(line) = serde_json::from_slice::<Line>(&line.text)
             && followed.get(&line.chain).is_some_and(|chain| chain.has(line.seq))
         {
-            report.problems.extend(expected.differs(
-                line.chain,
-                line.seq,
-                &hex::decode(&line.hash).unwrap_or_default(),
-            ));
+            report.problems.extend(expected.differs(line.chain, line.seq, &line.hash));
         }
     }
     let (problems, notes) = expected.judge(&followed);

@@ -75,7 +75,7 @@ async fn verify_log(connection: &mut PgConnection, home: &Remembered) -> Result<
     }
     for places in expected.places(&followed, PAGE as usize) {
         for (chain, seq, hash) in read::hashes(&mut *connection, &places).await? {
-            report.problems.extend(expected.differs(chain, seq, &hash));
+            report.problems.extend(expected.differs(chain, seq, &hex::encode(hash)));
         }
     }
     let (problems, notes) = expected.judge(&followed);
