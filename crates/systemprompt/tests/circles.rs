@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
 #[test]
 fn no_files_of_a_crate_use_each_other_in_a_circle() {
     let mut circles = Vec::new();
@@ -262,83 +264,43 @@ fn read_paths(
     at
 }
 
-/// Words, `::`, and single signs; without comments and texts.
+/// Words, `::`, and single signs; without comments and literals.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(length) = raw_text(rest) {
-            length
-        } else if first == '"' {
-            plain_text(rest)
-        } else if first == '\'' {
-            character_or_lifetime(rest)
-        } else if first.is_whitespace() {
-            first.len_utf8()
-        } else {
-            0
-        };
-        if skipped > 0 {
-            rest = &rest[skipped..];
-            continue;
-        }
-        let length = if is_letter(first) {
-            rest.find(|c: char| !is_letter(c)).unwrap_or(rest.len())
-        } else if rest.starts_with("::") {
-            2
-        } else {
-            first.len_utf8()
-        };
-        tokens.push(rest[..length].to_owned());
-        rest = &rest[length..];
-    }
+    flatten(text.parse().expect("it compiles"), &mut tokens);
     tokens
 }
 
-fn raw_text(text: &str) -> Option<usize> {
-    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let signs = after.len() - after.trim_start_matches('#').len();
-    let inside = after[signs..].strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(signs));
-    let start = text.len() - inside.len();
-    Some(inside.find(&end).map_or(text.len(), |at| start + at + end.len()))
-}
-
-fn plain_text(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
+fn flatten(stream: TokenStream, tokens: &mut Vec<String>) {
+    let mut after_colon = false;
+    for tree in stream {
+        match &tree {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::None => ("", ""),
+                };
+                tokens.push(open.to_owned());
+                flatten(group.stream(), tokens);
+                tokens.push(close.to_owned());
+            }
+            TokenTree::Ident(word) => tokens.push(word.to_string()),
+            TokenTree::Punct(sign) if after_colon && sign.as_char() == ':' => {
+                tokens.pop();
+                tokens.push("::".to_owned());
+            }
+            TokenTree::Punct(sign) => tokens.push(sign.to_string()),
+            TokenTree::Literal(_) => {}
         }
+        after_colon =
+            matches!(&tree, TokenTree::Punct(sign) if sign.as_char() == ':' && sign.spacing() == Spacing::Joint);
     }
-    text.len()
-}
-
-fn character_or_lifetime(text: &str) -> usize {
-    let mut characters = text.char_indices().skip(1);
-    match characters.next() {
-        Some((_, '\\')) => text[3..].find('\'').map_or(text.len(), |at| at + 4),
-        Some(_) => match characters.next() {
-            Some((at, '\'')) => at + 1,
-            _ => 1,
-        },
-        None => 1,
-    }
-}
-
-fn is_letter(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
 }
 
 fn is_word(token: &str) -> bool {
-    token.starts_with(is_letter)
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
