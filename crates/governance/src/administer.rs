@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use systemprompt_extension::policy::Subject;
 use systemprompt_model::{ActionId, Attribution, Resource};
+use tokio::sync::oneshot;
 
 use crate::action::{Action, Target};
 use crate::denial::Refusal;
@@ -178,7 +179,8 @@ impl Gate {
         change: Change,
         work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
     ) -> Result<T, ChangeError<E>> {
-        self.change_as(ActionId::generate(self.ambient()), by, change, work).await
+        let made = self.change_as(ActionId::generate(self.ambient()), by, change, work).await;
+        made.map(|(value, _)| value)
     }
 
     /// The same for somebody who may go away in the middle, as a client may hang up: what was begun is done and recorded
@@ -199,14 +201,14 @@ impl Gate {
         made.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
     }
 
-    /// The same, under an id that was given out before.
+    /// The same, under an id that was given out before. Also gives what tells when all of it is in the ledger.
     pub(crate) async fn change_as<T, E: Display>(
         &self,
         id: ActionId,
         by: Attribution,
         change: Change,
         work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
-    ) -> Result<T, ChangeError<E>> {
+    ) -> Result<(T, oneshot::Receiver<()>), ChangeError<E>> {
         let ambient = self.ambient();
         let Change { operation, about, request, authority } = change;
         let target = Target::new(format!("{}/{}", about.kind, about.id));
@@ -233,8 +235,7 @@ impl Gate {
         let Some(running) = unfinished.0.take() else { unreachable!("it is taken here only") };
         match done {
             Ok(Changed { value, before, after }) => {
-                running.finish(Outcome::completed(ChangeResult { before, after }));
-                Ok(value)
+                Ok((value, running.finish_watched(Outcome::completed(ChangeResult { before, after }))))
             }
             Err(error) => {
                 running.finish(Outcome::failed(error.to_string()));

@@ -10,20 +10,27 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use systemprompt_config::Home;
 use systemprompt_config::files::{SECRET_MODE, create_private_dir};
 use systemprompt_database::DbPool;
 use systemprompt_model::{ActionId, Ambient, Attribution};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::administer::{About, Change, ChangeError, Changed, StateDigest};
 use crate::changes::{Changes, show_change};
 use crate::denial::Refusal;
 use crate::gate::Gate;
 use crate::ledger::{CatchUpError, Ledger};
+
+/// How long the ledger may take to write them.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The changes of one home that wait to be recorded.
 #[derive(Debug)]
@@ -51,6 +58,9 @@ pub enum BacklogError {
     /// The ledger takes nothing.
     #[error("{0}")]
     Refused(Refusal),
+    /// It took them, and has not written them.
+    #[error("the ledger did not write them in time")]
+    NotWritten,
 }
 
 /// A line of the file.
@@ -110,12 +120,14 @@ impl Backlog {
         Ok(changed.value)
     }
 
-    /// Has them recorded. Two processes that do so at once take turns. A line that is no change, as a full disk leaves one,
-    /// stays where it is and is told again each time; it holds up nothing.
+    /// Has them recorded. Two processes that do so at once take turns. A line goes once its change is written, whatever the
+    /// durability of the ledger. One that is no change, as a full disk leaves it, stays where it is and is told again each
+    /// time; it holds up nothing.
     pub(crate) async fn record(&self, gate: &Gate, ledger: &Ledger, database: &DbPool) -> Result<(), BacklogError> {
         let Some((mut file, text)) = self.take().await? else { return Ok(()) };
         ledger.projector().catch_up_one(Changes::NAME).await?;
         let mut unreadable = String::new();
+        let mut recorded = Vec::new();
         for line in text.lines() {
             let made: Made = match serde_json::from_str(line) {
                 Ok(made) => made,
@@ -127,8 +139,11 @@ impl Backlog {
                 }
             };
             if show_change(database.write(), made.id).await?.is_none() {
-                record_one(gate, made).await?;
+                recorded.extend(record_one(gate, made).await?);
             }
+        }
+        if !matches!(timeout(WRITTEN_WITHIN, try_join_all(recorded)).await, Ok(Ok(_))) {
+            return Err(BacklogError::NotWritten);
         }
         let mut keep = || {
             file.set_len(0)?;
@@ -168,7 +183,8 @@ fn ends_a_line(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-async fn record_one(gate: &Gate, made: Made) -> Result<(), BacklogError> {
+/// Gives what tells when the change is written; nothing if it was refused, which is written at once.
+async fn record_one(gate: &Gate, made: Made) -> Result<Option<oneshot::Receiver<()>>, BacklogError> {
     let Made { id, at, uid, user, operation, about_kind, about_id, request, before_sha256, after_sha256 } = made;
     let by = Attribution::operator(&user, uid, gate.ambient());
     let request = json!({"made_at": at, "request": request});
@@ -177,11 +193,11 @@ async fn record_one(gate: &Gate, made: Made) -> Result<(), BacklogError> {
     let (before, after) = (state(before_sha256), state(after_sha256));
     let recorded = gate.change_as(id, by, change, async || Ok::<_, Infallible>(Changed { value: (), before, after }));
     match recorded.await {
-        Ok(()) => Ok(()),
+        Ok(((), written)) => Ok(Some(written)),
         // It was made all the same, and the refusal is recorded.
         Err(ChangeError::Refused(Refusal::Denied(denial))) => {
             tracing::warn!(change = %id, policy = denial.policy, "a change that was made before this start is refused now");
-            Ok(())
+            Ok(None)
         }
         Err(ChangeError::Refused(refusal)) => Err(BacklogError::Refused(refusal)),
         Err(ChangeError::Failed(never)) => match never {},

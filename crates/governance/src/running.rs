@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_model::{ActionId, Attribution, Resource};
+use tokio::sync::oneshot;
 
 use crate::action::{NotPermitted, Target};
 use crate::denial::Denial;
@@ -132,14 +133,32 @@ impl<E: Effect> Running<E> {
     /// Says how it ended, and settles what policies had set aside. Never waits: the end is written with one of the next
     /// batches, and again until it is.
     pub fn finish(mut self, outcome: Outcome<E>) {
-        for hold in std::mem::take(&mut self.holds) {
-            hold.settle(&outcome.usage);
-        }
+        self.settle(&outcome);
         self.give_up(outcome);
+    }
+
+    /// The same, for somebody who must know when the end is written.
+    pub(crate) fn finish_watched(mut self, outcome: Outcome<E>) -> oneshot::Receiver<()> {
+        self.settle(&outcome);
+        let (open, end) = self.end(outcome);
+        let (end, written) = end.watched();
+        open.close(end);
+        written
     }
 
     /// Records the end. What is still set aside is given back.
     pub(crate) fn give_up(self, outcome: Outcome<E>) {
+        let (open, end) = self.end(outcome);
+        open.close(end);
+    }
+
+    fn settle(&mut self, outcome: &Outcome<E>) {
+        for hold in std::mem::take(&mut self.holds) {
+            hold.settle(&outcome.usage);
+        }
+    }
+
+    fn end(self, outcome: Outcome<E>) -> (OpenAction, Following) {
         let scanner = Arc::clone(self.policies.scanner());
         let mut redaction = Redaction::new(&scanner);
         let suspect = self.answer_is_suspect || !self.flagged.is_empty();
@@ -182,7 +201,7 @@ impl<E: Effect> Running<E> {
             usage: outcome.usage,
         }
         .seal();
-        self.open.close(Following::new(end).keeping(content));
+        (self.open, Following::new(end).keeping(content))
     }
 }
 

@@ -161,7 +161,7 @@ impl Ledger {
 
     /// Appends an entry that is about no action of ours, and waits until it is written.
     pub(super) async fn append(&self, entry: Sealed) -> Result<(), Unavailable> {
-        let (next, written) = Following::watched(entry);
+        let (next, written) = Following::new(entry).watched();
         self.shared.queue.push_following(next);
         written.await.map_err(|_| Unavailable)
     }

@@ -138,10 +138,10 @@ impl Following {
         self
     }
 
-    /// The same, and somebody who waits until it is written.
-    pub(super) fn watched(entry: Sealed) -> (Self, oneshot::Receiver<()>) {
+    /// With what tells that it is written; dropped, it never was.
+    pub(crate) fn watched(self) -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { written: Some(sender), ..Self::new(entry) }, receiver)
+        (Self { written: Some(sender), ..self }, receiver)
     }
 
     pub(super) fn closes(&self) -> bool {

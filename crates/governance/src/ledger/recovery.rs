@@ -129,7 +129,7 @@ async fn close_open_actions(
         let mut written = Vec::with_capacity(open.len());
         for row in &open {
             let entry = entry::abandoned(ActionId::from_uuid(row.action_id), &row.effect, now);
-            let (next, receiver) = Following::watched(entry);
+            let (next, receiver) = Following::new(entry).watched();
             shared.queue.push_following(next);
             written.push(receiver);
         }

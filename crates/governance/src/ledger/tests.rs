@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
+use systemprompt_config::Home;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::testing::{self, TestCluster, TestDatabase};
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
@@ -39,7 +40,9 @@ use super::verify::{VerifyReport, verify};
 use super::write::{Rows, write};
 use super::*;
 use crate::action::{Action, Target};
-use crate::administer::{About, Change, Changed};
+use crate::administer::{About, Change, Changed, StateDigest};
+use crate::backlog::Backlog;
+use crate::changes::Changes;
 use crate::config::{GovernanceConfig, PolicyConfig};
 use crate::denial::Refusal;
 use crate::effect::{Authority, Effect, Facts, FactsWriter};
@@ -358,6 +361,29 @@ async fn a_credential_used_as_a_name_is_recorded_nowhere() {
             .unwrap();
     assert_eq!(targets, json!(["demo/[redacted]"]));
     assert_sound(pool).await;
+}
+
+#[tokio::test]
+async fn a_change_that_waited_is_written_when_it_waits_no_more() {
+    let database = testing::database(&[module_with_changes()]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::at(directory.path());
+    let setup =
+        Setup { durability: Durability::Asynchronous, projections: vec![Arc::new(Changes)], ..Setup::default() };
+    let fixture = setup.start(&database.pool).await;
+    let waiting = Backlog::of(&home);
+    let changed = Changed { value: (), before: None, after: Some(StateDigest::of(&"made")) };
+    let change = Change::new("thing.make", About::new("thing", "first"), &json!({}));
+    waiting.add(change, changed, "root", 0, &fixture.ambient).unwrap();
+    waiting.record(&fixture.gate, &fixture.ledger, &database.pool).await.unwrap();
+    let bodies: Vec<(String, String)> =
+        sqlx::query_as("SELECT kind, body FROM ledger ORDER BY seq").fetch_all(database.pool.write()).await.unwrap();
+    let kinds: Vec<_> = bodies.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["decided", "ended"], "although nobody waits for the disk in this mode");
+    assert!(bodies[1].1.contains("after_sha256"), "{}", bodies[1].1);
+    assert_eq!(std::fs::read_to_string(directory.path().join("ledger/unrecorded.jsonl")).unwrap(), "");
+    waiting.record(&fixture.gate, &fixture.ledger, &database.pool).await.unwrap();
+    assert_eq!(assert_sound(database.pool.write()).await.verified, 2, "once");
 }
 
 #[tokio::test]
