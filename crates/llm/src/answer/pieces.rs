@@ -18,8 +18,7 @@ pub struct StreamTexts {
     texts: Place,
 }
 
-/// A place in the events. Each knows its own name only, so that together they are no larger than the stream was, however
-/// deep it is.
+/// A place in the events. Each knows its own name only, so that together they grow with the stream and not with its depth.
 #[derive(Debug, Default)]
 struct Place {
     /// What is said here.
@@ -89,8 +88,10 @@ impl Place {
             }
             Kind::Object => {
                 let place = match json::pick(value, ["index"])? {
-                    [Some(index)] => self.at(format!("#{}", String::from_utf8_lossy(index))),
-                    [None] => self,
+                    [Some(index)] if !matches!(Cursor::new(index).kind()?, Kind::Object | Kind::Array) => {
+                        self.at(format!("#{}", String::from_utf8_lossy(index)))
+                    }
+                    _ => self,
                 };
                 Cursor::new(value).members(|member, cursor| {
                     let inside = &value[cursor.skip()?];
@@ -184,11 +185,12 @@ mod tests {
         let members = members.join(",");
         let deep =
             (0..10).fold(format!("{{{members}}}"), |inside, _| format!(r#"{{"{}":{inside}}}"#, "k".repeat(1000)));
-        let stream = format!("data: {deep}\n\n");
+        let indexes = (0..50).fold(format!("\"{}\"", "k".repeat(1000)), |inside, _| format!(r#"{{"index":{inside}}}"#));
+        let stream = format!("data: {deep}\n\ndata: {indexes}\n\n");
         let mut texts = StreamTexts::new(1024 * 1024);
         texts.feed(stream.as_bytes());
         assert!(held(&texts.texts) <= stream.len(), "{} of {}", held(&texts.texts), stream.len());
-        assert_eq!(texts.finish().len(), 500);
+        assert_eq!(texts.finish().len(), 501);
     }
 
     #[test]
