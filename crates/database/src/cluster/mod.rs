@@ -238,7 +238,7 @@ impl ManagedCluster {
             let log_start = log.seek(SeekFrom::End(0)).map_err(files("read", &place.log()))?;
             let change = change.try_clone().map_err(files("lock", &place.change_lock()))?;
             let server = self.spawn(&binaries, &socket, &log)?;
-            let starting = Starting { server: Some(server), change: Some(change), stop_limit: self.options.stop_limit };
+            let starting = Starting { server: Some(server), change: Some(change), data: data.clone() };
 
             if let Some(pid) = self.until_ready(starting, &socket, deadline).await? {
                 return Ok((pid, socket));
@@ -442,13 +442,14 @@ enum Answer {
 
 /// A server that is being started. Told to stop when whoever waits for it gives up.
 ///
-/// Until it has written its `postmaster.pid` nobody but its parent knows of it. So the parent waits for it, and keeps
-/// `change.lock` meanwhile: whoever wants to start or stop the cluster next finds either a server with its file or none.
+/// Until it has written its `postmaster.pid` nobody but its parent knows of it. So the parent keeps `change.lock` for as
+/// long as that takes: whoever wants to start or stop the cluster next finds either a server with its file or none.
 struct Starting {
     server: Option<Child>,
     /// `change.lock`, held through this handle too.
     change: Option<File>,
-    stop_limit: Duration,
+    /// Where it writes its file.
+    data: PathBuf,
 }
 
 impl Starting {
@@ -467,11 +468,16 @@ impl Drop for Starting {
         let (Some(pid), Some(mut server)) = (self.pid(), self.server.take()) else { return };
         // Nothing more can be done about a process that refuses the signal.
         let _ = kill_process(pid, Signal::INT);
-        let (change, limit) = (self.change.take(), self.stop_limit);
+        let (change, data) = (self.change.take(), std::mem::take(&mut self.data));
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            // One that takes longer has long written its file, by which the next holder of the lock finds and stops it.
-            let _ = tokio::time::timeout(limit, server.wait()).await;
+            // No limit: a machine may be slow, and a lock let go too early leaves a server nobody knows of.
+            let is_known = || matches!(PidFile::read(&data), Ok(Some(file)) if file.pid == pid);
+            while !is_known() {
+                if tokio::time::timeout(POLL, server.wait()).await.is_ok() {
+                    break;
+                }
+            }
             drop(change);
         });
     }
