@@ -147,14 +147,17 @@ impl Report {
     }
 }
 
-/// The closing line of nextest, of Rust's test harness, or of pytest.
+/// The closing line of nextest, of Rust's test harness, or of pytest. Not one that nextest quotes, indented, from the output
+/// of a failed test: it counts that test itself.
 fn is_summary(line: &str) -> bool {
+    if line.starts_with("test result:") {
+        return true;
+    }
     let line = line.trim().trim_matches(['=', ' ']);
     // After a minute, pytest adds the time in other words: `in 72.16s (0:01:12)`.
     let timed = line.split_once(" (0:").map_or(line, |(timed, _)| timed);
     let is_timed = || timed.strip_suffix('s').is_some_and(|rest| rest.ends_with(|last: char| last.is_ascii_digit()));
     line.starts_with("Summary [")
-        || line.starts_with("test result:")
         || line.starts_with(|first: char| first.is_ascii_digit()) && line.contains(" in ") && is_timed()
 }
 
@@ -264,6 +267,7 @@ mod tests {
             "test result: ok. 13 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.96s",
             Some((13, 0)),
         );
+        check("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; finished in 2.63s", None);
         check("2 failed, 10 passed in 3.21s", Some((10, 2)));
         check("========= 10 passed, 1 warning in 3.21s =========", Some((10, 0)));
         check("1 failed, 164 passed in 72.16s (0:01:12)", Some((164, 1)));
