@@ -1,6 +1,6 @@
 //! Input that is too large, too many, too slow or not what it should be.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -82,19 +82,20 @@ async fn methods_and_paths_that_do_not_exist_are_refused_in_a_dialect() {
     assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (405, Some("method_not_allowed")));
 }
 
-/// Sends raw bytes and gives what came back until the connection closed.
-fn raw(instance: &Instance, parts: &[&[u8]], pause: Duration) -> String {
+/// Sends raw bytes and gives what came back until the server closed the connection.
+fn raw(instance: &Instance, parts: &[&[u8]]) -> String {
     let address = instance.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(40))).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a socket");
     for part in parts {
         if stream.write_all(part).is_err() {
             break;
         }
-        std::thread::sleep(pause);
     }
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    // A reset is an end too; a connection that is held open without end is not.
+    let end = stream.read_to_end(&mut answer).map_err(|error| error.kind());
+    assert!(!matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it was not closed");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -102,10 +103,10 @@ fn raw(instance: &Instance, parts: &[&[u8]], pause: Duration) -> String {
 async fn header_bombs_are_refused() {
     let instance = Instance::start().await;
     let many: String = (0..5000).map(|index| format!("x-h{index}: 1\r\n")).collect();
-    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", many.as_bytes(), b"\r\n"], Duration::ZERO);
+    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", many.as_bytes(), b"\r\n"]);
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     let long = format!("x-long: {}\r\n", "a".repeat(1024 * 1024));
-    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", long.as_bytes(), b"\r\n"], Duration::ZERO);
+    let answer = raw(&instance, &[b"GET /health HTTP/1.1\r\nhost: x\r\n", long.as_bytes(), b"\r\n"]);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert_eq!(instance.send(Method::GET, "/health", &[], "").await.status, 200);
 }
@@ -113,18 +114,16 @@ async fn header_bombs_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_ask_is_dropped() {
     let instance = Instance::start().await;
-    let begun = std::time::Instant::now();
     // All at once, as each takes what the server really grants.
     std::thread::scope(|scope| {
         for said in [&b""[..], b"PRI * HT", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-a: b"] {
             let instance = &instance;
             scope.spawn(move || {
-                let answer = raw(instance, &[said], Duration::ZERO);
+                let answer = raw(instance, &[said]);
                 assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
             });
         }
     });
-    assert!(begun.elapsed() < Duration::from_secs(30), "they were held for {:?}", begun.elapsed());
 }
 
 #[tokio::test]
