@@ -111,7 +111,7 @@ impl ManagedCluster {
     /// Makes sure the cluster exists and runs, and keeps others from stopping it.
     ///
     /// When the future is dropped before it is done, a server it was starting is told to stop, and nobody may start or stop
-    /// the cluster until it has: [`stop_if_unused`](Self::stop_if_unused) returns when it is gone.
+    /// the cluster until it has, or can be found: [`stop_if_unused`](Self::stop_if_unused) returns when it is gone.
     pub async fn ensure_running(&self) -> Result<RunningCluster, ClusterError> {
         // Chosen again: now it is held still and its directories are made.
         let place = Place::prepare(&self.options.directory, &self.options.system_directory)?;

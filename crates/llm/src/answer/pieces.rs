@@ -1,6 +1,7 @@
 //! What the events of a stream say in pieces, put together again.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use systemprompt_model::json::{self, Cursor, Kind, SyntaxError};
 
@@ -15,17 +16,21 @@ use crate::sse::SseParser;
 #[derive(Debug)]
 pub struct StreamTexts {
     events: SseParser,
-    texts: Place,
+    texts: Texts,
 }
 
-/// A place in the events. Each knows its own name only, so that together they grow with the stream and not with its depth.
 #[derive(Debug, Default)]
-struct Place {
-    /// What is said here.
-    text: String,
-    /// The members of objects, and in objects that have an index, those under it.
-    inside: BTreeMap<String, Place>,
+struct Texts {
+    /// Which of the texts belongs to a place, in the order in which they began.
+    places: HashMap<Place, usize>,
+    said: Vec<String>,
+    /// What places are hashed with: a provider cannot choose two that are taken for one.
+    hasher: RandomState,
 }
+
+/// The hash of a path. The paths themselves, or a tree of them, would let a stream of small or deep objects take up many
+/// times its own size.
+type Place = u64;
 
 /// Fields that name an event or what it belongs to.
 const LABELS: [&str; 16] = [
@@ -53,7 +58,7 @@ const DEEPEST: usize = 64;
 impl StreamTexts {
     /// For a stream none of whose events is longer than `event_limit` bytes.
     pub fn new(event_limit: usize) -> Self {
-        Self { events: SseParser::new(event_limit), texts: Place::default() }
+        Self { events: SseParser::new(event_limit), texts: Texts::default() }
     }
 
     /// Looks at the next bytes.
@@ -66,58 +71,51 @@ impl StreamTexts {
     pub fn finish(self) -> Vec<String> {
         let Self { mut events, mut texts } = self;
         events.finish(|data| texts.gather(data));
-        let mut said = Vec::new();
-        texts.collect(&mut said);
-        said
+        texts.said
     }
 }
 
-impl Place {
+impl Texts {
     fn gather(&mut self, event: &[u8]) {
         // An event that is no JSON has no pieces; it is looked at as it is.
-        let _ = self.walk(event, DEEPEST);
+        let _ = self.walk(0, event, DEEPEST);
     }
 
-    fn walk(&mut self, value: &[u8], deepest: usize) -> Result<(), SyntaxError> {
+    fn walk(&mut self, place: Place, value: &[u8], deepest: usize) -> Result<(), SyntaxError> {
         let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
         match Cursor::new(value).kind()? {
             Kind::String => {
-                if let Some(text) = json::text(value) {
-                    self.text.push_str(&text);
+                if let Some(text) = json::text(value).filter(|text| !text.is_empty()) {
+                    let at = *self.places.entry(place).or_insert(self.said.len());
+                    if at == self.said.len() {
+                        self.said.push(String::new());
+                    }
+                    self.said[at].push_str(&text);
                 }
             }
             Kind::Object => {
+                // Blocks, choices and tool calls come in turns, and say by their index which of them goes on.
                 let place = match json::pick(value, ["index"])? {
                     [Some(index)] if !matches!(Cursor::new(index).kind()?, Kind::Object | Kind::Array) => {
-                        self.at(format!("#{}", String::from_utf8_lossy(index)))
+                        self.hasher.hash_one((place, "index", index))
                     }
-                    _ => self,
+                    _ => place,
                 };
                 Cursor::new(value).members(|member, cursor| {
                     let inside = &value[cursor.skip()?];
                     let is_label = LABELS.contains(&&*member.key) && Cursor::new(inside).kind()? == Kind::String;
-                    if is_label { Ok(()) } else { place.at(member.key.into_owned()).walk(inside, deepest) }
+                    if is_label {
+                        return Ok(());
+                    }
+                    self.walk(self.hasher.hash_one((place, "member", member.key)), inside, deepest)
                 })?;
             }
             Kind::Array => {
-                Cursor::new(value).elements(|_, cursor| self.walk(&value[cursor.skip()?], deepest))?;
+                Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], deepest))?;
             }
             Kind::Number | Kind::Bool | Kind::Null => {}
         }
         Ok(())
-    }
-
-    fn at(&mut self, name: String) -> &mut Self {
-        self.inside.entry(name).or_default()
-    }
-
-    fn collect(self, said: &mut Vec<String>) {
-        if !self.text.is_empty() {
-            said.push(self.text);
-        }
-        for place in self.inside.into_values() {
-            place.collect(said);
-        }
     }
 }
 
@@ -177,20 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_no_larger_than_the_stream() {
-        fn held(place: &Place) -> usize {
-            place.text.len() + place.inside.iter().map(|(name, place)| name.len() + held(place)).sum::<usize>()
-        }
-        let members: Vec<String> = (0..500).map(|number| format!(r#""m{number}":"x""#)).collect();
-        let members = members.join(",");
-        let deep =
-            (0..10).fold(format!("{{{members}}}"), |inside, _| format!(r#"{{"{}":{inside}}}"#, "k".repeat(1000)));
+    fn what_is_held_grows_with_the_stream() {
+        let many = |member: fn(usize) -> String| (0..5000).map(member).collect::<Vec<_>>().join(",");
+        let leaves = many(|number| format!(r#""m{number}":"x""#));
+        let deep = (0..10).fold(format!("{{{leaves}}}"), |inside, _| format!(r#"{{"{}":{inside}}}"#, "k".repeat(1000)));
+        let small = format!("{{{}}}", many(|number| format!(r#""m{number}":{{"a":"x"}}"#)));
+        let silent = format!("{{{}}}", many(|number| format!(r#""m{number}":{{"a":{{"b":1}},"c":""}}"#)));
         let indexes = (0..50).fold(format!("\"{}\"", "k".repeat(1000)), |inside, _| format!(r#"{{"index":{inside}}}"#));
-        let stream = format!("data: {deep}\n\ndata: {indexes}\n\n");
-        let mut texts = StreamTexts::new(1024 * 1024);
-        texts.feed(stream.as_bytes());
-        assert!(held(&texts.texts) <= stream.len(), "{} of {}", held(&texts.texts), stream.len());
-        assert_eq!(texts.finish().len(), 501);
+        for (event, expected) in [(deep, 5000), (small, 5000), (silent, 0), (indexes, 1)] {
+            let stream = format!("data: {event}\n\n");
+            let mut texts = StreamTexts::new(1024 * 1024);
+            texts.feed(stream.as_bytes());
+            let Texts { places, said, .. } = &texts.texts;
+            let held = places.capacity() * size_of::<(Place, usize)>()
+                + said.capacity() * size_of::<String>()
+                + said.iter().map(String::capacity).sum::<usize>();
+            assert!(held <= 10 * stream.len(), "{held} of {}", stream.len());
+            assert_eq!(texts.finish().len(), expected);
+        }
     }
 
     #[test]
