@@ -143,10 +143,12 @@ fn interrupted_start(signal: Signal, begun: impl Fn(&std::path::Path) -> bool) {
         assert!(Instant::now() < deadline, "it does not begin");
         std::thread::sleep(Duration::from_millis(1));
     }
+    let told = Instant::now();
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("our own child");
     let output = child.wait_with_output().expect("it ends");
     let log = String::from_utf8_lossy(&output.stderr);
+    assert!(told.elapsed() < Duration::from_secs(20), "{log}");
     assert_eq!(output.status.code(), Some(130), "{log}");
     assert_eq!(error(&output)["code"], "interrupted", "{log}");
     let status = harness::document(&harness::run(home.path(), &["--json", "infra", "services", "status"]));

@@ -86,14 +86,14 @@ async fn methods_and_paths_that_do_not_exist_are_refused_in_a_dialect() {
 fn raw(instance: &Instance, parts: &[&[u8]]) -> String {
     let address = instance.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
     for part in parts {
         if stream.write_all(part).is_err() {
             break;
         }
     }
     let mut answer = Vec::new();
-    // A reset is an end too; a connection that is held open without end is not.
+    // A reset is an end too; a connection that is held open is not.
     let end = stream.read_to_end(&mut answer).map_err(|error| error.kind());
     assert!(!matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it was not closed");
     String::from_utf8_lossy(&answer).into_owned()
