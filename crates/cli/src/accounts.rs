@@ -5,7 +5,7 @@ use systemprompt_identity::{User, UserReference, UserStatus, Users as Accounts};
 
 use crate::error::{CliError, CliResult};
 use crate::project::Invocation;
-use crate::view::{Layout, Record, Row, View, time};
+use crate::view::{Layout, Record, Row, Text, View, time};
 
 /// The accounts of a database.
 pub(crate) fn accounts(invocation: &Invocation, db: &DbPool) -> Accounts {
@@ -46,7 +46,7 @@ impl Row for User {
 }
 
 impl View for User {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(&record(self))
     }
 }

@@ -12,6 +12,7 @@ use systemprompt_model::Secret;
 use crate::http;
 use crate::printer::Printer;
 use crate::requests;
+use crate::view::Text;
 
 /// A key that opens nothing, of the form a real one has; put together so that no scanner of source code trips over it.
 fn leaked_key() -> String {
@@ -55,5 +56,5 @@ pub(crate) async fn show(printer: &Printer, url: &str, certificate: Option<&Path
         }
     }
     text.push_str("\nMore: systemprompt infra logs request list · infra logs audit <id> · admin users list\n");
-    printer.document(&text);
+    printer.say(&Text::lines(text));
 }

@@ -35,6 +35,7 @@ mod requests;
 mod stop;
 mod upkeep;
 mod view;
+mod visible;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,11 +4,15 @@ use systemprompt_config::profile::{LogLevel, OutputFormat, Runtime};
 use systemprompt_config::{Environment, environment};
 use systemprompt_model::Ambient;
 use systemprompt_server::logs::{self, LogSink};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::globals::Globals;
+use crate::visible;
 
 /// Installs the subscriber of this process. A server says what it does; commands log warnings, unless a flag or the
 /// environment asks for more or less. `runtime` is what flags, environment and profile together ask for.
@@ -42,10 +46,59 @@ pub(crate) fn install(
             .with_writer(std::io::stderr)
             .boxed()
     } else {
-        fmt::layer().with_ansi(ansi).with_writer(std::io::stderr).boxed()
+        fmt::layer().fmt_fields(VisibleFields).with_ansi(ansi).with_writer(std::io::stderr).boxed()
     };
     let (layer, sink) = logs::channel(ambient.clone());
     let to_database = is_server.then(|| layer.with_filter(EnvFilter::new("warn,systemprompt=info")));
     tracing_subscriber::registry().with(to_stderr.with_filter(filter)).with(to_database).init();
     is_server.then_some(sink)
+}
+
+/// Message and fields of a line in the text log, [visible](crate::visible): what they quote of strangers neither begins a
+/// line nor commands a terminal. The JSON log escapes it as JSON does.
+struct VisibleFields;
+
+impl<'writer> FormatFields<'writer> for VisibleFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> std::fmt::Result {
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        writer.write_str(&visible::line(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_it_quotes() {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = fmt::layer().fmt_fields(VisibleFields).with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let stranger = "\u{1b}[2J\u{1b}]0;x\u{7}\nWARN fake row\u{202e}\u{9b}";
+            let span = tracing::info_span!("request", model = stranger);
+            let _entered = span.enter();
+            tracing::info!(%stranger, debug = ?stranger, plain = stranger, "asked for {stranger}");
+        });
+        let text = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(!text.contains(visible::is_bare), "{text:?}");
+        assert!(text.contains("fake row"), "{text:?}");
+    }
 }

@@ -5,7 +5,8 @@ use std::io::{IsTerminal, Write};
 use systemprompt_config::profile::OutputFormat;
 
 use crate::error::CliError;
-use crate::view::{Layout, View, yaml};
+use crate::view::{Layout, Text, View, json, json_line, yaml};
+use crate::visible;
 
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,21 +54,20 @@ impl Printer {
 
     /// The result of a command.
     pub(crate) fn show(&self, view: &impl View) {
-        self.document(&match self.format {
-            Format::Text => view.text(self.layout),
-            Format::Json => serde_json::to_string_pretty(view)
-                .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string())),
-            Format::Yaml => yaml(view),
-        });
+        match self.format {
+            Format::Text => self.say(&view.text(self.layout)),
+            Format::Json => self.document(&json(view)),
+            Format::Yaml => self.document(&yaml(view)),
+        }
     }
 
     /// One of several results that come one after the other: a line of JSON, or a YAML document of a stream of them.
     pub(crate) fn show_next(&self, view: &impl View) {
-        self.document(&match self.format {
-            Format::Text => view.text(self.layout),
-            Format::Json => serde_json::to_string(view).unwrap_or_default(),
-            Format::Yaml => format!("---\n{}", yaml(view)),
-        });
+        match self.format {
+            Format::Text => self.say(&view.text(self.layout)),
+            Format::Json => self.document(&json_line(view)),
+            Format::Yaml => self.document(&format!("---\n{}", yaml(view))),
+        }
     }
 
     /// A command that failed. Programs read one document from standard output, whichever way it went.
@@ -75,7 +75,7 @@ impl Printer {
         match self.format {
             _ if error.said => {}
             Format::Text => self.alert(error.text(debug)),
-            Format::Json => self.document(&error.value().to_string()),
+            Format::Json => self.document(&json_line(&error.value())),
             Format::Yaml => self.document(&yaml(&error.value())),
         }
     }
@@ -90,11 +90,16 @@ impl Printer {
     /// A line that is printed even when quiet.
     #[expect(clippy::print_stderr, reason = "this is where the CLI talks to people")]
     pub(crate) fn alert(&self, text: impl AsRef<str>) {
-        eprintln!("{}", text.as_ref());
+        eprintln!("{}", visible::lines(text.as_ref()));
+    }
+
+    /// Text for people, on standard output.
+    pub(crate) fn say(&self, text: &Text) {
+        self.document(text.as_str());
     }
 
     /// Writes to standard output. A reader that went away (`| head`) ends the output, not the command.
-    pub(crate) fn document(&self, text: &str) {
+    fn document(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }

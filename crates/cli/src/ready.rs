@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// A server that is ready.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub(crate) struct Ready {
 }
 
 impl View for Ready {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         let url = &self.url;
         let mut text = format!("\nsystemprompt {} is ready at {url}   ({} ms", self.version, self.startup_ms);
         if let Some(cluster) = self.cluster_ms {
@@ -42,6 +42,6 @@ impl View for Ready {
         } else {
             text.push_str("\nA new key: systemprompt admin users api-key issue <user>\n");
         }
-        text
+        Text::lines(text)
     }
 }

@@ -98,14 +98,13 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         Some(message) => format!("{}: {message}", summary.status),
         None => summary.status.clone(),
     };
-    let rules = decision.evaluated_rules.as_array().map(|rules| rules.iter().map(rule).collect::<Vec<_>>().join("\n"));
     let mut record = Record::new()
         .with("request", summary.request_id.to_string())
         .with("time", time(summary.created_at))
         .with("status", status)
         .with("decision", format!("{} by {}", decision.decision, decision.policy))
         .with("reason", decision.reason.clone())
-        .with("rules", rules.filter(|rules| !rules.is_empty()))
+        .with_list("rules", decision.evaluated_rules.as_array().into_iter().flatten().map(rule))
         .with("policy version", decision.policy_version.clone())
         .with("user", summary.user_id.map(|id| id.to_string()))
         .with("actor", format!("{} {}", detail.actor_kind, detail.actor_id))
@@ -136,10 +135,10 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         );
     if let Some(limit) = messages {
         for message in &detail.messages {
-            record = record.with(&message.role, text_of(message, limit));
+            record = record.with_prose(&message.role, text_of(message, limit));
         }
         for excerpt in &detail.excerpts {
-            record = record.with(
+            record = record.with_prose(
                 excerpt.of,
                 format!(
                     "{} bytes: {} … {}",
@@ -152,7 +151,7 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
     }
     if tools {
         for call in &detail.tool_calls {
-            record = record.with(
+            record = record.with_prose(
                 "tool",
                 format!(
                     "{} {}",

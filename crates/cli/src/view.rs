@@ -1,15 +1,57 @@
 //! What commands have to say. A [`View`] is one value: serialised it is the JSON or YAML document for programs, and it
 //! can lay itself out for people. The shapes most results have, a list and a thing with properties, are here.
+//!
+//! What people see is [`Text`], which is made of lines, tables and records. Making it is where
+//! [what strangers wrote](crate::visible) loses its power over the terminal.
 
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as TextTable};
-use serde::Serialize;
-use serde::ser::SerializeMap as _;
+use serde::ser::{SerializeMap as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::visible;
 
 /// The result of a command, in all its forms.
 pub(crate) trait View: Serialize {
     /// The form for people.
-    fn text(&self, layout: Layout) -> String;
+    fn text(&self, layout: Layout) -> Text;
+}
+
+/// Text for people. Its lines are those of whoever laid it out: a line break in a value does not make one, and no character
+/// in it moves the cursor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Text(String);
+
+impl Text {
+    /// One line.
+    pub(crate) fn line(text: impl AsRef<str>) -> Self {
+        Self(visible::line(text.as_ref()).into_owned())
+    }
+
+    /// Text with line breaks that mean something: a report of ours, a block of YAML.
+    pub(crate) fn lines(text: impl AsRef<str>) -> Self {
+        Self(visible::lines(text.as_ref()).into_owned())
+    }
+
+    /// Each below the one before.
+    pub(crate) fn below(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, "\n")
+    }
+
+    /// With an empty line between them.
+    pub(crate) fn apart(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, "\n\n")
+    }
+
+    fn joined(parts: impl IntoIterator<Item = Self>, separator: &str) -> Self {
+        Self(parts.into_iter().map(|part| part.0).collect::<Vec<_>>().join(separator))
+    }
+
+    /// What is printed.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A list. Programs find the items under `items`; under `next` what to ask for to go on, `null` when there is no more or
@@ -34,7 +76,7 @@ pub(crate) trait Row: Serialize + Sized {
     fn cells(&self) -> Vec<String>;
 
     /// The list for people: a table, unless the items have a better form.
-    fn lay_out(items: &[Self], layout: Layout) -> String {
+    fn lay_out(items: &[Self], layout: Layout) -> Text {
         let mut table = Table::new(Self::COLUMNS);
         for item in items {
             table.row(item.cells());
@@ -51,7 +93,7 @@ impl<T> Page<T> {
 }
 
 impl<T: Row> Serialize for Page<T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(T::ITEMS, &self.items)?;
         map.serialize_entry("next", &self.next)?;
@@ -63,8 +105,8 @@ impl<T: Row> Serialize for Page<T> {
 }
 
 impl<T: Row> View for Page<T> {
-    fn text(&self, layout: Layout) -> String {
-        if self.items.is_empty() { T::NONE.to_owned() } else { T::lay_out(&self.items, layout) }
+    fn text(&self, layout: Layout) -> Text {
+        if self.items.is_empty() { Text::line(T::NONE) } else { T::lay_out(&self.items, layout) }
     }
 }
 
@@ -80,7 +122,7 @@ impl Table {
     /// A table with these columns, named as in [`Row::COLUMNS`].
     pub(crate) fn new(headers: &[&str]) -> Self {
         Self {
-            headers: headers.iter().map(|header| header.trim_start_matches('#').to_owned()).collect(),
+            headers: headers.iter().map(|header| visible::line(header.trim_start_matches('#')).into_owned()).collect(),
             numeric: headers.iter().map(|header| header.starts_with('#')).collect(),
             rows: Vec::new(),
         }
@@ -88,13 +130,13 @@ impl Table {
 
     /// Adds a row with one text per column.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| visible::line(&cell).into_owned()).collect());
     }
 }
 
 /// One thing with named properties, for people.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Record(Vec<(String, String)>);
+pub(crate) struct Record(Vec<(String, Text)>);
 
 impl Record {
     /// No properties yet.
@@ -102,11 +144,28 @@ impl Record {
         Self::default()
     }
 
-    /// Adds a property; absent ones are left out.
+    /// Adds a property of one line; absent ones are left out.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Option<String>>) -> Self {
-        if let Some(value) = value.into() {
-            self.0.push((name.to_owned(), value));
+    pub(crate) fn with(self, name: &str, value: impl Into<Option<String>>) -> Self {
+        self.put(name, value.into().map(Text::line))
+    }
+
+    /// Adds a property that is a list, an item a line; absent and empty ones are left out.
+    #[must_use]
+    pub(crate) fn with_list(self, name: &str, items: impl IntoIterator<Item = String>) -> Self {
+        let lines: Vec<_> = items.into_iter().map(Text::line).collect();
+        self.put(name, (!lines.is_empty()).then(|| Text::below(lines)))
+    }
+
+    /// Adds a property that is prose with lines of its own, which stay to the right of the names; absent ones are left out.
+    #[must_use]
+    pub(crate) fn with_prose(self, name: &str, value: impl Into<Option<String>>) -> Self {
+        self.put(name, value.into().map(Text::lines))
+    }
+
+    fn put(mut self, name: &str, value: Option<Text>) -> Self {
+        if let Some(value) = value {
+            self.0.push((visible::line(name).into_owned(), value));
         }
         self
     }
@@ -126,7 +185,7 @@ impl Layout {
     }
 
     /// Lays out a table.
-    pub(crate) fn table(self, table: &Table) -> String {
+    pub(crate) fn table(self, table: &Table) -> Text {
         let mut text = TextTable::new();
         text.load_style(if self.decorated { UTF8_HORIZONTAL_ONLY } else { NOTHING });
         if self.decorated {
@@ -138,27 +197,87 @@ impl Layout {
                 Cell::new(cell).set_alignment(if *numeric { CellAlignment::Right } else { CellAlignment::Left })
             }));
         }
-        text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        Text(text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
     }
 
     /// Lays out properties, names in one column.
-    pub(crate) fn record(self, record: &Record) -> String {
+    pub(crate) fn record(self, record: &Record) -> Text {
         let width = record.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let indent = " ".repeat(width + 2);
-        record
+        let lines = record
             .0
             .iter()
-            .map(|(name, value)| format!("{name:width$}  {}", value.replace('\n', &format!("\n{indent}"))))
-            .collect::<Vec<_>>()
-            .join("\n")
+            .map(|(name, value)| format!("{name:width$}  {}", value.0.replace('\n', &format!("\n{indent}"))));
+        Text(lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// A value as JSON, over several lines.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    in_json(serde_json::to_string_pretty(value))
+}
+
+/// A value as JSON, on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    in_json(serde_json::to_string(value))
+}
+
+fn in_json(written: serde_json::Result<String>) -> String {
+    match written {
+        Ok(text) => visible::json(&text).into_owned(),
+        Err(error) => format!("{{\"error\":{:?}}}", error.to_string()),
     }
 }
 
 /// A value as YAML. Long lines stay whole, so that what is searched for is found.
 pub(crate) fn yaml(value: &impl Serialize) -> String {
+    let plain = plain_yaml(value);
+    if !plain.contains(visible::is_bare) {
+        return plain;
+    }
+    // Only strings in double quotes have escapes.
+    match serde_json::to_value(value) {
+        Ok(value) => visible::yaml(&plain_yaml(&Quoted(&value))).into_owned(),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+fn plain_yaml(value: &impl Serialize) -> String {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options)
         .map_or_else(|error| format!("error: {error}"), |text| text.trim_end().to_owned())
+}
+
+/// A value whose strings are in double quotes if something in them is to be escaped.
+struct Quoted<'a>(&'a Value);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) => quoted(text, serializer),
+            Value::Array(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| list.serialize_element(&Quoted(item)))?;
+                list.end()
+            }
+            Value::Object(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(visible::line(key).as_ref(), &Quoted(value))?;
+                }
+                map.end()
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+fn quoted<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if text.contains(visible::is_bare) {
+        serde_saphyr::DoubleQuoted(text).serialize(serializer)
+    } else {
+        text.serialize(serializer)
+    }
 }
 
 /// `yes` or `no`.
@@ -185,9 +304,10 @@ pub(crate) fn time(at: chrono::DateTime<chrono::Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use saphyr::{LoadableYamlNode as _, YamlOwned};
+    use serde_json::json;
 
-    use super::*;
+    use super::{json as in_json, *};
 
     #[test]
     fn yaml_is_read_as_what_was_meant() {
@@ -218,9 +338,40 @@ mod tests {
         let layout = Layout { decorated: false };
         let page = Page { items: vec![Name("eve")], next: Some("1".to_owned()), total: Some(2) };
         assert_eq!(serde_json::to_value(&page).expect("JSON"), json!({"items": ["eve"], "next": "1", "total": 2}));
-        assert_eq!(page.text(layout), " name\n eve");
+        assert_eq!(page.text(layout).as_str(), " name\n eve");
         let none: Page<Name> = Page::whole(vec![]);
         assert_eq!(serde_json::to_value(&none).expect("JSON"), json!({"items": [], "next": Value::Null}));
-        assert_eq!(none.text(layout), "Nobody.");
+        assert_eq!(none.text(layout).as_str(), "Nobody.");
+    }
+
+    #[test]
+    fn what_strangers_wrote_begins_no_line_and_commands_no_terminal() {
+        let stranger = "\u{1b}[2J\u{1b}]0;x\u{7}\n fake row\u{202e}";
+        let layout = Layout { decorated: false };
+        let mut table = Table::new(&["model", stranger]);
+        table.row([stranger.to_owned(), "b".to_owned()]);
+        let record = Record::new()
+            .with("model", stranger.to_owned())
+            .with_list("rules", [stranger.to_owned(), "second".to_owned()])
+            .with_prose("said", stranger.to_owned());
+        let text = Text::apart([Text::line(stranger), layout.table(&table), layout.record(&record)]);
+        assert!(!text.as_str().contains(visible::is_bare), "{text:?}");
+        assert!(!text.as_str().lines().any(|line| line.starts_with(" fake")), "{text:?}");
+        assert_eq!(text.as_str().lines().count(), 1 + 1 + 2 + 1 + 5, "{text:?}");
+    }
+
+    #[test]
+    fn documents_show_what_strangers_wrote_and_lose_nothing() {
+        let value = json!({"model": "\u{1b}[2J\u{9b}\u{7}\n fake\u{202e}", "list": ["\u{2066}\nx\u{e0041}", "plain\n\tcode"], "n": 1});
+        for document in [in_json(&value), json_line(&value)] {
+            assert!(!document.contains(visible::is_bare), "{document:?}");
+            assert_eq!(serde_json::from_str::<Value>(&document).expect("JSON"), value);
+        }
+        let document = yaml(&value);
+        assert!(!document.contains(visible::is_bare), "{document:?}");
+        let read = YamlOwned::load_from_str(&document).expect("YAML");
+        assert_eq!(read[0]["model"].as_str(), value["model"].as_str(), "{document}");
+        assert_eq!(read[0]["list"][0].as_str(), value["list"][0].as_str(), "{document}");
+        assert_eq!(read[0]["list"][1].as_str(), value["list"][1].as_str(), "{document}");
     }
 }

@@ -19,7 +19,7 @@ use crate::change::{About, Change, Changed, made};
 use crate::error::{CliError, CliResult, Exit};
 use crate::first_profile::{FirstProfile, KNOWN, publish, state};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error};
-use crate::view::{Layout, Record, View};
+use crate::view::{Layout, Record, Text, View};
 use crate::{given, ledger};
 
 /// How long a profile waits for the answer of its database before it is written.
@@ -260,7 +260,7 @@ struct Rehearsed {
 }
 
 impl View for Rehearsed {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(
             &Record::new()
                 .with("would write", self.profile.display().to_string())
@@ -282,7 +282,7 @@ struct Written {
 }
 
 impl View for Written {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(
             &Record::new()
                 .with("profile", self.file.display().to_string())

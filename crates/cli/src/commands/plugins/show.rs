@@ -5,7 +5,7 @@ use systemprompt_extension::{ExtensionCapabilities, ExtensionRegistry};
 
 use crate::error::{CliError, CliResult};
 use crate::project::Invocation;
-use crate::view::{Layout, Record, View, yes};
+use crate::view::{Layout, Record, Text, View, yes};
 
 /// One extension with all it declares.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ impl Show {
 }
 
 impl View for ExtensionCapabilities {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut record = Record::new()
             .with("id", self.id.to_owned())
             .with("name", self.name.to_owned())
@@ -36,9 +36,9 @@ impl View for ExtensionCapabilities {
             .with("enabled", yes(self.enabled))
             .with("required", yes(self.required))
             .with("position", self.position.map(|position| position.to_string()))
-            .with("depends on", (!self.dependencies.is_empty()).then(|| self.dependencies.join("\n")));
+            .with_list("depends on", self.dependencies.iter().map(ToString::to_string));
         for (facet, all) in self.contributions.iter().filter(|(_, all)| !all.is_empty()) {
-            record = record.with(facet, all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+            record = record.with_list(facet, all.iter().map(ToString::to_string));
         }
         layout.record(&record)
     }

@@ -6,7 +6,7 @@ use systemprompt_extension::ExtensionRegistry;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Check every declaration. Exit status 1 if something is wrong.
 #[derive(Debug, Args)]
@@ -49,14 +49,14 @@ struct Finding {
 }
 
 impl View for Verdict {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         if self.valid {
-            return format!("{} extensions, no problems.", self.extension_count);
+            return Text::line(format!("{} extensions, no problems.", self.extension_count));
         }
         let line = |finding: &Finding| match &finding.hint {
             Some(hint) => format!("{} [{}]\n  fix: {hint}", finding.message, finding.error_type),
             None => format!("{} [{}]", finding.message, finding.error_type),
         };
-        self.errors.iter().map(line).collect::<Vec<_>>().join("\n")
+        Text::below(self.errors.iter().map(line).map(Text::lines))
     }
 }

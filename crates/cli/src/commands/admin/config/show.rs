@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
-use crate::view::{Layout, View, yaml};
+use crate::view::{Layout, Text, View, yaml};
 
 /// The configuration in force, secrets masked.
 #[derive(Debug, Args)]
@@ -59,10 +59,10 @@ impl Show {
 struct Part<'a>(&'a Value);
 
 impl View for Part<'_> {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         match self.0 {
-            Value::String(text) => text.clone(),
-            other => yaml(other),
+            Value::String(text) => Text::line(text),
+            other => Text::lines(yaml(other)),
         }
     }
 }

@@ -8,7 +8,7 @@ use systemprompt_extension::ExtensionRegistry;
 
 use crate::error::CliResult;
 use crate::project::{Invocation, Project, invalid};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View, json};
 
 /// Check everything that start-up checks, and report every problem. Exit status 78 if there are errors.
 #[derive(Debug, Args)]
@@ -42,10 +42,10 @@ impl Validate {
 struct Valid(Report);
 
 impl View for Valid {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         match self.0.text(layout.symbols()) {
-            nothing if nothing.is_empty() => "The configuration is valid.".to_owned(),
-            warnings => format!("{warnings}\nThe configuration is valid, with warnings."),
+            nothing if nothing.is_empty() => Text::line("The configuration is valid."),
+            warnings => Text::lines(format!("{warnings}\nThe configuration is valid, with warnings.")),
         }
     }
 }
@@ -54,7 +54,7 @@ impl View for Valid {
 struct Schema(Value);
 
 impl View for Schema {
-    fn text(&self, _: Layout) -> String {
-        serde_json::to_string_pretty(&self.0).unwrap_or_default()
+    fn text(&self, _: Layout) -> Text {
+        Text::lines(json(&self.0))
     }
 }

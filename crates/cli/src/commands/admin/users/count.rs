@@ -7,7 +7,7 @@ use systemprompt_identity::UserFilter;
 use crate::accounts::accounts;
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// How many accounts there are.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ struct Counted {
 }
 
 impl View for Counted {
-    fn text(&self, _: Layout) -> String {
-        self.count.to_string()
+    fn text(&self, _: Layout) -> Text {
+        Text::line(self.count.to_string())
     }
 }

@@ -8,7 +8,7 @@ use crate::accounts::{accounts, find};
 use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Delete an account: its keys are revoked, its records stay.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ impl Delete {
 struct Deleted(User);
 
 impl View for Deleted {
-    fn text(&self, _: Layout) -> String {
-        format!("Deleted {}.", self.0.name)
+    fn text(&self, _: Layout) -> Text {
+        Text::line(format!("Deleted {}.", self.0.name))
     }
 }

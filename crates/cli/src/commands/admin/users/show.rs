@@ -10,7 +10,7 @@ use crate::accounts::{accounts, find, record};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests;
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// How many sessions and requests are shown.
 const LATEST: u32 = 10;
@@ -54,22 +54,22 @@ struct Details {
 }
 
 impl View for Details {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(
             &record(&self.user)
-                .with("sessions", self.sessions.as_deref().map(lines))
-                .with("requests", self.activity.as_deref().map(lines)),
+                .with_list("sessions", self.sessions.as_deref().map(lines).unwrap_or_default())
+                .with_list("requests", self.activity.as_deref().map(lines).unwrap_or_default()),
         )
     }
 }
 
 /// One line an item, or `none`.
-fn lines(items: &[impl Serialize]) -> String {
+fn lines(items: &[impl Serialize]) -> Vec<String> {
     if items.is_empty() {
-        return "none".to_owned();
+        return vec!["none".to_owned()];
     }
     let values = items.iter().map(|item| serde_json::to_value(item).unwrap_or_default());
-    values.map(|value| one_line(&value)).collect::<Vec<_>>().join("\n")
+    values.map(|value| one_line(&value)).collect()
 }
 
 /// An object as `key=value key=value`.

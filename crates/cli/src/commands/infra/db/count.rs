@@ -6,7 +6,7 @@ use super::failure::failure;
 use crate::database::catalog::{self, Counted};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Rows of a table, counted exactly.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ impl Count {
 }
 
 impl View for Counted {
-    fn text(&self, _: Layout) -> String {
-        self.row_count.to_string()
+    fn text(&self, _: Layout) -> Text {
+        Text::line(self.row_count.to_string())
     }
 }

@@ -7,7 +7,7 @@ use crate::database::catalog::{self, TableDescription};
 use crate::database::qualified;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View, yes};
+use crate::view::{Layout, Table, Text, View, yes};
 
 /// Columns, indexes and foreign keys of a table.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ impl Describe {
 }
 
 impl View for TableDescription {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut columns = Table::new(&["column", "type", "null", "default", "key"]);
         for column in &self.columns {
             columns.row([
@@ -35,13 +35,11 @@ impl View for TableDescription {
                 if column.primary_key { "primary" } else { "" }.to_owned(),
             ]);
         }
-        let mut text = format!("{}\n\n{}", qualified(&self.schema, &self.name), layout.table(&columns));
-        for index in &self.indexes {
-            text.push_str(&format!("\nindex {}: {}", index.name, index.definition));
-        }
-        for key in &self.foreign_keys {
-            text.push_str(&format!("\nforeign key {}: {}", key.name, key.definition));
-        }
-        text
+        let indexes =
+            self.indexes.iter().map(|index| Text::line(format!("index {}: {}", index.name, index.definition)));
+        let keys =
+            self.foreign_keys.iter().map(|key| Text::line(format!("foreign key {}: {}", key.name, key.definition)));
+        let table = Text::below(std::iter::once(layout.table(&columns)).chain(indexes).chain(keys));
+        Text::apart([Text::line(qualified(&self.schema, &self.name)), table])
     }
 }

@@ -8,7 +8,7 @@ use super::failure::failure;
 use crate::database::doctor::{self, Doctor as Findings};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View, yaml};
+use crate::view::{Layout, Text, View, yaml};
 
 /// Compare the declared schema with the live one.
 #[derive(Debug, Args)]
@@ -32,9 +32,9 @@ impl Doctor {
 }
 
 impl View for Findings {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         if self.is_healthy() {
-            return "The live schema is the declared one.".to_owned();
+            return Text::line("The live schema is the declared one.");
         }
         let value = serde_json::to_value(self).unwrap_or_default();
         let findings: Map<_, _> = value
@@ -44,6 +44,6 @@ impl View for Findings {
             .filter(|(_, finding)| !matches!(finding, Value::Array(items) if items.is_empty()) && **finding != json!(0))
             .map(|(key, finding)| (key.clone(), finding.clone()))
             .collect();
-        yaml(&findings)
+        Text::lines(yaml(&findings))
     }
 }

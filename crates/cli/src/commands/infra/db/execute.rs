@@ -9,7 +9,7 @@ use crate::change::{About, Change, Changed};
 use crate::database::execute::{self, ExecuteResult, Keep};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Run one statement that changes something.
 #[derive(Debug, Args)]
@@ -52,8 +52,8 @@ impl Execute {
 }
 
 impl View for ExecuteResult {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         let how = if self.dry_run { ", rolled back" } else { "" };
-        format!("{} rows affected{how} ({} ms)", self.rows_affected, self.execution_time_ms)
+        Text::line(format!("{} rows affected{how} ({} ms)", self.rows_affected, self.execution_time_ms))
     }
 }

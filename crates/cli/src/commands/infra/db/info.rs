@@ -6,7 +6,7 @@ use super::failure::failure;
 use crate::database::catalog;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Record, View, bytes, time};
+use crate::view::{Layout, Record, Text, View, bytes, time};
 
 /// Server, database, size and pools.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ impl Info {
 }
 
 impl View for catalog::Info {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let pools = self.pools.iter().map(|pool| {
             format!("{}: {} open, {} idle, at most {}", pool.name, pool.size, pool.idle, pool.max_connections)
         });
@@ -32,7 +32,7 @@ impl View for catalog::Info {
                 .with("size", bytes(self.size_bytes))
                 .with("started", time(self.started_at))
                 .with("connections", format!("{} of {}", self.connections, self.max_connections))
-                .with("pools", pools.collect::<Vec<_>>().join("\n")),
+                .with_list("pools", pools),
         )
     }
 }

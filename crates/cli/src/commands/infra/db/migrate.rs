@@ -11,7 +11,7 @@ use super::failure::failure;
 use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View, yes};
+use crate::view::{Layout, Table, Text, View, yes};
 
 /// Bring the schema up to date.
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ struct Migrated {
 }
 
 impl View for Migrated {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut table = Table::new(&["extension", "fresh", "#statements", "#stamped", "#applied", "#seeds"]);
         for module in &self.modules {
             table.row([
@@ -76,7 +76,8 @@ impl View for Migrated {
                 module.seeds.to_string(),
             ]);
         }
-        let warnings: String = self.warnings.iter().map(|warning| format!("\nwarning: {warning}")).collect();
-        format!("{}\n\n{}{warnings}", layout.table(&table), self.message)
+        let warnings = self.warnings.iter().map(|warning| Text::line(format!("warning: {warning}")));
+        let said = Text::below(std::iter::once(Text::line(&self.message)).chain(warnings));
+        Text::apart([layout.table(&table), said])
     }
 }

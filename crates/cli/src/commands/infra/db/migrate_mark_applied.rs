@@ -10,7 +10,7 @@ use super::failure::history_failure;
 use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Record a migration as applied without running it.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ impl MigrateMarkApplied {
 struct Marked(MigrationRow);
 
 impl View for Marked {
-    fn text(&self, _: Layout) -> String {
-        format!("Recorded {:03} {}.", self.0.version, self.0.name)
+    fn text(&self, _: Layout) -> Text {
+        Text::line(format!("Recorded {:03} {}.", self.0.version, self.0.name))
     }
 }

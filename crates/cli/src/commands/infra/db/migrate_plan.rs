@@ -7,7 +7,7 @@ use super::declared::Declared;
 use super::failure::history_failure;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// What `migrate` would do.
 #[derive(Debug, Args)]
@@ -26,9 +26,9 @@ impl MigratePlan {
 }
 
 impl View for MigrationPlan {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         if self.extensions.is_empty() && self.problems.is_empty() {
-            return "Nothing to do.".to_owned();
+            return Text::line("Nothing to do.");
         }
         let mut lines = Vec::new();
         for extension in &self.extensions {
@@ -45,6 +45,6 @@ impl View for MigrationPlan {
             }));
         }
         lines.extend(self.problems.iter().map(|problem| format!("problem: {problem}")));
-        lines.join("\n")
+        Text::below(lines.iter().map(Text::line))
     }
 }

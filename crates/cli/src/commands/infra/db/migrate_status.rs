@@ -7,7 +7,7 @@ use super::declared::Declared;
 use super::failure::history_failure;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View};
+use crate::view::{Layout, Table, Text, View};
 
 /// Applied, pending, drifted and orphaned migrations.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ impl MigrateStatus {
 }
 
 impl View for MigrationStatus {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut table = Table::new(&["extension", "#applied", "#pending", "#drifted", "#orphaned"]);
         for extension in &self.extensions {
             let counts =

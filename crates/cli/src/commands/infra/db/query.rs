@@ -9,7 +9,7 @@ use super::failure::failure;
 use crate::database::query::{self, QueryOptions, QueryResult};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View};
+use crate::view::{Layout, Table, Text, View};
 
 /// How long a statement may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ impl Query {
 }
 
 impl View for QueryResult {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         let mut table = Table::new(&names);
         for row in &self.rows {
@@ -48,6 +48,7 @@ impl View for QueryResult {
             }));
         }
         let more = if self.truncated { ", more were left out (--limit)" } else { "" };
-        format!("{}\n({} rows{more}, {} ms)", layout.table(&table), self.row_count, self.execution_time_ms)
+        let sum = format!("({} rows{more}, {} ms)", self.row_count, self.execution_time_ms);
+        Text::below([layout.table(&table), Text::line(sum)])
     }
 }

@@ -7,7 +7,7 @@ use crate::database::catalog::{self, DatabaseSize};
 use crate::database::qualified;
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View, bytes};
+use crate::view::{Layout, Table, Text, View, bytes};
 
 /// Size of the database and its largest tables.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ impl Size {
 }
 
 impl View for DatabaseSize {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut table = Table::new(&["table", "#total", "#rows", "#indexes"]);
         for row in &self.tables {
             table.row([
@@ -31,6 +31,6 @@ impl View for DatabaseSize {
                 bytes(row.index_bytes),
             ]);
         }
-        format!("{} in all\n\n{}", bytes(self.size_bytes), layout.table(&table))
+        Text::apart([Text::line(format!("{} in all", bytes(self.size_bytes))), layout.table(&table)])
     }
 }

@@ -8,7 +8,7 @@ use super::failure::failure;
 use crate::database::catalog;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
-use crate::view::{Layout, Record, View, yes};
+use crate::view::{Layout, Record, Text, View, yes};
 
 /// Whether it is reachable, migrated, and how many tables it has. Exit status 1 if it is not reachable.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl Status {
 }
 
 impl View for catalog::Status {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let number = |value: Option<usize>| value.map(|value| value.to_string());
         layout.record(
             &Record::new()
@@ -61,7 +61,7 @@ struct Unreachable {
 }
 
 impl View for Unreachable {
-    fn text(&self, _: Layout) -> String {
-        format!("not connected: {}\n{}", self.error, self.help.as_deref().unwrap_or_default())
+    fn text(&self, _: Layout) -> Text {
+        Text::lines(format!("not connected: {}\n{}", self.error, self.help.as_deref().unwrap_or_default()))
     }
 }

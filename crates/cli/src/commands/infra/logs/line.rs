@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::error::{CliError, CliResult};
 use crate::moment::moment;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Page, Row, View, time};
+use crate::view::{Layout, Page, Row, Text, View, time};
 
 /// Which log lines.
 #[derive(Debug, Args)]
@@ -91,17 +91,17 @@ impl Row for StoredLine {
         Vec::new()
     }
 
-    fn lay_out(items: &[Self], layout: Layout) -> String {
-        items.iter().map(|line| line.text(layout)).collect::<Vec<_>>().join("\n")
+    fn lay_out(items: &[Self], layout: Layout) -> Text {
+        Text::below(items.iter().map(|line| line.text(layout)))
     }
 }
 
 impl View for StoredLine {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         let fields = self.fields.as_object().into_iter().flatten();
         let fields: String = fields
             .map(|(key, value)| format!(" {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
             .collect();
-        format!("{} {:5} {}{fields}", time(self.at), self.level, self.message)
+        Text::line(format!("{} {:5} {}{fields}", time(self.at), self.level, self.message))
     }
 }

@@ -16,7 +16,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::instance;
 use crate::project::Invocation;
 use crate::ready::Ready;
-use crate::view::{Layout, Record, View};
+use crate::view::{Layout, Record, Text, View};
 
 /// Start the server in the background and wait until it is ready.
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ struct Started {
 }
 
 impl View for Started {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let key = self.ready.api_key.as_ref();
         layout.record(
             &Record::new()

@@ -9,7 +9,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::http;
 use crate::instance::{self, Instance};
 use crate::project::{Invocation, managed_cluster};
-use crate::view::{Layout, Record, View, time};
+use crate::view::{Layout, Record, Text, View, time};
 
 /// Whether the server runs, where, and how it is doing. Exit status 1 if it does not run.
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ struct Found {
 }
 
 impl View for Found {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let instance = self.instance.as_ref();
         let cluster = self
             .cluster

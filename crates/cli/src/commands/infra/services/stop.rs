@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::error::{CliError, CliResult};
 use crate::instance;
 use crate::project::{Invocation, cluster_error, managed_cluster};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// How often is looked whether it is gone.
 const POLL: Duration = Duration::from_millis(50);
@@ -62,10 +62,10 @@ struct Outcome {
 }
 
 impl View for Outcome {
-    fn text(&self, _: Layout) -> String {
+    fn text(&self, _: Layout) -> Text {
         match self.pid {
-            Some(pid) => format!("Stopped process {pid}."),
-            None => "No server runs from this home.".to_owned(),
+            Some(pid) => Text::line(format!("Stopped process {pid}.")),
+            None => Text::line("No server runs from this home."),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::accounts::{accounts, find};
 use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Record, View, time};
+use crate::view::{Layout, Record, Text, View, time};
 
 /// Make a key. It is shown once.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ struct Shown<'a> {
 }
 
 impl View for Shown<'_> {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(
             &Record::new()
                 .with("id", self.key.id.to_string())

@@ -8,7 +8,7 @@ use super::keys::keys;
 use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Take a key back. It is refused from the next request on.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ impl Revoke {
 struct Revoked(ApiKey);
 
 impl View for Revoked {
-    fn text(&self, _: Layout) -> String {
-        format!("Revoked {}.", self.0.prefix)
+    fn text(&self, _: Layout) -> Text {
+        Text::line(format!("Revoked {}.", self.0.prefix))
     }
 }

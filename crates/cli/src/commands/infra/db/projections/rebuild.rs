@@ -8,7 +8,7 @@ use crate::change::{About, Change, Changed};
 use crate::error::CliResult;
 use crate::ledger::{failure, projector};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Empty a projection and fill it again from the log. Readers see the old rows until the new ones are there.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ impl Rebuild {
 }
 
 impl View for Rebuilt {
-    fn text(&self, _: Layout) -> String {
-        format!("Applied {} entries of the ledger to {}.", self.entries, self.projection)
+    fn text(&self, _: Layout) -> Text {
+        Text::line(format!("Applied {} entries of the ledger to {}.", self.entries, self.projection))
     }
 }

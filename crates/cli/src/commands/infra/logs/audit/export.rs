@@ -10,7 +10,7 @@ use systemprompt_governance::ledger::export::export;
 
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Write the whole log as lines of JSON, which `verify --file` verifies without a database.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ impl Export {
 }
 
 impl View for Exported {
-    fn text(&self, _: Layout) -> String {
-        format!("Wrote {} entries of the ledger to {}.", self.entries, self.file.display())
+    fn text(&self, _: Layout) -> Text {
+        Text::line(format!("Wrote {} entries of the ledger to {}.", self.entries, self.file.display()))
     }
 }

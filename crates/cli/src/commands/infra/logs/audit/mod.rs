@@ -12,7 +12,7 @@ use systemprompt_model::Microdollars;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests::{GLIMPSE, look_up, record};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// Everything recorded about a request: who, decision, messages, tools, cost.
 #[derive(Debug, Args)]
@@ -63,10 +63,10 @@ impl Serialize for Recorded {
 }
 
 impl View for Recorded {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let limit = if self.full { usize::MAX } else { GLIMPSE };
         let records = self.requests.iter().map(|detail| layout.record(&record(detail, Some(limit), true)));
-        records.collect::<Vec<_>>().join("\n\n")
+        Text::apart(records)
     }
 }
 

@@ -12,7 +12,7 @@ use systemprompt_governance::ledger::verify::{LedgerProblem, VerifyReport, verif
 use crate::error::{CliError, CliResult, Exit};
 use crate::ledger::projections;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Record, View};
+use crate::view::{Layout, Record, Text, View};
 
 /// Recompute the hash chains, compare them with the checkpoints in the home, and the projections with the log. Exit
 /// status 1 if something is not as it should be, naming it.
@@ -49,7 +49,7 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 impl View for VerifyReport {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut record = Record::new().with("verified", format!("{} entries", self.verified));
         for chain in &self.chains {
             let whole = format!("{} to {}, head {}", chain.from_seq, chain.to_seq, chain.head);

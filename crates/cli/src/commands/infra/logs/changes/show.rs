@@ -7,7 +7,7 @@ use systemprompt_model::ActionId;
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Record, View, time};
+use crate::view::{Layout, Record, Text, View, time};
 
 /// Everything recorded about a change.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl Show {
 }
 
 impl View for ChangeDetail {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let change = &self.change;
         let request = self.request.as_ref().map(|request| serde_json::to_string_pretty(request).unwrap_or_default());
         layout.record(
@@ -48,7 +48,7 @@ impl View for ChangeDetail {
                 .with("after", change.after_sha256.as_ref().map(|digest| format!("sha256 {digest}")))
                 .with("ended", change.completed_at.map(time))
                 .with("trace", change.trace_id.to_string())
-                .with("asked for", request),
+                .with_prose("asked for", request),
         )
     }
 }

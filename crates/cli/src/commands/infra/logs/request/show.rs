@@ -8,7 +8,7 @@ use systemprompt_gateway::request::queries::RequestDetail;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests::{look_up, record};
-use crate::view::{Layout, View};
+use crate::view::{Layout, Text, View};
 
 /// One request.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ impl Serialize for Shown<'_> {
 }
 
 impl View for Shown<'_> {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         layout.record(&record(self.detail, self.messages.then_some(usize::MAX), self.tools))
     }
 }

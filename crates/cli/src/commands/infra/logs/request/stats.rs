@@ -7,7 +7,7 @@ use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
 use crate::moment::moment;
 use crate::project::{Invocation, OpenDatabase};
-use crate::view::{Layout, Table, View};
+use crate::view::{Layout, Table, Text, View};
 
 /// Requests, tokens and cost by provider and model.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ impl Stats {
 }
 
 impl View for RequestStats {
-    fn text(&self, layout: Layout) -> String {
+    fn text(&self, layout: Layout) -> Text {
         let mut table = Table::new(&["provider", "model", "#requests", "#failed", "#in", "#out", "#cost", "#mean ms"]);
         for model in &self.models {
             table.row([
@@ -43,8 +43,8 @@ impl View for RequestStats {
             ]);
         }
         let percentile = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0} ms"));
-        format!(
-            "{} requests: {} completed, {} failed, {} abandoned, {} rejected, {} running\n{} tokens in, {} out, {}\nlatency p50 {}, p95 {}\n\n{}",
+        let sums = format!(
+            "{} requests: {} completed, {} failed, {} abandoned, {} rejected, {} running\n{} tokens in, {} out, {}\nlatency p50 {}, p95 {}",
             self.requests,
             self.completed,
             self.failed,
@@ -56,7 +56,7 @@ impl View for RequestStats {
             self.cost,
             percentile(self.latency_p50_ms),
             percentile(self.latency_p95_ms),
-            layout.table(&table),
-        )
+        );
+        Text::apart([Text::lines(sums), layout.table(&table)])
     }
 }
