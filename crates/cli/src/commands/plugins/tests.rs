@@ -95,7 +95,10 @@ fn every_facet_shows_in_the_snapshot_in_the_commands_and_in_the_reference() {
         };
         let name = &contribution.name;
         assert_eq!(json[facet.name][0]["name"], **name, "plugins show --json");
-        assert!(text.as_str().lines().any(|line| line.starts_with(facet.name) && line.contains(name)), "{name}: {text:?}");
+        assert!(
+            text.as_str().lines().any(|line| line.starts_with(facet.name) && line.contains(name)),
+            "{name}: {text:?}"
+        );
         let row = format!("| {} | `{name}` |", facet.name);
         assert!(page.contains(&row) && page.contains(&format!("| `{}` |", facet.method)), "{row}: {page}");
     }
