@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     actor_kind              TEXT NOT NULL,
     actor_id                TEXT NOT NULL,
     client                  TEXT,
+    client_agent_id         TEXT,
     client_trace_id         TEXT,
     dialect                 TEXT NOT NULL,
     provider                TEXT,

@@ -82,6 +82,8 @@ pub struct Forwarded {
     pub headers: HeaderMap,
     /// The conversation, if the caller names one; otherwise it is derived from the request.
     pub conversation: Option<String>,
+    /// Which of the caller's agents asks, by its own id.
+    pub agent: Option<String>,
     /// Since when the caller waits; since now if absent.
     pub received: Option<Instant>,
 }
@@ -223,7 +225,12 @@ impl Inference {
             resource: Resource::entity(EntityKind::GatewayRoute, route),
             targets: way.iter().map(|(_, target)| target.name.clone()).collect(),
             content,
-            effect: Infer::new(request, forwarded.conversation.as_deref(), way.map(|(way, _)| way)),
+            effect: Infer::new(
+                request,
+                forwarded.conversation.as_deref(),
+                forwarded.agent.as_deref(),
+                way.map(|(way, _)| way),
+            ),
             received_at: self.ambient.now(),
         }
     }

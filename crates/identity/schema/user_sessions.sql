@@ -15,6 +15,9 @@ CREATE TABLE IF NOT EXISTS user_sessions (
     client_session_id TEXT,
     -- The API key the session was derived for or opened with.
     api_key_id        UUID,
+    -- What a derived session follows from: a digest of key, client, and the client's session or the conversation. Of all
+    -- sessions with the same one only the newest goes on; it begins when the one before had rested for some time.
+    derived_from      BYTEA,
     session_source    TEXT NOT NULL DEFAULT 'unknown',
     request_count     BIGINT NOT NULL DEFAULT 0,
     input_tokens      BIGINT NOT NULL DEFAULT 0,
@@ -47,3 +50,5 @@ WITH (fillfactor = 80);
 
 CREATE INDEX IF NOT EXISTS user_sessions_by_user ON user_sessions (user_id, started_at);
 CREATE INDEX IF NOT EXISTS user_sessions_by_expiry ON user_sessions (expires_at);
+CREATE INDEX IF NOT EXISTS user_sessions_by_origin ON user_sessions (derived_from, started_at)
+    WHERE derived_from IS NOT NULL;

@@ -45,7 +45,7 @@ pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;
 pub use identity::{Identity, IdentityOptions};
-pub use session::hint::{SessionHint, client_session_id};
+pub use session::hint::SessionHint;
 pub use session::store::{SessionError, Sessions, recent_sessions};
 pub use session::{NewSession, Session, SessionSource};
 pub use signing_key::SigningKeys;

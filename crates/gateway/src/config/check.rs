@@ -222,6 +222,14 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             "start with a slash and do not end with one, e.g. /v1",
         );
     }
+    if gateway.session_pause_minutes == 0 {
+        complain(
+            "gateway",
+            "/session_pause_minutes".to_owned(),
+            "every request would be a session of its own".to_owned(),
+            "the default is 30",
+        );
+    }
     if gateway.max_body_bytes == 0 {
         complain(
             "gateway",

@@ -1,5 +1,6 @@
 //! The profile key `gateway`.
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ pub(crate) struct GatewayConfig {
     /// Whether every request must carry `x-session-id`; otherwise a session is derived from the credential, the
     /// client and the conversation.
     pub require_session_id: bool,
+    /// A derived session is over after so many minutes without a request, and the next request begins another; 1 or more.
+    pub session_pause_minutes: u32,
     /// Whether `GET /v1/models` answers without a credential.
     pub models_public: bool,
     /// Status of refusals by content policies.
@@ -49,11 +52,19 @@ impl Default for GatewayConfig {
             auth_scheme: AuthScheme::Bearer,
             inference_path_prefix: "/v1".to_owned(),
             require_session_id: false,
+            session_pause_minutes: 30,
             models_public: false,
             policy_deny_status: PolicyDenyStatus::default(),
             max_body_bytes: 8 * 1024 * 1024,
             resilience: Resilience::default(),
         }
+    }
+}
+
+impl GatewayConfig {
+    /// When a derived session is over.
+    pub(crate) fn session_pause(&self) -> TimeDelta {
+        TimeDelta::minutes(self.session_pause_minutes.into())
     }
 }
 

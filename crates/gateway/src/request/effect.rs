@@ -18,6 +18,8 @@ const TOOL_CALL_LIMIT: usize = 128;
 /// Asking a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Infer {
+    /// The agent of the client that asks, as the client identifies it.
+    agent: Option<String>,
     /// The conversation this belongs to, as the caller or the gateway identifies it.
     conversation: String,
     format: Format,
@@ -37,12 +39,18 @@ pub(crate) struct Infer {
 
 impl Infer {
     /// The effect of sending `request` along `way`. Without one it is a request that can only be refused.
-    pub(crate) fn new(request: &InferenceRequest, conversation: Option<&str>, way: Option<&Destination>) -> Self {
+    pub(crate) fn new(
+        request: &InferenceRequest,
+        conversation: Option<&str>,
+        agent: Option<&str>,
+        way: Option<&Destination>,
+    ) -> Self {
         let output = match way.and_then(|way| way.max_output_tokens) {
             Some(limit) => Some(request.max_tokens.map_or(limit, |asked| asked.min(limit))),
             None => request.max_tokens,
         };
         Self {
+            agent: agent.map(str::to_owned),
             conversation: conversation.map_or_else(|| request.conversation_id(), str::to_owned),
             format: request.format,
             max_tokens: request.max_tokens,
@@ -80,6 +88,7 @@ impl Effect for Infer {
     }
 
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.stranger_id("agent", self.agent.as_deref());
         facts.stranger_id("conversation", Some(&self.conversation));
         facts.text("dialect", self.format.as_str());
         facts.count("max_tokens", self.max_tokens);
@@ -103,6 +112,7 @@ impl Effect for Infer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InferFacts {
+    pub(super) agent: Option<String>,
     pub(super) conversation: Option<String>,
     pub(super) dialect: String,
     pub(super) max_tokens: Option<i64>,

@@ -174,7 +174,7 @@ async fn insert(
         r#"
         INSERT INTO ai_requests (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
-            actor_kind, actor_id, client, client_trace_id, dialect, provider, upstream_model, requested_model,
+            actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
             route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
@@ -182,7 +182,7 @@ async fn insert(
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
-            r.gateway_conversation_id, r.actor_kind, r.actor_id, r.client, r.client_trace_id, r.dialect, r.provider,
+            r.gateway_conversation_id, r.actor_kind, r.actor_id, r.client, r.client_trace_id, r.client_agent_id, r.dialect, r.provider,
             r.upstream_model, r.requested_model, r.route_match, r.temperature, r.top_p, r.max_tokens,
             r.stop_sequences::jsonb, r.tools_offered, r.is_streaming, r.content_bytes, r.prepared_sha256, r.created_at,
             r.status, r.error_message, COALESCE(r.attempts, 1),
@@ -192,16 +192,16 @@ async fn insert(
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
             r.updated_at, r.completed_at
         FROM UNNEST(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[],
-            $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-            $18::text[], $19::float8[], $20::float8[], $21::bigint[], $22::text[], $23::int[], $24::boolean[],
-            $25::bigint[], $26::bytea[], $27::timestamptz[], $28::text[], $29::text[], $30::int[], $31::text[],
-            $32::text[], $33::smallint[], $34::text[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
-            $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bytea[], $44::timestamptz[],
-            $45::timestamptz[]
+            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+            $17::text[], $18::text[], $19::text[], $20::float8[], $21::float8[], $22::bigint[], $23::text[],
+            $24::int[], $25::boolean[], $26::bigint[], $27::bytea[], $28::timestamptz[], $29::text[], $30::text[],
+            $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
+            $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
+            $45::timestamptz[], $46::timestamptz[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
-            actor_kind, actor_id, client, client_trace_id, dialect, provider, upstream_model, requested_model,
+            actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
             route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
@@ -221,6 +221,7 @@ async fn insert(
         column!(|decided, _facts| decided.by.actors.first().map_or("", |actor| actor.id.as_str())) as _,
         column!(|decided, _facts| decided.by.client.as_deref()) as _,
         column!(|decided, _facts| decided.by.client_trace.as_deref()) as _,
+        column!(|_decided, facts| facts.agent.as_deref()) as _,
         column!(|_decided, facts| facts.dialect.as_str()) as _,
         column!(|_decided, facts| facts.provider.as_deref()) as _,
         column!(|_decided, facts| facts.model.as_deref()) as _,

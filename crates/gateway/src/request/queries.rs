@@ -138,6 +138,8 @@ pub struct RequestDetail {
     pub task_id: Option<Uuid>,
     /// The client program.
     pub client: Option<String>,
+    /// The agent of the client that asked, by the client's own id.
+    pub client_agent_id: Option<String>,
     /// The trace id the client sent.
     pub client_trace_id: Option<String>,
     /// What kind of actor made it.
@@ -232,7 +234,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.trace_id, r.provider,
             COALESCE(r.model, r.upstream_model) AS model, r.requested_model, r.is_streaming, r.input_tokens,
             r.output_tokens, r.cost_microdollars, r.latency_ms, r.gateway_conversation_id, r.task_id, r.client,
-            r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
+            r.client_agent_id, r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
             r.attempts, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id, d.tool_name, d.decision,
@@ -320,6 +322,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         conversation_id: row.gateway_conversation_id,
         task_id: row.task_id,
         client: row.client,
+        client_agent_id: row.client_agent_id,
         client_trace_id: row.client_trace_id,
         actor_kind: row.actor_kind,
         actor_id: row.actor_id,

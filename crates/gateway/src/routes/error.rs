@@ -17,7 +17,6 @@ use systemprompt_model::ActionId;
 use super::body::BodyError;
 use crate::config::PolicyDenyStatus;
 use crate::failure::{Failure, FailureKind, withheld};
-use crate::headers::BadHeader;
 use crate::upstream::SendError;
 
 /// Why a request to one of the endpoints got no answer from behind it.
@@ -27,6 +26,11 @@ pub(crate) enum RouteError {
     Disabled,
     #[error("missing required x-session-id header")]
     SessionRequired,
+    #[error(
+        "the x-session-id header names no session of this installation (sess_<uuid>), which it requires; \
+         mint one at POST /api/public/gateway/sessions"
+    )]
+    ForeignSession,
     #[error("x-inference-protocol is one of anthropic, openai, gemini")]
     UnknownSurface,
     #[error("{0}")]
@@ -35,8 +39,6 @@ pub(crate) enum RouteError {
     Method { allowed: &'static str },
     #[error("there is no endpoint at {path}")]
     NoEndpoint { path: String },
-    #[error(transparent)]
-    Header(#[from] BadHeader),
     #[error(transparent)]
     Rejected(#[from] Rejection),
     #[error(transparent)]
@@ -93,9 +95,9 @@ impl RouteError {
         match self {
             Self::Disabled => ErrorAnswer::gateway_disabled(),
             Self::SessionRequired
+            | Self::ForeignSession
             | Self::UnknownSurface
             | Self::Query(_)
-            | Self::Header(_)
             | Self::Session(SessionError::Required) => ErrorAnswer::invalid_request(message),
             Self::Method { allowed } => ErrorAnswer::method_not_allowed(allowed),
             Self::NoEndpoint { .. } => ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() },

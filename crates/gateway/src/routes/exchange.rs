@@ -39,9 +39,9 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
     let (head, body) = request.into_parts();
     let received = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
     let principal = head.extensions.get::<Arc<Principal>>().cloned().ok_or(Rejection::Auth(AuthError::Missing))?;
-    let caller = CallerHeaders::read(&head.headers)?;
+    let caller = CallerHeaders::read(&head.headers);
     if settings.require_session_id && caller.session.is_none() {
-        return Err(RouteError::SessionRequired);
+        return Err(if caller.foreign_session { RouteError::ForeignSession } else { RouteError::SessionRequired });
     }
     let bind = async |conversation| {
         let hint = SessionHint {
@@ -50,6 +50,7 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
             client: caller.client.as_deref(),
             conversation,
             required: settings.require_session_id,
+            pause: settings.session_pause(),
         };
         gateway.sessions.bind(&principal, hint).await
     };
@@ -73,7 +74,12 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
         trace,
         client: Some(Client { name: caller.client, trace: caller.client_trace }),
     };
-    let forwarded = Forwarded { headers: head.headers, conversation: caller.conversation, received: Some(received) };
+    let forwarded = Forwarded {
+        headers: head.headers,
+        conversation: caller.conversation,
+        agent: caller.agent,
+        received: Some(received),
+    };
     Ok(gateway.inference.ask(Ask { by, request, forwarded }).await?)
 }
 

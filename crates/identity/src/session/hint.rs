@@ -1,24 +1,20 @@
 //! Which session a request belongs to, as far as the request itself says.
 
-use chrono::{DateTime, Utc};
-use http::HeaderMap;
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use systemprompt_model::{ApiKeyId, SessionId};
 
 use crate::session::LIFETIME;
 
-/// The longest client name or client session id that is used, in bytes; the rest is cut off.
+/// The longest client name that is used, in bytes; the rest is cut off.
 const LONGEST_NAME: usize = 128;
-/// Headers in which coding assistants say which of their own sessions a request belongs to.
-const CLIENT_SESSION_HEADERS: [&str; 4] =
-    ["x-claude-code-session-id", "x-client-session-id", "x-opencode-session", "session_id"];
 
 /// What a request says about the session it belongs to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionHint<'a> {
     /// The session it names in the header `x-session-id`.
     pub explicit: Option<SessionId>,
-    /// The client's own session id; see [`client_session_id`].
+    /// The id the client has for its own session, at most a few hundred bytes.
     pub client_session: Option<&'a str>,
     /// The `user-agent`. What comes before the first slash or space tells clients apart; a new version does not.
     pub client: Option<&'a str>,
@@ -26,17 +22,26 @@ pub struct SessionHint<'a> {
     pub conversation: u64,
     /// Whether a request with an API key must name its session (`gateway.require_session_id`).
     pub required: bool,
+    /// A session that follows from the request is over after so long without one.
+    pub pause: TimeDelta,
 }
 
-/// The id a coding assistant has for its own session, from `x-claude-code-session-id` and the like: visible ASCII, cut
-/// off after 128 bytes.
-pub fn client_session_id(headers: &HeaderMap) -> Option<&str> {
-    CLIENT_SESSION_HEADERS
-        .into_iter()
-        .filter_map(|name| headers.get(name)?.to_str().ok())
-        .map(|text| shortened(text.trim()))
-        .find(|text| !text.is_empty())
+impl Default for SessionHint<'_> {
+    fn default() -> Self {
+        Self {
+            explicit: None,
+            client_session: None,
+            client: None,
+            conversation: 0,
+            required: false,
+            pause: TimeDelta::minutes(30),
+        }
+    }
 }
+
+/// What sessions follow from: a key, a client, and its session or conversation. One session of it follows the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Origin([u8; 32]);
 
 impl<'a> SessionHint<'a> {
     /// The client's name.
@@ -44,11 +49,8 @@ impl<'a> SessionHint<'a> {
         self.client?.split(['/', ' ']).find(|name| !name.is_empty()).map(shortened)
     }
 
-    /// The session of this key, client and conversation at `now`, and when it ends.
-    ///
-    /// Every replica comes to the same answer without asking. A session lives in a window of seven days; windows of
-    /// different conversations begin at different times, so that they do not all change sessions at once.
-    pub(crate) fn derive(&self, key: ApiKeyId, now: DateTime<Utc>) -> (SessionId, DateTime<Utc>) {
+    /// What the session of this request follows from.
+    pub(crate) fn origin(&self, key: ApiKeyId) -> Origin {
         let mut digest = Sha256::new();
         let key = key.as_uuid().into_bytes();
         digest.update(b"systemprompt.session.1");
@@ -63,32 +65,39 @@ impl<'a> SessionHint<'a> {
             digest.update([0]);
             digest.update(self.conversation.to_be_bytes());
         }
-        window(digest.finalize().into(), now)
+        Origin(digest.finalize().into())
     }
 }
 
-/// The session of this key for conversations that get none of their own, at `now`, and when it ends.
-pub(crate) fn shared(key: ApiKeyId, now: DateTime<Utc>) -> (SessionId, DateTime<Utc>) {
-    let mut digest = Sha256::new();
-    digest.update(b"systemprompt.session.shared.1");
-    digest.update(key.as_uuid().into_bytes());
-    window(digest.finalize().into(), now)
-}
+impl Origin {
+    /// What the session follows from that conversations of this key share which get none of their own.
+    pub(crate) fn shared(key: ApiKeyId) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(b"systemprompt.session.shared.1");
+        digest.update(key.as_uuid().into_bytes());
+        Self(digest.finalize().into())
+    }
 
-/// The session of `subject` at `now`, and when it ends.
-fn window(subject: [u8; 32], now: DateTime<Utc>) -> (SessionId, DateTime<Utc>) {
-    let length = LIFETIME.num_seconds();
-    let shift = i64::from(u32::from_be_bytes([subject[0], subject[1], subject[2], subject[3]])) % length;
-    let window = (now.timestamp() + shift).div_euclid(length);
-    let expires_at = DateTime::from_timestamp((window + 1) * length - shift, 0)
-        .expect("a week after a representable time is representable");
+    /// The digest under which sessions are found again.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 
-    let mut digest = Sha256::new();
-    digest.update(subject);
-    digest.update(window.to_be_bytes());
-    let id: [u8; 32] = digest.finalize().into();
-    let id: [u8; 16] = std::array::from_fn(|i| id[i]);
-    (SessionId::from_uuid(uuid::Builder::from_custom_bytes(id).into_uuid()), expires_at)
+    /// The id of the session that comes after `last`, or of the first one. Every replica comes to the same id, so that two
+    /// that begin a session at once begin the same.
+    ///
+    /// The first one has the week in its id: when all sessions of long ago are forgotten, none comes back.
+    pub(crate) fn session_after(&self, last: Option<SessionId>, now: DateTime<Utc>) -> SessionId {
+        let mut digest = Sha256::new();
+        digest.update(self.0);
+        match last {
+            Some(last) => digest.update(last.as_uuid().as_bytes()),
+            None => digest.update(now.timestamp().div_euclid(LIFETIME.num_seconds()).to_be_bytes()),
+        }
+        let id: [u8; 32] = digest.finalize().into();
+        let id: [u8; 16] = std::array::from_fn(|i| id[i]);
+        SessionId::from_uuid(uuid::Builder::from_custom_bytes(id).into_uuid())
+    }
 }
 
 fn shortened(text: &str) -> &str {
@@ -97,41 +106,22 @@ fn shortened(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use systemprompt_model::Ambient;
 
     use super::*;
 
     #[test]
-    fn clients_say_their_sessions_in_several_headers() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(client_session_id(&headers), None);
-        let long = "x".repeat(300);
-        for (name, value, expected) in [
-            ("session_id", "codex", Some("codex")),
-            ("x-claude-code-session-id", " ", Some("codex")),
-            ("x-claude-code-session-id", " claude ", Some("claude")),
-            ("x-claude-code-session-id", &long, Some(&long[..128])),
-        ] {
-            headers.insert(name, value.parse().expect("a header value"));
-            assert_eq!(client_session_id(&headers), expected, "{name}: {value}");
-        }
-    }
-
-    #[test]
     fn a_session_follows_from_key_client_and_conversation() {
         let ambient = Ambient::system();
         let (key, other_key) = (ApiKeyId::generate(&ambient), ApiKeyId::generate(&ambient));
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         let hint =
             SessionHint { client: Some("claude-cli/1.0 (external, cli)"), conversation: 1, ..SessionHint::default() };
-        let (id, expires_at) = hint.derive(key, now);
-        assert_eq!(hint.derive(key, now), (id, expires_at));
-        assert_eq!(SessionHint { client: Some("claude-cli/2.1"), required: true, ..hint }.derive(key, now).0, id);
+        let origin = hint.origin(key);
+        assert_eq!(SessionHint { client: Some("claude-cli/2.1"), required: true, ..hint }.origin(key), origin);
         let (one, other) = (Some("one"), Some("other"));
         assert_eq!(
-            SessionHint { client_session: one, conversation: 1, ..hint }.derive(key, now),
-            SessionHint { client_session: one, conversation: 2, ..hint }.derive(key, now),
+            SessionHint { client_session: one, conversation: 1, ..hint }.origin(key),
+            SessionHint { client_session: one, conversation: 2, ..hint }.origin(key),
         );
         for (other_hint, other_key) in [
             (hint, other_key),
@@ -141,20 +131,21 @@ mod tests {
             (SessionHint { client_session: one, ..hint }, key),
             (SessionHint { client_session: other, ..hint }, key),
         ] {
-            assert_ne!(other_hint.derive(other_key, now).0, id, "{other_hint:?}");
+            assert_ne!(other_hint.origin(other_key), origin, "{other_hint:?}");
         }
     }
 
     #[test]
-    fn a_derived_session_lives_for_at_most_a_week_and_then_becomes_another() {
-        let key = ApiKeyId::generate(&Ambient::system());
-        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
-        let hint = SessionHint::default();
-        let (id, expires_at) = hint.derive(key, now);
-        assert!(now < expires_at && expires_at <= now + LIFETIME);
-        assert_eq!(hint.derive(key, expires_at - TimeDelta::seconds(1)), (id, expires_at));
-        let (next, next_expires_at) = hint.derive(key, expires_at);
-        assert_ne!(next, id);
-        assert_eq!(next_expires_at, expires_at + LIFETIME);
+    fn one_session_follows_the_other_and_none_comes_back() {
+        let origin = SessionHint::default().origin(ApiKeyId::generate(&Ambient::system()));
+        let now = DateTime::UNIX_EPOCH + LIFETIME * 2_000;
+        let first = origin.session_after(None, now);
+        assert_eq!(origin.session_after(None, now + TimeDelta::minutes(1)), first);
+        let second = origin.session_after(Some(first), now + TimeDelta::hours(1));
+        assert_eq!(origin.session_after(Some(first), now + TimeDelta::hours(2)), second);
+        let third = origin.session_after(Some(second), now);
+        let much_later = origin.session_after(None, now + LIFETIME * 9);
+        let all = [first, second, third, much_later];
+        assert!(all.iter().enumerate().all(|(i, id)| !all[..i].contains(id)), "{all:?}");
     }
 }

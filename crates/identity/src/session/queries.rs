@@ -81,6 +81,14 @@ macro_rules! select_sessions {
     };
 }
 
+/// The newest session of those that follow from the same.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Newest {
+    pub id: SessionId,
+    pub last_activity_at: DateTime<Utc>,
+    pub standing: Standing,
+}
+
 /// What decides whether a request may use a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing {
@@ -93,6 +101,10 @@ pub(crate) struct Standing {
 /// A session to be stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionRecord<'a> {
+    /// What it follows from, if it is derived.
+    pub derived_from: Option<&'a [u8]>,
+    /// The one it takes over from, which ends with its last activity.
+    pub follows: Option<SessionId>,
     pub id: SessionId,
     pub user: UserId,
     pub api_key: Option<Uuid>,
@@ -112,6 +124,11 @@ pub(crate) async fn insert_session(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         r#"
+        WITH rested AS (
+            UPDATE user_sessions
+            SET ended_at = last_activity_at
+            WHERE session_id = $12 AND ended_at IS NULL
+        )
         INSERT INTO user_sessions (
             session_id,
             user_id,
@@ -123,9 +140,10 @@ pub(crate) async fn insert_session(
             api_key_id,
             session_source,
             user_agent,
-            ip_address
+            ip_address,
+            derived_from
         )
-        VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10)
+        VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         ON CONFLICT (session_id) DO NOTHING
         "#,
         session.id.as_uuid(),
@@ -138,6 +156,8 @@ pub(crate) async fn insert_session(
         session.source,
         session.user_agent,
         session.ip_address,
+        session.derived_from,
+        session.follows.map(|id| id.as_uuid()),
     )
     .execute(executor)
     .await?;
@@ -167,6 +187,38 @@ pub(crate) async fn find_standing(
         expires_at: row.expires_at,
         ended_at: row.ended_at,
         revoked_at: row.revoked_at,
+    }))
+}
+
+/// The newest session that follows from `origin`.
+pub(crate) async fn find_newest(executor: impl PgExecutor<'_>, origin: &[u8]) -> Result<Option<Newest>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            session_id,
+            user_id,
+            last_activity_at,
+            expires_at,
+            ended_at,
+            revoked_at
+        FROM user_sessions
+        WHERE derived_from = $1
+        ORDER BY started_at DESC
+        LIMIT 1
+        "#,
+        origin,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| Newest {
+        id: SessionId::from_uuid(row.session_id),
+        last_activity_at: row.last_activity_at,
+        standing: Standing {
+            user_id: UserId::from_uuid(row.user_id),
+            expires_at: row.expires_at,
+            ended_at: row.ended_at,
+            revoked_at: row.revoked_at,
+        },
     }))
 }
 

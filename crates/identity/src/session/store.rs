@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,8 +17,8 @@ use crate::activity::Activity;
 use crate::activity::figures::SessionActivity;
 use crate::changes::{Changes, Mark};
 use crate::error::{StoreError, patiently};
-use crate::session::hint::{self, SessionHint};
-use crate::session::queries::{SessionRecord, Standing};
+use crate::session::hint::{Origin, SessionHint};
+use crate::session::queries::{Newest, SessionRecord, Standing};
 use crate::session::{LIFETIME, NewSession, Session, SessionSource, queries};
 
 /// How long a session is remembered at most, should an announcement ever be lost.
@@ -45,6 +46,16 @@ pub struct Sessions {
     scanner: Arc<SecretScanner>,
     leases: Leases,
     live: Cache<SessionId, LiveSession>,
+    /// The session that goes on of each origin, by its key.
+    ongoing: Cache<Origin, GoingOn>,
+}
+
+/// A derived session, and when it was last used on this server.
+#[derive(Clone)]
+struct GoingOn {
+    id: SessionId,
+    /// In seconds since 1970.
+    last: Arc<AtomicI64>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,6 +63,13 @@ struct LiveSession {
     user_id: UserId,
     expires_at: DateTime<Utc>,
     mark: Mark,
+}
+
+/// Whether one of the sessions that follow from the same goes on.
+enum Stretch {
+    GoesOn(SessionId),
+    /// None does; the last one there was.
+    Over(Option<SessionId>),
 }
 
 /// The sessions of a user, ended ones included, the newest first; at most `limit`, at most 1,000.
@@ -86,14 +104,16 @@ impl Sessions {
         leases: Leases,
     ) -> Self {
         let live = Cache::builder().max_capacity(REMEMBERED).time_to_live(MEMORY).build();
-        Self { db, ambient, changes, activity, scanner, leases, live }
+        let ongoing = Cache::builder().max_capacity(REMEMBERED).time_to_live(MEMORY).build();
+        Self { db, ambient, changes, activity, scanner, leases, live, ongoing }
     }
 
     /// The session a request belongs to; counts the request.
     ///
     /// A token belongs to the session in its claims, which the [`Authenticator`](crate::Authenticator) has checked; the
     /// request may name no other. With an API key the request may name any live session of the user, and must if the
-    /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen.
+    /// hint says so; otherwise the session follows from key, client and conversation and is stored when first seen. After a
+    /// pause, or a week, another takes over from it; one that was revoked keeps its place for that week.
     ///
     /// Clients and conversations are whatever a request says. So that nobody fills the tables, a key gets at most 600 new
     /// sessions at once and as many in each minute, over all replicas; conversations beyond that share one session of the key.
@@ -117,24 +137,7 @@ impl Sessions {
             // The operator and the installation work outside of sessions.
             (Credential::OperatingSystem { .. } | Credential::Installation, _) => return Err(SessionError::Required),
             (Credential::ApiKey(_), None) if hint.required => return Err(SessionError::Required),
-            (Credential::ApiKey(key), None) => {
-                let (id, expires_at) = hint.derive(*key, now);
-                let user = principal.user_id;
-                if self.remembers(id, user, now) {
-                    id
-                } else if let Some(place) = self.new_session_of(*key).await? {
-                    let mark = self.changes.mark();
-                    let record = derived(id, expires_at, user, *key, now);
-                    let names = Names::of(hint, &self.scanner);
-                    let (is_new, standing) = self.store(names.on(record)).await;
-                    // A session that was there already does not count.
-                    place.settle(u64::from(is_new));
-                    self.judge(id, user, mark, now, standing)?;
-                    id
-                } else {
-                    self.bind_beyond_the_limit(id, user, *key, now).await?
-                }
-            }
+            (Credential::ApiKey(key), None) => self.bind_derived(principal.user_id, *key, hint, now).await?,
         };
         self.activity.session_active(
             id,
@@ -167,6 +170,8 @@ impl Sessions {
             ip_address: new.ip_address,
             now,
             expires_at,
+            derived_from: None,
+            follows: None,
         };
         patiently(async { Ok::<_, StoreError>(queries::insert_session(self.db.write(), &record).await?) }).await?;
         Ok(Session {
@@ -233,29 +238,106 @@ impl Sessions {
         }
     }
 
-    /// The session of a conversation whose key has got enough new ones: its own if it has one already, else the one that
-    /// all such conversations of the key share.
-    async fn bind_beyond_the_limit(
+    /// The session that follows from a request which names none.
+    async fn bind_derived(
         &self,
-        own: SessionId,
+        user: UserId,
+        key: ApiKeyId,
+        hint: SessionHint<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<SessionId, SessionError> {
+        let own = hint.origin(key);
+        let last = match self.going_on(own, user, hint.pause, now).await? {
+            Stretch::GoesOn(id) => return Ok(id),
+            Stretch::Over(last) => last,
+        };
+        if let Some(place) = self.new_session_of(key).await? {
+            let names = Names::of(hint, &self.scanner);
+            let (is_new, id) = self.begin(own, last, user, key, now, &names).await;
+            // A session that was there already does not count.
+            place.settle(u64::from(is_new));
+            return id;
+        }
+        let shared = Origin::shared(key);
+        match self.going_on(shared, user, hint.pause, now).await? {
+            Stretch::GoesOn(id) => Ok(id),
+            Stretch::Over(last) => {
+                tracing::warn!(user.id = %user, api_key.id = %key, "a key begins too many sessions; new ones share one");
+                self.begin(shared, last, user, key, now, &Names::default()).await.1
+            }
+        }
+    }
+
+    /// The session of `origin` that goes on, if one does.
+    async fn going_on(
+        &self,
+        origin: Origin,
+        user: UserId,
+        pause: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<Stretch, SessionError> {
+        if let Some(known) = self.ongoing.get(&origin)
+            && now.timestamp() - known.last.load(Relaxed) < pause.num_seconds()
+            && self.remembers(known.id, user, now)
+        {
+            known.last.fetch_max(now.timestamp(), Relaxed);
+            return Ok(Stretch::GoesOn(known.id));
+        }
+        let mark = self.changes.mark();
+        let newest =
+            patiently(async { Ok::<_, StoreError>(queries::find_newest(self.db.write(), origin.as_bytes()).await?) })
+                .await
+                .map_err(|error| {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the session of a request could not be looked up");
+                    SessionError::Unavailable
+                })?;
+        let Some(Newest { id, last_activity_at, standing }) = newest else { return Ok(Stretch::Over(None)) };
+        let was_ended = standing.revoked_at.is_some() || standing.ended_at.is_some();
+        if now >= standing.expires_at || (!was_ended && now - last_activity_at >= pause) {
+            return Ok(Stretch::Over(Some(id)));
+        }
+        self.judge(id, user, mark, now, Ok(Some(standing)))?;
+        self.remember(origin, id, now);
+        Ok(Stretch::GoesOn(id))
+    }
+
+    /// Stores the session of `origin` that comes after `last`; says whether it was new.
+    async fn begin(
+        &self,
+        origin: Origin,
+        last: Option<SessionId>,
         user: UserId,
         key: ApiKeyId,
         now: DateTime<Utc>,
-    ) -> Result<SessionId, SessionError> {
+        names: &Names<'_>,
+    ) -> (bool, Result<SessionId, SessionError>) {
+        let id = origin.session_after(last, now);
         let mark = self.changes.mark();
-        let standing = self.find_standing(own).await;
-        if !matches!(standing, Ok(None)) {
-            self.judge(own, user, mark, now, standing)?;
-            return Ok(own);
+        let record = SessionRecord {
+            derived_from: Some(origin.as_bytes()),
+            follows: last,
+            id,
+            user,
+            api_key: Some(key.as_uuid()),
+            source: SessionSource::Api.as_str(),
+            client: names.client.as_deref(),
+            client_session: names.client_session.as_deref(),
+            user_agent: names.user_agent.as_deref(),
+            ip_address: None,
+            now,
+            expires_at: now + LIFETIME,
+        };
+        let (is_new, standing) = self.store(record).await;
+        let judged = self.judge(id, user, mark, now, standing);
+        if judged.is_ok() {
+            self.remember(origin, id, now);
         }
-        let (shared, expires_at) = hint::shared(key, now);
-        if !self.remembers(shared, user, now) {
-            tracing::warn!(user.id = %user, api_key.id = %key, "a key begins too many sessions; new ones share one");
-            let mark = self.changes.mark();
-            let (_, standing) = self.store(derived(shared, expires_at, user, key, now)).await;
-            self.judge(shared, user, mark, now, standing)?;
-        }
-        Ok(shared)
+        (is_new, judged.map(|()| id))
+    }
+
+    fn remember(&self, origin: Origin, id: SessionId, now: DateTime<Utc>) {
+        self.ongoing.insert(origin, GoingOn { id, last: Arc::new(AtomicI64::new(now.timestamp())) });
     }
 
     async fn find_standing(&self, id: SessionId) -> Result<Option<Standing>, StoreError> {
@@ -304,29 +386,8 @@ impl Sessions {
     }
 }
 
-/// The row of a derived session.
-fn derived(
-    id: SessionId,
-    expires_at: DateTime<Utc>,
-    user: UserId,
-    key: ApiKeyId,
-    now: DateTime<Utc>,
-) -> SessionRecord<'static> {
-    SessionRecord {
-        id,
-        user,
-        api_key: Some(key.as_uuid()),
-        source: SessionSource::Api.as_str(),
-        client: None,
-        client_session: None,
-        user_agent: None,
-        ip_address: None,
-        now,
-        expires_at,
-    }
-}
-
 /// What a client says of itself, as it may be stored: a header may hold a credential by mistake.
+#[derive(Default)]
 struct Names<'a> {
     client: Option<Cow<'a, str>>,
     client_session: Option<Cow<'a, str>>,
@@ -344,15 +405,6 @@ impl<'a> Names<'a> {
             client: hint.client_name().map(redacted),
             client_session: hint.client_session.map(digested),
             user_agent: hint.client.map(redacted),
-        }
-    }
-
-    fn on<'b>(&'b self, record: SessionRecord<'static>) -> SessionRecord<'b> {
-        SessionRecord {
-            client: self.client.as_deref(),
-            client_session: self.client_session.as_deref(),
-            user_agent: self.user_agent.as_deref(),
-            ..record
         }
     }
 }
@@ -392,6 +444,45 @@ mod tests {
 
         let hint = SessionHint { client_session: Some("def"), ..hint };
         assert_ne!(here.identity.sessions.bind(&principal, hint).await, Ok(id));
+        here.stop().await;
+        there.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_derived_session_ends_after_a_pause_or_a_week_and_another_takes_over() {
+        let world = World::new().await;
+        let (here, there) = (world.replica().await, world.replica().await);
+        let user = here.user("ada", &["user"]).await;
+        let principal = here.authenticate(&here.key(&user).await.secret).await.expect("is accepted");
+        let pause = TimeDelta::minutes(10);
+        let hint = SessionHint { client: Some("aider/0.86"), conversation: 7, pause, ..SessionHint::default() };
+        let sessions = &here.identity.sessions;
+        let bind = async || sessions.bind(&principal, hint).await.expect("is bound");
+
+        let first = bind().await;
+        world.clock.advance(pause - TimeDelta::seconds(1));
+        assert_eq!(bind().await, first, "it is only a short pause");
+        here.identity.write_activity().await.expect("writes");
+        world.clock.advance(pause - TimeDelta::seconds(1));
+        assert_eq!(there.identity.sessions.bind(&principal, hint).await, Ok(first), "another server knows of it");
+        there.identity.write_activity().await.expect("writes");
+        let left = world.ambient.now();
+
+        world.clock.advance(pause);
+        let (one, other) = tokio::join!(bind(), there.identity.sessions.bind(&principal, hint));
+        assert_ne!(one, first);
+        assert_eq!(other, Ok(one), "both begin the same");
+        assert_eq!(bind().await, one);
+        let ended = sessions.get(first).await.expect("reads").expect("is there");
+        assert_eq!((ended.ended_at, ended.revoked_at), (Some(left), None));
+
+        // Without a pause it is a week.
+        let patient = SessionHint { pause: LIFETIME * 2, ..hint };
+        world.clock.advance(LIFETIME - TimeDelta::seconds(1));
+        assert_eq!(sessions.bind(&principal, patient).await, Ok(one));
+        world.clock.advance(TimeDelta::seconds(1));
+        assert_ne!(sessions.bind(&principal, patient).await, Ok(one));
+        assert_eq!(recent_sessions(&here.db, user.id, 10).await.expect("lists").len(), 3);
         here.stop().await;
         there.stop().await;
     }

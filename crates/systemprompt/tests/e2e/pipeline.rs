@@ -76,15 +76,7 @@ async fn every_step_refuses_in_its_own_way_and_nothing_reaches_the_provider() {
             .await;
     }
 
-    // 6. A session that is not one, and one that is nobody's.
-    let malformed = Refusal {
-        status: 400,
-        anthropic_type: "invalid_request_error",
-        openai_type: "invalid_request_error",
-        message: "x-session-id",
-        recorded: false,
-    };
-    refused(&instance, &[("x-session-id", "mine")], &anthropic, &openai, &malformed).await;
+    // 6. A session that is nobody's.
     refused(
         &instance,
         &[("x-session-id", "sess_00000000-0000-7000-8000-000000000000")],
@@ -95,6 +87,13 @@ async fn every_step_refuses_in_its_own_way_and_nothing_reaches_the_provider() {
     .await;
 
     // 7. Bodies that are no requests. The message names the field.
+    let malformed = Refusal {
+        status: 400,
+        anthropic_type: "invalid_request_error",
+        openai_type: "invalid_request_error",
+        message: "",
+        recorded: false,
+    };
     for (anthropic, openai, message) in [
         ("", "", "JSON"),
         ("[]", "[]", "object"),
@@ -179,6 +178,12 @@ async fn the_gateway_can_be_off_and_sessions_can_be_required() {
     let answer = strict.messages(&hello("claude-test")).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"]["message"], "missing required x-session-id header");
+    let answer = strict
+        .send(Method::POST, "/v1/messages", &[("x-session-id", "issue-61")], hello("claude-test").to_string())
+        .await;
+    assert_eq!(answer.status, 400);
+    let message = answer.json()["error"]["message"].as_str().expect("a text").to_owned();
+    assert!(message.contains("sess_<uuid>"), "{message}");
     assert_eq!(strict.mock.statistics().connections, 0);
 }
 
@@ -275,6 +280,15 @@ async fn sessions_follow_the_conversation_and_clients_may_name_their_own() {
         "the client's id wins over the conversation"
     );
     assert_eq!(session(&[("x-session-id", &first)], "five").await, first, "a live session of the caller may be named");
-    let stored: Value = instance.cli(&["infra", "db", "query", "SELECT COUNT(*) FROM user_sessions"]);
-    assert_eq!(stored["rows"][0][0], json!(4));
+    let foreign = session(&[("x-session-id", "ses_f84c6ba38ffe6UeTRaX25G3KTr")], "six").await;
+    assert_eq!(session(&[("x-session-id", "ses_f84c6ba38ffe6UeTRaX25G3KTr")], "seven").await, foreign);
+    assert_ne!(session(&[("x-session-id", "issue-61")], "seven").await, foreign);
+    assert_eq!(session(&[("x-session-id", "")], "one").await, first, "an empty one says nothing");
+    let stored: Value = instance.cli(&[
+        "infra",
+        "db",
+        "query",
+        "SELECT client_session_id FROM user_sessions WHERE client_session_id IS NOT NULL ORDER BY started_at",
+    ]);
+    assert_eq!(stored["rows"], json!([["abc"], ["ses_f84c6ba38ffe6UeTRaX25G3KTr"], ["issue-61"]]));
 }

@@ -167,7 +167,7 @@ impl Fixture {
             .await;
         let ada = context.user("ada", &["admin"]).await;
         let mut fixture = Self { mock, context, ada, session: SessionId::from_uuid(Uuid::nil()) };
-        let hint = SessionHint { explicit: None, client_session: None, client: None, conversation: 1, required: false };
+        let hint = SessionHint { conversation: 1, ..SessionHint::default() };
         let principal = fixture.principal().await;
         let sessions = fixture.context.service::<Sessions>().expect("a service");
         fixture.session = sessions.bind(&principal, hint).await.expect("a session");
@@ -195,6 +195,7 @@ impl Fixture {
             .header("anthropic-beta", "some-beta")
             .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
             .header("x-gateway-conversation-id", "talk-1")
+            .header("x-claude-code-agent-id", "agent-7")
             .body(body.to_owned())
             .expect("a request");
         let response = self.ada.request(request).await;
@@ -221,7 +222,12 @@ impl Fixture {
         };
         let mut headers = HeaderMap::new();
         headers.insert("anthropic-beta", HeaderValue::from_static("some-beta"));
-        let forwarded = Forwarded { headers, conversation: Some("talk-1".to_owned()), received: None };
+        let forwarded = Forwarded {
+            headers,
+            conversation: Some("talk-1".to_owned()),
+            agent: Some("agent-7".to_owned()),
+            received: None,
+        };
         let request = InferenceRequest::parse(format, Bytes::from(body.to_owned())).expect("a request");
         let reply = inference.ask(Ask { by, request, forwarded }).await?;
         let (id, status) = (reply.request, reply.status.as_u16());
