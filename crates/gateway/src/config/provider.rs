@@ -210,6 +210,9 @@ pub(crate) struct Resilience {
     /// The whole call. A buffered answer is only bounded by this one, since its first byte is its last. Default 600000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
+    /// Keeping a connection on which nothing is asked; less if the provider says so in `Keep-Alive`. Default 15000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_idle_timeout_ms: Option<u64>,
     /// Policies' look at an answer that they hold back. What they did not judge by then the caller does not get. Default
     /// 30000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,6 +230,8 @@ pub(crate) struct Timeouts {
     pub idle: Duration,
     /// The whole call.
     pub total: Duration,
+    /// Keeping an idle connection.
+    pub pool_idle: Duration,
     /// Policies' look at an answer.
     pub inspection: Duration,
 }
@@ -249,6 +254,7 @@ impl Timeouts {
             first_byte: pick(|r| r.first_byte_timeout_ms, 60_000),
             idle: pick(|r| r.stream_idle_timeout_ms, 60_000),
             total: pick(|r| r.request_timeout_ms, 600_000),
+            pool_idle: pick(|r| r.pool_idle_timeout_ms, 15_000),
             inspection: pick(|r| r.inspection_timeout_ms, 30_000),
         }
     }

@@ -13,10 +13,12 @@ use hyper::body::Incoming;
 use systemprompt_llm::demo::DemoEvent;
 use tokio::time::Sleep;
 
+use super::watched::Busy;
+
 /// What an answer's bytes are read from. Dropping it cancels the call.
 pub(crate) enum UpstreamBody {
-    /// A connection to a provider.
-    Http(Incoming),
+    /// A connection to a provider, which is busy until all of it is read.
+    Http(Incoming, Option<Busy>),
     /// The demo provider.
     Demo(Paced),
 }
@@ -27,7 +29,13 @@ impl Body for UpstreamBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Http(body) => Pin::new(body).poll_frame(cx),
+            Self::Http(body, busy) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if frame.is_none() {
+                    *busy = None;
+                }
+                Poll::Ready(frame)
+            }
             Self::Demo(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never: Infallible| match never {}))),

@@ -19,6 +19,8 @@ use super::watched::Watched;
 pub(super) struct Bounded<C> {
     pub(super) inner: C,
     pub(super) limit: Duration,
+    /// How long a connection may be idle.
+    pub(super) idle: Duration,
 }
 
 impl<C> Service<Uri> for Bounded<C>
@@ -37,10 +39,11 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let begun = Instant::now();
+        let idle = self.idle;
         let connecting = tokio::time::timeout(self.limit, self.inner.call(uri));
         Box::pin(async move {
             let stream = connecting.await?.map_err(Into::into)?;
-            Ok(TokioIo::new(Watched::new(stream, begun.elapsed())))
+            Ok(TokioIo::new(Watched::new(stream, begun.elapsed(), idle)))
         })
     }
 }

@@ -33,12 +33,10 @@ pub(crate) use outgoing::Taken;
 use resolver::GuardedResolver;
 use watched::Watch;
 
-use crate::config::ProviderWire;
+use crate::config::{ProviderWire, Timeouts};
 use crate::routing::Provider;
 use crate::target::Target;
 
-/// An idle connection to a provider is kept this long.
-const POOL_IDLE: Duration = Duration::from_secs(90);
 const HTTP2_PING: Duration = Duration::from_secs(20);
 const HTTP2_PONG: Duration = Duration::from_secs(10);
 
@@ -91,7 +89,8 @@ impl Upstreams {
                         .map_err(std::io::Error::other)?,
                 };
                 let connector = tls.https_or_http().enable_http1().enable_http2().wrap_connector(tcp);
-                let connector = Bounded { inner: connector, limit: provider.timeouts.connect };
+                let Timeouts { connect, pool_idle, .. } = provider.timeouts;
+                let connector = Bounded { inner: connector, limit: connect, idle: pool_idle };
                 Ok((provider.name.clone(), Clients::new(&connector)))
             })
             .collect::<Result<_, std::io::Error>>()?;
@@ -121,7 +120,11 @@ impl Upstreams {
             Line::Fresh => &clients.fresh,
         };
         match tokio::time::timeout(limit, client.request(request)).await {
-            Ok(Ok(response)) => Ok(response.map(UpstreamBody::Http)),
+            Ok(Ok(response)) => {
+                let watch = response.extensions().get::<Arc<Watch>>();
+                let busy = watch.map(|watch| watch.answers(response.headers()));
+                Ok(response.map(|body| UpstreamBody::Http(body, busy)))
+            }
             Ok(Err(error)) => Err(classify(&error, &taken)),
             Err(_) => Err(SendError::TimedOut(limit)),
         }
@@ -132,7 +135,7 @@ impl Clients {
     fn new(connector: &Connector) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(connector.idle)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             // Every attempt is ours, so that it is recorded.

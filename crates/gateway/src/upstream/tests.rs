@@ -27,6 +27,27 @@ enum Manner {
     Aborts,
 }
 
+/// A provider at `listener`, and clients for it.
+fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
+    let provider = Arc::new(Provider {
+        name: "raw".to_owned(),
+        wire: ProviderWire::OpenAiChat,
+        surface: Surface::OpenAi,
+        endpoint: format!("http://{}", listener.local_addr().expect("an address")),
+        extra_headers: BTreeMap::new(),
+        timeouts: Timeouts::resolve(&GatewayConfig::default().resilience, None),
+    });
+    let target = Target {
+        name: systemprompt_governance::Target::new("raw/model"),
+        format: Format::OpenAiChat,
+        uri: provider.endpoint.clone(),
+        headers: HeaderMap::new(),
+        head_limit: Duration::from_secs(10),
+        provider: provider.clone(),
+    };
+    (Upstreams::new(&[provider], &BTreeSet::new(), Ambient::system()).expect("clients"), target)
+}
+
 #[tokio::test]
 async fn only_what_nobody_read_may_be_sent_again() {
     for (manner, expected) in [
@@ -35,23 +56,7 @@ async fn only_what_nobody_read_may_be_sent_again() {
         (Manner::Aborts, SendError::Broken("closed the connection without an answer")),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let provider = Arc::new(Provider {
-            name: "raw".to_owned(),
-            wire: ProviderWire::OpenAiChat,
-            surface: Surface::OpenAi,
-            endpoint: format!("http://{}", listener.local_addr().expect("an address")),
-            extra_headers: BTreeMap::new(),
-            timeouts: Timeouts::resolve(&GatewayConfig::default().resilience, None),
-        });
-        let target = Target {
-            name: systemprompt_governance::Target::new("raw/model"),
-            format: Format::OpenAiChat,
-            uri: provider.endpoint.clone(),
-            headers: HeaderMap::new(),
-            head_limit: Duration::from_secs(10),
-            provider: provider.clone(),
-        };
-        let upstreams = Upstreams::new(&[provider], &BTreeSet::new(), Ambient::system()).expect("clients");
+        let (upstreams, target) = clients_of(&listener);
         let send = async |taken: Taken| {
             upstreams.send(&target, Bytes::from_static(b"question"), Line::Pooled, target.head_limit, taken).await
         };
@@ -65,6 +70,65 @@ async fn only_what_nobody_read_may_be_sent_again() {
         let ((), (error, taken)) = tokio::join!(serve(listener, manner), asked);
         assert_eq!((error, taken), (expected, true), "{manner:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_all_of_the_request_was_sent_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (upstreams, target) = clients_of(&listener);
+    // More than the buffers of two sockets hold.
+    let content = Bytes::from(vec![b'x'; 32 * 1024 * 1024]);
+    let refuse = async {
+        for served_before in [false, true] {
+            let (mut connection, _) = listener.accept().await.expect("a connection");
+            if served_before {
+                read_request(&mut connection).await;
+                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("it listens");
+            }
+            assert_eq!(connection.peek(&mut [0]).await.expect("it sends"), 1);
+            let answer = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large";
+            connection.write_all(answer).await.expect("it listens");
+            // Closing with bytes unread resets the connection.
+        }
+    };
+    let ask = async {
+        for served_before in [false, true] {
+            let send = async |content: Bytes| {
+                let answer = upstreams
+                    .send(&target, content, Line::Pooled, target.head_limit, Taken::default())
+                    .await
+                    .expect("an answer");
+                let status = answer.status().as_u16();
+                (status, super::collect(answer.into_body(), 100, target.head_limit, |_| ()).await)
+            };
+            if served_before {
+                assert_eq!(send(Bytes::from_static(b"question")).await, (200, Ok(Bytes::from_static(b"ok"))));
+            }
+            let refused = send(content.clone()).await;
+            assert_eq!(refused, (413, Ok(Bytes::from_static(b"too large"))), "served before: {served_before}");
+        }
+    };
+    tokio::join!(refuse, ask);
+}
+
+#[tokio::test]
+async fn a_connection_is_given_up_before_the_provider_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (upstreams, target) = clients_of(&listener);
+    let serve = async {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        read_request(&mut connection).await;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=1\r\n\r\nok";
+        connection.write_all(answer).await.expect("it listens");
+        assert_eq!(connection.read(&mut [0]).await.expect("a proper end"), 0, "nothing more is asked on it");
+    };
+    let ask = async {
+        let content = Bytes::from_static(b"question");
+        let answer = upstreams.send(&target, content, Line::Pooled, target.head_limit, Taken::default()).await;
+        super::collect(answer.expect("an answer").into_body(), 100, target.head_limit, |_| ()).await
+    };
+    let ((), answer) = tokio::join!(serve, ask);
+    assert_eq!(answer, Ok(Bytes::from_static(b"ok")));
 }
 
 /// Answers one request, and treats the next in its manner.

@@ -15,15 +15,21 @@
 //!   would have to abort within [`SLACK`] and before it says a word.
 //!
 //! Over HTTP/2 only the first case is looked for, because requests share the connection.
+//!
+//! Two more things are done here because nobody else sees a connection whole. A provider may refuse a request before it has
+//! read all of it, and close: what is left to write is thrown away then, so that its answer is read and not the error of
+//! writing. And an idle connection is ended before the provider ends it, as far as it says when that will be.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
+use http::HeaderMap;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -35,6 +41,9 @@ use tokio::time::Sleep;
 const RESET_WAIT: Duration = Duration::from_millis(240);
 /// How often to look whether it came.
 const RESET_LOOK: Duration = Duration::from_millis(20);
+
+/// A provider counts from when it sent the end of an answer, we from when it came: this much earlier we let go.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 /// How much longer than connecting a reset may take: timers and busy machines are late.
 const SLACK: Duration = Duration::from_millis(500);
@@ -60,12 +69,44 @@ pub(super) struct Watch {
     reset: AtomicBool,
     /// It did so as soon as they can have been there.
     at_once: AtomicBool,
+    /// Counts the requests.
+    turn: AtomicU64,
+    rest: Mutex<Rest>,
+    /// Wakes the connection when it is idle.
+    at_rest: AtomicWaker,
+}
+
+/// How long a connection may be idle, and since when it is.
+#[derive(Debug)]
+struct Rest {
+    limit: Duration,
+    since: Option<Instant>,
+}
+
+/// The answer to a request is being read from its connection. When this is dropped it is no more, and the connection is idle.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    watch: Arc<Watch>,
+    turn: u64,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Who reads an answer may be behind: the next request may be on its way already.
+        if self.turn == self.watch.turn.load(Relaxed) {
+            self.watch.lock_rest().since = Some(Instant::now());
+            self.watch.at_rest.wake();
+        }
+    }
 }
 
 impl Watch {
-    /// What is known of a connection that took so long to come about.
-    fn new(connecting: Duration) -> Self {
+    /// What is known of a connection that took so long to come about and may be idle for so long.
+    fn new(connecting: Duration, idle: Duration) -> Self {
         Self {
+            turn: AtomicU64::new(0),
+            rest: Mutex::new(Rest { limit: idle, since: None }),
+            at_rest: AtomicWaker::new(),
             reset_within: connecting.min(LONGEST_WAY) + SLACK,
             begun: Mutex::new(None),
             served: AtomicBool::new(false),
@@ -90,11 +131,40 @@ impl Watch {
             && (self.closed.load(Relaxed) || self.at_once.load(Relaxed))
     }
 
+    /// Takes what the provider says of how long it keeps an idle connection, `Keep-Alive: timeout=<seconds>`. The answer is
+    /// being read as long as what this returns.
+    pub(super) fn answers(self: &Arc<Self>, headers: &HeaderMap) -> Busy {
+        if let Some(kept) = kept_alive(headers) {
+            let mut rest = self.lock_rest();
+            rest.limit = rest.limit.min(kept.saturating_sub(HEAD_START));
+        }
+        Busy { watch: self.clone(), turn: self.turn.load(Relaxed) }
+    }
+
+    /// Until when the connection may be idle, if it is.
+    fn rests_until(&self) -> Option<Instant> {
+        let rest = self.lock_rest();
+        Some(rest.since? + rest.limit)
+    }
+
+    fn lock_rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first bytes of a request leave.
     fn begin(&self) {
+        self.turn.fetch_add(1, Relaxed);
+        self.lock_rest().since = None;
         self.reused.store(self.has_served(), Relaxed);
         self.answered.store(false, Relaxed);
         *self.lock() = Some(Instant::now());
+    }
+
+    /// A request is begun where bytes were refused before.
+    fn begin_in_vain(&self) {
+        self.begin();
+        self.reset.store(true, Relaxed);
+        self.at_once.store(true, Relaxed);
     }
 
     /// The other side refused bytes.
@@ -110,6 +180,16 @@ impl Watch {
     }
 }
 
+/// What `Keep-Alive: timeout=<seconds>` says.
+fn kept_alive(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = text.split([',', ';']).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then(|| value.trim().parse().ok())?
+    });
+    seconds.map(Duration::from_secs)
+}
+
 /// A connection to a provider, watched.
 pub(super) struct Watched {
     stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
@@ -118,6 +198,10 @@ pub(super) struct Watched {
     shared: bool,
     /// The last bytes that moved were ours.
     asking: bool,
+    /// The other side takes no more bytes. They are thrown away, for it may have said why.
+    deaf: bool,
+    /// Ends an idle connection.
+    resting: Option<Pin<Box<Sleep>>>,
     /// The end that was read, kept back until it is known how the other side ended.
     ending: Option<Ending>,
 }
@@ -129,11 +213,11 @@ struct Ending {
 }
 
 impl Watched {
-    /// Watches a connection that took so long to come about.
-    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>, connecting: Duration) -> Self {
+    /// Watches a connection that took so long to come about and may be idle for so long.
+    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>, connecting: Duration, idle: Duration) -> Self {
         let shared = stream.connected().is_negotiated_h2();
-        let watch = Arc::new(Watch::new(connecting));
-        Self { stream: TokioIo::new(stream), watch, shared, asking: false, ending: None }
+        let watch = Arc::new(Watch::new(connecting, idle));
+        Self { stream: TokioIo::new(stream), watch, shared, asking: false, deaf: false, resting: None, ending: None }
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -143,23 +227,61 @@ impl Watched {
         }
     }
 
-    /// Notes that bytes left, the first of a request if the last ones came from the other side.
-    fn wrote(&mut self, written: &io::Result<usize>) {
-        match written {
-            Ok(0) => {}
-            Ok(_) if self.asking || self.shared => {}
-            Ok(_) => {
+    /// Writes, of which `length` bytes are asked. Notes that bytes left, the first of a request if the last ones came from the
+    /// other side.
+    fn poll_wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        length: usize,
+        write: impl FnOnce(
+            Pin<&mut TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            if !self.asking {
                 self.asking = true;
-                self.watch.begin();
+                self.watch.begin_in_vain();
             }
-            Err(error) => self.note_reset(error),
+            return Poll::Ready(Ok(length));
+        }
+        let written = ready!(write(Pin::new(&mut self.stream), cx));
+        if self.shared || matches!(written, Ok(0)) {
+            return Poll::Ready(written);
+        }
+        if !self.asking {
+            self.asking = true;
+            self.watch.begin();
+        }
+        match written {
+            Err(error) if refuses(&error) => {
+                self.watch.note_reset();
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            written => Poll::Ready(written),
         }
     }
 
     fn note_reset(&self, error: &io::Error) {
-        if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+        if refuses(error) {
             self.watch.note_reset();
         }
+    }
+
+    /// Waits until the connection has been idle for too long.
+    fn poll_rested(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shared || self.asking {
+            return Poll::Pending;
+        }
+        self.watch.at_rest.register(cx.waker());
+        let Some(until) = self.watch.rests_until() else { return Poll::Pending };
+        let until = tokio::time::Instant::from_std(until);
+        let resting = self.resting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if resting.deadline() != until {
+            resting.as_mut().reset(until);
+        }
+        resting.as_mut().poll(cx)
     }
 
     /// Waits until the other side's reset is there, or would be.
@@ -181,6 +303,11 @@ impl Watched {
     }
 }
 
+/// Whether the other side takes no more bytes.
+fn refuses(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
@@ -188,10 +315,14 @@ impl AsyncRead for Watched {
             return this.poll_ending(cx);
         }
         let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
+        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buffer) else {
+            // An end, before the provider makes one.
+            return this.poll_rested(cx).map(Ok);
+        };
         match &result {
             Ok(()) if buffer.filled().len() > before => {
                 this.asking = false;
+                this.watch.lock_rest().since = None;
                 this.watch.served.store(true, Relaxed);
                 this.watch.answered.store(true, Relaxed);
                 return Poll::Ready(result);
@@ -216,9 +347,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.wrote(&written);
-        Poll::Ready(written)
+        self.poll_wrote(cx, bytes.len(), |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -226,9 +355,8 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces));
-        self.wrote(&written);
-        Poll::Ready(written)
+        let length = pieces.iter().map(|piece| piece.len()).sum();
+        self.poll_wrote(cx, length, |stream, cx| stream.poll_write_vectored(cx, pieces))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -236,11 +364,18 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        if let Err(error) = &flushed {
-            self.note_reset(error);
+        if self.deaf {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(flushed)
+        match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            // What TLS had put together.
+            Err(error) if refuses(&error) && !self.shared => {
+                self.watch.note_reset();
+                self.deaf = true;
+                Poll::Ready(Ok(()))
+            }
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -251,5 +386,27 @@ impl AsyncWrite for Watched {
 impl Connection for Watched {
     fn connected(&self) -> Connected {
         self.stream.inner().connected().extra(self.watch.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_say_how_long_they_keep_a_connection() {
+        for (said, expected) in [
+            ("timeout=5", Some(5)),
+            ("timeout=60, max=100", Some(60)),
+            ("max=100;Timeout = 7", Some(7)),
+            ("timeout=soon", None),
+            ("max=100", None),
+            ("", None),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static("keep-alive"), said.parse().expect("text"))]);
+            assert_eq!(kept_alive(&headers), expected.map(Duration::from_secs), "{said}");
+        }
+        assert_eq!(kept_alive(&HeaderMap::new()), None);
     }
 }
