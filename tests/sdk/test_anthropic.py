@@ -409,8 +409,8 @@ def test_a_wrong_key(gateway, mock, prompt):
     ("changes", "error_class", "kind", "message"),
     [
         ({"model": "nobody-knows"}, anthropic.NotFoundError, "not_found_error", "nobody-knows"),
-        ({"messages": user(FAKE_SECRET)}, anthropic.BadRequestError, "invalid_request_error", "blocked by"),
-        ({"system": FAKE_SECRET}, anthropic.BadRequestError, "invalid_request_error", "blocked by"),
+        ({"messages": user(FAKE_SECRET)}, anthropic.APIStatusError, "invalid_request_error", "blocked by"),
+        ({"system": FAKE_SECRET}, anthropic.APIStatusError, "invalid_request_error", "blocked by"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

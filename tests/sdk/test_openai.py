@@ -378,7 +378,7 @@ def test_a_wrong_key(gateway, mock, prompt):
     ("changes", "error_class", "code", "message"),
     [
         ({"model": "nobody-knows"}, openai.NotFoundError, "model_not_found", "nobody-knows"),
-        ({"messages": user(FAKE_SECRET)}, openai.BadRequestError, "policy_denied", "blocked by"),
+        ({"messages": user(FAKE_SECRET)}, openai.APIStatusError, "policy_denied", "blocked by"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use systemprompt_model::{ErrorCode, Principal, TraceId, with_causes};
 
@@ -134,10 +134,13 @@ impl<E: ExtensionError> IntoResponse for Failure<E> {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(ErrorBody { error: &self })).into_response();
-        let says_later = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        if self.retryable && says_later {
+        // What is not there now may be in a moment, whoever says so; of limits only who set them knows.
+        let says_later = self.status == StatusCode::SERVICE_UNAVAILABLE
+            || self.status == StatusCode::TOO_MANY_REQUESTS && self.retryable;
+        if says_later {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        mark_final(&mut response);
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge(None));
         }
@@ -197,10 +200,30 @@ impl IntoResponse for ErrorAnswer {
         if let Some(limited) = &self.limited {
             limited.write_headers(response.headers_mut());
         }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
+        }
+        mark_final(&mut response);
         response.extensions_mut().insert(self);
         response
     }
 }
+
+/// What an answer of status 503 has in `Retry-After`: a database that starts again is there in a few seconds.
+pub const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
+
+/// Tells clients not to send a request again that will be refused again. The official SDKs of model vendors go by this
+/// header before they go by the status; without it they repeat a refusal up to ten times, silently.
+pub fn mark_final(response: &mut Response) {
+    let status = response.status();
+    let may_change = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if status.is_client_error() && !may_change {
+        response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+}
+
+/// Whether a client should send the request again, `true` or `false`.
+pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// What a refusal of status 401 or 403 has in `WWW-Authenticate` (RFC 6750 §3), for those who say it in a form of their own.
 pub fn challenge_for(rejection: &Rejection) -> Option<HeaderValue> {

@@ -68,7 +68,7 @@ pub use health::ExtensionHealth;
 pub use lifecycle::Timeouts;
 pub use metadata::ExtensionMetadata;
 pub use metrics::Metrics;
-pub use rate_limit::{Counting, Meter, RateLimited, RateLimiter};
+pub use rate_limit::{Counting, Meter, RateLimited, RateLimiter, retry_after_seconds};
 pub use reach::ExtensionContextExt;
 pub use registration::{ExtensionRegistration, LinkExpectation, ReservedPath, Source};
 pub use registry::ExtensionRegistry;

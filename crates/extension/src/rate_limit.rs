@@ -82,7 +82,7 @@ impl RateLimited {
     /// Writes what clients go by: `Retry-After`, `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (both
     /// times in seconds from now) and `X-Rate-Limit-Tier`.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(self.retry_after)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(self.retry_after)));
         headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(self.limit));
         headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(0));
         headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(seconds(self.reset)));
@@ -95,11 +95,18 @@ impl RateLimited {
             return format!("callers of the tier `{}` are blocked here (rate_limits.tier_multipliers)", self.tier);
         }
         format!(
-            "wait {} s, then send fewer requests; double the wait each time this is the answer (tier `{}`)",
+            "wait {} s, then send fewer requests; double the wait each time this is the answer (the limit of one caller of \
+             the tier `{}`, rate_limits)",
             seconds(self.retry_after),
             self.tier
         )
     }
+}
+
+/// What `Retry-After` says of a limit of ours, in seconds. At most a minute: told to wait longer, coding assistants give up
+/// at once, and whoever comes back too early is told again.
+pub fn retry_after_seconds(wait: Duration) -> u64 {
+    seconds(wait).min(60)
 }
 
 /// Whole seconds, at least one: who comes back earlier than told would be refused again.

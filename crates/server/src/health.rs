@@ -8,10 +8,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
+use systemprompt_extension::api::RETRY_SOON;
 use systemprompt_extension::facet::{Routes, WellKnown};
 use systemprompt_extension::{
     Access, ExtensionContext as _, ExtensionHealth, ExtensionRouterConfig, RouteTable, Timeouts, WellKnownRoute,
@@ -104,7 +105,8 @@ async fn health(State(site): State<Site>) -> Response {
     if site.database_answers().await {
         Json(Status { status: "healthy" }).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status: "unhealthy" })).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_SOON)], Json(Status { status: "unhealthy" }))
+            .into_response()
     }
 }
 
@@ -115,7 +117,7 @@ async fn ready(State(site): State<Site>) -> Response {
         (false, _) => "draining",
         (true, false) => "database unreachable",
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status })).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_SOON)], Json(Status { status })).into_response()
 }
 
 /// For operators: every feature's own word, with the state of the pools.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::pace::{Asked, Paced};
+use crate::pace::{Asked, Paced, Unread};
 use crate::proxies::Proxies;
 use crate::slots::Slots;
 use crate::stalled_stream::Streams;
@@ -135,6 +135,13 @@ impl Listener {
     }
 }
 
+/// What a connection and its requests tell each other.
+struct News {
+    peer: Peer,
+    asked: Asked,
+    unread: Unread,
+}
+
 /// What every connection needs.
 struct Server {
     protocol: auto::Builder<TokioExecutor>,
@@ -207,9 +214,10 @@ async fn accept(
 
 impl Server {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        let asked = Asked::default();
-        let stream = Paced::new(stream, asked.clone(), self.limits.head, self.limits.write_stall);
-        let Some(tls) = &self.tls else { return self.serve(stream, asked, peer, watcher).await };
+        let news = News { peer: Peer(peer), asked: Asked::default(), unread: Unread::default() };
+        let (asked, unread) = (news.asked.clone(), news.unread.clone());
+        let stream = Paced::new(stream, asked, unread, self.limits.head, self.limits.write_stall);
+        let Some(tls) = &self.tls else { return self.serve(stream, news, watcher).await };
         let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
         let agreed = tokio::select! {
             // Nothing was asked yet, so nobody is left without an answer.
@@ -217,21 +225,16 @@ impl Server {
             agreed = handshake => agreed,
         };
         match agreed {
-            Ok(Ok(stream)) => self.serve(stream, asked, peer, watcher).await,
+            Ok(Ok(stream)) => self.serve(stream, news, watcher).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "a client and this server do not agree on TLS"),
             Err(_elapsed) => tracing::debug!(%peer, "a client did not finish its TLS handshake in time"),
         }
     }
 
-    async fn serve(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        asked: Asked,
-        peer: SocketAddr,
-        watcher: Watcher,
-    ) {
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, news: News, watcher: Watcher) {
+        let peer = news.peer.0;
         let streams = Arc::new(Streams::new(self.limits.write_stall));
-        let service = per_connection(&self.router, asked, peer, streams.clone());
+        let service = per_connection(&self.router, news, streams.clone());
         let connection = self.protocol.serve_connection(TokioIo::new(stream), service);
         let watched = watcher.watch(connection);
         tokio::select! {
@@ -254,8 +257,7 @@ fn prepare(stream: TcpStream) -> TcpStream {
 
 fn per_connection(
     router: &Router,
-    asked: Asked,
-    peer: SocketAddr,
+    news: News,
     streams: Arc<Streams>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
@@ -265,8 +267,9 @@ fn per_connection(
 > + use<> {
     let router = router.clone();
     service_fn(move |mut request: Request<Incoming>| {
-        asked.set();
-        request.extensions_mut().insert(Peer(peer));
+        news.asked.set();
+        request.extensions_mut().insert(news.peer);
+        request.extensions_mut().insert(news.unread.clone());
         // HTTP/1 has one answer at a time, and what is not taken of it stalls the socket.
         let streams = (request.version() == Version::HTTP_2).then(|| streams.clone());
         let answer = router.clone().call(request);

@@ -24,6 +24,26 @@ pub(crate) struct Paced {
     /// Until when the client has to take something; `None` while it does.
     stall: Option<Pin<Box<Sleep>>>,
     stall_limit: Duration,
+    unread: Unread,
+    /// How long a client that is still sending is listened to after our last word.
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long that is at most.
+const LINGER: Duration = Duration::from_secs(5);
+/// How much is thrown away at once.
+const AT_ONCE: usize = 16 * 1024;
+
+/// Whether a connection closes although its client is still sending. Closing at once would reset it, and the client would
+/// lose the answer (RFC 9112 §9.6).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// There is more to come that nobody will read.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Whether a request has arrived on a connection.
@@ -40,8 +60,31 @@ impl Asked {
 impl Paced {
     /// `stream`, whose first request must arrive within `opening`, and which may not take a single byte for `stall_limit`
     /// while there is something to write.
-    pub(crate) fn new(stream: TcpStream, asked: Asked, opening: Duration, stall_limit: Duration) -> Self {
-        Self { stream, asked, opening: Some(Box::pin(sleep(opening))), stall: None, stall_limit }
+    pub(crate) fn new(
+        stream: TcpStream,
+        asked: Asked,
+        unread: Unread,
+        opening: Duration,
+        stall_limit: Duration,
+    ) -> Self {
+        let opening = Some(Box::pin(sleep(opening)));
+        Self { stream, asked, opening, stall: None, stall_limit, unread, lingering: None }
+    }
+
+    /// Throws away what the client sends until it has read our goodbye and closes.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut scratch = [0; AT_ONCE];
+        loop {
+            if lingering.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -97,6 +140,10 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.unread.0.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

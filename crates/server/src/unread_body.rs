@@ -1,8 +1,10 @@
 //! Requests that were answered before their body was read: refused for their credential, their path, their size.
 //!
-//! An HTTP/1 connection takes no further request before the body of the last one is out of the way. hyper closes it
-//! without a word, which a client with a pool of connections learns from its next request failing. So what is left of a
-//! small body is read and thrown away, and where that is not worth it the answer says that the connection closes.
+//! An HTTP/1 connection takes no further request before the body of the last one is out of the way, and a client that is
+//! still writing when its connection closes gets the error of writing instead of the answer: Node's clients lose most 413s
+//! that way. So what is left of a body is read and thrown away before the answer. Where that is too much, or takes too long,
+//! the answer says that the connection closes, and the connection goes on taking bytes for a moment after it
+//! ([`Unread`]).
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +20,12 @@ use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-/// How much of a body is thrown away to keep a connection.
-const REST_BYTES: usize = 256 * 1024;
+use crate::pace::Unread;
+
+/// How much of a body is thrown away before the answer: more than twice the largest request that providers take.
+const REST_BYTES: usize = 64 * 1024 * 1024 + 256 * 1024;
 /// How long that may take.
-const REST_TIME: Duration = Duration::from_secs(1);
+const REST_TIME: Duration = Duration::from_secs(5);
 
 /// Hands the body of a request to whoever answers it. What is left of it is for [`settle`].
 pub(crate) fn hand_over(request: Request) -> (Request, Option<KeptBody>) {
@@ -30,14 +34,15 @@ pub(crate) fn hand_over(request: Request) -> (Request, Option<KeptBody>) {
     }
     let (head, body) = request.into_parts();
     let invited = !head.headers.contains_key(EXPECT);
+    let unread = head.extensions.get().cloned();
     let body = Arc::new(Mutex::new(Source { body, ended: false }));
     let handed = Body::new(HandedBody(body.clone()));
-    (Request::from_parts(head, handed), Some(KeptBody { body, invited }))
+    (Request::from_parts(head, handed), Some(KeptBody { body, invited, unread }))
 }
 
 /// Makes the connection usable again, or says in the answer that it is not.
 pub(crate) async fn settle(kept: Option<KeptBody>, answer: &mut Response) {
-    let Some(KeptBody { body, invited }) = kept else { return };
+    let Some(KeptBody { body, invited, unread }) = kept else { return };
     // Somebody who answers while still reading, and will read on.
     let Some(source) = Arc::into_inner(body) else { return };
     let mut source = source.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -47,6 +52,9 @@ pub(crate) async fn settle(kept: Option<KeptBody>, answer: &mut Response) {
     // A client that asked before it sends its body must not be told to go on.
     if !invited || tokio::time::timeout(REST_TIME, source.discard()).await != Ok(true) {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(unread) = unread {
+            unread.set();
+        }
     }
 }
 
@@ -55,6 +63,8 @@ pub(crate) struct KeptBody {
     body: Arc<Mutex<Source>>,
     /// Whether the client sends the body without being asked to.
     invited: bool,
+    /// Tells the connection.
+    unread: Option<Unread>,
 }
 
 struct Source {
@@ -144,14 +154,16 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_kept_if_the_rest_is_small() {
         static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-        let large = || of(vec![&ZEROS; 5]);
+        let frames = REST_BYTES / ZEROS.len() + 1;
+        let large = || of(vec![&ZEROS; frames]);
         assert!(!closes(Body::empty(), &[], 0).await);
         assert!(!closes(of(vec![b"abc", b"def"]), &[], 0).await);
         assert!(!closes(of(vec![b"abc", b"def"]), &[], 1).await);
         assert!(!closes(of(vec![b"abc"]), &[("expect", "100-continue")], 2).await, "it was read");
         assert!(closes(of(vec![b"abc"]), &[("expect", "100-continue")], 0).await);
         assert!(closes(large(), &[], 0).await);
-        assert!(!closes(large(), &[], 6).await, "it was read");
+        assert!(!closes(large(), &[], 1).await, "the rest is just small enough");
+        assert!(!closes(large(), &[], frames + 1).await, "it was read");
     }
 
     #[tokio::test]

@@ -153,7 +153,7 @@ async fn users_of_models_are_told_which_rule_it_was() {
     let ask =
         |text: &str| json!({"model": "demo-1", "max_tokens": 20, "messages": [{"role": "user", "content": text}]});
     let refused = maya.post("/v1/messages", &ask("say xyzzy")).await;
-    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(refused.status, 451, "{}", refused.text());
     let told = refused.json()["error"]["message"].to_string();
     assert!(told.contains("[house_rules.words]: it contains word 1"), "{told}");
     let answered = maya.post("/v1/messages", &ask("say something")).await;

@@ -235,7 +235,7 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             "gateway",
             "/max_body_bytes".to_owned(),
             "no request fits into 0 bytes".to_owned(),
-            "the default is 8388608",
+            "the default is 33554432",
         );
     }
     mistakes

@@ -33,7 +33,7 @@ pub(crate) struct GatewayConfig {
     pub session_pause_minutes: u32,
     /// Whether `GET /v1/models` answers without a credential.
     pub models_public: bool,
-    /// Status of refusals by content policies.
+    /// Status of refusals by policies, of requests and of answers.
     pub policy_deny_status: PolicyDenyStatus,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
@@ -55,7 +55,7 @@ impl Default for GatewayConfig {
             session_pause_minutes: 30,
             models_public: false,
             policy_deny_status: PolicyDenyStatus::default(),
-            max_body_bytes: 8 * 1024 * 1024,
+            max_body_bytes: 32 * 1024 * 1024,
             resilience: Resilience::default(),
         }
     }
@@ -78,7 +78,7 @@ pub(crate) enum AuthScheme {
     XApiKey,
 }
 
-/// The HTTP status of a refusal by a content policy: 400 (default), 403 or 451.
+/// The HTTP status of a refusal by a policy: 451 (default), 400 or 403.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct PolicyDenyStatus(u16);
@@ -91,9 +91,10 @@ impl PolicyDenyStatus {
 }
 
 impl Default for PolicyDenyStatus {
-    /// 400: desktop clients treat 401 and 403 as a broken credential and start a new sign-in.
+    /// 451: desktop clients treat 401 and 403 as a broken credential and start a new sign-in, and coding assistants take 400
+    /// for a request that they can mend and send it again up to ten times.
     fn default() -> Self {
-        Self(400)
+        Self(451)
     }
 }
 

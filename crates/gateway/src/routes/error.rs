@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use systemprompt_extension::api::challenge_for;
+use systemprompt_extension::api::{RETRY_SOON, SHOULD_RETRY, challenge_for, mark_final};
 use systemprompt_extension::policy::DenialKind;
-use systemprompt_extension::{AuthError, Rejection};
+use systemprompt_extension::{AuthError, Rejection, retry_after_seconds};
 use systemprompt_governance::access;
 use systemprompt_governance::{Denial, Refusal};
 use systemprompt_identity::SessionError;
@@ -74,10 +74,13 @@ impl RouteError {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(retry) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, retry);
+        } else if error.status == 503 {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
         }
+        mark_final(&mut response);
         if let Self::Model(Failure { kind: FailureKind::Withheld(_), .. }) = self {
             // The answer was made and is paid for; SDKs would have it made again.
-            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Self::Rejected(rejection) = self
             && let Some(challenge) = challenge_for(rejection)
@@ -125,7 +128,10 @@ impl RouteError {
                 FailureKind::Refused(Refusal::LedgerUnavailable) => ErrorAnswer::ledger_unavailable(),
                 FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
                 FailureKind::NotPermitted(_) => ErrorAnswer::internal(),
-                FailureKind::Withheld(denial) => withheld(denial),
+                FailureKind::Withheld(denial) => match withheld(denial) {
+                    unavailable @ ErrorAnswer { status: 503, .. } => unavailable,
+                    blocked => ErrorAnswer { status: deny_status.get(), ..blocked },
+                },
                 FailureKind::Upstream(error) => match error {
                     SendError::Unreachable => ErrorAnswer::upstream_unreachable(),
                     SendError::TimedOut(_) => ErrorAnswer::upstream_timeout(message),
@@ -140,10 +146,9 @@ impl RouteError {
         let Self::Model(failure) = self else { return None };
         match &failure.kind {
             FailureKind::Refused(Refusal::Denied(Denial { retry_after: Some(wait), .. })) => {
-                Some(HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64))
+                Some(HeaderValue::from(retry_after_seconds(*wait)))
             }
             FailureKind::Upstream(SendError::Refused(_, retry)) => retry.clone(),
-            FailureKind::Refused(Refusal::LedgerUnavailable) => Some(HeaderValue::from_static("1")),
             _ => None,
         }
     }
@@ -155,7 +160,7 @@ fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> ErrorAnswer {
         DenialKind::Content => {
             return ErrorAnswer { status: deny_status.get(), ..ErrorAnswer::denied(&denial.to_string()) };
         }
-        DenialKind::NotExposed => return ErrorAnswer::denied(&denial.reason),
+        DenialKind::NotExposed => ErrorAnswer::invalid_request(denial.reason.clone()),
         DenialKind::NotEntitled => ErrorAnswer::not_entitled(format!("authz denied {denial}")),
         DenialKind::RateLimited => ErrorAnswer::rate_limited(denial.reason.clone()),
         DenialKind::NotFound => ErrorAnswer { message: denial.reason.clone(), ..ErrorAnswer::model_not_found("") },

@@ -77,8 +77,9 @@ impl RateLimit {
     fn exhausted(&self, in_session: Option<Exhausted>, in_all: Option<Exhausted>) -> Violation {
         let wait = |exhausted: Option<Exhausted>| exhausted.map_or(Duration::ZERO, |exhausted| exhausted.retry_after);
         let (in_session, in_all) = (wait(in_session), wait(in_all));
-        let (limit, whose) = if in_all > in_session { (self.per_user, " of one user") } else { (self.per_session, "") };
-        let reason = format!("more than {limit} requests{whose} in {} seconds; try again later", self.window_secs);
+        let (limit, whose) =
+            if in_all > in_session { (self.per_user, "one user") } else { (self.per_session, "one session") };
+        let reason = format!("more than {limit} requests of {whose} in {} seconds; try again later", self.window_secs);
         refused(reason, in_session.max(in_all))
     }
 }

@@ -264,6 +264,7 @@ async fn without_a_database_nothing_is_sent_and_all_is_well_when_it_is_back() {
             "{}",
             answer.text()
         );
+        assert!(answer.header("retry-after").is_some(), "it will be back: {}", answer.text());
     }
     assert_eq!(instance.mock.statistics().requests, before, "nothing may be sent that cannot be recorded");
     assert_eq!(instance.send(Method::GET, "/health", &[], "").await.status, 503);

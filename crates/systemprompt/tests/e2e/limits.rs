@@ -100,6 +100,20 @@ fn raw(instance: &Instance, parts: &[&[u8]]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_too_much_can_send_it_all_and_read_why_it_is_refused() {
+    let instance = Instance::with(Setup { gateway: "max_body_bytes: 200000\n".to_owned(), ..Setup::default() }).await;
+    let body = vec![b' '; 20 * 1024 * 1024];
+    for (key, status) in [(instance.key.as_str(), "HTTP/1.1 413"), ("nobody", "HTTP/1.1 401")] {
+        let length = body.len();
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        let answer = raw(&instance, &[head.as_bytes(), &body]);
+        assert!(answer.starts_with(status) && answer.contains("x-should-retry: false"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn header_bombs_are_refused() {
     let instance = Instance::start().await;
     let many: String = (0..5000).map(|index| format!("x-h{index}: 1\r\n")).collect();

@@ -34,6 +34,7 @@ async fn refused(instance: &Instance, headers: &[(&str, &str)], anthropic: &str,
         let message = error["error"]["message"].as_str().unwrap_or_default();
         assert!(message.contains(expected.message), "{what}");
         assert!(answer.header("x-trace-id").is_some(), "{what}");
+        assert_eq!(answer.header("x-should-retry"), Some("false"), "it will be refused again: {what}");
         assert_eq!(answer.header("x-systemprompt-request-id").is_some(), expected.recorded, "{what}");
         if expected.recorded {
             let record = instance.record(answer.request_id()).await;
@@ -129,11 +130,23 @@ async fn every_step_refuses_in_its_own_way_and_nothing_reaches_the_provider() {
     };
     refused(&instance, &[], &anthropic, &openai, &expected).await;
 
+    // The wrong endpoint. No policy says so.
+    let (anthropic, openai) = bodies("gpt-test", "claude-test", "Hello");
+    let expected = Refusal {
+        status: 400,
+        anthropic_type: "invalid_request_error",
+        openai_type: "invalid_request_error",
+        message: "send the request to POST /v1/",
+        recorded: true,
+    };
+    refused(&instance, &[], &anthropic, &openai, &expected).await;
+    assert!(!instance.send(Method::POST, "/v1/messages", &[], anthropic).await.text().contains("governance"));
+
     // 20. The governance chain, over the exact bytes.
     let prompt = format!("my key is {FAKE_AWS_KEY}");
     let (anthropic, openai) = bodies("claude-test", "gpt-test", &prompt);
     let expected = Refusal {
-        status: 400,
+        status: 451,
         anthropic_type: "invalid_request_error",
         openai_type: "invalid_request_error",
         message: "blocked by systemprompt governance: ",
@@ -149,7 +162,7 @@ async fn a_leaked_secret_is_nowhere_stored() {
     let instance = Instance::start().await;
     let body = json!({"model": "claude-test", "max_tokens": 10, "system": format!("use {FAKE_AWS_KEY}"), "messages": [{"role": "user", "content": "Hello"}]});
     let answer = instance.messages(&body).await;
-    assert_eq!(answer.status, 400);
+    assert_eq!(answer.status, 451);
     let record = instance.cli(&["infra", "logs", "audit", answer.request_id(), "--full"]);
     assert_eq!(record[0]["decision"]["policy"], "secret_scan");
     assert!(record[0]["decision"]["evaluated_rules"].to_string().contains("aws-access-key"));
@@ -252,7 +265,9 @@ async fn the_rate_limit_counts_per_session_and_says_when_to_come_back() {
     assert_eq!(refused.status, 429, "{}", refused.text());
     assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
     let wait: u64 = refused.header("retry-after").and_then(|value| value.parse().ok()).expect("seconds to wait");
-    assert!((1..=120).contains(&wait), "{wait}");
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(refused.text().contains("of one session"), "{}", refused.text());
+    assert_eq!(refused.header("x-should-retry"), None);
     let other = json!({"model": "claude-test", "max_tokens": 10, "messages": [{"role": "user", "content": "another conversation"}]});
     assert_eq!(instance.messages(&other).await.status, 200, "another conversation is another session");
     assert_eq!(instance.mock.statistics().requests, 4);

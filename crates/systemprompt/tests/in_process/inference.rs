@@ -367,7 +367,7 @@ async fn an_answer_that_policies_want_to_see_is_held_back_until_they_have() {
             fixture.mock.behave(Behaviour { chunk_text: "dden forbi".to_owned(), ..Behaviour::default() });
             let (id, status, answer) = fixture.send(path, &body).await;
             let text = String::from_utf8_lossy(&answer);
-            assert_eq!(status, if stream { 200 } else { 403 }, "{what}: {text}");
+            assert_eq!(status, if stream { 200 } else { 451 }, "{what}: {text}");
             assert!(!text.contains("dden forbi"), "{what}: {text}");
             assert!(text.contains("it says what may not be said"), "{what}: {text}");
             let end = &fixture.entries(id).await[1];
@@ -418,7 +418,7 @@ async fn a_word_in_an_answer_is_seen_however_it_is_written() {
 #[tokio::test]
 async fn an_error_of_the_provider_is_looked_at_like_any_other_answer() {
     let fixture = Fixture::of(TestContext::builder().extension(Probe), json!({})).await;
-    for (message, expected) in [("overloaded", 529), ("you said forb\\u0069dden", 403)] {
+    for (message, expected) in [("overloaded", 529), ("you said forb\\u0069dden", 451)] {
         let body = format!(r#"{{"type":"error","error":{{"type":"overloaded_error","message":"{message}"}}}}"#);
         let fault = Some(Fault::Status { status: 529, body: Some(body), retry_after: None });
         fixture.mock.behave(Behaviour { fault, ..Behaviour::default() });
