@@ -34,7 +34,7 @@ RATE_LIMIT = 25
 CONVERSATION = "x-gateway-conversation-id"
 
 # The documentation's example of a key. In pieces, so that no scanner takes this file for a leak.
-FAKE_SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLE"
+FAKE_SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
 
 # A PNG image of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

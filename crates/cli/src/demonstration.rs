@@ -16,7 +16,7 @@ use crate::view::Text;
 
 /// A key that opens nothing, of the form a real one has; put together so that no scanner of source code trips over it.
 fn leaked_key() -> String {
-    format!("AKIA{}", "IOSFODNN7EXAMPLE")
+    format!("AKIA{}", "IOSFODNN7DEMOKEY")
 }
 
 /// Shows it. Whatever goes wrong is said and is no reason to stop serving.

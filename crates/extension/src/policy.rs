@@ -168,6 +168,8 @@ pub enum Verdict {
     Hold(Box<dyn Hold>),
     /// It does not apply, and why.
     Skip(Cow<'static, str>),
+    /// It objects, and what it objects to goes on all the same, whatever the mode of the policy: it is recorded.
+    Warn(Violation),
     /// It objects.
     Fail(Violation),
 }
@@ -190,6 +192,9 @@ pub struct Violation {
     pub code: &'static str,
     /// A sentence for the caller and the record. Never holds any part of the content.
     pub reason: String,
+    /// What the caller can do about it, in whole sentences: how to go on, and who can allow it with which setting. Told
+    /// with the reason and not recorded. Never holds any part of the content either.
+    pub advice: Option<String>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
     /// Parts of the content that must not be stored.
@@ -199,7 +204,13 @@ pub struct Violation {
 impl Violation {
     /// An objection with nothing to hide and no time to wait.
     pub fn new(kind: DenialKind, code: &'static str, reason: impl Into<String>) -> Self {
-        Self { kind, code, reason: reason.into(), retry_after: None, flagged: Vec::new() }
+        Self { kind, code, reason: reason.into(), advice: None, retry_after: None, flagged: Vec::new() }
+    }
+
+    /// The same objection with what the caller can do about it.
+    #[must_use]
+    pub fn with_advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
     }
 
     /// The objection of a policy that cannot judge at present.

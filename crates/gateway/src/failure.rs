@@ -47,7 +47,7 @@ impl Failure {
 pub(crate) fn withheld(denial: &Denial) -> ErrorAnswer {
     match denial.kind {
         DenialKind::Unavailable => ErrorAnswer::not_ready(format!("the answer could not be inspected: {denial}")),
-        _ => ErrorAnswer::answer_blocked(&denial.to_string()),
+        _ => ErrorAnswer::answer_blocked(&denial.told(None)),
     }
 }
 
@@ -59,6 +59,6 @@ impl From<NoRoute> for Denial {
             NoRoute::NotExposed { .. } => ("model_exposure", DenialKind::NotExposed, "model_not_exposed"),
             NoRoute::OtherDialect { .. } => ("dialect", DenialKind::NotExposed, "dialect_not_supported"),
         };
-        Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), retry_after: None, code }
+        Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), advice: None, retry_after: None, code }
     }
 }

@@ -1,8 +1,10 @@
 //! Why something was not permitted.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use systemprompt_extension::policy::DenialKind;
+use systemprompt_model::ActionId;
 
 /// What the Gate answers instead of a permit. Either way nothing may be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +27,25 @@ pub struct Denial {
     pub kind: DenialKind,
     /// A sentence for the caller. Never contains what a scanner found.
     pub reason: String,
+    /// What the caller can do about it, in whole sentences. Told and not recorded.
+    pub advice: Option<String>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
     /// The stable, machine-readable reason, e.g. `policy_denied`.
     pub code: &'static str,
+}
+
+impl Denial {
+    /// What the caller is told: the policy, its reason, what to do, and under which id an operator finds the record.
+    pub fn told(&self, request: Option<ActionId>) -> String {
+        let mut text = self.to_string();
+        if let Some(advice) = &self.advice {
+            text.push_str(". ");
+            text.push_str(advice.trim_end_matches('.'));
+        }
+        if let Some(request) = request {
+            let _ = write!(text, ". Request id: {request}");
+        }
+        text
+    }
 }

@@ -18,12 +18,13 @@ use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
-use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GovernanceConfig};
+use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GovernanceConfig, PolicyConfig};
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
 use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
 use crate::policy::PolicyChain;
+use crate::secret_scan;
 use crate::startup;
 
 /// How the ledger is written, for this server.
@@ -108,7 +109,14 @@ impl Extension for GovernanceExtension {
                 .find_map(|key| Some((key, flaw.pointer.strip_prefix('/')?.strip_prefix(key)?.to_owned())))?;
             Some((key, pointer, flaw.message))
         });
-        policies.chain(access).map(|(key, pointer, message)| config.error(key, &pointer, message)).collect()
+        let scanned = sections.policies.policies.iter().enumerate().flat_map(|(index, policy)| match policy {
+            PolicyConfig::SecretScan(scan) => secret_scan::unknown_patterns(scan)
+                .into_iter()
+                .map(|(at, message)| (POLICIES.key(), format!("/policies/{index}/warn_only/{at}"), message))
+                .collect(),
+            _ => Vec::new(),
+        });
+        policies.chain(scanned).chain(access).map(|(key, pointer, message)| config.error(key, &pointer, message)).collect()
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {

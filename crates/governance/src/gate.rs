@@ -25,6 +25,10 @@ use crate::permit::Permit;
 use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain};
 use crate::redaction::Redaction;
 
+/// What somebody can do whom the access rules refuse.
+const ASK_FOR_ACCESS: &str = "Use another model, or ask an administrator for access: the rules are in \
+                              services/access-control, and count from the next request";
+
 /// Digests of contents above this size are computed on a thread where nobody waits for a turn (about half a
 /// millisecond of work).
 const DIGEST_APART: usize = 1024 * 1024;
@@ -174,7 +178,11 @@ impl Gate {
                 policy: "authz_default_deny".to_owned(),
                 kind: DenialKind::NotEntitled,
                 reason: format!("{} is for administrators", action.resource),
-                retry_after: None,
+                advice: Some(
+                    "An administrator can do it, or give this user the role `admin` with `systemprompt admin users`"
+                        .to_owned(),
+                ),
+            retry_after: None,
                 code: "not_an_administrator",
             }),
         }
@@ -182,16 +190,17 @@ impl Gate {
 
     async fn ask_access_rules<E: Effect>(&self, action: &Action<E>) -> Result<String, Denial> {
         let resource = &action.resource;
-        let denial = |policy: &str, kind, code, why: &dyn fmt::Display| Denial {
+        let denial = |policy: &str, kind, code, advice: Option<&str>, why: &dyn fmt::Display| Denial {
             policy: policy.to_owned(),
             kind,
             reason: format!("{resource}: {why}"),
+            advice: advice.map(str::to_owned),
             retry_after: None,
             code,
         };
         let unreadable = || {
             let why = "access rules cannot be read at present";
-            Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", &why))
+            Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", None, &why))
         };
         // A command has no rules at hand, and no rule speaks of a part of the installation.
         let Some(rules) = &self.rules else { return unreadable() };
@@ -205,7 +214,7 @@ impl Gate {
                     }
                     DenyReason::NotAssigned | DenyReason::UnknownEntity => "authz_default_deny",
                 };
-                Err(denial(policy, DenialKind::NotEntitled, reason.kind(), &reason))
+                Err(denial(policy, DenialKind::NotEntitled, reason.kind(), Some(ASK_FOR_ACCESS), &reason))
             }
             Err(error) => {
                 tracing::error!(%error, "access rules cannot be read; requests are refused");

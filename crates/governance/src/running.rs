@@ -21,7 +21,7 @@ use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
 use crate::policy::{Evaluation, PolicyChain};
 use crate::redaction::Redaction;
-use crate::secret_scan::redact;
+use crate::secret_scan::{entrusted, redact};
 
 /// Most parts of content that are kept besides the request and the answer.
 const PART_LIMIT: usize = 128;
@@ -158,6 +158,16 @@ impl<E: Effect> Running<E> {
         }
     }
 
+    /// What is not stored of the request: what was found in it, and credentials it has to carry.
+    fn hidden(&self) -> Vec<Range<usize>> {
+        let mut hidden = entrusted(&self.content);
+        if !self.flagged.is_empty() {
+            hidden.extend(self.flagged.iter().cloned());
+            hidden.sort_by_key(|range| range.start);
+        }
+        hidden
+    }
+
     fn end(self, outcome: Outcome<E>) -> (OpenAction, Following) {
         let scanner = Arc::clone(self.policies.scanner());
         let mut redaction = Redaction::new(&scanner);
@@ -173,12 +183,9 @@ impl<E: Effect> Running<E> {
         };
         let retention = self.open.ledger().retention().content;
         let mut content = Vec::new();
-        if self.flagged.is_empty() {
-            content.extend(retention.keep(&self.content).map(|kept| KeptPart::new(REQUEST, kept)));
-        } else {
-            let redacted = redact(&self.content, &self.flagged);
-            content.extend(retention.keep(&redacted).map(|kept| KeptPart::new(REQUEST, kept)));
-        }
+        let hidden = self.hidden();
+        let request = if hidden.is_empty() { self.content.clone() } else { redact(&self.content, &hidden) };
+        content.extend(retention.keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
         // An answer may repeat what was found, so nothing is kept of it.
         if !suspect {
             let answer = outcome.answer.as_ref().and_then(|answer| retention.keep_payload(answer));

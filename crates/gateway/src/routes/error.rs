@@ -126,7 +126,7 @@ impl RouteError {
             Self::Request(error) => ErrorAnswer::from(error),
             Self::Model(failure) => match &failure.kind {
                 FailureKind::Refused(Refusal::LedgerUnavailable) => ErrorAnswer::ledger_unavailable(),
-                FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status),
+                FailureKind::Refused(Refusal::Denied(denial)) => denied(denial, deny_status, failure.request),
                 FailureKind::NotPermitted(_) => ErrorAnswer::internal(),
                 FailureKind::Withheld(denial) => match withheld(denial) {
                     unavailable @ ErrorAnswer { status: 503, .. } => unavailable,
@@ -154,15 +154,15 @@ impl RouteError {
     }
 }
 
-fn denied(denial: &Denial, deny_status: PolicyDenyStatus) -> ErrorAnswer {
+fn denied(denial: &Denial, deny_status: PolicyDenyStatus, request: Option<ActionId>) -> ErrorAnswer {
     let error = match denial.kind {
         // Clients get one code for all refusals by a policy; which rule it was is in the message and in the ledger.
         DenialKind::Content => {
-            return ErrorAnswer { status: deny_status.get(), ..ErrorAnswer::denied(&denial.to_string()) };
+            return ErrorAnswer { status: deny_status.get(), ..ErrorAnswer::denied(&denial.told(request)) };
         }
         DenialKind::NotExposed => ErrorAnswer::invalid_request(denial.reason.clone()),
-        DenialKind::NotEntitled => ErrorAnswer::not_entitled(format!("authz denied {denial}")),
-        DenialKind::RateLimited => ErrorAnswer::rate_limited(denial.reason.clone()),
+        DenialKind::NotEntitled => ErrorAnswer::not_entitled(format!("authz denied {}", denial.told(request))),
+        DenialKind::RateLimited => ErrorAnswer::rate_limited(denial.told(request)),
         DenialKind::NotFound => ErrorAnswer { message: denial.reason.clone(), ..ErrorAnswer::model_not_found("") },
         DenialKind::Unavailable => ErrorAnswer::not_ready(denial.reason.clone()),
     };

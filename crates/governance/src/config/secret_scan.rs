@@ -19,13 +19,21 @@ pub struct SecretScanConfig {
     pub mode: Option<PolicyMode>,
     /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
     pub extra_patterns: Vec<ExtraPattern>,
+    /// Ids of patterns that are recorded and do not refuse, whatever the mode: where a pattern is wrong about your texts.
+    pub warn_only: Vec<String>,
     /// The rule for credentials that no pattern knows.
     pub entropy: EntropyConfig,
 }
 
 impl Default for SecretScanConfig {
     fn default() -> Self {
-        Self { enabled: true, mode: None, extra_patterns: Vec::new(), entropy: EntropyConfig::default() }
+        Self {
+            enabled: true,
+            mode: None,
+            extra_patterns: Vec::new(),
+            warn_only: Vec::new(),
+            entropy: EntropyConfig::default(),
+        }
     }
 }
 
@@ -39,12 +47,16 @@ pub struct ExtraPattern {
     pub prefix: String,
 }
 
-/// `high-entropy-token`: a run of `A–Z a–z 0–9 + / _ -` that is long, mixed and evenly distributed.
+/// `high-entropy-token`: a run of `A–Z a–z 0–9 + / _ -` that is long, mixed and evenly distributed, and that is given to a
+/// name like `token`, `secret` or `api_key`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntropyConfig {
     /// Whether the rule runs.
     pub enabled: bool,
+    /// What a finding does: `warn` records it, `enforce` refuses the request. Randomness alone proves nothing, so the default
+    /// is `warn`.
+    pub mode: PolicyMode,
     /// The shortest token looked at, in characters; 16 to 256.
     pub min_len: usize,
     /// The Shannon entropy from which a token counts as random, as a part of the most a token of its length over 64
@@ -58,7 +70,7 @@ pub struct EntropyConfig {
 
 impl Default for EntropyConfig {
     fn default() -> Self {
-        Self { enabled: true, min_len: 32, threshold: 0.80, allowlist: Vec::new() }
+        Self { enabled: true, mode: PolicyMode::Warn, min_len: 32, threshold: 0.80, allowlist: Vec::new() }
     }
 }
 

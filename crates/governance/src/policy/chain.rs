@@ -77,6 +77,31 @@ pub(crate) struct ChainOutcome {
     pub(crate) holds: Vec<Box<dyn Hold>>,
 }
 
+impl ChainOutcome {
+    fn object(
+        &mut self,
+        policy: &str,
+        mode: PolicyMode,
+        violation: Violation,
+    ) -> (EvaluationResult, Cow<'static, str>) {
+        let detail = violation.reason.clone().into();
+        self.flagged.extend(violation.flagged);
+        let denial = Denial {
+            policy: policy.to_owned(),
+            kind: violation.kind,
+            reason: violation.reason,
+            advice: violation.advice,
+            retry_after: violation.retry_after,
+            code: violation.code,
+        };
+        match mode {
+            PolicyMode::Enforce => self.denial = Some(denial),
+            PolicyMode::Warn => self.warnings.push(denial),
+        }
+        (EvaluationResult::Fail, detail)
+    }
+}
+
 /// The policies of an installation. Fixed for the life of a server.
 pub struct PolicyChain {
     enabled: bool,
@@ -212,21 +237,8 @@ impl PolicyChain {
                         (EvaluationResult::Pass, Cow::Borrowed(""))
                     }
                     Verdict::Skip(why) => (EvaluationResult::Skip, why),
-                    Verdict::Fail(violation) => {
-                        outcome.flagged.extend(violation.flagged);
-                        let denial = Denial {
-                            policy: entry.id.to_owned(),
-                            kind: violation.kind,
-                            reason: violation.reason.clone(),
-                            retry_after: violation.retry_after,
-                            code: violation.code,
-                        };
-                        match entry.mode {
-                            PolicyMode::Enforce => outcome.denial = Some(denial),
-                            PolicyMode::Warn => outcome.warnings.push(denial),
-                        }
-                        (EvaluationResult::Fail, violation.reason.into())
-                    }
+                    Verdict::Warn(violation) => outcome.object(entry.id, PolicyMode::Warn, violation),
+                    Verdict::Fail(violation) => outcome.object(entry.id, entry.mode, violation),
                 },
             };
             let duration_ms = started.elapsed().as_micros() as f64 / 1000.0;

@@ -121,7 +121,11 @@ fn exhausted(reserved: Result<Reservation, ReserveError>) -> Option<Exhausted> {
 }
 
 fn refused(reason: String, wait: Duration) -> Violation {
-    Violation { retry_after: Some(wait), ..Violation::new(DenialKind::RateLimited, "rate_limit_exceeded", reason) }
+    let violation = Violation::new(DenialKind::RateLimited, "rate_limit_exceeded", reason).with_advice(
+        "Wait and go on with the same conversation; an administrator sets the limits in the policy `rate_limit` of \
+         services/governance/config.yaml",
+    );
+    Violation { retry_after: Some(wait), ..violation }
 }
 
 #[cfg(test)]

@@ -26,14 +26,20 @@ impl Policy for ScopeCheck {
         let Subject::ToolCall { name } = input.subject else { return Verdict::Skip("not a tool call".into()) };
         let principal = &input.by.principal;
         match self.admin_only_prefixes.iter().find(|prefix| name.starts_with(prefix.as_str())) {
-            Some(prefix) if !principal.is_admin() => Verdict::Fail(Violation::new(
-                DenialKind::NotEntitled,
-                "scope_violation",
-                format!(
-                    "tools whose name begins with `{prefix}` are for administrators; the caller is `{}`",
-                    principal.user_type
+            Some(prefix) if !principal.is_admin() => Verdict::Fail(
+                Violation::new(
+                    DenialKind::NotEntitled,
+                    "scope_violation",
+                    format!(
+                        "tools whose name begins with `{prefix}` are for administrators; the caller is `{}`",
+                        principal.user_type
+                    ),
+                )
+                .with_advice(
+                    "Go on without this tool; which are for administrators is `admin_only_prefixes` of the policy \
+                     `scope_check` in services/governance/config.yaml",
                 ),
-            )),
+            ),
             _ => Verdict::Pass,
         }
     }

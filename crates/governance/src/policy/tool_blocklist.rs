@@ -28,11 +28,17 @@ impl Policy for ToolBlocklist {
             return Verdict::Skip("administrators are exempt".into());
         }
         match self.patterns.iter().find(|pattern| pattern.fits(name)) {
-            Some(pattern) => Verdict::Fail(Violation::new(
-                DenialKind::NotEntitled,
-                "tool_blocked",
-                format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
-            )),
+            Some(pattern) => Verdict::Fail(
+                Violation::new(
+                    DenialKind::NotEntitled,
+                    "tool_blocked",
+                    format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
+                )
+                .with_advice(
+                    "Go on without this tool, or have an administrator call it; the words are `patterns` of the policy \
+                     `tool_blocklist` in services/governance/config.yaml",
+                ),
+            ),
             None => Verdict::Pass,
         }
     }

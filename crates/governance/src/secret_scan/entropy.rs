@@ -1,8 +1,10 @@
 //! The rule for credentials no pattern knows: a long run of token characters that is mixed and evenly distributed.
 //!
-//! Most long runs in prompts are not credentials, and a false alarm refuses somebody's work. So a run counts only if
-//! **all** of this holds:
+//! Most long runs in prompts are not credentials: they are ids, digests, tags of caches, public keys. So a run counts only
+//! if **all** of this holds, and then it warns unless it is configured to refuse:
 //!
+//! * It is given to a name like `token`, `secret` or `api_key`: by an assignment (`DEPLOY_TOKEN=…`), as the value of a field,
+//!   in a header, or after `Bearer`.
 //! * It has between `min_len` (32) and 256 characters. What is longer is data: an image, an archive, a signature. There are
 //!   credentials that long, and they are JSON Web Tokens and PEM keys, which have patterns.
 //! * It has lower-case letters, capitals (three each at least) and digits (two). That leaves out digests in hexadecimal,
@@ -14,13 +16,16 @@
 //! * It is not one line of a block of such lines (certificates, wrapped Base64), not part of a `data:` URL or of the path
 //!   of a URL, not a digest that says so (`sha512-…`, `h1:…`), not an SSH public key, and not an identifier of the model
 //!   APIs (`toolu_…`, `call_…`).
-//! * No expression of the allow-list matches it.
+//! * It is no key that is meant to be public, no example, and no expression of the allow-list matches it.
 //!
 //! Fields in which the model APIs carry opaque data (images, signatures of thinking, identifiers) are left out by their
-//! names, see [`opaque_field`]; the patterns are looked for there as everywhere.
+//! names, see [`fields`](super::fields); the patterns are looked for there as everywhere.
 
 use regex::bytes::Regex;
 
+use super::examples::{is_made_up, is_publishable};
+use super::fields;
+use super::measure::{Class, class, class_changes, normalised_entropy};
 use crate::config::EntropyConfig;
 
 const LONGEST: usize = 256;
@@ -67,29 +72,13 @@ impl EntropyRule {
         let token = &text[start..end];
         mixed(token)
             && normalised_entropy(token) >= self.threshold
+            && given_to_a_secret(&text[start.saturating_sub(CONTEXT)..start])
             && !has_known_form(token)
+            && !is_publishable(token)
+            && !is_made_up(token)
             && !in_a_known_place(text, start, end, self.min_len)
             && !self.allowed.iter().any(|allowed| allowed.is_match(token))
     }
-}
-
-/// Whether a string under this key is data of a model API that means nothing to a person: never judged by entropy.
-pub(super) fn opaque_field(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"data"
-            | b"signature"
-            | b"thought_signature"
-            | b"thoughtSignature"
-            | b"encrypted_content"
-            | b"encrypted_index"
-            | b"id"
-            | b"tool_use_id"
-            | b"tool_call_id"
-            | b"call_id"
-            | b"file_id"
-            | b"previous_response_id"
-    )
 }
 
 const fn token_bytes() -> [bool; 256] {
@@ -108,23 +97,6 @@ fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
 
-#[derive(PartialEq, Clone, Copy)]
-enum Class {
-    Lower,
-    Upper,
-    Digit,
-    Mark,
-}
-
-fn class(byte: u8) -> Class {
-    match byte {
-        b'a'..=b'z' => Class::Lower,
-        b'A'..=b'Z' => Class::Upper,
-        b'0'..=b'9' => Class::Digit,
-        _ => Class::Mark,
-    }
-}
-
 /// Whether all classes occur and change often.
 fn mixed(token: &[u8]) -> bool {
     let count = |wanted| token.iter().filter(|&&byte| class(byte) == wanted).count();
@@ -132,36 +104,6 @@ fn mixed(token: &[u8]) -> bool {
         && count(Class::Upper) >= 3
         && count(Class::Lower) >= 3
         && class_changes(token) * 100 >= token.len() * 40
-}
-
-/// How many neighbours are letters or digits of different classes.
-pub(super) fn class_changes(token: &[u8]) -> usize {
-    let differ = |pair: &[u8]| {
-        let (left, right) = (class(pair[0]), class(pair[1]));
-        left != right && left != Class::Mark && right != Class::Mark
-    };
-    token.windows(2).filter(|pair| differ(pair)).count()
-}
-
-/// The Shannon entropy of the bytes of `token`, divided by the most that many bytes over an alphabet of 64 can have.
-pub(super) fn normalised_entropy(token: &[u8]) -> f64 {
-    if token.len() < 2 {
-        return 0.0;
-    }
-    let mut counts = [0_u32; 256];
-    for &byte in token {
-        counts[usize::from(byte)] += 1;
-    }
-    let length = token.len() as f64;
-    let entropy: f64 = counts
-        .iter()
-        .filter(|&&count| count > 0)
-        .map(|&count| {
-            let share = f64::from(count) / length;
-            -share * share.log2()
-        })
-        .sum();
-    entropy / length.min(64.0).log2()
 }
 
 /// Tokens whose beginning says what they are.
@@ -195,6 +137,40 @@ fn has_known_form(token: &[u8]) -> bool {
         b"container_", // objects of the model APIs
     ];
     BEGINNINGS.iter().any(|beginning| token.starts_with(beginning))
+}
+
+/// Whether `before` ends in a name of a secret and what stands between a name and its value: `DEPLOY_TOKEN=`,
+/// `"clientSecret": "`, `X-Api-Key: `, `?key=`, `Authorization: Bearer `.
+fn given_to_a_secret(before: &[u8]) -> bool {
+    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'\\');
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let without = |text: &[u8], which: &dyn Fn(&u8) -> bool| {
+        text.len() - text.iter().rev().take(8).take_while(|byte| which(byte)).count()
+    };
+    let before = &before[..without(before, &|byte| quote(byte))];
+    let unspaced = &before[..without(before, &|byte| space(byte))];
+    if unspaced.len() < before.len() {
+        let scheme = name_at_the_end(unspaced);
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return true;
+        }
+    }
+    let Some(mark) = unspaced.strip_suffix(b">").unwrap_or(unspaced).split_last() else { return false };
+    let (b'=' | b':', name) = mark else { return false };
+    let name = name.strip_suffix(b":").unwrap_or(name);
+    let name = &name[..without(name, &|byte| space(byte))];
+    let name = &name[..without(name, &|byte| quote(byte) || *byte == b']')];
+    let told = name_at_the_end(name);
+    if told.eq_ignore_ascii_case(b"key") {
+        // In the query of a URL it is what services call their keys; elsewhere every map has one.
+        return matches!(name[..name.len() - told.len()].last(), Some(b'?' | b'&'));
+    }
+    fields::is_secret_like(told)
+}
+
+fn name_at_the_end(text: &[u8]) -> &[u8] {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    &text[text.len() - text.iter().rev().take(64).take_while(|byte| part(byte)).count()..]
 }
 
 /// Tokens whose surroundings say what they are.
@@ -256,15 +232,18 @@ mod tests {
     fn random_tokens_are_found_wherever_they_stand() {
         for (length, at_least) in [(32, 950), (40, 980), (64, 990), (128, 990)] {
             let found =
-                (1..=1000).filter(|&seed| rule().finds(format!("key {}.", token(seed, length)).as_bytes())).count();
+                (1..=1000).filter(|&seed| rule().finds(format!("token: {}.", token(seed, length)).as_bytes())).count();
             assert!(found >= at_least, "{found} of 1000 tokens of length {length}");
         }
         let secret = token(7, 40);
         for text in [
-            secret.clone(),
-            format!("x={secret}"),
+            format!("{{\"clientSecret\": \"{secret}\"}}"),
+            format!("X-Api-Key: {secret}"),
+            format!("curl -H 'Authorization: Bearer {secret}'"),
+            format!("config['auth_token'] = '{secret}'"),
+            format!("let signing_key := `{secret}`"),
             format!("https://api.example.com/v1?key={secret}&x=1"),
-            format!("{} {secret} {}", "word ".repeat(100), "word ".repeat(100)),
+            format!("{} password={secret} {}", "word ".repeat(100), "word ".repeat(100)),
             format!("DEPLOY_TOKEN={secret}\nOTHER=1\n"),
         ] {
             assert!(rule().finds(text.as_bytes()), "{text}");
@@ -274,6 +253,7 @@ mod tests {
     #[test]
     fn what_prompts_are_full_of_is_not_found() {
         let blob = |length| token(3, length);
+        let secret = token(7, 40);
         let wrapped: Vec<String> = (1..9).map(|seed| token(seed, 64)).collect();
         for text in [
             "123e4567-e89b-12d3-a456-426614174000 and 01ARZ3NDEKTSV4RRFFQ69G5FAV",
@@ -298,6 +278,10 @@ mod tests {
             &wrapped.join("\n"),
             &wrapped.join("\r\n    "),
             &format!("[\"{}\"]", wrapped.join("\",\n  \"")),
+            &format!("{secret} alone, x={secret}, id: {secret}, etag: \"{secret}\", nextPageToken={secret}"),
+            &format!("x-amz-cf-id: {secret}==\nx-amz-id-2: {secret}\ncf-ray: {secret}\nset-cookie: __cf_bm={secret}; path=/"),
+            &format!("public_key = \"{secret}\"; cache_key: {secret}; \"key\": \"{secret}\"; API_TOKEN=pk_live_{secret}"),
+            "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",
             &"a".repeat(100),
             &"-".repeat(100),
             &"aB3".repeat(40),
@@ -310,9 +294,10 @@ mod tests {
     #[test]
     fn the_settings_are_respected() {
         let secret = token(11, 40);
+        let text = format!("token={secret}");
         let with = |config: EntropyConfig| {
             let allowed = config.allowed().unwrap();
-            EntropyRule::new(&config, allowed).finds(secret.as_bytes())
+            EntropyRule::new(&config, allowed).finds(text.as_bytes())
         };
         let default = EntropyConfig::default;
         assert!(with(default()));

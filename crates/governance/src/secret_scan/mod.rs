@@ -4,9 +4,15 @@
 //! `\u0073k-…` is seen as what the receiver would read. A finding says which pattern matched and where, and holds no part
 //! of the credential.
 //!
+//! What is documented to be no secret passes: keys that are meant to be public, the example credentials of vendors, and
+//! passwords everybody writes where one would be ([`examples`]).
+//!
 //! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
 mod entropy;
+mod examples;
+mod fields;
+mod measure;
 mod patterns;
 
 use std::fmt;
@@ -14,11 +20,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
+use systemprompt_config::nearest;
 use systemprompt_model::json;
 
 use self::entropy::EntropyRule;
 use self::patterns::PatternSet;
-use crate::config::{GovernanceConfig, PolicyConfig, SecretScanConfig};
+use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, SecretScanConfig};
+
+pub use fields::OPAQUE;
 
 /// What stands where a credential was.
 pub const REDACTED: &str = "[redacted]";
@@ -36,6 +45,23 @@ const SHORTEST: usize = 11;
 /// The ids of everything the scan knows without configuration.
 pub fn pattern_ids() -> impl Iterator<Item = &'static str> {
     patterns::ids().chain(std::iter::once(HIGH_ENTROPY_TOKEN))
+}
+
+/// Ids of `warn_only` that no pattern has, as their place in the list and what to say.
+pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(usize, String)> {
+    let mut known: Vec<&str> = patterns::ids().collect();
+    known.extend(config.extra_patterns.iter().map(|extra| extra.name.as_str()));
+    let message = |id: &str| {
+        if id == HIGH_ENTROPY_TOKEN {
+            format!("`{id}` has a mode of its own, `entropy.mode`")
+        } else if let Some(near) = nearest(id, known.iter().copied()) {
+            format!("there is no pattern `{id}`; did you mean `{near}`?")
+        } else {
+            format!("there is no pattern `{id}`; there are: {}", known.join(", "))
+        }
+    };
+    let unknown = config.warn_only.iter().enumerate().filter(|(_, id)| !known.contains(&id.as_str()));
+    unknown.map(|(index, id)| (index, message(id))).collect()
 }
 
 /// A credential that was found.
@@ -56,8 +82,10 @@ impl fmt::Display for Finding {
 /// What a scan found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// The first findings, at most 16, at most one for each string.
+    /// The findings, at most 16, at most one for each string; those that refuse before those that warn.
     pub findings: Vec<Finding>,
+    /// Whether one of them refuses the content, in a policy that enforces.
+    pub refuses: bool,
     /// The strings with a credential in them, without their quotation marks, as byte ranges of the content, ascending.
     pub flagged: Vec<Range<usize>>,
 }
@@ -74,6 +102,23 @@ impl Scan {
 pub struct SecretScanner {
     patterns: PatternSet,
     entropy: Option<EntropyRule>,
+    /// Whether findings by entropy refuse.
+    entropy_refuses: bool,
+}
+
+/// What was found in a string.
+#[derive(Debug, Clone, Copy)]
+struct Hit<'a> {
+    pattern: &'a str,
+    refuses: bool,
+}
+
+/// The graver of what was found and what `other` finds, which is asked only if it can matter.
+fn graver<'a>(hit: Option<Hit<'a>>, other: impl FnOnce() -> Option<Hit<'a>>) -> Option<Hit<'a>> {
+    match hit {
+        Some(hit) if hit.refuses => Some(hit),
+        hit => other().filter(|other| other.refuses || hit.is_none()).or(hit),
+    }
 }
 
 impl SecretScanner {
@@ -81,8 +126,9 @@ impl SecretScanner {
     pub fn new(config: &SecretScanConfig) -> Result<Self, regex::Error> {
         let allowed = config.entropy.allowed().map_err(|(_, error)| error)?;
         Ok(Self {
-            patterns: PatternSet::new(&config.extra_patterns),
+            patterns: PatternSet::new(&config.extra_patterns, &config.warn_only),
             entropy: config.entropy.enabled.then(|| EntropyRule::new(&config.entropy, allowed)),
+            entropy_refuses: config.entropy.mode == PolicyMode::Enforce,
         })
     }
 
@@ -125,7 +171,8 @@ impl SecretScanner {
             return self.scan_as_text(content);
         }
         let mut buffers = Buffers::default();
-        let mut hits: Vec<(&str, Range<usize>)> = Vec::new();
+        let mut hits: Vec<(Hit<'_>, Range<usize>)> = Vec::new();
+        let mut entrusted = Vec::new();
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
@@ -135,59 +182,74 @@ impl SecretScanner {
                 }
                 break;
             };
-            let by_entropy = !leaf.key.is_some_and(entropy::opaque_field);
+            let by_entropy = !leaf.key.is_some_and(fields::is_opaque);
             let raw = leaf.raw;
             let text = if leaf.escaped { buffers.unescaped(raw) } else { raw };
             let mut hit = self.scan_string(text, by_entropy);
-            if hit.is_none() && leaf.escaped {
-                hit = self.scan_unwrapped(text, by_entropy, UNWRAPPED);
+            if leaf.escaped {
+                hit = graver(hit, || self.scan_unwrapped(text, by_entropy, UNWRAPPED));
             }
-            if hit.is_none()
-                && let Some(key) = leaf.key
-                && names_a_credential(key)
+            if let Some(key) = leaf.key
+                && fields::names_a_credential(key)
                 && (8..=512).contains(&text.len())
             {
-                hit = self.patterns.find(&as_assignment(key, text));
+                hit = graver(hit, || self.scan_string(&as_assignment(key, text), by_entropy));
             }
-            if let Some(pattern) = hit {
-                hits.push((pattern, leaf.span));
+            if let Some(hit) = hit {
+                if leaf.key.is_some_and(fields::may_be_entrusted) {
+                    entrusted.push(hits.len());
+                }
+                hits.push((hit, leaf.span));
+            }
+        }
+        if !entrusted.is_empty() {
+            let starts: Vec<usize> = entrusted.iter().map(|&hit| hits[hit].1.start).collect();
+            let paths = json::paths(content, &starts, |_| false);
+            for (hit, _) in entrusted.into_iter().zip(paths).rev().filter(|(_, path)| fields::is_entrusted(path)) {
+                hits.remove(hit);
             }
         }
 
-        let starts: Vec<usize> = hits.iter().take(DETAILED).map(|(_, span)| span.start).collect();
+        let refuses = hits.iter().any(|(hit, _)| hit.refuses);
+        let told: Vec<_> = hits.iter().filter(|(hit, _)| hit.refuses == refuses).take(DETAILED).collect();
+        let starts: Vec<usize> = told.iter().map(|(_, span)| span.start).collect();
         let paths = json::paths(content, &starts, |key| self.scan_string(key, true).is_some());
         let finding =
-            |((pattern, _), path): (&(&str, Range<usize>), String)| Finding { pattern: (*pattern).to_owned(), path };
+            |((hit, _), path): (&(Hit<'_>, Range<usize>), String)| Finding { pattern: hit.pattern.to_owned(), path };
         Scan {
-            findings: hits.iter().zip(paths).map(finding).collect(),
-            flagged: hits.into_iter().map(|(_, span)| span).collect(),
+            findings: told.into_iter().zip(paths).map(finding).collect(),
+            refuses,
+            flagged: hits.iter().map(|(_, span)| span.clone()).collect(),
         }
     }
 
     fn scan_as_text(&self, content: &[u8]) -> Scan {
-        let hit = self.scan_string(content, true).or_else(|| self.scan_unwrapped(content, true, UNWRAPPED));
-        hit.map_or_else(Scan::default, |pattern| Scan {
-            findings: vec![Finding { pattern: pattern.to_owned(), path: "$".to_owned() }],
+        let hit = graver(self.scan_string(content, true), || self.scan_unwrapped(content, true, UNWRAPPED));
+        hit.map_or_else(Scan::default, |hit| Scan {
+            findings: vec![Finding { pattern: hit.pattern.to_owned(), path: "$".to_owned() }],
+            refuses: hit.refuses,
             flagged: Vec::from([Range { start: 0, end: content.len() }]),
         })
     }
 
-    fn scan_string(&self, text: &[u8], by_entropy: bool) -> Option<&str> {
+    fn scan_string(&self, text: &[u8], by_entropy: bool) -> Option<Hit<'_>> {
         if text.len() < SHORTEST {
             return None;
         }
-        if let Some(pattern) = self.patterns.find(text) {
-            return Some(pattern);
-        }
-        self.entropy.as_ref().filter(|rule| by_entropy && rule.finds(text)).map(|_| HIGH_ENTROPY_TOKEN)
+        let by_form = self.patterns.find(text).map(|(pattern, refuses)| Hit { pattern, refuses });
+        graver(by_form, || {
+            let rule = self.entropy.as_ref().filter(|_| by_entropy)?;
+            rule.finds(text).then_some(Hit { pattern: HIGH_ENTROPY_TOKEN, refuses: self.entropy_refuses })
+        })
     }
 
     /// A string that holds JSON of its own, as the arguments of a tool call do, has that one's escapes left. Only `\uXXXX`
     /// and `\/` can break a credential apart, so their surroundings are unescaped once more.
-    fn scan_unwrapped(&self, text: &[u8], by_entropy: bool, levels: usize) -> Option<&str> {
+    fn scan_unwrapped(&self, text: &[u8], by_entropy: bool, levels: usize) -> Option<Hit<'_>> {
         if levels == 0 {
             return None;
         }
+        let mut found = None;
         let mut escapes =
             memchr_iter(b'\\', text).filter(|&at| matches!(text.get(at + 1), Some(b'u' | b'/'))).peekable();
         while let Some(first) = escapes.next() {
@@ -197,13 +259,28 @@ impl SecretScanner {
             }
             let mut unescaped = Vec::new();
             json::unescape(&text[first.saturating_sub(AROUND_ESCAPE)..end.min(text.len())], &mut unescaped);
-            let hit = self.scan_string(&unescaped, by_entropy);
-            if let Some(pattern) = hit.or_else(|| self.scan_unwrapped(&unescaped, by_entropy, levels - 1)) {
-                return Some(pattern);
-            }
+            found = graver(found, || {
+                let hit = self.scan_string(&unescaped, by_entropy);
+                graver(hit, || self.scan_unwrapped(&unescaped, by_entropy, levels - 1))
+            });
         }
-        None
+        found
     }
+}
+
+/// The credentials the API asks for in `content`, a request: they go where they belong and are not stored. Ascending.
+pub(crate) fn entrusted(content: &[u8]) -> Vec<Range<usize>> {
+    if !fields::may_hold_entrusted(content) || !json::looks_like_json(content) {
+        return Vec::new();
+    }
+    let spans: Vec<Range<usize>> = json::Strings::of(content)
+        .map_while(Result::ok)
+        .filter(|leaf| leaf.key.is_some_and(fields::may_be_entrusted))
+        .map(|leaf| leaf.span)
+        .collect();
+    let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
+    let paths = json::paths(content, &starts, |_| false);
+    spans.into_iter().zip(paths).filter(|(_, path)| fields::is_entrusted(path)).map(|(span, _)| span).collect()
 }
 
 /// `content` with every flagged string (in ascending order) replaced, so that it may be stored. JSON stays JSON.
@@ -239,15 +316,6 @@ impl Buffers {
     }
 }
 
-/// Whether a value under this key is worth reading together with it: `{"password": "…"}` is `password = "…"`.
-fn names_a_credential(key: &[u8]) -> bool {
-    const ENDINGS: [&[u8]; 6] = [b"password", b"passwd", b"pwd", b"secret", b"token", b"key"];
-    key.len() <= 64
-        && ENDINGS
-            .iter()
-            .any(|ending| key.len() >= ending.len() && key[key.len() - ending.len()..].eq_ignore_ascii_case(ending))
-}
-
 fn as_assignment(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(key.len() + value.len() + 4);
     text.extend_from_slice(key);
@@ -257,5 +325,7 @@ fn as_assignment(key: &[u8], value: &[u8]) -> Vec<u8> {
     text
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::entropy::{class_changes, normalised_entropy};
+use super::examples::{has_key_body, is_documented_token, is_made_up, is_publishable, is_real_password};
+use super::measure::{class_changes, normalised_entropy};
 use crate::config::ExtraPattern;
 
 /// What an expression gets to see from its anchor on. Long enough for all but tokens of the JSON Web kind.
@@ -35,6 +36,12 @@ enum Check {
     Window(fn(&[u8]) -> bool),
     /// Of group 1 of the expression: the value of a field.
     Value(fn(&[u8]) -> bool),
+    /// That the key is no example.
+    Key,
+    /// The same, and that it is not made of words.
+    KeyNotWords,
+    /// Of groups 1 and 2 of the expression, the user and the password with the host: that it is a real password.
+    Password,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +68,7 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["AKIA", "ASIA"],
         expression: r"(?:AKIA|ASIA)[A-Z0-9]{16}<END>",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "aws-secret-key",
@@ -75,105 +82,105 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["github_pat_"],
         expression: r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}<END>",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "github-token-classic",
         anchors: &["ghp_"],
         expression: r"ghp_[A-Za-z0-9]{36}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "github-oauth",
         anchors: &["gho_"],
         expression: r"gho_[A-Za-z0-9]{36}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "github-app-user-to-server",
         anchors: &["ghu_"],
         expression: r"ghu_[A-Za-z0-9]{36}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "github-app-server-to-server",
         anchors: &["ghs_"],
         expression: r"ghs_[A-Za-z0-9]{36}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "github-refresh",
         anchors: &["ghr_"],
         expression: r"ghr_[A-Za-z0-9]{36}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "gitlab-token",
         anchors: &["glpat-"],
         expression: r"glpat-[A-Za-z0-9_-]{20}",
         before: Before::NoWord,
-        check: Check::Window(key_not_words),
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "slack-bot-token",
         anchors: &["xoxb-"],
         expression: r"xoxb-[A-Za-z0-9-]{20}",
         before: Before::NoWord,
-        check: Check::Window(key_not_words),
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "slack-user-token",
         anchors: &["xoxp-"],
         expression: r"xoxp-[A-Za-z0-9-]{20}",
         before: Before::NoWord,
-        check: Check::Window(key_not_words),
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "slack-webhook",
         anchors: &["hooks.slack.com/"],
         expression: r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Z0-9]{6,}/[A-Z0-9]{6,}/[A-Za-z0-9]{16,}",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "stripe-secret-key",
         anchors: &["sk_live_", "sk_test_"],
         expression: r"sk_(?:live|test)_[A-Za-z0-9]{16,}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "stripe-restricted-key",
         anchors: &["rk_live_", "rk_test_"],
         expression: r"rk_(?:live|test)_[A-Za-z0-9]{16,}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "google-api-key",
         anchors: &["AIza"],
         expression: r"AIza[A-Za-z0-9_-]{35}<END>",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "anthropic-api-key",
         anchors: &["sk-"],
         expression: r"sk-ant-(?:[a-z]{2,10}[0-9]{2}-)?[A-Za-z0-9_-]{20}",
         before: Before::NoWord,
-        check: Check::Window(key_not_words),
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "openai-api-key",
         anchors: &["sk-"],
         expression: r"sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20}|[A-Za-z0-9]{32,64}<END>)",
         before: Before::NoWord,
-        check: Check::Window(key_not_words),
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "twilio-auth-token",
@@ -187,14 +194,14 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["SG."],
         expression: r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}<END>",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "mailgun-api-key",
         anchors: &["key-"],
         expression: r"key-([0-9a-z]{32})<END>",
-        before: Before::NoWord,
-        check: Check::Value(|value| value.iter().any(u8::is_ascii_digit)),
+        before: Before::NoToken,
+        check: Check::Value(|value| value.iter().any(u8::is_ascii_digit) && !is_made_up(value)),
     },
     Pattern {
         id: "heroku-api-key",
@@ -215,70 +222,70 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN RSA PRIVATE KEY-----",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Window(has_key_body),
     },
     Pattern {
         id: "pem-private-key-ec",
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN EC PRIVATE KEY-----",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Window(has_key_body),
     },
     Pattern {
         id: "pem-private-key",
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN (?:[A-Z0-9]{2,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Window(has_key_body),
     },
     Pattern {
         id: "bearer-token-jwt",
         anchors: &["Bearer ey", "bearer ey", "BEARER ey"],
         expression: r"(?i:bearer) (eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Value(|token| !is_documented_token(token)),
     },
     Pattern {
         id: "jwt-raw",
         anchors: &["eyJ"],
-        expression: r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}",
+        expression: r"(eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})",
         before: Before::NoToken,
-        check: Check::Nothing,
+        check: Check::Value(|token| !is_documented_token(token)),
     },
     Pattern {
         id: "postgres-url-with-password",
         anchors: &["postgres"],
-        expression: r"postgres(?:ql)?(?:\+[a-z0-9_]{1,16})?://[^\s:@/]{0,128}:([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        expression: r"postgres(?:ql)?(?:\+[a-z0-9_]{1,16})?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
         before: Before::Any,
-        check: Check::Value(real_password),
+        check: Check::Password,
     },
     Pattern {
         id: "mysql-url-with-password",
         anchors: &["mysql", "mariadb"],
-        expression: r"(?:mysql|mariadb)(?:\+[a-z0-9_]{1,16})?://[^\s:@/]{0,128}:([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        expression: r"(?:mysql|mariadb)(?:\+[a-z0-9_]{1,16})?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
         before: Before::Any,
-        check: Check::Value(real_password),
+        check: Check::Password,
     },
     Pattern {
         id: "mongodb-srv-url",
         anchors: &["mongodb"],
-        expression: r"mongodb(?:\+srv)?://[^\s:@/]{0,128}:([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        expression: r"mongodb(?:\+srv)?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
         before: Before::Any,
-        check: Check::Value(real_password),
+        check: Check::Password,
     },
     Pattern {
         id: "redis-url-with-auth",
         anchors: &["redis"],
-        expression: r"rediss?://[^\s:@/]{0,128}:([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        expression: r"rediss?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
         before: Before::Any,
-        check: Check::Value(real_password),
+        check: Check::Password,
     },
     Pattern {
         id: "systemprompt-api-key",
         anchors: &["sp-live-"],
         expression: r"sp-live-[0-9a-f]{12}\.[0-9a-f]{52}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::Key,
     },
     Pattern {
         id: "generic-password-field",
@@ -361,13 +368,15 @@ struct Compiled {
     before: Before,
     /// Says less than the others, which are reported instead where both are found.
     generic: bool,
+    /// Whether it refuses; otherwise it warns.
+    refuses: bool,
     window: usize,
     check: Check,
 }
 
 impl PatternSet {
-    /// The built-in patterns and those of the operator, which come first.
-    pub(super) fn new(extra: &[ExtraPattern]) -> Self {
+    /// The built-in patterns and those of the operator, which come first. Those of `warn_only` do not refuse.
+    pub(super) fn new(extra: &[ExtraPattern], warn_only: &[String]) -> Self {
         let mut anchors: Vec<String> = Vec::new();
         let mut candidates: Vec<Vec<usize>> = Vec::new();
         let mut compiled = Vec::new();
@@ -389,6 +398,7 @@ impl PatternSet {
                 expression: compile(&expression),
                 before: Before::NoWord,
                 generic: false,
+                refuses: !warn_only.contains(&pattern.name),
                 window: WINDOW,
                 check: Check::Nothing,
             };
@@ -401,6 +411,7 @@ impl PatternSet {
                 expression: compile(&expression),
                 before: pattern.before,
                 generic: pattern.id.starts_with("generic-"),
+                refuses: warn_only.iter().all(|id| id != pattern.id),
                 window: if pattern.id.contains("jwt") { JWT_WINDOW } else { WINDOW },
                 check: pattern.check,
             };
@@ -423,30 +434,31 @@ impl PatternSet {
         Self { anchors, candidates, compiled }
     }
 
-    /// The first credential in `text`; one that is only known by the name of its field, if there is no other.
-    pub(super) fn find(&self, text: &[u8]) -> Option<&str> {
-        let mut generic = None;
+    /// The gravest credential in `text`, and whether it refuses: the first that does, before one that only warns; one that is
+    /// only known by the name of its field, if there is no other.
+    pub(super) fn find(&self, text: &[u8]) -> Option<(&str, bool)> {
+        let mut found: Option<&Compiled> = None;
         let mut from = 0;
         while let Some(anchor) = self.anchors.find(Input::new(text).range(from..)) {
             let start = anchor.start();
             let before = start.checked_sub(1).map(|at| text[at]);
             for &candidate in &self.candidates[anchor.pattern().as_usize()] {
                 let pattern = &self.compiled[candidate];
-                if (generic.is_some() && pattern.generic) || !pattern.before.allows(before) {
+                if found.is_some_and(|found| found.rank() <= pattern.rank()) || !pattern.before.allows(before) {
                     continue;
                 }
                 let window = &text[start..text.len().min(start + pattern.window)];
-                if !pattern.matches(window) {
+                if !pattern.matches(window) || (pattern.generic && names_something_public(&text[..start])) {
                     continue;
                 }
-                if !pattern.generic {
-                    return Some(&pattern.id);
+                if pattern.rank() == 0 {
+                    return Some((&pattern.id, pattern.refuses));
                 }
-                generic = Some(pattern.id.as_str());
+                found = Some(pattern);
             }
             from = start + 1;
         }
-        generic
+        found.map(|pattern| (pattern.id.as_str(), pattern.refuses))
     }
 }
 
@@ -463,18 +475,48 @@ impl Before {
 }
 
 impl Compiled {
+    /// Which of two is told, the lower one.
+    fn rank(&self) -> u8 {
+        u8::from(!self.refuses) * 2 + u8::from(self.generic)
+    }
+
+    /// The first two groups. A group that is not there is empty.
+    fn groups<'t>(&self, window: &'t [u8]) -> Option<[&'t [u8]; 2]> {
+        let groups = self.expression.captures(window)?;
+        Some([1, 2].map(|group| groups.get(group).map_or(b"".as_slice(), |group| group.as_bytes())))
+    }
+
+    /// The key as a whole, where the expression reads only its beginning.
+    fn key<'t>(&self, window: &'t [u8]) -> &'t [u8] {
+        let matched = self.expression.find(window).map_or(0, |found| found.end());
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        match window[..matched].last() {
+            Some(last) if part(last) => {
+                &window[..matched + window[matched..].iter().take_while(|byte| part(byte)).count()]
+            }
+            _ => &window[..matched.saturating_sub(1)],
+        }
+    }
+
     fn matches(&self, window: &[u8]) -> bool {
         self.expression.is_match(window)
             && match self.check {
                 Check::Nothing => true,
                 Check::Window(check) => check(window),
-                Check::Value(check) => self
-                    .expression
-                    .captures(window)
-                    .and_then(|groups| groups.get(1))
-                    .is_some_and(|value| check(value.as_bytes())),
+                Check::Value(check) => self.groups(window).is_some_and(|[value, _]| check(value)),
+                Check::Key => !is_made_up(self.key(window)),
+                Check::KeyNotWords => key_not_words(window) && !is_made_up(self.key(window)),
+                Check::Password => self.groups(window).is_some_and(|[user, rest]| is_real_password(user, rest)),
             }
     }
+}
+
+/// Whether the name that ends here begins as that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`.
+fn names_something_public(before: &[u8]) -> bool {
+    let name = before.iter().rev().take(48).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let mut name: Vec<u8> = name.map(u8::to_ascii_lowercase).collect();
+    name.reverse();
+    [b"public".as_slice(), b"publishable"].iter().any(|word| memchr::memmem::find(&name, word).is_some())
 }
 
 fn compile(expression: &str) -> Regex {
@@ -502,7 +544,10 @@ fn key_not_words(window: &[u8]) -> bool {
 }
 
 /// Words that occur in the values of examples, templates and tests.
-const PLACEHOLDERS: [&str; 16] = [
+const PLACEHOLDERS: [&str; 19] = [
+    "insecure",
+    "abc123",
+    "123456",
     "example",
     "placeholder",
     "changeme",
@@ -552,34 +597,6 @@ fn random_looking(value: &[u8]) -> bool {
         && class_changes(value) * 100 >= value.len() * 20
         && normalised_entropy(value) >= 0.6
         && !is_placeholder(value)
-}
-
-/// Judges `password@host`. The example everybody writes, an obvious word for a machine at hand, is let through.
-fn real_password(password_and_host: &[u8]) -> bool {
-    let at = password_and_host.iter().rposition(|&byte| byte == b'@').unwrap_or(password_and_host.len());
-    let (password, host) = password_and_host.split_at(at);
-    if matches!(password.first(), None | Some(b'$' | b'<' | b'{' | b'%' | b'[' | b'*')) {
-        return false;
-    }
-    let host = host.strip_prefix(b"@").unwrap_or(host);
-    let at_hand = !host.contains(&b'.') || host == b"127.0.0.1";
-    let obvious: [&[u8]; 16] = [
-        b"password",
-        b"passwd",
-        b"pass",
-        b"pwd",
-        b"secret",
-        b"postgres",
-        b"mysql",
-        b"mariadb",
-        b"mongo",
-        b"redis",
-        b"root",
-        b"user",
-        b"admin",
-        b"changeme",
-        b"example",
-        b"test",
-    ];
-    !(at_hand && obvious.contains(&password.to_ascii_lowercase().as_slice()))
+        && !is_publishable(value)
+        && !is_made_up(value)
 }

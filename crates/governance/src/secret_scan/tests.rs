@@ -37,6 +37,17 @@ pub(super) fn made_of(alphabet: &str, length: usize, salt: u64) -> String {
 pub(super) const BASE62: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const HEX: &str = "0a1b2c3d4e5f6789";
 
+/// The token that jwt.io shows, and that of RFC 7519.
+pub(super) const JWT_IO: &str = concat!(
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ",
+    ".SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
+);
+const RFC_7519: &str = concat!(
+    "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
+    ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ",
+    ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+);
+
 /// For each pattern what it must find and what it must not.
 #[test]
 fn every_pattern_finds_its_credential_and_not_its_neighbours() {
@@ -44,14 +55,21 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
     let hex = |length| made_of(HEX, length, 2);
     let capitals = |length| made_of("ABC2DEF3GHI4JKL5MNO6PQR7", length, 3);
     let jwt = format!("eyJhbGciOiJSUzI1NiJ9.eyJ{}.{}", a(40), a(43));
+    let pem = |kind: &str, gap: &str| {
+        format!("-----BEGIN {kind}-----{gap}MIIE{}{gap}{}{gap}-----END {kind}-----\n", a(60), made_of(BASE62, 64, 8))
+    };
     let uuid = "12345678-9abc-4def-8123-456789abcdef";
     let long_hyphens = format!("{}-your-key", "put".repeat(10));
 
     let table: Vec<(&str, Vec<String>, Vec<String>)> = vec![
         (
             "aws-access-key",
-            vec![format!("AKIA{}", capitals(16)), "AKIAIOSFODNN7EXAMPLE".into(), format!("id=ASIA{},", capitals(16))],
+            vec![format!("AKIA{}", capitals(16)), "AKIAIOSFODNN7EXAMPLQ".into(), format!("id=ASIA{},", capitals(16))],
             vec![
+                "AKIAIOSFODNN7EXAMPLE".into(),
+                "ASIAIOSFODNN7EXAMPLE and AKIAI44QH8DHBEXAMPLE".into(),
+                "AKIAXXXXXXXXXXXXXXXX".into(),
+                "AKIA1234567890ABCDEF".into(),
                 format!("AKIA{}", capitals(15)),
                 format!("AKIA{}", capitals(17)),
                 format!("XAKIA{}", capitals(16)),
@@ -70,12 +88,14 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
                 "aws_secret_access_key = var.secret".into(),
                 format!("secret_key_hash = {}", hex(40)),
                 "AWS_SECRET_ACCESS_KEY=$(pass show aws)".into(),
+                "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+                "AWS_SECRET_ACCESS_KEY=je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY".into(),
             ],
         ),
         (
             "github-token-classic",
             vec![format!("ghp_{}", a(36)), format!("https://x:ghp_{}@github.com", a(36))],
-            vec![format!("ghp_{}", a(30)), format!("xghp_{}", a(31)), "ghp_your_token".into()],
+            vec![format!("ghp_{}", a(30)), format!("xghp_{}", a(31)), "ghp_your_token".into(), format!("ghp_{}", "x".repeat(36))],
         ),
         (
             "github-token-fine-grained",
@@ -104,12 +124,22 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         (
             "slack-webhook",
             vec![format!("https://hooks.slack.com/services/T{}/B{}/{}", capitals(8), capitals(10), a(24))],
-            vec!["https://hooks.slack.com/services/T000/B000/XXXX".into(), "https://hooks.slack.com/services/".into()],
+            vec![
+                "https://hooks.slack.com/services/T000/B000/XXXX".into(),
+                "https://hooks.slack.com/services/".into(),
+                format!("https://hooks.slack.com/services/T00000000/B00000000/{}", "X".repeat(24)),
+            ],
         ),
         (
             "stripe-secret-key",
             vec![format!("sk_live_{}", a(24)), format!("sk_test_{}", a(99))],
-            vec!["sk_live_...".into(), format!("task_live_{}", a(10)), format!("pk_live_{}", a(24))],
+            vec![
+                "sk_live_...".into(),
+                format!("task_live_{}", a(10)),
+                format!("pk_live_{}", a(24)),
+                format!("STRIPE_API_KEY=\"pk_test_{}\"", a(99)),
+                concat!("sk_test_", "4eC39HqLyjWDarjtT1zdp7dc").into(),
+            ],
         ),
         (
             "stripe-restricted-key",
@@ -160,7 +190,7 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         (
             "mailgun-api-key",
             vec![format!("key-{}", made_of("0123456789abcdefghijklmnopqrstuvwxyz", 32, 5))],
-            vec!["key-value pairs".into(), format!("key-{}", hex(20)), format!("monkey-{}", hex(32))],
+            vec!["key-value pairs".into(), format!("cache-key-{}", hex(32)), format!("key-{}", hex(20)), format!("monkey-{}", hex(32))],
         ),
         (
             "heroku-api-key",
@@ -169,23 +199,36 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ),
         (
             "pem-private-key-rsa",
-            vec!["-----BEGIN RSA PRIVATE KEY-----\nMIIE".into()],
-            vec!["-----BEGIN RSA PUBLIC KEY-----".into()],
+            vec![pem("RSA PRIVATE KEY", "\n"), pem("RSA PRIVATE KEY", "\\n\" +\n    \"")],
+            vec!["-----BEGIN RSA PUBLIC KEY-----".into(), "-----BEGIN RSA PRIVATE KEY-----\nMIIE…".into()],
         ),
         (
             "pem-private-key-ec",
-            vec!["-----BEGIN EC PRIVATE KEY-----".into()],
-            vec!["-----BEGIN EC PARAMETERS-----".into()],
+            vec![pem("EC PRIVATE KEY", "\r\n")],
+            vec![pem("EC PARAMETERS", "\n"), "-----BEGIN EC PRIVATE KEY-----".into()],
         ),
         (
             "pem-private-key",
             vec![
-                "-----BEGIN PRIVATE KEY-----".into(),
-                "-----BEGIN ENCRYPTED PRIVATE KEY-----".into(),
-                "-----BEGIN OPENSSH PRIVATE KEY-----".into(),
-                "-----BEGIN PGP PRIVATE KEY BLOCK-----".into(),
+                pem("PRIVATE KEY", "\n"),
+                pem("ENCRYPTED PRIVATE KEY", "\n    "),
+                pem("OPENSSH PRIVATE KEY", "\n     2→"),
+                pem("OPENSSH PRIVATE KEY", "\nid_ed25519:2:"),
+                pem("PGP PRIVATE KEY BLOCK", "\nVersion: GnuPG v2\nComment: a key of a person\n\n"),
+                format!(
+                    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n{}\n",
+                    a(70)
+                ),
+                format!("\"private_key\": \"-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC{}\\n", a(32)),
             ],
             vec![
+                "ssh.py:52:_SK_START = b\"-----BEGIN OPENSSH PRIVATE KEY-----\"\nssh.py:53:_SK_END = b\"-----END OPENSSH PRIVATE KEY-----\"".into(),
+                "if text.startswith(\"-----BEGIN PRIVATE KEY-----\"):\n    return load_pem_private_key(text.encode(), password=None)".into(),
+                "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----".into(),
+                "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC...\n-----END PRIVATE KEY-----".into(),
+                format!("-----BEGIN PRIVATE KEY-----\n{}\n", "x".repeat(64)),
+                pem("PUBLIC KEY", "\n"),
+                pem("CERTIFICATE", "\n"),
                 "-----BEGIN PUBLIC KEY-----".into(),
                 "-----BEGIN CERTIFICATE-----".into(),
                 "----BEGIN PRIVATE KEY----".into(),
@@ -194,23 +237,32 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         (
             "bearer-token-jwt",
             vec![format!("Authorization: Bearer {jwt}"), format!("bearer {jwt}")],
-            vec!["Authorization: Bearer eyJ...".into(), "Bearer token".into()],
+            vec!["Authorization: Bearer eyJ...".into(), "Bearer token".into(), format!("Authorization: Bearer {JWT_IO}")],
         ),
         (
             "jwt-raw",
             vec![jwt.clone(), format!("token={jwt};")],
-            vec!["eyJhbGciOiJSUzI1NiJ9".into(), "eyJhbGciOiJSUzI1NiJ9.eyJ.x".into(), "eyJ".into()],
+            vec!["eyJhbGciOiJSUzI1NiJ9".into(), "eyJhbGciOiJSUzI1NiJ9.eyJ.x".into(), "eyJ".into(), JWT_IO.into(), RFC_7519.into()],
         ),
         (
             "postgres-url-with-password",
             vec![
                 "postgres://app:Tr0ub4dor@db.internal:5432/app".into(),
                 "postgresql+psycopg2://app:p%40ss@10.0.0.3/app".into(),
-                "postgres://user:password@db.example.com/app".into(),
+                "postgres://app:Kx92mPqL@db.example.com/app".into(),
+                "postgres://admin:admin@db.acme.com/app".into(),
                 "DATABASE_URL=postgresql://:s3cr3t@localhost/x".into(),
             ],
             vec![
                 "postgres://user:password@localhost:5432/db".into(),
+                "postgres://user:password@db.example.com/app".into(),
+                "postgresql://username:yourpassword@ep-cool-name-123456.eu-central-1.aws.neon.tech/neondb".into(),
+                "postgres://app:xxxxxxxx@db.internal/app".into(),
+                "postgres://app:***@db.internal/app".into(),
+                "postgres://app:%s@%s/app".into(),
+                "postgres://${DB_USER}:${DB_PASSWORD}@${DB_HOST}/app".into(),
+                "postgres://app:DB_PASSWORD@db.internal/app".into(),
+                "postgres://test:test@127.0.0.1:5432/test".into(),
                 "postgres://postgres:postgres@db:5432/app".into(),
                 "postgres://app@db.internal/app".into(),
                 "postgres://app:${PASSWORD}@db.internal/app".into(),
@@ -229,12 +281,18 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
             vec![
                 "mongodb+srv://cluster0.abcde.mongodb.net".into(),
                 "mongodb+srv://<user>:<password>@cluster0.mongodb.net".into(),
+                "mongodb+srv://username:password@cluster0.abcde.mongodb.net/?retryWrites=true".into(),
             ],
         ),
         (
             "redis-url-with-auth",
             vec!["redis://:hunter2@cache.internal:6379/0".into(), "rediss://default:hunter2@cache:6379".into()],
-            vec!["redis://cache.internal:6379/0".into(), "redis://localhost".into()],
+            vec![
+                "redis://cache.internal:6379/0".into(),
+                "redis://localhost".into(),
+                "redis://:password@redis.example.com:6379".into(),
+                "redis://:foobared@redis:6379".into(),
+            ],
         ),
         (
             "systemprompt-api-key",
@@ -278,8 +336,14 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ),
         (
             HIGH_ENTROPY_TOKEN,
-            vec![format!("the value is {}", made_of(BASE62, 40, 9))],
-            vec![format!("commit {}", hex(40)), uuid.into(), "a".repeat(60)],
+            vec![format!("deploy token: {}", made_of(BASE62, 40, 9)), format!("Authorization: Bearer {}", a(44))],
+            vec![
+                format!("the value is {}", made_of(BASE62, 40, 9)),
+                format!("x-amz-cf-id: {}==", a(54)),
+                format!("commit {}", hex(40)),
+                uuid.into(),
+                "a".repeat(60),
+            ],
         ),
     ];
 
@@ -415,7 +479,7 @@ fn the_operators_own_patterns_come_first() {
     // The longer anchor does not hide what the shorter would find.
     assert_eq!(first(&format!("sk-acme{}", made_of("abc1def2", 7, 0))), None);
     assert_eq!(first(&format!("sk-acme.{}", made_of(BASE62, 4, 0))), None);
-    assert_eq!(first(&made_of(BASE62, 40, 9)), None, "the entropy rule is off");
+    assert_eq!(first(&format!("token={}", made_of(BASE62, 40, 9))), None, "the entropy rule is off");
 }
 
 #[test]
@@ -471,5 +535,91 @@ fn hostile_input_takes_linear_time() {
             let took = started.elapsed();
             assert!(took.as_secs() < 5, "{} took {took:?}", &content[..content.len().min(40)]);
         }
+    }
+}
+
+#[test]
+fn what_only_warns_hides_nothing_that_refuses() {
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.eyJ{}.{}", made_of(BASE62, 40, 1), made_of(BASE62, 43, 2));
+    let key = format!("ghp_{}", made_of(BASE62, 36, 1));
+    let random = format!("DEPLOY_TOKEN: {}", made_of(BASE62, 40, 9));
+    let scan = |warn_only: &[&str], mode, text: &str| {
+        let config = SecretScanConfig {
+            warn_only: warn_only.iter().map(|&id| id.to_owned()).collect(),
+            entropy: EntropyConfig { mode, ..EntropyConfig::default() },
+            ..SecretScanConfig::default()
+        };
+        let json = serde_json::json!({"messages": [{"content": text}]}).to_string();
+        let scan = SecretScanner::new(&config).unwrap().scan(json.as_bytes());
+        let patterns: Vec<String> = scan.findings.into_iter().map(|finding| finding.pattern).collect();
+        (scan.refuses, patterns.join(", "))
+    };
+    let told = |refuses, pattern: &str| (refuses, pattern.to_owned());
+    let (warn, enforce) = (PolicyMode::Warn, PolicyMode::Enforce);
+    assert_eq!(scan(&[], warn, &random), told(false, HIGH_ENTROPY_TOKEN));
+    assert_eq!(scan(&[], enforce, &random), told(true, HIGH_ENTROPY_TOKEN));
+    assert_eq!(scan(&[], warn, &jwt), told(true, "jwt-raw"));
+    assert_eq!(scan(&["jwt-raw"], warn, &jwt), told(false, "jwt-raw"));
+    assert_eq!(scan(&["jwt-raw"], warn, &format!("{jwt} {key}")), told(true, "github-token-classic"));
+    assert_eq!(scan(&["jwt-raw"], enforce, &format!("{jwt} {random}")), told(true, HIGH_ENTROPY_TOKEN));
+    assert_eq!(scan(&["jwt-raw"], warn, &format!("{jwt} {random}")), told(false, "jwt-raw"));
+
+    // Also in another string, and after more of them than are told.
+    let many = serde_json::json!({"token": vec![random; 40], "last": key}).to_string();
+    let scan = scanner().scan(many.as_bytes());
+    assert!(scan.refuses);
+    assert_eq!(scan.findings, [Finding { pattern: "github-token-classic".into(), path: "$.last".into() }]);
+    assert_eq!(scan.flagged.len(), 41);
+}
+
+#[test]
+fn the_credential_an_mcp_server_is_given_passes_and_is_not_kept() {
+    let key = format!("ghp_{}", made_of(BASE62, 36, 1));
+    let body = serde_json::json!({
+        "mcp_servers": [
+            {"type": "url", "url": "https://mcp.example.com", "name": "a", "authorization_token": key},
+            {"type": "url", "url": "https://mcp.example.com", "name": "b", "authorization_token": "short"},
+        ],
+        "messages": [{"role": "user", "content": "hello"}],
+    });
+    let content = Bytes::from(body.to_string());
+    let scan = scanner().scan(&content);
+    assert!(scan.is_clean(), "{scan:?}");
+    let kept = redact(&content, &entrusted(&content));
+    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept["mcp_servers"][0]["authorization_token"], REDACTED);
+    assert_eq!(kept["mcp_servers"][1]["authorization_token"], REDACTED);
+    assert_eq!(kept["messages"], body["messages"]);
+
+    // Anywhere else the same field is a leak.
+    let elsewhere = serde_json::json!({"messages": [{"mcp_servers": [{"authorization_token": key}]}], "x": {
+        "mcp_servers": [{"authorization_token": key}]}});
+    let scan = scanner().scan(elsewhere.to_string().as_bytes());
+    assert_eq!(scan.findings.len(), 2);
+    assert!(entrusted(elsewhere.to_string().as_bytes()).is_empty());
+    // And it hides nothing beside it.
+    let both = serde_json::json!({"mcp_servers": [{"authorization_token": key, "name": key}]});
+    assert_eq!(scanner().scan(both.to_string().as_bytes()).findings[0].path, "$.mcp_servers[0].name");
+}
+
+#[test]
+fn a_misspelt_pattern_is_named_with_the_right_one() {
+    let config = SecretScanConfig {
+        extra_patterns: vec![ExtraPattern { name: "acme-key".into(), prefix: "acme$".into() }],
+        warn_only: ["jwt-raw", "acme-key", "jwt_rwa", "nonsense-of-mine", HIGH_ENTROPY_TOKEN].map(str::to_owned).into(),
+        ..SecretScanConfig::default()
+    };
+    let unknown = unknown_patterns(&config);
+    assert_eq!(unknown.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [2, 3, 4]);
+    assert!(unknown[0].1.contains("did you mean `jwt-raw`?"), "{unknown:?}");
+    assert!(unknown[1].1.contains("aws-access-key"), "{unknown:?}");
+    assert!(unknown[2].1.contains("entropy.mode"), "{unknown:?}");
+}
+
+#[test]
+fn the_documented_list_of_opaque_fields_is_the_one_in_force() {
+    let page = include_str!("../../../../docs/concepts/the-gate.md");
+    for field in OPAQUE {
+        assert!(page.contains(&format!("`{field}`")), "docs/concepts/the-gate.md does not name `{field}`");
     }
 }

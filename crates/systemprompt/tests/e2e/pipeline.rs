@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Instance, Setup, hello};
 
-const FAKE_AWS_KEY: &str = concat!("AKIA", "IOSFODNN7", "EXAMPLE");
+const FAKE_AWS_KEY: &str = concat!("AKIA", "IOSFODNN7", "EXAMPLQ");
 
 /// What a refusal must look like.
 struct Refusal {

@@ -257,6 +257,58 @@ async fn assert_nowhere(server: &TestContext, text: &str) {
     }
 }
 
+/// With the defaults: what is merely random is recorded, and the credential of an MCP server goes where it belongs.
+#[tokio::test]
+async fn a_random_token_warns_and_what_the_api_asks_for_passes() {
+    let server = server().start().await;
+    let random = json!({"messages": [{"role": "user", "content": "DEPLOY_TOKEN=q7Rt2Xv9Lm4Kp8Zw3Nc6Bd1Hf5Js0Yg2Ta"}]});
+    let warned = action(&random.to_string(), &["user"]);
+    let id = warned.id;
+    finish(gate(&server).admit(warned).await.expect("it only warns"), Outcome::completed(Answered::default()));
+    let shown = decision(&server, id).await;
+    assert_eq!((shown.decision.as_str(), shown.policy.as_str()), ("warn", "secret_scan"));
+    assert!(shown.reason.unwrap_or_default().contains("high-entropy-token at $.messages[0].content"));
+
+    let token = "AKIAIOSFODNN7EXAMPLQ";
+    let body = json!({"mcp_servers": [{"name": "a", "authorization_token": token}], "messages": []});
+    let entrusted = action(&body.to_string(), &["user"]);
+    let id = entrusted.id;
+    let permit = gate(&server).admit(entrusted).await.expect("the API asks for it");
+    let (content, running) = permit.begin(&target()).expect("it is the target");
+    assert!(String::from_utf8_lossy(&content).contains(token), "it is sent");
+    assert!(running.content_limit() > 0, "the answer is kept as always");
+    running.finish(Outcome::completed(Answered::default()));
+    assert_eq!(decision(&server, id).await.decision, "allow");
+    drain(&server).await;
+    assert_nowhere(&server, "AKIAIOSFODNN7").await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do() {
+    let server = server().start().await;
+    let body = json!({"messages": [
+        {"role": "user", "content": "read it"},
+        {"role": "assistant", "content": "I shall"},
+        {"role": "user", "content": [{"type": "tool_result", "content": "key: AKIAIOSFODNN7EXAMPLQ"}]},
+    ]});
+    let leak = action(&body.to_string(), &["user"]);
+    let id = leak.id;
+    let told = denied(gate(&server).admit(leak).await).told(Some(id));
+    let expected = format!(
+        "[secret_scan]: message 2, a tool result, holds a secret: aws-access-key at $.messages[2].content[0].content. Nothing \
+         was sent. The text is still in this conversation, so repeating the request is refused again: go back to before \
+         message 2, or start a new conversation. If it is no secret, an administrator allows it with `warn_only: \
+         [aws-access-key]` in the policy `secret_scan` of services/governance/config.yaml. Request id: {id}"
+    );
+    assert_eq!(told, expected);
+
+    let policies = json!({"governance": {"policies": [{"id": "secret_scan", "warn_only": ["aws-access-key"]}]}});
+    let lenient = self::server().document("governance/config.yaml", policies).start().await;
+    assert!(gate(&lenient).admit(action(&body.to_string(), &["user"])).await.is_ok(), "as it says");
+    let somebody = denied(gate(&lenient).admit(action("{}", &["nobody"])).await).told(None);
+    assert!(somebody.contains("ask an administrator for access"), "{somebody}");
+}
+
 #[tokio::test]
 async fn in_warn_mode_the_action_goes_on_and_its_record_is_redacted() {
     let policies = json!({"governance": {"mode": "warn", "policies": [{"id": "secret_scan"}]}});
@@ -317,6 +369,7 @@ async fn no_text_of_a_record_holds_a_credential() {
             policy: "route".to_owned(),
             kind: DenialKind::NotFound,
             reason: format!("No gateway route matches model `my-{KEY}`"),
+            advice: None,
             retry_after: None,
             code: "model_not_found",
         };
@@ -405,6 +458,7 @@ async fn a_refusal_of_the_surface_is_recorded_like_any_other() {
         policy: "routing".to_owned(),
         kind: DenialKind::NotFound,
         reason: "No gateway route matches model".to_owned(),
+        advice: None,
         retry_after: None,
         code: "model_not_found",
     };

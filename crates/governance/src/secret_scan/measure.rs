@@ -1,0 +1,49 @@
+//! How mixed and how evenly distributed the characters of a text are.
+
+/// The kinds of characters in a token.
+#[derive(PartialEq, Clone, Copy)]
+pub(super) enum Class {
+    Lower,
+    Upper,
+    Digit,
+    Mark,
+}
+
+pub(super) fn class(byte: u8) -> Class {
+    match byte {
+        b'a'..=b'z' => Class::Lower,
+        b'A'..=b'Z' => Class::Upper,
+        b'0'..=b'9' => Class::Digit,
+        _ => Class::Mark,
+    }
+}
+
+/// How many neighbours are letters or digits of different classes.
+pub(super) fn class_changes(token: &[u8]) -> usize {
+    let differ = |pair: &[u8]| {
+        let (left, right) = (class(pair[0]), class(pair[1]));
+        left != right && left != Class::Mark && right != Class::Mark
+    };
+    token.windows(2).filter(|pair| differ(pair)).count()
+}
+
+/// The Shannon entropy of the bytes of `token`, divided by the most that many bytes over an alphabet of 64 can have.
+pub(super) fn normalised_entropy(token: &[u8]) -> f64 {
+    if token.len() < 2 {
+        return 0.0;
+    }
+    let mut counts = [0_u32; 256];
+    for &byte in token {
+        counts[usize::from(byte)] += 1;
+    }
+    let length = token.len() as f64;
+    let entropy: f64 = counts
+        .iter()
+        .filter(|&&count| count > 0)
+        .map(|&count| {
+            let share = f64::from(count) / length;
+            -share * share.log2()
+        })
+        .sum();
+    entropy / length.min(64.0).log2()
+}
