@@ -116,7 +116,11 @@ impl Extension for GovernanceExtension {
                 .collect(),
             _ => Vec::new(),
         });
-        policies.chain(scanned).chain(access).map(|(key, pointer, message)| config.error(key, &pointer, message)).collect()
+        policies
+            .chain(scanned)
+            .chain(access)
+            .map(|(key, pointer, message)| config.error(key, &pointer, message))
+            .collect()
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {

@@ -182,7 +182,7 @@ impl Gate {
                     "An administrator can do it, or give this user the role `admin` with `systemprompt admin users`"
                         .to_owned(),
                 ),
-            retry_after: None,
+                retry_after: None,
                 code: "not_an_administrator",
             }),
         }

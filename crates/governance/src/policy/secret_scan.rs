@@ -63,7 +63,9 @@ impl Policy for SecretScan {
 /// What somebody can do whose prompt was refused.
 fn advice(part: Option<&Part>, findings: &[Finding]) -> String {
     let go_on = match part {
-        Some(Part::Message { index: 0, .. }) => "Nothing was sent. Start a new conversation without the text".to_owned(),
+        Some(Part::Message { index: 0, .. }) => {
+            "Nothing was sent. Start a new conversation without the text".to_owned()
+        }
         Some(Part::Message { index, .. }) => format!(
             "Nothing was sent. The text is still in this conversation, so repeating the request is refused again: go back to \
              before message {index}, or start a new conversation"
@@ -88,7 +90,10 @@ fn advice(part: Option<&Part>, findings: &[Finding]) -> String {
 /// A part of a request, as a person knows it.
 enum Part {
     /// A message, counted from 0 as in the request.
-    Message { index: usize, kind: &'static str },
+    Message {
+        index: usize,
+        kind: &'static str,
+    },
     System,
     Tools,
 }

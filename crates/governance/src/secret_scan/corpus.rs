@@ -258,7 +258,12 @@ fn a_leak_in_an_ordinary_session_is_refused() {
         let claims = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims);
         let jwt = format!("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.{claims}.{}", key(43, 31));
         let pem = |kind: &str| {
-            format!("-----BEGIN {kind}-----\nMIIE{}\n{}\n{}\n-----END {kind}-----", key(60, 32), key(64, 33), key(20, 34))
+            format!(
+                "-----BEGIN {kind}-----\nMIIE{}\n{}\n{}\n-----END {kind}-----",
+                key(60, 32),
+                key(64, 33),
+                key(20, 34)
+            )
         };
         let leaks = [
             ("aws-access-key", format!("aws_access_key_id = AKIA{}", capitals(16, 1))),

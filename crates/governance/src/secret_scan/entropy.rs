@@ -279,8 +279,12 @@ mod tests {
             &wrapped.join("\r\n    "),
             &format!("[\"{}\"]", wrapped.join("\",\n  \"")),
             &format!("{secret} alone, x={secret}, id: {secret}, etag: \"{secret}\", nextPageToken={secret}"),
-            &format!("x-amz-cf-id: {secret}==\nx-amz-id-2: {secret}\ncf-ray: {secret}\nset-cookie: __cf_bm={secret}; path=/"),
-            &format!("public_key = \"{secret}\"; cache_key: {secret}; \"key\": \"{secret}\"; API_TOKEN=pk_live_{secret}"),
+            &format!(
+                "x-amz-cf-id: {secret}==\nx-amz-id-2: {secret}\ncf-ray: {secret}\nset-cookie: __cf_bm={secret}; path=/"
+            ),
+            &format!(
+                "public_key = \"{secret}\"; cache_key: {secret}; \"key\": \"{secret}\"; API_TOKEN=pk_live_{secret}"
+            ),
             "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",
             &"a".repeat(100),
             &"-".repeat(100),

@@ -210,8 +210,23 @@ fn is_template(password: &[u8]) -> bool {
 /// What is written for "a password": the word itself, or a mark in its place.
 fn is_written_word(password: &[u8]) -> bool {
     const WORDS: [&str; 17] = [
-        "password", "passwd", "pass", "pwd", "pw", "passphrase", "secret", "mypassword", "my-password", "my_password",
-        "mypass", "yourpassword", "dbpassword", "db_password", "dbpass", "supersecret", "mysecretpassword",
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "pw",
+        "passphrase",
+        "secret",
+        "mypassword",
+        "my-password",
+        "my_password",
+        "mypass",
+        "yourpassword",
+        "dbpassword",
+        "db_password",
+        "dbpass",
+        "supersecret",
+        "mysecretpassword",
     ];
     let mark = |byte: u8| matches!(byte, b'x' | b'*' | b'.' | b'-' | b'_' | b'?');
     WORDS.iter().any(|word| word.as_bytes() == password)
@@ -225,9 +240,32 @@ fn is_written_word(password: &[u8]) -> bool {
 /// A password that a product has when it is installed, or that is as good as none.
 fn is_default(password: &[u8], user: &[u8]) -> bool {
     const DEFAULTS: [&str; 26] = [
-        "postgres", "mysql", "mariadb", "mongo", "mongodb", "redis", "root", "user", "admin", "administrator", "guest",
-        "rabbitmq", "minio", "minioadmin", "test", "testing", "tests", "dev", "development", "local", "docker", "demo",
-        "foobared", "foo", "bar", "toor",
+        "postgres",
+        "mysql",
+        "mariadb",
+        "mongo",
+        "mongodb",
+        "redis",
+        "root",
+        "user",
+        "admin",
+        "administrator",
+        "guest",
+        "rabbitmq",
+        "minio",
+        "minioadmin",
+        "test",
+        "testing",
+        "tests",
+        "dev",
+        "development",
+        "local",
+        "docker",
+        "demo",
+        "foobared",
+        "foo",
+        "bar",
+        "toor",
     ];
     let counted = password.iter().all(u8::is_ascii_digit) && counts_up(password);
     DEFAULTS.iter().any(|word| word.as_bytes() == password)
@@ -239,7 +277,8 @@ fn is_default(password: &[u8], user: &[u8]) -> bool {
 /// A machine at hand or one of an example.
 fn is_harmless(host: &[u8]) -> bool {
     let host = host.to_ascii_lowercase();
-    let name = host.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')).count();
+    let name =
+        host.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')).count();
     let host = if is_template(&host) { host.as_slice() } else { &host[..name] };
     let host = host.strip_suffix(b".").unwrap_or(host);
     let endings: [&[u8]; 7] =

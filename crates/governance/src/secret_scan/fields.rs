@@ -126,8 +126,11 @@ pub(super) fn is_secret_like(name: &[u8]) -> bool {
         "etag",
         "tokenid",
     ];
-    let folded: String =
-        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+    let folded: String = name
+        .iter()
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .map(|byte| char::from(byte.to_ascii_lowercase()))
+        .collect();
     // `key` alone is what every map has.
     let key = folded.len() > 3 && folded.ends_with("key");
     (key || SECRET.iter().any(|word| folded.contains(word))) && !ORDINARY.iter().any(|word| folded.contains(word))
@@ -139,9 +142,16 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_told_from_names_of_other_random_things() {
-        for name in
-            ["DEPLOY_TOKEN", "clientSecret", "x-api-key", "db.password", "SSH_KEY", "signing_key", "Authorization", "authToken"]
-        {
+        for name in [
+            "DEPLOY_TOKEN",
+            "clientSecret",
+            "x-api-key",
+            "db.password",
+            "SSH_KEY",
+            "signing_key",
+            "Authorization",
+            "authToken",
+        ] {
             assert!(is_secret_like(name.as_bytes()), "{name}");
         }
         for name in [

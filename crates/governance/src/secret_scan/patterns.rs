@@ -513,7 +513,8 @@ impl Compiled {
 
 /// Whether the name that ends here begins as that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`.
 fn names_something_public(before: &[u8]) -> bool {
-    let name = before.iter().rev().take(48).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let name =
+        before.iter().rev().take(48).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     let mut name: Vec<u8> = name.map(u8::to_ascii_lowercase).collect();
     name.reverse();
     [b"public".as_slice(), b"publishable"].iter().any(|word| memchr::memmem::find(&name, word).is_some())
