@@ -545,7 +545,7 @@ def test_the_sdk_gives_up_in_the_end(client, gateway, mock, prompt, pauses):
 
 
 def test_the_sdk_does_not_repeat_what_was_refused(client, gateway, mock, pauses):
-    with pytest.raises(anthropic.BadRequestError):
+    with pytest.raises(anthropic.APIStatusError):
         client.with_options(max_retries=2).messages.create(
             model="claude-test", max_tokens=100, messages=user(f"my key is {FAKE_SECRET}")
         )

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use systemprompt_llm::Format;
 use systemprompt_model::{ActionId, SessionId, TraceId};
 
 /// The ledger id of a request, on every answer to a recorded request.
@@ -115,12 +114,14 @@ fn trace_of(traceparent: &str) -> Option<&str> {
 }
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
-pub fn stamp(headers: &mut HeaderMap, dialect: Format, trace: TraceId, request: Option<ActionId>) {
+pub fn stamp(headers: &mut HeaderMap, trace: TraceId, request: Option<ActionId>) {
     let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
     headers.insert(TRACE_ID, value(trace.to_string()));
     if let Some(request) = request {
         let id = value(request.to_string());
-        headers.insert(HeaderName::from_static(dialect.request_id_header()), id.clone());
+        // Clients of one vendor's SDK may ask in the other's dialect.
+        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+        headers.insert(HeaderName::from_static("request-id"), id.clone());
         headers.insert(GATEWAY_REQUEST_ID, id.clone());
         headers.insert(REQUEST_ID, id);
     }

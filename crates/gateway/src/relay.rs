@@ -42,7 +42,6 @@ pub(crate) struct Relay {
     request_id: ActionId,
     dialect: Format,
     idle: Duration,
-    deadline: Instant,
     last_byte: Instant,
     last_sign: Instant,
     /// Wakes the stream up to look at its limits. It is not moved on every chunk: when it fires it is set to the next
@@ -70,13 +69,12 @@ impl Relay {
             lane,
             request_id,
             dialect,
-            deadline: now + limits.total.saturating_sub(recording.elapsed()),
             recording: Some(recording),
             inspecting: None,
             idle: limits.idle,
             last_byte: now,
             last_sign: now,
-            alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle).min(limits.total))),
+            alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle))),
             cut: Box::pin(cut),
             _active: active,
         }
@@ -153,13 +151,10 @@ impl Relay {
     /// The limit that passed, if one did; otherwise when to look again.
     fn check_limits(&self, now: Instant) -> Result<Instant, ErrorAnswer> {
         let silence_limit = self.last_byte + if self.is_complete() { LINGER.min(self.idle) } else { self.idle };
-        if now >= self.deadline {
-            return Err(ErrorAnswer::upstream_timeout("the answer took longer than the time limit of a request"));
-        }
         if now >= silence_limit {
             return Err(ErrorAnswer::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
         }
-        Ok(self.deadline.min(silence_limit).min(self.last_sign + SILENCE))
+        Ok(silence_limit.min(self.last_sign + SILENCE))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_llm::{Edits, Format, InferenceRequest, Relayed};
 use systemprompt_model::Secret;
 
@@ -12,6 +12,8 @@ use crate::config::{ProviderWire, Timeouts};
 use crate::routing::{Destination, Provider, Route};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Who asks. Some providers, and the firewalls before them, refuse a client that does not say.
+const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("systemprompt/", env!("CARGO_PKG_VERSION")));
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What the API speaks when the client does not say.
 const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
@@ -64,7 +66,7 @@ impl Target {
             format: request.format,
             uri: uri(&provider),
             headers: headers(caller, &way.route, credentials.0.get(&provider.name), request.stream),
-            head_limit: if request.stream { first_byte.min(total) } else { total },
+            head_limit: if request.stream { first_byte } else { total },
             provider,
         }
     }
@@ -105,6 +107,7 @@ fn headers(
 ) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, OUR_NAME);
     headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
     if route.provider.wire == ProviderWire::Anthropic {
         for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {

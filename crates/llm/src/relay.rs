@@ -16,7 +16,8 @@ pub struct Edits {
     /// The name the provider knows the model by; `None` leaves the caller's.
     pub model: Option<String>,
     /// The most tokens this model can answer with. A larger limit of the caller is lowered to it, a missing one stays
-    /// missing.
+    /// missing; a thinking budget that would not fit any more is lowered with it. Ask
+    /// [`outgrows`](InferenceRequest::outgrows) first whether it can be.
     pub max_tokens_limit: Option<u64>,
     /// Whether the provider understands `stream_options.include_usage`, so that a streamed `openai-chat` answer can be
     /// priced. Nothing is added for other requests.
@@ -74,10 +75,13 @@ impl InferenceRequest {
             let quoted = serde_json::Value::from(model.as_str()).to_string();
             splices.push(Splice { at: self.layout.model.clone(), replacement: quoted.into_bytes() });
         }
-        if let Some(limit) = edits.max_tokens_limit {
-            for (_, at) in self.layout.token_limits.iter().filter(|(asked, _)| *asked > limit) {
-                splices.push(Splice { at: at.clone(), replacement: limit.to_string().into_bytes() });
-            }
+        let most = edits.max_tokens_limit.unwrap_or(u64::MAX);
+        for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.tokens > most) {
+            let tokens = limit.tokens.min(most);
+            splices.push(Splice { at: limit.at.clone(), replacement: tokens.to_string().into_bytes() });
+        }
+        if let (Some(budget), Some((_, at))) = (self.lowered_budget(most), &self.layout.thinking_budget) {
+            splices.push(Splice { at: at.clone(), replacement: budget.to_string().into_bytes() });
         }
         if let Some(user) = &self.layout.user {
             splices.push(Splice { at: user.cut(), replacement: Vec::new() });

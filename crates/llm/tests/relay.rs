@@ -85,10 +85,46 @@ fn output_limits_are_lowered_and_never_raised_or_added() {
         (r#""max_completion_tokens":500,"max_tokens":400"#, r#""max_completion_tokens":100,"max_tokens":100"#),
         (r#""max_tokens":null"#, r#""max_tokens":null"#),
         (r#""top_p":1"#, r#""top_p":1"#),
+        (r#""max_tokens":24.0"#, r#""max_tokens":24"#),
+        (r#""max_tokens": 1e1 "#, r#""max_tokens": 10 "#),
+        (r#""max_tokens":1.024E3"#, r#""max_tokens":100"#),
+        (r#""max_tokens":1e300"#, r#""max_tokens":100"#),
+        (r#""max_tokens":0"#, r#""max_tokens":0"#),
+        (r#""max_tokens":-1"#, r#""max_tokens":-1"#),
     ] {
         let body = |limit: &str| format!(r#"{{"model":"m",{limit},{messages}}}"#);
         check(Format::OpenAiChat, &body(given), &edits, &body(expected));
     }
+}
+
+#[test]
+fn a_thinking_budget_stays_below_a_lowered_limit() {
+    let edits = Edits { max_tokens_limit: Some(8192), ..Edits::default() };
+    let rest = r#""messages":[{"role":"user","content":"x"}]"#;
+    for (given, expected) in [
+        ((32000, "enabled", 16000), (8192, 4096)),
+        ((32000, "enabled", 31999), (8192, 8191)),
+        ((1_000_000, "enabled", 10_000), (8192, 1024)),
+        ((32000, "enabled", 8192), (8192, 2097)),
+        ((32000, "enabled", 8191), (8192, 8191)),
+        ((8192, "enabled", 4000), (8192, 4000)),
+        // Not made so by us: thinking between tool calls may take more than one answer has.
+        ((32000, "enabled", 64000), (8192, 64000)),
+        ((32000, "disabled", 16000), (8192, 16000)),
+    ] {
+        let body = |limit: u64, kind: &str, budget: u64| {
+            format!(
+                r#"{{"model":"m","thinking":{{"type":"{kind}","budget_tokens":{budget}}},"max_tokens":{limit},{rest}}}"#
+            )
+        };
+        let (limit, kind, budget) = given;
+        check(Format::AnthropicMessages, &body(limit, kind, budget), &edits, &body(expected.0, kind, expected.1));
+        assert!(!parse(Format::AnthropicMessages, &body(limit, kind, budget)).outgrows(8192));
+    }
+    let body =
+        format!(r#"{{"model":"m","thinking":{{"type":"enabled","budget_tokens":2000}},"max_tokens":4000,{rest}}}"#);
+    let request = parse(Format::AnthropicMessages, &body);
+    assert!(request.outgrows(1024) && !request.outgrows(1025) && !request.outgrows(2001));
 }
 
 #[test]
@@ -184,10 +220,10 @@ fn facts_are_read() {
 
     let request = parse(
         Format::OpenAiChat,
-        r#"{"model":"gpt","max_completion_tokens":7,"stop":"x","n":1,"reasoning_effort":"xhigh","response_format":{"type":"json_object"},
+        r#"{"model":"gpt","max_completion_tokens":7,"stop":"x","n":3.0,"reasoning_effort":"xhigh","response_format":{"type":"json_object"},
             "messages":[{"role":"user","content":"hi"}]}"#,
     );
-    assert_eq!(request.max_tokens, Some(7));
+    assert_eq!((request.max_tokens, request.answers), (Some(7), 3));
     assert_eq!(request.stop_sequences, ["x"]);
     assert_eq!(request.reasoning_effort, Some(systemprompt_llm::Effort::Xhigh));
     assert_eq!(request.response_format, systemprompt_llm::ResponseFormat::JsonObject);
@@ -223,7 +259,6 @@ fn every_bad_body_names_its_field_and_the_fix() {
         (format!(r#"{{"model":"","max_tokens":1,{m}}}"#), "`model` must be a model name"),
         (format!(r#"{{"model":null,"max_tokens":1,{m}}}"#), "`model` must be a string"),
         (format!(r#"{{"model":"m",{m}}}"#), "`max_tokens` is missing: say how many tokens"),
-        (format!(r#"{{"model":"m","max_tokens":0,{m}}}"#), "`max_tokens` must be a whole number, 1 or more"),
         (format!(r#"{{"model":"m","max_tokens":1.5,{m}}}"#), "`max_tokens` must be a whole number"),
         (format!(r#"{{"model":"m","max_tokens":"9",{m}}}"#), "`max_tokens` must be a whole number"),
         (r#"{"model":"m","max_tokens":1}"#.to_owned(), "`messages` is missing"),
@@ -263,8 +298,8 @@ fn every_bad_body_names_its_field_and_the_fix() {
         assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body:.100}");
     }
     for (extra, expected) in [
-        (r#""n":2"#, "`n` must be 1"),
-        (r#""max_completion_tokens":-1"#, "`max_completion_tokens` must be a whole number"),
+        (r#""n":1.5"#, "`n` must be a whole number"),
+        (r#""max_completion_tokens":true"#, "`max_completion_tokens` must be a whole number"),
         (r#""stream_options":true"#, "`stream_options` must be an object"),
         (r#""stream_options":{"include_usage":1}"#, "`stream_options.include_usage` must be true or false"),
         (

@@ -74,6 +74,10 @@ pub(crate) fn table() -> RouteTable<Site> {
             detail,
         )
         .answers::<serde_json::Value>(200)
+        .get("/", Access::Public, "Whether somebody is here; clients of model vendors look with HEAD.", hello)
+        .answers::<Status>(200)
+        .get("/api/hello", Access::Public, "The same.", hello)
+        .answers::<Status>(200)
         .get("/livez", Access::Public, "Whether the process answers.", async || "ok")
         .get(
             "/readyz",
@@ -98,6 +102,11 @@ pub(crate) fn table() -> RouteTable<Site> {
 pub(crate) fn site(ctx: Arc<ServerContext>, readiness: Arc<Readiness>) -> Site {
     let description = Arc::new(openapi::document(ctx.registry()));
     Site { ctx, readiness, started: Instant::now(), asked: Arc::default(), description }
+}
+
+/// Coding assistants ask this of their vendor's server before they begin, and warn if nobody answers.
+async fn hello() -> Json<Status> {
+    Json(Status { status: "hello" })
 }
 
 /// For load balancers: nothing but whether the process and its database work.

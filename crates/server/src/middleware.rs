@@ -31,10 +31,17 @@ use crate::unread_body;
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// What a page from another origin may read of an answer besides its body (Fetch standard §3.3.2).
-const EXPOSED: [HeaderName; 8] = [
+const EXPOSED: [HeaderName; 14] = [
     TRACE_ID,
     systemprompt_extension::REQUEST_ID,
+    // The same, where the SDKs of model vendors look for it.
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-gateway-request-id"),
+    HeaderName::from_static("x-upstream-request-id"),
     RETRY_AFTER,
+    HeaderName::from_static("retry-after-ms"),
+    systemprompt_extension::api::SHOULD_RETRY,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -174,7 +181,14 @@ mod tests {
         let request = Request::get("/").header(ORIGIN, "https://example.com").body(Body::empty()).expect("a request");
         let answer = router.oneshot(request).await.expect("never fails");
         let exposed = answer.headers()[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().expect("text").to_owned();
-        for name in ["x-trace-id", "x-systemprompt-request-id", "retry-after", "x-ratelimit-remaining"] {
+        for name in [
+            "x-trace-id",
+            "x-systemprompt-request-id",
+            "request-id",
+            "x-should-retry",
+            "retry-after",
+            "x-ratelimit-remaining",
+        ] {
             assert!(exposed.split(',').any(|exposed| exposed == name), "{exposed}");
         }
     }

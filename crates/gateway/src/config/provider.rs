@@ -201,13 +201,14 @@ pub(crate) struct Resilience {
     /// Establishing a connection, name look-up and TLS included. Default 10000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout_ms: Option<u64>,
-    /// From sending a streamed request to the first byte of the answer. Default 60000.
+    /// From sending a streamed request to the first byte of the answer. Default 600000: models think that long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_timeout_ms: Option<u64>,
-    /// Between two chunks of an answer. Default 60000.
+    /// Between two chunks of an answer. Default 600000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_idle_timeout_ms: Option<u64>,
-    /// The whole call. A buffered answer is only bounded by this one, since its first byte is its last. Default 600000.
+    /// The whole call, if the answer is not streamed: its first byte is its last, so nothing else bounds it. A stream may
+    /// go on as long as something comes. Default 900000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
     /// Keeping a connection on which nothing is asked; less if the provider says so in `Keep-Alive`. Default 15000.
@@ -228,7 +229,7 @@ pub(crate) struct Timeouts {
     pub first_byte: Duration,
     /// Between two chunks.
     pub idle: Duration,
-    /// The whole call.
+    /// The whole call, if it is not streamed.
     pub total: Duration,
     /// Keeping an idle connection.
     pub pool_idle: Duration,
@@ -251,9 +252,9 @@ impl Timeouts {
         };
         Self {
             connect: pick(|r| r.connect_timeout_ms, 10_000),
-            first_byte: pick(|r| r.first_byte_timeout_ms, 60_000),
-            idle: pick(|r| r.stream_idle_timeout_ms, 60_000),
-            total: pick(|r| r.request_timeout_ms, 600_000),
+            first_byte: pick(|r| r.first_byte_timeout_ms, 600_000),
+            idle: pick(|r| r.stream_idle_timeout_ms, 600_000),
+            total: pick(|r| r.request_timeout_ms, 900_000),
             pool_idle: pick(|r| r.pool_idle_timeout_ms, 15_000),
             inspection: pick(|r| r.inspection_timeout_ms, 30_000),
         }
@@ -272,7 +273,7 @@ mod tests {
         let timeouts = Timeouts::resolve(&gateway, Some(&provider));
         assert_eq!(timeouts.connect, Duration::from_millis(1));
         assert_eq!(timeouts.first_byte, Duration::from_millis(6));
-        assert_eq!(timeouts.idle, Duration::from_mins(1));
+        assert_eq!(timeouts.idle, Duration::from_mins(10));
         assert!(timeouts.total > Duration::from_secs(1_000_000));
     }
 }

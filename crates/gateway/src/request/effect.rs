@@ -49,6 +49,7 @@ impl Infer {
             Some(limit) => Some(request.max_tokens.map_or(limit, |asked| asked.min(limit))),
             None => request.max_tokens,
         };
+        let output = output.map(|tokens| tokens.saturating_mul(request.answers));
         Self {
             agent: agent.map(str::to_owned),
             conversation: conversation.map_or_else(|| request.conversation_id(), str::to_owned),

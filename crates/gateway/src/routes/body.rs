@@ -20,9 +20,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The usual time limits: 30 s between two pieces, 2 minutes in all, which for 8 MiB is a slow mobile line.
+    /// The usual time limits: 30 s between two pieces, 8 minutes in all, which for 32 MiB is a slow mobile line.
     pub(crate) const fn of_bytes(bytes: usize) -> Self {
-        Self { bytes, idle: Duration::from_secs(30), total: Duration::from_mins(2) }
+        Self { bytes, idle: Duration::from_secs(30), total: Duration::from_mins(8) }
     }
 }
 

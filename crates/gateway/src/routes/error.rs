@@ -37,6 +37,8 @@ pub(crate) enum RouteError {
     Query(String),
     #[error("this path answers {allowed} only")]
     Method { allowed: &'static str },
+    #[error("there is no model `{}` for this caller; the list of models has those there are", id.chars().take(200).collect::<String>())]
+    NoModel { id: String },
     #[error("there is no endpoint at {path}")]
     NoEndpoint { path: String },
     #[error(transparent)]
@@ -103,6 +105,7 @@ impl RouteError {
             | Self::Query(_)
             | Self::Session(SessionError::Required) => ErrorAnswer::invalid_request(message),
             Self::Method { allowed } => ErrorAnswer::method_not_allowed(allowed),
+            Self::NoModel { .. } => ErrorAnswer { message, ..ErrorAnswer::model_not_found("") },
             Self::NoEndpoint { .. } => ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() },
             Self::Rejected(Rejection::Auth(AuthError::Unavailable))
             | Self::Session(SessionError::Unavailable)

@@ -25,7 +25,7 @@ use crate::inference::{Ask, Forwarded, Reply};
 pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request) -> Response {
     let trace = trace_of(gateway, &request);
     match ask(gateway, dialect, trace, request).await {
-        Ok(reply) => respond(dialect, trace, reply),
+        Ok(reply) => respond(trace, reply),
         Err(error) => refuse(gateway, dialect, trace, &error),
     }
 }
@@ -83,7 +83,7 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
     Ok(gateway.inference.ask(Ask { by, request, forwarded }).await?)
 }
 
-fn respond(dialect: Format, trace: TraceId, reply: Reply) -> Response {
+fn respond(trace: TraceId, reply: Reply) -> Response {
     let streamed = reply.body.is_stream();
     let mut response = Response::new(Body::new(reply.body));
     *response.status_mut() = reply.status;
@@ -93,14 +93,14 @@ fn respond(dialect: Format, trace: TraceId, reply: Reply) -> Response {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     }
-    headers::stamp(headers, dialect, trace, Some(reply.request));
+    headers::stamp(headers, trace, Some(reply.request));
     response
 }
 
 /// Says why there is no answer.
 pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
     let mut response = error.to_response(dialect, gateway.settings.policy_deny_status);
-    headers::stamp(response.headers_mut(), dialect, trace, error.request());
+    headers::stamp(response.headers_mut(), trace, error.request());
     response
 }
 
@@ -116,7 +116,7 @@ pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
     };
     let mut response = RouteError::from(rejection).to_response(dialect, PolicyDenyStatus::default());
     if let Some(trace) = request.extensions().get() {
-        headers::stamp(response.headers_mut(), dialect, *trace, None);
+        headers::stamp(response.headers_mut(), *trace, None);
     }
     response
 }

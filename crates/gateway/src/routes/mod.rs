@@ -58,5 +58,13 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         )
         .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
         .answers::<models::ModelList<'_>>(200)
+        .get(
+            &format!("{prefix}/models/{{*id}}"),
+            readers,
+            "One of these models, by its id or an alias. Ids may hold slashes, as they are or as %2F.",
+            models::show,
+        )
+        .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
+        .answers::<models::Model<'_>>(200)
         .unlisted(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint))
 }

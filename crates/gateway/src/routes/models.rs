@@ -1,11 +1,11 @@
-//! `GET /v1/models`: what a caller may ask for.
+//! `GET /v1/models` and `GET /v1/models/{id}`: what a caller may ask for.
 //!
 //! Anthropic and OpenAI clients read different fields of the same object, so one answer carries both sets.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -27,7 +27,20 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) 
     let (head, _) = request.into_parts();
     match allowed_models(&gateway, &head).await {
         Ok(mut response) => {
-            headers::stamp(response.headers_mut(), dialect, trace, None);
+            headers::stamp(response.headers_mut(), trace, None);
+            response
+        }
+        Err(error) => exchange::refuse(&gateway, dialect, trace, &error),
+    }
+}
+
+/// One of these models.
+pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
+    let (dialect, trace) = (dialect_of(request.headers()), trace_of(&gateway, &request));
+    let (head, _) = request.into_parts();
+    match allowed_model(&gateway, &head, id).await {
+        Ok(mut response) => {
+            headers::stamp(response.headers_mut(), trace, None);
             response
         }
         Err(error) => exchange::refuse(&gateway, dialect, trace, &error),
@@ -35,35 +48,26 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) 
 }
 
 async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, RouteError> {
-    if !gateway.settings.enabled {
-        return Err(RouteError::Disabled);
-    }
+    let reader = reader(gateway, head)?;
     let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| RouteError::Query(error.body_text()))?;
     let surface = match head.headers.get(INFERENCE_PROTOCOL) {
         None => None,
         Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(RouteError::UnknownSurface)?),
     };
-    let principal = head.extensions.get::<Arc<Principal>>();
-    // Nobody may read a public list, but not with a credential that is not good.
-    let error = head.extensions.get::<AuthError>().copied().unwrap_or(AuthError::Missing);
-    if principal.is_none() && !(gateway.settings.models_public && error == AuthError::Missing) {
-        return Err(Rejection::Auth(error).into());
-    }
     let mut allowed: Vec<&Listed> = gateway
         .inference
         .table
         .advertised()
         .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
         .collect();
-    if let Some(principal) = principal {
+    if let Some(principal) = reader {
         // One question per route, not per model: models of one provider share their route.
         let mut routes: Vec<&str> = allowed.iter().map(|listed| listed.route.id.as_str()).collect();
         routes.sort_unstable();
         routes.dedup();
         let mut open = Vec::with_capacity(routes.len());
         for route in routes {
-            let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, route).await?;
-            if matches!(decision, AccessDecision::Allowed(_)) {
+            if may_use(gateway, principal, route).await? {
                 open.push(route);
             }
         }
@@ -71,6 +75,38 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
         allowed.retain(|listed| open.contains(&listed.route.id));
     }
     Ok(Json(page(&allowed, &query)).into_response())
+}
+
+async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: String) -> Result<Response, RouteError> {
+    let reader = reader(gateway, head)?;
+    // What a caller may not use is not there for it, as in the list.
+    let listed = gateway.inference.table.find(&id);
+    let open = match (listed, reader) {
+        (Some(listed), Some(principal)) => may_use(gateway, principal, &listed.route.id).await?,
+        (listed, None) => listed.is_some(),
+        (None, Some(_)) => false,
+    };
+    let listed = listed.filter(|_| open).ok_or(RouteError::NoModel { id })?;
+    Ok(Json(Model::of(listed)).into_response())
+}
+
+/// Who reads; nobody may only where the list is public.
+fn reader<'a>(gateway: &Gateway, head: &'a http::request::Parts) -> Result<Option<&'a Arc<Principal>>, RouteError> {
+    if !gateway.settings.enabled {
+        return Err(RouteError::Disabled);
+    }
+    let principal = head.extensions.get::<Arc<Principal>>();
+    // Nobody may read a public list, but not with a credential that is not good.
+    let error = head.extensions.get::<AuthError>().copied().unwrap_or(AuthError::Missing);
+    if principal.is_none() && !(gateway.settings.models_public && error == AuthError::Missing) {
+        return Err(Rejection::Auth(error).into());
+    }
+    Ok(principal)
+}
+
+async fn may_use(gateway: &Gateway, principal: &Principal, route: &str) -> Result<bool, RouteError> {
+    let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, route).await?;
+    Ok(matches!(decision, AccessDecision::Allowed(_)))
 }
 
 /// Query of the model list.
@@ -94,8 +130,9 @@ pub(super) struct ModelList<'a> {
     last_id: Option<&'a str>,
 }
 
+/// A model, with the fields that clients of either dialect read.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Model<'a> {
+pub(super) struct Model<'a> {
     r#type: &'static str,
     object: &'static str,
     id: &'a str,
@@ -104,6 +141,24 @@ struct Model<'a> {
     created_at: DateTime<Utc>,
     created: i64,
     owned_by: &'a str,
+}
+
+impl<'a> Model<'a> {
+    fn of(listed: &'a Listed) -> Self {
+        // Clients sort by the date and show it; a model nobody knows the date of is as old as time.
+        let released = listed.model.released.and_then(|day| day.and_hms_opt(0, 0, 0));
+        let created_at = released.map_or(DateTime::UNIX_EPOCH, |at| at.and_utc());
+        Self {
+            r#type: "model",
+            object: "model",
+            id: &listed.model.id,
+            display_name: &listed.model.display_name,
+            lifecycle: "active",
+            created_at,
+            created: created_at.timestamp(),
+            owned_by: &listed.route.provider.name,
+        }
+    }
 }
 
 /// The surface a client asked for by name.
@@ -125,29 +180,7 @@ fn page<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
     let limit = query.limit.unwrap_or(1000).clamp(1, 1000);
     // A page before a cursor ends at the cursor, so that clients can page backwards.
     let skipped = if query.before_id.is_some() { window.len().saturating_sub(limit) } else { 0 };
-    let data: Vec<_> = window
-        .iter()
-        .skip(skipped)
-        .take(limit)
-        .map(|listed| {
-            // Clients sort by the date and show it; a model nobody knows the date of is as old as time.
-            let created_at = listed
-                .model
-                .released
-                .and_then(|day| day.and_hms_opt(0, 0, 0))
-                .map_or(DateTime::UNIX_EPOCH, |at| at.and_utc());
-            Model {
-                r#type: "model",
-                object: "model",
-                id: &listed.model.id,
-                display_name: &listed.model.display_name,
-                lifecycle: "active",
-                created_at,
-                created: created_at.timestamp(),
-                owned_by: &listed.route.provider.name,
-            }
-        })
-        .collect();
+    let data: Vec<_> = window.iter().skip(skipped).take(limit).map(|listed| Model::of(listed)).collect();
     ModelList {
         object: "list",
         has_more: window.len() > limit,

@@ -1,18 +1,31 @@
 //! The provider inside the server. It gets the same bytes as a provider behind a connection, and nothing else.
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use systemprompt_llm::demo::{self, DemoEvent};
-use systemprompt_llm::{Format, InferenceRequest};
+use systemprompt_llm::{ErrorAnswer, Format, InferenceRequest};
 use systemprompt_model::Ambient;
 
 use super::body::{Paced, UpstreamBody};
 use super::error::SendError;
 
+/// What a vendor says to a request for no tokens.
+fn refusal(format: Format) -> Response<UpstreamBody> {
+    let error = ErrorAnswer::invalid_request("max_tokens: must be greater than or equal to 1");
+    let event = DemoEvent { bytes: error.body(format, None).into(), delay_ms: 0 };
+    let mut response = Response::new(UpstreamBody::Demo(Paced::new([event])));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// The demo model's answer to a request.
 pub(super) fn answer(format: Format, content: Bytes, ambient: &Ambient) -> Result<Response<UpstreamBody>, SendError> {
     let request = InferenceRequest::parse(format, content).map_err(|_| SendError::Broken("cannot read the request"))?;
+    if request.answers_nothing() {
+        return Ok(refusal(format));
+    }
     let answer = demo::answer(&request);
     let id = hex::encode(ambient.bytes::<12>());
     let created = ambient.now().timestamp();

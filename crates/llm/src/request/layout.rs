@@ -6,8 +6,10 @@ use systemprompt_model::json::{Cursor, Member, Span, SyntaxError};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
     pub(crate) model: Span,
-    /// Value and place of each output limit. `openai-chat` has two names for it.
-    pub(crate) token_limits: Vec<(u64, Span)>,
+    /// Each output limit of zero or more. `openai-chat` has two names for it.
+    pub(crate) token_limits: Vec<TokenLimit>,
+    /// The most tokens of thinking, and where that stands.
+    pub(crate) thinking_budget: Option<(u64, Span)>,
     /// The member that identifies the caller's user: `metadata.user_id` or `user`.
     pub(crate) user: Option<MemberPlace>,
     pub(crate) stream_end: Option<usize>,
@@ -16,6 +18,15 @@ pub(crate) struct Layout {
     pub(crate) last_message: Span,
     pub(crate) tools: Option<Span>,
     pub(crate) tool_choice: Option<Span>,
+}
+
+/// How many tokens an answer may have.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenLimit {
+    pub(crate) tokens: u64,
+    pub(crate) at: Span,
+    /// Written as `1024.0` or `1e3`, which not every provider can read.
+    pub(crate) odd: bool,
 }
 
 /// A member of an object and its neighbours, which decide which comma leaves with it.

@@ -18,6 +18,9 @@ use facts::{Effort, ResponseFormat};
 use layout::{Layout, StreamOptions};
 use reader::Reader;
 
+/// The least thinking budget that providers take.
+const LEAST_THINKING: u64 = 1024;
+
 /// An inference request: the facts routing, limits and the ledger ask for, and the caller's untouched bytes.
 #[derive(Debug, Clone)]
 pub struct InferenceRequest {
@@ -27,8 +30,10 @@ pub struct InferenceRequest {
     pub model: String,
     /// Whether the caller wants the answer as a stream of events.
     pub stream: bool,
-    /// The output limit the caller set, in tokens; always present in `anthropic-messages`.
+    /// The output limit the caller set, in tokens; present in `anthropic-messages` unless it is less than none.
     pub max_tokens: Option<u64>,
+    /// How many answers are asked for, each of which may be as long as the limit says; 1 unless `openai-chat` says `n`.
+    pub answers: u64,
     /// The number of tools offered.
     pub tools: usize,
     /// Whether extended thinking (`anthropic-messages`) or reasoning (`openai-chat`) was asked for.
@@ -49,6 +54,7 @@ pub struct InferenceRequest {
     pub estimated_input_tokens: u64,
     /// What stays the same through a conversation: FNV-1a 64 over system text, role and content of the first message.
     pub conversation_key: u64,
+    nothing: bool,
     pub(crate) body: Bytes,
     pub(crate) layout: Layout,
 }
@@ -86,14 +92,35 @@ impl InferenceRequest {
         matches!(self.layout.stream_options, Some(StreamOptions::Object { include_usage: Some((true, _)), .. }))
     }
 
+    /// Whether the output limit is less than one token, which means something to some providers and is refused by others.
+    pub fn answers_nothing(&self) -> bool {
+        self.nothing
+    }
+
+    /// Whether thinking takes more than `limit` leaves: the budget would have to be lowered below the least a provider
+    /// takes.
+    pub fn outgrows(&self, limit: u64) -> bool {
+        limit <= LEAST_THINKING && self.lowered_budget(limit).is_some()
+    }
+
+    /// The thinking budget that fits below `limit` as the caller's fits below its own limit, if it has to be lowered.
+    ///
+    /// A budget that is not below the caller's own limit is nothing we made so: some providers take it.
+    pub(crate) fn lowered_budget(&self, limit: u64) -> Option<u64> {
+        let (budget, _) = self.layout.thinking_budget.as_ref()?;
+        let asked = self.max_tokens.filter(|asked| *asked > limit)?;
+        let share = u128::from(*budget) * u128::from(limit) / u128::from(asked);
+        (*budget >= limit && *budget < asked).then(|| u64::try_from(share).unwrap_or(limit).max(LEAST_THINKING))
+    }
+
     fn of(format: Format, reader: Reader, body: Bytes) -> Result<Self, RequestError> {
         let missing = |field: &'static str, fix| RequestError::Missing { field: field.into(), fix };
         let estimated_input_tokens = reader.estimated_tokens();
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
         let message_count =
             reader.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
-        let max_tokens = reader.layout.token_limits.iter().map(|(limit, _)| *limit).min();
-        if reader.max_tokens_required && max_tokens.is_none() {
+        let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.tokens).min();
+        if reader.max_tokens_required && !reader.max_tokens_given {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
         }
         Ok(Self {
@@ -101,6 +128,7 @@ impl InferenceRequest {
             model,
             stream: reader.stream,
             max_tokens,
+            answers: reader.answers.unwrap_or(1),
             tools: reader.tools,
             thinking: reader.thinking,
             reasoning_effort: reader.effort,
@@ -111,6 +139,7 @@ impl InferenceRequest {
             message_count,
             estimated_input_tokens,
             conversation_key: reader.opening.key(&body),
+            nothing: max_tokens == Some(0) || reader.max_tokens_given && max_tokens.is_none(),
             body,
             layout: reader.layout,
         })

@@ -6,7 +6,7 @@ use super::conversation::Opening;
 use super::error::RequestError;
 use super::facts::{Effort, ResponseFormat};
 use super::fields::{Field, Seen};
-use super::layout::Layout;
+use super::layout::{Layout, TokenLimit};
 
 /// Inline media is paid by size in pixels or seconds, not by the length of its Base64.
 const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
@@ -17,6 +17,10 @@ pub(crate) struct Reader {
     pub(crate) model: Option<String>,
     pub(crate) stream: bool,
     pub(crate) max_tokens_required: bool,
+    /// There is an output limit, if only one that a provider will refuse.
+    pub(crate) max_tokens_given: bool,
+    /// How many answers are asked for, if not one.
+    pub(crate) answers: Option<u64>,
     pub(crate) tools: usize,
     pub(crate) thinking: bool,
     pub(crate) effort: Option<Effort>,
@@ -149,13 +153,34 @@ impl Reader {
         })
     }
 
-    /// Reads an output limit.
+    /// Reads an output limit. None at all, or fewer, mean something to some providers and are refused by others; what they
+    /// mean is theirs to say.
     pub(crate) fn token_limit(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
-        let kind = cursor.kind()?;
+        let whole = || RequestError::invalid(name, "a whole number");
+        if cursor.kind()? != Kind::Number {
+            return Err(whole());
+        }
         let start = cursor.offset();
-        let limit = if kind == Kind::Number { json::whole_number(cursor.number()?) } else { None };
-        let Some(limit @ 1..) = limit else { return Err(RequestError::invalid(name, "a whole number, 1 or more")) };
-        self.layout.token_limits.push((limit, start..cursor.offset()));
+        let text = cursor.number()?;
+        self.max_tokens_given = true;
+        match whole_number(text).ok_or_else(whole)? {
+            Whole::Negative => {}
+            Whole::Positive(tokens) => {
+                let odd = json::whole_number(text).is_none();
+                self.layout.token_limits.push(TokenLimit { tokens, at: start..cursor.offset(), odd });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads how many answers are asked for.
+    pub(crate) fn answers(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let text = if cursor.kind()? == Kind::Number { Some(cursor.number()?) } else { None };
+        match text.and_then(whole_number).ok_or_else(|| RequestError::invalid(name, "a whole number, 1 or more"))? {
+            // A provider says what it thinks of none.
+            Whole::Negative | Whole::Positive(0) => {}
+            Whole::Positive(answers) => self.answers = Some(answers),
+        }
         Ok(())
     }
 
@@ -210,6 +235,24 @@ impl Reader {
     pub(crate) fn estimated_tokens(&self) -> u64 {
         (self.characters as u64).div_ceil(4) + self.inline_media * TOKENS_OF_INLINE_MEDIA
     }
+}
+
+/// A whole number.
+enum Whole {
+    Negative,
+    Positive(u64),
+}
+
+/// The text of a JSON number as a whole number, however it is written. Beyond 64 bits it saturates.
+fn whole_number(text: &str) -> Option<Whole> {
+    if let Some(number) = json::whole_number(text) {
+        return Some(Whole::Positive(number));
+    }
+    let number: f64 = text.parse().ok()?;
+    if !number.is_finite() || number.fract() != 0.0 {
+        return None;
+    }
+    Some(if number < 0.0 { Whole::Negative } else { Whole::Positive(number as u64) })
 }
 
 /// Reads a number.

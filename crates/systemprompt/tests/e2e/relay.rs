@@ -43,10 +43,14 @@ async fn the_callers_bytes_reach_the_provider_but_for_the_edits() {
     assert_eq!(received.header("x-api-key"), Some("sk-upstream-anthropic"), "the provider's key, not the caller's");
     assert_eq!(received.header("anthropic-version"), Some("2024-10-22"));
     assert_eq!(received.header("anthropic-beta"), Some("some-beta"));
-    for name in ["authorization", "cookie", "x-forwarded-for", "user-agent", "x-stainless-lang", "x-session-id"] {
+    for name in ["authorization", "cookie", "x-forwarded-for", "x-stainless-lang", "x-session-id"] {
         assert_eq!(received.header(name), None, "{name} identifies the caller");
     }
+    assert!(received.header("user-agent").is_some_and(|name| name.starts_with("systemprompt/")), "it says who asks");
     assert!(!received.headers.iter().any(|(_, value)| value.contains(&instance.key)), "the caller's key stays here");
+    for name in ["request-id", "x-request-id"] {
+        assert_eq!(answer.header(name), Some(answer.request_id()), "{name}");
+    }
 
     let record = instance.record(answer.request_id()).await;
     assert_eq!(record["status"], "completed");
@@ -151,6 +155,21 @@ async fn models_are_listed_for_both_families() {
     assert_eq!(list(&[("x-inference-protocol", "smoke-signals")], "").await.status, 400);
     let first = list(&[], "?limit=1").await.json();
     assert_eq!((ids(&first).len(), first["has_more"].as_bool()), (1, Some(true)));
+    for id in ["claude-test", "claude-alias"] {
+        let one = instance.send(Method::GET, &format!("/v1/models/{id}"), &[], "").await;
+        let one = one.json();
+        assert_eq!((&one["id"], &one["type"], &one["object"]), (&json!("claude-test"), &json!("model"), &json!("model")));
+    }
+    for id in ["nothing", "org/nothing", "org%2Fnothing"] {
+        let none = instance.send(Method::GET, &format!("/v1/models/{id}"), &[("anthropic-version", "1")], "").await;
+        assert_eq!((none.status.as_u16(), &none.json()["error"]["type"]), (404, &json!("not_found_error")));
+        assert!(none.text().contains(&id.replace("%2F", "/")), "{}", none.text());
+    }
+    assert_eq!(instance.send(Method::GET, "/v1/models/claude-test", &[("x-api-key", "")], "").await.status, 401);
+    for path in ["/", "/api/hello"] {
+        let here = instance.send(Method::HEAD, path, &[("x-api-key", "")], "").await;
+        assert_eq!((here.status.as_u16(), here.text()), (200, ""), "{path}");
+    }
     let cursor = first["last_id"].as_str().expect("a cursor");
     assert_ne!(ids(&list(&[], &format!("?limit=1&after_id={cursor}")).await.json()), ids(&first));
 }

@@ -86,11 +86,14 @@ fn thinking(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestE
             Ok(())
         }
         ("budget_tokens", Kind::Number) => {
-            budget = json::whole_number(cursor.number()?);
+            let start = cursor.offset();
+            budget = json::whole_number(cursor.number()?).map(|budget| (budget, start..cursor.offset()));
             Ok(())
         }
         _ => cursor.skip().map(drop).map_err(RequestError::from),
     })?;
-    reader.effort = reader.effort.or(budget.filter(|_| reader.thinking).map(Effort::from_budget));
+    let budget = budget.filter(|_| reader.thinking);
+    reader.effort = reader.effort.or(budget.as_ref().map(|(budget, _)| Effort::from_budget(*budget)));
+    reader.layout.thinking_budget = budget;
     Ok(())
 }

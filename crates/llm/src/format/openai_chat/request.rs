@@ -1,6 +1,6 @@
 //! Reading `POST /v1/chat/completions`.
 
-use systemprompt_model::json::{self, Cursor, Kind, Member};
+use systemprompt_model::json::{Cursor, Kind, Member};
 
 use crate::request::error::RequestError;
 use crate::request::facts::Effort;
@@ -52,12 +52,7 @@ fn value(reader: &mut Reader, field: Field, member: &Member<'_>, cursor: &mut Cu
         }
 
         (Field::MaxTokens | Field::MaxCompletionTokens, _) => reader.token_limit(name, cursor)?,
-        (Field::N, Kind::Number) => {
-            if json::whole_number(cursor.number()?) != Some(1) {
-                return Err(RequestError::invalid(name, "1; send one request for each answer"));
-            }
-        }
-        (Field::N, _) => return Err(RequestError::invalid(name, "a whole number, 1 or more")),
+        (Field::N, _) => reader.answers(name, cursor)?,
         (Field::Stream, _) => reader.stream(name, cursor)?,
         (Field::StreamOptions, Kind::Object) => stream_options(reader, cursor)?,
         (Field::StreamOptions, _) => return Err(RequestError::invalid(name, "an object")),
