@@ -399,7 +399,7 @@ def test_refusals_are_recorded_and_nothing_is_sent(
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"messages": []}, "messages"), ({"model": ""}, "model"), ({"n": 2}, "n"), ({"messages": "Hello"}, "messages")],
+    [({"messages": []}, "messages"), ({"model": ""}, "model"), ({"n": 1.5}, "n"), ({"messages": "Hello"}, "messages")],
 )
 def test_requests_that_are_none(client, mock, prompt, changes, message):
     with pytest.raises(openai.BadRequestError) as caught:
