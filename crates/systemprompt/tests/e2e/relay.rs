@@ -158,7 +158,10 @@ async fn models_are_listed_for_both_families() {
     for id in ["claude-test", "claude-alias"] {
         let one = instance.send(Method::GET, &format!("/v1/models/{id}"), &[], "").await;
         let one = one.json();
-        assert_eq!((&one["id"], &one["type"], &one["object"]), (&json!("claude-test"), &json!("model"), &json!("model")));
+        assert_eq!(
+            (&one["id"], &one["type"], &one["object"]),
+            (&json!("claude-test"), &json!("model"), &json!("model"))
+        );
     }
     for id in ["nothing", "org/nothing", "org%2Fnothing"] {
         let none = instance.send(Method::GET, &format!("/v1/models/{id}"), &[("anthropic-version", "1")], "").await;
