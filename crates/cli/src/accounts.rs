@@ -1,9 +1,9 @@
 //! Accounts and keys, as several commands find and show them.
 
 use systemprompt_database::DbPool;
-use systemprompt_identity::{User, UserReference, UserStatus, Users as Accounts};
+use systemprompt_identity::{User, UserError, UserReference, UserStatus, Users as Accounts};
 
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
 use crate::view::{Layout, Record, Row, Text, View, time};
 
@@ -22,6 +22,19 @@ pub(crate) async fn find(accounts: &Accounts, text: &str) -> CliResult<User> {
         CliError::new("unknown_user", format!("there is no user `{text}`"))
             .help("systemprompt admin users list   shows who there is")
     })
+}
+
+/// What was not done to an account, and why.
+pub(crate) fn refused(error: UserError) -> CliError {
+    let failure = CliError::from_error("user_refused", &error);
+    match error {
+        UserError::Invalid(_) => failure.exit(Exit::Usage),
+        UserError::NameTaken(_) | UserError::EmailTaken(_) => {
+            failure.help("systemprompt admin users list   shows who there is").exit(Exit::Conflict)
+        }
+        UserError::LastAdministrator(_) => failure.exit(Exit::Conflict),
+        UserError::NotFound(_) | UserError::Store(_) => failure,
+    }
 }
 
 /// The state with this name.

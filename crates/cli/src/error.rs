@@ -1,6 +1,12 @@
 //! How a command fails: a code for programs, a sentence for people, what to do, and an exit status.
 
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 /// Exit status of a command, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +29,44 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Failure,
+        Self::Usage,
+        Self::Configuration,
+        Self::Denied,
+        Self::Conflict,
+        Self::Unavailable,
+        Self::Invalid,
+        Self::Interrupted,
+    ];
+
+    /// The one with this number.
+    pub(crate) fn of(status: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| *exit as i32 == status)
+    }
+
+    /// What it means.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Failure => "failed, or the answer is no",
+            Self::Usage => "wrong command line",
+            Self::Configuration => "wrong configuration, or no project",
+            Self::Denied => "not allowed",
+            Self::Conflict => "conflicts with what is there: a name that is taken, a port in use, a server that runs already",
+            Self::Unavailable => "another system cannot be reached",
+            Self::Invalid => "validation found errors",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// A command that failed.
 #[derive(Debug)]
 pub(crate) struct CliError {
     /// Stable name, from the catalogue in the configuration specification §18.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     /// What failed and why.
     pub(crate) message: String,
     /// The command or edit that helps.
@@ -44,9 +83,9 @@ pub(crate) struct CliError {
 
 impl CliError {
     /// A failure of this kind.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
-            code,
+            code: code.into(),
             message: message.into(),
             help: None,
             details: None,
@@ -61,8 +100,13 @@ impl CliError {
         Self { said: true, exit, ..Self::new("failed", "") }
     }
 
+    /// It was told to stop before it was done.
+    pub(crate) fn interrupted() -> Self {
+        Self::new("interrupted", "told to stop before it was done").exit(Exit::Interrupted)
+    }
+
     /// The database failed.
-    pub(crate) fn database(error: impl std::error::Error + 'static) -> Self {
+    pub(crate) fn database(error: impl Error + 'static) -> Self {
         Self::from_error("db_failed", &error).help("systemprompt infra db status   tells how the database is")
     }
 
@@ -92,26 +136,23 @@ impl CliError {
         self
     }
 
-    /// A failure with its causes; the message is the error's own sentence and its first cause.
-    pub(crate) fn from_error(code: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut chain = Vec::new();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            chain.push(error.to_string());
-            cause = error.source();
+    /// A failure with its causes, each said once; the message is the error's own sentence and its first cause.
+    pub(crate) fn from_error(code: &'static str, error: &(dyn Error + 'static)) -> Self {
+        let mut said = said(error).into_iter();
+        let mut message = said.next().unwrap_or_default();
+        let chain: Vec<_> = said.collect();
+        if let Some(first) = chain.first() {
+            // Writing to a string cannot fail.
+            let _ = write!(message, ": {first}");
         }
-        let message = match chain.first() {
-            Some(first) => format!("{error}: {first}"),
-            None => error.to_string(),
-        };
         Self { chain, ..Self::new(code, message) }
     }
 
-    /// The text form, on standard error.
+    /// The text form, on standard error. What causes there are beside those in the message follows with `debug`.
     pub(crate) fn text(&self, debug: bool) -> String {
         let mut text = format!("error[{}]: {}", self.code, self.message.trim_end());
         if debug {
-            for cause in &self.chain {
+            for cause in self.chain.iter().skip(1) {
                 text.push_str("\n  caused by: ");
                 text.push_str(cause);
             }
@@ -135,7 +176,7 @@ impl std::fmt::Display for CliError {
     }
 }
 
-impl std::error::Error for CliError {}
+impl Error for CliError {}
 
 /// An unexpected failure, described where it happened.
 impl From<anyhow::Error> for CliError {
@@ -144,5 +185,85 @@ impl From<anyhow::Error> for CliError {
     }
 }
 
+/// An error and what caused it, outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What an error and its causes say: what one has said already is left out, and what PostgreSQL says is in its own words,
+/// without the place in its source.
+fn said(error: &(dyn Error + 'static)) -> Vec<String> {
+    let server = causes(error).find_map(server);
+    let mut said: Vec<String> = Vec::new();
+    for error in causes(error) {
+        let mut text = error.to_string();
+        if let Some(server) = server {
+            text = text.replace("error returned from database: ", "").replace(&server.to_string(), &explain(server));
+        }
+        match said.last_mut() {
+            Some(before) if before.contains(text.trim_end()) => {}
+            _ => said.push(text),
+        }
+    }
+    said
+}
+
+/// What PostgreSQL said, if this error is that.
+fn server<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PgDatabaseError> {
+    let of = |said: &'a (dyn DatabaseError + 'static)| said.try_downcast_ref::<PgDatabaseError>();
+    error
+        .downcast_ref::<PgDatabaseError>()
+        .or_else(|| error.downcast_ref::<sqlx::Error>()?.as_database_error().and_then(of))
+        .or_else(|| of(&**error.downcast_ref::<Box<dyn DatabaseError>>()?))
+}
+
+/// What PostgreSQL said, with its detail and hint.
+pub(crate) fn explain(error: &PgDatabaseError) -> String {
+    let mut text = format!("{} (SQLSTATE {})", error.message(), error.code());
+    for (label, more) in [("detail", error.detail()), ("hint", error.hint())] {
+        if let Some(more) = more {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n{label}: {more}");
+        }
+    }
+    text
+}
+
 /// What commands return.
 pub(crate) type CliResult<T = ()> = Result<T, CliError>;
+
+#[cfg(test)]
+mod tests {
+    use systemprompt_database::testing::empty_database;
+
+    use super::*;
+
+    /// As features wrap what the database says.
+    #[derive(Debug, thiserror::Error)]
+    enum Wrapped {
+        #[error(transparent)]
+        Transparent(sqlx::Error),
+        #[error("while counting")]
+        Named(#[source] sqlx::Error),
+        #[error("while counting: {0}")]
+        Both(#[source] sqlx::Error),
+    }
+
+    #[tokio::test]
+    async fn a_cause_is_said_once_and_without_the_place_in_a_foreign_source() {
+        let database = empty_database().await;
+        let refused = async || {
+            sqlx::query("SELECT * FROM nowhere").execute(database.pool.write()).await.expect_err("no such table")
+        };
+        let server = "relation \"nowhere\" does not exist (SQLSTATE 42P01)";
+        for (error, expected) in [
+            (Wrapped::Transparent(refused().await), server.to_owned()),
+            (Wrapped::Named(refused().await), format!("while counting: {server}")),
+            (Wrapped::Both(refused().await), format!("while counting: {server}")),
+        ] {
+            let failure = CliError::from_error("db_failed", &error);
+            assert_eq!(failure.message, expected);
+            assert_eq!(failure.text(true), format!("error[db_failed]: {expected}"));
+        }
+    }
+}

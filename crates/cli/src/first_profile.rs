@@ -54,8 +54,9 @@ pub(crate) const KNOWN: [KnownProvider; 3] = [
 ];
 
 impl FirstProfile {
-    /// The profile of a first `up`: on this address, with the providers whose keys are in the environment.
-    pub(crate) fn local(host: IpAddr, port: u16, env: &Environment) -> Self {
+    /// The profile of a first `up`: on this address, with the providers whose keys are in the environment. Fails if a
+    /// profile of this name cannot be made without asking for more.
+    pub(crate) fn of_first_run(name: &str, host: IpAddr, port: u16, env: &Environment) -> CliResult<Self> {
         let keys = [
             ("anthropic", environment::ANTHROPIC_API_KEY),
             ("openai", environment::OPENAI_API_KEY),
@@ -65,16 +66,38 @@ impl FirstProfile {
             .into_iter()
             .filter_map(|(name, variable)| Some((name.to_owned(), Secret::new(env.get(variable)?))))
             .collect();
-        Self {
-            name: "local".to_owned(),
-            environment: EnvironmentKind::Development,
+        let first = Self {
+            name: name.to_owned(),
+            environment: environment_of(name),
             host,
             port,
             admin_email: None,
             secrets,
             default_provider: None,
             port_offset: 0,
+        };
+        if name.contains(['/', '.', '~']) {
+            return Err(CliError::new("unknown_profile", format!("there is no profile {name}"))
+                .help("`up` makes a first profile by its name, such as `--profile local`")
+                .exit(Exit::Configuration));
         }
+        first.ensure_providers()?;
+        Ok(first)
+    }
+
+    /// Fails if nothing would answer.
+    pub(crate) fn ensure_providers(&self) -> CliResult {
+        if self.environment == EnvironmentKind::Production
+            && !KNOWN.iter().any(|known| self.secrets.contains_key(known.name))
+        {
+            return Err(CliError::new("no_provider", "a production profile needs at least one provider")
+                .help(
+                    "give `admin setup` --anthropic-key, --openai-key or --gemini-key, or set ANTHROPIC_API_KEY, \
+                     OPENAI_API_KEY or GEMINI_API_KEY; the demo provider is for trying things out",
+                )
+                .exit(Exit::Usage));
+        }
+        Ok(())
     }
 
     /// The `providers` key. The demo provider is left out of production.
@@ -162,6 +185,16 @@ impl FirstProfile {
             secrets: self.secrets.clone(),
             ..NewProject::local(home.clone(), self.host.to_string(), self.port, bin)
         }
+    }
+}
+
+/// The environment that a profile of this name describes.
+pub(crate) fn environment_of(name: &str) -> EnvironmentKind {
+    match name {
+        "production" | "prod" => EnvironmentKind::Production,
+        "staging" => EnvironmentKind::Staging,
+        "test" => EnvironmentKind::Test,
+        _ => EnvironmentKind::Development,
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod accounts;
+mod bounds;
 mod change;
 mod commands;
 mod database;
@@ -46,14 +47,17 @@ use systemprompt_config::profile::Runtime;
 use systemprompt_model::Ambient;
 
 use crate::commands::{Cli, Command};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::printer::{Format, Printer};
 use crate::project::Invocation;
 
 /// Runs the command line of this process.
 pub async fn run() -> ExitCode {
     let environment = Environment::from_process();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let debug = cli.globals.debug;
     let working_directory = std::env::current_dir();
     let runtime = cli.globals.runtime(&environment, working_directory.as_deref().ok());
@@ -69,6 +73,27 @@ pub async fn run() -> ExitCode {
             ExitCode::from(error.exit as u8)
         }
     }
+}
+
+/// A command line that cannot be carried out: for people as clap says it, for programs as every other failure. Help and version
+/// are asked for in the same way.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).take_while(|word| word != "--").collect();
+    let asked_for = |option: &str| words.iter().any(|word| word == option);
+    let format = match (asked_for("--json"), asked_for("--yaml")) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Yaml,
+        _ => Format::Text,
+    };
+    if !error.use_stderr() || format == Format::Text {
+        error.exit();
+    }
+    let said = error.to_string();
+    let said = said.split("\n\nUsage:").next().and_then(|said| said.split("\n\nFor more information").next());
+    let said = said.unwrap_or_default().trim_start_matches("error: ").trim_end();
+    let failure = CliError::new("usage", said).help("`--help` lists what a command takes").exit(Exit::Usage);
+    Printer::new(format, false, true).failure(&failure, false);
+    ExitCode::from(failure.exit as u8)
 }
 
 async fn dispatch(

@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use systemprompt_governance::page::Page as Found;
 
+use crate::bounds::{ROWS, within};
 use crate::error::{CliError, CliResult};
-use crate::moment::moment;
+use crate::moment::Moment;
 use crate::project::Invocation;
 use crate::view::{Page, Row};
 
@@ -16,22 +16,17 @@ use crate::view::{Page, Row};
 #[derive(Debug, Args)]
 pub(crate) struct Paging {
     /// At most this many.
-    #[arg(short = 'n', long, default_value_t = 20)]
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = within::<u32>(ROWS))]
     pub(crate) limit: u32,
     /// Only since then: `2026-01-31`, `2026-01-31T12:00:00Z`, or `15m`, `2h`, `7d` ago.
     #[arg(long)]
-    since: Option<String>,
+    pub(crate) since: Option<Moment>,
     /// Go on after the cursor the last page printed.
     #[arg(long)]
     before: Option<String>,
 }
 
 impl Paging {
-    /// The time from which on.
-    pub(crate) fn since(&self, now: DateTime<Utc>) -> CliResult<Option<DateTime<Utc>>> {
-        moment(self.since.as_deref(), now)
-    }
-
     /// What the page comes after.
     pub(crate) fn before<C: FromStr>(&self) -> CliResult<Option<C>> {
         let not_a_cursor = |cursor| CliError::invalid_value(format!("`{cursor}` is not a cursor"));
@@ -42,10 +37,17 @@ impl Paging {
 impl Invocation {
     /// Shows a page, and how to ask for the next one.
     pub(crate) fn show_page<T: Row, C: Display>(&self, found: Found<T, C>) {
-        let page = Page { items: found.items, next: found.next.map(|next| next.to_string()), total: None };
-        self.printer.show(&page);
-        if let Some(next) = page.next {
-            self.printer.note(format!("\nmore: --before {next}"));
+        let next = found.next.map(|next| next.to_string());
+        self.show_part(&Page { items: found.items, next, total: None }, "--before");
+    }
+
+    /// Shows a list that may have been cut, and says so: `option` with what is next goes on.
+    pub(crate) fn show_part<T: Row>(&self, page: &Page<T>, option: &str) {
+        self.printer.show(page);
+        if let Some(next) = &page.next {
+            let shown = page.items.len();
+            let of = page.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            self.printer.note(format!("\n{shown}{of} shown; more: {option} {next}"));
         }
     }
 }

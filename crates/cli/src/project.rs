@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use systemprompt_config::profile::Runtime;
-use systemprompt_config::{Configuration, Environment, Home, LoadRequest, Report, environment};
+use systemprompt_config::profile::{EnvironmentKind, Runtime};
+use systemprompt_config::{Configuration, Environment, Home, HomeNotFound, LoadRequest, Report, environment};
 use systemprompt_database::cluster::{BinarySearch, ClusterError, ClusterOptions, ManagedCluster, RunningCluster};
 use systemprompt_database::{ConnectError, ConnectOptions, Database, DbPool, PoolSettings};
 use systemprompt_extension::{ExtensionConfigs, ExtensionRegistry};
+use systemprompt_identity::{KeySet, KeySetError};
 use systemprompt_model::{Ambient, Secret};
 use systemprompt_server::Assembly;
 use systemprompt_server::logs::LogSink;
@@ -16,6 +17,7 @@ use systemprompt_server::logs::LogSink;
 use crate::error::{CliError, CliResult, Exit};
 use crate::globals::Globals;
 use crate::printer::Printer;
+use crate::stop::Stop;
 
 /// What every command is given.
 pub(crate) struct Invocation {
@@ -57,17 +59,16 @@ pub(crate) struct OpenDatabase {
 
 impl Invocation {
     /// The home the command is about, which may not exist yet.
-    pub(crate) fn home_or_new(&self) -> Home {
-        self.home().unwrap_or_else(|_| Home::of_project(&self.working_directory))
+    pub(crate) fn home_or_new(&self) -> CliResult<Home> {
+        match Home::discover(self.globals.home.as_deref(), &self.working_directory) {
+            Err(HomeNotFound::Nowhere { .. }) => Ok(Home::of_project(&self.working_directory)),
+            found => found.map_err(no_home),
+        }
     }
 
     /// The home the command is about.
     pub(crate) fn home(&self) -> CliResult<Home> {
-        Home::discover(self.globals.home.as_deref(), &self.working_directory).map_err(|missing| {
-            CliError::new("no_project", missing.to_string())
-                .help("systemprompt up   sets up a project in this directory")
-                .exit(Exit::Configuration)
-        })
+        Home::discover(self.globals.home.as_deref(), &self.working_directory).map_err(no_home)
     }
 
     /// The home with its configuration, checked as start-up checks it.
@@ -88,14 +89,39 @@ impl Invocation {
 
     /// Does something with the database the command is about, and closes it whatever that comes to.
     pub(crate) async fn with_database<T>(&self, work: impl AsyncFnOnce(&OpenDatabase) -> CliResult<T>) -> CliResult<T> {
-        let database = self.database().await?;
-        let outcome = work(&database).await;
+        self.with_database_until_told(work).await?.ok_or_else(CliError::interrupted)
+    }
+
+    /// The same of work that goes on until it is told to stop, which is how it ends well: then there is nothing.
+    pub(crate) async fn with_database_until_told<T>(
+        &self,
+        work: impl AsyncFnOnce(&OpenDatabase) -> CliResult<T>,
+    ) -> CliResult<Option<T>> {
+        // Before PostgreSQL is started, so that whatever comes it is stopped again.
+        let stop = Stop::listen()?;
+        let Some(database) = stop.or(self.database()).await else {
+            self.stop_unused_cluster().await?;
+            return Ok(None);
+        };
+        let database = database?;
+        let outcome = stop.or(work(&database)).await;
         database.close().await;
-        outcome
+        outcome.transpose()
+    }
+
+    /// Stops the managed cluster of the home if a start that was given up left it running and nobody else uses it.
+    pub(crate) async fn stop_unused_cluster(&self) -> CliResult {
+        if let Ok(home) = self.home()
+            && home.cluster_dir().exists()
+        {
+            let cluster = managed_cluster(&home, &self.environment, &self.ambient)?;
+            cluster.stop_if_unused().await.map_err(|error| cluster_error(&error))?;
+        }
+        Ok(())
     }
 
     /// Asks before something that cannot be undone. Without a terminal only `--yes` is consent.
-    pub(crate) fn confirm(&self, yes: bool, question: &str) -> CliResult {
+    pub(crate) async fn confirm(&self, yes: bool, question: &str) -> CliResult {
         use std::io::IsTerminal as _;
         if yes {
             return Ok(());
@@ -106,8 +132,16 @@ impl Invocation {
                 .exit(Exit::Usage));
         }
         self.printer.alert(format!("{question} [y/N]"));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(|error| CliError::from_error("failed", &error))?;
+        // On a thread of its own, which the end of the process does not wait for: Ctrl-C is an answer too.
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line).map(|_| line);
+            // Nobody waits any more if the command was interrupted.
+            let _ = sender.send(read);
+        });
+        let answer = answer.await.map_err(|error| CliError::from_error("failed", &error))?;
+        let answer = answer.map_err(|error| CliError::from_error("failed", &error))?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             Ok(())
         } else {
@@ -188,6 +222,17 @@ impl Project {
         Ok(OpenDatabase { db, cluster: Some(cluster) })
     }
 
+    /// Looks at the key that signs tokens, as the start does. One that is not there is made by it, except in production.
+    pub(crate) fn check_signing_key(&self) -> Result<(), KeySetError> {
+        let profile = &self.configuration.profile;
+        let path = &profile.security.signing_key_path;
+        let is_made = profile.runtime.environment != EnvironmentKind::Production;
+        if is_made && path.try_exists().is_ok_and(|exists| !exists) {
+            return Ok(());
+        }
+        KeySet::load(path).map(|_| ())
+    }
+
     /// Whether the project's database is a managed cluster.
     pub(crate) fn is_managed(&self) -> bool {
         self.configuration.secrets.get("database_url").is_none()
@@ -196,6 +241,14 @@ impl Project {
     /// The cluster of the home.
     pub(crate) fn managed_cluster(&self, environment: &Environment, ambient: &Ambient) -> CliResult<ManagedCluster> {
         managed_cluster(&self.home, environment, ambient)
+    }
+}
+
+fn no_home(missing: HomeNotFound) -> CliError {
+    let failure = CliError::new("no_project", missing.to_string()).exit(Exit::Configuration);
+    match missing {
+        HomeNotFound::Nowhere { .. } => failure.help("systemprompt up   sets up a project in this directory"),
+        HomeNotFound::Beside { home, .. } => failure.help(format!("use --home {}", home.display())),
     }
 }
 

@@ -65,8 +65,6 @@ pub(crate) struct Page<T> {
 
 /// What a list is made of.
 pub(crate) trait Row: Serialize + Sized {
-    /// What programs find the items under.
-    const ITEMS: &'static str = "items";
     /// The columns of the table for people; one whose name begins with `#` holds numbers and is aligned to the right.
     const COLUMNS: &'static [&'static str];
     /// What people are told of an empty list.
@@ -95,7 +93,7 @@ impl<T> Page<T> {
 impl<T: Row> Serialize for Page<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(T::ITEMS, &self.items)?;
+        map.serialize_entry("items", &self.items)?;
         map.serialize_entry("next", &self.next)?;
         if let Some(total) = self.total {
             map.serialize_entry("total", &total)?;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::defaults::{fill_defaults, unwritten};
 use crate::document::{Document, Location, child, dotted};
 use crate::environment::Environment;
 use crate::home::Home;
@@ -49,6 +50,8 @@ pub struct Configuration {
     pub environment: Environment,
     document: Document,
     sections: BTreeMap<Place, Document>,
+    /// What was looked for, whether or not somebody wrote it.
+    specs: Vec<SectionSpec>,
     warnings: Vec<Problem>,
 }
 
@@ -161,7 +164,7 @@ impl Configuration {
         let mut services = self.services.to_value();
         mask(&mut services, self.services.interpolated());
         let mut documents = serde_json::Map::new();
-        for (place, section) in &self.sections {
+        for SectionSpec { place, schema, .. } in &self.specs {
             let (map, key) = match place {
                 Place::Profile { key } => (profile.as_object_mut(), *key),
                 Place::Extension { prefix } => (profile["extensions"].as_object_mut(), prefix.as_str()),
@@ -172,8 +175,12 @@ impl Configuration {
                 }
             };
             if let Some(map) = map {
-                let mut value = section.value.clone();
-                mask(&mut value, &section.interpolated);
+                let written = self.sections.get(place);
+                let mut value = written.map_or_else(|| unwritten(schema), |section| section.value.clone());
+                if let Some(section) = written {
+                    mask(&mut value, &section.interpolated);
+                }
+                fill_defaults(schema, schema, &mut value);
                 map.insert(key.to_owned(), value);
             }
         }
@@ -260,6 +267,7 @@ impl Loading<'_> {
             environment: environment.clone(),
             document,
             sections,
+            specs: self.sections.to_vec(),
             warnings: Vec::new(),
         })
     }

@@ -15,12 +15,23 @@ const REPLACED: &str = ".replaced-";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home(PathBuf);
 
-/// No project at or above the working directory.
+/// Why there is no home.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no `.systemprompt` directory at or above {}; run `systemprompt up` to make one here, or name it with `--home`", .start.display())]
-pub struct HomeNotFound {
-    /// Where the search began.
-    pub start: PathBuf,
+pub enum HomeNotFound {
+    /// No project at or above the working directory.
+    #[error("no `.systemprompt` directory at or above {}; run `systemprompt up` to make one here, or name it with `--home`", .start.display())]
+    Nowhere {
+        /// Where the search began.
+        start: PathBuf,
+    },
+    /// The directory that was named is not a home, and one that belongs to it is.
+    #[error("{} is not a home; the home is {}", .named.display(), .home.display())]
+    Beside {
+        /// The directory that was named.
+        named: PathBuf,
+        /// The home in it, or around it.
+        home: PathBuf,
+    },
 }
 
 impl Home {
@@ -39,7 +50,11 @@ impl Home {
     /// `Cargo.toml`, `services` or `storage`.
     pub fn discover(explicit: Option<&Path>, working_directory: &Path) -> Result<Self, HomeNotFound> {
         if let Some(directory) = explicit {
-            return Ok(Self::at(directory));
+            let named = Self::at(directory);
+            return match named.misses() {
+                Some(home) => Err(HomeNotFound::Beside { named: named.0, home }),
+                None => Ok(named),
+            };
         }
         let start = std::path::absolute(working_directory).unwrap_or_else(|_| working_directory.to_owned());
         start
@@ -49,7 +64,19 @@ impl Home {
                     && ["Cargo.toml", "services", "storage"].iter().any(|mark| directory.join(mark).exists())
             })
             .map(|directory| Self(directory.join(DIRECTORY)))
-            .ok_or_else(|| HomeNotFound { start: start.clone() })
+            .ok_or_else(|| HomeNotFound::Nowhere { start: start.clone() })
+    }
+
+    /// The home that is meant when this directory is none: it is the project, or lies in the home. A directory that is empty
+    /// or not there may become a home.
+    fn misses(&self) -> Option<PathBuf> {
+        if self.profiles_dir().is_dir() {
+            return None;
+        }
+        let within = self.0.join(DIRECTORY);
+        let around = self.0.ancestors().skip(1).find(|above| above.file_name().is_some_and(|name| name == DIRECTORY));
+        let is_home = |directory: &PathBuf| directory.join("profiles").is_dir();
+        Some(within).filter(is_home).or_else(|| around.map(Path::to_owned).filter(is_home))
     }
 
     /// Makes the home and the directories an instance needs before it can take its lock, only for their owner.
@@ -117,6 +144,19 @@ impl Home {
         names
     }
 
+    /// The profiles that have lost their profile file: what else belongs to them is still there. Sorted.
+    pub fn profiles_without_file(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.profiles_dir()) else { return Vec::new() };
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.') && !name.contains(REPLACED))
+            .filter(|name| existing_profile(&self.profile_dir(name)).is_none())
+            .filter(|name| self.secrets_file(name).exists() || self.signing_key(name).exists())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// `run/`: process ids, sockets and locks of the running instance.
     pub fn run_dir(&self) -> PathBuf {
         self.0.join("run")
@@ -153,13 +193,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_directory_beside_the_home_is_told_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join(".systemprompt");
+        std::fs::create_dir_all(home.join("profiles/local")).unwrap();
+        let discover = |directory: &Path| Home::discover(Some(directory), root.path());
+        assert_eq!(discover(&home), Ok(Home::at(&home)));
+        for named in [root.path().to_owned(), home.join("profiles"), home.join("profiles/local"), home.join("run")] {
+            let refused = discover(&named).unwrap_err();
+            assert_eq!(refused, HomeNotFound::Beside { named: named.clone(), home: home.clone() });
+            assert!(refused.to_string().contains(&home.display().to_string()));
+        }
+        let new = root.path().join("new");
+        assert_eq!(discover(&new), Ok(Home::at(&new)));
+
+        assert!(Home::at(&home).profiles_without_file().is_empty(), "an empty directory is no profile");
+        std::fs::write(home.join("profiles/local/secrets.json"), "{}").unwrap();
+        assert_eq!(Home::at(&home).profiles_without_file(), ["local"]);
+        std::fs::write(home.join("profiles/local/profile.yaml"), "").unwrap();
+        assert!(Home::at(&home).profiles_without_file().is_empty());
+    }
+
+    #[test]
     fn discovery_walks_up_to_a_project() {
         let root = tempfile::tempdir().unwrap();
         let project = root.path().join("project");
         let below = project.join("services").join("agents");
         std::fs::create_dir_all(&below).unwrap();
         let missing = Home::discover(None, &below).unwrap_err();
-        assert_eq!(missing.start, below);
+        assert_eq!(missing, HomeNotFound::Nowhere { start: below.clone() });
 
         std::fs::create_dir_all(project.join(".systemprompt")).unwrap();
         // A bare `.systemprompt` further down is not a project.

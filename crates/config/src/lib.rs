@@ -18,6 +18,7 @@
 //! The process environment is read in [`environment`] and nowhere else.
 
 mod configuration;
+mod defaults;
 mod document;
 mod early;
 pub mod environment;
@@ -37,6 +38,7 @@ mod services;
 mod yaml;
 
 pub use configuration::{Configuration, LoadRequest, SectionError};
+pub use defaults::fill_defaults;
 pub use document::Location;
 pub use early::runtime_in_force;
 pub use environment::Environment;

@@ -23,8 +23,11 @@ pub(crate) fn choose(home: &Home, named: Option<&str>, environment: &Environment
     let names = home.profile_names();
     match names.as_slice() {
         [only] => find(home, only, "", environment),
-        [] => Err(problem("no_profile", format!("there is no profile in {}", home.profiles_dir().display()))
-            .map_suggestion("run `systemprompt up` to make the first one")),
+        [] => Err(match home.profiles_without_file().as_slice() {
+            [] => problem("no_profile", format!("there is no profile in {}", home.profiles_dir().display()))
+                .map_suggestion("run `systemprompt up` to make the first one"),
+            [lost, ..] => without_file(home, lost),
+        }),
         several => Err(problem("ambiguous_profile", format!("there are several profiles: {}", several.join(", ")))
             .map_suggestion("name one with `--profile` or SYSTEMPROMPT_PROFILE")),
     }
@@ -43,6 +46,9 @@ fn find(home: &Home, argument: &str, source: &str, environment: &Environment) ->
         });
     }
     existing_profile(&home.profile_dir(argument)).ok_or_else(|| {
+        if home.profiles_without_file().iter().any(|lost| lost == argument) {
+            return without_file(home, argument);
+        }
         let names = home.profile_names();
         let found =
             problem("unknown_profile", format!("{source} names the profile `{argument}`, which does not exist"));
@@ -52,6 +58,16 @@ fn find(home: &Home, argument: &str, source: &str, environment: &Environment) ->
             None => found.map_suggestion(format!("the profiles are: {}", names.join(", "))),
         }
     })
+}
+
+/// A profile of which everything but its file is there.
+fn without_file(home: &Home, name: &str) -> Box<Problem> {
+    let directory = home.profile_dir(name).display().to_string();
+    problem("lost_profile", format!("the profile `{name}` has lost its profile.yaml: {directory} has its secrets or its key"))
+        .map_suggestion(format!(
+            "put profile.yaml back from a backup; or run `systemprompt admin setup --environment {name} --force`, which keeps \
+             what is there beside the new profile"
+        ))
 }
 
 #[derive(Deserialize)]

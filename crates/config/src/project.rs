@@ -188,11 +188,11 @@ impl NewProject {
             other => title_case(other),
         };
         let lenient = matches!(self.environment, EnvironmentKind::Development | EnvironmentKind::Test);
-        let (environment, log_level, output_format) = match self.environment {
-            EnvironmentKind::Development => ("development", "normal", "text"),
-            EnvironmentKind::Test => ("test", "quiet", "text"),
-            EnvironmentKind::Staging => ("staging", "normal", "json"),
-            EnvironmentKind::Production => ("production", "normal", "json"),
+        let (environment, log_level) = match self.environment {
+            EnvironmentKind::Development => ("development", "normal"),
+            EnvironmentKind::Test => ("test", "quiet"),
+            EnvironmentKind::Staging => ("staging", "normal"),
+            EnvironmentKind::Production => ("production", "normal"),
         };
         let email = self.admin_email.as_ref().map(|email| format!("\n  email: {}", quoted(email))).unwrap_or_default();
         let mut text = fill(
@@ -211,7 +211,6 @@ impl NewProject {
                 ("lenient", if lenient { "true" } else { "false" }),
                 ("environment", environment),
                 ("log_level", log_level),
-                ("output_format", output_format),
                 ("validation", if lenient { "warn" } else { "strict" }),
             ],
         );
@@ -519,6 +518,7 @@ mod tests {
         runtime:
           environment: development
           log_level: normal
+          # Of commands and of the server's log: text, json or yaml. --json and --yaml ask for one output.
           output_format: text
 
         cloud:

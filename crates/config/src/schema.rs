@@ -443,6 +443,25 @@ mod tests {
         problems.iter().map(line).collect()
     }
 
+    /// Nothing that is computed with a number of the profile overflows.
+    #[test]
+    fn every_number_of_the_profile_has_a_largest_value() {
+        fn walk(path: &str, value: &Value, unbounded: &mut Vec<String>) {
+            let is_integer = value["type"] == "integer" || value["type"].as_array().is_some_and(|of| of.contains(&"integer".into()));
+            if is_integer && value.get("maximum").is_none() {
+                unbounded.push(path.to_owned());
+            }
+            match value {
+                Value::Object(map) => map.iter().for_each(|(key, of)| walk(&format!("{path}/{key}"), of, unbounded)),
+                Value::Array(list) => list.iter().for_each(|of| walk(path, of, unbounded)),
+                _ => {}
+            }
+        }
+        let mut unbounded = Vec::new();
+        walk("", &profile_schema(&[]), &mut unbounded);
+        assert!(unbounded.is_empty(), "{unbounded:?}");
+    }
+
     #[test]
     fn sentences() {
         for (text, expected) in [

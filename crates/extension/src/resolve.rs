@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use systemprompt_config::{Configuration, Problem};
+use systemprompt_config::{Configuration, Problem, fill_defaults};
 
 use crate::facet::Config;
-use crate::settings::{Settings, fill_defaults};
+use crate::settings::Settings;
 use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry};
 
 impl ExtensionConfigs {

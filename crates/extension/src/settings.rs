@@ -114,51 +114,6 @@ fn mentions(value: &JsonValue, key: &str) -> bool {
     }
 }
 
-/// Gives every absent property of an object that is there the `default` its schema names. An absent object with a schema
-/// but without a default stays absent.
-pub(crate) fn fill_defaults(root: &JsonValue, schema: &JsonValue, value: &mut JsonValue) {
-    let schema = follow(root, schema);
-    match value {
-        JsonValue::Object(object) => {
-            let Some(properties) = schema.get("properties").and_then(JsonValue::as_object) else { return };
-            for (name, of) in properties {
-                if let Some(present) = object.get_mut(name) {
-                    fill_defaults(root, of, present);
-                } else if let Some(default) = of.get("default").or_else(|| follow(root, of).get("default")) {
-                    let mut default = default.clone();
-                    fill_defaults(root, of, &mut default);
-                    object.insert(name.clone(), default);
-                }
-            }
-        }
-        JsonValue::Array(list) => {
-            if let Some(items) = schema.get("items") {
-                for item in list {
-                    fill_defaults(root, items, item);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The schema a chain of local references ends at. Sixteen links are more than any author writes, and end a circle.
-fn follow<'a>(root: &'a JsonValue, schema: &'a JsonValue) -> &'a JsonValue {
-    let mut schema = schema;
-    for _ in 0..16 {
-        let target = schema
-            .get("$ref")
-            .and_then(JsonValue::as_str)
-            .and_then(|reference| reference.strip_prefix('#'))
-            .and_then(|pointer| root.pointer(pointer));
-        match target {
-            Some(target) => schema = target,
-            None => break,
-        }
-    }
-    schema
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,30 +140,5 @@ mod tests {
         assert_eq!(strict["properties"]["either"]["anyOf"][0].get("additionalProperties"), None);
         assert_eq!(strict["$defs"]["thing"]["additionalProperties"], json!(false));
         assert_eq!(strict_schema(None), json!({ "type": "object" }));
-    }
-
-    #[test]
-    fn defaults_fill_what_is_absent() {
-        let schema = json!({
-            "properties": {
-                "limit": { "default": 100 },
-                "retry": { "default": {}, "properties": { "times": { "default": 3 } } },
-                "absent": { "properties": { "never": { "default": 1 } } },
-                "list": { "items": { "$ref": "#/$defs/item" } },
-                "thing": { "$ref": "#/$defs/item" },
-            },
-            "$defs": { "item": { "default": { "size": 1 }, "properties": { "size": { "default": 7 } } } },
-        });
-        let mut value = json!({ "list": [{}, { "size": 2 }] });
-        fill_defaults(&schema, &schema, &mut value);
-        assert_eq!(
-            value,
-            json!({
-                "limit": 100,
-                "retry": { "times": 3 },
-                "list": [{ "size": 7 }, { "size": 2 }],
-                "thing": { "size": 1 },
-            })
-        );
     }
 }

@@ -383,12 +383,14 @@ pub struct StoredLine {
 pub struct LogQuery {
     /// Only lines after this one.
     pub after_id: Option<i64>,
+    /// Only lines before this one.
+    pub before_id: Option<i64>,
     /// Only lines since then.
     pub since: Option<DateTime<Utc>>,
     /// Only lines until then.
     pub until: Option<DateTime<Utc>>,
-    /// Only this level.
-    pub level: Option<String>,
+    /// Only these levels.
+    pub levels: Option<Vec<String>>,
     /// Only lines of this trace.
     pub trace_id: Option<Uuid>,
     /// Only lines whose message or fields contain this, whatever the case.
@@ -411,19 +413,21 @@ pub async fn read(db: &DbPool, query: &LogQuery) -> Result<Vec<StoredLine>, sqlx
         WHERE ($1::bigint IS NULL OR id > $1)
           AND ($2::timestamptz IS NULL OR at >= $2)
           AND ($3::timestamptz IS NULL OR at < $3)
-          AND ($4::text IS NULL OR level = $4)
+          AND ($4::text[] IS NULL OR level = ANY($4))
           AND ($5::uuid IS NULL OR trace_id = $5)
           AND ($6::text IS NULL OR message ILIKE $6 OR fields::text ILIKE $6)
+          AND ($8::bigint IS NULL OR id < $8)
         ORDER BY id DESC
         LIMIT $7
         "#,
         query.after_id,
         query.since,
         query.until,
-        query.level,
+        query.levels.as_deref(),
         query.trace_id,
         pattern,
         query.limit,
+        query.before_id,
     )
     .fetch_all(db.read())
     .await?;

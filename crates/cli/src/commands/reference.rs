@@ -63,17 +63,8 @@ fn cli(commands: clap::Command) -> String {
          A list has its `items`, `next` (what to give to go on, `null` if there is no more) and, where it is known, the `total`.\n\n\
          | Exit status | Meaning |\n|---|---|\n",
     );
-    for (status, meaning) in [
-        (Exit::Failure, "failed"),
-        (Exit::Usage, "wrong command line"),
-        (Exit::Configuration, "wrong configuration, or no project"),
-        (Exit::Denied, "not allowed"),
-        (Exit::Conflict, "conflicts with what is there"),
-        (Exit::Unavailable, "another system cannot be reached"),
-        (Exit::Invalid, "validation found errors"),
-        (Exit::Interrupted, "interrupted"),
-    ] {
-        let _ = writeln!(page, "| {} | {meaning} |", status as u8);
+    for exit in Exit::ALL {
+        let _ = writeln!(page, "| {} | {} |", exit as u8, exit.meaning());
     }
     let _ = writeln!(page, "\n## Options of every command\n\n{}", globals.concat());
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {

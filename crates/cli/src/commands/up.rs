@@ -13,6 +13,7 @@ use systemprompt_identity::{IssuedKey, bootstrap_administrator};
 use systemprompt_server::{RunningServer, ServerOptions, StartError, start};
 use tokio::net::TcpListener;
 
+use crate::bounds::within;
 use crate::change::Changed;
 use crate::demonstration;
 use crate::error::{CliError, CliResult, Exit};
@@ -29,7 +30,8 @@ const DEFAULT_PORT: u16 = 8080;
 /// Set up what is missing and run the server.
 ///
 /// The first run creates the project home, a PostgreSQL cluster inside it, an administrator and an API key, and enables
-/// the offline demo provider. ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY, when set, add those providers.
+/// the offline demo provider. --profile names the profile it makes, `local` unless given; one called `production` has no demo
+/// provider and needs a key. ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY, when set, add those providers.
 ///
 /// The API key is shown once. If the process dies in the moment between storing it and showing it, `admin users api-key
 /// issue admin` makes another.
@@ -40,7 +42,7 @@ pub(crate) struct Up {
     host: Option<IpAddr>,
     /// The port to serve on; on the first run it is written into the profile. 0 takes any free one, this time only.
     /// [default: 8080]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = within::<u16>(0..=65_535))]
     port: Option<u16>,
     /// Do not bring the database schema up to date; fail if it is not.
     #[arg(long)]
@@ -82,11 +84,11 @@ impl Up {
 }
 
 async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Stop) -> CliResult {
-    let home = invocation.home_or_new();
+    let home = invocation.home_or_new()?;
     instance::ensure_free(&home)?;
     // On a first run everything that can be missing is looked for before anything is made.
     let first =
-        if home.profile_names().is_empty() { Some(first_listener(invocation, &home, &args).await?) } else { None };
+        if is_first_run(&home) { Some(first_listener(invocation, &home, &args).await?) } else { None };
     if stop.is_told() {
         return Err(interrupted());
     }
@@ -117,6 +119,10 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
         let listener = bind(address(&project, &args).await?).await?;
         (project, listener)
     };
+    project.check_signing_key().map_err(|error| {
+        let failure = CliError::from_error("signing_key", &error).exit(Exit::Configuration);
+        CliError { help: error.hint().map(str::to_owned), ..failure }
+    })?;
     warn_of_managed_production(&project);
 
     let mut database = open_database(invocation, &project, stop).await?;
@@ -167,18 +173,25 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
     outcome
 }
 
+/// Whether there is no profile at all, not even what is left of one.
+fn is_first_run(home: &Home) -> bool {
+    home.profile_names().is_empty() && home.profiles_without_file().is_empty()
+}
+
 /// What a first run needs: a free port, and PostgreSQL's programs unless a database is configured.
 async fn first_listener(invocation: &Invocation, home: &Home, args: &Up) -> CliResult<(FirstProfile, TcpListener)> {
     let host = args.host.unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let port = args.port.unwrap_or(DEFAULT_PORT);
+    // "Any free port" is for this run; the profile gets one that clients can be pointed at.
+    let lasting = if port == 0 { DEFAULT_PORT } else { port };
+    let name = invocation.globals.profile.as_deref().unwrap_or("local");
+    let first = FirstProfile::of_first_run(name, host, lasting, &invocation.environment)?;
     let listener = bind(SocketAddr::new(host, port)).await?;
     if invocation.environment.get(environment::DATABASE_URL).is_none() {
         let cluster = managed_cluster(home, &invocation.environment, &invocation.ambient)?;
         cluster.find_programs().await.map_err(|error| cluster_error(&error))?;
     }
-    // "Any free port" is for this run; the profile gets one that clients can be pointed at.
-    let lasting = if port == 0 { DEFAULT_PORT } else { port };
-    Ok((FirstProfile::local(host, lasting, &invocation.environment), listener))
+    Ok((first, listener))
 }
 
 /// Where the profile and the command line want it to serve.
@@ -298,7 +311,7 @@ async fn bind(address: SocketAddr) -> CliResult<TcpListener> {
             std::io::ErrorKind::PermissionDenied => CliError::new("port_denied", format!("this user may not serve on {address}"))
                 .help("choose a port above 1023 with --port N")
                 .exit(Exit::Denied),
-            _ => CliError { code: "bind_failed", message: format!("cannot serve on {address}: {error}"), ..failure }
+            _ => CliError { code: "bind_failed".into(), message: format!("cannot serve on {address}: {error}"), ..failure }
                 .help("choose an address of this machine with --host"),
         }
     })
@@ -328,14 +341,14 @@ fn warn_of_managed_production(project: &Project) {
 fn start_failure(error: &StartError) -> CliError {
     let failure = CliError::from_error("start_failed", error);
     match error {
-        StartError::Install(_) => CliError { code: "db_migrate", ..failure }.help(
+        StartError::Install(_) => CliError { code: "db_migrate".into(), ..failure }.help(
             "systemprompt infra db migrate-status   shows what is applied; `infra db doctor` compares the schema",
         ),
         StartError::Extension(cause) => match cause.hint() {
             Some(hint) => failure.help(hint),
             None => failure,
         },
-        StartError::Tls(_) => CliError { code: "tls_unusable", ..failure }.exit(Exit::Configuration),
+        StartError::Tls(_) => CliError { code: "tls_unusable".into(), ..failure }.exit(Exit::Configuration),
         StartError::Extensions(_) | StartError::Listen(_) => failure,
     }
 }

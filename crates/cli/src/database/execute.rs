@@ -23,24 +23,20 @@ pub(crate) enum Keep {
 pub(crate) struct ExecuteResult {
     /// Rows inserted, updated, deleted or merged; rows that were only read do not count.
     pub(crate) rows_affected: u64,
-    /// Statements that ran.
-    pub(crate) statements: usize,
     /// Whether it was rolled back.
     pub(crate) dry_run: bool,
     /// How long it took, in milliseconds.
     pub(crate) execution_time_ms: u64,
 }
 
-/// Executes one statement by itself, or several in one transaction.
-///
-/// One statement runs outside a transaction block, so that `VACUUM` and `CREATE INDEX CONCURRENTLY` work, except when it
-/// is to be rolled back.
+/// Executes one statement. It runs outside a transaction block, so that `VACUUM` and `CREATE INDEX CONCURRENTLY` work, except
+/// when it is to be rolled back.
 pub(crate) async fn execute(database: &Database, text: &str, keep: Keep) -> Result<ExecuteResult, InspectError> {
     let statements = sql::split(text)?;
-    if statements.is_empty() {
-        return Err(InspectError::NotOneStatement { count: 0 });
-    }
-    if let Some(statement) = statements.iter().find(|statement| statement.kind() == Kind::TransactionControl) {
+    let [statement] = statements.as_slice() else {
+        return Err(InspectError::NotOneStatement { count: statements.len() });
+    };
+    if statement.kind() == Kind::TransactionControl {
         return Err(InspectError::TransactionControl {
             word: statement.first_word().unwrap_or_default().to_uppercase(),
         });
@@ -48,25 +44,19 @@ pub(crate) async fn execute(database: &Database, text: &str, keep: Keep) -> Resu
     let doing = InspectError::while_doing("connecting to execute");
     let mut connection = database.dedicated("execute").await.map_err(&doing)?;
     let started = Instant::now();
-    let rows_affected = if statements.len() == 1 && keep == Keep::Changes {
-        run(&mut connection, &statements[0]).await?
-    } else {
-        let mut transaction = connection.begin().await.map_err(&doing)?;
-        let mut affected = 0;
-        for statement in &statements {
-            affected += run(&mut transaction, statement).await?;
+    let rows_affected = match keep {
+        Keep::Changes => run(&mut connection, statement).await?,
+        Keep::Nothing => {
+            let mut transaction = connection.begin().await.map_err(&doing)?;
+            let affected = run(&mut transaction, statement).await?;
+            transaction.rollback().await.map_err(InspectError::Statement)?;
+            affected
         }
-        match keep {
-            // Deferred constraints speak up here.
-            Keep::Changes => transaction.commit().await.map_err(InspectError::Statement)?,
-            Keep::Nothing => transaction.rollback().await.map_err(InspectError::Statement)?,
-        }
-        affected
     };
     let execution_time_ms = started.elapsed().as_millis() as u64;
     // The session ends either way.
     let _ = connection.close().await;
-    Ok(ExecuteResult { rows_affected, statements: statements.len(), dry_run: keep == Keep::Nothing, execution_time_ms })
+    Ok(ExecuteResult { rows_affected, dry_run: keep == Keep::Nothing, execution_time_ms })
 }
 
 async fn run(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<u64, InspectError> {

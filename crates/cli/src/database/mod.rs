@@ -14,8 +14,6 @@ pub(crate) mod query;
 mod tests;
 mod value;
 
-use std::fmt::Write as _;
-
 use systemprompt_database::InstallError;
 use systemprompt_database::install::history::HistoryError;
 use systemprompt_database::sql::SyntaxError;
@@ -119,21 +117,10 @@ fn did_you_mean(similar: &[String]) -> String {
     }
 }
 
-/// What the server said, with its detail and hint.
+/// What the server said.
 fn explain(error: &sqlx::Error) -> String {
-    let Some(error) =
-        error.as_database_error().and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
-    else {
-        return error.to_string();
-    };
-    let mut text = format!("{} (SQLSTATE {})", error.message(), error.code());
-    for (label, more) in [("detail", error.detail()), ("hint", error.hint())] {
-        if let Some(more) = more {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\n{label}: {more}");
-        }
-    }
-    text
+    let said = error.as_database_error().and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
+    said.map_or_else(|| error.to_string(), crate::error::explain)
 }
 
 /// At most three of `names` that are a few typing mistakes away from `wanted`.

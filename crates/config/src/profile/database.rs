@@ -35,13 +35,13 @@ pub struct Pool {
     #[schemars(range(min = 1, max = 500))]
     pub max_connections: u32,
     /// How long a caller waits for a connection, in seconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 3_600))]
     pub acquire_timeout_secs: u64,
     /// An idle connection is closed after this many seconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 86_400))]
     pub idle_timeout_secs: u64,
     /// A connection is replaced after this many seconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 31_536_000))]
     pub max_lifetime_secs: u64,
 }
 

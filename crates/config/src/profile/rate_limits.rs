@@ -18,8 +18,9 @@ macro_rules! groups {
             pub disabled: bool,
             /// Where the buckets are kept.
             pub backend: RateLimitBackend,
-            $($(#[$about])* pub $key: u64,)*
+            $($(#[$about])* #[schemars(range(min = 0, max = 1_000_000_000))] pub $key: u64,)*
             /// The capacity of a bucket in seconds of its rate.
+            #[schemars(range(min = 0, max = 1_000_000))]
             pub burst_multiplier: u64,
             /// How the rates scale with the kind of caller; 0 blocks the kind.
             pub tier_multipliers: TierMultipliers,

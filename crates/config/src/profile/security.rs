@@ -27,7 +27,7 @@ pub struct Security {
     #[schemars(range(min = 1, max = MAX_ACCESS_SECONDS))]
     pub jwt_access_token_expiration: i64,
     /// The life of a refresh token in seconds, at least that of an access token.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 3_153_600_000_i64))]
     pub jwt_refresh_token_expiration: i64,
     /// The audiences tokens are issued for; at least one of `web`, `api`, `a2a`, `mcp`, `internal`, `bridge`, `hook`.
     #[schemars(length(min = 1))]
@@ -49,7 +49,7 @@ pub struct Security {
     pub trusted_issuers: Vec<TrustedIssuer>,
     /// The life of an identity assertion grant in seconds.
     #[serde(default = "default_id_jag_ttl_secs")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 86_400))]
     pub id_jag_ttl_secs: u64,
 }
 

@@ -46,12 +46,12 @@ pub struct Server {
     pub instance_id: Option<String>,
     /// The most HTTP/2 streams per connection.
     #[serde(default = "default_max_concurrent_streams")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_concurrent_streams: u32,
     /// The most connections at once; further ones are closed. One address, or one /64 of IPv6, may have a quarter of them,
     /// unless it is one of `trusted_proxies` or of this machine.
     #[serde(default = "default_max_connections")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// Addresses or networks (CIDR) of proxies whose forwarded headers are believed: `X-Forwarded-For`, then `X-Real-IP`,
     /// `Fly-Client-IP`, `CF-Connecting-IP`. Without them every request comes from the peer of its connection.
@@ -59,6 +59,7 @@ pub struct Server {
     pub trusted_proxies: Vec<String>,
     /// How long open requests and streams may take after the order to stop, in seconds.
     #[serde(default = "default_shutdown_grace_secs")]
+    #[schemars(range(min = 0, max = 86_400))]
     pub shutdown_grace_secs: u64,
 }
 

@@ -67,6 +67,7 @@ pub struct RequestSummary {
     /// Tokens of the answer.
     pub output_tokens: Option<i64>,
     /// Price of both.
+    #[serde(rename = "cost_microdollars")]
     pub cost: Option<Microdollars>,
     /// From sending to the end of the answer, in milliseconds.
     pub latency_ms: Option<i64>,
@@ -162,8 +163,6 @@ pub struct RequestDetail {
     pub cache_read_tokens: Option<i64>,
     /// Tokens written to the provider's cache.
     pub cache_creation_tokens: Option<i64>,
-    /// Price in dollars.
-    pub cost_dollars: Option<f64>,
     /// From sending to the first byte of the answer, in milliseconds.
     pub ttft_ms: Option<i64>,
     /// Size of what was sent.
@@ -334,7 +333,6 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         stop_reason: row.stop_reason,
         cache_read_tokens: row.cache_read_tokens,
         cache_creation_tokens: row.cache_creation_tokens,
-        cost_dollars: summary.cost.map(Microdollars::dollars),
         ttft_ms: row.ttft_ms,
         content_bytes: row.content_bytes,
         prepared_sha256: hex::encode(&row.prepared_sha256),
@@ -459,6 +457,7 @@ pub struct RequestStats {
     /// Tokens of answers.
     pub output_tokens: i64,
     /// Price of all.
+    #[serde(rename = "cost_microdollars")]
     pub cost: Microdollars,
     /// Half of the completed ones took no longer, in milliseconds.
     pub latency_p50_ms: Option<f64>,
@@ -484,6 +483,7 @@ pub struct ModelStats {
     /// Tokens of answers.
     pub output_tokens: i64,
     /// Price of both.
+    #[serde(rename = "cost_microdollars")]
     pub cost: Microdollars,
     /// Mean duration of the completed ones, in milliseconds.
     pub latency_mean_ms: Option<f64>,

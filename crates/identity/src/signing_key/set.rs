@@ -98,8 +98,17 @@ pub enum KeySetError {
         /// Its permission bits.
         mode: u32,
     },
+    /// What is in the file is no key set.
+    #[error("{} is not a signing key", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<KeySetError>,
+    },
     /// The text is not a key set.
-    #[error("line {line} of the signing key file: {message}")]
+    #[error("line {line}: {message}")]
     Malformed {
         /// The line, from 1.
         line: usize,
@@ -115,6 +124,24 @@ pub enum KeySetError {
     /// The cryptographic library failed to make or encode a key.
     #[error("the cryptographic library could not make or encode an RSA key")]
     Crypto,
+}
+
+impl KeySetError {
+    /// What to do about it, in a sentence; nothing when the message says it all.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unusable { .. } | Self::Malformed { .. } | Self::Active(_) | Self::Next(_) => Some(
+                "put the file back from a backup; without one make a new key, after which tokens signed with the old one are \
+                 refused: `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out signing_key.pem && chmod 600 \
+                 signing_key.pem`",
+            ),
+            Self::Io { doing: "read", .. } => Some(
+                "it is made by `systemprompt admin setup`; a production profile that was moved needs its own, because replicas \
+                 that each made one would refuse each other's tokens",
+            ),
+            Self::Io { .. } | Self::TooOpen { .. } | Self::Crypto => None,
+        }
+    }
 }
 
 /// The keys of one moment. Immutable; the operations give a new set.
@@ -193,7 +220,10 @@ impl KeySet {
         if let Some(mode) = files::open_mode(path).map_err(failed)? {
             return Err(KeySetError::TooOpen { path: path.to_owned(), mode });
         }
-        Self::parse(&std::fs::read_to_string(path).map_err(failed)?)
+        let unusable = |source| KeySetError::Unusable { path: path.to_owned(), source: Box::new(source) };
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|_| unusable(KeySetError::Malformed { line: 1, message: "not text" }))?;
+        Self::parse(&text).map_err(unusable)
     }
 
     /// Replaces the file in one step, mode 0600.

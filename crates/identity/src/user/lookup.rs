@@ -20,7 +20,7 @@ pub struct UserFilter {
 /// A part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most so many; at most 1,000 are given.
+    /// At most so many.
     pub limit: u32,
     /// After so many.
     pub offset: u32,
@@ -34,7 +34,7 @@ impl Default for Page {
 
 impl Page {
     pub(crate) fn limit(self) -> i64 {
-        i64::from(self.limit.min(1000))
+        i64::from(self.limit)
     }
 }
 

@@ -268,7 +268,7 @@ pub(crate) async fn count_users(executor: impl PgExecutor<'_>, filter: &UserFilt
 pub(crate) async fn search_users(
     executor: impl PgExecutor<'_>,
     text: &str,
-    limit: i64,
+    page: Page,
 ) -> Result<Vec<User>, StoreError> {
     let rows = select_users!(
         r#"
@@ -281,9 +281,11 @@ pub(crate) async fn search_users(
             )
         ORDER BY (lower(name) = lower($1) OR email = lower($1)) DESC, name
         LIMIT $2
+        OFFSET $3
         "#,
         text,
-        limit,
+        page.limit(),
+        i64::from(page.offset),
     )
     .fetch_all(executor)
     .await?;

@@ -85,9 +85,9 @@ impl Users {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Accounts whose name, address or full name contains `text`, whatever the case; at most `limit`, at most 1,000.
-    pub async fn search(&self, text: &str, limit: u32) -> Result<Vec<User>, StoreError> {
-        queries::search_users(self.db.read(), text.trim(), i64::from(limit.min(1000))).await
+    /// A page of the accounts whose name, address or full name contains `text`, whatever the case.
+    pub async fn search(&self, text: &str, page: Page) -> Result<Vec<User>, StoreError> {
+        queries::search_users(self.db.read(), text.trim(), page).await
     }
 
     /// Changes an account. What it may no longer do it may no longer do on its next request, on every replica.
@@ -207,10 +207,10 @@ mod tests {
         for (text, expected) in
             [("love", &["ada"][..]), ("b_x", &["bob_x"]), ("EXAMPLE.com", &["ada", "bob_x"]), ("%", &[])]
         {
-            let found = users.search(text, 10).await.expect("searches");
+            let found = users.search(text, Page::default()).await.expect("searches");
             assert_eq!(found.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), expected, "{text}");
         }
-        assert_eq!(users.search("example", 1).await.expect("searches").len(), 1);
+        assert_eq!(users.search("example", Page { limit: 1, offset: 0 }).await.expect("searches").len(), 1);
         assert_eq!(users.get(bob.id).await.expect("reads"), Some(bob));
         replica.stop().await;
     }

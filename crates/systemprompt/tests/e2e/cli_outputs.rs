@@ -4,7 +4,7 @@
 //! here fails the test, so that no form of any command changes unseen. To accept what a change does on purpose, run it
 //! with `INSTA_UPDATE=always` and look at the difference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::{Output, Stdio};
@@ -59,6 +59,94 @@ struct Outputs {
     settings: insta::Settings,
     commands: BTreeSet<String>,
     seen: BTreeSet<String>,
+    shapes: Shapes,
+}
+
+/// What the documents of all commands have in common: one envelope for lists, one name for a thing, and one kind of value
+/// under a name.
+#[derive(Default)]
+struct Shapes {
+    /// What kind of value a name has, and the command that has it.
+    kinds: BTreeMap<String, (&'static str, String)>,
+    flaws: BTreeSet<String>,
+}
+
+/// Names that would be second ones: what they mean is called as on the right.
+const SECOND_NAMES: &[(&str, &str)] = &[
+    ("secret", "api_key"),
+    ("token", "api_key"),
+    ("cost", "cost_microdollars"),
+    ("price", "cost_microdollars"),
+    ("request", "request_id"),
+    ("ready_ms", "startup_ms"),
+    ("success", "valid"),
+    ("ok", "valid"),
+    ("results", "items"),
+    ("data", "items"),
+];
+
+/// Places where a name means something else: what a change was asked to do, and what the configuration calls things.
+const OTHER_WORDS: &[&str] = &["infra logs changes show", "admin config show", "infra db query", "infra services status"];
+
+impl Shapes {
+    /// Looks at the JSON document in what was printed for a command.
+    fn see(&mut self, words: &[&str], said: &str) {
+        let lines: Vec<_> = said.lines().skip(1).take_while(|line| !line.starts_with("stderr: ") && !line.starts_with("exit status: ")).collect();
+        let Ok(document) = serde_json::from_str::<Value>(&lines.join("\n")) else { return };
+        let line = words.join(" ");
+        if OTHER_WORDS.iter().any(|other| line.starts_with(other)) {
+            return;
+        }
+        let fields = document.as_object().unwrap_or_else(|| panic!("`{line}` prints a list without envelope: {document}"));
+        let is_list = ["list", "search", "view", "tables", "indexes", "capabilities"].iter().any(|list| words.contains(list));
+        assert!(!is_list || fields.contains_key("items"), "`{line}` is a list: {document}");
+        assert_eq!(fields.contains_key("items"), fields.contains_key("next"), "`{line}`: {document}");
+        assert!(fields.get("items").is_none_or(Value::is_array), "`{line}`: {document}");
+        self.walk(&line, &document);
+    }
+
+    fn walk(&mut self, line: &str, value: &Value) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.walk(line, item)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    self.name(line, name, value);
+                    // What is said in messages, and what log lines are about, is not ours to name.
+                    if !["content", "fields", "capabilities", "evaluated_rules"].contains(&name.as_str()) {
+                        self.walk(line, value);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn name(&mut self, line: &str, name: &str, value: &Value) {
+        let second = SECOND_NAMES.iter().find(|(second, _)| *second == name);
+        if let Some((_, first)) = second {
+            self.flaws.insert(format!("`{line}` says {name} where others say {first}"));
+        }
+        let kind = match value {
+            Value::Null => return,
+            Value::Bool(_) => "switch",
+            Value::Number(_) => "number",
+            Value::String(_) => "text",
+            Value::Array(_) => "list",
+            Value::Object(_) => "map",
+        };
+        // Words that mean several things: the id of a thing and a position in the log, what a message says, the decision and its
+        // outcome, which of something and how many, the version of a product and the number of a migration.
+        const SEVERAL: [&str; 11] = [
+            "id", "content", "decision", "applied", "stamped", "pending", "seeds", "tables", "columns", "source", "version",
+        ];
+        if SEVERAL.contains(&name) {
+            return;
+        }
+        let (known, of) = self.kinds.entry(name.to_owned()).or_insert_with(|| (kind, line.to_owned()));
+        if *known != kind {
+            self.flaws.insert(format!("{name} is a {known} in `{of}` and a {kind} in `{line}`"));
+        }
+    }
 }
 
 /// What differs from run to run, and what is written instead.
@@ -76,7 +164,7 @@ impl Outputs {
         let headings = REFERENCE.lines().filter_map(|line| line.strip_prefix("## `systemprompt "));
         let commands =
             headings.map(|heading| heading.split(['`', '<', '[']).next().unwrap().trim().to_owned()).collect();
-        Self { instance, settings, commands, seen: BTreeSet::new() }
+        Self { instance, settings, commands, seen: BTreeSet::new(), shapes: Shapes::default() }
     }
 
     /// Runs a command that reads, in its three forms at once.
@@ -94,6 +182,7 @@ impl Outputs {
             .collect();
         let outputs = self.run_all(&lines);
         for ((words, more), said) in commands.iter().zip(outputs.chunks(FORMS.len())) {
+            self.shapes.see(words, &said[1]);
             self.compare(&words.join(" "), &said.concat(), more);
         }
     }
@@ -123,8 +212,9 @@ impl Outputs {
     /// Runs a command that changes another thing in each of its three forms, all at once; words as in `change`.
     fn change_each(&mut self, arguments: &[&str], words: [&str; 3]) {
         let lines = filled(arguments, words);
-        let said = self.run_all(&lines).concat();
-        self.compare(&arguments.join(" "), &said, &[]);
+        let said = self.run_all(&lines);
+        self.shapes.see(arguments, &said[1]);
+        self.compare(&arguments.join(" "), &said.concat(), &[]);
     }
 
     /// Runs a command that changes something, in its three forms one after the other; `$F` in an argument is another word
@@ -136,9 +226,12 @@ impl Outputs {
     /// The same, with more that differs from run to run.
     fn change_masked(&mut self, arguments: &[&str], words: [&str; 3], more: &[(&str, &str)]) {
         let mut said = String::new();
-        for arguments in filled(arguments, words) {
-            let output = command(self.instance.home.path()).args(&arguments).output().expect("the binary runs");
-            write_output(&mut said, &arguments, &output);
+        for line in filled(arguments, words) {
+            let output = command(self.instance.home.path()).args(&line).output().expect("the binary runs");
+            let mut one = String::new();
+            write_output(&mut one, &line, &output);
+            self.shapes.see(arguments, &one);
+            said.push_str(&one);
         }
         self.compare(&arguments.join(" "), &said, more);
     }
@@ -357,6 +450,7 @@ async fn every_command_in_its_three_forms() {
     outputs.check_started_and_stopped();
     outputs.change(&["admin", "setup", "-e", "$F"], [""; 3]);
 
+    assert!(outputs.shapes.flaws.is_empty(), "{:#?}", outputs.shapes.flaws);
     let unseen: Vec<_> = outputs.commands.difference(&outputs.seen).collect();
     assert!(unseen.is_empty(), "without a snapshot: {unseen:?}");
 }

@@ -23,7 +23,7 @@ async fn it_answers_both_dialects_the_same_way_twice() {
         assert!(first.text().to_lowercase().contains("demo"), "it says what it is");
         let record = instance.record(first.request_id()).await;
         assert_eq!((record["status"].as_str(), record["provider"].as_str()), (Some("completed"), Some("demo")));
-        assert!(record["cost"].as_i64().is_some_and(|cost| cost > 0), "{record}");
+        assert!(record["cost_microdollars"].as_i64().is_some_and(|cost| cost > 0), "{record}");
     }
 }
 
@@ -53,7 +53,6 @@ async fn production_refuses_it() {
     .expect("writable");
     let checked = run(&["admin", "config", "validate"]);
     assert_eq!(checked.status.code(), Some(78));
-    // A production profile asks for JSON, which goes to standard output.
-    let report = String::from_utf8_lossy(&checked.stdout).into_owned();
+    let report = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(report.contains("production") && report.contains("profile.yaml:"), "{report}");
 }

@@ -164,8 +164,8 @@ async fn a_leaked_secret_is_nowhere_stored() {
     let answer = instance.messages(&body).await;
     assert_eq!(answer.status, 451);
     let record = instance.cli(&["infra", "logs", "audit", answer.request_id(), "--full"]);
-    assert_eq!(record[0]["decision"]["policy"], "secret_scan");
-    assert!(record[0]["decision"]["evaluated_rules"].to_string().contains("aws-access-key"));
+    assert_eq!(record["items"][0]["decision"]["policy"], "secret_scan");
+    assert!(record["items"][0]["decision"]["evaluated_rules"].to_string().contains("aws-access-key"));
     assert!(!record.to_string().contains(FAKE_AWS_KEY));
     for table in ["ledger", "ledger_content", "ai_requests", "governance_decisions", "logs"] {
         let found = instance.cli(&[
@@ -205,7 +205,7 @@ async fn access_rules_decide_who_may_use_a_route() {
     let instance = Instance::start().await;
     let user = instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "eve@example.com"]);
     let key = instance.cli(&["admin", "users", "api-key", "issue", "eve", "--name", "test"]);
-    let secret = key["secret"].as_str().expect("a key").to_owned();
+    let secret = key["api_key"].as_str().expect("a key").to_owned();
     let ask = async || {
         instance.send(Method::POST, "/v1/messages", &[("x-api-key", &secret)], hello("claude-test").to_string()).await
     };
@@ -242,7 +242,7 @@ async fn access_rules_decide_who_may_use_a_route() {
 async fn a_revoked_key_is_refused_on_the_next_request() {
     let instance = Instance::start().await;
     let key = instance.cli(&["admin", "users", "api-key", "issue", "admin", "--name", "second"]);
-    let (id, secret) = (key["id"].as_str().expect("an id"), key["secret"].as_str().expect("a secret"));
+    let (id, secret) = (key["id"].as_str().expect("an id"), key["api_key"].as_str().expect("a secret"));
     let ask = async || {
         instance
             .send(Method::POST, "/v1/messages", &[("x-api-key", secret)], hello("claude-test").to_string())

@@ -95,7 +95,7 @@ async fn usage_and_price_are_the_same_buffered_and_streamed_in_both_dialects() {
             assert_eq!(record["status"], "completed", "{what}");
             assert_eq!(record["input_tokens"], 1000, "{what}");
             assert_eq!(record["output_tokens"], 200, "{what}");
-            assert_eq!(record["cost"], cost, "{what}");
+            assert_eq!(record["cost_microdollars"], cost, "{what}");
             assert_eq!(record["stop_reason"], "tool_use", "{what}");
             assert_eq!(record["tool_calls"][0]["name"], "look_up", "{what}");
             assert_eq!(record["is_streaming"], stream, "{what}");

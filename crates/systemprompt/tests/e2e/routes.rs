@@ -14,10 +14,10 @@ async fn who_may_ask_for_what() {
     let instance = Instance::start().await;
     instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "eve@example.com"]);
     let user_key =
-        instance.cli(&["admin", "users", "api-key", "issue", "eve"])["secret"].as_str().expect("a key").to_owned();
+        instance.cli(&["admin", "users", "api-key", "issue", "eve"])["api_key"].as_str().expect("a key").to_owned();
     instance.cli(&["admin", "users", "create", "--name", "mallory", "--email", "mallory@example.com"]);
     let barred_key =
-        instance.cli(&["admin", "users", "api-key", "issue", "mallory"])["secret"].as_str().expect("a key").to_owned();
+        instance.cli(&["admin", "users", "api-key", "issue", "mallory"])["api_key"].as_str().expect("a key").to_owned();
     instance.cli(&["admin", "users", "update", "mallory", "--status", "suspended"]);
     // A request that a proxy handed on does not come from this machine.
     let forwarded = ("x-forwarded-for", "203.0.113.9");

@@ -9,16 +9,17 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use systemprompt_config::Home;
-use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::project::StagedProfile;
 use systemprompt_database::{InstallOptions, install};
 use systemprompt_model::Secret;
 use tokio::time::timeout;
 
+use crate::bounds::{PORT, within};
 use crate::change::{About, Change, Changed, made};
 use crate::error::{CliError, CliResult, Exit};
-use crate::first_profile::{FirstProfile, KNOWN, publish, state};
+use crate::first_profile::{FirstProfile, environment_of, publish, state};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error};
+use crate::stop::Stop;
 use crate::view::{Layout, Record, Text, View};
 use crate::{given, ledger};
 
@@ -35,7 +36,7 @@ pub(crate) struct Setup {
     #[arg(long)]
     db_host: Option<String>,
     /// Its port.
-    #[arg(long, default_value_t = 5432)]
+    #[arg(long, default_value_t = 5432, value_parser = within::<u16>(PORT))]
     db_port: u16,
     /// Its user.
     #[arg(long, requires = "db_host")]
@@ -50,10 +51,10 @@ pub(crate) struct Setup {
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
     /// The port to serve on.
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = 8080, value_parser = within::<u16>(PORT))]
     port: u16,
     /// Added to all ports of agents and MCP servers.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = within::<u16>(0..=65_535))]
     port_offset: u16,
     /// Key of the Anthropic API; `-` reads it from standard input.
     #[arg(long, env = "ANTHROPIC_API_KEY", hide_env_values = true, value_parser = given::parse)]
@@ -89,7 +90,19 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        let home = invocation.home_or_new();
+        // A question about the ledger and a migration may start PostgreSQL.
+        let stop = Stop::listen()?;
+        match stop.or(self.write(invocation)).await {
+            Some(written) => written,
+            None => {
+                invocation.stop_unused_cluster().await?;
+                Err(CliError::interrupted())
+            }
+        }
+    }
+
+    async fn write(self, invocation: &Invocation) -> CliResult {
+        let home = invocation.home_or_new()?;
         let first = self.profile()?;
         let directory = home.profile_dir(&first.name);
         let names: Vec<_> = first.secrets.keys().cloned().collect();
@@ -100,7 +113,9 @@ impl Setup {
         }
         let replaces = self.force && directory.exists();
         if replaces {
-            invocation.confirm(self.yes, &format!("Replace the profile {} and its secrets?", directory.display()))?;
+            invocation
+                .confirm(self.yes, &format!("Replace the profile {} and its secrets?", directory.display()))
+                .await?;
         }
         let staged = first.stage(invocation, &home, replaces)?;
         let ledger = find_ledger(invocation, &home, &first.name, replaces, &staged).await;
@@ -127,12 +142,6 @@ impl Setup {
     }
 
     fn profile(&self) -> CliResult<FirstProfile> {
-        let environment = match self.environment.as_str() {
-            "production" | "prod" => EnvironmentKind::Production,
-            "staging" => EnvironmentKind::Staging,
-            "test" => EnvironmentKind::Test,
-            _ => EnvironmentKind::Development,
-        };
         let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
         // In the order in which the options are documented, which is the order of the lines of standard input.
         if let Some(url) = self.database_url()? {
@@ -145,21 +154,18 @@ impl Setup {
         ] {
             secrets.extend(given::secret(key.clone(), option)?.map(|key| (name.to_owned(), key)));
         }
-        if environment == EnvironmentKind::Production && !KNOWN.iter().any(|known| secrets.contains_key(known.name)) {
-            return Err(CliError::new("no_provider", "a production profile needs at least one provider")
-                .help("give --anthropic-key, --openai-key or --gemini-key; the demo provider is for trying things out")
-                .exit(Exit::Usage));
-        }
-        Ok(FirstProfile {
+        let first = FirstProfile {
             name: self.environment.clone(),
-            environment,
+            environment: environment_of(&self.environment),
             host: self.host,
             port: self.port,
             admin_email: self.admin_email.clone(),
             default_provider: self.default_provider.clone(),
             port_offset: self.port_offset,
             secrets,
-        })
+        };
+        first.ensure_providers()?;
+        Ok(first)
     }
 
     fn database_url(&self) -> CliResult<Option<Secret>> {

@@ -3,10 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use systemprompt_config::Report;
+use systemprompt_config::{Problem, Report};
 use systemprompt_extension::ExtensionRegistry;
+use systemprompt_model::with_causes;
 
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, Project, invalid};
 use crate::view::{Layout, Text, View, json};
 
@@ -28,22 +29,31 @@ impl Validate {
             invocation.printer.show(&Schema(systemprompt_config::json_schema(&sections)));
             return Ok(());
         }
-        let (_, report) =
+        let (project, mut report) =
             Project::inspect(invocation.home()?, invocation.globals.profile.clone(), &invocation.environment)?;
-        if report.has_errors() || (self.strict && !report.problems.is_empty()) {
+        if let Some(Err(error)) = project.map(|project| project.check_signing_key()) {
+            let problem = Problem::error("profile", "security.signing_key_path", with_causes(&error));
+            report.problems.push(problem.suggest(error.hint().unwrap_or("make the file readable for its owner only")));
+        }
+        let valid = !report.has_errors() && !(self.strict && !report.problems.is_empty());
+        if !valid && invocation.printer.is_text() {
             return Err(invalid(&report, &invocation.printer));
         }
-        invocation.printer.show(&Valid(report));
-        Ok(())
+        invocation.printer.show(&Verdict { valid, report });
+        if valid { Ok(()) } else { Err(CliError::status(Exit::Invalid)) }
     }
 }
 
 #[derive(Serialize)]
-struct Valid(Report);
+struct Verdict {
+    valid: bool,
+    #[serde(flatten)]
+    report: Report,
+}
 
-impl View for Valid {
+impl View for Verdict {
     fn text(&self, layout: Layout) -> Text {
-        match self.0.text(layout.symbols()) {
+        match self.report.text(layout.symbols()) {
             nothing if nothing.is_empty() => Text::line("The configuration is valid."),
             warnings => Text::lines(format!("{warnings}\nThe configuration is valid, with warnings.")),
         }

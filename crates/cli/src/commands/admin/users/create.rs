@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use systemprompt_identity::{NewUser, UserReference};
 
-use crate::accounts::accounts;
+use crate::accounts::{accounts, refused};
 use crate::change::{About, Change, made};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
@@ -61,8 +61,7 @@ impl Create {
             }),
         );
         let create = async || {
-            let user = accounts.create(new).await.map_err(|error| CliError::from_error("user_refused", &error))?;
-            Ok(made(user))
+            Ok(made(accounts.create(new).await.map_err(refused)?))
         };
         let user = invocation.change(database, change, create).await?;
         invocation.printer.show(&user);

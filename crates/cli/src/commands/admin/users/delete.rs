@@ -4,9 +4,9 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_identity::User;
 
-use crate::accounts::{accounts, find};
+use crate::accounts::{accounts, find, refused};
 use crate::change::{About, Change, altered};
-use crate::error::{CliError, CliResult};
+use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Text, View};
 
@@ -25,10 +25,10 @@ impl Delete {
         let accounts = accounts(invocation, &database.db);
         let user = find(&accounts, &self.user).await?;
         invocation
-            .confirm(self.yes, &format!("Delete {} ({}) and revoke all of their keys?", user.name, user.email))?;
+            .confirm(self.yes, &format!("Delete {} ({}) and revoke all of their keys?", user.name, user.email))
+            .await?;
         let delete = async || {
-            let deleted = accounts.delete(user.id).await;
-            Ok(altered(&user, deleted.map_err(|error| CliError::from_error("user_refused", &error))?))
+            Ok(altered(&user, accounts.delete(user.id).await.map_err(refused)?))
         };
         let change = Change::new("user.delete", About::new("user", user.id), &());
         let user = invocation.change(database, change, delete).await?;

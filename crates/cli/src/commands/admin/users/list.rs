@@ -4,6 +4,7 @@ use clap::Args;
 use systemprompt_identity::{self as identity, UserFilter};
 
 use crate::accounts::{accounts, status};
+use crate::bounds::{OFFSET, ROWS, within};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::Page;
@@ -12,10 +13,10 @@ use crate::view::Page;
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// At most this many.
-    #[arg(long, default_value_t = 20)]
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = within::<u32>(ROWS))]
     limit: u32,
     /// Leave out this many.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = within::<u32>(OFFSET))]
     offset: u32,
     /// Only those with this role.
     #[arg(long)]
@@ -34,11 +35,7 @@ impl List {
         let total = accounts.count(&filter).await.map_err(CliError::database)?;
         let end = u64::from(self.offset) + items.len() as u64;
         let next = (end < total && !items.is_empty()).then(|| end.to_string());
-        let page = Page { items, next, total: Some(total) };
-        invocation.printer.show(&page);
-        if let Some(next) = page.next {
-            invocation.printer.note(format!("\nmore: --offset {next}"));
-        }
+        invocation.show_part(&Page { items, next, total: Some(total) }, "--offset");
         Ok(())
     }
 }

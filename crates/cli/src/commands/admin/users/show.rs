@@ -58,7 +58,7 @@ impl View for Details {
         layout.record(
             &record(&self.user)
                 .with_list("sessions", self.sessions.as_deref().map(lines).unwrap_or_default())
-                .with_list("requests", self.activity.as_deref().map(lines).unwrap_or_default()),
+                .with_list("activity", self.activity.as_deref().map(lines).unwrap_or_default()),
         )
     }
 }

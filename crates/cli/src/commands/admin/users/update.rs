@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use systemprompt_identity::UserChange;
 
-use crate::accounts::{accounts, find, status};
+use crate::accounts::{accounts, find, refused, status};
 use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
@@ -59,8 +59,7 @@ impl Update {
         });
         let change = Change::new("user.update", About::new("user", user.id), &request);
         let update = async || {
-            let updated = accounts.update(user.id, new).await;
-            Ok(altered(&user, updated.map_err(|error| CliError::from_error("user_refused", &error))?))
+            Ok(altered(&user, accounts.update(user.id, new).await.map_err(refused)?))
         };
         let user = invocation.change(database, change, update).await?;
         invocation.printer.show(&user);

@@ -27,7 +27,7 @@ pub(crate) struct Execute {
 impl Execute {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         if !self.dry_run {
-            invocation.confirm(self.yes, "Execute this statement? It cannot be undone.")?;
+            invocation.confirm(self.yes, "Execute this statement? It cannot be undone.").await?;
         }
         // The statement may hold what must not be kept; its digest tells whether it was this one.
         let statement_sha256 = hex::encode(Sha256::digest(&self.sql));

@@ -6,6 +6,7 @@ use systemprompt_database::install::history::{self, Reverted, Run};
 
 use super::declared::Declared;
 use super::failure::history_failure;
+use crate::bounds::within;
 use crate::change::{About, Change, altered};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -17,7 +18,7 @@ pub(crate) struct MigrateDown {
     /// The extension.
     extension: String,
     /// How many.
-    #[arg(default_value_t = 1)]
+    #[arg(default_value_t = 1, value_parser = within::<usize>(1..=1000))]
     count: usize,
     /// Show which they are.
     #[arg(long)]
@@ -40,7 +41,7 @@ impl MigrateDown {
             return Ok(());
         }
         let names: Vec<_> = planned.iter().map(|row| format!("{:03} {}", row.version, row.name)).collect();
-        invocation.confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", ")))?;
+        invocation.confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", "))).await?;
         let change = Change::new("schema.down", About::new("extension", extension), &json!({"count": self.count}));
         let reverted =
             invocation.change(database, change, async || Ok(altered(&planned, down(Run::Apply).await?))).await?;

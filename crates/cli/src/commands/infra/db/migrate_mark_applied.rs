@@ -7,6 +7,7 @@ use systemprompt_database::install::history::{self, MigrationRow};
 
 use super::declared::Declared;
 use super::failure::history_failure;
+use crate::bounds::within;
 use crate::change::{About, Change, made};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -20,7 +21,7 @@ pub(crate) struct MigrateMarkApplied {
     #[arg(long)]
     extension: String,
     /// The migration's number.
-    #[arg(long = "version", id = "migration", value_name = "VERSION")]
+    #[arg(long = "version", id = "migration", value_name = "VERSION", value_parser = within::<u32>(1..=999_999))]
     version: u32,
     /// Do not ask.
     #[arg(short, long)]
@@ -32,7 +33,8 @@ impl MigrateMarkApplied {
         let Declared { modules, options } = Declared::of(invocation);
         let Self { extension, version, yes } = self;
         invocation
-            .confirm(yes, &format!("Record migration {version} of {extension} as applied without running it?"))?;
+            .confirm(yes, &format!("Record migration {version} of {extension} as applied without running it?"))
+            .await?;
         let change =
             Change::new("schema.mark_applied", About::new("extension", &extension), &json!({"version": version}));
         let mark = async || {

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::failure::failure;
+use crate::bounds::{OFFSET, within};
 use crate::database::query::{self, QueryOptions, QueryResult};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -20,10 +21,10 @@ pub(crate) struct Query {
     /// SELECT, WITH, EXPLAIN, SHOW, TABLE or VALUES.
     sql: String,
     /// At most this many rows.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(short = 'n', long, default_value_t = 1000, value_parser = within::<u64>(1..=1_000_000))]
     limit: u64,
     /// Leave out this many rows.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = within::<u64>(OFFSET))]
     offset: u64,
 }
 

@@ -7,7 +7,7 @@ use super::declared::Declared;
 use super::failure::failure;
 use crate::database::catalog;
 use crate::error::{CliError, CliResult, Exit};
-use crate::project::Invocation;
+use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, Text, View, yes};
 
 /// Whether it is reachable, migrated, and how many tables it has. Exit status 1 if it is not reachable.
@@ -16,8 +16,12 @@ pub(crate) struct Status {}
 
 impl Status {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        let database = match invocation.database().await {
-            Ok(database) => database,
+        let Declared { modules, options } = Declared::of(invocation);
+        let look = async |database: &OpenDatabase| {
+            catalog::status(&database.db, &modules, &options).await.map_err(failure)
+        };
+        let status = match invocation.with_database(look).await {
+            Ok(status) => status,
             // An unreachable database is a result here.
             Err(error) if error.exit == Exit::Unavailable => {
                 let CliError { message, help, .. } = error;
@@ -26,10 +30,6 @@ impl Status {
             }
             Err(error) => return Err(error),
         };
-        let Declared { modules, options } = Declared::of(invocation);
-        let status = catalog::status(&database.db, &modules, &options).await;
-        database.close().await;
-        let status = status.map_err(failure)?;
         invocation.printer.show(&status);
         if status.connected { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
     }

@@ -28,8 +28,6 @@ impl Tables {
 }
 
 impl Row for TableInfo {
-    // The one list whose shape is written down elsewhere.
-    const ITEMS: &'static str = "tables";
     const COLUMNS: &'static [&'static str] = &["table", "extension", "#rows (about)", "#size"];
     const NONE: &'static str = "No tables.";
 

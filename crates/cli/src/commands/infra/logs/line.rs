@@ -4,8 +4,9 @@ use clap::{Args, ValueEnum};
 use systemprompt_server::logs::{LogQuery, StoredLine, read};
 use uuid::Uuid;
 
+use crate::bounds::{ROWS, within};
 use crate::error::{CliError, CliResult};
-use crate::moment::moment;
+use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Page, Row, Text, View, time};
 
@@ -13,15 +14,18 @@ use crate::view::{Layout, Page, Row, Text, View, time};
 #[derive(Debug, Args)]
 pub(crate) struct LogFilter {
     /// At most this many.
-    #[arg(short = 'n', long, default_value_t = 50)]
+    #[arg(short = 'n', long, default_value_t = 50, value_parser = within::<u32>(ROWS))]
     limit: u32,
     /// Only since then: `2026-01-31`, `2026-01-31T12:00:00Z`, or `15m`, `2h`, `7d` ago.
     #[arg(long)]
-    since: Option<String>,
+    since: Option<Moment>,
     /// Only until then.
     #[arg(long)]
-    until: Option<String>,
-    /// Only this level.
+    until: Option<Moment>,
+    /// Go on before the line the last page began with.
+    #[arg(long, value_name = "ID", value_parser = within::<i64>(1..=i64::MAX as u64))]
+    before: Option<i64>,
+    /// Only this level and those above it.
     #[arg(long)]
     level: Option<Level>,
     /// Only this trace.
@@ -41,14 +45,14 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// Its name in a stored line.
-    pub(crate) fn name(self) -> String {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-        }
-        .to_owned()
+    /// The names in stored lines of this level and those above it.
+    pub(crate) fn and_above(self) -> Vec<String> {
+        let names: &[&str] = match self {
+            Self::Error => &["error"],
+            Self::Warn => &["error", "warn"],
+            Self::Info => &["error", "warn", "info"],
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 }
 
@@ -60,7 +64,7 @@ impl LogFilter {
         database: &OpenDatabase,
         text: Option<String>,
     ) -> CliResult {
-        let now = invocation.ambient.now();
+        let (since, until) = span(self.since, self.until, invocation.ambient.now())?;
         let trace = self
             .trace
             .as_deref()
@@ -70,15 +74,21 @@ impl LogFilter {
             .transpose()?;
         let query = LogQuery {
             after_id: None,
-            since: moment(self.since.as_deref(), now)?,
-            until: moment(self.until.as_deref(), now)?,
-            level: self.level.map(Level::name),
+            before_id: self.before,
+            since,
+            until,
+            levels: self.level.map(Level::and_above),
             trace_id: trace,
             text,
-            limit: self.limit.into(),
+            // One more, to see whether there are more.
+            limit: i64::from(self.limit) + 1,
         };
-        let lines = read(&database.db, &query).await.map_err(CliError::database)?;
-        invocation.printer.show(&Page::whole(lines));
+        let mut lines = read(&database.db, &query).await.map_err(CliError::database)?;
+        // Oldest first: what is too many is at the beginning.
+        let cut = lines.len().saturating_sub(self.limit as usize);
+        lines.drain(..cut);
+        let next = lines.first().filter(|_| cut > 0).map(|line| line.id.to_string());
+        invocation.show_part(&Page { items: lines, next, total: None }, "--before");
         Ok(())
     }
 }

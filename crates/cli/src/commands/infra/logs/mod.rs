@@ -10,7 +10,7 @@ mod view;
 
 use clap::Subcommand;
 
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::project::Invocation;
 
 /// Logs, requests and the audit.
@@ -28,8 +28,9 @@ pub(crate) enum Logs {
 
 impl Logs {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        invocation
-            .with_database(async move |database| match self {
+        let goes_on = matches!(self, Self::Stream(_));
+        let done = invocation
+            .with_database_until_told(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
                 Self::Audit(command) => command.run(invocation, database).await,
                 Self::Changes(group) => group.run(invocation, database).await,
@@ -37,6 +38,8 @@ impl Logs {
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,
             })
-            .await
+            .await?;
+        // Being told to stop is how a stream ends.
+        if done.is_some() || goes_on { Ok(()) } else { Err(CliError::interrupted()) }
     }
 }

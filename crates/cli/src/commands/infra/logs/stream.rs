@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clap::Args;
 use systemprompt_server::logs::{LogQuery, read};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::line::Level;
 use crate::error::{CliError, CliResult};
@@ -17,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Log lines as they come, until interrupted.
 #[derive(Debug, Args)]
 pub(crate) struct Stream {
-    /// Only this level.
+    /// Only this level and those above it.
     #[arg(long)]
     level: Option<Level>,
     /// Only lines that contain this.
@@ -29,13 +28,12 @@ impl Stream {
     /// Prints lines as they are stored: one document a line with `--json`, a stream of documents with `--yaml`.
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let mut query = LogQuery {
-            level: self.level.map(Level::name),
+            levels: self.level.map(Level::and_above),
             text: self.text,
             limit: 1000,
             since: Some(invocation.ambient.now() - TimeDelta::seconds(10)),
             ..LogQuery::default()
         };
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| CliError::from_error("failed", &error))?;
         loop {
             let lines = read(&database.db, &query).await.map_err(CliError::database)?;
             for line in &lines {
@@ -44,10 +42,7 @@ impl Stream {
             if let Some(last) = lines.last() {
                 query.after_id = Some(last.id);
             }
-            tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                () = tokio::time::sleep(EVERY) => {}
-            }
+            tokio::time::sleep(EVERY).await;
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::bounds::{WAIT, within};
 use crate::commands::up::Up;
 use crate::error::{CliError, CliResult, Exit};
 use crate::instance;
@@ -25,7 +26,7 @@ pub(crate) struct Start {
     #[command(flatten)]
     up: Up,
     /// Seconds to wait.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = within::<u64>(WAIT))]
     timeout: u64,
 }
 
@@ -33,7 +34,7 @@ impl Start {
     /// Starts `systemprompt up` in a process group of its own, with its log in a file, and waits for its word that it is
     /// ready.
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        let home = invocation.home_or_new();
+        let home = invocation.home_or_new()?;
         if let Some(running) = instance::running(&home) {
             return Err(CliError::new("already_running", format!("process {} serves this home already", running.pid))
                 .exit(Exit::Conflict));
@@ -58,7 +59,10 @@ impl Start {
         let mut lines = BufReader::new(stdout).lines();
         match tokio::time::timeout(Duration::from_secs(self.timeout), lines.next_line()).await {
             Ok(Ok(Some(line))) => {
-                let ready = understand(&line)?;
+                let ready = match understand(&line) {
+                    Ok(ready) => ready,
+                    Err(failure) => return Err(failure.exit(exit_of(child).await)),
+                };
                 invocation.printer.show(&Started { ready, log });
                 Ok(())
             }
@@ -75,14 +79,19 @@ impl Start {
 /// What the server said: that it is ready, or why it is not.
 fn understand(line: &str) -> CliResult<Ready> {
     let said: Value = serde_json::from_str(line).map_err(|error| CliError::from_error("failed", &error))?;
-    if let Some(message) = said.pointer("/error/message").and_then(Value::as_str) {
-        let failure = CliError::new("start_failed", message);
-        return Err(match said.pointer("/error/help").and_then(Value::as_str) {
-            Some(help) => failure.help(help),
-            None => failure,
-        });
+    let text = |key: &str| said.pointer(&format!("/error/{key}")).and_then(Value::as_str).map(str::to_owned);
+    if let Some(message) = text("message") {
+        let failure = CliError::new(text("code").unwrap_or_else(|| "start_failed".to_owned()), message);
+        return Err(CliError { help: text("help"), details: said.pointer("/error/details").cloned(), ..failure });
     }
     serde_json::from_value(said).map_err(|error| CliError::from_error("failed", &error))
+}
+
+/// How a server that said why it does not start ends: what it says of itself is what this command comes to.
+async fn exit_of(mut server: tokio::process::Child) -> Exit {
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.wait()).await;
+    let code = ended.ok().and_then(Result::ok).and_then(|status| status.code());
+    code.and_then(Exit::of).unwrap_or(Exit::Failure)
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::bounds::{WAIT, within};
 use crate::error::{CliError, CliResult};
 use crate::instance;
 use crate::project::{Invocation, cluster_error, managed_cluster};
@@ -18,7 +19,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     /// Seconds to wait for requests to finish before giving up.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = within::<u64>(WAIT))]
     timeout: u64,
 }
 

@@ -8,6 +8,7 @@ use systemprompt_identity::{ApiKey, IssuedKey};
 
 use super::keys::keys;
 use crate::accounts::{accounts, find};
+use crate::bounds::{DAYS, within};
 use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
@@ -22,7 +23,7 @@ pub(crate) struct Issue {
     #[arg(long, default_value = "api key")]
     name: String,
     /// Days until it expires; never, unless given.
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = within::<u32>(DAYS))]
     expires_in_days: Option<u32>,
 }
 
@@ -38,7 +39,7 @@ impl Issue {
         };
         let change = Change::new("api_key.issue", About::new("user", user.id), &request);
         let IssuedKey { key, secret } = invocation.change(database, change, issue).await?;
-        invocation.printer.show(&Shown { key, secret: secret.expose() });
+        invocation.printer.show(&Shown { key, api_key: secret.expose() });
         Ok(())
     }
 }
@@ -48,7 +49,7 @@ impl Issue {
 struct Shown<'a> {
     #[serde(flatten)]
     key: ApiKey,
-    secret: &'a str,
+    api_key: &'a str,
 }
 
 impl View for Shown<'_> {
@@ -58,7 +59,7 @@ impl View for Shown<'_> {
                 .with("id", self.key.id.to_string())
                 .with("name", self.key.name.clone())
                 .with("expires", self.key.expires_at.map(time))
-                .with("API key", format!("{}   (shown once)", self.secret)),
+                .with("API key", format!("{}   (shown once)", self.api_key)),
         )
     }
 }

@@ -27,7 +27,7 @@ impl Revoke {
             CliError::new("unknown_key", format!("there is no key `{}`", self.key))
                 .help("systemprompt admin users api-key list <user>   shows ids and prefixes")
         })?;
-        invocation.confirm(self.yes, &format!("Revoke the key {} ({})?", found.prefix, found.name))?;
+        invocation.confirm(self.yes, &format!("Revoke the key {} ({})?", found.prefix, found.name)).await?;
         let revoke = async || {
             let revoked = keys.revoke(found.id).await;
             Ok(altered(&found, revoked.map_err(|error| CliError::from_error("key_refused", &error))?))

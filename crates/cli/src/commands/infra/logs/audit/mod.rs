@@ -12,7 +12,7 @@ use systemprompt_model::Microdollars;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests::{GLIMPSE, look_up, record};
-use crate::view::{Layout, Text, View};
+use crate::view::{Layout, Page, Row, Text};
 
 /// Everything recorded about a request: who, decision, messages, tools, cost.
 #[derive(Debug, Args)]
@@ -42,7 +42,8 @@ impl Audit {
             (Some(Question::Export(command)), _) => command.run(invocation, database).await,
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
-                invocation.printer.show(&Recorded { requests, full: self.full });
+                let full = self.full;
+                invocation.printer.show(&Page::whole(requests.into_iter().map(|detail| Recorded { detail, full }).collect()));
                 Ok(())
             }
             (None, None) => Err(CliError::new("missing_value", "which request?").exit(Exit::Usage)),
@@ -50,23 +51,31 @@ impl Audit {
     }
 }
 
-/// Everything about a request, or about all requests of a trace.
+/// Everything about a request.
 struct Recorded {
-    requests: Vec<RequestDetail>,
+    detail: RequestDetail,
     full: bool,
 }
 
 impl Serialize for Recorded {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.requests.iter().map(document))
+        document(&self.detail).serialize(serializer)
     }
 }
 
-impl View for Recorded {
-    fn text(&self, layout: Layout) -> Text {
-        let limit = if self.full { usize::MAX } else { GLIMPSE };
-        let records = self.requests.iter().map(|detail| layout.record(&record(detail, Some(limit), true)));
-        Text::apart(records)
+impl Row for Recorded {
+    const COLUMNS: &'static [&'static str] = &[];
+    const NONE: &'static str = "No requests.";
+
+    fn cells(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn lay_out(items: &[Self], layout: Layout) -> Text {
+        Text::apart(items.iter().map(|Self { detail, full }| {
+            let limit = if *full { usize::MAX } else { GLIMPSE };
+            layout.record(&record(detail, Some(limit), true))
+        }))
     }
 }
 

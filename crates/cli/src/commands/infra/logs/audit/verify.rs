@@ -15,7 +15,7 @@ use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, Text, View};
 
 /// Recompute the hash chains, compare them with the checkpoints in the home, and the projections with the log. Exit
-/// status 1 if something is not as it should be, naming it.
+/// status 1 if something is not as it should be, naming it, or if there is nothing to verify.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Verify this export instead of the database.
@@ -39,7 +39,11 @@ impl Verify {
         // Those of one installation next to each other.
         report.chains.sort_by(|one, other| one.name.cmp(&other.name));
         invocation.printer.show(&report);
-        if report.is_sound() { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
+        if report.is_sound() && report.verified == 0 {
+            // What proves nothing is no proof: an empty database is what somebody leaves who deleted the ledger.
+            invocation.printer.note("nothing was verified: there are no entries");
+        }
+        if report.is_sound() && report.verified > 0 { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
     }
 }
 

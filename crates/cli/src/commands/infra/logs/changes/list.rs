@@ -5,6 +5,7 @@ use systemprompt_governance::changes::{ChangeFilter, ChangeRow, list_changes};
 
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
+use crate::moment::span;
 use crate::paging::Paging;
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Row, time};
@@ -24,8 +25,9 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let (since, _) = span(self.paging.since, None, invocation.ambient.now())?;
         let filter = ChangeFilter {
-            since: self.paging.since(invocation.ambient.now())?,
+            since,
             operation: self.operation,
             about: self.about,
             before: self.paging.before()?,

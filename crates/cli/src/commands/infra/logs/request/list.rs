@@ -6,7 +6,7 @@ use systemprompt_gateway::request::queries::{self, RequestFilter};
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
-use crate::moment::moment;
+use crate::moment::{Moment, span};
 use crate::paging::Paging;
 use crate::project::{Invocation, OpenDatabase};
 
@@ -17,7 +17,7 @@ pub(crate) struct List {
     paging: Paging,
     /// Only until then.
     #[arg(long)]
-    until: Option<String>,
+    until: Option<Moment>,
     /// Only of this provider.
     #[arg(long)]
     provider: Option<String>,
@@ -31,14 +31,14 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let now = invocation.ambient.now();
+        let (since, until) = span(self.paging.since, self.until, invocation.ambient.now())?;
         let user = match &self.user {
             Some(user) => Some(find(&accounts(invocation, &database.db), user).await?.id),
             None => None,
         };
         let filter = RequestFilter {
-            since: self.paging.since(now)?,
-            until: moment(self.until.as_deref(), now)?,
+            since,
+            until,
             provider: self.provider,
             model: self.model,
             user,

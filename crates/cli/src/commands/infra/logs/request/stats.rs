@@ -5,7 +5,7 @@ use systemprompt_gateway::request::queries::{self, RequestStats};
 
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
-use crate::moment::moment;
+use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Table, Text, View};
 
@@ -14,12 +14,12 @@ use crate::view::{Layout, Table, Text, View};
 pub(crate) struct Stats {
     /// Only since then.
     #[arg(long)]
-    since: Option<String>,
+    since: Option<Moment>,
 }
 
 impl Stats {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let since = moment(self.since.as_deref(), invocation.ambient.now())?;
+        let (since, _) = span(self.since, None, invocation.ambient.now())?;
         catch_up(&database.db).await?;
         let stats = queries::request_stats(database.db.write(), since).await.map_err(CliError::database)?;
         invocation.printer.show(&stats);

@@ -1,0 +1,315 @@
+//! What an operator meets at the keyboard: strangers' words on the terminal, numbers and times at their limits, honest exit
+//! statuses, lists that say when they are cut, and commands that clean up behind themselves.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use systemprompt_mock_upstream::MockUpstream;
+use tempfile::TempDir;
+
+use crate::harness::{Instance, Setup, command, document, hello, prepare, remove_cluster, run};
+
+/// Clears the screen, sets the window's title, begins a line of its own, and turns the direction around.
+const STRANGER: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\n fake row\u{202e}\u{9b}31m";
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// Whether a terminal would act on something in it.
+fn commands_the_terminal(text: &str) -> bool {
+    text.contains(|c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c))
+}
+
+#[tokio::test]
+async fn strangers_write_on_no_terminal() {
+    let mut instance = Instance::start().await;
+    let answer = instance.messages(&hello(STRANGER)).await;
+    let id = answer.request_id().to_owned();
+    let said = json!({"model": "claude-test", "max_tokens": 10, "messages": [{"role": "user", "content": STRANGER}]});
+    let spoken = instance.messages(&said).await.request_id().to_owned();
+    instance.record(&spoken).await;
+    let quoted: String = STRANGER.chars().map(|character| format!("\\{:04x}", u32::from(character))).collect();
+    for statement in [
+        format!("UPDATE users SET full_name = U&'{quoted}', display_name = U&'{quoted}'"),
+        format!("INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), 'warn', 'test', U&'{quoted}', gen_random_uuid())"),
+    ] {
+        instance.cli(&["infra", "db", "execute", "--yes", &statement]);
+    }
+    let commands: &[&[&str]] = &[
+        &["infra", "logs", "request", "list"],
+        &["infra", "logs", "request", "show", &id, "-m", "-t"],
+        &["infra", "logs", "request", "show", &spoken, "-m", "-t"],
+        &["infra", "logs", "request", "stats"],
+        &["infra", "logs", "audit", &id],
+        &["infra", "logs", "audit", &spoken],
+        &["infra", "logs", "view", "--level", "warn"],
+        &["infra", "logs", "search", "fake row"],
+        &["admin", "users", "show", "admin", "--sessions", "--activity"],
+        &["admin", "users", "search", "admin"],
+        &["infra", "db", "query", "SELECT full_name, full_name AS again FROM users"],
+    ];
+    let home = instance.home.path();
+    for words in commands {
+        let text = run(home, words);
+        assert!(text.status.success(), "{words:?}: {}", stderr(&text));
+        for said in [stdout(&text), stderr(&text)] {
+            assert!(!commands_the_terminal(&said), "{words:?}: {said:?}");
+            assert!(!said.lines().any(|line| line.trim_start() == "fake row" && !line.starts_with("   ")), "{words:?}: {said}");
+        }
+        let whole = run(home, &[&["--json"], *words].concat());
+        assert!(!commands_the_terminal(&stdout(&whole)), "{words:?}");
+        document(&whole);
+        let whole = stdout(&run(home, &[&["--yaml"], *words].concat()));
+        assert!(!commands_the_terminal(&whole) && !whole.starts_with("error"), "{words:?}: {whole:?}");
+    }
+    let listed = stdout(&run(home, &["infra", "logs", "request", "list"]));
+    assert_eq!(listed.lines().count(), 3, "a head and two rows: {listed}");
+    assert!(listed.contains(r"\x1b[2J\x1b]0;x\x07\n fake row\u{202e}\u{9b}31m"), "{listed}");
+    let models = instance.cli(&["infra", "logs", "request", "list"]);
+    assert_eq!(models["items"][1]["requested_model"], STRANGER, "a document keeps what was said");
+
+    instance.signal(Signal::TERM);
+    let (_, log) = instance.wait();
+    assert!(!commands_the_terminal(&log), "{log:?}");
+}
+
+#[tokio::test]
+async fn lists_levels_times_and_numbers() {
+    let instance = Instance::start().await;
+    let home = instance.home.path();
+    instance.messages(&hello("claude-test")).await;
+    for (name, email) in [("eve", "eve@example.com"), ("eva", "eva@example.com")] {
+        instance.cli(&["admin", "users", "create", "--name", name, "--email", email]);
+    }
+    for level in ["error", "warn", "info"] {
+        let line = format!("INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), '{level}', 'test', 'canary {level}', gen_random_uuid())");
+        instance.cli(&["infra", "db", "execute", "--yes", &line]);
+    }
+
+    // A level means it and what is worse.
+    for (level, expected) in [("error", 1), ("warn", 2), ("info", 3)] {
+        let found = instance.cli(&["infra", "logs", "search", "canary", "--level", level]);
+        assert_eq!(found["items"].as_array().map(Vec::len), Some(expected), "{level}: {found}");
+    }
+
+    // What is cut says so, and how to go on.
+    for (words, more) in [
+        (&["admin", "users", "list", "-n", "2"][..], "2 of 3 shown; more: --offset 2"),
+        (&["admin", "users", "search", "example.com", "-n", "1"], "1 shown; more: --offset 1"),
+        (&["infra", "logs", "search", "canary", "-n", "2"], "2 shown; more: --before "),
+        (&["infra", "logs", "changes", "list", "-n", "1"], "1 shown; more: --before "),
+    ] {
+        let output = run(home, words);
+        assert!(stderr(&output).contains(more), "{words:?}: {}", stderr(&output));
+        let page = instance.cli(words);
+        let next = page["next"].as_str().expect("a cut list goes on");
+        let option = more.split_whitespace().find(|word| word.starts_with("--")).expect("an option");
+        let rest = instance.cli(&[words, &[option, next]].concat());
+        assert_ne!(rest["items"][0], page["items"][0], "{words:?}");
+    }
+    for words in [&["admin", "users", "list"][..], &["infra", "logs", "search", "canary"]] {
+        let output = run(home, words);
+        assert!(instance.cli(words)["next"].is_null() && !stderr(&output).contains("more:"), "{words:?}");
+    }
+
+    // Every time that is printed can be given back.
+    let request = instance.cli(&["infra", "logs", "request", "list"])["items"][0].clone();
+    let text = stdout(&run(home, &["infra", "logs", "request", "list"]));
+    let for_people = text.lines().nth(1).expect("a row").trim().chars().take(19).collect::<String>();
+    let sql = instance.cli(&["infra", "db", "query", "SELECT created_at FROM ai_requests"])["rows"][0][0].clone();
+    for printed in [request["created_at"].as_str().expect("a time"), &for_people, sql.as_str().expect("a time")] {
+        let found = instance.cli(&["infra", "logs", "request", "list", "--since", printed]);
+        assert_eq!(found["items"][0]["request_id"], request["request_id"], "{printed}");
+        instance.cli(&["infra", "logs", "view", "--until", printed]);
+    }
+    let empty = run(home, &["infra", "logs", "request", "list", "--since", "1h", "--until", "2h"]);
+    assert_eq!(empty.status.code(), Some(2), "{}", stderr(&empty));
+
+    // Numbers are carried out up to their bounds, and beyond them refused with a word about them.
+    for words in [
+        &["admin", "users", "api-key", "issue", "eve", "--expires-in-days", "36500"][..],
+        &["admin", "users", "list", "--limit", "1000", "--offset", "1000000000"],
+        &["infra", "db", "query", "SELECT 1", "--limit", "1000000", "--offset", "1000000000"],
+        &["infra", "db", "migrate-down", "identity", "1000", "--dry-run"],
+        &["infra", "logs", "request", "list", "--since", "36500d"],
+        &["infra", "logs", "request", "list", "--since", "1970-01-01", "--until", "9999-12-31"],
+        &["infra", "logs", "request", "stats", "--since", "1970-01-01"],
+        &["infra", "logs", "view", "--limit", "1000", "--before", "9223372036854775807"],
+    ] {
+        let output = run(home, words);
+        let said = stderr(&output);
+        // A time before anything was recorded is refused where it is none of the years there are.
+        assert!(output.status.success() || (output.status.code() == Some(2) && said.contains("from 1970")), "{words:?}: {said}");
+    }
+    let refused = run(home, &["--json", "admin", "users", "api-key", "issue", "eve", "--expires-in-days", "100000000"]);
+    let error = document(&refused)["error"].clone();
+    assert_eq!((refused.status.code(), error["code"].as_str()), (Some(2), Some("usage")), "{error}");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("from 1 to 36500")), "{error}");
+
+    // One statement, and it is on record.
+    let several = run(home, &["infra", "db", "execute", "--yes", "DELETE FROM users; SELECT 1"]);
+    assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
+    assert_eq!(instance.cli(&["admin", "users", "count"])["count"], 3);
+    let changes = instance.cli(&["infra", "logs", "changes", "list", "--operation", "database.execute"]);
+    assert_eq!(changes["items"][0]["status"], "failed", "the refused one too: {changes}");
+
+    // An error is said once.
+    instance.cli(&["infra", "db", "execute", "--yes", "ALTER TABLE ai_requests RENAME TO elsewhere"]);
+    let failed = run(home, &["infra", "logs", "request", "list"]);
+    let said = stderr(&failed);
+    assert_eq!(said.matches("does not exist").count(), 1, "{said}");
+    assert!(!said.contains("at line"), "{said}");
+}
+
+#[tokio::test]
+async fn exit_statuses_and_what_was_meant() {
+    let mock = MockUpstream::start().await.expect("a free port");
+    let home = TempDir::new().expect("a directory");
+    prepare(home.path(), &mock, &Setup::default(), Some("postgres://nobody@127.0.0.1:1/none"));
+
+    // A port in use is a conflict, whoever starts the server.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for words in [&["--json", "up", "--port", &port][..], &["--json", "infra", "services", "start", "--port", &port]] {
+        let output = run(home.path(), words);
+        let said = document(&output);
+        assert_eq!((output.status.code(), said["error"]["code"].as_str()), (Some(5), Some("port_in_use")), "{said}");
+    }
+
+    // One directory too high, or too low.
+    let project = TempDir::new().expect("a directory");
+    std::fs::rename(home.path().join("home"), project.path().join(".systemprompt")).expect("moves");
+    let at = |directory: &std::path::Path, words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_systemprompt"));
+        command.env_clear().env("NO_COLOR", "1").current_dir(project.path()).arg("--home").arg(directory);
+        command.args(words).stdin(Stdio::null()).output().expect("the binary runs")
+    };
+    for beside in [project.path().to_owned(), project.path().join(".systemprompt/profiles")] {
+        for words in [&["--json", "admin", "config", "show"][..], &["--json", "up", "--port", "0"]] {
+            let output = at(&beside, words);
+            let said = document(&output)["error"].clone();
+            assert_eq!((output.status.code(), said["code"].as_str()), (Some(3), Some("no_project")), "{said}");
+            let right = project.path().join(".systemprompt").display().to_string();
+            assert!(said["help"].as_str().is_some_and(|help| help.ends_with(&right)), "{said}");
+        }
+    }
+    let home = project.path().join(".systemprompt");
+
+    // What is in force, of every section.
+    let shown = document(&at(&home, &["--json", "admin", "config", "show"]));
+    for (pointer, expected) in [
+        ("/profile/gateway/max_body_bytes", None),
+        ("/profile/retention/days", Some(json!(30))),
+        ("/profile/governance/ledger/queue_limit", Some(json!(4096))),
+        ("/documents/governance~1config.yaml/governance/policies/3/window_secs", Some(json!(60))),
+        ("/profile/server/shutdown_grace_secs", Some(json!(30))),
+    ] {
+        let found = shown.pointer(pointer);
+        assert!(found.is_some_and(|found| expected.is_none_or(|expected| *found == expected)), "{pointer}: {shown}");
+    }
+
+    // What is wrong with the configuration is a verdict for programs.
+    let file = home.join("profiles/local/profile.yaml");
+    let text = std::fs::read_to_string(&file).expect("a profile");
+    std::fs::write(&file, text.replace("port: ", "prot: ")).expect("writable");
+    let output = at(&home, &["--json", "admin", "config", "validate"]);
+    assert_eq!((output.status.code(), &document(&output)["valid"]), (Some(78), &json!(false)));
+
+    // A profile without its file is not a first run.
+    std::fs::remove_file(&file).expect("it is there");
+    for words in [&["up", "--port", "0"][..], &["--profile", "local", "admin", "config", "show"]] {
+        let output = at(&home, words);
+        assert!(stderr(&output).contains("has lost its profile.yaml"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("admin setup --environment local --force"), "{}", stderr(&output));
+    }
+    assert!(!file.exists() && home.join("profiles/local/secrets.json").exists(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_signing_key_that_is_none_is_named_with_what_to_do() {
+    let mut instance = Instance::start().await;
+    instance.signal(Signal::TERM);
+    instance.wait();
+    let key = instance.home.path().join("home/profiles/local/signing_key.pem");
+    let good = std::fs::read(&key).expect("a key");
+    for broken in [&b"junk"[..], b"\xff\xfe", b"", &good[..good.len() / 2]] {
+        std::fs::write(&key, broken).expect("writable");
+        let output = run(instance.home.path(), &["--json", "up", "--port", "0"]);
+        let said = document(&output)["error"].clone();
+        assert_eq!((output.status.code(), said["code"].as_str()), (Some(3), Some("signing_key")), "{said}");
+        assert!(said["message"].as_str().is_some_and(|text| text.contains("signing_key.pem")), "{said}");
+        assert!(said["help"].as_str().is_some_and(|text| text.contains("openssl genpkey")), "{said}");
+    }
+    std::fs::write(&key, good).expect("writable");
+}
+
+#[test]
+fn a_first_run_makes_the_profile_it_was_asked_for_or_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    for (profile, code) in [("production", "no_provider"), ("./elsewhere", "unknown_profile")] {
+        let output = run(directory.path(), &["--json", "--profile", profile, "up", "--port", "0"]);
+        let said = document(&output);
+        assert_eq!(said["error"]["code"].as_str(), Some(code), "{said}");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "{profile}: nothing was made");
+    }
+    // The database does not answer; what was asked for is there all the same.
+    let output = command(directory.path())
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .env("ANTHROPIC_API_KEY", "sk-test")
+        .args(["--profile", "production", "up", "--port", "0"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    assert!(stderr(&output).starts_with("created "), "a production profile speaks to people: {}", stderr(&output));
+    let profiles: Vec<_> = std::fs::read_dir(directory.path().join("home/profiles"))
+        .expect("profiles")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(profiles, ["production"]);
+    let listed = run(directory.path(), &["plugins", "list"]);
+    assert!(serde_json::from_slice::<Value>(&listed.stdout).is_err(), "text unless asked: {}", stdout(&listed));
+}
+
+#[tokio::test]
+async fn a_command_that_is_told_to_stop_stops_the_database_it_started() {
+    let mock = MockUpstream::start().await.expect("a free port");
+    let home = TempDir::new().expect("a directory");
+    prepare(home.path(), &mock, &Setup::default(), None);
+    let place = |home: &std::path::Path| {
+        let elsewhere = std::fs::read_to_string(home.join("home/postgres/location")).ok();
+        elsewhere.map_or_else(|| home.join("home/postgres"), |place| std::path::PathBuf::from(place.trim()))
+    };
+    let postmaster = || place(home.path()).join("data/postmaster.pid");
+    let asleep = ["infra", "db", "query", "SELECT pg_sleep(25)"];
+    for (signal, words, status) in [
+        (Signal::TERM, &asleep[..], Some(130)),
+        (Signal::INT, &asleep[..], Some(130)),
+        // While it starts.
+        (Signal::TERM, &["admin", "users", "count"], Some(130)),
+    ] {
+        let child = command(home.path())
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !postmaster().exists() {
+            assert!(Instant::now() < deadline, "{words:?}: PostgreSQL does not start");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+        kill_process(pid, signal).expect("our own child");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), status, "{words:?}: {}", stderr(&output));
+        assert!(!postmaster().exists(), "{words:?}: PostgreSQL goes on");
+    }
+    remove_cluster(home.path());
+}
