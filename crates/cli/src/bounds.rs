@@ -19,9 +19,9 @@ pub(crate) fn within<T: TryFrom<u64>>(
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
         let number = text.parse().ok().filter(|number| bounds.contains(number));
-        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
-            format!("it must be a whole number from {} to {}", bounds.start(), bounds.end())
-        })
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| format!("it must be a whole number from {} to {}", bounds.start(), bounds.end()))
     }
 }
 
@@ -34,8 +34,18 @@ mod tests {
 
     /// Numbers that no argument may take without a word about its bounds, or that some may.
     const EXTREMES: [&str; 12] = [
-        "-1", "-9223372036854775808", "0", "1", "65536", "100000000", "2147483648", "4294967295", "4294967296",
-        "9223372036854775807", "18446744073709551615", "99999999999999999999999999",
+        "-1",
+        "-9223372036854775808",
+        "0",
+        "1",
+        "65536",
+        "100000000",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "9223372036854775807",
+        "18446744073709551615",
+        "99999999999999999999999999",
     ];
 
     fn kind(argument: &Arg) -> Option<&'static str> {
@@ -102,20 +112,34 @@ mod tests {
                     }
                 }
                 _ => {
-                    let extremes = EXTREMES.iter().flat_map(|number| ["s", "m", "h", "d"].map(|unit| format!("{number}{unit}")));
-                    let years = ["-262143-01-01", "+262142-12-31", "0000-01-01T00:00:00Z", "9999-12-31"].map(str::to_owned);
+                    let extremes =
+                        EXTREMES.iter().flat_map(|number| ["s", "m", "h", "d"].map(|unit| format!("{number}{unit}")));
+                    let years =
+                        ["-262143-01-01", "+262142-12-31", "0000-01-01T00:00:00Z", "9999-12-31"].map(str::to_owned);
                     for value in extremes.chain(years) {
                         let Some(refusal) = refusal(path, argument, &value) else { continue };
-                        assert!(refusal.contains("from 1970 to 9999") || refusal.contains("is not a time"), "{name} {value}: {refusal}");
+                        assert!(
+                            refusal.contains("from 1970 to 9999") || refusal.contains("is not a time"),
+                            "{name} {value}: {refusal}"
+                        );
                     }
                     for value in ["9223372036854775807d", "100000000d", "0000-01-01T00:00:00Z"] {
-                        assert!(refusal(path, argument, value).is_some_and(|text| text.contains("from 1970 to 9999")), "{name} takes {value}");
+                        assert!(
+                            refusal(path, argument, value).is_some_and(|text| text.contains("from 1970 to 9999")),
+                            "{name} takes {value}"
+                        );
                     }
                 }
             }
             seen.push(name);
         });
-        for known in ["systemprompt up port", "systemprompt infra services stop timeout", "systemprompt admin users api-key issue expires_in_days", "systemprompt infra db migrate-down count", "systemprompt infra logs view since"] {
+        for known in [
+            "systemprompt up port",
+            "systemprompt infra services stop timeout",
+            "systemprompt admin users api-key issue expires_in_days",
+            "systemprompt infra db migrate-down count",
+            "systemprompt infra logs view since",
+        ] {
             assert!(seen.iter().any(|name| name == known), "{known} is not among {seen:?}");
         }
     }

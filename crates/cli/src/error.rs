@@ -54,7 +54,9 @@ impl Exit {
             Self::Usage => "wrong command line",
             Self::Configuration => "wrong configuration, or no project",
             Self::Denied => "not allowed",
-            Self::Conflict => "conflicts with what is there: a name that is taken, a port in use, a server that runs already",
+            Self::Conflict => {
+                "conflicts with what is there: a name that is taken, a port in use, a server that runs already"
+            }
             Self::Unavailable => "another system cannot be reached",
             Self::Invalid => "validation found errors",
             Self::Interrupted => "interrupted",

@@ -66,9 +66,9 @@ fn is_like(root: &Value, branch: &Value, value: &Value) -> bool {
         Some(other) => other == kind,
     };
     let constants = branch.get("properties").and_then(Value::as_object).into_iter().flatten();
-    fits && constants.filter_map(|(name, of)| Some((name, follow(root, of).get("const")?))).all(|(name, constant)| {
-        value.get(name) == Some(constant)
-    })
+    fits && constants
+        .filter_map(|(name, of)| Some((name, follow(root, of).get("const")?)))
+        .all(|(name, constant)| value.get(name) == Some(constant))
 }
 
 /// The schema a chain of local references ends at. Sixteen links are more than any author writes, and end a circle.
@@ -142,6 +142,9 @@ mod tests {
         let mut none = json!({ "limits": null });
         fill_defaults(&nullable, &nullable, &mut none);
         assert_eq!(none, json!({ "limits": null }));
-        assert_eq!((unwritten(&json!({"type": "array"})), unwritten(&json!({"type": "object"}))), (json!([]), json!({})));
+        assert_eq!(
+            (unwritten(&json!({"type": "array"})), unwritten(&json!({"type": "object"}))),
+            (json!([]), json!({}))
+        );
     }
 }

@@ -447,7 +447,8 @@ mod tests {
     #[test]
     fn every_number_of_the_profile_has_a_largest_value() {
         fn walk(path: &str, value: &Value, unbounded: &mut Vec<String>) {
-            let is_integer = value["type"] == "integer" || value["type"].as_array().is_some_and(|of| of.contains(&"integer".into()));
+            let is_integer =
+                value["type"] == "integer" || value["type"].as_array().is_some_and(|of| of.contains(&"integer".into()));
             if is_integer && value.get("maximum").is_none() {
                 unbounded.push(path.to_owned());
             }

@@ -87,8 +87,7 @@ async fn serve(invocation: &mut Invocation, args: Up, begun: Instant, stop: &Sto
     let home = invocation.home_or_new()?;
     instance::ensure_free(&home)?;
     // On a first run everything that can be missing is looked for before anything is made.
-    let first =
-        if is_first_run(&home) { Some(first_listener(invocation, &home, &args).await?) } else { None };
+    let first = if is_first_run(&home) { Some(first_listener(invocation, &home, &args).await?) } else { None };
     if stop.is_told() {
         return Err(interrupted());
     }

@@ -174,7 +174,10 @@ async fn executing_counts_what_changed_and_can_be_rehearsed() {
         assert!(matches!(refused, Err(InspectError::NotOneStatement { .. })), "{several}: {refused:?}");
     }
     assert_eq!(execute("SELECT * FROM notes;", Keep::Changes).await.unwrap().rows_affected, 0);
-    assert_eq!(execute("DO $$ BEGIN DELETE FROM notes WHERE false; END; $$", Keep::Changes).await.unwrap().rows_affected, 0);
+    assert_eq!(
+        execute("DO $$ BEGIN DELETE FROM notes WHERE false; END; $$", Keep::Changes).await.unwrap().rows_affected,
+        0
+    );
     assert_eq!(count(&database.pool, "notes").await.unwrap().row_count, 2);
     execute("VACUUM notes", Keep::Changes).await.unwrap();
     assert!(matches!(execute("COMMIT", Keep::Changes).await, Err(InspectError::TransactionControl { .. })));

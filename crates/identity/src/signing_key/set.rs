@@ -222,7 +222,8 @@ impl KeySet {
         }
         let unusable = |source| KeySetError::Unusable { path: path.to_owned(), source: Box::new(source) };
         let bytes = std::fs::read(path).map_err(failed)?;
-        let text = String::from_utf8(bytes).map_err(|_| unusable(KeySetError::Malformed { line: 1, message: "not text" }))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| unusable(KeySetError::Malformed { line: 1, message: "not text" }))?;
         Self::parse(&text).map_err(unusable)
     }
 

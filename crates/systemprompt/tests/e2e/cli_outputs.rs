@@ -86,19 +86,26 @@ const SECOND_NAMES: &[(&str, &str)] = &[
 ];
 
 /// Places where a name means something else: what a change was asked to do, and what the configuration calls things.
-const OTHER_WORDS: &[&str] = &["infra logs changes show", "admin config show", "infra db query", "infra services status"];
+const OTHER_WORDS: &[&str] =
+    &["infra logs changes show", "admin config show", "infra db query", "infra services status"];
 
 impl Shapes {
     /// Looks at the JSON document in what was printed for a command.
     fn see(&mut self, words: &[&str], said: &str) {
-        let lines: Vec<_> = said.lines().skip(1).take_while(|line| !line.starts_with("stderr: ") && !line.starts_with("exit status: ")).collect();
+        let lines: Vec<_> = said
+            .lines()
+            .skip(1)
+            .take_while(|line| !line.starts_with("stderr: ") && !line.starts_with("exit status: "))
+            .collect();
         let Ok(document) = serde_json::from_str::<Value>(&lines.join("\n")) else { return };
         let line = words.join(" ");
         if OTHER_WORDS.iter().any(|other| line.starts_with(other)) {
             return;
         }
-        let fields = document.as_object().unwrap_or_else(|| panic!("`{line}` prints a list without envelope: {document}"));
-        let is_list = ["list", "search", "view", "tables", "indexes", "capabilities"].iter().any(|list| words.contains(list));
+        let fields =
+            document.as_object().unwrap_or_else(|| panic!("`{line}` prints a list without envelope: {document}"));
+        let is_list =
+            ["list", "search", "view", "tables", "indexes", "capabilities"].iter().any(|list| words.contains(list));
         assert!(!is_list || fields.contains_key("items"), "`{line}` is a list: {document}");
         assert_eq!(fields.contains_key("items"), fields.contains_key("next"), "`{line}`: {document}");
         assert!(fields.get("items").is_none_or(Value::is_array), "`{line}`: {document}");
@@ -137,7 +144,8 @@ impl Shapes {
         // Words that mean several things: the id of a thing and a position in the log, what a message says, the decision and its
         // outcome, which of something and how many, the version of a product and the number of a migration.
         const SEVERAL: [&str; 11] = [
-            "id", "content", "decision", "applied", "stamped", "pending", "seeds", "tables", "columns", "source", "version",
+            "id", "content", "decision", "applied", "stamped", "pending", "seeds", "tables", "columns", "source",
+            "version",
         ];
         if SEVERAL.contains(&name) {
             return;

@@ -47,7 +47,8 @@ fn documents() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("docs/concepts/identity-and-sessions.md")];
     for folder in ["docs/concepts", "docs/guides"] {
         let entries = std::fs::read_dir(Path::new(ROOT).join(folder)).expect("documents");
-        let mut pages: Vec<_> = entries.map(|entry| Path::new(folder).join(entry.expect("an entry").file_name())).collect();
+        let mut pages: Vec<_> =
+            entries.map(|entry| Path::new(folder).join(entry.expect("an entry").file_name())).collect();
         pages.sort();
         found.extend(pages.into_iter().filter(|page| !found.contains(page)).collect::<Vec<_>>());
     }
@@ -167,7 +168,8 @@ impl Reader {
 /// What a line begins with, unless that is a number, an id or a time.
 fn first_word(line: &str) -> &str {
     let line = line.trim();
-    let end = if line.starts_with('{') { line.char_indices().nth(12).map_or(line.len(), |(at, _)| at) } else { line.len() };
+    let end =
+        if line.starts_with('{') { line.char_indices().nth(12).map_or(line.len(), |(at, _)| at) } else { line.len() };
     let word = line[..end].split([' ', '\u{2026}']).next().unwrap_or_default();
     if word.starts_with(|c: char| c.is_ascii_digit()) { "" } else { word }
 }
@@ -224,7 +226,8 @@ async fn every_command_of_the_guides_works() {
         Reader { directory: home.to_owned(), environment: usual, replaced: replaced(None), running: Vec::new() };
     for document in documents() {
         for block in blocks(&document).iter().filter(|block| block.not_run.is_none()) {
-            let starts = |step: &Step| ["systemprompt up", "infra services start"].iter().any(|start| step.line.contains(start));
+            let starts =
+                |step: &Step| ["systemprompt up", "infra services start"].iter().any(|start| step.line.contains(start));
             if !block.steps.iter().any(starts) {
                 // A stream of the log begins with what was said just now.
                 if block.steps.iter().any(|step| step.line.contains("logs stream")) {
@@ -245,7 +248,8 @@ async fn every_command_of_the_guides_works() {
             let mut apart = Reader { directory, environment, replaced: replaced(Some(url)), running: Vec::new() };
             apart.replaced.push((pattern("infra services start"), "infra services start --port 0".to_owned()));
             // A block that begins with something else is for a project that exists.
-            let makes_one = |step: &Step| starts(step) || step.line.contains("admin setup") || step.line.starts_with("export ");
+            let makes_one =
+                |step: &Step| starts(step) || step.line.contains("admin setup") || step.line.starts_with("export ");
             if !block.steps.first().is_some_and(makes_one) {
                 apart.run(&block.place, "systemprompt admin setup -e local", &[]);
             }

@@ -38,7 +38,9 @@ async fn strangers_write_on_no_terminal() {
     let quoted: String = STRANGER.chars().map(|character| format!("\\{:04x}", u32::from(character))).collect();
     for statement in [
         format!("UPDATE users SET full_name = U&'{quoted}', display_name = U&'{quoted}'"),
-        format!("INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), 'warn', 'test', U&'{quoted}', gen_random_uuid())"),
+        format!(
+            "INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), 'warn', 'test', U&'{quoted}', gen_random_uuid())"
+        ),
     ] {
         instance.cli(&["infra", "db", "execute", "--yes", &statement]);
     }
@@ -61,7 +63,10 @@ async fn strangers_write_on_no_terminal() {
         assert!(text.status.success(), "{words:?}: {}", stderr(&text));
         for said in [stdout(&text), stderr(&text)] {
             assert!(!commands_the_terminal(&said), "{words:?}: {said:?}");
-            assert!(!said.lines().any(|line| line.trim_start() == "fake row" && !line.starts_with("   ")), "{words:?}: {said}");
+            assert!(
+                !said.lines().any(|line| line.trim_start() == "fake row" && !line.starts_with("   ")),
+                "{words:?}: {said}"
+            );
         }
         let whole = run(home, &[&["--json"], *words].concat());
         assert!(!commands_the_terminal(&stdout(&whole)), "{words:?}");
@@ -89,7 +94,9 @@ async fn lists_levels_times_and_numbers() {
         instance.cli(&["admin", "users", "create", "--name", name, "--email", email]);
     }
     for level in ["error", "warn", "info"] {
-        let line = format!("INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), '{level}', 'test', 'canary {level}', gen_random_uuid())");
+        let line = format!(
+            "INSERT INTO logs (at, level, target, message, instance_id) VALUES (now(), '{level}', 'test', 'canary {level}', gen_random_uuid())"
+        );
         instance.cli(&["infra", "db", "execute", "--yes", &line]);
     }
 
@@ -146,7 +153,10 @@ async fn lists_levels_times_and_numbers() {
         let output = run(home, words);
         let said = stderr(&output);
         // A time before anything was recorded is refused where it is none of the years there are.
-        assert!(output.status.success() || (output.status.code() == Some(2) && said.contains("from 1970")), "{words:?}: {said}");
+        assert!(
+            output.status.success() || (output.status.code() == Some(2) && said.contains("from 1970")),
+            "{words:?}: {said}"
+        );
     }
     let refused = run(home, &["--json", "admin", "users", "api-key", "issue", "eve", "--expires-in-days", "100000000"]);
     let error = document(&refused)["error"].clone();

@@ -60,9 +60,7 @@ impl Create {
                 "roles": new.roles,
             }),
         );
-        let create = async || {
-            Ok(made(accounts.create(new).await.map_err(refused)?))
-        };
+        let create = async || Ok(made(accounts.create(new).await.map_err(refused)?));
         let user = invocation.change(database, change, create).await?;
         invocation.printer.show(&user);
         Ok(())

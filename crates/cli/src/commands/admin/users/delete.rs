@@ -27,9 +27,7 @@ impl Delete {
         invocation
             .confirm(self.yes, &format!("Delete {} ({}) and revoke all of their keys?", user.name, user.email))
             .await?;
-        let delete = async || {
-            Ok(altered(&user, accounts.delete(user.id).await.map_err(refused)?))
-        };
+        let delete = async || Ok(altered(&user, accounts.delete(user.id).await.map_err(refused)?));
         let change = Change::new("user.delete", About::new("user", user.id), &());
         let user = invocation.change(database, change, delete).await?;
         invocation.printer.show(&Deleted(user));

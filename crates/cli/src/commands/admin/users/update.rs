@@ -58,9 +58,7 @@ impl Update {
             "email_verified": new.email_verified, "roles": new.roles,
         });
         let change = Change::new("user.update", About::new("user", user.id), &request);
-        let update = async || {
-            Ok(altered(&user, accounts.update(user.id, new).await.map_err(refused)?))
-        };
+        let update = async || Ok(altered(&user, accounts.update(user.id, new).await.map_err(refused)?));
         let user = invocation.change(database, change, update).await?;
         invocation.printer.show(&user);
         Ok(())

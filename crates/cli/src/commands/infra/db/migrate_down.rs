@@ -41,7 +41,9 @@ impl MigrateDown {
             return Ok(());
         }
         let names: Vec<_> = planned.iter().map(|row| format!("{:03} {}", row.version, row.name)).collect();
-        invocation.confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", "))).await?;
+        invocation
+            .confirm(self.yes, &format!("Take back {} of {extension}? Their data is lost.", names.join(", ")))
+            .await?;
         let change = Change::new("schema.down", About::new("extension", extension), &json!({"count": self.count}));
         let reverted =
             invocation.change(database, change, async || Ok(altered(&planned, down(Run::Apply).await?))).await?;

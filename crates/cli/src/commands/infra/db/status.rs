@@ -17,9 +17,8 @@ pub(crate) struct Status {}
 impl Status {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         let Declared { modules, options } = Declared::of(invocation);
-        let look = async |database: &OpenDatabase| {
-            catalog::status(&database.db, &modules, &options).await.map_err(failure)
-        };
+        let look =
+            async |database: &OpenDatabase| catalog::status(&database.db, &modules, &options).await.map_err(failure);
         let status = match invocation.with_database(look).await {
             Ok(status) => status,
             // An unreachable database is a result here.

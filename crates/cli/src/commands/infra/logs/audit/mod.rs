@@ -43,7 +43,9 @@ impl Audit {
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
                 let full = self.full;
-                invocation.printer.show(&Page::whole(requests.into_iter().map(|detail| Recorded { detail, full }).collect()));
+                invocation
+                    .printer
+                    .show(&Page::whole(requests.into_iter().map(|detail| Recorded { detail, full }).collect()));
                 Ok(())
             }
             (None, None) => Err(CliError::new("missing_value", "which request?").exit(Exit::Usage)),
