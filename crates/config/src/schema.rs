@@ -203,6 +203,10 @@ fn tell(error: &ValidationError<'_>, schema: &Value, document: &Document, domain
                 problems.push(not_an_option(at(pointer, String::new()), &options, document, pointer));
                 return;
             }
+            if let Some((tag, options)) = unknown_tag(context, pointer) {
+                problems.push(not_an_option(at(&tag, String::new()), &options, document, &tag));
+                return;
+            }
             match best_branch(context, pointer) {
                 Some(branch) => {
                     for inner in branch {
@@ -302,6 +306,40 @@ fn constants(context: &[Vec<ValidationError<'static>>], pointer: &str) -> Option
     }
     (!options.is_empty() && context.iter().flatten().all(|error| error.instance_path().as_str() == pointer))
         .then_some(options)
+}
+
+/// Where none of several forms fits because of the field that chooses between them: that field, and what it may be.
+fn unknown_tag(context: &[Vec<ValidationError<'static>>], pointer: &str) -> Option<(String, Vec<Value>)> {
+    let mut tag: Option<String> = None;
+    let mut options = Vec::new();
+    for branch in context {
+        let mut misfit = false;
+        for error in branch {
+            let at = error.instance_path().as_str();
+            let (at, several) = match error.kind() {
+                ValidationErrorKind::Constant { expected_value } => (at.to_owned(), vec![expected_value.as_ref().clone()]),
+                // A form whose tag may be of many.
+                ValidationErrorKind::Pattern { .. } => (at.to_owned(), Vec::new()),
+                ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }
+                    if at == pointer =>
+                {
+                    let Some(inner) = unknown_tag(context, pointer) else { continue };
+                    inner
+                }
+                _ => continue,
+            };
+            if at == pointer || tag.as_ref().is_some_and(|tag| *tag != at) {
+                continue;
+            }
+            tag = Some(at);
+            options.extend(several);
+            misfit = true;
+        }
+        if !misfit {
+            return None;
+        }
+    }
+    Some((tag?, options)).filter(|(_, options)| options.len() > 1)
 }
 
 /// The form the writer had in mind: the one whose own kind of value and tag fit, or the only one that is not `null`.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use systemprompt_model::EntityKind;
 
 use crate::ledger::Projection;
 use crate::policy::PolicyDef;
 
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
-    ExtensionRouter, ExtensionRouterConfig, JsonValue, LoaderError, Migration, PermissionDef, Problem,
+    ExtensionRouter, ExtensionRouterConfig, JsonValue, KnownNames, LoaderError, Migration, PermissionDef, Problem,
     SchemaDefinition, SectionSpec, Seed, ServiceMap, WellKnownRoute,
 };
 
@@ -197,6 +198,20 @@ pub trait Extension: Send + Sync + 'static {
     /// is at. Called after all sections were read, so sections of other features may be consulted.
     fn validate_sections(&self, config: &Configuration) -> Vec<Problem> {
         let _ = config;
+        Vec::new()
+    }
+
+    /// The entities it has under this configuration that access rules may be about, by their kind. Rules about others of
+    /// the same kind are refused, so an extension that registers entities declares them here too.
+    fn entities(&self, config: &Configuration) -> Vec<(EntityKind, Vec<String>)> {
+        let _ = config;
+        Vec::new()
+    }
+
+    /// Problems of its sections with names of other features: what they name and nobody has. Called after the
+    /// [`validate_sections`](Self::validate_sections) of all.
+    fn validate_names(&self, config: &Configuration, known: &KnownNames) -> Vec<Problem> {
+        let _ = (config, known);
         Vec::new()
     }
 

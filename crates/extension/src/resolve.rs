@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use systemprompt_config::{Configuration, Problem, fill_defaults};
 
-use crate::facet::Config;
+use crate::facet::{Config, Policies, Roles};
 use crate::settings::Settings;
-use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry};
+use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry, KnownNames};
 
 impl ExtensionConfigs {
     /// Resolves the settings of all enabled extensions and runs every check an extension has on its part of the
     /// configuration: [`validate_config`](crate::Extension::validate_config) and
-    /// [`validate_sections`](crate::Extension::validate_sections). All problems at once, in load order.
+    /// [`validate_sections`](crate::Extension::validate_sections), then
+    /// [`validate_names`](crate::Extension::validate_names). All problems at once, in load order.
     pub fn resolve(registry: &ExtensionRegistry, configuration: &Configuration) -> Result<Self, Vec<Problem>> {
         let mut by_prefix = BTreeMap::new();
         let mut problems = Vec::new();
@@ -32,11 +33,28 @@ impl ExtensionConfigs {
             }
             problems.extend(entry.extension.validate_sections(configuration));
         }
+        let known = known_names(registry, configuration);
+        for entry in &registry.set().enabled {
+            problems.extend(entry.extension.validate_names(configuration, &known));
+        }
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }
         Ok(Self { by_prefix, warnings: problems })
     }
+}
+
+/// What the enabled extensions have that `configuration` may name.
+fn known_names(registry: &ExtensionRegistry, configuration: &Configuration) -> KnownNames {
+    let mut known = KnownNames::default();
+    for entry in &registry.set().enabled {
+        for (kind, ids) in entry.extension.entities(configuration) {
+            known.entities.entry(kind).or_default().extend(ids);
+        }
+        known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
+        known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));
+    }
+    known
 }
 
 fn problem(extension: &str, prefix: &str, error: &ConfigError, configuration: &Configuration) -> Problem {

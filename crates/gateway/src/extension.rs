@@ -82,6 +82,14 @@ impl Extension for GatewayExtension {
             .collect()
     }
 
+    fn entities(&self, config: &Configuration) -> Vec<(EntityKind, Vec<String>)> {
+        let (Ok(providers), Ok(gateway)) = (config.section("providers"), config.section("gateway")) else {
+            return Vec::new();
+        };
+        let (providers, gateway): (Vec<ProviderConfig>, GatewayConfig) = (providers, gateway);
+        vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway).route_ids())]
+    }
+
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
         let config = ctx.configuration();
         let providers: Vec<ProviderConfig> = section(config, "providers")?;

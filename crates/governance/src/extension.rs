@@ -10,7 +10,7 @@ use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-use systemprompt_extension::LogRetention;
+use systemprompt_extension::{KnownNames, LogRetention};
 use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
@@ -121,6 +121,22 @@ impl Extension for GovernanceExtension {
             .chain(access)
             .map(|(key, pointer, message)| config.error(key, &pointer, message))
             .collect()
+    }
+
+    fn validate_names(&self, config: &Configuration, known: &KnownNames) -> Vec<Problem> {
+        let Ok(sections) = Sections::read(config) else { return Vec::new() };
+        let mut problems = Vec::new();
+        for flaw in sections.access.unknown_names(known) {
+            let pointer = flaw.pointer.strip_prefix("/rules").unwrap_or(&flaw.pointer);
+            problems.push(config.error(RULES.key(), pointer, flaw.message));
+        }
+        for flaw in sections.access.without_effect(known) {
+            let pointer = flaw.pointer.strip_prefix("/rules").unwrap_or(&flaw.pointer);
+            problems.push(config.warning(RULES.key(), pointer, flaw.message));
+        }
+        let policies = sections.policies.unknown_policies(&known.policies).into_iter();
+        problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
+        problems
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {

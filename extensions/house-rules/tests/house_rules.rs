@@ -48,7 +48,7 @@ async fn server() -> TestContext {
         .extension(HouseRules)
         .document(
             "access-control/oracle.yaml",
-            json!({"rules": [{"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}]}),
+            json!({"rules": [{"entity_type": "gateway_route", "entity_id": "demo", "roles": ["user"]}]}),
         )
         .settings("house_rules", json!({"words": ["Xyzzy"], "tokens_per_day": 1000}))
         .start()
@@ -76,7 +76,7 @@ async fn ask(server: &TestContext, user: UserId, content: &'static str, tokens: 
             trace: TraceId::generate(ambient),
             client: None,
         },
-        resource: Resource::entity(EntityKind::GatewayRoute, "default"),
+        resource: Resource::entity(EntityKind::GatewayRoute, "demo"),
         targets: vec![Target::new("oracle")],
         content: Bytes::from_static(content.as_bytes()),
         effect: Ask { tokens },

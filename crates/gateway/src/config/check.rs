@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use systemprompt_config::nearest;
+use systemprompt_extension::instead_of;
 use systemprompt_model::pattern::Pattern;
 
 use super::address::check_endpoint;
@@ -151,7 +153,7 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "gateway",
                 at("provider"),
                 format!("no provider is called `{}`", route.provider),
-                &known_names(&names),
+                &another_name(&route.provider, &names),
             );
         }
         let pattern = Pattern::new(&route.model_pattern);
@@ -200,7 +202,7 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             "gateway",
             "/default_provider".to_owned(),
             format!("no provider is called `{provider}`"),
-            &known_names(&names),
+            &another_name(provider, &names),
         );
     }
     if let Some(model) = gateway.default_model.as_ref().filter(|model| !ids.contains_key(strip_marker(model))) {
@@ -208,7 +210,10 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             "gateway",
             "/default_model".to_owned(),
             format!("no provider offers the model `{model}`"),
-            "name a model of a provider, or remove the key",
+            &match nearest(strip_marker(model), ids.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name a model of a provider, or remove the key".to_owned(),
+            },
         );
     }
     if !gateway.inference_path_prefix.starts_with('/')
@@ -241,11 +246,11 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
     mistakes
 }
 
-fn known_names(names: &BTreeSet<&str>) -> String {
+fn another_name(name: &str, names: &BTreeSet<&str>) -> String {
     if names.is_empty() {
         "no provider is configured; add one under `providers`".to_owned()
     } else {
-        format!("the providers are {}", names.iter().copied().collect::<Vec<_>>().join(", "))
+        instead_of(name, names.iter().copied())
     }
 }
 
@@ -316,6 +321,29 @@ mod tests {
                 "gateway/default_provider",
                 "gateway/default_model",
                 "gateway/inference_path_prefix",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_of_nothing_comes_with_the_one_that_was_meant() {
+        let providers = [provider(serde_json::json!({"name": "demo", "wire": "demo", "surface": "backend",
+            "models": [{"id": "demo-1", "pricing": {"input_per_million": 1.0, "output_per_million": 2.0}}]}))];
+        let gateway: GatewayConfig = serde_json::from_value(serde_json::json!({
+            "routes": [{"model_pattern": "demo-1", "provider": "dmeo"}], "default_provider": "nobody",
+            "default_model": "demo1"
+        }))
+        .expect("a gateway block");
+        let found: Vec<_> = check(&providers, &gateway, &Surroundings::default())
+            .into_iter()
+            .map(|mistake| format!("{}: {}", mistake.message, mistake.fix))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "no provider is called `dmeo`: did you mean `demo`?",
+                "no provider is called `nobody`: there are: `demo`",
+                "no provider offers the model `demo1`: did you mean `demo-1`?",
             ]
         );
     }

@@ -1,10 +1,12 @@
 //! `services/governance/config.yaml`: which policies judge a request, in which order.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use systemprompt_config::{Configuration, Place, SectionError};
+use systemprompt_extension::instead_of;
 
 use super::flaw::Flaw;
 use super::mode::PolicyMode;
@@ -196,6 +198,20 @@ impl GovernanceConfig {
         config.section_at(&Self::PLACE)
     }
 
+    /// Every policy of an extension that no extension brings; `brought` are those there are.
+    pub fn unknown_policies(&self, brought: &BTreeSet<String>) -> Vec<Flaw> {
+        let known = || brought.iter().map(String::as_str).chain(PolicyConfig::BUILT_IN);
+        let unknown = self.policies.iter().enumerate().filter_map(|(index, policy)| match policy {
+            PolicyConfig::Registered(config) if !brought.contains(config.id.as_str()) => {
+                let id = config.id.as_str();
+                let message = format!("no extension brings the policy `{id}`; {}", instead_of(id, known()));
+                Some(Flaw::new(format!("/policies/{index}/id"), message))
+            }
+            _ => None,
+        });
+        unknown.collect()
+    }
+
     /// Everything that is wrong with it although it fits the schema. Empty means that it can be used.
     pub fn flaws(&self) -> Vec<Flaw> {
         let mut flaws = Vec::new();
@@ -279,6 +295,26 @@ mod tests {
             let error = governance(json).expect_err("the configuration is wrong");
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn a_policy_nobody_brings_is_told_with_what_was_meant() {
+        let config = governance(serde_json::json!({"policies": [
+            {"id": "house.words"}, {"id": "house.wrods"}, {"id": "secret.scan"},
+        ]}))
+        .unwrap();
+        let told: Vec<String> = config
+            .unknown_policies(&["house.words".to_owned()].into())
+            .into_iter()
+            .map(|flaw| format!("{}: {}", flaw.pointer, flaw.message))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "/policies/1/id: no extension brings the policy `house.wrods`; did you mean `house.words`?",
+                "/policies/2/id: no extension brings the policy `secret.scan`; did you mean `secret_scan`?",
+            ]
+        );
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Facts for Answered {
 fn server() -> TestContextBuilder {
     TestContext::builder().document(
         "access-control/roles.yaml",
-        json!({"rules": [{"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}]}),
+        json!({"rules": [{"entity_type": "gateway_route", "entity_id": "demo", "roles": ["user"]}]}),
     )
 }
 
@@ -123,7 +123,7 @@ fn action(content: &str, roles: &[&str]) -> Action<Ask> {
     Action {
         id: ActionId::generate(&ambient),
         by: somebody(UserType::User, roles),
-        resource: Resource::entity(EntityKind::GatewayRoute, "default"),
+        resource: Resource::entity(EntityKind::GatewayRoute, "demo"),
         targets: vec![target()],
         content: Bytes::copy_from_slice(content.as_bytes()),
         effect: Ask { model: "demo".to_owned(), ..Ask::default() },
@@ -217,7 +217,7 @@ async fn what_no_rule_allows_is_denied_and_nothing_else_is_asked() {
         (denial.kind, denial.policy.as_str(), denial.code),
         (DenialKind::NotEntitled, "authz_default_deny", "not_assigned")
     );
-    assert_eq!(denial.to_string(), "[authz_default_deny]: gateway_route `default`: no rule allows it");
+    assert_eq!(denial.to_string(), "[authz_default_deny]: gateway_route `demo`: no rule allows it");
     assert_eq!(
         rules(&decision(&server, id).await),
         ["access_control: fail", "secret_scan: skip", "scope_check: skip", "tool_blocklist: skip", "rate_limit: skip"]
@@ -716,4 +716,53 @@ async fn broken_configuration_is_reported_all_at_once() {
     for expected in ["window_secs", "names no entity"] {
         assert!(problems.contains(expected), "`{expected}` is not reported:\n{problems}");
     }
+}
+
+/// What a rule names must be there: a rule about nothing forbids nothing.
+#[tokio::test]
+async fn rules_and_policies_that_name_nothing_are_refused_with_what_was_meant() {
+    let rule = |rule: Value| json!({"rules": [rule]});
+    let document = |rule: Value| server().document("access-control/more.yaml", rule).problems().join("\n");
+    for (document, expected) in [
+        (
+            document(rule(json!({"entity_type": "gateway_route", "entity_id": "demoo", "access": "deny", "roles": ["intern"]}))),
+            "there is no gateway_route `demoo`; did you mean `demo`?",
+        ),
+        (
+            document(rule(json!({"entity_type": "gateway_route", "entity_id": "demo", "access": "deny", "roles": ["usr"]}))),
+            "there is no role `usr`; did you mean `user`?",
+        ),
+        (
+            document(rule(json!({"entity_type": "gateway_route", "entity_match": "*", "departments": ["Reserch"]}))),
+            "`Reserch` is not among `departments`",
+        ),
+        (
+            server()
+                .document("governance/config.yaml", json!({"governance": {"policies": [{"id": "secret_scann"}]}}))
+                .problems()
+                .join("\n"),
+            "governance.policies[0].id: must be one of `secret_scan`",
+        ),
+        (
+            server()
+                .document("governance/config.yaml", json!({"governance": {"policies": [{"id": "house.wrods"}]}}))
+                .problems()
+                .join("\n"),
+            "no extension brings the policy `house.wrods`",
+        ),
+        (
+            server()
+                .document(
+                    "governance/config.yaml",
+                    json!({"governance": {"policies": [{"id": "secret_scan", "warn_only": ["jwt_rwa"]}]}}),
+                )
+                .problems()
+                .join("\n"),
+            "there is no pattern `jwt_rwa`; did you mean `jwt-raw`?",
+        ),
+    ] {
+        assert!(document.contains(expected), "`{expected}` is not told:\n{document}");
+    }
+    let own = rule(json!({"entity_type": "gateway_route", "entity_match": "*", "roles": ["tester", "intern"]}));
+    assert_eq!(document(own), "", "roles of one's own are fine");
 }
