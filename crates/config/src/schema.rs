@@ -317,7 +317,9 @@ fn unknown_tag(context: &[Vec<ValidationError<'static>>], pointer: &str) -> Opti
         for error in branch {
             let at = error.instance_path().as_str();
             let (at, several) = match error.kind() {
-                ValidationErrorKind::Constant { expected_value } => (at.to_owned(), vec![expected_value.as_ref().clone()]),
+                ValidationErrorKind::Constant { expected_value } => {
+                    (at.to_owned(), vec![expected_value.as_ref().clone()])
+                }
                 // A form whose tag may be of many.
                 ValidationErrorKind::Pattern { .. } => (at.to_owned(), Vec::new()),
                 ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }

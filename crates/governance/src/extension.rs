@@ -10,10 +10,10 @@ use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-use systemprompt_extension::{KnownNames, LogRetention};
 use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
+use systemprompt_extension::{KnownNames, LogRetention};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};

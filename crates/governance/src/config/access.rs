@@ -160,7 +160,8 @@ impl AccessControlConfig {
                 }
             }
             for (position, name) in rule.departments.iter().enumerate() {
-                let departments = || self.departments.iter().map(|department| department.name.as_str()).chain(["Default"]);
+                let departments =
+                    || self.departments.iter().map(|department| department.name.as_str()).chain(["Default"]);
                 if !name.trim().is_empty() && departments().all(|known| known != name) {
                     flaws.push(Flaw::new(
                         format!("{at}/departments/{position}"),
@@ -178,7 +179,8 @@ impl AccessControlConfig {
         for (index, rule) in self.rules.iter().enumerate() {
             let kind = rule.entity_type;
             let Some(ids) = known.entities.get(&kind) else {
-                let message = format!("no feature of this installation has entities of kind {kind}, so the rule has no effect");
+                let message =
+                    format!("no feature of this installation has entities of kind {kind}, so the rule has no effect");
                 flaws.push(Flaw::new(format!("/rules/{index}/entity_type"), message));
                 continue;
             };

@@ -725,11 +725,15 @@ async fn rules_and_policies_that_name_nothing_are_refused_with_what_was_meant() 
     let document = |rule: Value| server().document("access-control/more.yaml", rule).problems().join("\n");
     for (document, expected) in [
         (
-            document(rule(json!({"entity_type": "gateway_route", "entity_id": "demoo", "access": "deny", "roles": ["intern"]}))),
+            document(rule(
+                json!({"entity_type": "gateway_route", "entity_id": "demoo", "access": "deny", "roles": ["intern"]}),
+            )),
             "there is no gateway_route `demoo`; did you mean `demo`?",
         ),
         (
-            document(rule(json!({"entity_type": "gateway_route", "entity_id": "demo", "access": "deny", "roles": ["usr"]}))),
+            document(rule(
+                json!({"entity_type": "gateway_route", "entity_id": "demo", "access": "deny", "roles": ["usr"]}),
+            )),
             "there is no role `usr`; did you mean `user`?",
         ),
         (
