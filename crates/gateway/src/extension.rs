@@ -118,7 +118,7 @@ impl Extension for GatewayExtension {
         let inference = Arc::new(Inference {
             table,
             credentials,
-            upstreams,
+            upstreams: Arc::new(upstreams),
             gate: services.require::<Gate>()?,
             sessions: sessions.clone(),
             metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),

@@ -43,6 +43,17 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    /// What is told of it where the status of an answer is given already, because it was taken for one.
+    pub(crate) fn told(&self) -> ErrorAnswer {
+        match self {
+            Self::Refused(_) | Self::NotPermitted(_) => ErrorAnswer::internal(),
+            Self::Withheld(denial) => withheld(denial),
+            Self::Upstream(error) => error.told(),
+        }
+    }
+}
+
 /// What the caller of an answer is told that policies withheld, or had no time to judge.
 pub(crate) fn withheld(denial: &Denial) -> ErrorAnswer {
     match denial.kind {

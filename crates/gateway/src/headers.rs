@@ -64,11 +64,11 @@ impl CallerHeaders {
     pub fn read(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName, limit| headers.get(name).and_then(|value| visible(value, limit));
         let session = headers.get_all(SESSION_ID).iter().find_map(|value| value.to_str().ok()?.trim().parse().ok());
-        let client_sessions = CLIENT_SESSIONS.into_iter().filter(|name| *name != SESSION_ID || session.is_none());
+        let mut client_sessions = CLIENT_SESSIONS.into_iter().filter(|name| *name != SESSION_ID || session.is_none());
         Self {
             session,
             foreign_session: session.is_none() && headers.contains_key(SESSION_ID),
-            client_session: client_sessions.filter_map(|name| text(&name, LONGEST_ID)).next(),
+            client_session: client_sessions.find_map(|name| text(&name, LONGEST_ID)),
             agent: text(&AGENT_ID, LONGEST_ID),
             conversation: text(&CONVERSATION_ID, LONGEST_ID),
             client: text(&USER_AGENT, LONGEST_NAME),

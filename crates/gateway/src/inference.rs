@@ -8,11 +8,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER
 use http::{Response, StatusCode};
 use systemprompt_governance::{Action, Gate, Inspection};
 use systemprompt_identity::Sessions;
-use systemprompt_llm::{InferenceRequest, UsageChunkFilter};
+use systemprompt_llm::{Format, InferenceRequest, UsageChunkFilter};
 use systemprompt_model::{ActionId, Ambient, Attribution, EntityKind, Resource};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::answer::AnswerBody;
+pub use crate::answer::{AnswerBody, Reply};
 use crate::attempt::AttemptFailure;
 pub use crate::failure::{Failure, FailureKind};
 use crate::lane::{self, AnswerLane};
@@ -24,6 +24,7 @@ use crate::routing::{Destination, RoutingTable};
 use crate::target::{Credentials, Target, prepare};
 pub use crate::upstream::SendError;
 use crate::upstream::{self, Line, UpstreamBody, Upstreams};
+use crate::waiting::Waiting;
 
 /// An error answer of a provider is relayed up to this size.
 const ERROR_BODY_LIMIT: usize = 1024 * 1024;
@@ -56,7 +57,7 @@ const RELAYED_HEADERS: [HeaderName; 4] =
 pub struct Inference {
     pub(crate) table: RoutingTable,
     pub(crate) credentials: Credentials,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -88,25 +89,6 @@ pub struct Forwarded {
     pub received: Option<Instant>,
 }
 
-/// A provider's answer, in the dialect of the request. Error answers are answers too: the caller gets to see them.
-pub struct Reply {
-    /// The ledger record of the request.
-    pub request: ActionId,
-    /// The provider's status.
-    pub status: StatusCode,
-    /// The headers that concern the caller.
-    pub headers: HeaderMap,
-    /// The answer. When it is dropped before its end, the call is cancelled and recorded as such.
-    pub body: AnswerBody,
-}
-
-impl Reply {
-    /// Waits for all of the answer. A stream that breaks off ends with an error event.
-    pub async fn whole(self) -> Bytes {
-        self.body.whole().await
-    }
-}
-
 impl Inference {
     /// Asks a model: finds the way, has the Gate judge exactly the bytes that will be sent, sends them and gives the
     /// answer as it comes. The ledger has the decision before anything is sent, and one outcome however the call ends.
@@ -115,14 +97,25 @@ impl Inference {
     ///
     /// The Gate refused, or no usable answer came.
     pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
-        let Ask { by, request, forwarded } = &ask;
+        match self.ask_once(&ask).await? {
+            Answered::Reply(reply) => Ok(reply),
+            // A request of its own: what is sent now was not judged yet.
+            Answered::UsageRefused(reply) => match self.ask_once(&ask).await {
+                Ok(answered) => Ok(answered.reply()),
+                Err(_) => Ok(reply),
+            },
+        }
+    }
+
+    async fn ask_once(&self, ask: &Ask) -> Result<Answered, Failure> {
+        let Ask { by, request, forwarded } = ask;
         let id = ActionId::generate(&self.ambient);
 
         // Route.
         let way = match self.table.resolve(request) {
             Ok(way) => way,
             Err(no_route) => {
-                let refusal = self.gate.refuse(self.action(id, &ask, None, Bytes::new()), no_route.into()).await;
+                let refusal = self.gate.refuse(self.action(id, ask, None, Bytes::new()), no_route.into()).await;
                 return Err(Failure::new(id, refusal));
             }
         };
@@ -132,7 +125,7 @@ impl Inference {
         let prepared = prepare(request, &way);
 
         // Admit.
-        let action = self.action(id, &ask, Some((&way, &target)), prepared.bytes);
+        let action = self.action(id, ask, Some((&way, &target)), prepared.bytes);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
@@ -149,10 +142,88 @@ impl Inference {
             session: by.session,
             inspection_limit: target.provider.timeouts.inspection,
         };
-        let mut recording = Recording::new(running, subject, request.stream);
+        let recording = Recording::new(running, subject, request.stream);
+
+        // Send, and wait for the head of the answer for as long as the caller has patience.
+        let patience = target.provider.timeouts.head_patience;
+        let call = Call {
+            id,
+            format: request.format,
+            usage_added: prepared.usage_added,
+            target,
+            upstreams: self.upstreams.clone(),
+            metrics: self.metrics.clone(),
+            cut: self.cut.clone(),
+        };
+        if !request.stream {
+            return call.answer(recording, content).await;
+        }
+        let mut answering = Box::pin(call.answer(recording, content));
+        if let Ok(answered) = tokio::time::timeout(patience, &mut answering).await {
+            return answered;
+        }
+        let answering = async move { Ok(answering.await?.reply()) };
+        let cut = self.cut.clone().cancelled_owned();
+        let body = AnswerBody::stream(Waiting::new(Box::pin(answering), id, request.format, cut));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);
+        Ok(Answered::Reply(Reply { request: id, status: StatusCode::OK, headers, body }))
+    }
+
+    /// The request as the Gate sees it. Without a way it is a request that found none.
+    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Destination, &Target)>, content: Bytes) -> Action<Infer> {
+        let Ask { by, request, forwarded } = ask;
+        let route = way.map_or("", |(way, _)| way.route.id.as_str());
+        Action {
+            id,
+            by: by.clone(),
+            resource: Resource::entity(EntityKind::GatewayRoute, route),
+            targets: way.iter().map(|(_, target)| target.name.clone()).collect(),
+            content,
+            effect: Infer::new(
+                request,
+                forwarded.conversation.as_deref(),
+                forwarded.agent.as_deref(),
+                way.map(|(way, _)| way),
+            ),
+            received_at: self.ambient.now(),
+        }
+    }
+}
+
+/// What a provider said to a request.
+enum Answered {
+    Reply(Reply),
+    /// It does not know the field that asks what a stream used, which is known from now on.
+    UsageRefused(Reply),
+}
+
+impl Answered {
+    fn reply(self) -> Reply {
+        match self {
+            Self::Reply(reply) | Self::UsageRefused(reply) => reply,
+        }
+    }
+}
+
+/// A call to a provider that was permitted.
+struct Call {
+    id: ActionId,
+    format: Format,
+    /// The gateway asks what it used, and the caller did not.
+    usage_added: bool,
+    target: Target,
+    upstreams: Arc<Upstreams>,
+    metrics: Arc<GatewayMetrics>,
+    cut: CancellationToken,
+}
+
+impl Call {
+    /// Sends `content` and gives the answer once it has begun.
+    async fn answer(self, mut recording: Recording, content: Bytes) -> Result<Answered, Failure> {
+        let Self { id, ref target, .. } = self;
 
         // Send.
-        let response = match self.send(&mut recording, &target, content).await {
+        let response = match self.send(&mut recording, target, content).await {
             Ok(response) => response,
             Err(error) => {
                 recording.finish(match error {
@@ -179,17 +250,20 @@ impl Inference {
         let limits = target.provider.timeouts;
         let body = if streamed {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            let filter = prepared.usage_added.then(UsageChunkFilter::new);
+            let filter = self.usage_added.then(UsageChunkFilter::new);
             let lane = if recording.holds_answer() { AnswerLane::screened(filter) } else { AnswerLane::Relay(filter) };
             let cut = self.cut.clone().cancelled_owned();
             let active = self.metrics.stream_started();
-            AnswerBody::stream(Relay::new(body, lane, recording, (id, request.format), limits, cut, active))
+            AnswerBody::stream(Relay::new(body, lane, recording, (id, self.format), limits, cut, active))
         } else {
             let retry_after = head.headers.get(RETRY_AFTER);
             let whole = collect(recording, head.status, retry_after, body, limits.total).await;
-            AnswerBody::whole_of(whole.map_err(|kind| Failure::new(id, kind))?)
+            let whole = whole.map_err(|kind| Failure::new(id, kind))?;
+            let unknown_field = self.usage_added && target.provider.stream_usage.learn(head.status, &whole);
+            let reply = Reply { request: id, status: head.status, headers, body: AnswerBody::whole_of(whole) };
+            return Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) });
         };
-        Ok(Reply { request: id, status: head.status, headers, body })
+        Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }))
     }
 
     /// Makes attempts until one has a result. Another one is made only after a failure of which it is certain that nothing
@@ -212,26 +286,6 @@ impl Inference {
             let Ok(again) = recording.retry(&target.name, why) else { return Err(error) };
             content = again;
             line = Line::Fresh;
-        }
-    }
-
-    /// The request as the Gate sees it. Without a way it is a request that found none.
-    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Destination, &Target)>, content: Bytes) -> Action<Infer> {
-        let Ask { by, request, forwarded } = ask;
-        let route = way.map_or("", |(way, _)| way.route.id.as_str());
-        Action {
-            id,
-            by: by.clone(),
-            resource: Resource::entity(EntityKind::GatewayRoute, route),
-            targets: way.iter().map(|(_, target)| target.name.clone()).collect(),
-            content,
-            effect: Infer::new(
-                request,
-                forwarded.conversation.as_deref(),
-                forwarded.agent.as_deref(),
-                way.map(|(way, _)| way),
-            ),
-            received_at: self.ambient.now(),
         }
     }
 }

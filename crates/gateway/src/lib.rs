@@ -29,3 +29,4 @@ mod routes;
 mod routing;
 mod target;
 mod upstream;
+mod waiting;

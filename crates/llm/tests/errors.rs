@@ -67,6 +67,30 @@ fn the_table_of_errors() {
 }
 
 #[test]
+fn what_comes_instead_of_a_stream_is_told_in_it() {
+    let refused = br#"{"type":"error",
+"error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    for (format, status, body, expected) in [
+        (
+            Format::AnthropicMessages,
+            529,
+            &refused[..],
+            "event: error\ndata: {\"type\":\"error\",\ndata: \"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+        ),
+        (Format::OpenAiChat, 429, br#"{"error":{"message":"slow"}}"#, "data: {\"error\":{\"message\":\"slow\"}}\n\n"),
+        (Format::OpenAiChat, 200, br#"{"choices":[]}"#, "data: {\"choices\":[]}\n\n"),
+        (
+            Format::AnthropicMessages,
+            502,
+            b"<html>",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"the upstream provider answered with status 502\"}}\n\n",
+        ),
+    ] {
+        assert_eq!(String::from_utf8(format.whole_as_event(status, body)).expect("UTF-8"), expected);
+    }
+}
+
+#[test]
 fn errors_inside_a_stream() {
     let error = ErrorAnswer::upstream_interrupted("line\nbreak \"quoted\"");
     assert_eq!(

@@ -33,6 +33,10 @@ pub(crate) struct ProviderConfig {
     /// Headers added to every request to the provider.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_headers: BTreeMap<String, String>,
+    /// Whether the provider takes `stream_options.include_usage` (wire `openai-chat`), which a streamed answer is counted by.
+    /// Absent: it is asked for until the provider says that it does not know the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_usage: Option<bool>,
     /// The models offered. Absent: the built-in catalog's models of the provider of this name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelConfig>,
@@ -204,6 +208,11 @@ pub(crate) struct Resilience {
     /// From sending a streamed request to the first byte of the answer. Default 600000: models think that long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_timeout_ms: Option<u64>,
+    /// How long a caller who asked for a stream waits for the head of the provider's answer. After it the caller gets status
+    /// 200 and signs of life, so that nothing in between hangs up, and an error of the provider comes as an event. Default
+    /// 45000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_patience_ms: Option<u64>,
     /// Between two chunks of an answer. Default 600000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_idle_timeout_ms: Option<u64>,
@@ -227,6 +236,8 @@ pub(crate) struct Timeouts {
     pub connect: Duration,
     /// Until the head of a streamed answer.
     pub first_byte: Duration,
+    /// Until the caller of a stream is answered without a head from the provider.
+    pub head_patience: Duration,
     /// Between two chunks.
     pub idle: Duration,
     /// The whole call, if it is not streamed.
@@ -253,6 +264,7 @@ impl Timeouts {
         Self {
             connect: pick(|r| r.connect_timeout_ms, 10_000),
             first_byte: pick(|r| r.first_byte_timeout_ms, 600_000),
+            head_patience: pick(|r| r.head_patience_ms, 45_000),
             idle: pick(|r| r.stream_idle_timeout_ms, 600_000),
             total: pick(|r| r.request_timeout_ms, 900_000),
             pool_idle: pick(|r| r.pool_idle_timeout_ms, 15_000),

@@ -5,8 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
+
+use super::unpack::{Packing, unpack};
 
 /// What a client may take for its request body.
 #[derive(Debug, Clone, Copy)]
@@ -43,19 +45,29 @@ pub(crate) enum BodyError {
         /// The limit in all.
         total: Duration,
     },
-    /// It is compressed.
-    #[error("the request body is encoded as `{0}`; send it uncompressed")]
+    /// It is packed in a way that is not known here.
+    #[error("the request body is encoded as `{0}`; send it as it is, or as gzip, deflate, br or zstd")]
     Encoded(String),
+    /// It is packed otherwise than it says, or not all of it is here.
+    #[error("the request body cannot be decoded as its content-encoding says")]
+    Packed(#[source] std::io::Error),
     /// The connection broke.
     #[error("the request body ended early")]
     Broken(#[source] axum::Error),
 }
 
-/// Reads a body within limits. A declared length over the limit is refused before a byte is read.
-pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, BodyError> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| value.as_bytes() != b"identity") {
-        return Err(BodyError::Encoded(String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect()));
-    }
+/// Reads a body within limits, and unpacks it within the same. A declared length over the limit is refused before a byte is
+/// read.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Result<Bytes, BodyError> {
+    let packing = Packing::of(headers).map_err(BodyError::Encoded)?;
+    let body = read_as_it_is(headers, body, limits).await?;
+    let Some(packing) = packing else { return Ok(body) };
+    let unpacking = tokio::task::spawn_blocking(move || unpack(packing, &body, limits.bytes));
+    let unpacked = unpacking.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    unpacked.map_err(BodyError::Packed)?.ok_or(BodyError::TooLarge { limit: limits.bytes })
+}
+
+async fn read_as_it_is(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, BodyError> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limits.bytes) {
         return Err(BodyError::TooLarge { limit: limits.bytes });
@@ -107,6 +119,21 @@ mod tests {
         headers.insert(CONTENT_LENGTH, 8.into());
         let refused = read(&headers, Body::empty(), Limits::of_bytes(7)).await;
         assert!(matches!(refused, Err(BodyError::TooLarge { .. })));
+    }
+
+    #[tokio::test]
+    async fn packed_bodies_are_read_within_the_same_limit() {
+        let packed = {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            std::io::Write::write_all(&mut writer, &[b' '; 100_000]).expect("memory");
+            writer.finish().expect("memory")
+        };
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
+        let read = async |limit| read(&headers, Body::from(packed.clone()), Limits::of_bytes(limit)).await;
+        assert_eq!(read(100_000).await.expect("it fits").len(), 100_000);
+        assert!(matches!(read(99_999).await, Err(BodyError::TooLarge { limit: 99_999 })));
+        let plain = super::read(&headers, Body::from("{}"), Limits::of_bytes(10)).await;
+        assert!(matches!(plain, Err(BodyError::Packed(_))));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use systemprompt_extension::api::{RETRY_SOON, SHOULD_RETRY, challenge_for, mark_final};
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_extension::{AuthError, Rejection, retry_after_seconds};
@@ -15,6 +15,7 @@ use systemprompt_llm::{ErrorAnswer, Format, RequestError};
 use systemprompt_model::ActionId;
 
 use super::body::BodyError;
+use super::unpack::Packing;
 use crate::config::PolicyDenyStatus;
 use crate::failure::{Failure, FailureKind, withheld};
 use crate::upstream::SendError;
@@ -84,6 +85,9 @@ impl RouteError {
             // The answer was made and is paid for; SDKs would have it made again.
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
+        if let Self::Body(BodyError::Encoded(_)) = self {
+            response.headers_mut().insert(ACCEPT_ENCODING, Packing::NAMES);
+        }
         if let Self::Rejected(rejection) = self
             && let Some(challenge) = challenge_for(rejection)
         {
@@ -124,7 +128,7 @@ impl RouteError {
                 BodyError::TooLarge { limit } => ErrorAnswer::body_too_large(*limit),
                 BodyError::TooSlow { .. } => ErrorAnswer { status: 408, ..ErrorAnswer::invalid_request(message) },
                 BodyError::Encoded(_) => ErrorAnswer { status: 415, ..ErrorAnswer::invalid_request(message) },
-                BodyError::Broken(_) => ErrorAnswer::invalid_request(message),
+                BodyError::Packed(_) | BodyError::Broken(_) => ErrorAnswer::invalid_request(message),
             },
             Self::Request(error) => ErrorAnswer::from(error),
             Self::Model(failure) => match &failure.kind {
@@ -135,12 +139,7 @@ impl RouteError {
                     unavailable @ ErrorAnswer { status: 503, .. } => unavailable,
                     blocked => ErrorAnswer { status: deny_status.get(), ..blocked },
                 },
-                FailureKind::Upstream(error) => match error {
-                    SendError::Unreachable => ErrorAnswer::upstream_unreachable(),
-                    SendError::TimedOut(_) => ErrorAnswer::upstream_timeout(message),
-                    SendError::NeverRead | SendError::Broken(_) => ErrorAnswer::upstream_interrupted(message),
-                    SendError::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
-                },
+                FailureKind::Upstream(error) => error.told(),
             },
         }
     }

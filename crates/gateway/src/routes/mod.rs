@@ -10,6 +10,7 @@ mod fallback;
 mod gateway;
 mod messages;
 mod models;
+mod unpack;
 
 use std::sync::Arc;
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use http::StatusCode;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
@@ -23,6 +25,39 @@ pub(crate) struct Provider {
     pub extra_headers: BTreeMap<String, String>,
     /// Time limits of its calls.
     pub timeouts: Timeouts,
+    /// Whether it tells what a stream used.
+    pub stream_usage: StreamUsage,
+}
+
+/// Whether a provider takes `stream_options.include_usage`.
+#[derive(Debug, Default)]
+pub(crate) struct StreamUsage {
+    configured: Option<bool>,
+    /// It did not, in the life of this process.
+    refused: AtomicBool,
+}
+
+impl StreamUsage {
+    /// As it is configured, or as it turns out.
+    pub(crate) fn new(configured: Option<bool>) -> Self {
+        Self { configured, refused: AtomicBool::new(false) }
+    }
+
+    /// Whether to ask for it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.configured.unwrap_or_else(|| !self.refused.load(Relaxed))
+    }
+
+    /// Learns from the refusal of a request that asked for it. Returns whether the same request without it may do better.
+    pub(crate) fn learn(&self, status: StatusCode, explanation: &[u8]) -> bool {
+        let names = |field: &[u8]| explanation.windows(field.len()).any(|window| window == field);
+        let is_about_it = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
+            && (names(b"stream_options") || names(b"include_usage"));
+        if is_about_it && self.configured.is_none() {
+            self.refused.store(true, Relaxed);
+        }
+        is_about_it && self.configured.is_none()
+    }
 }
 
 /// A route as the gateway uses it.

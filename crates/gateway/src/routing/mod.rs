@@ -4,5 +4,5 @@
 mod destination;
 mod table;
 
-pub(crate) use destination::{Destination, Provider, Route};
+pub(crate) use destination::{Destination, Provider, Route, StreamUsage};
 pub(crate) use table::{Listed, NoRoute, RoutingTable};

@@ -7,7 +7,7 @@ use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{CatalogModel, Pricing};
 use systemprompt_model::pattern::Pattern;
 
-use super::{Destination, Provider, Route};
+use super::{Destination, Provider, Route, StreamUsage};
 use crate::config::{GatewayConfig, ProviderConfig, Surface, Timeouts, strip_marker};
 
 /// Why a request has no way to go.
@@ -90,6 +90,7 @@ impl RoutingTable {
                 endpoint: config.endpoint.clone().unwrap_or_default(),
                 extra_headers: config.extra_headers.clone(),
                 timeouts: Timeouts::resolve(&gateway.resilience, config.resilience.as_ref()),
+                stream_usage: StreamUsage::new(config.stream_usage),
             });
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));

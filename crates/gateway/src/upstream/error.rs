@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::HeaderValue;
+use systemprompt_llm::ErrorAnswer;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,4 +24,16 @@ pub enum SendError {
     /// The provider refused without a body.
     #[error("the upstream provider answered {0} without a body")]
     Refused(StatusCode, Option<HeaderValue>),
+}
+
+impl SendError {
+    /// What the caller is told.
+    pub(crate) fn told(&self) -> ErrorAnswer {
+        match self {
+            Self::Unreachable => ErrorAnswer::upstream_unreachable(),
+            Self::TimedOut(_) => ErrorAnswer::upstream_timeout(self.to_string()),
+            Self::NeverRead | Self::Broken(_) => ErrorAnswer::upstream_interrupted(self.to_string()),
+            Self::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Line, SendError, Taken, Upstreams};
 use crate::config::{GatewayConfig, ProviderWire, Surface, Timeouts};
-use crate::routing::Provider;
+use crate::routing::{Provider, StreamUsage};
 use crate::target::Target;
 
 /// How a provider treats the second request on a connection.
@@ -36,6 +36,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         endpoint: format!("http://{}", listener.local_addr().expect("an address")),
         extra_headers: BTreeMap::new(),
         timeouts: Timeouts::resolve(&GatewayConfig::default().resilience, None),
+        stream_usage: StreamUsage::default(),
     });
     let target = Target {
         name: systemprompt_governance::Target::new("raw/model"),

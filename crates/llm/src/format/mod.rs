@@ -50,6 +50,27 @@ impl Format {
         self.definition().request_id_header
     }
 
+    /// An answer that came whole, as the event of a stream: the provider's own words if it has any, an error if its status
+    /// is one.
+    pub fn whole_as_event(self, status: u16, body: &[u8]) -> Vec<u8> {
+        let is_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+        if (200..300).contains(&status) || is_json {
+            let begin: &[u8] = if (200..300).contains(&status) { b"" } else { self.definition().error_event };
+            // A line of the body is a line of the data.
+            let lines = body.trim_ascii().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+            let mut event = begin.to_vec();
+            for line in lines {
+                event.extend_from_slice(b"data: ");
+                event.extend_from_slice(line);
+                event.push(b'\n');
+            }
+            event.push(b'\n');
+            return event;
+        }
+        ErrorAnswer::upstream_interrupted(format!("the upstream provider answered with status {status}"))
+            .sse_event(self, None)
+    }
+
     /// An event that says nothing, which keeps a quiet stream open.
     pub const fn ping(self) -> &'static [u8] {
         self.definition().ping

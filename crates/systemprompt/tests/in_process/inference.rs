@@ -523,6 +523,67 @@ async fn what_was_sent_is_counted_however_the_answer_ends() {
 }
 
 #[tokio::test]
+async fn a_caller_of_a_stream_is_not_left_without_a_sign_of_life() {
+    let resilience = json!({"head_patience_ms": 1, "first_byte_timeout_ms": 400});
+    let fixture = Fixture::of(TestContext::builder(), resilience).await;
+    let fault = |status, body: Option<&str>| Fault::Status { status, body: body.map(str::to_owned), retry_after: None };
+    for (path, model, ping, end) in [
+        ("/v1/messages", "claude-test", "event: ping\n", "event: message_stop\n"),
+        ("/v1/chat/completions", "gpt-test", ": ", "data: [DONE]\n"),
+    ] {
+        let body = format!(
+            r#"{{"model":"{model}","max_tokens":50,"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}"#
+        );
+        for (fault, status, expected) in [
+            (None, "completed", end),
+            (Some(fault(529, None)), "failed", "mock: overloaded"),
+            (Some(fault(503, Some("<html>"))), "failed", "503"),
+            (Some(Fault::HangBeforeHeaders), "failed", "did not answer within"),
+            (Some(Fault::CloseBeforeHeaders), "failed", "closed the connection"),
+        ] {
+            fixture.mock.behave(Behaviour { fault: fault.clone(), delay_ms: 100, ..Behaviour::default() });
+            let (id, answered, answer) = fixture.send(path, &body).await;
+            let text = String::from_utf8_lossy(&answer);
+            assert_eq!(answered, 200, "{path} {fault:?}: {text}");
+            assert!(text.starts_with(ping) && text.contains(expected), "{path} {fault:?}: {text}");
+            if path == "/v1/messages" && status == "failed" {
+                assert!(text.contains("event: error\n"), "{fault:?}: {text}");
+            }
+            assert_eq!(fixture.entries(id).await[1]["status"], status, "{path} {fault:?}");
+        }
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_know_stream_options_is_asked_without() {
+    let fixture = Fixture::new().await;
+    let body = r#"{"model":"gpt-test","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+    let unknown = r#"{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error"}}"#;
+    let fault = Some(Fault::Status { status: 400, body: Some(unknown.to_owned()), retry_after: None });
+    fixture.mock.behave(Behaviour { fault, fault_times: Some(1), ..Behaviour::default() });
+    let sent = || -> Vec<bool> {
+        let requests = fixture.mock.requests();
+        requests.iter().map(|request| String::from_utf8_lossy(&request.body).contains("stream_options")).collect()
+    };
+    let (id, status, answer) = fixture.send("/v1/chat/completions", body).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(fixture.entries(id).await[1]["status"], "completed");
+    assert_eq!(sent(), [true, false]);
+    // What was refused was judged and sent, so it is a request of its own.
+    let ledger = fixture.context.service::<Ledger>().expect("a service");
+    ledger.catch_up().await.expect("applies");
+    let statuses: Vec<String> = sqlx::query_scalar("SELECT status FROM ai_requests ORDER BY id")
+        .fetch_all(fixture.context.db().read())
+        .await
+        .expect("the requests");
+    assert_eq!(statuses, ["failed", "completed"]);
+    assert_eq!(fixture.send("/v1/chat/completions", body).await.1, 200);
+    assert_eq!(sent(), [true, false, false], "it is remembered");
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_too_large_is_not_free() {
     let fixture = Fixture::new().await;
     let size = 33 * 1024 * 1024;
