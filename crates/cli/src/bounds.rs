@@ -69,14 +69,13 @@ mod tests {
     /// What the real parser says to a value, with nothing else given.
     fn refusal(path: &[String], argument: &Arg, value: &str) -> Option<String> {
         let mut line = path.to_vec();
-        match argument.get_long() {
-            Some(long) => line.push(format!("--{long}={value}")),
-            None => {
-                // The positional ones before it are texts.
-                let before = argument.get_index().expect("a positional argument has a place") - 1;
-                line.extend(std::iter::repeat_n("text".to_owned(), before));
-                line.extend(["--".to_owned(), value.to_owned()]);
-            }
+        if let Some(long) = argument.get_long() {
+            line.push(format!("--{long}={value}"));
+        } else {
+            // The positional ones before it are texts.
+            let before = argument.get_index().expect("a positional argument has a place") - 1;
+            line.extend(std::iter::repeat_n("text".to_owned(), before));
+            line.extend(["--".to_owned(), value.to_owned()]);
         }
         let refused = Cli::command().try_get_matches_from(line).err()?;
         // Something else that is missing is said after the values were read.
@@ -101,34 +100,30 @@ mod tests {
         walk(&root, &[], &mut |path, argument| {
             let Some(kind) = kind(argument) else { return };
             let name = format!("{} {}", path.join(" "), argument.get_id());
-            match kind {
-                "number" => {
-                    for value in EXTREMES {
-                        let Some(refusal) = refusal(path, argument, value) else { continue };
-                        assert!(refusal.contains("it must be a whole number from "), "{name} {value}: {refusal}");
-                    }
-                    for value in ["-1", "18446744073709551615", "99999999999999999999999999"] {
-                        assert!(refusal(path, argument, value).is_some(), "{name} takes {value}");
-                    }
+            if kind == "number" {
+                for value in EXTREMES {
+                    let Some(refusal) = refusal(path, argument, value) else { continue };
+                    assert!(refusal.contains("it must be a whole number from "), "{name} {value}: {refusal}");
                 }
-                _ => {
-                    let extremes =
-                        EXTREMES.iter().flat_map(|number| ["s", "m", "h", "d"].map(|unit| format!("{number}{unit}")));
-                    let years =
-                        ["-262143-01-01", "+262142-12-31", "0000-01-01T00:00:00Z", "9999-12-31"].map(str::to_owned);
-                    for value in extremes.chain(years) {
-                        let Some(refusal) = refusal(path, argument, &value) else { continue };
-                        assert!(
-                            refusal.contains("from 1970 to 9999") || refusal.contains("is not a time"),
-                            "{name} {value}: {refusal}"
-                        );
-                    }
-                    for value in ["9223372036854775807d", "100000000d", "0000-01-01T00:00:00Z"] {
-                        assert!(
-                            refusal(path, argument, value).is_some_and(|text| text.contains("from 1970 to 9999")),
-                            "{name} takes {value}"
-                        );
-                    }
+                for value in ["-1", "18446744073709551615", "99999999999999999999999999"] {
+                    assert!(refusal(path, argument, value).is_some(), "{name} takes {value}");
+                }
+            } else {
+                let extremes =
+                    EXTREMES.iter().flat_map(|number| ["s", "m", "h", "d"].map(|unit| format!("{number}{unit}")));
+                let years = ["-262143-01-01", "+262142-12-31", "0000-01-01T00:00:00Z", "9999-12-31"].map(str::to_owned);
+                for value in extremes.chain(years) {
+                    let Some(refusal) = refusal(path, argument, &value) else { continue };
+                    assert!(
+                        refusal.contains("from 1970 to 9999") || refusal.contains("is not a time"),
+                        "{name} {value}: {refusal}"
+                    );
+                }
+                for value in ["9223372036854775807d", "100000000d", "0000-01-01T00:00:00Z"] {
+                    assert!(
+                        refusal(path, argument, value).is_some_and(|text| text.contains("from 1970 to 9999")),
+                        "{name} takes {value}"
+                    );
                 }
             }
             seen.push(name);

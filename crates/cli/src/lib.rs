@@ -31,6 +31,7 @@ mod paging;
 mod pinned;
 mod printer;
 mod project;
+mod prompt;
 mod ready;
 mod requests;
 mod stop;

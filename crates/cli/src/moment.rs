@@ -86,12 +86,11 @@ fn ago(text: &str) -> Option<Result<TimeDelta, String>> {
     Some(number.parse().ok().and_then(span).filter(|span| *span <= longest).ok_or_else(out_of_bounds))
 }
 
+/// From when on, and until when; open where nothing is given.
+type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// The times between which something is to lie.
-pub(crate) fn span(
-    since: Option<Moment>,
-    until: Option<Moment>,
-    now: DateTime<Utc>,
-) -> CliResult<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
+pub(crate) fn span(since: Option<Moment>, until: Option<Moment>, now: DateTime<Utc>) -> CliResult<Span> {
     let at = |moment: Option<Moment>| moment.map(|moment| moment.before(now)).transpose();
     let (since, until) = at(since).and_then(|since| Ok((since, at(until)?))).map_err(CliError::invalid_value)?;
     if let (Some(since), Some(until)) = (since, until)

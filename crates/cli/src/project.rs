@@ -99,12 +99,12 @@ impl Invocation {
     ) -> CliResult<Option<T>> {
         // Before PostgreSQL is started, so that whatever comes it is stopped again.
         let stop = Stop::listen()?;
-        let Some(database) = stop.or(self.database()).await else {
+        let Some(database) = stop.or(Box::pin(self.database())).await else {
             self.stop_unused_cluster().await?;
             return Ok(None);
         };
         let database = database?;
-        let outcome = stop.or(work(&database)).await;
+        let outcome = stop.or(Box::pin(work(&database))).await;
         database.close().await;
         outcome.transpose()
     }

@@ -2,22 +2,45 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use systemprompt_database::DbPool;
-use systemprompt_gateway::request::queries::{
-    self, LookupError, Message, RequestDetail, RequestFilter, RequestSummary,
-};
-use systemprompt_model::UserId;
+use systemprompt_gateway::request::queries::{self, LookupError, RequestDetail, RequestFilter, RequestSummary};
+use systemprompt_gateway::request::said::Message;
+use systemprompt_identity::{Origin, Origins};
+use systemprompt_model::{SessionId, UserId};
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::ledger::catch_up;
+use crate::prompt::{condensed, typed};
 use crate::view::{Record, Row, time};
 
 /// How much of a message people see unless they ask for all.
 pub(crate) const GLIMPSE: usize = 400;
 
+/// A request, with the names of who made it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Named<T> {
+    #[serde(flatten)]
+    pub(crate) request: T,
+    #[serde(flatten)]
+    pub(crate) origin: Origin,
+}
+
+/// These requests with the names of who made them.
+pub(crate) async fn named<T: AsRef<RequestSummary>>(db: &DbPool, requests: Vec<T>) -> CliResult<Vec<Named<T>>> {
+    let users = requests.iter().filter_map(|request| request.as_ref().user_id);
+    let sessions = requests.iter().filter_map(|request| request.as_ref().session_id);
+    let origins = Origins::find(db, users, sessions).await.map_err(CliError::database)?;
+    let named = requests.into_iter().map(|request| {
+        let origin = origins.of(request.as_ref().user_id, request.as_ref().session_id);
+        Named { request, origin }
+    });
+    Ok(named.collect())
+}
+
 /// The requests that an id, a trace's id, or the beginning of one names; at least one.
-pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetail>> {
+pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<Named<RequestDetail>>> {
     catch_up(db).await?;
     let found = queries::audit(db.write(), id).await.map_err(|error| {
         let exit = if matches!(error, LookupError::Database(_)) { Exit::Failure } else { Exit::Usage };
@@ -29,7 +52,7 @@ pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<RequestDetai
         return Err(CliError::new("unknown_request", format!("the ledger has no request or trace `{id}`"))
             .help("systemprompt infra logs request list   shows ids"));
     }
-    Ok(found)
+    named(db, found).await
 }
 
 /// The latest requests of a user.
@@ -68,32 +91,48 @@ pub(crate) async fn settled(db: &DbPool, id: &str) -> CliResult<String> {
     }
 }
 
-impl Row for RequestSummary {
+impl Row for Named<RequestSummary> {
     const COLUMNS: &'static [&'static str] =
-        &["time", "request", "status", "model", "provider", "#in", "#out", "#cost", "#ms"];
+        &["time", "request", "status", "user", "session", "key", "model", "provider", "#in", "#out", "#cost", "#ms"];
     const NONE: &'static str = "No requests.";
 
     fn cells(&self) -> Vec<String> {
+        let Self { request, origin } = self;
         let number = |value: Option<i64>| value.map_or("-".to_owned(), |value| value.to_string());
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         vec![
-            time(self.created_at),
-            self.request_id.to_string(),
-            self.status.clone(),
-            self.requested_model.clone().unwrap_or_default(),
-            self.provider.clone().unwrap_or_else(|| "-".to_owned()),
-            number(self.input_tokens),
-            number(self.output_tokens),
-            self.cost.map_or("-".to_owned(), |cost| cost.to_string()),
-            number(self.latency_ms),
+            time(request.created_at),
+            request.request_id.to_string(),
+            request.status.clone(),
+            or_none(origin.user_name.clone().or_else(|| request.user_id.map(|id| id.to_string()))),
+            or_none(request.session_id.map(beginning)),
+            or_none(origin.api_key_name.clone().or_else(|| origin.api_key_prefix.clone())),
+            request.requested_model.clone().unwrap_or_default(),
+            or_none(request.provider.clone()),
+            number(request.input_tokens),
+            number(request.output_tokens),
+            request.cost.map_or("-".to_owned(), |cost| cost.to_string()),
+            number(request.latency_ms),
         ]
     }
 }
 
+/// The beginning of a session's id, which tells the sessions of a list apart.
+fn beginning(session: SessionId) -> String {
+    session.to_string().chars().take(13).collect()
+}
+
 /// A request for people: with its messages, each no longer than so many characters, and with its tools.
-pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: bool) -> Record {
+pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, tools: bool) -> Record {
+    let Named { request: detail, origin } = request;
     let summary = &detail.summary;
     let decision = &detail.decision;
     let number = |value: Option<i64>| value.map(|value| value.to_string());
+    let counted = |value: Option<i64>| number(value.filter(|count| *count > 0));
+    let with_id = |name: &Option<String>, id: Option<String>| match (name, id) {
+        (Some(name), Some(id)) => Some(format!("{name} ({id})")),
+        (name, id) => name.clone().or(id),
+    };
     let status = match &summary.error_message {
         Some(message) => format!("{}: {message}", summary.status),
         None => summary.status.clone(),
@@ -106,9 +145,12 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         .with("reason", decision.reason.clone())
         .with_list("rules", decision.evaluated_rules.as_array().into_iter().flatten().map(rule))
         .with("policy version", decision.policy_version.clone())
-        .with("user", summary.user_id.map(|id| id.to_string()))
+        .with("user", with_id(&origin.user_name, summary.user_id.map(|id| id.to_string())))
+        .with("key", with_id(&origin.api_key_name, origin.api_key_prefix.clone()))
         .with("actor", format!("{} {}", detail.actor_kind, detail.actor_id))
         .with("session", summary.session_id.map(|id| id.to_string()))
+        .with("client's session", origin.client_session_id.clone())
+        .with("agent", detail.client_agent_id.clone())
         .with("trace", summary.trace_id.to_string())
         .with("conversation", detail.conversation_id.clone())
         .with("client", detail.client.clone())
@@ -120,7 +162,8 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
         .with("provider's id", detail.provider_request_id.clone())
         .with("tokens in", number(summary.input_tokens))
         .with("tokens out", number(summary.output_tokens))
-        .with("cached", number(detail.cache_read_tokens.filter(|count| *count > 0)))
+        .with("read from cache", counted(detail.cache_read_tokens))
+        .with("written to cache", counted(detail.cache_creation_tokens))
         .with("cost", summary.cost.map(|cost| cost.to_string()))
         .with("latency", summary.latency_ms.map(|latency| format!("{latency} ms")))
         .with("first byte", detail.ttft_ms.map(|latency| format!("{latency} ms")))
@@ -134,6 +177,7 @@ pub(crate) fn record(detail: &RequestDetail, messages: Option<usize>, tools: boo
                 .map(|size| format!("{size} bytes, sha256 {}", detail.response_sha256.clone().unwrap_or_default())),
         );
     if let Some(limit) = messages {
+        record = record.with_prose("typed", typed(&detail.messages).map(|prompt| glimpse(&prompt, limit)));
         for message in &detail.messages {
             record = record.with_prose(&message.role, text_of(message, limit));
         }
@@ -180,11 +224,17 @@ fn text_of(message: &Message, limit: usize) -> String {
         Value::String(text) => text.clone(),
         Value::Array(blocks) => blocks
             .iter()
-            .map(|block| block.get("text").and_then(Value::as_str).map_or_else(|| block.to_string(), str::to_owned))
+            .map(|block| match block {
+                Value::String(text) => text.clone(),
+                block => block.get("text").and_then(Value::as_str).map_or_else(|| block.to_string(), str::to_owned),
+            })
             .collect::<Vec<_>>()
             .join("\n"),
+        Value::Null => "(no text)".to_owned(),
         other => other.to_string(),
     };
+    // Who asks for all gets all.
+    let whole = if limit == usize::MAX || message.role != "user" { whole } else { condensed(&whole) };
     glimpse(&whole, limit)
 }
 

@@ -38,12 +38,16 @@ pub fn fill_defaults(root: &Value, schema: &Value, value: &mut Value) {
             }
             if let Some(others) = schema.get("additionalProperties").filter(|others| others.is_object()) {
                 let known = |name: &String| properties.is_some_and(|properties| properties.contains_key(name));
-                object.iter_mut().filter(|(name, _)| !known(name)).for_each(|(_, of)| fill_defaults(root, others, of));
+                for (_, of) in object.iter_mut().filter(|(name, _)| !known(name)) {
+                    fill_defaults(root, others, of);
+                }
             }
         }
         Value::Array(list) => {
             if let Some(items) = schema.get("items") {
-                list.iter_mut().for_each(|item| fill_defaults(root, items, item));
+                for item in list {
+                    fill_defaults(root, items, item);
+                }
             }
         }
         _ => {}

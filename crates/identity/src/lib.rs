@@ -46,6 +46,7 @@ pub use error::StoreError;
 pub use extension::IdentityExtension;
 pub use identity::{Identity, IdentityOptions};
 pub use session::hint::SessionHint;
+pub use session::origin::{Origin, Origins};
 pub use session::store::{SessionError, Sessions, recent_sessions};
 pub use session::{NewSession, Session, SessionSource};
 pub use signing_key::SigningKeys;

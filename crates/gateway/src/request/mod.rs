@@ -6,6 +6,7 @@
 mod effect;
 mod projection;
 pub mod queries;
+pub mod said;
 
 pub(crate) use effect::{Infer, Inferred, ToolCallFacts, tool_call_part};
 pub(crate) use projection::Requests;

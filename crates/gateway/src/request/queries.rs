@@ -4,13 +4,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::PgPool;
 use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
 use systemprompt_governance::page::{Page, id_range, prefix_range};
 use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
+
+use super::said::{Excerpt, Message, answer, messages_of_request, part_of_answer};
 
 /// Which requests to list. Absent fields do not restrict.
 #[derive(Debug, Clone)]
@@ -185,28 +186,16 @@ pub struct RequestDetail {
     pub tool_calls: Vec<ToolCall>,
 }
 
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Message {
-    /// Its place.
-    pub sequence: u32,
-    /// Who said it.
-    pub role: String,
-    /// What was said: a text, or blocks as the dialect has them.
-    pub content: Value,
+impl AsRef<RequestSummary> for RequestSummary {
+    fn as_ref(&self) -> &RequestSummary {
+        self
+    }
 }
 
-/// The ends of something long.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Excerpt {
-    /// `request` or `response`.
-    pub of: &'static str,
-    /// Its full size.
-    pub bytes: i64,
-    /// Its beginning.
-    pub head: String,
-    /// Its end.
-    pub tail: String,
+impl AsRef<RequestSummary> for RequestDetail {
+    fn as_ref(&self) -> &RequestSummary {
+        &self.summary
+    }
 }
 
 /// A tool the model asked for.
@@ -273,13 +262,14 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
     let body = |part| kept.iter().find(|kept| kept.part == part).and_then(|kept| kept.body.as_deref());
     let mut messages = body(content::REQUEST).map(messages_of_request).unwrap_or_default();
     if let Some(body) = body(content::ANSWER) {
-        messages.push(answer(messages.len() as u32, body));
+        messages.push(answer(messages.len() as u32, body, &row.dialect));
     }
     let excerpts = [("request", content::REQUEST), ("response", content::ANSWER)]
         .into_iter()
         .filter_map(|(of, part)| {
             let kept = kept.iter().find(|kept| kept.part == part)?;
-            Some(Excerpt { of, bytes: kept.bytes, head: kept.head.clone()?, tail: kept.tail.clone()? })
+            let end = |text: &String| if of == "response" { part_of_answer(text, &row.dialect) } else { text.clone() };
+            Some(Excerpt { of, bytes: kept.bytes, head: end(kept.head.as_ref()?), tail: end(kept.tail.as_ref()?) })
         })
         .collect();
 
@@ -347,37 +337,6 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
     }))
 }
 
-/// The messages of a request body of any dialect that has them: `system` or `instructions`, then `messages`.
-fn messages_of_request(body: &str) -> Vec<Message> {
-    let Ok(Value::Object(mut body)) = serde_json::from_str(body) else { return Vec::new() };
-    let system = ["system", "instructions"].into_iter().find_map(|key| body.remove(key));
-    let system = system.map(|content| ("system".to_owned(), content));
-    let listed = match body.remove("messages").or_else(|| body.remove("input")) {
-        Some(Value::Array(messages)) => messages,
-        _ => Vec::new(),
-    };
-    let listed = listed.into_iter().map(|mut message| {
-        let role = message.get("role").and_then(Value::as_str).unwrap_or("unknown").to_owned();
-        // A message without `content` is shown as it is: tool results of some dialects have other keys.
-        let content = message.get_mut("content").map(Value::take).unwrap_or(message);
-        (role, content)
-    });
-    let numbered = system.into_iter().chain(listed).zip(0..);
-    numbered.map(|((role, content), sequence)| Message { sequence, role, content }).collect()
-}
-
-/// An answer as a message: the content of a JSON answer, otherwise the text itself.
-fn answer(sequence: u32, body: &str) -> Message {
-    let content = serde_json::from_str::<Value>(body)
-        .ok()
-        .and_then(|mut body| {
-            let whole = body.get_mut("content").map(Value::take);
-            whole.or_else(|| body.pointer_mut("/choices/0/message/content").map(Value::take))
-        })
-        .unwrap_or_else(|| Value::String(body.to_owned()));
-    Message { sequence, role: "assistant".to_owned(), content }
-}
-
 /// What an operator typed does not name one request or trace.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
@@ -397,8 +356,8 @@ pub enum LookupError {
     Database(#[from] sqlx::Error),
 }
 
-/// Most requests of one trace that are shown.
-const TRACE_LIMIT: i64 = 200;
+/// Most requests of one trace that [`audit`] gives.
+pub const TRACE_LIMIT: i64 = 200;
 
 /// The request with this id, or the requests of the trace with this id, oldest first; the beginning of an id is enough.
 /// Empty when there is none.
@@ -561,42 +520,4 @@ pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Resul
         latency_p95_ms: total.latency_p95_ms,
         models,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn messages_are_found_in_every_dialect() {
-        for (body, expected) in [
-            (
-                json!({"system": "be kind", "messages": [{"role": "user", "content": "hello"}]}),
-                json!([{"sequence": 0, "role": "system", "content": "be kind"},
-                       {"sequence": 1, "role": "user", "content": "hello"}]),
-            ),
-            (
-                json!({"messages": [{"role": "system", "content": "s"}, {"role": "assistant", "tool_calls": []}]}),
-                json!([{"sequence": 0, "role": "system", "content": "s"},
-                       {"sequence": 1, "role": "assistant", "content": {"role": "assistant", "tool_calls": []}}]),
-            ),
-            (json!([1]), json!([])),
-        ] {
-            let messages = messages_of_request(&body.to_string());
-            assert_eq!(serde_json::to_value(messages).unwrap(), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_a_message() {
-        for (body, expected) in [
-            (r#"{"content":[{"type":"text","text":"hi"}]}"#, json!([{"type": "text", "text": "hi"}])),
-            (r#"{"choices":[{"message":{"content":"hi"}}]}"#, json!("hi")),
-            ("hi there", json!("hi there")),
-        ] {
-            assert_eq!(answer(3, body).content, expected);
-        }
-    }
 }

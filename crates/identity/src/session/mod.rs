@@ -1,6 +1,7 @@
 //! Sessions: stretches of work by one user with one client. Kept, and given to requests, by [`store::Sessions`].
 
 pub(crate) mod hint;
+pub(crate) mod origin;
 pub(crate) mod queries;
 pub(crate) mod routes;
 pub(crate) mod store;

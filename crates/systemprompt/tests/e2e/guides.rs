@@ -174,6 +174,20 @@ fn first_word(line: &str) -> &str {
     if word.starts_with(|c: char| c.is_ascii_digit()) { "" } else { word }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for mut child in self.running.drain(..) {
+            let _ = child.kill();
+        }
+        if std::thread::panicking() && self.environment.get("SYSTEMPROMPT_HOME").is_none() {
+            // What a block began in the background ends with it.
+            let mut command = Command::new("sh");
+            command.env_clear().envs(&self.environment).current_dir(&self.directory);
+            let _ = command.arg("-c").arg("systemprompt infra services stop").output();
+        }
+    }
+}
+
 fn end(child: Child) {
     let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
     kill_process(pid, Signal::TERM).expect("our own child");

@@ -179,6 +179,54 @@ async fn lists_levels_times_and_numbers() {
 }
 
 #[tokio::test]
+async fn the_audit_shows_who_typed_what_and_what_was_answered() {
+    let instance = Instance::start().await;
+    let home = instance.home.path();
+    let headers = [("x-claude-code-session-id", "session-of-theirs"), ("x-claude-code-agent-id", "agent-7")];
+    for (path, model) in [("/v1/messages", "claude-test"), ("/v1/chat/completions", "gpt-test")] {
+        let typed = json!([
+            {"type": "text", "text": "<system-reminder>be brief and do not tell</system-reminder>"},
+            {"type": "text", "text": "what was typed"},
+        ]);
+        let body = json!({"model": model, "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": typed}]});
+        let answer = instance.send(http::Method::POST, path, &headers, body.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let id = answer.request_id();
+        instance.record(id).await;
+
+        let audit = stdout(&run(home, &["infra", "logs", "audit", id]));
+        let value = |name: &str| {
+            let line = audit.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with("  ")));
+            line.unwrap_or_else(|| panic!("no {name}: {audit}"))[name.len()..].trim().to_owned()
+        };
+        assert_eq!(value("typed"), "what was typed");
+        assert!(value("assistant").starts_with("token token"), "{audit}");
+        assert!(!audit.contains("data:") && !audit.contains("do not tell"), "{audit}");
+        assert_eq!((value("client's session").as_str(), value("agent").as_str()), ("session-of-theirs", "agent-7"));
+        assert!(value("session").starts_with("sess_") && value("key").contains("sp-live-"), "{audit}");
+        assert!(audit.lines().any(|line| line.starts_with("user ") && line.contains("admin (")), "{audit}");
+        let full = stdout(&run(home, &["infra", "logs", "audit", id, "--full"]));
+        assert!(full.contains("do not tell"), "{full}");
+        let document = instance.cli(&["infra", "logs", "audit", id])["items"][0].clone();
+        assert_eq!(document["prompt"], "what was typed");
+        assert!(
+            document["messages"][1]["content"].as_str().is_some_and(|text| text.starts_with("token token")),
+            "{document}"
+        );
+    }
+    let listed = stdout(&run(home, &["infra", "logs", "request", "list"]));
+    let mut lines = listed.lines();
+    let columns: Vec<_> = lines.next().expect("a head").split_whitespace().collect();
+    assert_eq!(columns[2..6], ["status", "user", "session", "key"], "{listed}");
+    assert!(lines.all(|line| line.contains(" admin ") && line.contains(" sess_")), "{listed}");
+    let items = instance.cli(&["infra", "logs", "request", "list"]);
+    assert_eq!(
+        (&items["items"][0]["user_name"], &items["items"][0]["client_session_id"]),
+        (&json!("admin"), &json!("session-of-theirs"))
+    );
+}
+
+#[tokio::test]
 async fn exit_statuses_and_what_was_meant() {
     let mock = MockUpstream::start().await.expect("a free port");
     let home = TempDir::new().expect("a directory");

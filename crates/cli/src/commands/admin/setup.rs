@@ -92,13 +92,11 @@ impl Setup {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         // A question about the ledger and a migration may start PostgreSQL.
         let stop = Stop::listen()?;
-        match stop.or(self.write(invocation)).await {
-            Some(written) => written,
-            None => {
-                invocation.stop_unused_cluster().await?;
-                Err(CliError::interrupted())
-            }
-        }
+        let Some(written) = stop.or(Box::pin(self.write(invocation))).await else {
+            invocation.stop_unused_cluster().await?;
+            return Err(CliError::interrupted());
+        };
+        written
     }
 
     async fn write(self, invocation: &Invocation) -> CliResult {

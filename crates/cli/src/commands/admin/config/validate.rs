@@ -35,7 +35,7 @@ impl Validate {
             let problem = Problem::error("profile", "security.signing_key_path", with_causes(&error));
             report.problems.push(problem.suggest(error.hint().unwrap_or("make the file readable for its owner only")));
         }
-        let valid = !report.has_errors() && !(self.strict && !report.problems.is_empty());
+        let valid = if self.strict { report.problems.is_empty() } else { !report.has_errors() };
         if !valid && invocation.printer.is_text() {
             return Err(invalid(&report, &invocation.printer));
         }

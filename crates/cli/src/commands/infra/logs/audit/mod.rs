@@ -6,12 +6,13 @@ mod verify;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
-use systemprompt_gateway::request::queries::RequestDetail;
+use systemprompt_gateway::request::queries::{RequestDetail, TRACE_LIMIT};
 use systemprompt_model::Microdollars;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
-use crate::requests::{GLIMPSE, look_up, record};
+use crate::prompt::typed;
+use crate::requests::{GLIMPSE, Named, look_up, record};
 use crate::view::{Layout, Page, Row, Text};
 
 /// Everything recorded about a request: who, decision, messages, tools, cost.
@@ -43,6 +44,9 @@ impl Audit {
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
                 let full = self.full;
+                if requests.len() as i64 >= TRACE_LIMIT {
+                    invocation.printer.note(format!("only the first {TRACE_LIMIT} requests of this trace are shown"));
+                }
                 invocation
                     .printer
                     .show(&Page::whole(requests.into_iter().map(|detail| Recorded { detail, full }).collect()));
@@ -55,7 +59,7 @@ impl Audit {
 
 /// Everything about a request.
 struct Recorded {
-    detail: RequestDetail,
+    detail: Named<RequestDetail>,
     full: bool,
 }
 
@@ -82,10 +86,12 @@ impl Row for Recorded {
 }
 
 /// What programs get: the documented names, and everything else beside them.
-fn document(detail: &RequestDetail) -> Value {
+fn document(detail: &Named<RequestDetail>) -> Value {
     let mut value = serde_json::to_value(detail).unwrap_or_default();
+    let request = &detail.request;
     if let Value::Object(fields) = &mut value {
-        fields.insert("cost_dollars".to_owned(), json!(detail.summary.cost.unwrap_or(Microdollars::ZERO).dollars()));
+        fields.insert("cost_dollars".to_owned(), json!(request.summary.cost.unwrap_or(Microdollars::ZERO).dollars()));
+        fields.insert("prompt".to_owned(), json!(typed(&request.messages)));
     }
     value
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use systemprompt_gateway::request::queries::{self, RequestFilter};
+use systemprompt_governance::page::Page;
 
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult};
@@ -9,6 +10,7 @@ use crate::ledger::catch_up;
 use crate::moment::{Moment, span};
 use crate::paging::Paging;
 use crate::project::{Invocation, OpenDatabase};
+use crate::requests::named;
 
 /// The latest requests.
 #[derive(Debug, Args)]
@@ -47,7 +49,8 @@ impl List {
         };
         catch_up(&database.db).await?;
         let found = queries::list_requests(database.db.write(), &filter).await.map_err(CliError::database)?;
-        invocation.show_page(found);
+        let items = named(&database.db, found.items).await?;
+        invocation.show_page(Page { items, next: found.next });
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use systemprompt_gateway::request::queries::RequestDetail;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
-use crate::requests::{look_up, record};
+use crate::requests::{Named, look_up, record};
 use crate::view::{Layout, Text, View};
 
 /// One request.
@@ -39,7 +39,7 @@ impl Show {
 
 /// A request, with as much of it as was asked for.
 struct Shown<'a> {
-    detail: &'a RequestDetail,
+    detail: &'a Named<RequestDetail>,
     messages: bool,
     tools: bool,
 }
