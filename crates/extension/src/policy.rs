@@ -224,7 +224,7 @@ impl Violation {
 pub enum DenialKind {
     /// The caller may not use the resource: 403.
     NotEntitled,
-    /// The content is not acceptable: 400 unless configured otherwise.
+    /// The content is not acceptable: 451 unless configured otherwise.
     Content,
     /// Too much in too short a time: 429.
     RateLimited,

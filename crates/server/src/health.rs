@@ -159,8 +159,10 @@ async fn detail(State(site): State<Site>) -> Response {
         "features": features.into_iter().map(|(id, health)| (id.to_owned(), json!(health))).collect::<serde_json::Map<_, _>>(),
         "warnings": configuration.warnings(),
     });
-    let status = if worst == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, Json(body)).into_response()
+    if worst == "unhealthy" {
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_SOON)], Json(body)).into_response();
+    }
+    Json(body).into_response()
 }
 
 /// Prometheus' page, for scrapers on this machine and for administrators.

@@ -125,7 +125,7 @@ mod tests {
     async fn packed_bodies_are_read_within_the_same_limit() {
         let packed = {
             let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-            std::io::Write::write_all(&mut writer, &[b' '; 100_000]).expect("memory");
+            std::io::Write::write_all(&mut writer, &vec![b' '; 100_000]).expect("memory");
             writer.finish().expect("memory")
         };
         let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);

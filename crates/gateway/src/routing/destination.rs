@@ -51,8 +51,7 @@ impl StreamUsage {
     /// Learns from the refusal of a request that asked for it. Returns whether the same request without it may do better.
     pub(crate) fn learn(&self, status: StatusCode, explanation: &[u8]) -> bool {
         let names = |field: &[u8]| explanation.windows(field.len()).any(|window| window == field);
-        let is_about_it = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
-            && (names(b"stream_options") || names(b"include_usage"));
+        let is_about_it = status.is_client_error() && (names(b"stream_options") || names(b"include_usage"));
         if is_about_it && self.configured.is_none() {
             self.refused.store(true, Relaxed);
         }

@@ -142,7 +142,7 @@ async fn hanging_up_before_the_usage_comes_does_not_make_an_answer_free() {
     drop(open);
     let record = instance.record(&id).await;
     assert_eq!(record["error_message"], "client_disconnected", "{record}");
-    for counted in ["input_tokens", "output_tokens", "cost"] {
+    for counted in ["input_tokens", "output_tokens", "cost_microdollars"] {
         assert!(record[counted].as_i64().is_some_and(|count| count > 0), "{counted}: {record}");
     }
 }
