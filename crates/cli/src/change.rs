@@ -7,10 +7,10 @@ use rustix::process::getuid;
 use serde::Serialize;
 use systemprompt_config::Home;
 use systemprompt_governance::command::CommandGate;
-use systemprompt_governance::{Backlog, ChangeError};
+use systemprompt_governance::{Backlog, ChangeError, Refusal};
 use systemprompt_model::{Attribution, with_causes};
 
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::ledger;
 use crate::project::{Invocation, OpenDatabase, Project};
 
@@ -106,7 +106,11 @@ impl Invocation {
             Ok(_) => Err(CliError::new("not_recorded", "the change was made, and how it ended could not be recorded")),
             Err(ChangeError::Failed(error)) => Err(error),
             Err(ChangeError::Refused(refusal)) => {
-                Err(CliError::new("change_refused", refusal.to_string()).help("nothing was changed"))
+                let exit = match refusal {
+                    Refusal::Denied(_) => Exit::Denied,
+                    Refusal::LedgerUnavailable => Exit::Unavailable,
+                };
+                Err(CliError::new("change_refused", refusal.to_string()).help("nothing was changed").exit(exit))
             }
         }
     }

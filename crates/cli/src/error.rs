@@ -109,7 +109,9 @@ impl CliError {
 
     /// The database failed.
     pub(crate) fn database(error: impl Error + 'static) -> Self {
-        Self::from_error("db_failed", &error).help("systemprompt infra db status   tells how the database is")
+        // A server that went away is another system that cannot be reached; what it says no to is a failure of ours.
+        let exit = if causes(&error).any(is_out_of_reach) { Exit::Unavailable } else { Exit::Failure };
+        Self::from_error("db_failed", &error).help("systemprompt infra db status   tells how the database is").exit(exit)
     }
 
     /// A value of the command line that is none.
@@ -210,6 +212,14 @@ fn said(error: &(dyn Error + 'static)) -> Vec<String> {
     said
 }
 
+/// Whether this error says that the database cannot be reached.
+fn is_out_of_reach(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed)
+    )
+}
+
 /// What PostgreSQL said, if this error is that.
 fn server<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PgDatabaseError> {
     let of = |said: &'a (dyn DatabaseError + 'static)| said.try_downcast_ref::<PgDatabaseError>();
@@ -267,5 +277,22 @@ mod tests {
             assert_eq!(failure.message, expected);
             assert_eq!(failure.text(true), format!("error[db_failed]: {expected}"));
         }
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_another_system_that_cannot_be_reached() {
+        let away = || sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert_eq!(CliError::database(Wrapped::Named(away())).exit, Exit::Unavailable);
+        assert_eq!(CliError::database(away()).exit, Exit::Unavailable);
+        assert_eq!(CliError::database(sqlx::Error::RowNotFound).exit, Exit::Failure);
+    }
+
+    #[test]
+    fn every_status_is_told_apart_and_explained() {
+        for exit in Exit::ALL {
+            assert_eq!(Exit::of(exit as i32), Some(exit));
+            assert!(!exit.meaning().is_empty());
+        }
+        assert_eq!((Exit::of(0), Exit::of(101)), (None, None));
     }
 }

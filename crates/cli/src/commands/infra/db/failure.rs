@@ -11,7 +11,9 @@ pub(super) fn failure(error: InspectError) -> CliError {
     let exit = match &error {
         InspectError::InvalidIdentifier { .. }
         | InspectError::NotOneStatement { .. }
-        | InspectError::NotReading { .. } => Exit::Usage,
+        | InspectError::NotReading { .. }
+        | InspectError::Syntax(_)
+        | InspectError::TransactionControl { .. } => Exit::Usage,
         InspectError::Install(InstallError::Refused(_)) => Exit::Conflict,
         _ => Exit::Failure,
     };

@@ -4,13 +4,13 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use systemprompt_identity::{ApiKey, IssuedKey};
+use systemprompt_identity::{ApiKey, ApiKeyError, IssuedKey};
 
 use super::keys::keys;
 use crate::accounts::{accounts, find};
 use crate::bounds::{DAYS, within};
 use crate::change::{About, Change, Changed, StateDigest};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, Text, View, time};
 
@@ -34,7 +34,10 @@ impl Issue {
         let request = json!({"user_id": user.id, "name": self.name, "expires_at": expires_at});
         let issue = async || {
             let issued = keys(invocation, &database.db).issue(user.id, &self.name, expires_at).await;
-            let issued = issued.map_err(|error| CliError::from_error("key_refused", &error))?;
+            let issued = issued.map_err(|error| {
+                let exit = if matches!(error, ApiKeyError::InvalidName) { Exit::Usage } else { Exit::Failure };
+                CliError::from_error("key_refused", &error).exit(exit)
+            })?;
             Ok(Changed { before: None, after: Some(StateDigest::of(&issued.key)), value: issued })
         };
         let change = Change::new("api_key.issue", About::new("user", user.id), &request);
