@@ -111,7 +111,9 @@ impl CliError {
     pub(crate) fn database(error: impl Error + 'static) -> Self {
         // A server that went away is another system that cannot be reached; what it says no to is a failure of ours.
         let exit = if causes(&error).any(is_out_of_reach) { Exit::Unavailable } else { Exit::Failure };
-        Self::from_error("db_failed", &error).help("systemprompt infra db status   tells how the database is").exit(exit)
+        Self::from_error("db_failed", &error)
+            .help("systemprompt infra db status   tells how the database is")
+            .exit(exit)
     }
 
     /// A value of the command line that is none.
