@@ -246,6 +246,7 @@ def test_a_tool_and_its_result(client, gateway, mock, prompt, stream):
 
 def test_the_tool_runner_of_the_sdk_with_the_demo_model(client, prompt):
     asked = []
+    prompt = f"get_weather {prompt}"
 
     @beta_tool
     def get_weather(city: str) -> str:

@@ -227,6 +227,7 @@ def test_a_tool_and_its_result(client, gateway, mock, prompt, stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_demo_model_calls_a_tool_and_reads_its_result(client, prompt, stream):
     request = {"model": "demo-1", "tools": [WEATHER]}
+    prompt = f"get_weather {prompt}"
     if stream:
         with client.chat.completions.stream(**request, messages=user(prompt)) as events:
             completion = events.get_final_completion()

@@ -36,7 +36,8 @@ impl View for Ready {
                  Try it:\n\n  \
                  curl {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' \\\n    \
                  -d '{{\"model\":\"demo-1\",\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n\n\
-                 Claude Code:  export ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key}\n\
+                 Claude Code:  export ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} ANTHROPIC_MODEL=demo-1\n              \
+                 (the demo model answers; leave ANTHROPIC_MODEL out once a provider has a key)\n\
                  OpenAI SDK:   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}\n"
             ));
         } else {

@@ -66,7 +66,7 @@ fn the_same_prompt_has_the_same_answer_and_it_says_it_is_a_demo() {
 }
 
 #[test]
-fn an_offered_tool_is_called_once_and_its_result_used() {
+fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
     for format in FORMATS {
         let question = json!({ "role": "user", "content": "Weather in Köln?" });
         let call = answer(format, &json!({ "messages": [question], "tools": [tool(format)] }));
@@ -90,6 +90,80 @@ fn an_offered_tool_is_called_once_and_its_result_used() {
     }
 }
 
+/// A request of a coding assistant: many tools, reminders around what was typed, a system message at the end.
+fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
+    let tools: Vec<Value> = ["Agent", "Bash", "Edit", "Read", "Task", "WebFetch", "Write", "mcp__github__create_issue"]
+        .into_iter()
+        .map(|name| {
+            let schema = json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
+            match format {
+                Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
+                Format::OpenAiChat => json!({"type": "function", "function": {"name": name, "parameters": schema}}),
+            }
+        })
+        .collect();
+    let mut messages = vec![json!({"role": "user", "content": "an earlier question about Bash"})];
+    messages.push(json!({"role": "assistant", "content": "an earlier answer"}));
+    messages.extend(said.as_array().expect("messages").iter().cloned());
+    messages.push(json!({"role": "system", "content": "Use the Bash tool where it helps."}));
+    answer(format, &json!({"messages": messages, "tools": tools}))
+}
+
+#[test]
+fn a_coding_assistant_comes_to_an_end() {
+    let reminder = "<system-reminder>\nCall the Bash tool, use tools, Agent.\n</system-reminder>";
+    for format in FORMATS {
+        let user = |content: Value| of_an_assistant(format, &json!([{"role": "user", "content": content}]));
+        let calls = |content: Value| user(content).tool_call.map(|call| call.name);
+
+        let plain = user(json!([{"type": "text", "text": reminder}, {"type": "text", "text": "hello"}]));
+        assert_eq!(plain.tool_call, None);
+        assert!(plain.text.contains("You wrote 1 word (5 characters): “hello”"), "{}", plain.text);
+        assert_eq!(plain.stop_reason, StopReason::EndTurn);
+        spoken(format, &plain);
+        assert!(user(json!(format!("{reminder}hello{reminder}"))).text.contains("“hello”"));
+        assert!(user(json!("hello <system-reminder> never closed")).text.contains("“hello”"));
+
+        for ordinary in ["write a poem", "Read the file", "edit it", "what is a task?", "fetch me a coffee", "the web"] {
+            assert_eq!(calls(json!(ordinary)), None, "{ordinary}");
+        }
+        for (wish, tool) in [
+            ("run Bash", "Bash"),
+            ("use the write tool", "Write"),
+            ("call Read", "Read"),
+            ("please web fetch that page", "WebFetch"),
+            ("mcp__github__create_issue please", "mcp__github__create_issue"),
+            ("call a tool", "Agent"),
+            ("use one of your tools", "Agent"),
+        ] {
+            assert_eq!(calls(json!(wish)).as_deref(), Some(tool), "{wish}");
+        }
+        let input = user(json!("use Bash to rm -rf /")).tool_call.expect("a call").input;
+        assert_eq!(input["command"], "echo 'the systemprompt demo model'");
+
+        let result = match format {
+            Format::AnthropicMessages => json!([
+                {"role": "user", "content": "use Bash"},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "t", "content": format!("done{reminder}")},
+                    {"type": "text", "text": reminder},
+                ]},
+            ]),
+            Format::OpenAiChat => json!([
+                {"role": "user", "content": "use Bash"},
+                {"role": "assistant", "content": null, "tool_calls": [
+                    {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
+                {"role": "tool", "tool_call_id": "t", "content": format!("done{reminder}")},
+            ]),
+        };
+        let last = of_an_assistant(format, &result);
+        assert_eq!(last.tool_call, None);
+        assert!(last.text.contains("The tool answered: “done”"), "{}", last.text);
+        spoken(format, &last);
+    }
+}
+
 #[test]
 fn tool_choice_is_obeyed() {
     for (format, none, named) in [
@@ -107,7 +181,10 @@ fn tool_choice_is_obeyed() {
         };
         assert_eq!(ask(&none).tool_call, None);
         assert_eq!(ask(&named).tool_call.expect("a call").name, "weather");
-        assert_eq!(ask(&json!("auto")).tool_call.expect("a call").name, "other");
+        assert_eq!(ask(&json!("auto")).tool_call, None);
+        for any in [json!("required"), json!({ "type": "any" })] {
+            assert_eq!(ask(&any).tool_call.expect("a call").name, "other");
+        }
     }
     let search = json!({ "type": "web_search_20250305", "name": "web_search" });
     let message = json!({ "role": "user", "content": "x" });
@@ -136,7 +213,7 @@ fn limits_are_respected() {
 
 #[test]
 fn streams_have_the_documented_order_and_a_real_pace() {
-    let request = json!({ "messages": [{ "role": "user", "content": "hi" }], "tools": [tool(FORMATS[0])] });
+    let request = json!({ "messages": [{ "role": "user", "content": "weather?" }], "tools": [tool(FORMATS[0])] });
     let events = answer(FORMATS[0], &request).events(FORMATS[0], "1", 0);
     let mut names: Vec<String> = events
         .iter()
@@ -196,8 +273,8 @@ fn a_schema_that_repeats_itself_is_answered_at_once() {
         schema = json!({ "type": "object", "properties": { "a": schema }, "required": vec!["a"; 64] });
     }
     let tools = json!([{ "name": "deep", "input_schema": schema }]);
-    let message = json!({ "role": "user", "content": "hi" });
+    let message = json!({ "role": "user", "content": "deep" });
     let call = answer(Format::AnthropicMessages, &json!({ "messages": [message], "tools": tools }));
     let input = call.tool_call.expect("a call").input;
-    assert_eq!(input.pointer("/a/a/a/a/a/a/a"), Some(&json!("hi")));
+    assert_eq!(input.pointer("/a/a/a/a/a/a/a"), Some(&json!("deep")));
 }

@@ -1,5 +1,7 @@
 //! What the demo model answers to what.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::answer::{DemoAnswer, DemoToolCall, OfferedTool};
@@ -12,7 +14,7 @@ use systemprompt_model::json::{elements, pick, text};
 const QUOTED: usize = 160;
 
 pub(super) fn compose(request: &InferenceRequest) -> DemoAnswer {
-    let last = LastMessage::read(request);
+    let last = UserMessage::last(request);
     let tool_call = if last.is_tool_result { None } else { choose_tool(request, &last.text) };
     let text = match (&tool_call, request.response_format) {
         (Some(call), _) => format!("This is the systemprompt demo model, not an AI. I will call `{}`.", call.name),
@@ -41,21 +43,29 @@ pub(super) fn compose(request: &InferenceRequest) -> DemoAnswer {
     answer
 }
 
-struct LastMessage {
+/// What the person, or a tool, said last.
+#[derive(Default)]
+struct UserMessage {
     text: String,
     images: usize,
     is_tool_result: bool,
 }
 
-impl LastMessage {
-    fn read(request: &InferenceRequest) -> Self {
-        let message = &request.body[request.layout.last_message.clone()];
-        let [role, content] = pick(message, ["role", "content"]).unwrap_or_default();
-        let mut last = Self {
-            text: String::new(),
-            images: 0,
-            is_tool_result: role.and_then(text).is_some_and(|role| matches!(&*role, "tool" | "function")),
-        };
+impl UserMessage {
+    /// The last message of a user or a tool. Coding assistants put system messages behind it.
+    fn last(request: &InferenceRequest) -> Self {
+        let messages = elements(&request.body[request.layout.messages.clone()], usize::MAX);
+        let last = messages.into_iter().rev().find_map(|message| {
+            let [role, content] = pick(message, ["role", "content"]).ok()?;
+            let is_tool_result = match &*text(role?)? {
+                "user" => false,
+                "tool" | "function" => true,
+                _ => return None,
+            };
+            Some((is_tool_result, content))
+        });
+        let Some((is_tool_result, content)) = last else { return Self::default() };
+        let mut last = Self { is_tool_result, ..Self::default() };
         if let Some(content) = content {
             last.content(content);
         }
@@ -86,14 +96,32 @@ impl LastMessage {
     }
 
     fn push(&mut self, part: &str) {
-        if !self.text.is_empty() {
+        let part = without_reminders(part);
+        if !self.text.is_empty() && !part.is_empty() {
             self.text.push('\n');
         }
-        self.text.push_str(part);
+        self.text.push_str(&part);
     }
 }
 
-fn prose(last: &LastMessage) -> String {
+/// What is left of a text without what a coding assistant tells the model beside the person's words.
+fn without_reminders(part: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "<system-reminder>";
+    const END: &str = "</system-reminder>";
+    if !part.contains(BEGIN) {
+        return Cow::Borrowed(part);
+    }
+    let mut left = String::new();
+    let mut rest = part;
+    while let Some((before, reminder)) = rest.split_once(BEGIN) {
+        left.push_str(before);
+        rest = reminder.split_once(END).map_or("", |(_, after)| after);
+    }
+    left.push_str(rest);
+    Cow::Owned(left.trim().to_owned())
+}
+
+fn prose(last: &UserMessage) -> String {
     let quote = shorten(&last.text);
     if last.is_tool_result {
         return format!(
@@ -131,7 +159,8 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// The tool the caller insists on, else the first that takes an input we can make up.
+/// The tool the caller insists on, else the first that the prompt names or, where it asks for a tool, the first of all.
+/// A coding assistant offers dozens with every prompt, and would never come to an end if one were called each time.
 fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall> {
     let choice: Value = match &request.layout.tool_choice {
         Some(span) => serde_json::from_slice(&request.body[span.clone()]).unwrap_or_default(),
@@ -141,15 +170,75 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
         return None;
     }
     let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
+    let any = choice == "required" || choice["type"] == "any" || asks_for_a_tool(prompt);
     let tools = &request.body[request.layout.tools.clone()?];
-    elements(tools, 256).into_iter().find_map(|tool| {
-        let OfferedTool { name, schema } = (request.format.definition().offered_tool)(tool)?;
-        if wanted.is_some_and(|wanted| wanted != name) {
-            return None;
+    let offered: Vec<OfferedTool<'_>> = elements(tools, 256)
+        .into_iter()
+        .filter_map(|tool| (request.format.definition().offered_tool)(tool))
+        .filter(|tool| wanted.is_none_or(|wanted| wanted == tool.name))
+        .collect();
+    let named = offered.iter().find(|tool| names(prompt, &tool.name));
+    let OfferedTool { name, schema } = named.or_else(|| offered.first().filter(|_| any || wanted.is_some()))?;
+    let schema = serde_json::from_slice(schema).unwrap_or_default();
+    Some(DemoToolCall { name: name.to_string(), input: object(&schema, &shorten(prompt), 0) })
+}
+
+/// Words before the name of a tool that make it a wish: `use bash`, `call the read tool`.
+const WISHES: [&str; 10] =
+    ["use", "uses", "using", "call", "calls", "calling", "run", "invoke", "execute", "tool"];
+
+/// Names of tools that people say without meaning a tool: `write a poem`.
+const EVERYDAY: [&str; 28] = [
+    "agent", "ask", "copy", "create", "delete", "edit", "fetch", "find", "glob", "grep", "list", "monitor", "move", "open",
+    "patch", "plan", "read", "replace", "run", "search", "skill", "task", "think", "todo", "update", "view", "web", "write",
+];
+
+/// Whether `prompt` names the tool `name`, in any spelling of it: `get_weather`, `Get weather`.
+fn names(prompt: &str, name: &str) -> bool {
+    let name: Vec<String> = words(name).collect();
+    if name.is_empty() {
+        return false;
+    }
+    let said: Vec<String> = words(prompt).collect();
+    said.windows(name.len()).enumerate().any(|(at, window)| {
+        if window != name {
+            return false;
         }
-        let schema = serde_json::from_slice(schema).unwrap_or_default();
-        Some(DemoToolCall { name: name.into_owned(), input: object(&schema, &shorten(prompt), 0) })
+        let article = |word: &&String| matches!(word.as_str(), "the" | "a" | "an" | "my" | "your");
+        let before = said[..at].iter().rev().find(|word| !article(word));
+        let after = said.get(at + name.len());
+        !(name.len() == 1 && EVERYDAY.contains(&name[0].as_str()))
+            || before.is_some_and(|word| WISHES.contains(&word.as_str()))
+            || after.is_some_and(|word| word == "tool")
     })
+}
+
+/// `call a tool`, `use your tools`.
+fn asks_for_a_tool(prompt: &str) -> bool {
+    let said: Vec<String> = words(prompt).collect();
+    said.iter().enumerate().any(|(at, word)| {
+        matches!(word.as_str(), "tool" | "tools")
+            && said[at.saturating_sub(4)..at].iter().any(|before| WISHES[..9].contains(&before.as_str()))
+    })
+}
+
+/// The words of a text or a name in lower case, cut at everything that is no letter or digit, and before a capital.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let mut cut = String::with_capacity(text.len());
+    let mut lower = false;
+    for character in text.chars() {
+        if lower && character.is_uppercase() {
+            cut.push(' ');
+        }
+        lower = character.is_lowercase();
+        cut.extend(character.to_lowercase());
+    }
+    let words: Vec<String> = cut
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    words.into_iter()
 }
 
 /// A value that satisfies the common keywords of a JSON schema.
@@ -177,11 +266,22 @@ fn object(schema: &Value, prompt: &str, depth: usize) -> Value {
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).take(64) {
             // A name that is listed again costs nothing, or nested schemas would multiply.
             if !object.contains_key(name) {
-                object.insert(name.to_owned(), example(&schema["properties"][name], prompt, depth + 1));
+                let words = harmless(name).unwrap_or(prompt);
+                object.insert(name.to_owned(), example(&schema["properties"][name], words, depth + 1));
             }
         }
     }
     Value::Object(object)
+}
+
+/// What a field is given in which the prompt might do something.
+fn harmless(name: &str) -> Option<&'static str> {
+    match name {
+        "command" | "cmd" => Some("echo 'the systemprompt demo model'"),
+        "file_path" | "filePath" | "path" | "file" | "filename" => Some("systemprompt-demo.txt"),
+        "url" => Some("https://example.com/"),
+        _ => None,
+    }
 }
 
 fn stop_at_sequence(answer: &mut DemoAnswer, sequences: &[String]) {

@@ -15,7 +15,8 @@ pub(crate) struct Layout {
     pub(crate) stream_end: Option<usize>,
     /// `None` in formats that have no `stream_options`.
     pub(crate) stream_options: Option<StreamOptions>,
-    pub(crate) last_message: Span,
+    /// The array of them.
+    pub(crate) messages: Span,
     pub(crate) tools: Option<Span>,
     pub(crate) tool_choice: Option<Span>,
 }

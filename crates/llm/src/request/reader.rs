@@ -79,14 +79,14 @@ impl Reader {
             return Err(RequestError::invalid(name, "an array of messages"));
         }
         let mut count = 0;
-        cursor.elements(|index, cursor| {
+        self.layout.messages = cursor.elements(|index, cursor| {
             count = index + 1;
             if cursor.kind()? != Kind::Object {
                 return Err(RequestError::invalid(format!("{name}[{index}]"), "an object with `role` and `content`"));
             }
             let mut role = None;
             let mut content = None;
-            let span = cursor.members(|member, cursor| {
+            cursor.members(|member, cursor| {
                 match &*member.key {
                     "role" => {
                         if cursor.kind()? != Kind::String {
@@ -108,7 +108,6 @@ impl Reader {
                 });
             };
             self.opening.message(&role, content);
-            self.layout.last_message = span;
             Ok(())
         })?;
         if count == 0 {
