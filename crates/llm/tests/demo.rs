@@ -95,7 +95,8 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
     let tools: Vec<Value> = ["Agent", "Bash", "Edit", "Read", "Task", "WebFetch", "Write", "mcp__github__create_issue"]
         .into_iter()
         .map(|name| {
-            let schema = json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
+            let schema =
+                json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
                 Format::OpenAiChat => json!({"type": "function", "function": {"name": name, "parameters": schema}}),
@@ -124,7 +125,8 @@ fn a_coding_assistant_comes_to_an_end() {
         assert!(user(json!(format!("{reminder}hello{reminder}"))).text.contains("“hello”"));
         assert!(user(json!("hello <system-reminder> never closed")).text.contains("“hello”"));
 
-        for ordinary in ["write a poem", "Read the file", "edit it", "what is a task?", "fetch me a coffee", "the web"] {
+        for ordinary in ["write a poem", "Read the file", "edit it", "what is a task?", "fetch me a coffee", "the web"]
+        {
             assert_eq!(calls(json!(ordinary)), None, "{ordinary}");
         }
         for (wish, tool) in [

@@ -184,13 +184,13 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
 }
 
 /// Words before the name of a tool that make it a wish: `use bash`, `call the read tool`.
-const WISHES: [&str; 10] =
-    ["use", "uses", "using", "call", "calls", "calling", "run", "invoke", "execute", "tool"];
+const WISHES: [&str; 10] = ["use", "uses", "using", "call", "calls", "calling", "run", "invoke", "execute", "tool"];
 
 /// Names of tools that people say without meaning a tool: `write a poem`.
 const EVERYDAY: [&str; 28] = [
-    "agent", "ask", "copy", "create", "delete", "edit", "fetch", "find", "glob", "grep", "list", "monitor", "move", "open",
-    "patch", "plan", "read", "replace", "run", "search", "skill", "task", "think", "todo", "update", "view", "web", "write",
+    "agent", "ask", "copy", "create", "delete", "edit", "fetch", "find", "glob", "grep", "list", "monitor", "move",
+    "open", "patch", "plan", "read", "replace", "run", "search", "skill", "task", "think", "todo", "update", "view",
+    "web", "write",
 ];
 
 /// Whether `prompt` names the tool `name`, in any spelling of it: `get_weather`, `Get weather`.
