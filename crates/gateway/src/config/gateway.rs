@@ -38,6 +38,7 @@ pub(crate) struct GatewayConfig {
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
     /// Time limits of upstream calls.
+    #[schemars(schema_with = "Resilience::schema_for_all")]
     pub resilience: Resilience,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::Format;
 use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, Pricing};
@@ -229,6 +229,33 @@ pub(crate) struct Resilience {
     pub inspection_timeout_ms: Option<u64>,
 }
 
+impl Resilience {
+    /// What is in force where nobody says otherwise.
+    pub(crate) const USUAL: Self = Self {
+        connect_timeout_ms: Some(10_000),
+        first_byte_timeout_ms: Some(600_000),
+        head_patience_ms: Some(45_000),
+        stream_idle_timeout_ms: Some(600_000),
+        request_timeout_ms: Some(900_000),
+        pool_idle_timeout_ms: Some(15_000),
+        inspection_timeout_ms: Some(30_000),
+    };
+
+    /// The schema of the limits for all providers, in which each has its usual value as default. One provider's own limits
+    /// have none: what they leave out is that of all.
+    pub(crate) fn schema_for_all(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Self::json_schema(generator);
+        let usual = serde_json::to_value(Self::USUAL).unwrap_or_default();
+        for (key, value) in usual.as_object().into_iter().flatten() {
+            let property = schema.pointer_mut(&format!("/properties/{key}")).and_then(serde_json::Value::as_object_mut);
+            if let Some(property) = property {
+                property.insert("default".to_owned(), value.clone());
+            }
+        }
+        schema
+    }
+}
+
 /// The time limits in force for one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timeouts {
@@ -253,22 +280,21 @@ impl Timeouts {
     pub(crate) fn resolve(gateway: &Resilience, provider: Option<&Resilience>) -> Self {
         // A year stands for "no limit": timers need no second code path.
         const UNLIMITED: Duration = Duration::from_hours(365 * 24);
-        let pick = |field: fn(&Resilience) -> Option<u64>, default: u64| match provider
-            .and_then(field)
-            .or_else(|| field(gateway))
-            .unwrap_or(default)
-        {
-            0 => UNLIMITED,
-            milliseconds => Duration::from_millis(milliseconds),
+        let pick = |field: fn(&Resilience) -> Option<u64>| {
+            let limit = provider.and_then(field).or_else(|| field(gateway)).or_else(|| field(&Resilience::USUAL));
+            match limit {
+                None | Some(0) => UNLIMITED,
+                Some(milliseconds) => Duration::from_millis(milliseconds),
+            }
         };
         Self {
-            connect: pick(|r| r.connect_timeout_ms, 10_000),
-            first_byte: pick(|r| r.first_byte_timeout_ms, 600_000),
-            head_patience: pick(|r| r.head_patience_ms, 45_000),
-            idle: pick(|r| r.stream_idle_timeout_ms, 600_000),
-            total: pick(|r| r.request_timeout_ms, 900_000),
-            pool_idle: pick(|r| r.pool_idle_timeout_ms, 15_000),
-            inspection: pick(|r| r.inspection_timeout_ms, 30_000),
+            connect: pick(|r| r.connect_timeout_ms),
+            first_byte: pick(|r| r.first_byte_timeout_ms),
+            head_patience: pick(|r| r.head_patience_ms),
+            idle: pick(|r| r.stream_idle_timeout_ms),
+            total: pick(|r| r.request_timeout_ms),
+            pool_idle: pick(|r| r.pool_idle_timeout_ms),
+            inspection: pick(|r| r.inspection_timeout_ms),
         }
     }
 }

@@ -264,6 +264,7 @@ async fn exit_statuses_and_what_was_meant() {
     let shown = document(&at(&home, &["--json", "admin", "config", "show"]));
     for (pointer, expected) in [
         ("/profile/gateway/max_body_bytes", None),
+        ("/profile/gateway/resilience/connect_timeout_ms", Some(json!(10_000))),
         ("/profile/retention/days", Some(json!(30))),
         ("/profile/governance/ledger/queue_limit", Some(json!(4096))),
         ("/documents/governance~1config.yaml/governance/policies/3/window_secs", Some(json!(60))),
