@@ -6,7 +6,8 @@
 //! [`Printer`](printer::Printer), and returns a [`CliError`] that says what failed and what to do. What changes
 //! something does so through [`Invocation::change`](project::Invocation::change).
 //!
-//! To add a command: its file, and a variant in its group's `mod.rs`.
+//! To add a command: its file, and a variant in its group's `mod.rs`. Its numbers are read by [`bounds::within`], its times are
+//! [`moment::Moment`]s, and what it says to people is a [`Text`](view::Text), in which what strangers wrote is escaped.
 #![allow(
     clippy::unused_self,
     reason = "commands of one family share a signature, and whoever prints needs the printer"
