@@ -164,6 +164,15 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
         .with("tokens out", number(summary.output_tokens))
         .with("cache read", counted(detail.cache_read_tokens))
         .with("cache written", counted(detail.cache_creation_tokens))
+        .with("of that, for 1 h", counted(detail.cache_creation_1h_tokens))
+        .with("of out, reasoning", counted(detail.reasoning_tokens))
+        .with("web searches", counted(detail.web_searches))
+        .with("counted by", detail.usage_source.clone())
+        .with("service tier", detail.service_tier.clone())
+        .with(
+            "answer",
+            detail.answer_partial.filter(|partial| *partial).map(|_| "could only be read in part".to_owned()),
+        )
         .with("cost", summary.cost.map(|cost| cost.to_string()))
         .with("latency", summary.latency_ms.map(|latency| format!("{latency} ms")))
         .with("first byte", detail.ttft_ms.map(|latency| format!("{latency} ms")))

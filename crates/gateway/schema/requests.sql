@@ -46,6 +46,12 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     output_tokens           BIGINT,
     cache_read_tokens       BIGINT,
     cache_creation_tokens   BIGINT,
+    cache_creation_1h_tokens BIGINT,       -- of cache_creation_tokens
+    reasoning_tokens        BIGINT,        -- of output_tokens, where the provider tells
+    web_searches            BIGINT,
+    service_tier            TEXT,
+    usage_source            TEXT,          -- provider, estimated, none
+    answer_partial          BOOLEAN,       -- something of the answer could not be read
     tokens_used             BIGINT GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
     cost_microdollars       BIGINT,
     cache_hit               BOOLEAN,

@@ -15,7 +15,11 @@ impl AttemptFailure {
     pub(crate) fn of(error: &SendError) -> Option<Self> {
         match error {
             SendError::NeverRead => Some(Self::IdleConnectionClosed),
-            SendError::Unreachable | SendError::TimedOut(_) | SendError::Broken(_) | SendError::Refused(..) => None,
+            SendError::Unreachable
+            | SendError::TimedOut(_)
+            | SendError::Broken(_)
+            | SendError::CredentialRefused { .. }
+            | SendError::Refused(..) => None,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Asking a model, from a parsed request to its answer. HTTP is one caller among others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use systemprompt_governance::{Action, Gate, Inspection};
+use systemprompt_governance::{Action, Gate};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::{Format, InferenceRequest, UsageChunkFilter};
 use systemprompt_model::{ActionId, Ambient, Attribution, EntityKind, Resource};
@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::answer::{AnswerBody, Reply};
 use crate::attempt::AttemptFailure;
+use crate::collecting::Collecting;
 pub use crate::failure::{Failure, FailureKind};
-use crate::lane::{self, AnswerLane};
+use crate::lane::{AnswerLane, Shape};
 use crate::metrics::GatewayMetrics;
 use crate::recording::{End, Recording, Subject};
 use crate::relay::Relay;
@@ -25,11 +26,6 @@ use crate::target::{Credentials, Target, prepare};
 pub use crate::upstream::SendError;
 use crate::upstream::{self, Line, UpstreamBody, Upstreams};
 use crate::waiting::Waiting;
-
-/// An error answer of a provider is relayed up to this size.
-const ERROR_BODY_LIMIT: usize = 1024 * 1024;
-/// A buffered answer may have this size; beyond it the call fails instead of filling our memory.
-const BUFFERED_ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
 /// The provider's own id of the request, on every answer that has one.
 pub(crate) const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
@@ -149,6 +145,7 @@ impl Inference {
         let call = Call {
             id,
             format: request.format,
+            stream: request.stream,
             usage_added: prepared.usage_added,
             target,
             upstreams: self.upstreams.clone(),
@@ -209,6 +206,8 @@ impl Answered {
 struct Call {
     id: ActionId,
     format: Format,
+    /// The caller asked for a stream.
+    stream: bool,
     /// The gateway asks what it used, and the caller did not.
     usage_added: bool,
     target: Target,
@@ -228,16 +227,19 @@ impl Call {
             Err(error) => {
                 recording.finish(match error {
                     SendError::Unreachable | SendError::NeverRead => End::NotReached(error.to_string()),
-                    SendError::TimedOut(_) | SendError::Broken(_) | SendError::Refused(..) => {
-                        End::Failed(error.to_string())
-                    }
+                    SendError::TimedOut(_)
+                    | SendError::Broken(_)
+                    | SendError::CredentialRefused { .. }
+                    | SendError::Refused(..) => End::Failed(error.to_string()),
                 });
                 return Err(Failure::new(id, error));
             }
         };
+        let limits = target.provider.timeouts;
         let (head, body) = response.into_parts();
-        let streamed = lane::is_stream(&head);
-        recording.head_arrived(&head, streamed);
+        let patience = limits.total.saturating_sub(recording.elapsed());
+        let (shape, body) = Shape::of(&head, body, patience).await;
+        recording.head_arrived(&head, shape == Shape::Events);
         let mut headers = HeaderMap::new();
         for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
             headers.insert(name.clone(), value.clone());
@@ -247,23 +249,24 @@ impl Call {
         }
 
         // Lane, which finishes the call at the answer's end.
-        let limits = target.provider.timeouts;
-        let body = if streamed {
+        if shape == Shape::Events && self.stream {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             let filter = self.usage_added.then(UsageChunkFilter::new);
             let lane = if recording.holds_answer() { AnswerLane::screened(filter) } else { AnswerLane::Relay(filter) };
             let cut = self.cut.clone().cancelled_owned();
             let active = self.metrics.stream_started();
-            AnswerBody::stream(Relay::new(body, lane, recording, (id, self.format), limits, cut, active))
-        } else {
-            let retry_after = head.headers.get(RETRY_AFTER);
-            let whole = collect(recording, head.status, retry_after, body, limits.total).await;
-            let whole = whole.map_err(|kind| Failure::new(id, kind))?;
-            let unknown_field = self.usage_added && target.provider.stream_usage.learn(head.status, &whole);
-            let reply = Reply { request: id, status: head.status, headers, body: AnswerBody::whole_of(whole) };
-            return Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) });
-        };
-        Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }))
+            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, self.format), limits, cut, active));
+            return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
+        }
+        let provider = &target.provider;
+        let collecting = Collecting { format: self.format, provider: &provider.name, shape, limit: limits.total };
+        let whole = collecting.collect(recording, &head, body).await.map_err(|kind| Failure::new(id, kind))?;
+        if let Some(kind) = whole.kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        let unknown_field = self.usage_added && provider.stream_usage.learn(whole.status, &whole.body);
+        let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(whole.body) };
+        Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) })
     }
 
     /// Makes attempts until one has a result. Another one is made only after a failure of which it is certain that nothing
@@ -288,43 +291,4 @@ impl Call {
             line = Line::Fresh;
         }
     }
-}
-
-/// Reads an answer that is no stream to its end, and records it.
-async fn collect(
-    mut recording: Recording,
-    status: StatusCode,
-    retry_after: Option<&HeaderValue>,
-    body: UpstreamBody,
-    total: Duration,
-) -> Result<Bytes, FailureKind> {
-    let limit = if status.is_success() { BUFFERED_ANSWER_LIMIT } else { ERROR_BODY_LIMIT };
-    let time = total.saturating_sub(recording.elapsed());
-    let body = match upstream::collect(body, limit, time, |piece| recording.feed(piece)).await {
-        Ok(body) => body,
-        Err(error) => {
-            let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(total) } else { error };
-            recording.finish(End::Failed(error.to_string()));
-            return Err(error.into());
-        }
-    };
-    // An error is looked at like any other answer: it may repeat what it was sent.
-    if recording.holds_answer()
-        && let Inspection::Withhold(denial) = recording.inspect(&body, &[]).await
-    {
-        recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
-        return Err(FailureKind::Withheld(denial));
-    }
-    if status.is_success() {
-        if recording.finish_answer() {
-            return Ok(body);
-        }
-        return Err(SendError::Broken("sent an answer that is not a message").into());
-    }
-    recording.finish(End::Failed(format!("upstream status {}", status.as_u16())));
-    // A redirect is not followed, and not shown: where it leads is none of the caller's business.
-    if body.is_empty() || !(status.is_client_error() || status.is_server_error()) {
-        return Err(SendError::Refused(status, retry_after.cloned()).into());
-    }
-    Ok(body)
 }

@@ -1,17 +1,66 @@
 //! How an answer passes to the caller. Chosen by what the provider really sent, not by what it was asked for.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
 use systemprompt_llm::{StreamTexts, UsageChunkFilter};
+
+use crate::upstream::UpstreamBody;
 
 /// A stream that is held back may have this size; beyond it the call fails instead of filling our memory.
 const HELD_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Whether the provider answers with a stream of events that is to reach the caller as one. Error answers are whole.
-pub(crate) fn is_stream(head: &response::Parts) -> bool {
-    head.status.is_success()
-        && head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+/// How long to wait for the beginning of what is called a stream, to see whether it is one. Providers send the head of a
+/// stream long before its first event, and a wrong name along with all of a short answer.
+const SNIFF_WAIT: Duration = Duration::from_secs(1);
+
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A stream of events.
+    Events,
+    /// One JSON text.
+    Json,
+    /// Something else, or nothing.
+    Other,
+}
+
+impl Shape {
+    /// Looks at how an answer begins; what it is called counts only where that tells nothing. Error answers are whole, so
+    /// that their status can be judged with what they say. Waits at most `patience` for the first byte.
+    pub(crate) async fn of(head: &response::Parts, body: UpstreamBody, patience: Duration) -> (Self, UpstreamBody) {
+        if !head.status.is_success() {
+            return (Self::Other, body);
+        }
+        let called = Self::called(&head.headers);
+        let wait = if called == Self::Events { SNIFF_WAIT.min(patience) } else { patience };
+        let (beginning, body) = body.peek(wait).await;
+        (Self::begun(&beginning).unwrap_or(called), body)
+    }
+
+    /// What the provider calls it.
+    fn called(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "text/event-stream" => Self::Events,
+            "application/json" => Self::Json,
+            _ => Self::Other,
+        }
+    }
+
+    /// What its first bytes say.
+    fn begun(beginning: &[u8]) -> Option<Self> {
+        let text = beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(beginning).trim_ascii_start();
+        let fields = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
+        match text.first()? {
+            b'{' | b'[' => Some(Self::Json),
+            _ if fields.iter().any(|field| text.starts_with(field)) => Some(Self::Events),
+            _ => None,
+        }
+    }
 }
 
 /// What the caller gets of a streamed answer, and when. The filter takes out the usage chunk the gateway asked for and
@@ -117,6 +166,34 @@ mod tests {
 
     const STREAM: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"for\"}}]}\n\n\
         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"bidden\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+    #[test]
+    fn an_answer_is_what_it_begins_like() {
+        for (beginning, shape) in [
+            ("{\"id\"", Some(Shape::Json)),
+            ("\u{feff}\n {", Some(Shape::Json)),
+            ("[1]", Some(Shape::Json)),
+            ("data: {}", Some(Shape::Events)),
+            ("\n\nevent: message_start", Some(Shape::Events)),
+            (": OPENROUTER PROCESSING", Some(Shape::Events)),
+            ("id: 1", Some(Shape::Events)),
+            ("<html>", None),
+            ("  ", None),
+            ("", None),
+        ] {
+            assert_eq!(Shape::begun(beginning.as_bytes()), shape, "{beginning}");
+        }
+        for (name, shape) in [
+            ("Text/Event-Stream; charset=utf-8", Shape::Events),
+            ("application/json;charset=UTF-8", Shape::Json),
+            ("text/plain", Shape::Other),
+            ("", Shape::Other),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, name.parse().expect("a header"))]);
+            assert_eq!(Shape::called(&headers), shape, "{name}");
+        }
+        assert_eq!(Shape::called(&HeaderMap::new()), Shape::Other);
+    }
 
     #[test]
     fn a_relayed_stream_passes_as_it_comes() {

@@ -19,6 +19,7 @@ pub mod request;
 mod answer;
 mod attempt;
 mod capture;
+mod collecting;
 mod config;
 mod failure;
 mod lane;

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response;
-use systemprompt_extension::policy::{Subject as Judged, Texts, Usage as Used};
+use systemprompt_extension::policy::{Subject as Inspected, Texts, Usage as Used};
 use systemprompt_governance::{Inspection, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
-use systemprompt_llm::{AnswerSummary, AnswerTap, Format, Usage};
+use systemprompt_llm::{AnswerSummary, AnswerTap, Format, UpstreamErrorSummary, Usage};
 use systemprompt_model::SessionId;
 
 use crate::attempt::AttemptFailure;
 use crate::capture::Capture;
 use crate::metrics::{GatewayMetrics, RequestLabels};
-use crate::request::{Infer, Inferred, ToolCallFacts, tool_call_part};
+use crate::request::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
@@ -53,6 +53,28 @@ pub(crate) enum End {
     Withheld(String),
     /// The caller did not wait for the answer.
     ClientDisconnected,
+}
+
+impl End {
+    /// That of an answer that arrived to its end.
+    fn of(recording: &Recording, summary: &AnswerSummary) -> Self {
+        match judge(summary) {
+            Judged::Complete => Self::Completed,
+            Judged::Error(error) => Self::Failed(recording.reported(&error)),
+            Judged::Broken => Self::Failed("the upstream provider sent an answer that is not a message".to_owned()),
+        }
+    }
+}
+
+/// What an answer was that arrived to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// A whole one.
+    Complete,
+    /// An error, whatever its status says.
+    Error(UpstreamErrorSummary),
+    /// Cut off, or no answer at all.
+    Broken,
 }
 
 /// A running call: what is seen of it, and what is told at its end.
@@ -109,7 +131,7 @@ impl Recording {
 
     /// Whether a policy wants to see the answer before the caller does. From then on the caller has nothing of it.
     pub(crate) fn holds_answer(&mut self) -> bool {
-        self.held = self.running.as_ref().is_some_and(|running| running.is_inspected(Judged::Answer));
+        self.held = self.running.as_ref().is_some_and(|running| running.is_inspected(Inspected::Answer));
         self.held
     }
 
@@ -117,7 +139,7 @@ impl Recording {
     pub(crate) async fn inspect(&mut self, answer: &Bytes, said: &[String]) -> Inspection {
         let limit = self.subject.inspection_limit;
         match &mut self.running {
-            Some(running) => running.inspect(Judged::Answer, answer, &Texts::with(answer, said), limit).await,
+            Some(running) => running.inspect(Inspected::Answer, answer, &Texts::with(answer, said), limit).await,
             None => Inspection::Give,
         }
     }
@@ -154,6 +176,16 @@ impl Recording {
         self.tap.terminal_seen()
     }
 
+    /// Whether the model said why it stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.tap.has_stopped()
+    }
+
+    /// The provider ended the stream.
+    pub(crate) fn end_of_stream(&mut self) {
+        self.tap.end_of_stream();
+    }
+
     /// Whether what was fed so far ends where an event ends, so that one of ours may follow.
     pub(crate) fn at_event_boundary(&self) -> bool {
         self.tap.at_event_boundary()
@@ -161,41 +193,78 @@ impl Recording {
 
     /// Records the end of the call.
     pub(crate) fn finish(mut self, end: End) {
-        self.write_with(|_| end);
+        self.write_with(|_, _| end);
     }
 
-    /// Records an answer that arrived to its end. Returns false, and records a failure, if it is not a whole message.
-    pub(crate) fn finish_answer(mut self) -> bool {
-        self.write_with(judge) == Some(End::Completed)
+    /// Records an answer that arrived to its end, and says what it was.
+    pub(crate) fn finish_answer(mut self) -> Judged {
+        let mut judged = Judged::Broken;
+        self.write_with(|recording, summary| {
+            judged = judge(summary);
+            End::of(recording, summary)
+        });
+        judged
+    }
+
+    /// Records an answer with an error status, and says what the provider says of it.
+    pub(crate) fn finish_refused(mut self) -> UpstreamErrorSummary {
+        let mut error = UpstreamErrorSummary::default();
+        self.write_with(|recording, summary| {
+            error = summary.error.clone().unwrap_or_default();
+            End::Failed(recording.reported(&error))
+        });
+        error
+    }
+
+    /// An error of the provider's, in words for the ledger. What it says of our credential may quote it.
+    fn reported(&self, error: &UpstreamErrorSummary) -> String {
+        let said = if error.is_about_credentials(self.status) {
+            let kind = error.code.as_deref().or(error.kind.as_deref()).unwrap_or("it does not say why");
+            Some(format!("the provider does not accept the gateway's credential ({kind})"))
+        } else {
+            (!error.message.is_empty()).then(|| format!("the provider reported {}", error.message))
+        };
+        let status = self.status.filter(|status| !(200..300).contains(status));
+        match (status, said) {
+            (Some(status), Some(said)) => format!("upstream status {status}: {said}"),
+            (Some(status), None) => format!("upstream status {status}"),
+            (None, said) => said.unwrap_or_else(|| "the provider reported an error without a word".to_owned()),
+        }
     }
 
     /// What the call used: what the provider counted, and where it did not, what it must have cost it. From the moment it
     /// has the request that is at least the prompt, as estimated, and what was read of the answer, at four characters a
     /// token: providers count at the end, so an answer that is given up before would otherwise be free. Free is what it
-    /// refused with an error status, and what never reached it.
-    fn used(&self, summary: &AnswerSummary, end: &End) -> Usage {
+    /// refused with an error, and what never reached it.
+    fn used(&self, summary: &AnswerSummary, end: &End) -> (Usage, UsageSource) {
         let mut usage = summary.usage;
-        let refused = self.status.is_some_and(|status| !(200..300).contains(&status));
-        if refused || !self.taken.is_taken() || matches!(end, End::NotReached(_)) {
-            return usage;
-        }
-        usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
         let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
         let seen = (summary.text.bytes + summary.thinking.bytes + tools).max(summary.unread_bytes).div_ceil(4);
+        let is_error =
+            summary.error.is_some() && seen == 0 || self.status.is_some_and(|status| !(200..300).contains(&status));
+        if is_error || !self.taken.is_taken() || matches!(end, End::NotReached(_)) {
+            let source = if usage == Usage::default() { UsageSource::None } else { UsageSource::Provider };
+            return (usage, source);
+        }
+        usage.input_tokens = usage.input_tokens.or(Some(self.subject.estimated_input_tokens));
         usage.output_tokens = match (usage.output_tokens, end) {
             (Some(counted), End::Completed | End::Withheld(_)) => Some(counted),
             (counted, _) => Some(counted.unwrap_or(0).max(seen)),
         };
-        usage
+        // What it counted before the model stopped is not all of it.
+        let is_last_word = matches!(end, End::Completed | End::Withheld(_)) || summary.stop_reason.is_some();
+        let source =
+            if is_last_word && usage == summary.usage { UsageSource::Provider } else { UsageSource::Estimated };
+        (usage, source)
     }
 
-    fn write_with(&mut self, judge: impl FnOnce(&AnswerSummary) -> End) -> Option<End> {
-        let running = self.running.take()?;
+    fn write_with(&mut self, judge: impl FnOnce(&Self, &AnswerSummary) -> End) {
+        let Some(running) = self.running.take() else { return };
         let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.streamed, 0, 0));
         let summary = tap.finish();
-        let end = judge(&summary);
-        let usage = self.used(&summary, &end);
-        let cost = self.subject.pricing.cost(&usage);
+        let end = judge(self, &summary);
+        let (usage, usage_source) = self.used(&summary, &end);
+        let cost = self.subject.pricing.cost(&usage, summary.service_tier.as_deref());
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
             End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) => {
@@ -232,6 +301,9 @@ impl Recording {
             parts: parts.collect(),
             result: Some(Inferred {
                 usage,
+                usage_source,
+                partial: summary.is_partial(),
+                service_tier: summary.service_tier,
                 http_status: self.status,
                 model: summary.model,
                 provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
@@ -245,16 +317,15 @@ impl Recording {
             }),
             ..Outcome::new(status)
         });
-        Some(end)
     }
 }
 
-/// How an answer ended that arrived to its end.
-fn judge(summary: &AnswerSummary) -> End {
+/// What an answer was that arrived to its end.
+fn judge(summary: &AnswerSummary) -> Judged {
     match &summary.error {
-        _ if summary.complete => End::Completed,
-        Some(error) => End::Failed(format!("the provider reported {}", error.message)),
-        None => End::Failed("the upstream provider sent an answer that is not a message".to_owned()),
+        _ if summary.complete => Judged::Complete,
+        Some(error) => Judged::Error(error.clone()),
+        None => Judged::Broken,
     }
 }
 
@@ -262,10 +333,10 @@ impl Drop for Recording {
     /// A call that was given up by whoever awaited it: the caller closed the connection. One that has all of the answer
     /// does so rightly.
     fn drop(&mut self) {
-        if self.tap.terminal_seen() && !self.held {
-            self.write_with(judge);
-        } else {
-            self.write_with(|_| End::ClientDisconnected);
+        if self.held || !(self.tap.terminal_seen() || self.tap.has_stopped()) {
+            return self.write_with(|_, _| End::ClientDisconnected);
         }
+        self.tap.end_of_stream();
+        self.write_with(End::of);
     }
 }

@@ -22,12 +22,14 @@ use crate::failure::withheld;
 use crate::lane::AnswerLane;
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
-use crate::upstream::UpstreamBody;
+use crate::upstream::{self, UpstreamBody};
 
 /// After this long without a byte the caller gets a sign of life, so that proxies in between do not hang up.
 const SILENCE: Duration = Duration::from_secs(15);
 /// After its last event a provider has this long to end its answer by itself.
 const LINGER: Duration = Duration::from_secs(1);
+/// After the model said why it stopped, a provider has this long to say what it used and to end its answer.
+const USAGE_LINGER: Duration = Duration::from_secs(30);
 
 /// An answer that was held back, while policies look at it. Dropping it is giving up the call.
 type Inspecting = Pin<Box<dyn Future<Output = (Recording, Inspection, Bytes)> + Send>>;
@@ -148,9 +150,28 @@ impl Relay {
         self.recording.as_ref().is_some_and(Recording::terminal_seen)
     }
 
+    /// Whether the model said why it stopped, though the provider may have more to say.
+    fn has_stopped(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::has_stopped)
+    }
+
+    /// Nothing more comes of the provider: the answer is complete if the model said why it stopped.
+    fn provider_is_done(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.end_of_stream();
+        }
+    }
+
     /// The limit that passed, if one did; otherwise when to look again.
     fn check_limits(&self, now: Instant) -> Result<Instant, ErrorAnswer> {
-        let silence_limit = self.last_byte + if self.is_complete() { LINGER.min(self.idle) } else { self.idle };
+        let patience = if self.is_complete() {
+            LINGER.min(self.idle)
+        } else if self.has_stopped() {
+            USAGE_LINGER.min(self.idle)
+        } else {
+            self.idle
+        };
+        let silence_limit = self.last_byte + patience;
         if now >= silence_limit {
             return Err(ErrorAnswer::upstream_timeout(format!("the provider fell silent for {:?}", self.idle)));
         }
@@ -181,6 +202,8 @@ impl Body for Relay {
                         recording.feed(&data);
                         if recording.terminal_seen() {
                             this.alarm.as_mut().reset(now + LINGER.min(this.idle));
+                        } else if recording.has_stopped() {
+                            this.alarm.as_mut().reset(now + USAGE_LINGER.min(SILENCE).min(this.idle));
                         }
                     }
                     let Ok(data) = this.lane.feed(data) else {
@@ -192,10 +215,12 @@ impl Body for Relay {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    return this.stop(&ErrorAnswer::upstream_interrupted("the provider broke off its answer"), cx);
+                Poll::Ready(Some(Err(error))) => {
+                    let error = upstream::broken_off(&error).to_string();
+                    return this.stop(&ErrorAnswer::upstream_interrupted(error), cx);
                 }
                 Poll::Ready(None) => {
+                    this.provider_is_done();
                     return this.stop(
                         &ErrorAnswer::upstream_interrupted("the provider's answer ended before it was complete"),
                         cx,
@@ -211,7 +236,10 @@ impl Body for Relay {
             }
             let now = Instant::now();
             match this.check_limits(now) {
-                Err(error) => return this.stop(&error, cx),
+                Err(error) => {
+                    this.provider_is_done();
+                    return this.stop(&error, cx);
+                }
                 Ok(next) if next > now => this.alarm.as_mut().reset(next),
                 // Only the sign of life is due. It must not fall into the middle of an event.
                 Ok(_) => {

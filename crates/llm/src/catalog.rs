@@ -139,9 +139,53 @@ pub struct Pricing {
     pub cache_read_per_million: f64,
     /// Input tokens written to the prompt cache.
     pub cache_write_per_million: f64,
+    /// Input tokens written to the prompt cache for an hour; 1.6 times the usual price of writing unless given, as at
+    /// Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_per_million: Option<f64>,
+    /// A thousand searches of the web that the provider makes by itself, in US dollars.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub web_search_per_thousand: f64,
     /// Other prices for long prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_prompt: Option<LongPromptPricing>,
+    /// What other classes of service cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tiers: Option<ServiceTiers>,
+}
+
+/// What the tokens of a request cost that the provider gave another class of service than the usual one, as a factor of
+/// the usual price: 0.5 is half of it. The provider's answer says which class it was; one that is not listed costs as
+/// usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceTiers {
+    /// `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<f64>,
+    /// `flex`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flex: Option<f64>,
+    /// `priority`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<f64>,
+}
+
+impl ServiceTiers {
+    fn factor(&self, tier: &str) -> f64 {
+        match tier {
+            "batch" => self.batch,
+            "flex" => self.flex,
+            "priority" => self.priority,
+            _ => None,
+        }
+        .unwrap_or(1.0)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(price: &f64) -> bool {
+    *price == 0.0
 }
 
 /// Prices of a whole request whose prompt, cached tokens included, is longer than a threshold.
@@ -158,37 +202,55 @@ pub struct LongPromptPricing {
     pub cache_read_per_million: f64,
     /// Input tokens written to the prompt cache.
     pub cache_write_per_million: f64,
+    /// Input tokens written to the prompt cache for an hour; 1.6 times the price of writing unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_per_million: Option<f64>,
 }
 
+/// What writing to the cache for an hour costs where no price is given, as a factor of writing.
+const ONE_HOUR: f64 = 1.6;
+
 impl Pricing {
-    /// What these tokens cost, rounded once, half up. A count the provider did not state costs nothing.
-    pub fn cost(&self, usage: &Usage) -> Microdollars {
-        let [input, output, cache_read, cache_write] = match self.long_prompt {
+    /// What a request in this class of service costs, rounded once, half up. A count the provider did not state costs
+    /// nothing.
+    pub fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Microdollars {
+        let [input, output, cache_read, cache_write, cache_write_1h] = match self.long_prompt {
             Some(long) if usage.prompt_tokens() > long.above_tokens => [
                 long.input_per_million,
                 long.output_per_million,
                 long.cache_read_per_million,
                 long.cache_write_per_million,
+                long.cache_write_1h_per_million.unwrap_or(long.cache_write_per_million * ONE_HOUR),
             ],
             _ => [
                 self.input_per_million,
                 self.output_per_million,
                 self.cache_read_per_million,
                 self.cache_write_per_million,
+                self.cache_write_1h_per_million.unwrap_or(self.cache_write_per_million * ONE_HOUR),
             ],
         };
+        let factor = match (service_tier, &self.service_tiers) {
+            (Some(tier), Some(tiers)) => tiers.factor(tier),
+            _ => 1.0,
+        };
+        let written = usage.cache_creation_tokens.unwrap_or(0);
+        let written_1h = usage.cache_creation_1h_tokens.unwrap_or(0).min(written);
         // A price in dollars per million tokens is one in microdollars per token. Taken a million times it is a whole
         // number, so the sum is exact whatever the counts are.
         let millionths: i128 = [
-            (usage.input_tokens, input),
-            (usage.output_tokens, output),
-            (usage.cache_read_tokens, cache_read),
-            (usage.cache_creation_tokens, cache_write),
+            (usage.input_tokens.unwrap_or(0), input * factor),
+            (usage.output_tokens.unwrap_or(0), output * factor),
+            (usage.cache_read_tokens.unwrap_or(0), cache_read * factor),
+            (written - written_1h, cache_write * factor),
+            (written_1h, cache_write_1h * factor),
+            // Dollars for a thousand are thousandfold for a million.
+            (usage.web_searches.unwrap_or(0), self.web_search_per_thousand * 1000.0),
         ]
         .into_iter()
-        .map(|(tokens, price)| {
+        .map(|(count, price)| {
             let price = Microdollars::from_dollars(price).unwrap_or(Microdollars::ZERO);
-            i128::from(tokens.unwrap_or(0)).saturating_mul(i128::from(price.0))
+            i128::from(count).saturating_mul(i128::from(price.0))
         })
         .fold(0, i128::saturating_add);
         let rounded = millionths.saturating_add(500_000) / 1_000_000;
@@ -199,15 +261,22 @@ impl Pricing {
     pub fn invalid_field(&self) -> Option<&'static str> {
         let invalid = |price: f64| Microdollars::from_dollars(price).is_err();
         let of_long = |price: fn(&LongPromptPricing) -> f64| self.long_prompt.as_ref().map_or(0.0, price);
+        let of_tier = |factor: fn(&ServiceTiers) -> Option<f64>| self.service_tiers.as_ref().and_then(factor);
         [
             ("input_per_million", self.input_per_million),
             ("output_per_million", self.output_per_million),
             ("cache_read_per_million", self.cache_read_per_million),
             ("cache_write_per_million", self.cache_write_per_million),
+            ("cache_write_1h_per_million", self.cache_write_1h_per_million.unwrap_or(0.0)),
+            ("web_search_per_thousand", self.web_search_per_thousand),
+            ("service_tiers.batch", of_tier(|tiers| tiers.batch).unwrap_or(0.0)),
+            ("service_tiers.flex", of_tier(|tiers| tiers.flex).unwrap_or(0.0)),
+            ("service_tiers.priority", of_tier(|tiers| tiers.priority).unwrap_or(0.0)),
             ("long_prompt.input_per_million", of_long(|long| long.input_per_million)),
             ("long_prompt.output_per_million", of_long(|long| long.output_per_million)),
             ("long_prompt.cache_read_per_million", of_long(|long| long.cache_read_per_million)),
             ("long_prompt.cache_write_per_million", of_long(|long| long.cache_write_per_million)),
+            ("long_prompt.cache_write_1h_per_million", of_long(|long| long.cache_write_1h_per_million.unwrap_or(0.0))),
         ]
         .into_iter()
         .find_map(|(field, price)| invalid(price).then_some(field))
@@ -257,13 +326,14 @@ mod tests {
             output_tokens: Some(output),
             cache_read_tokens: Some(read),
             cache_creation_tokens: Some(write),
+            ..Usage::default()
         };
         let prices = |input, output, read, write| Pricing {
             input_per_million: input,
             output_per_million: output,
             cache_read_per_million: read,
             cache_write_per_million: write,
-            long_prompt: None,
+            ..Pricing::default()
         };
         let sonnet = prices(3.0, 15.0, 0.3, 3.75);
         for (pricing, usage, cost) in [
@@ -277,7 +347,7 @@ mod tests {
             (prices(f64::NAN, -1.0, f64::INFINITY, 0.0), usage(9, 9, 9, 9), 0),
             (prices(1e6, 0.0, 0.0, 0.0), usage(u64::MAX, 0, 0, 0), i64::MAX),
         ] {
-            assert_eq!(pricing.cost(&usage), Microdollars(cost), "{pricing:?} {usage:?}");
+            assert_eq!(pricing.cost(&usage, None), Microdollars(cost), "{pricing:?} {usage:?}");
         }
     }
 
@@ -288,9 +358,41 @@ mod tests {
             input_tokens: Some(1_000),
             output_tokens: Some(1_000),
             cache_read_tokens: Some(cached),
-            cache_creation_tokens: None,
+            ..Usage::default()
         };
-        assert_eq!(haiku.cost(&usage(99_000)), Microdollars(100 + 500 + 990));
-        assert_eq!(haiku.cost(&usage(99_001)), Microdollars(500 + 2_500 + 4_950));
+        assert_eq!(haiku.cost(&usage(99_000), None), Microdollars(100 + 500 + 990));
+        assert_eq!(haiku.cost(&usage(99_001), None), Microdollars(500 + 2_500 + 4_950));
+    }
+
+    #[test]
+    fn cache_lifetimes_classes_of_service_and_searches_have_prices() {
+        let sonnet = Pricing {
+            input_per_million: 3.0,
+            output_per_million: 15.0,
+            cache_read_per_million: 0.3,
+            cache_write_per_million: 3.75,
+            web_search_per_thousand: 10.0,
+            service_tiers: Some(ServiceTiers { batch: Some(0.5), flex: None, priority: Some(2.0) }),
+            ..Pricing::default()
+        };
+        let written = Usage {
+            cache_creation_tokens: Some(1_000_000),
+            cache_creation_1h_tokens: Some(600_000),
+            ..Usage::default()
+        };
+        assert_eq!(sonnet.cost(&written, None), Microdollars(400_000 * 15 / 4 + 600_000 * 6));
+        let dearer = Pricing { cache_write_1h_per_million: Some(7.0), ..sonnet };
+        assert_eq!(dearer.cost(&written, Some("standard")), Microdollars(1_500_000 + 600_000 * 7));
+        let searched = Usage { input_tokens: Some(100), web_searches: Some(3), ..Usage::default() };
+        for (tier, cost) in [
+            (None, 300 + 30_000),
+            (Some("batch"), 150 + 30_000),
+            (Some("flex"), 300 + 30_000),
+            (Some("priority"), 600 + 30_000),
+        ] {
+            assert_eq!(sonnet.cost(&searched, tier), Microdollars(cost), "{tier:?}");
+        }
+        let wrong = Usage { cache_creation_tokens: Some(1), cache_creation_1h_tokens: Some(5), ..Usage::default() };
+        assert_eq!(sonnet.cost(&wrong, None), Microdollars(6), "no more than was written");
     }
 }

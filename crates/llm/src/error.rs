@@ -112,6 +112,13 @@ impl ErrorAnswer {
         Self::new(502, ErrorKind::Api, "upstream provider unreachable")
     }
 
+    /// 502: the provider does not accept our credential. Not 401, which would send the caller to look for a fault in its own.
+    pub fn provider_credential_refused(reason: &str) -> Self {
+        let code = "provider_credential_refused";
+        let message = format!("{code}: {reason}; whoever operates the gateway has to renew it");
+        Self { code: Some(code), ..Self::new(502, ErrorKind::Api, message) }
+    }
+
     /// 504: the provider did not answer in time.
     pub fn upstream_timeout(message: impl Into<String>) -> Self {
         Self::new(504, ErrorKind::Api, message)

@@ -34,7 +34,9 @@ fn anthropic() -> AnswerSummary {
             output_tokens: Some(89),
             cache_read_tokens: Some(7000),
             cache_creation_tokens: Some(300),
+            ..Usage::default()
         },
+        service_tier: Some("standard".into()),
         stop_reason: Some(StopReason::ToolUse),
         provider_request_id: Some("msg_01".into()),
         model: Some("claude-sonnet-5-5".into()),
@@ -54,8 +56,10 @@ fn openai() -> AnswerSummary {
             input_tokens: Some(36),
             output_tokens: Some(20),
             cache_read_tokens: Some(64),
-            cache_creation_tokens: None,
+            reasoning_tokens: Some(5),
+            ..Usage::default()
         },
+        service_tier: None,
         stop_reason: Some(StopReason::ToolUse),
         provider_request_id: Some("chatcmpl-1".into()),
         model: Some("gpt-6-sol".into()),
@@ -95,7 +99,9 @@ fn thoughts_are_read_under_either_name() {
 #[test]
 fn of_an_answer_that_was_cut_off_the_length_is_known() {
     let cut = &ANTHROPIC_BODY[..ANTHROPIC_BODY.len() / 2];
-    assert_eq!(whole(Format::AnthropicMessages, false, cut).unread_bytes, cut.len() as u64);
+    let read = whole(Format::AnthropicMessages, false, cut);
+    assert_eq!((read.unread_bytes, read.complete, read.is_partial()), (cut.len() as u64, false, true));
+    assert_eq!(read.provider_request_id, anthropic().provider_request_id, "what came is read");
     assert_eq!(whole(Format::AnthropicMessages, false, "<html>").unread_bytes, 0);
     let long = format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"{}\"}}]", "x".repeat(9 << 20));
     assert_eq!(whole(Format::AnthropicMessages, false, &long).unread_bytes, long.len() as u64);
@@ -180,8 +186,11 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
 
 #[test]
 fn errors_of_the_provider_are_reported() {
-    let overloaded =
-        UpstreamErrorSummary { kind: Some("overloaded_error".into()), code: None, message: "Overloaded".into() };
+    let overloaded = UpstreamErrorSummary {
+        kind: Some("overloaded_error".into()),
+        message: "Overloaded".into(),
+        ..UpstreamErrorSummary::default()
+    };
     let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
     let read = whole(Format::AnthropicMessages, false, body);
     assert_eq!((read.error, read.complete), (Some(overloaded.clone()), false));
@@ -198,6 +207,216 @@ fn errors_of_the_provider_are_reported() {
         let error = read.error.expect("an error");
         assert_eq!((error.code.as_deref(), error.message.as_str()), (Some("model_not_found"), "no"));
         assert!(!read.complete);
+    }
+}
+
+#[test]
+fn errors_in_disguise_are_errors() {
+    for (format, body, code, message, status) in [
+        (
+            Format::OpenAiChat,
+            r#"{"error":{"message":"Worker local total request limit reached (1)","code":429}}"#,
+            Some("429"),
+            "Worker local total request limit reached (1)",
+            Some(429),
+        ),
+        (
+            Format::OpenAiChat,
+            r#"{"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400}"#,
+            Some("400"),
+            "too long",
+            Some(400),
+        ),
+        (Format::OpenAiChat, r#"{"error":"model not found"}"#, None, "model not found", None),
+        (
+            Format::OpenAiChat,
+            r#"{"choices":[{"index":0,"message":{"content":"half"},"finish_reason":"error","error":{"code":"502","message":"gone"}}]}"#,
+            Some("502"),
+            "gone",
+            Some(502),
+        ),
+        (Format::OpenAiChat, r#"{"error":{"detail":[1]}}"#, None, r#"{"detail":[1]}"#, None),
+        (Format::AnthropicMessages, r#"{"error":{"message":"no","status":"503"}}"#, None, "no", Some(503)),
+        (Format::AnthropicMessages, r#"{"error":"no"}"#, None, "no", None),
+    ] {
+        for (streamed, text) in [(false, body.to_owned()), (true, format!("data: {body}\n\n"))] {
+            let read = whole(format, streamed, &text.replace("\"message\":{\"content", "\"delta\":{\"content"));
+            let error = read.error.unwrap_or_else(|| panic!("{body}"));
+            assert_eq!((error.code.as_deref(), error.message.as_str(), error.status), (code, message, status));
+            assert!(!read.complete);
+        }
+    }
+    for none in ["null", "false", "\"\"", "{}"] {
+        let body = OPENAI_BODY.replacen('{', &format!("{{\"error\":{none},"), 1);
+        assert_eq!(whole(Format::OpenAiChat, false, &body), openai(), "{none}");
+    }
+}
+
+#[test]
+fn complete_is_what_is_complete() {
+    let chunk = |fields: &str| format!("data: {{\"choices\":[{fields}]}}\n\n");
+    let text = chunk(r#"{"index":0,"delta":{"content":"a"},"finish_reason":null}"#);
+    let empty = chunk(r#"{"index":0,"delta":{"content":"a"},"finish_reason":""}"#);
+    let stop = chunk(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#);
+    let other = chunk(r#"{"index":1,"delta":{"content":"b"}}"#);
+    let other_stop = chunk(r#"{"index":1,"delta":{},"finish_reason":"stop"}"#);
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n";
+    let delta = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n";
+    for (format, stream, complete) in [
+        (Format::OpenAiChat, format!("{text}{stop}"), true),
+        (Format::OpenAiChat, format!("{text}{stop}{usage}"), true),
+        (Format::OpenAiChat, format!("{text}{}", stop.trim_end()), true),
+        (Format::OpenAiChat, text.clone(), false),
+        (Format::OpenAiChat, format!("{empty}{usage}"), false),
+        (Format::OpenAiChat, format!("{text}{other}{stop}"), false),
+        (Format::OpenAiChat, format!("{text}{other}{stop}{other_stop}"), true),
+        (Format::AnthropicMessages, format!("{start}{delta}"), true),
+        (Format::AnthropicMessages, start.to_owned(), false),
+        (Format::AnthropicMessages, String::new(), false),
+    ] {
+        let mut tap = AnswerTap::new(format, true, 10, 10);
+        tap.feed(stream.as_bytes());
+        assert!(!tap.terminal_seen());
+        tap.end_of_stream();
+        assert_eq!((tap.terminal_seen(), tap.finish().complete), (complete, complete), "{stream}");
+    }
+    for reason in ["", r#","finish_reason":null"#, r#","finish_reason":"""#] {
+        let body = format!(r#"{{"choices":[{{"index":0,"message":{{"content":"a"}}{reason}}}]}}"#);
+        assert!(whole(Format::OpenAiChat, false, &body).complete, "{reason}");
+    }
+    assert!(whole(Format::AnthropicMessages, false, r#"{"content":[{"type":"text","text":"a"}]}"#).complete);
+}
+
+#[test]
+fn what_is_no_json_is_read_as_far_as_it_goes() {
+    let deep = format!("{}1{}", "[".repeat(140), "]".repeat(140));
+    for fields in [r#""logprobs":NaN"#, r#""x":-Infinity"#, "\"note\":\"two\nlines\"", &format!(r#""deep":{deep}"#)] {
+        let body = OPENAI_BODY.replacen('{', &format!("{{{fields},"), 1);
+        let read = whole(Format::OpenAiChat, false, &body);
+        assert_eq!(read, AnswerSummary { unreadable_events: 1, ..openai() }, "{fields}");
+        assert!(read.is_partial());
+        let line = body.replace('\n', " ");
+        let stream = format!("data: {}\n\n", line.replace("\"message\"", "\"delta\""));
+        assert_eq!(whole(Format::OpenAiChat, true, &stream).usage, openai().usage, "{fields}");
+    }
+    let marked = format!("\u{feff}{ANTHROPIC_BODY}");
+    assert_eq!(whole(Format::AnthropicMessages, false, &marked), AnswerSummary { unreadable_events: 1, ..anthropic() });
+    let unknown = whole(Format::OpenAiChat, false, r#"{"result":"something new"}"#);
+    assert!(unknown.complete && unknown.is_partial());
+}
+
+#[test]
+fn usage_is_found_wherever_it_stands() {
+    let usage = |input, output, read, written| Usage {
+        input_tokens: Some(input),
+        output_tokens: Some(output),
+        cache_read_tokens: read,
+        cache_creation_tokens: written,
+        ..Usage::default()
+    };
+    let of = |usage: Usage, reasoning| Usage { reasoning_tokens: Some(reasoning), ..usage };
+    for (stated, expected) in [
+        (r#"{"prompt_tokens":10,"completion_tokens":5}"#, usage(10, 5, None, None)),
+        (r#"{"prompt_tokens":10.0,"completion_tokens":5e0}"#, usage(10, 5, None, None)),
+        (r#"{"input_tokens":10,"output_tokens":5}"#, usage(10, 5, None, None)),
+        // Reasoning outside of the completion: the total tells.
+        (
+            r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,
+                "prompt_tokens_details":{"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":2809}}"#,
+            of(usage(9992, 4308, Some(128), None), 2809),
+        ),
+        (
+            r#"{"prompt_tokens":100,"completion_tokens":300,"total_tokens":400,
+                "completion_tokens_details":{"reasoning_tokens":200}}"#,
+            of(usage(100, 300, None, None), 200),
+        ),
+        (
+            r#"{"prompt_tokens":100,"completion_tokens":30,"completion_tokens_details":{"reasoning_tokens":200}}"#,
+            of(usage(100, 230, None, None), 200),
+        ),
+        // Gemini: thoughts are in the total only.
+        (r#"{"prompt_tokens":100,"completion_tokens":30,"total_tokens":190}"#, usage(100, 90, None, None)),
+        (
+            r#"{"prompt_tokens":100,"completion_tokens":30,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#,
+            usage(36, 30, Some(64), None),
+        ),
+        (r#"{"prompt_tokens":100,"completion_tokens":30,"cached_tokens":64}"#, usage(36, 30, Some(64), None)),
+        // Proxies that pass on Anthropic's counts: the cached ones are not in the prompt.
+        (
+            r#"{"prompt_tokens":10,"completion_tokens":30,"total_tokens":40,"cache_read_input_tokens":5000,
+                "cache_creation_input_tokens":7}"#,
+            usage(10, 30, Some(5000), Some(7)),
+        ),
+        (
+            r#"{"prompt_tokens":100,"completion_tokens":30,"total_tokens":180,"cached_tokens":50}"#,
+            usage(100, 30, Some(50), None),
+        ),
+    ] {
+        let stated = stated.replace('\n', "");
+        for chunk in [
+            format!(r#"{{"choices":[],"usage":{stated}}}"#),
+            format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"stop","usage":{stated}}}]}}"#),
+            format!(r#"{{"choices":[],"usage":null,"x_groq":{{"usage":{stated}}}}}"#),
+        ] {
+            let read = whole(Format::OpenAiChat, true, &format!("data: {chunk}\n\n"));
+            assert_eq!((read.usage, read.unreadable_events), (expected, 0), "{chunk}");
+        }
+    }
+    let read = whole(Format::OpenAiChat, false, r#"{"choices":[],"usage":{"prompt_tokens":1000000000000000000}}"#);
+    assert_eq!((read.usage.input_tokens, read.is_partial()), (Some(10_000_000_000), true));
+
+    let anthropic =
+        r#"{"input_tokens":0,"output_tokens":0,"cache_creation_input_tokens":1000000,"service_tier":"priority",
+        "cache_creation":{"ephemeral_5m_input_tokens":400000,"ephemeral_1h_input_tokens":600000},
+        "server_tool_use":{"web_search_requests":2}}"#
+            .replace('\n', "");
+    for (streamed, answer) in [
+        (false, format!(r#"{{"type":"message","content":[],"usage":{anthropic}}}"#)),
+        (true, format!("data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{anthropic}}}}}\n\n")),
+    ] {
+        let read = whole(Format::AnthropicMessages, streamed, &answer);
+        let expected = Usage {
+            cache_creation_1h_tokens: Some(600_000),
+            web_searches: Some(2),
+            ..usage(0, 0, None, Some(1_000_000))
+        };
+        assert_eq!((read.usage, read.service_tier.as_deref()), (expected, Some("priority")));
+    }
+}
+
+#[test]
+fn parts_and_old_forms_are_read() {
+    let body = r#"{"choices":[{"message":{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"yes"}],
+        "function_call":{"name":"old","arguments":"{}"}}}]}"#;
+    let read = whole(Format::OpenAiChat, false, body);
+    assert_eq!((read.text, read.thinking), (excerpt("yes"), excerpt("hm")));
+    assert_eq!(read.tool_calls, [call("", "old", "{}")]);
+    let body = r#"{"choices":[{"message":{"tool_calls":[{"id":"c","type":"custom","custom":{"name":"n","input":"x"}},
+        {"id":"d","function":{"name":"m","arguments":{"a":1}}}]}}]}"#;
+    assert_eq!(whole(Format::OpenAiChat, false, body).tool_calls, [call("c", "n", "x"), call("d", "m", r#"{"a":1}"#)]);
+}
+
+#[test]
+fn a_stream_is_put_together_for_who_asked_for_a_whole_answer() {
+    for (format, stream, body) in [
+        (Format::AnthropicMessages, ANTHROPIC_STREAM, ANTHROPIC_BODY),
+        (Format::OpenAiChat, OPENAI_STREAM, OPENAI_BODY),
+    ] {
+        let collected = format.collect_stream(stream.as_bytes()).expect("a whole answer");
+        let read = whole(format, false, std::str::from_utf8(&collected).expect("JSON"));
+        let expected = whole(format, false, body);
+        assert_eq!(read.tool_calls.len(), expected.tool_calls.len());
+        assert_eq!(AnswerSummary { tool_calls: expected.tool_calls.clone(), ..read }, expected);
+    }
+    let collected = Format::OpenAiChat.collect_stream(OPENAI_STREAM.as_bytes()).expect("a whole answer");
+    let collected: serde_json::Value = serde_json::from_slice(&collected).expect("JSON");
+    assert_eq!(collected["object"], "chat.completion");
+    assert_eq!(collected["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "weather");
+    assert_eq!(collected["choices"][0]["message"]["role"], "assistant");
+    for stream in ["", "data: [DONE]\n\n", "data: {\"broken\n\n", "data: {\"type\":\"new_event\"}\n\n"] {
+        assert_eq!(Format::AnthropicMessages.collect_stream(stream.as_bytes()), None, "{stream}");
+        assert_eq!(Format::OpenAiChat.collect_stream(stream.as_bytes()), None, "{stream}");
     }
 }
 

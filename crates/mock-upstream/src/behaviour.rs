@@ -102,6 +102,19 @@ pub enum Fault {
         #[serde(default)]
         retry_after: Option<String>,
     },
+    /// These bytes and headers, whatever was asked.
+    Raw {
+        /// The HTTP status.
+        status: u16,
+        /// The headers, names and values. There are no others but the id of the request and those of HTTP itself.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Vec<u8>,
+        /// Whether the connection is closed where the answer should end.
+        #[serde(default)]
+        cut: bool,
+    },
     /// Status 200 and not one byte of body.
     EmptyBody,
     /// The connection is closed without an answer.

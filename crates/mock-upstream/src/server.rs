@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -179,6 +179,7 @@ async fn answer(
             }
             response
         }
+        Some(Fault::Raw { status, headers, body, cut }) => raw(open, status, &headers, body, cut),
         _ if counting => {
             let tokens = body.len().div_ceil(4);
             plain(open, StatusCode::OK, format!("{{\"input_tokens\":{tokens}}}").into())
@@ -200,6 +201,26 @@ async fn answer(
 
 fn refuse(open: Option<OpenAnswer>, dialect: Dialect, status: StatusCode) -> Response<ScriptBody> {
     plain(open, status, script::error(dialect, status.as_u16()).to_string().into())
+}
+
+/// An answer as it was given, of a length that is not told.
+fn raw(
+    open: Option<OpenAnswer>,
+    status: u16,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+    cut: bool,
+) -> Response<ScriptBody> {
+    let ending = if cut { Ending::Close } else { Ending::Proper };
+    let script = Script { content_type: "", frames: vec![body.into()], length: None, ending, separately: true };
+    let mut response = Response::new(ScriptBody::new(Arc::new(script), Duration::ZERO, open));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
 }
 
 /// An answer in one piece.

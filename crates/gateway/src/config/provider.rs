@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::Format;
-use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, Pricing};
+use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, LongPromptPricing, Pricing, ServiceTiers};
 
 /// One upstream provider: an endpoint, the wire it speaks, its credential and its models.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -156,7 +156,6 @@ pub(crate) struct ModelConfig {
 /// Prices in US dollars per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the keys of the profile say their unit")]
 pub struct PricingConfig {
     /// Tokens read that were not in the provider's cache.
     pub input_per_million: f64,
@@ -168,6 +167,19 @@ pub struct PricingConfig {
     /// Tokens written to the provider's prompt cache; as input unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_per_million: Option<f64>,
+    /// Tokens written to the provider's prompt cache for an hour; 1.6 times `cache_write_per_million` unless given, as at
+    /// Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_per_million: Option<f64>,
+    /// A thousand searches of the web that the provider makes by itself, in US dollars; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_search_per_thousand: Option<f64>,
+    /// Other prices for long prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_prompt: Option<LongPromptPricing>,
+    /// What other classes of service cost, as factors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tiers: Option<ServiceTiers>,
 }
 
 impl From<PricingConfig> for Pricing {
@@ -177,7 +189,10 @@ impl From<PricingConfig> for Pricing {
             output_per_million: config.output_per_million,
             cache_read_per_million: config.cache_read_per_million.unwrap_or(config.input_per_million),
             cache_write_per_million: config.cache_write_per_million.unwrap_or(config.input_per_million),
-            long_prompt: None,
+            cache_write_1h_per_million: config.cache_write_1h_per_million,
+            web_search_per_thousand: config.web_search_per_thousand.unwrap_or(0.0),
+            long_prompt: config.long_prompt,
+            service_tiers: config.service_tiers,
         }
     }
 }

@@ -77,7 +77,7 @@ fn estimate(input: u64, output: Option<u64>, pricing: Pricing) -> Usage {
         output_tokens: Some(output),
         ..systemprompt_llm::Usage::default()
     };
-    Usage { calls: 1, tokens: input.saturating_add(output), cost: pricing.cost(&tokens) }
+    Usage { calls: 1, tokens: input.saturating_add(output), cost: pricing.cost(&tokens, None) }
 }
 
 impl Effect for Infer {
@@ -128,10 +128,38 @@ pub(super) struct InferFacts {
     pub(super) top_p: Option<f64>,
 }
 
+/// Who counted what a request used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum UsageSource {
+    /// The provider, all of it.
+    Provider,
+    /// Some or all of it was estimated from lengths.
+    Estimated,
+    /// There was nothing to count.
+    #[default]
+    None,
+}
+
+impl UsageSource {
+    /// The word for it in the ledger.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Estimated => "estimated",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What came of asking a model.
 #[derive(Debug, Default)]
 pub(crate) struct Inferred {
     pub(crate) usage: systemprompt_llm::Usage,
+    pub(crate) usage_source: UsageSource,
+    /// The class of service the provider gave it.
+    pub(crate) service_tier: Option<String>,
+    /// Something of the answer could not be read.
+    pub(crate) partial: bool,
     /// The status the provider answered with.
     pub(crate) http_status: Option<u16>,
     /// The model that answered, as the provider says.
@@ -164,13 +192,17 @@ pub(crate) fn tool_call_part(sequence: usize) -> Cow<'static, str> {
 
 impl Facts for Inferred {
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("cache_creation_1h_tokens", self.usage.cache_creation_1h_tokens);
         facts.count("cache_creation_tokens", Some(self.usage.cache_creation_tokens.unwrap_or(0)));
         facts.count("cache_read_tokens", Some(self.usage.cache_read_tokens.unwrap_or(0)));
         facts.count("http_status", self.http_status.map(u64::from));
         facts.count("input_tokens", Some(self.usage.input_tokens.unwrap_or(0)));
         facts.stranger("model", self.model.as_deref());
         facts.count("output_tokens", Some(self.usage.output_tokens.unwrap_or(0)));
+        facts.boolean("partial", self.partial);
         facts.stranger_id("provider_request_id", self.provider_request_id.as_deref());
+        facts.count("reasoning_tokens", self.usage.reasoning_tokens);
+        facts.stranger("service_tier", self.service_tier.as_deref());
         facts.stranger("stop_reason", self.stop_reason.as_deref());
         let recorded = &self.tool_calls[..self.tool_calls.len().min(TOOL_CALL_LIMIT)];
         facts.list("tool_calls", recorded, |call, facts| {
@@ -178,6 +210,8 @@ impl Facts for Inferred {
             facts.stranger("name", Some(&call.name));
         });
         facts.count("ttft_ms", self.ttft_ms);
+        facts.text("usage_source", self.usage_source.as_str());
+        facts.count("web_searches", self.usage.web_searches);
     }
 }
 
@@ -185,15 +219,22 @@ impl Facts for Inferred {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InferredFacts {
+    pub(super) cache_creation_1h_tokens: Option<i64>,
     pub(super) cache_creation_tokens: i64,
     pub(super) cache_read_tokens: i64,
     pub(super) http_status: Option<i16>,
     pub(super) input_tokens: i64,
     pub(super) model: Option<String>,
     pub(super) output_tokens: i64,
+    #[serde(default)]
+    pub(super) partial: bool,
     pub(super) provider_request_id: Option<String>,
+    pub(super) reasoning_tokens: Option<i64>,
+    pub(super) service_tier: Option<String>,
     pub(super) stop_reason: Option<String>,
     #[serde(default)]
     pub(super) tool_calls: Vec<ToolCallFacts>,
     pub(super) ttft_ms: Option<i64>,
+    pub(super) usage_source: Option<String>,
+    pub(super) web_searches: Option<i64>,
 }

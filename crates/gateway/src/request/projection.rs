@@ -178,7 +178,8 @@ async fn insert(
             route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
-            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at
+            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
@@ -190,7 +191,8 @@ async fn insert(
             COALESCE(r.model, CASE WHEN r.status IN ('completed', 'failed') THEN r.upstream_model END),
             r.provider_request_id, r.http_status, r.stop_reason, r.input_tokens, r.output_tokens, r.cache_read_tokens,
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
-            r.updated_at, r.completed_at
+            r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
+            r.service_tier, r.usage_source, r.answer_partial
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -198,14 +200,16 @@ async fn insert(
             $24::int[], $25::boolean[], $26::bigint[], $27::bytea[], $28::timestamptz[], $29::text[], $30::text[],
             $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
-            $45::timestamptz[], $46::timestamptz[]
+            $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
+            $51::text[], $52::boolean[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
             route_match, temperature, top_p, max_tokens, stop_sequences, tools_offered, is_streaming, content_bytes,
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
-            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at
+            latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -254,6 +258,12 @@ async fn insert(
         &ends.response_sha256 as _,
         &ends.updated_at as _,
         &ends.completed_at as _,
+        &ends.cache_creation_1h_tokens as _,
+        &ends.reasoning_tokens as _,
+        &ends.web_searches as _,
+        &ends.service_tier as _,
+        &ends.usage_source as _,
+        &ends.partial as _,
     )
     .execute(connection)
     .await?;
@@ -287,7 +297,13 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
             response_bytes = CASE WHEN e.counts THEN e.response_bytes ELSE r.response_bytes END,
             response_sha256 = CASE WHEN e.counts THEN e.response_sha256 ELSE r.response_sha256 END,
             updated_at = GREATEST(r.updated_at, e.updated_at),
-            completed_at = CASE WHEN e.counts THEN e.completed_at ELSE r.completed_at END
+            completed_at = CASE WHEN e.counts THEN e.completed_at ELSE r.completed_at END,
+            cache_creation_1h_tokens = CASE WHEN e.counts THEN e.cache_creation_1h_tokens ELSE r.cache_creation_1h_tokens END,
+            reasoning_tokens = CASE WHEN e.counts THEN e.reasoning_tokens ELSE r.reasoning_tokens END,
+            web_searches = CASE WHEN e.counts THEN e.web_searches ELSE r.web_searches END,
+            service_tier = CASE WHEN e.counts THEN e.service_tier ELSE r.service_tier END,
+            usage_source = CASE WHEN e.counts THEN e.usage_source ELSE r.usage_source END,
+            answer_partial = CASE WHEN e.counts THEN e.answer_partial ELSE r.answer_partial END
         FROM (
             SELECT
                 l.*,
@@ -304,11 +320,13 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
             FROM UNNEST(
                 $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-                $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[]
+                $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[], $20::bigint[], $21::bigint[],
+                $22::bigint[], $23::text[], $24::text[], $25::boolean[]
             ) AS l (
                 id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
                 output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
-                response_bytes, response_sha256, updated_at, completed_at
+                response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens, reasoning_tokens,
+                web_searches, service_tier, usage_source, answer_partial
             )
             JOIN ai_requests AS known ON known.id = l.id
         ) AS e
@@ -333,6 +351,12 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
         &ends.response_sha256 as _,
         &ends.updated_at as _,
         &ends.completed_at as _,
+        &ends.cache_creation_1h_tokens as _,
+        &ends.reasoning_tokens as _,
+        &ends.web_searches as _,
+        &ends.service_tier as _,
+        &ends.usage_source as _,
+        &ends.partial as _,
     )
     .execute(connection)
     .await?;
@@ -405,6 +429,12 @@ struct Ends<'a> {
     response_sha256: Vec<Option<&'a [u8]>>,
     updated_at: Vec<DateTime<Utc>>,
     completed_at: Vec<Option<DateTime<Utc>>>,
+    cache_creation_1h_tokens: Vec<Option<i64>>,
+    reasoning_tokens: Vec<Option<i64>>,
+    web_searches: Vec<Option<i64>>,
+    service_tier: Vec<Option<&'a str>>,
+    usage_source: Vec<Option<&'a str>>,
+    partial: Vec<Option<bool>>,
 }
 
 impl<'a> Ends<'a> {
@@ -433,6 +463,12 @@ impl<'a> Ends<'a> {
             ends.response_sha256.push(answer.and_then(|(_, sha256)| sha256.as_deref()));
             ends.updated_at.push(progress.map_or(at, |progress| progress.at));
             ends.completed_at.push(end.map(|end| end.at));
+            ends.cache_creation_1h_tokens.push(facts.and_then(|facts| facts.cache_creation_1h_tokens));
+            ends.reasoning_tokens.push(facts.and_then(|facts| facts.reasoning_tokens));
+            ends.web_searches.push(facts.and_then(|facts| facts.web_searches));
+            ends.service_tier.push(facts.and_then(|facts| facts.service_tier.as_deref()));
+            ends.usage_source.push(facts.and_then(|facts| facts.usage_source.as_deref()));
+            ends.partial.push(facts.map(|facts| facts.partial));
         }
         ends
     }

@@ -164,6 +164,18 @@ pub struct RequestDetail {
     pub cache_read_tokens: Option<i64>,
     /// Tokens written to the provider's cache.
     pub cache_creation_tokens: Option<i64>,
+    /// Of those, the ones that stay there for an hour.
+    pub cache_creation_1h_tokens: Option<i64>,
+    /// Tokens of hidden reasoning among the output, where the provider tells.
+    pub reasoning_tokens: Option<i64>,
+    /// Searches of the web that the provider made.
+    pub web_searches: Option<i64>,
+    /// The class of service the provider gave it.
+    pub service_tier: Option<String>,
+    /// Who counted the tokens: `provider`, `estimated`, or `none` if there was nothing to count.
+    pub usage_source: Option<String>,
+    /// Whether something of the answer could not be read.
+    pub answer_partial: Option<bool>,
     /// From sending to the first byte of the answer, in milliseconds.
     pub ttft_ms: Option<i64>,
     /// Size of what was sent.
@@ -225,7 +237,9 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.client_agent_id, r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
-            r.attempts, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id, d.tool_name, d.decision,
+            r.attempts, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches, r.service_tier, r.usage_source,
+            r.answer_partial, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
+            d.tool_name, d.decision,
             d.policy, d.reason, d.evaluated_rules, d.policy_version
         FROM ai_requests AS r
         JOIN governance_decisions AS d ON d.id = r.decision_id
@@ -323,6 +337,12 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         stop_reason: row.stop_reason,
         cache_read_tokens: row.cache_read_tokens,
         cache_creation_tokens: row.cache_creation_tokens,
+        cache_creation_1h_tokens: row.cache_creation_1h_tokens,
+        reasoning_tokens: row.reasoning_tokens,
+        web_searches: row.web_searches,
+        service_tier: row.service_tier,
+        usage_source: row.usage_source,
+        answer_partial: row.answer_partial,
         ttft_ms: row.ttft_ms,
         content_bytes: row.content_bytes,
         prepared_sha256: hex::encode(&row.prepared_sha256),
@@ -460,9 +480,9 @@ pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Resul
             COUNT(*) FILTER (WHERE status = 'abandoned') AS "abandoned!",
             COUNT(*) FILTER (WHERE status = 'rejected') AS "rejected!",
             COUNT(*) FILTER (WHERE status = 'pending') AS "pending!",
-            COALESCE(SUM(input_tokens), 0)::bigint AS "input_tokens!",
-            COALESCE(SUM(output_tokens), 0)::bigint AS "output_tokens!",
-            COALESCE(SUM(cost_microdollars), 0)::bigint AS "cost!",
+            LEAST(COALESCE(SUM(input_tokens), 0), 9223372036854775807)::bigint AS "input_tokens!",
+            LEAST(COALESCE(SUM(output_tokens), 0), 9223372036854775807)::bigint AS "output_tokens!",
+            LEAST(COALESCE(SUM(cost_microdollars), 0), 9223372036854775807)::bigint AS "cost!",
             (PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
                 AS latency_p50_ms,
             (PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
@@ -482,9 +502,9 @@ pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Resul
             COALESCE(model, upstream_model) AS model,
             COUNT(*) AS "requests!",
             COUNT(*) FILTER (WHERE status IN ('failed', 'abandoned')) AS "failed!",
-            COALESCE(SUM(input_tokens), 0)::bigint AS "input_tokens!",
-            COALESCE(SUM(output_tokens), 0)::bigint AS "output_tokens!",
-            COALESCE(SUM(cost_microdollars), 0)::bigint AS "cost!",
+            LEAST(COALESCE(SUM(input_tokens), 0), 9223372036854775807)::bigint AS "input_tokens!",
+            LEAST(COALESCE(SUM(output_tokens), 0), 9223372036854775807)::bigint AS "output_tokens!",
+            LEAST(COALESCE(SUM(cost_microdollars), 0), 9223372036854775807)::bigint AS "cost!",
             (AVG(latency_ms) FILTER (WHERE status = 'completed'))::float8 AS latency_mean_ms
         FROM ai_requests
         WHERE id >= $1 AND ($2::timestamptz IS NULL OR created_at >= $2)

@@ -81,8 +81,12 @@ impl RouteError {
             response.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
         }
         mark_final(&mut response);
-        if let Self::Model(Failure { kind: FailureKind::Withheld(_), .. }) = self {
-            // The answer was made and is paid for; SDKs would have it made again.
+        if let Self::Model(Failure {
+            kind: FailureKind::Withheld(_) | FailureKind::Upstream(SendError::CredentialRefused { .. }),
+            ..
+        }) = self
+        {
+            // An answer that was withheld was made and is paid for, and a key of ours mends itself not; SDKs would try again.
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Self::Body(BodyError::Encoded(_)) = self {

@@ -3,43 +3,106 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use systemprompt_llm::demo::DemoEvent;
 use tokio::time::Sleep;
 
+use super::decode::Decoded;
 use super::watched::Busy;
 
 /// What an answer's bytes are read from. Dropping it cancels the call.
 pub(crate) enum UpstreamBody {
-    /// A connection to a provider, which is busy until all of it is read.
-    Http(Incoming, Option<Busy>),
+    /// A connection to a provider.
+    Http(FromProvider),
+    /// The same, where the provider compresses its answers.
+    Decoded(Box<Decoded<FromProvider>>),
     /// The demo provider.
     Demo(Paced),
+    /// One whose beginning was looked at.
+    Peeked(Option<Result<Bytes, BodyError>>, Box<Self>),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection did.
+    #[error("the connection broke off")]
+    Connection(#[from] hyper::Error),
+    /// What came is not what its encoding says, or unpacks to far too much.
+    #[error("the answer cannot be unpacked")]
+    Encoding(#[source] io::Error),
+}
+
+impl UpstreamBody {
+    /// Waits for the beginning, at most so long, and gives it along with the whole. Empty if nothing came.
+    pub(crate) async fn peek(mut self, wait: Duration) -> (Bytes, Self) {
+        let first = async {
+            loop {
+                match self.frame().await? {
+                    Err(error) => return Some(Err(error)),
+                    Ok(frame) => {
+                        if let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) {
+                            return Some(Ok(data));
+                        }
+                    }
+                }
+            }
+        };
+        let first = tokio::time::timeout(wait, first).await.ok().flatten();
+        let beginning = first.as_ref().and_then(|first| first.as_ref().ok()).cloned().unwrap_or_default();
+        (beginning, Self::Peeked(first, Box::new(self)))
+    }
 }
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Http(body, busy) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                if frame.is_none() {
-                    *busy = None;
-                }
-                Poll::Ready(frame)
-            }
-            Self::Demo(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(|never: Infallible| match never {}))),
+            Self::Http(body) => Pin::new(body).poll_frame(cx),
+            Self::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::Demo(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Self::Peeked(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(first.map(Frame::data))),
+                None => Pin::new(&mut **rest).poll_frame(cx),
+            },
         }
+    }
+}
+
+/// What comes over a connection, which is busy until all of it is read.
+pub(crate) struct FromProvider {
+    body: Incoming,
+    busy: Option<Busy>,
+}
+
+impl FromProvider {
+    /// An answer whose connection is `busy` with it.
+    pub(super) fn new(body: Incoming, busy: Option<Busy>) -> Self {
+        Self { body, busy }
+    }
+}
+
+impl Body for FromProvider {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx)?);
+        if frame.is_none() {
+            this.busy = None;
+        }
+        Poll::Ready(frame.map(Ok))
     }
 }
 

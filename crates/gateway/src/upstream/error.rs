@@ -21,6 +21,14 @@ pub enum SendError {
     /// The provider broke off or sent what is no answer.
     #[error("the upstream provider {0}")]
     Broken(&'static str),
+    /// The provider does not accept our credential. What it says of it is not repeated: it may quote the key.
+    #[error("the upstream provider `{provider}` does not accept the gateway's credential (status {status})")]
+    CredentialRefused {
+        /// The provider.
+        provider: String,
+        /// What it answered with.
+        status: u16,
+    },
     /// The provider refused without a body.
     #[error("the upstream provider answered {0} without a body")]
     Refused(StatusCode, Option<HeaderValue>),
@@ -33,6 +41,7 @@ impl SendError {
             Self::Unreachable => ErrorAnswer::upstream_unreachable(),
             Self::TimedOut(_) => ErrorAnswer::upstream_timeout(self.to_string()),
             Self::NeverRead | Self::Broken(_) => ErrorAnswer::upstream_interrupted(self.to_string()),
+            Self::CredentialRefused { .. } => ErrorAnswer::provider_credential_refused(&self.to_string()),
             Self::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
         }
     }

@@ -5,6 +5,7 @@
 
 mod body;
 mod connect;
+mod decode;
 mod demo;
 mod error;
 mod outgoing;
@@ -19,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
@@ -26,7 +28,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use systemprompt_model::{Ambient, with_causes};
 
 pub(crate) use body::UpstreamBody;
+use body::{BodyError, FromProvider};
 use connect::Bounded;
+use decode::{Decoded, Encoding, UnknownEncoding};
 pub use error::SendError;
 use outgoing::Outgoing;
 pub(crate) use outgoing::Taken;
@@ -120,11 +124,7 @@ impl Upstreams {
             Line::Fresh => &clients.fresh,
         };
         match tokio::time::timeout(limit, client.request(request)).await {
-            Ok(Ok(response)) => {
-                let watch = response.extensions().get::<Arc<Watch>>();
-                let busy = watch.map(|watch| watch.answers(response.headers()));
-                Ok(response.map(|body| UpstreamBody::Http(body, busy)))
-            }
+            Ok(Ok(response)) => unpacked(response),
             Ok(Err(error)) => Err(classify(&error, &taken)),
             Err(_) => Err(SendError::TimedOut(limit)),
         }
@@ -149,6 +149,23 @@ impl Clients {
     }
 }
 
+/// The answer as if it had not been compressed. It is asked not to be, and some providers do it all the same.
+fn unpacked(response: Response<Incoming>) -> Result<Response<UpstreamBody>, SendError> {
+    let watch = response.extensions().get::<Arc<Watch>>();
+    let busy = watch.map(|watch| watch.answers(response.headers()));
+    let (mut head, body) = response.into_parts();
+    let body = FromProvider::new(body, busy);
+    let body = match Encoding::of(&head.headers) {
+        Ok(None) => UpstreamBody::Http(body),
+        Ok(Some(encoding)) => {
+            decode::strip(&mut head.headers);
+            UpstreamBody::Decoded(Box::new(Decoded::new(body, encoding)))
+        }
+        Err(UnknownEncoding) => return Err(SendError::Broken("compressed its answer in a way it was not asked to")),
+    };
+    Ok(Response::from_parts(head, body))
+}
+
 /// All of a body of at most `limit` bytes, within `time`. `on_piece` sees each piece as it comes, so that it is known what
 /// there was of a body that never came to its end.
 pub(crate) async fn collect(
@@ -162,7 +179,7 @@ pub(crate) async fn collect(
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| SendError::Broken("broke off its answer"))?;
+            let frame = frame.map_err(|error| broken_off(&error))?;
             let Ok(piece) = frame.into_data() else { continue };
             on_piece(&piece);
             if first.len().max(all.len()) + piece.len() > limit {
@@ -180,6 +197,15 @@ pub(crate) async fn collect(
         Ok(if all.is_empty() { first } else { all.freeze() })
     };
     tokio::time::timeout(time, whole).await.unwrap_or(Err(SendError::TimedOut(time)))
+}
+
+/// What is told of an answer that broke off; the operator's log has the details.
+pub(crate) fn broken_off(error: &BodyError) -> SendError {
+    tracing::debug!(error = %with_causes(error), "the provider's answer broke off");
+    match error {
+        BodyError::Connection(_) => SendError::Broken("broke off its answer"),
+        BodyError::Encoding(_) => SendError::Broken("sent an answer that cannot be unpacked"),
+    }
 }
 
 /// The id under which the provider knows the request.

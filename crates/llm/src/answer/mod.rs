@@ -3,6 +3,7 @@
 //! [`AnswerTap`](tap::AnswerTap) takes the bytes, a format's reader turns events or the body into a
 //! [`Reading`](reading::Reading), and what comes out is a [`summary`].
 
+mod collected;
 pub(crate) mod excerpt;
 pub(crate) mod pieces;
 pub(crate) mod reading;

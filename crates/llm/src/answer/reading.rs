@@ -1,6 +1,8 @@
 //! The answer as far as it was read.
 
-use systemprompt_model::json::{self, SyntaxError};
+use std::collections::BTreeSet;
+
+use systemprompt_model::json::{self, loose};
 
 use super::excerpt::ExcerptBuilder;
 use super::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage, bounded};
@@ -10,9 +12,13 @@ use super::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, 
 pub(crate) struct Reading {
     tool_limit: usize,
     pub(crate) usage: Usage,
-    /// The prompt's length where the provider counts cached tokens into it.
-    pub(crate) prompt_tokens: Option<u64>,
+    /// What the provider counted, where its kinds overlap.
+    pub(crate) counted: Counted,
+    service_tier: Option<String>,
     pub(crate) stop_reason: Option<StopReason>,
+    /// The choices of which something came, and those of them that stopped.
+    begun: BTreeSet<u64>,
+    stopped: BTreeSet<u64>,
     id: Option<String>,
     model: Option<String>,
     tool_calls: Vec<(u64, ToolCall)>,
@@ -22,9 +28,25 @@ pub(crate) struct Reading {
     pub(crate) finished: bool,
     pub(crate) error: Option<UpstreamErrorSummary>,
     pub(crate) unreadable_events: u64,
+    /// Nothing was wrong with the event that is being read, so far.
+    sound: bool,
+}
+
+/// Counts of a format whose kinds overlap. They are cumulative.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    /// The prompt, in which cached tokens may be counted.
+    pub(crate) prompt: Option<u64>,
+    /// The answer, in which reasoning may be counted.
+    pub(crate) completion: Option<u64>,
+    pub(crate) total: Option<u64>,
 }
 
 const TOOL_CALLS_KEPT: usize = 128;
+/// More choices than this are not told apart.
+const CHOICES_KEPT: usize = 1024;
+/// No request has as many tokens as this. A provider that says so is wrong, and sums of what it says must still be sums.
+const MOST_TOKENS: u64 = 10_000_000_000;
 
 impl Reading {
     /// An answer nothing is known of yet.
@@ -32,8 +54,11 @@ impl Reading {
         Self {
             tool_limit,
             usage: Usage::default(),
-            prompt_tokens: None,
+            counted: Counted::default(),
+            service_tier: None,
             stop_reason: None,
+            begun: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             id: None,
             model: None,
             tool_calls: Vec::new(),
@@ -43,20 +68,66 @@ impl Reading {
             finished: false,
             error: None,
             unreadable_events: 0,
+            sound: true,
         }
     }
 
-    /// Reads an event or a body with the reader of its format.
-    pub(crate) fn read(&mut self, reader: fn(&mut Self, &[u8]) -> Result<(), SyntaxError>, bytes: &[u8]) {
-        if reader(self, bytes).is_err() {
-            self.unreadable_events += 1;
+    /// Reads an event or a body with the reader of its format, and counts it if something was wrong with it.
+    pub(crate) fn read(&mut self, reader: fn(&mut Self, &[u8]), bytes: &[u8]) {
+        self.sound = true;
+        reader(self, bytes);
+        self.unreadable_events += u64::from(!self.sound);
+    }
+
+    /// Something about the event is not as its format has it, so not all of it may have been read.
+    pub(crate) fn unsound(&mut self) {
+        self.sound = false;
+    }
+
+    /// The raw values of some members of an object. Reading goes on where a parser would give up: what is wrong is noted,
+    /// and what can be found is found.
+    pub(crate) fn pick<'a, const N: usize>(&mut self, object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+        json::pick(object, names).unwrap_or_else(|_| {
+            self.unsound();
+            loose::pick(object, names)
+        })
+    }
+
+    /// The count that a raw value states. One that cannot be true is bounded, and noted.
+    pub(crate) fn count(&mut self, value: Option<&[u8]>) -> Option<u64> {
+        let count = loose::count(value?)?;
+        if count > MOST_TOKENS {
+            self.unsound();
+        }
+        Some(count.min(MOST_TOKENS))
+    }
+
+    /// Notes why the model stopped, in the provider's word for it. An empty word says nothing.
+    pub(crate) fn stop(&mut self, word: Option<&[u8]>, reason: fn(&str) -> StopReason) -> bool {
+        let Some(word) = word.and_then(loose::text).filter(|word| !word.is_empty()) else { return false };
+        self.stop_reason = Some(reason(&word));
+        true
+    }
+
+    /// Notes that something came of the choice with this index, and whether it stopped.
+    pub(crate) fn choice(&mut self, index: u64, stopped: bool) {
+        if self.begun.len() < CHOICES_KEPT {
+            self.begun.insert(index);
+            if stopped {
+                self.stopped.insert(index);
+            }
         }
     }
 
-    /// Notes why the model stopped, in the provider's word for it.
-    pub(crate) fn stop(&mut self, word: Option<&[u8]>, reason: fn(&str) -> StopReason) {
-        if let Some(word) = word.and_then(json::text) {
-            self.stop_reason = Some(reason(&word));
+    /// Whether the model said why it stopped, of every choice that it began.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stop_reason.is_some() && self.begun.len() == self.stopped.len()
+    }
+
+    /// Notes the class of service the request was given.
+    pub(crate) fn service_tier(&mut self, tier: Option<&[u8]>) {
+        if let Some(tier) = tier.and_then(loose::text).filter(|tier| !tier.is_empty()) {
+            self.service_tier = Some(bounded(&tier));
         }
     }
 
@@ -64,7 +135,7 @@ impl Reading {
     pub(crate) fn identity(&mut self, id: Option<&[u8]>, model: Option<&[u8]>) {
         let first = |known: &mut Option<String>, value: Option<&[u8]>| {
             if known.is_none() {
-                *known = value.and_then(json::text).filter(|text| !text.is_empty()).map(|text| bounded(&text));
+                *known = value.and_then(loose::text).filter(|text| !text.is_empty()).map(|text| bounded(&text));
             }
         };
         first(&mut self.id, id);
@@ -73,14 +144,14 @@ impl Reading {
 
     /// Adds a part of the text, if the raw value is one.
     pub(crate) fn text(&mut self, value: Option<&[u8]>) {
-        if let Some(text) = value.and_then(json::text) {
+        if let Some(text) = value.and_then(loose::text) {
             self.text.push(&text);
         }
     }
 
     /// Adds a part of what was thought, if the raw value is one.
     pub(crate) fn thinking(&mut self, value: Option<&[u8]>) {
-        if let Some(text) = value.and_then(json::text) {
+        if let Some(text) = value.and_then(loose::text) {
             self.thinking.push(&text);
         }
     }
@@ -112,27 +183,35 @@ impl Reading {
         }
     }
 
-    /// Notes the error that a raw value describes.
+    /// Notes the error that a raw value describes: an object, or the message alone.
     pub(crate) fn error(&mut self, error: &[u8]) {
-        let limited = |value: Option<&[u8]>| {
-            let text = json::text(value?)?;
-            Some(text[..text.floor_char_boundary(1024)].to_owned())
+        let words = |value: &[u8]| {
+            let text = loose::text(value).unwrap_or_else(|| String::from_utf8_lossy(value));
+            text[..text.floor_char_boundary(1024)].to_owned()
         };
-        let summary = match json::pick(error, ["type", "code", "message"]) {
-            Ok([kind, code, message]) => UpstreamErrorSummary {
-                kind: limited(kind),
-                code: limited(code),
-                message: limited(message).unwrap_or_default(),
-            },
-            Err(_) => UpstreamErrorSummary { message: limited(Some(error)).unwrap_or_default(), ..Default::default() },
-        };
-        self.error = Some(summary);
+        let said = |value: Option<&[u8]>| value.filter(|value| *value != b"null").map(words);
+        self.error = Some(if error.trim_ascii_start().starts_with(b"{") {
+            let [kind, code, message, status] = loose::pick(error, ["type", "code", "message", "status"]);
+            let status = [code, status].into_iter().flatten().find_map(loose::count);
+            UpstreamErrorSummary {
+                kind: said(kind),
+                code: said(code),
+                // Without a message the whole of it is the best there is to say.
+                message: said(message).unwrap_or_else(|| words(error)),
+                status: status
+                    .and_then(|status| u16::try_from(status).ok())
+                    .filter(|status| (400..600).contains(status)),
+            }
+        } else {
+            UpstreamErrorSummary { message: words(error), ..UpstreamErrorSummary::default() }
+        });
     }
 
     /// What is known now.
     pub(crate) fn summary(self) -> AnswerSummary {
         AnswerSummary {
             usage: self.usage,
+            service_tier: self.service_tier,
             stop_reason: self.stop_reason,
             provider_request_id: self.id,
             model: self.model,
@@ -147,12 +226,15 @@ impl Reading {
     }
 }
 
+/// Whether a raw value, where an error would stand, is one.
+pub(crate) fn is_error(value: &[u8]) -> bool {
+    !matches!(value, b"null" | b"false" | b"\"\"" | b"{}" | b"[]")
+}
+
 /// Raises a count to what a frame says.
 ///
 /// Counts are cumulative, so they only grow: a frame that omits one, or repeats it as zero as some translating proxies
 /// do in their last frame, does not reset what an earlier one said.
-pub(crate) fn raise(count: &mut Option<u64>, value: Option<&[u8]>) {
-    if let Some(stated) = value.and_then(json::unsigned) {
-        *count = Some(count.map_or(stated, |known| known.max(stated)));
-    }
+pub(crate) fn raise(count: &mut Option<u64>, stated: Option<u64>) {
+    *count = (*count).max(stated);
 }

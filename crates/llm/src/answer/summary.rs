@@ -18,8 +18,14 @@ pub struct Usage {
     pub output_tokens: Option<u64>,
     /// Input tokens read from the prompt cache.
     pub cache_read_tokens: Option<u64>,
-    /// Input tokens written to the prompt cache.
+    /// Input tokens written to the prompt cache, for however long.
     pub cache_creation_tokens: Option<u64>,
+    /// Of `cache_creation_tokens`, those that stay in the cache for an hour, which cost more.
+    pub cache_creation_1h_tokens: Option<u64>,
+    /// Of `output_tokens`, those of hidden reasoning, where the provider tells.
+    pub reasoning_tokens: Option<u64>,
+    /// Searches of the web that the provider made for the answer, which it charges for one by one.
+    pub web_searches: Option<u64>,
 }
 
 impl Usage {
@@ -96,8 +102,39 @@ pub struct UpstreamErrorSummary {
     pub kind: Option<String>,
     /// `error.code`.
     pub code: Option<String>,
-    /// `error.message`.
+    /// `error.message`; the whole error if it has none.
     pub message: String,
+    /// The HTTP status the error would have had, where it names one.
+    pub status: Option<u16>,
+}
+
+impl UpstreamErrorSummary {
+    /// Whether it is about the credential of whoever asked the provider, which is the gateway's and not the caller's.
+    /// `status` is the one the error came with.
+    pub fn is_about_credentials(&self, status: Option<u16>) -> bool {
+        let words = ["authentication_error", "invalid_api_key", "API_KEY_INVALID", "invalid_authentication_error"];
+        let says = |word: &Option<String>| word.as_deref().is_some_and(|word| words.contains(&word));
+        matches!(status, Some(401 | 403))
+            || matches!(self.status, Some(401 | 403))
+            || says(&self.kind)
+            || says(&self.code)
+    }
+
+    /// The HTTP status that says the same, of an error that came with the status of a success.
+    pub fn http_status(&self) -> u16 {
+        let by_word = |word: &str| match word {
+            "invalid_request_error" | "BadRequestError" | "context_length_exceeded" | "INVALID_ARGUMENT" => Some(400),
+            "not_found_error" | "model_not_found" | "NotFoundError" | "NOT_FOUND" => Some(404),
+            "request_too_large" => Some(413),
+            "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Some(429),
+            "overloaded_error" => Some(529),
+            "timeout_error" | "DEADLINE_EXCEEDED" => Some(504),
+            _ => None,
+        };
+        let said = [&self.code, &self.kind].into_iter().flatten().find_map(|word| by_word(word));
+        // What nobody can tell is the provider's fault.
+        self.status.or(said).unwrap_or(502)
+    }
 }
 
 /// What an answer said.
@@ -105,6 +142,8 @@ pub struct UpstreamErrorSummary {
 pub struct AnswerSummary {
     /// The tokens the provider counted.
     pub usage: Usage,
+    /// The class of service the request was given, in the provider's word for it.
+    pub service_tier: Option<String>,
     /// Why the model stopped.
     pub stop_reason: Option<StopReason>,
     /// The provider's id of the answer.
@@ -119,12 +158,20 @@ pub struct AnswerSummary {
     pub thinking: Excerpt,
     /// The length of a buffered answer whose text could not be read, because it was cut off or is too long.
     pub unread_bytes: u64,
-    /// The provider said the answer is finished, and reported no error.
+    /// The answer is finished, and the provider reported no error.
     pub complete: bool,
     /// The error the provider reported.
     pub error: Option<UpstreamErrorSummary>,
-    /// Events that were not what the format defines, or were too long to read.
+    /// Events, or the body, that were not what the format defines, or were too long to read. What could be read of them
+    /// was.
     pub unreadable_events: u64,
+}
+
+impl AnswerSummary {
+    /// Whether something of the answer may not have been read.
+    pub fn is_partial(&self) -> bool {
+        self.unreadable_events > 0 || self.unread_bytes > 0
+    }
 }
 
 /// Names and ids of the provider, at most 256 bytes.

@@ -1,7 +1,7 @@
 //! The tap on an answer: bytes in, a summary out.
 
 use memchr::memmem;
-use systemprompt_model::json::{self, Cursor};
+use systemprompt_model::json::{Cursor, loose};
 
 use super::reading::Reading;
 use super::summary::AnswerSummary;
@@ -70,6 +70,21 @@ impl AnswerTap {
         self.answer.finished || self.answer.error.is_some()
     }
 
+    /// Whether the model said why it stopped, so that the answer is complete if the stream ends here.
+    pub fn has_stopped(&self) -> bool {
+        self.answer.has_stopped()
+    }
+
+    /// The provider ended the stream, and cleanly. It is complete then if the model said why it stopped: many providers
+    /// end without the last event that their format has for it.
+    pub fn end_of_stream(&mut self) {
+        let Self { format, input, answer, .. } = self;
+        if let Input::Events(parser) = input {
+            parser.finish(|data| answer.read(format.answer_event, data));
+            answer.finished |= answer.has_stopped();
+        }
+    }
+
     /// Whether the stream stands between two events, so that an event of ours may be inserted.
     pub fn at_event_boundary(&self) -> bool {
         match &self.input {
@@ -89,7 +104,7 @@ impl AnswerTap {
             Input::Body(body) => {
                 answer.read(format.answer_body, &body);
                 // Of what is no answer at all nothing is known.
-                if answer.unreadable_events > 0 && json::looks_like_json(&body) {
+                if !answer.finished && answer.error.is_none() && loose::is_structure(&body) {
                     answer.unread_bytes = read;
                 }
             }

@@ -39,6 +39,7 @@ pub(super) fn compose(request: &InferenceRequest) -> DemoAnswer {
         output_tokens: Some(output_tokens(&answer)),
         cache_read_tokens: Some(0),
         cache_creation_tokens: Some(0),
+        ..Usage::default()
     };
     answer
 }

@@ -1,6 +1,6 @@
 //! What a format is: all that the rest of the crate needs to know of it.
 
-use systemprompt_model::json::SyntaxError;
+use serde_json::Value;
 
 use crate::answer::reading::Reading;
 use crate::answer::summary::StopReason;
@@ -28,11 +28,14 @@ pub(crate) struct Definition {
     /// Reads a request body.
     pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
     /// Reads the data of one event of a streamed answer.
-    pub(crate) answer_event: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    pub(crate) answer_event: fn(&mut Reading, &[u8]),
     /// Reads a buffered answer.
-    pub(crate) answer_body: fn(&mut Reading, &[u8]) -> Result<(), SyntaxError>,
+    pub(crate) answer_body: fn(&mut Reading, &[u8]),
     /// Reads the raw value of `usage`.
     pub(crate) answer_usage: fn(&mut Reading, Option<&[u8]>),
+    /// Puts the events of a stream together into the body of a buffered answer; `None` if the format has no place there for
+    /// something they say.
+    pub(crate) collect: fn(&[Value]) -> Option<Value>,
     /// The key under which a buffered answer says why it ended.
     pub(crate) stop_field: &'static str,
     /// What a word under that key means.

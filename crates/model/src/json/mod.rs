@@ -4,7 +4,7 @@
 //! Nothing here builds a tree or copies a text that has no escapes, and nothing recurses, so neither the size nor the
 //! depth of an input costs memory or stack.
 //!
-//! There are two ways to read, over the same strings and escapes ([`Text`]):
+//! There are three ways to read, over the same strings and escapes ([`Text`]):
 //!
 //! - [`Cursor`] is strict. It checks the whole grammar of RFC 8259 and knows where each member and element begins and
 //!   ends; [`pick`], [`elements`], [`text`] and [`unsigned`] are its everyday forms. It is for bytes we act on: a request
@@ -12,8 +12,11 @@
 //! - [`Strings`] is lenient. It shows every string and every key of a document, however deeply nested and however
 //!   broken the structure around them, because whoever receives it may be lenient too. [`paths`] then says where the
 //!   strings stand that somebody asks about, and [`Texts`] what they say. It is for bytes we search.
+//! - [`loose`] finds members, elements, texts and counts in what may be no JSON at all, without checking anything. It is
+//!   for answers that pass by and are only recorded, where the strict reader gives up.
 
 mod cursor;
+pub mod loose;
 mod strings;
 mod syntax;
 mod text;

@@ -1,32 +1,35 @@
 //! Reading answers, streamed and buffered.
 
-use systemprompt_model::json::{self, SyntaxError};
+use systemprompt_model::json::loose;
 
 use super::usage::usage;
-use crate::answer::reading::Reading;
+use crate::answer::reading::{Reading, is_error};
 use crate::answer::summary::{StopReason, bounded};
 
 /// Reads one event of a stream.
-pub(super) fn event(answer: &mut Reading, data: &[u8]) -> Result<(), SyntaxError> {
+pub(super) fn event(answer: &mut Reading, data: &[u8]) {
     let [kind, index, delta, message, block, usage_value, error] =
-        json::pick(data, ["type", "index", "delta", "message", "content_block", "usage", "error"])?;
-    let index = index.and_then(json::unsigned).unwrap_or(0);
-    match kind.and_then(json::text).as_deref() {
+        answer.pick(data, ["type", "index", "delta", "message", "content_block", "usage", "error"]);
+    let index = index.and_then(loose::count).unwrap_or(0);
+    match kind.and_then(loose::text).as_deref() {
         Some("message_start") => {
-            let Some(message) = message else { return Ok(()) };
-            let [id, model, usage_value] = json::pick(message, ["id", "model", "usage"])?;
+            let Some(message) = message else { return answer.unsound() };
+            let [id, model, usage_value] = answer.pick(message, ["id", "model", "usage"]);
             answer.identity(id, model);
             usage(answer, usage_value);
         }
-        Some("content_block_start") => block.map_or(Ok(()), |block| content_block(answer, index, block, true))?,
+        Some("content_block_start") => match block {
+            Some(block) => content_block(answer, index, block, true),
+            None => answer.unsound(),
+        },
         Some("content_block_delta") => {
-            let Some(delta) = delta else { return Ok(()) };
-            let [kind, text, thinking, input] = json::pick(delta, ["type", "text", "thinking", "partial_json"])?;
-            match kind.and_then(json::text).as_deref() {
+            let Some(delta) = delta else { return answer.unsound() };
+            let [kind, text, thinking, input] = answer.pick(delta, ["type", "text", "thinking", "partial_json"]);
+            match kind.and_then(loose::text).as_deref() {
                 Some("text_delta") => answer.text(text),
                 Some("thinking_delta") => answer.thinking(thinking),
                 Some("input_json_delta") => {
-                    if let Some(part) = input.and_then(json::text) {
+                    if let Some(part) = input.and_then(loose::text) {
                         answer.tool_input(index, &part);
                     }
                 }
@@ -34,48 +37,57 @@ pub(super) fn event(answer: &mut Reading, data: &[u8]) -> Result<(), SyntaxError
             }
         }
         Some("message_delta") => {
-            let [reason] = delta.map_or(Ok([None]), |delta| json::pick(delta, ["stop_reason"]))?;
-            answer.stop(reason, stop_reason);
+            if let Some(delta) = delta {
+                let [reason] = answer.pick(delta, ["stop_reason"]);
+                answer.stop(reason, stop_reason);
+            }
             usage(answer, usage_value);
         }
         Some("message_stop") => answer.finished = true,
-        Some("error") => answer.error(error.unwrap_or(b"{}")),
-        // `ping`, `content_block_stop`, and events that were added since.
-        _ => {}
+        Some("error") => answer.error(error.unwrap_or(data)),
+        // `ping`, `content_block_stop`, and events that were added since. Proxies report errors without a type.
+        _ => {
+            if let Some(error) = error.filter(|error| is_error(error)) {
+                answer.error(error);
+            }
+        }
     }
-    Ok(())
 }
 
 /// Reads a buffered answer.
-pub(super) fn body(answer: &mut Reading, body: &[u8]) -> Result<(), SyntaxError> {
-    let [kind, id, model, content, reason, usage_value, error, request_id] =
-        json::pick(body, ["type", "id", "model", "content", "stop_reason", "usage", "error", "request_id"])?;
-    if let Some(error) = error.filter(|error| *error != b"null") {
+pub(super) fn body(answer: &mut Reading, body: &[u8]) {
+    let [id, model, content, reason, usage_value, error, request_id] =
+        answer.pick(body, ["id", "model", "content", "stop_reason", "usage", "error", "request_id"]);
+    if let Some(error) = error.filter(|error| is_error(error)) {
         answer.identity(request_id, None);
         answer.error(error);
-        return Ok(());
+        return;
     }
     answer.identity(id, model);
     answer.stop(reason, stop_reason);
     usage(answer, usage_value);
-    for (index, block) in content.map(|content| json::elements(content, 4096)).into_iter().flatten().enumerate() {
-        content_block(answer, index as u64, block, false)?;
+    match content {
+        Some(content) => {
+            for (index, block) in loose::elements(content, 4096).into_iter().enumerate() {
+                content_block(answer, index as u64, block, false);
+            }
+        }
+        None => answer.unsound(),
     }
-    answer.finished = kind.and_then(json::text).is_some_and(|kind| kind == "message");
-    Ok(())
+    answer.finished = loose::is_whole(body);
 }
 
-fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool) -> Result<(), SyntaxError> {
+fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool) {
     let [kind, text, thinking, id, name, input] =
-        json::pick(block, ["type", "text", "thinking", "id", "name", "input"])?;
-    match kind.and_then(json::text).as_deref() {
+        answer.pick(block, ["type", "text", "thinking", "id", "name", "input"]);
+    match kind.and_then(loose::text).as_deref() {
         Some("text") => answer.text(text),
         Some("thinking") => answer.thinking(thinking),
         // Also `server_tool_use` and `mcp_tool_use`: the ledger wants to know, whoever runs the tool.
         Some(kind) if kind.ends_with("tool_use") => {
             if let Some(call) = answer.tool_call(index) {
-                call.id = id.and_then(json::text).map(|id| bounded(&id)).unwrap_or_default();
-                call.name = name.and_then(json::text).map(|name| bounded(&name)).unwrap_or_default();
+                call.id = id.and_then(loose::text).map(|id| bounded(&id)).unwrap_or_default();
+                call.name = name.and_then(loose::text).map(|name| bounded(&name)).unwrap_or_default();
             }
             // In a stream the block starts with an empty object and the input follows in deltas.
             if let Some(input) = input.filter(|_| !streamed) {
@@ -84,7 +96,6 @@ fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool)
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// What a provider's word for the end of an answer means.

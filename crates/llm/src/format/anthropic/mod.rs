@@ -1,6 +1,7 @@
 //! Anthropic Messages: `POST /v1/messages`.
 
 pub(super) mod answer;
+mod collect;
 mod demo;
 mod error;
 mod request;
@@ -19,6 +20,7 @@ pub(super) static DEFINITION: Definition = Definition {
     answer_event: answer::event,
     answer_body: answer::body,
     answer_usage: usage::usage,
+    collect: collect::collect,
     stop_field: "stop_reason",
     stop_reason: answer::stop_reason,
     demo_body: demo::body,

@@ -1,68 +1,119 @@
 //! Reading answers, streamed and buffered.
 
-use systemprompt_model::json::{self, SyntaxError};
+use systemprompt_model::json::loose;
 
 use super::usage::usage;
-use crate::answer::reading::Reading;
+use crate::answer::reading::{Reading, is_error};
 use crate::answer::summary::{StopReason, bounded};
 
 /// Reads one event of a stream.
-pub(super) fn event(answer: &mut Reading, data: &[u8]) -> Result<(), SyntaxError> {
+pub(super) fn event(answer: &mut Reading, data: &[u8]) {
     if data.trim_ascii() == b"[DONE]" {
         answer.finished = true;
-        return Ok(());
+    } else {
+        chunk(answer, data, "delta");
     }
-    chunk(answer, data, "delta")
 }
 
-/// Reads a buffered answer.
-pub(super) fn body(answer: &mut Reading, body: &[u8]) -> Result<(), SyntaxError> {
-    chunk(answer, body, "message")?;
-    answer.finished = answer.error.is_none() && answer.stop_reason.is_some();
-    Ok(())
+/// Reads a buffered answer. It is complete if it is there: compatible servers leave out `finish_reason`, or have `null`.
+pub(super) fn body(answer: &mut Reading, body: &[u8]) {
+    chunk(answer, body, "message");
+    answer.finished = answer.error.is_none() && loose::is_whole(body);
 }
 
 /// A chunk and a whole completion differ only in where a choice keeps its message.
-fn chunk(answer: &mut Reading, data: &[u8], message_field: &str) -> Result<(), SyntaxError> {
-    let [id, model, choices, usage_value, error] = json::pick(data, ["id", "model", "choices", "usage", "error"])?;
-    if let Some(error) = error.filter(|error| *error != b"null") {
+fn chunk(answer: &mut Reading, data: &[u8], message_field: &str) {
+    let [id, model, choices, usage_value, groq, tier, error, object] =
+        answer.pick(data, ["id", "model", "choices", "usage", "x_groq", "service_tier", "error", "object"]);
+    if let Some(error) = error.filter(|error| is_error(error)) {
         answer.error(error);
-        return Ok(());
+    } else if object.and_then(loose::text).is_some_and(|object| object == "error") {
+        answer.error(data);
+        return;
     }
     answer.identity(id, model);
+    answer.service_tier(tier);
     usage(answer, usage_value);
-    for choice in choices.map(|choices| json::elements(choices, 16)).into_iter().flatten() {
-        let [message, finish_reason] = json::pick(choice, [message_field, "finish_reason"])?;
-        answer.stop(finish_reason, stop_reason);
-        let Some(message) = message.filter(|message| message.starts_with(b"{")) else { continue };
-        let [content, refusal, reasoning, reasoning_content, tool_calls] =
-            json::pick(message, ["content", "refusal", "reasoning", "reasoning_content", "tool_calls"])?;
-        answer.text(content);
-        answer.text(refusal);
-        // Compatible servers have two names for it, and some send both with the same words.
-        answer.thinking(reasoning_content.filter(|value| *value != b"null").or(reasoning));
-        let calls = tool_calls.map(|calls| json::elements(calls, 1024));
-        for (position, call) in calls.into_iter().flatten().enumerate() {
-            tool_call(answer, position as u64, call)?;
+    if let Some(groq) = groq {
+        let [usage_value] = answer.pick(groq, ["usage"]);
+        usage(answer, usage_value);
+    }
+    let Some(choices) = choices else {
+        // A chunk may be about usage only, a whole completion may not.
+        if answer.error.is_none() && (message_field == "message" || usage_value.is_none()) {
+            answer.unsound();
+        }
+        return;
+    };
+    for (position, choice) in loose::elements(choices, 1024).into_iter().enumerate() {
+        let [index, message, finish_reason, usage_value, error] =
+            answer.pick(choice, ["index", message_field, "finish_reason", "usage", "error"]);
+        let stopped = answer.stop(finish_reason, stop_reason);
+        answer.choice(index.and_then(loose::count).unwrap_or(position as u64), stopped);
+        usage(answer, usage_value);
+        if let Some(error) = error.filter(|error| is_error(error)) {
+            answer.error(error);
+        }
+        if let Some(message) = message.filter(|message| message.starts_with(b"{")) {
+            said(answer, message);
         }
     }
-    Ok(())
 }
 
-fn tool_call(answer: &mut Reading, position: u64, call: &[u8]) -> Result<(), SyntaxError> {
-    let [index, id, function] = json::pick(call, ["index", "id", "function"])?;
-    let index = index.and_then(json::unsigned).unwrap_or(position);
-    let [name, arguments] = function.map_or(Ok([None; 2]), |function| json::pick(function, ["name", "arguments"]))?;
-    let Some(known) = answer.tool_call(index) else { return Ok(()) };
+/// Reads what a message, or a piece of one, says.
+fn said(answer: &mut Reading, message: &[u8]) {
+    let [content, refusal, reasoning, reasoning_content, tool_calls, function_call] =
+        answer.pick(message, ["content", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call"]);
+    match content {
+        // Some servers answer in parts, as in requests.
+        Some(parts) if parts.starts_with(b"[") => {
+            for part in loose::elements(parts, 4096) {
+                let [text, thinking] = answer.pick(part, ["text", "thinking"]);
+                answer.text(text);
+                answer.thinking(thinking);
+            }
+        }
+        content => answer.text(content),
+    }
+    answer.text(refusal);
+    // Compatible servers have two names for it, and some send both with the same words.
+    answer.thinking(reasoning_content.filter(|value| *value != b"null").or(reasoning));
+    if let Some(calls) = tool_calls {
+        for (position, call) in loose::elements(calls, 1024).into_iter().enumerate() {
+            tool_call(answer, position as u64, call);
+        }
+    }
+    // The form before there could be several.
+    if let Some(call) = function_call.filter(|call| call.starts_with(b"{")) {
+        let [name, arguments] = answer.pick(call, ["name", "arguments"]);
+        call_of(answer, 0, None, name, arguments);
+    }
+}
+
+fn tool_call(answer: &mut Reading, position: u64, call: &[u8]) {
+    let [index, id, function, custom] = answer.pick(call, ["index", "id", "function", "custom"]);
+    let index = index.and_then(loose::count).unwrap_or(position);
+    let [name, arguments] = match (function, custom) {
+        (Some(function), _) => answer.pick(function, ["name", "arguments"]),
+        (None, Some(custom)) => answer.pick(custom, ["name", "input"]),
+        (None, None) => [None; 2],
+    };
+    call_of(answer, index, id, name, arguments);
+}
+
+fn call_of(answer: &mut Reading, index: u64, id: Option<&[u8]>, name: Option<&[u8]>, input: Option<&[u8]>) {
+    let Some(known) = answer.tool_call(index) else { return };
     for (field, value) in [(&mut known.id, id), (&mut known.name, name)] {
-        if let Some(value) = value.and_then(json::text).filter(|_| field.is_empty()) {
+        if let Some(value) = value.and_then(loose::text).filter(|_| field.is_empty()) {
             *field = bounded(&value);
         }
     }
-    if let Some(arguments) = arguments.and_then(json::text) {
-        answer.tool_input(index, &arguments);
+    match input.map(|input| (input, loose::text(input))) {
+        Some((_, Some(text))) => answer.tool_input(index, &text),
+        // Some servers send the object itself instead of its text.
+        Some((raw, None)) if raw.starts_with(b"{") => answer.tool_input(index, &String::from_utf8_lossy(raw)),
+        _ => {}
     }
-    Ok(())
 }
 
 /// What a provider's word for the end of an answer means.

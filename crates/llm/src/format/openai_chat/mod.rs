@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions and everything compatible with it: `POST /v1/chat/completions`.
 
 pub(super) mod answer;
+mod collect;
 mod demo;
 mod error;
 mod request;
@@ -21,6 +22,7 @@ pub(super) static DEFINITION: Definition = Definition {
     answer_event: answer::event,
     answer_body: answer::body,
     answer_usage: usage::usage,
+    collect: collect::collect,
     stop_field: "finish_reason",
     stop_reason: answer::stop_reason,
     demo_body: demo::body,

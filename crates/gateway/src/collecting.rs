@@ -1,0 +1,136 @@
+//! An answer that reaches the caller whole: because it was asked for so, or because the provider sent it so.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{StatusCode, response};
+use systemprompt_governance::Inspection;
+use systemprompt_llm::{Format, StreamTexts, UpstreamErrorSummary};
+use systemprompt_model::json::loose;
+
+use crate::failure::FailureKind;
+use crate::lane::Shape;
+use crate::recording::{End, Judged, Recording};
+use crate::upstream::{self, SendError, UpstreamBody};
+
+/// An error answer of a provider is relayed up to this size.
+const ERROR_LIMIT: usize = 1024 * 1024;
+/// An answer may have this size; beyond it the call fails instead of filling our memory.
+const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+
+/// How an answer is collected.
+pub(crate) struct Collecting<'a> {
+    pub(crate) format: Format,
+    pub(crate) provider: &'a str,
+    pub(crate) shape: Shape,
+    /// How long the whole call may take.
+    pub(crate) limit: Duration,
+}
+
+/// A whole answer.
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    /// What it is called, where that is known better than the provider says.
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) body: Bytes,
+}
+
+impl Collecting<'_> {
+    /// Reads an answer to its end, has policies look at it, and records it.
+    pub(crate) async fn collect(
+        &self,
+        mut recording: Recording,
+        head: &response::Parts,
+        body: UpstreamBody,
+    ) -> Result<Whole, FailureKind> {
+        let status = head.status;
+        let limit = if status.is_success() { ANSWER_LIMIT } else { ERROR_LIMIT };
+        let time = self.limit.saturating_sub(recording.elapsed());
+        let body = match upstream::collect(body, limit, time, |piece| recording.feed(piece)).await {
+            Ok(body) => body,
+            Err(error) => {
+                let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(self.limit) } else { error };
+                recording.finish(End::Failed(error.to_string()));
+                return Err(error.into());
+            }
+        };
+        recording.end_of_stream();
+        let (body, kind) = match self.shape {
+            Shape::Json => (body, Some("application/json")),
+            Shape::Other => (body, None),
+            // Nobody asked for a stream.
+            Shape::Events => match self.format.collect_stream(&body) {
+                Some(message) => (message.into(), Some("application/json")),
+                None => (body, Some("text/event-stream")),
+            },
+        };
+        // An error is looked at like any other answer: it may repeat what it was sent.
+        if recording.holds_answer() {
+            let said = if kind == Some("text/event-stream") { texts(&body) } else { Vec::new() };
+            if let Inspection::Withhold(denial) = recording.inspect(&body, &said).await {
+                recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
+                return Err(FailureKind::Withheld(denial));
+            }
+        }
+        if !status.is_success() {
+            return self.refused(recording, head, body);
+        }
+        match recording.finish_answer() {
+            Judged::Complete => Ok(Whole { status, kind, body }),
+            Judged::Error(error) => self.error_in_disguise(status, &error, body),
+            Judged::Broken if self.shape == Shape::Events => {
+                Err(SendError::Broken("ended its answer before it was complete").into())
+            }
+            Judged::Broken => Err(SendError::Broken("sent an answer that is not a message").into()),
+        }
+    }
+
+    /// An answer whose status says that it is none. The caller gets the provider's own words, unless they are about
+    /// something that is not its business.
+    fn refused(&self, recording: Recording, head: &response::Parts, body: Bytes) -> Result<Whole, FailureKind> {
+        let status = head.status;
+        let error = recording.finish_refused();
+        if error.is_about_credentials(Some(status.as_u16())) {
+            return Err(self.credential_refused(status.as_u16()));
+        }
+        // A redirect is not followed, and not shown: where it leads is none of the caller's business.
+        if body.is_empty() || !(status.is_client_error() || status.is_server_error()) {
+            let retry_after: Option<HeaderValue> = head.headers.get(RETRY_AFTER).cloned();
+            return Err(SendError::Refused(status, retry_after).into());
+        }
+        let kind = loose::is_structure(&body).then_some("application/json");
+        Ok(Whole { status, kind, body })
+    }
+
+    /// An error that came with the status of a success gets the one it should have had, so that clients see it.
+    fn error_in_disguise(
+        &self,
+        status: StatusCode,
+        error: &UpstreamErrorSummary,
+        body: Bytes,
+    ) -> Result<Whole, FailureKind> {
+        if error.is_about_credentials(None) {
+            return Err(self.credential_refused(status.as_u16()));
+        }
+        let meant = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let kind = loose::is_structure(&body).then_some("application/json");
+        Ok(Whole { status: meant, kind, body })
+    }
+
+    fn credential_refused(&self, status: u16) -> FailureKind {
+        tracing::error!(
+            provider = self.provider,
+            status,
+            "the provider does not accept the credential the gateway has for it: renew its api_key_secret"
+        );
+        SendError::CredentialRefused { provider: self.provider.to_owned(), status }.into()
+    }
+}
+
+/// The texts a stream says in pieces.
+fn texts(stream: &[u8]) -> Vec<String> {
+    let mut texts = StreamTexts::new(ANSWER_LIMIT);
+    texts.feed(stream);
+    texts.finish()
+}
