@@ -24,6 +24,7 @@ mod config;
 mod failure;
 mod lane;
 mod metrics;
+mod packing;
 mod recording;
 mod relay;
 mod routes;

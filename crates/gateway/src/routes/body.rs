@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 
-use super::unpack::{Packing, unpack};
+use crate::packing::{Packing, unpack};
 
 /// What a client may take for its request body.
 #[derive(Debug, Clone, Copy)]

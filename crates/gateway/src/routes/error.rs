@@ -15,9 +15,9 @@ use systemprompt_llm::{ErrorAnswer, Format, RequestError};
 use systemprompt_model::ActionId;
 
 use super::body::BodyError;
-use super::unpack::Packing;
 use crate::config::PolicyDenyStatus;
 use crate::failure::{Failure, FailureKind, withheld};
+use crate::packing::Packing;
 use crate::upstream::SendError;
 
 /// Why a request to one of the endpoints got no answer from behind it.

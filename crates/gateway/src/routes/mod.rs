@@ -10,7 +10,6 @@ mod fallback;
 mod gateway;
 mod messages;
 mod models;
-mod unpack;
 
 use std::sync::Arc;
 

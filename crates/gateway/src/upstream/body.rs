@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use systemprompt_llm::demo::DemoEvent;
 use tokio::time::Sleep;
 
 use super::decode::Decoded;
+use super::error::BodyError;
 use super::watched::Busy;
 
 /// What an answer's bytes are read from. Dropping it cancels the call.
@@ -28,17 +28,6 @@ pub(crate) enum UpstreamBody {
     Demo(Paced),
     /// One whose beginning was looked at.
     Peeked(Option<Result<Bytes, BodyError>>, Box<Self>),
-}
-
-/// Why an answer broke off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    /// The connection did.
-    #[error("the connection broke off")]
-    Connection(#[from] hyper::Error),
-    /// What came is not what its encoding says, or unpacks to far too much.
-    #[error("the answer cannot be unpacked")]
-    Encoding(#[source] io::Error),
 }
 
 impl UpstreamBody {

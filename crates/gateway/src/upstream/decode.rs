@@ -9,60 +9,24 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame};
 
-use super::body::BodyError;
+use super::error::BodyError;
+use crate::packing::{Packing, ZSTD_WINDOW};
 
 /// How many bytes may come of each byte. Ordinary answers pack five to one, and repetitive ones fifty to one.
 const EXPANSION: u64 = 200;
 /// How many may come whatever there was.
 const ALLOWANCE: u64 = 1024 * 1024;
-/// The farthest back an answer packed with zstd may refer, as a power of two: 8 MiB, what every decoder has to support.
-const ZSTD_WINDOW: u32 = 23;
-
-/// How an answer is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Gzip,
-    Deflate,
-    Brotli,
-    Zstd,
+/// Whether bytes that begin like this can be packed so. Some servers say they pack and do not.
+fn begins(packing: Packing, first: &[u8]) -> bool {
+    let magic: &[u8] = match packing {
+        Packing::Gzip => b"\x1f\x8b",
+        Packing::Zstd => b"\x28\xb5\x2f\xfd",
+        Packing::Deflate => b"\x78",
+        // It has none; these are how answers begin.
+        Packing::Brotli => return ![&b"{\""[..], b"data:", b"event:"].iter().any(|plain| first.starts_with(plain)),
+    };
+    first.iter().zip(magic).all(|(byte, expected)| byte == expected)
 }
-
-impl Encoding {
-    /// What the headers say. `None` if the answer is not packed, an error if it is in a way nobody asked for.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, UnknownEncoding> {
-        let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
-        let name = value.to_str().map_err(|_| UnknownEncoding)?.trim();
-        let known = [
-            ("", None),
-            ("identity", None),
-            ("none", None),
-            ("utf-8", None),
-            ("gzip", Some(Self::Gzip)),
-            ("x-gzip", Some(Self::Gzip)),
-            ("deflate", Some(Self::Deflate)),
-            ("br", Some(Self::Brotli)),
-            ("zstd", Some(Self::Zstd)),
-        ];
-        let found = known.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        found.map(|(_, encoding)| *encoding).ok_or(UnknownEncoding)
-    }
-
-    /// Whether bytes that begin like this can be packed so. Some servers say they pack and do not.
-    fn begins(self, first: &[u8]) -> bool {
-        let magic: &[u8] = match self {
-            Self::Gzip => b"\x1f\x8b",
-            Self::Zstd => b"\x28\xb5\x2f\xfd",
-            Self::Deflate => b"\x78",
-            // It has none; these are how answers begin.
-            Self::Brotli => return ![&b"{\""[..], b"data:", b"event:"].iter().any(|plain| first.starts_with(plain)),
-        };
-        first.iter().zip(magic).all(|(byte, expected)| byte == expected)
-    }
-}
-
-/// The answer is packed in a way that is not known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UnknownEncoding;
 
 /// Takes away the headers that speak of the packed answer.
 pub(super) fn strip(headers: &mut HeaderMap) {
@@ -78,7 +42,7 @@ pub(crate) struct Decoded<B> {
 
 enum State {
     /// Nothing came yet.
-    New(Encoding),
+    New(Packing),
     Unpacking(Decoder),
     /// It is not packed after all.
     Plain,
@@ -93,8 +57,8 @@ enum Decoder {
 }
 
 impl<B> Decoded<B> {
-    pub(super) fn new(packed: B, encoding: Encoding) -> Self {
-        Self { packed, state: State::New(encoding) }
+    pub(super) fn new(packed: B, packing: Packing) -> Self {
+        Self { packed, state: State::New(packing) }
     }
 }
 
@@ -107,8 +71,8 @@ impl<B> fmt::Debug for Decoded<B> {
 impl State {
     /// Unpacks a piece.
     fn unpack(&mut self, piece: Bytes) -> io::Result<Bytes> {
-        if let Self::New(encoding) = self {
-            *self = if encoding.begins(&piece) { Self::Unpacking(Decoder::new(*encoding)?) } else { Self::Plain };
+        if let Self::New(packing) = self {
+            *self = if begins(*packing, &piece) { Self::Unpacking(Decoder::new(*packing)?) } else { Self::Plain };
         }
         match self {
             Self::Unpacking(decoder) => decoder.unpack(&piece),
@@ -126,13 +90,13 @@ impl State {
 }
 
 impl Decoder {
-    fn new(encoding: Encoding) -> io::Result<Self> {
+    fn new(packing: Packing) -> io::Result<Self> {
         let unpacked = Unpacked { bytes: Vec::new(), allowed: ALLOWANCE };
-        Ok(match encoding {
-            Encoding::Gzip => Self::Gzip(flate2::write::MultiGzDecoder::new(unpacked)),
-            Encoding::Deflate => Self::Deflate(flate2::write::ZlibDecoder::new(unpacked)),
-            Encoding::Brotli => Self::Brotli(Box::new(brotli::DecompressorWriter::new(unpacked, 16 * 1024))),
-            Encoding::Zstd => {
+        Ok(match packing {
+            Packing::Gzip => Self::Gzip(flate2::write::MultiGzDecoder::new(unpacked)),
+            Packing::Deflate => Self::Deflate(flate2::write::ZlibDecoder::new(unpacked)),
+            Packing::Brotli => Self::Brotli(Box::new(brotli::DecompressorWriter::new(unpacked, 16 * 1024))),
+            Packing::Zstd => {
                 let mut decoder = zstd::stream::write::Decoder::new(unpacked)?;
                 decoder.window_log_max(ZSTD_WINDOW)?;
                 Self::Zstd(decoder)
@@ -250,47 +214,47 @@ mod tests {
         }
     }
 
-    fn packed(encoding: Encoding, text: &[u8]) -> Vec<u8> {
-        match encoding {
-            Encoding::Gzip => {
+    fn packed(packing: Packing, text: &[u8]) -> Vec<u8> {
+        match packing {
+            Packing::Gzip => {
                 let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
                 writer.write_all(text).expect("memory");
                 writer.finish().expect("memory")
             }
-            Encoding::Deflate => {
+            Packing::Deflate => {
                 let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
                 writer.write_all(text).expect("memory");
                 writer.finish().expect("memory")
             }
-            Encoding::Brotli => {
+            Packing::Brotli => {
                 let mut writer = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
                 writer.write_all(text).expect("memory");
                 writer.into_inner()
             }
-            Encoding::Zstd => zstd::encode_all(text, 3).expect("memory"),
+            Packing::Zstd => zstd::encode_all(text, 3).expect("memory"),
         }
     }
 
-    async fn unpacked(encoding: Encoding, pieces: Vec<Vec<u8>>) -> Result<Bytes, BodyError> {
+    async fn unpacked(packing: Packing, pieces: Vec<Vec<u8>>) -> Result<Bytes, BodyError> {
         let frames = pieces.into_iter().map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))));
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        Ok(Decoded::new(body, encoding).collect().await?.to_bytes())
+        Ok(Decoded::new(body, packing).collect().await?.to_bytes())
     }
 
-    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd];
+    const ALL: [Packing; 4] = [Packing::Gzip, Packing::Deflate, Packing::Brotli, Packing::Zstd];
 
     #[tokio::test]
     async fn an_answer_is_the_same_however_it_was_packed_and_cut() {
         let text: Vec<u8> =
             (0..20_000_u32).flat_map(|n| format!("data: {}\n\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect();
-        for encoding in ALL {
-            let bytes = packed(encoding, &text);
+        for packing in ALL {
+            let bytes = packed(packing, &text);
             for size in [1, 100, bytes.len()] {
                 let pieces = bytes.chunks(size).map(<[u8]>::to_vec).collect();
                 assert_eq!(
-                    unpacked(encoding, pieces).await.expect("an answer"),
+                    unpacked(packing, pieces).await.expect("an answer"),
                     text,
-                    "{encoding:?} in pieces of {size}"
+                    "{packing:?} in pieces of {size}"
                 );
             }
         }
@@ -301,30 +265,30 @@ mod tests {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         writer.write_all(b"data: 1\n\n").expect("memory");
         writer.flush().expect("memory");
-        let mut decoder = State::New(Encoding::Gzip);
+        let mut decoder = State::New(Packing::Gzip);
         assert_eq!(decoder.unpack(writer.get_ref().clone().into()).expect("packed"), "data: 1\n\n");
     }
 
     #[tokio::test]
     async fn what_is_not_packed_passes_and_what_is_cut_off_is_an_error() {
-        for encoding in ALL {
-            let plain = unpacked(encoding, vec![b"{\"a\":1}".to_vec()]).await.expect("passes");
+        for packing in ALL {
+            let plain = unpacked(packing, vec![b"{\"a\":1}".to_vec()]).await.expect("passes");
             assert_eq!(plain, "{\"a\":1}");
-            assert_eq!(unpacked(encoding, Vec::new()).await.expect("nothing"), "");
+            assert_eq!(unpacked(packing, Vec::new()).await.expect("nothing"), "");
         }
-        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli] {
-            let mut bytes = packed(encoding, b"a sentence that is cut off in the middle of it");
+        for packing in [Packing::Gzip, Packing::Deflate, Packing::Brotli] {
+            let mut bytes = packed(packing, b"a sentence that is cut off in the middle of it");
             bytes.truncate(bytes.len() / 2);
-            assert!(unpacked(encoding, vec![bytes]).await.is_err(), "{encoding:?}");
+            assert!(unpacked(packing, vec![bytes]).await.is_err(), "{packing:?}");
         }
     }
 
     #[tokio::test]
     async fn what_unpacks_to_far_too_much_is_an_error() {
         let zeroes = vec![0; 64 * 1024 * 1024];
-        for encoding in ALL {
-            let bytes = packed(encoding, &zeroes);
-            assert!(unpacked(encoding, vec![bytes]).await.is_err(), "{encoding:?}");
+        for packing in ALL {
+            let bytes = packed(packing, &zeroes);
+            assert!(unpacked(packing, vec![bytes]).await.is_err(), "{packing:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong on the way to a provider and back.
 
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -32,6 +33,17 @@ pub enum SendError {
     /// The provider refused without a body.
     #[error("the upstream provider answered {0} without a body")]
     Refused(StatusCode, Option<HeaderValue>),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection did.
+    #[error("the connection broke off")]
+    Connection(#[from] hyper::Error),
+    /// What came is not what its encoding says, or unpacks to far too much.
+    #[error("the answer cannot be unpacked")]
+    Encoding(#[source] io::Error),
 }
 
 impl SendError {

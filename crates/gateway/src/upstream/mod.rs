@@ -27,10 +27,11 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use systemprompt_model::{Ambient, with_causes};
 
+use body::FromProvider;
 pub(crate) use body::UpstreamBody;
-use body::{BodyError, FromProvider};
 use connect::Bounded;
-use decode::{Decoded, Encoding, UnknownEncoding};
+use decode::Decoded;
+use error::BodyError;
 pub use error::SendError;
 use outgoing::Outgoing;
 pub(crate) use outgoing::Taken;
@@ -38,6 +39,7 @@ use resolver::GuardedResolver;
 use watched::Watch;
 
 use crate::config::{ProviderWire, Timeouts};
+use crate::packing::Packing;
 use crate::routing::Provider;
 use crate::target::Target;
 
@@ -155,13 +157,13 @@ fn unpacked(response: Response<Incoming>) -> Result<Response<UpstreamBody>, Send
     let busy = watch.map(|watch| watch.answers(response.headers()));
     let (mut head, body) = response.into_parts();
     let body = FromProvider::new(body, busy);
-    let body = match Encoding::of(&head.headers) {
+    let body = match Packing::of(&head.headers) {
         Ok(None) => UpstreamBody::Http(body),
-        Ok(Some(encoding)) => {
+        Ok(Some(packing)) => {
             decode::strip(&mut head.headers);
-            UpstreamBody::Decoded(Box::new(Decoded::new(body, encoding)))
+            UpstreamBody::Decoded(Box::new(Decoded::new(body, packing)))
         }
-        Err(UnknownEncoding) => return Err(SendError::Broken("compressed its answer in a way it was not asked to")),
+        Err(_) => return Err(SendError::Broken("compressed its answer in a way it was not asked to")),
     };
     Ok(Response::from_parts(head, body))
 }

@@ -1,4 +1,5 @@
-//! Unpacking a request body, to no more than a body that is not packed may have.
+//! How bodies are packed, and unpacking one of a caller to no more than a body that is not packed may have. Those of
+//! providers come piece by piece: `upstream/decode`.
 
 use std::io::{self, Read};
 
@@ -7,7 +8,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, HeaderValue};
 
 /// The farthest back a body packed with zstd may refer, as a power of two: 8 MiB, what every decoder has to support.
-const ZSTD_WINDOW: u32 = 23;
+pub(crate) const ZSTD_WINDOW: u32 = 23;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,8 @@ impl Packing {
             let text = String::from_utf8_lossy(value.as_bytes());
             for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
                 let packing = match name.to_ascii_lowercase().as_str() {
-                    "identity" => continue,
+                    // Some servers name what has no place here.
+                    "identity" | "none" | "utf-8" => continue,
                     "gzip" | "x-gzip" => Self::Gzip,
                     "deflate" => Self::Deflate,
                     "br" => Self::Brotli,
