@@ -127,7 +127,8 @@ impl Document {
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }
-        let item = self.paths.entry(path).or_insert_with(|| json!({}));
+        // A parameter that takes the rest of a path is one like others there.
+        let item = self.paths.entry(path.replace("{*", "{")).or_insert_with(|| json!({}));
         let slot = &mut item[method.to_ascii_lowercase()];
         *slot = operation;
         slot

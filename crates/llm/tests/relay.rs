@@ -121,6 +121,12 @@ fn a_thinking_budget_stays_below_a_lowered_limit() {
         check(Format::AnthropicMessages, &body(limit, kind, budget), &edits, &body(expected.0, kind, expected.1));
         assert!(!parse(Format::AnthropicMessages, &body(limit, kind, budget)).outgrows(8192));
     }
+    check(
+        Format::AnthropicMessages,
+        &format!(r#"{{"model":"m","max_tokens":3.2e4,"thinking":{{"type":"enabled","budget_tokens":16e3}},{rest}}}"#),
+        &edits,
+        &format!(r#"{{"model":"m","max_tokens":8192,"thinking":{{"type":"enabled","budget_tokens":4096}},{rest}}}"#),
+    );
     let body =
         format!(r#"{{"model":"m","thinking":{{"type":"enabled","budget_tokens":2000}},"max_tokens":4000,{rest}}}"#);
     let request = parse(Format::AnthropicMessages, &body);

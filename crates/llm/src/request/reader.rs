@@ -254,6 +254,14 @@ fn whole_number(text: &str) -> Option<Whole> {
     Some(if number < 0.0 { Whole::Negative } else { Whole::Positive(number as u64) })
 }
 
+/// The text of a JSON number as a count, however it is written.
+pub(crate) fn count(text: &str) -> Option<u64> {
+    match whole_number(text)? {
+        Whole::Negative => None,
+        Whole::Positive(count) => Some(count),
+    }
+}
+
 /// Reads a number.
 pub(crate) fn number(name: &'static str, cursor: &mut Cursor<'_>) -> Result<Option<f64>, RequestError> {
     if cursor.kind()? != Kind::Number {

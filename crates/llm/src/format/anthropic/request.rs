@@ -1,6 +1,6 @@
 //! Reading `POST /v1/messages`.
 
-use systemprompt_model::json::{self, Cursor, Kind, Member};
+use systemprompt_model::json::{Cursor, Kind, Member};
 
 use crate::request::error::RequestError;
 use crate::request::facts::Effort;
@@ -87,7 +87,7 @@ fn thinking(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestE
         }
         ("budget_tokens", Kind::Number) => {
             let start = cursor.offset();
-            budget = json::whole_number(cursor.number()?).map(|budget| (budget, start..cursor.offset()));
+            budget = reader::count(cursor.number()?).map(|budget| (budget, start..cursor.offset()));
             Ok(())
         }
         _ => cursor.skip().map(drop).map_err(RequestError::from),
