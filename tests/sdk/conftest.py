@@ -286,7 +286,7 @@ def configure(home, mock, nobody):
 def guest_key(gateway):
     """The key of somebody who may use less."""
     gateway.cli("admin", "users", "create", "--name", "eve", "--email", "eve@example.com", "--roles", "guest")
-    return gateway.cli("admin", "users", "api-key", "issue", "eve")["secret"]
+    return gateway.cli("admin", "users", "api-key", "issue", "eve")["api_key"]
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def assert_recorded(record, message):
     assert record["dialect"] == "anthropic-messages"
     assert record["input_tokens"] == message.usage.input_tokens > 0
     assert record["output_tokens"] == message.usage.output_tokens > 0
-    assert record["cost"] > 0
+    assert record["cost_microdollars"] > 0
     assert record["stop_reason"] == message.stop_reason
 
 
@@ -133,7 +133,7 @@ def test_usage_with_cached_tokens(client, gateway, mock, prompt, stream):
     record = gateway.record(request_id)
     assert {name: record[name] for name in tokens} == tokens
     # All input at 3 dollars a million, as the profile has no prices for the cache, and output at 15.
-    assert record["cost"] == (1000 + 30000 + 400) * 3 + 200 * 15
+    assert record["cost_microdollars"] == (1000 + 30000 + 400) * 3 + 200 * 15
 
 
 # What a request can carry
@@ -170,7 +170,8 @@ def test_only_what_should_change_changes_on_the_way(client, gateway, mock, promp
     assert headers["x-api-key"] == "sk-upstream-anthropic"
     assert headers["anthropic-version"] == client.default_headers["anthropic-version"]
     assert not any(name.startswith("x-stainless-") for name in headers)
-    assert not {"authorization", "user-agent", "cookie", "x-forwarded-for"} & headers.keys()
+    assert not {"authorization", "cookie", "x-forwarded-for"} & headers.keys()
+    assert headers["user-agent"].startswith("systemprompt/")
     assert gateway.key not in str(request)
 
 
@@ -436,7 +437,7 @@ def test_refusals_are_recorded_and_nothing_is_sent(
     ("changes", "message"),
     [
         ({"messages": []}, "messages"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
         ({"model": ""}, "model"),
         ({"messages": "Hello"}, "messages"),
     ],
@@ -476,7 +477,7 @@ def test_too_many_requests(client, gateway, mock, prompt):
 
 
 def test_a_request_that_is_too_large(client, mock, prompt):
-    image = base64.b64encode(bytes(9 * 1024 * 1024)).decode()
+    image = base64.b64encode(bytes(26 * 1024 * 1024)).decode()
     content = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": image}}]
     with pytest.raises(anthropic.APIStatusError) as caught:
         client.messages.create(model="claude-test", max_tokens=1, messages=user(content))

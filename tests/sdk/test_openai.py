@@ -57,7 +57,7 @@ def assert_recorded(record, completion):
     assert record["dialect"] == "openai-chat"
     assert record["input_tokens"] == completion.usage.prompt_tokens > 0
     assert record["output_tokens"] == completion.usage.completion_tokens > 0
-    assert record["cost"] > 0
+    assert record["cost_microdollars"] > 0
 
 
 # Answers
@@ -136,7 +136,7 @@ def test_usage_with_cached_tokens(client, gateway, mock, prompt):
     record = gateway.record(completion._request_id)
     counted = (record["input_tokens"], record["cache_read_tokens"], record["output_tokens"])
     assert counted == (1000, 30000, 200), "no token is counted twice"
-    assert record["cost"] == 31000 * 1 + 200 * 2
+    assert record["cost_microdollars"] == 31000 * 1 + 200 * 2
 
 
 # What a request can carry
@@ -172,7 +172,8 @@ def test_who_asks_stays_here(client, gateway, mock, prompt):
     headers = request["headers"]
     assert headers["authorization"] == "Bearer sk-upstream-openai"
     assert not any(name.startswith("x-stainless-") for name in headers)
-    assert not {"x-api-key", "user-agent", "cookie", "openai-organization"} & headers.keys()
+    assert not {"x-api-key", "cookie", "openai-organization"} & headers.keys()
+    assert headers["user-agent"].startswith("systemprompt/")
     assert gateway.key not in str(request)
 
 
@@ -436,7 +437,7 @@ def test_too_many_requests(client, gateway, mock, prompt):
 
 def test_a_request_that_is_too_large(client, mock):
     with pytest.raises(openai.APIStatusError) as caught:
-        client.chat.completions.create(model="gpt-test", messages=user("word " * (2 * 1024 * 1024)))
+        client.chat.completions.create(model="gpt-test", messages=user("word " * (7 * 1024 * 1024)))
     assert (caught.value.status_code, caught.value.type) == (413, "invalid_request_error")
     assert not mock.requests()
 
@@ -486,7 +487,7 @@ def test_the_sdk_gives_up_in_the_end(client, gateway, mock, prompt, pauses):
 
 
 def test_the_sdk_does_not_repeat_what_was_refused(client, pauses):
-    with pytest.raises(openai.BadRequestError):
+    with pytest.raises(openai.APIStatusError):
         client.with_options(max_retries=2).chat.completions.create(
             model="gpt-test", messages=user(f"my key is {FAKE_SECRET}")
         )

@@ -16,8 +16,7 @@ pub struct Edits {
     /// The name the provider knows the model by; `None` leaves the caller's.
     pub model: Option<String>,
     /// The most tokens this model can answer with. A larger limit of the caller is lowered to it, a missing one stays
-    /// missing; a thinking budget that would not fit any more is lowered with it. Ask
-    /// [`outgrows`](InferenceRequest::outgrows) first whether it can be.
+    /// missing; a thinking budget that would not fit any more is lowered with it.
     pub max_tokens_limit: Option<u64>,
     /// Whether the provider understands `stream_options.include_usage`, so that a streamed `openai-chat` answer can be
     /// priced. Nothing is added for other requests.

@@ -31,17 +31,6 @@ pub enum NoRoute {
         /// Where the list is.
         prefix: String,
     },
-    /// The model can answer with so little that the thinking asked for does not fit in.
-    #[error(
-        "the model `{model}` answers with at most {limit} tokens, which is no room for the thinking asked for; lower \
-         thinking.budget_tokens and max_tokens, or leave thinking out"
-    )]
-    NoRoomToThink {
-        /// The model asked for.
-        model: String,
-        /// Its limit.
-        limit: u64,
-    },
     /// The model's provider speaks another wire than the request.
     #[error("the model `{model}` is served on the {wire} wire; send the request to POST {prefix}{path}")]
     OtherDialect {
@@ -171,14 +160,10 @@ impl RoutingTable {
             .or_else(|| listed.and_then(|listed| listed.model.pricing))
             .or_else(|| price_of(&upstream_model))
             .unwrap_or_default();
-        let max_output_tokens = listed.and_then(|listed| listed.model.max_output_tokens);
-        if let Some(limit) = max_output_tokens.filter(|limit| request.outgrows(*limit)) {
-            return Err(NoRoute::NoRoomToThink { model: asked.to_owned(), limit });
-        }
         Ok(Destination {
             upstream_model,
             pricing,
-            max_output_tokens,
+            max_output_tokens: listed.and_then(|listed| listed.model.max_output_tokens),
             route_match: format!("{}:{}", route.origin, route.id),
             listed: listed.map(|listed| listed.model.id.clone()),
             route: route.clone(),
@@ -293,17 +278,6 @@ mod tests {
             .resolve(&request(Format::AnthropicMessages, "nope", ""))
             .expect_err("no route");
         assert_eq!(error.to_string(), "No gateway route matches model `nope`; GET /v1/models lists what is offered");
-    }
-
-    #[test]
-    fn thinking_that_does_not_fit_is_refused_with_the_limit() {
-        let thinking = r#","thinking":{"type":"enabled","budget_tokens":2000}"#;
-        let body = format!(
-            r#"{{"model":"claude-x","max_tokens":4000,"messages":[{{"role":"user","content":"hi"}}]{thinking}}}"#
-        );
-        let request = InferenceRequest::parse(Format::AnthropicMessages, Bytes::from(body)).expect("a request");
-        let error = table(serde_json::json!({})).resolve(&request).expect_err("no room");
-        assert!(error.to_string().contains("at most 100 tokens"), "{error}");
     }
 
     #[test]

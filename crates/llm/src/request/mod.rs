@@ -97,20 +97,16 @@ impl InferenceRequest {
         self.nothing
     }
 
-    /// Whether thinking takes more than `limit` leaves: the budget would have to be lowered below the least a provider
-    /// takes.
-    pub fn outgrows(&self, limit: u64) -> bool {
-        limit <= LEAST_THINKING && self.lowered_budget(limit).is_some()
-    }
-
-    /// The thinking budget that fits below `limit` as the caller's fits below its own limit, if it has to be lowered.
+    /// The thinking budget that fits below `limit` as the caller's fits below its own limit, if it has to be lowered. It stays
+    /// at the least that providers take as long as that fits; below it they say themselves what they think of it.
     ///
     /// A budget that is not below the caller's own limit is nothing we made so: some providers take it.
     pub(crate) fn lowered_budget(&self, limit: u64) -> Option<u64> {
         let (budget, _) = self.layout.thinking_budget.as_ref()?;
         let asked = self.max_tokens.filter(|asked| *asked > limit)?;
         let share = u128::from(*budget) * u128::from(limit) / u128::from(asked);
-        (*budget >= limit && *budget < asked).then(|| u64::try_from(share).unwrap_or(limit).max(LEAST_THINKING))
+        let least = if limit > LEAST_THINKING { LEAST_THINKING } else { 0 };
+        (*budget >= limit && *budget < asked).then(|| u64::try_from(share).unwrap_or(limit).max(least))
     }
 
     fn of(format: Format, reader: Reader, body: Bytes) -> Result<Self, RequestError> {
