@@ -61,13 +61,15 @@ impl Printer {
         }
     }
 
-    /// One of several results that come one after the other: a line of JSON, or a YAML document of a stream of them.
-    pub(crate) fn show_next(&self, view: &impl View) {
-        match self.format {
-            Format::Text => self.say(&view.text(self.layout)),
-            Format::Json => self.document(&json_line(view)),
-            Format::Yaml => self.document(&format!("---\n{}", yaml(view))),
-        }
+    /// One of several results that come one after the other: a line of JSON, or a YAML document of a stream of them. Whether
+    /// somebody still reads them.
+    pub(crate) fn show_next(&self, view: &impl View) -> bool {
+        let written = match self.format {
+            Format::Text => write(view.text(self.layout).as_str()),
+            Format::Json => write(&json_line(view)),
+            Format::Yaml => write(&format!("---\n{}", yaml(view))),
+        };
+        written.is_ok()
     }
 
     /// A command that failed. Programs read one document from standard output, whichever way it went.
@@ -100,7 +102,12 @@ impl Printer {
 
     /// Writes to standard output. A reader that went away (`| head`) ends the output, not the command.
     fn document(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        let _ = write(text);
     }
+}
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }

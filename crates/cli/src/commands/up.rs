@@ -262,8 +262,8 @@ async fn attend(
         return Err(interrupted());
     }
     let url = instance.url.clone().unwrap_or_default();
-    // As JSON exactly one line, for whoever started us.
-    invocation.printer.show_next(&Ready {
+    // As JSON exactly one line, for whoever started us; the server goes on if nobody reads it.
+    let _ = invocation.printer.show_next(&Ready {
         url: url.clone(),
         api_key: bootstrap.key.as_ref().map(|key| key.secret.expose().to_owned()),
         admin_email: bootstrap.administrator.email,

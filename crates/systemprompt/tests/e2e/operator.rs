@@ -227,6 +227,30 @@ async fn the_audit_shows_who_typed_what_and_what_was_answered() {
 }
 
 #[tokio::test]
+async fn a_stream_of_the_log_ends_when_nobody_reads_it() {
+    let instance = Instance::start().await;
+    instance.send(http::Method::GET, "/nothing/here", &[], "").await;
+    let mut child = command(instance.home.path())
+        .args(["infra", "logs", "stream"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut first = [0; 1];
+    std::io::Read::read_exact(child.stdout.as_mut().expect("it is piped"), &mut first).expect("it prints something");
+    drop(child.stdout.take());
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let status = loop {
+        instance.send(http::Method::GET, "/nothing/more", &[], "").await;
+        if let Some(status) = child.try_wait().expect("our own child") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
 async fn exit_statuses_and_what_was_meant() {
     let mock = MockUpstream::start().await.expect("a free port");
     let home = TempDir::new().expect("a directory");

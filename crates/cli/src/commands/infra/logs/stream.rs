@@ -36,8 +36,9 @@ impl Stream {
         };
         loop {
             let lines = read(&database.db, &query).await.map_err(CliError::database)?;
-            for line in &lines {
-                invocation.printer.show_next(line);
+            if !lines.iter().all(|line| invocation.printer.show_next(line)) {
+                // The reader has seen enough (`| head`).
+                return Ok(());
             }
             if let Some(last) = lines.last() {
                 query.after_id = Some(last.id);
