@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use systemprompt_model::json::{
-    Cursor, Strings, SyntaxError, Text, Texts, looks_like_json, paths, pick, text, unescape,
+    Cursor, Strings, SyntaxError, Text, Texts, looks_like_json, loose, paths, pick, text, unescape,
 };
 
 use crate::answer::pieces::StreamTexts;
@@ -27,8 +27,14 @@ use crate::request::error::RequestError;
 use crate::sse::SseParser;
 use reference::Found;
 
-/// The JSON scanner, strict and lenient.
+/// The JSON scanner, strict, lenient and forgiving.
 pub fn json(document: &[u8]) {
+    // Whatever it is, what is found is a part of it.
+    for found in loose::pick(document, ["a", "usage", "choices"]).into_iter().flatten().chain(loose::elements(document, 9))
+    {
+        assert!(document.as_ptr_range().contains(&found.as_ptr()) || found.is_empty());
+        let _ = (loose::text(found), loose::count(found), loose::is_whole(found));
+    }
     let mut spans_end = 0;
     let mut starts = Vec::new();
     let mut leaves = Vec::new();
@@ -107,6 +113,13 @@ pub fn json(document: &[u8]) {
         for (name, value) in &members {
             let [found] = pick(document, [name]).expect("it was read before");
             let found = found.expect("the member is there");
+            assert_eq!(loose::pick(document, [name]), [Some(found)], "what is JSON is the same to the forgiving reader");
+            if let Value::Array(elements) = value {
+                assert_eq!(loose::elements(found, usize::MAX).len(), elements.len());
+            }
+            if let Some(number) = value.as_u64() {
+                assert_eq!(loose::count(found), Some(number));
+            }
             assert_eq!(serde_json::from_slice::<Value>(found).as_ref().ok(), Some(value));
             assert_eq!(text(found).as_deref(), value.as_str());
         }
@@ -273,6 +286,13 @@ pub fn answer(format: Format, answer: &[u8]) {
         assert!(whole.text.head.len() <= KEPT && whole.text.tail.len() <= KEPT);
         assert!(whole.error.iter().all(|error| error.message.len() <= 1024));
         assert!(!(whole.complete && whole.error.is_some()));
+    }
+    // Put together, a stream says what it said.
+    if let Some(collected) = format.collect_stream(answer) {
+        let (streamed, whole) = (summary(format, true, &[answer]), summary(format, false, &[&collected]));
+        if streamed.error.is_none() && streamed.unreadable_events == 0 && whole.error.is_none() {
+            assert!(whole.text.bytes <= streamed.text.bytes, "nothing is made up");
+        }
     }
     let Ok(body @ Value::Object(_)) = serde_json::from_slice::<Value>(answer) else { return };
     let read = summary(format, false, &[answer]);
