@@ -6,7 +6,7 @@
 //! whitespace included, reaches the provider byte for byte, so prompt caches keep hitting.
 //!
 //! On the way back [`AnswerTap`] watches the answer without touching it and reports usage, stop reason, text and tool
-//! calls for the ledger, within a fixed bound of memory. [`ErrorAnswer`] writes our own refusals in the caller's format.
+//! calls for the ledger, within a fixed bound of memory and whatever it is given. [`ErrorAnswer`] writes our own refusals in the caller's format.
 //!
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
