@@ -30,7 +30,8 @@ use reference::Found;
 /// The JSON scanner, strict, lenient and forgiving.
 pub fn json(document: &[u8]) {
     // Whatever it is, what is found is a part of it.
-    for found in loose::pick(document, ["a", "usage", "choices"]).into_iter().flatten().chain(loose::elements(document, 9))
+    for found in
+        loose::pick(document, ["a", "usage", "choices"]).into_iter().flatten().chain(loose::elements(document, 9))
     {
         assert!(document.as_ptr_range().contains(&found.as_ptr()) || found.is_empty());
         let _ = (loose::text(found), loose::count(found), loose::is_whole(found));
@@ -113,7 +114,11 @@ pub fn json(document: &[u8]) {
         for (name, value) in &members {
             let [found] = pick(document, [name]).expect("it was read before");
             let found = found.expect("the member is there");
-            assert_eq!(loose::pick(document, [name]), [Some(found)], "what is JSON is the same to the forgiving reader");
+            assert_eq!(
+                loose::pick(document, [name]),
+                [Some(found)],
+                "what is JSON is the same to the forgiving reader"
+            );
             if let Value::Array(elements) = value {
                 assert_eq!(loose::elements(found, usize::MAX).len(), elements.len());
             }
