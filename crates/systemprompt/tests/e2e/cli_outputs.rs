@@ -30,6 +30,7 @@ const REFERENCE: &str = include_str!("../../../../docs/reference/cli.md");
 /// What differs from run to run, most specific first.
 const FILTERS: &[(&str, &str)] = &[
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
+    (r"\bsess_[0-9a-f]{8}\b", "sess_[begin]"),
     (r"[0-9a-f]{64}", "[sha256]"),
     (r"sha256:[0-9a-f]{12}\b", "sha256:[begin]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
