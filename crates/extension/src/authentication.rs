@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use systemprompt_model::Principal;
 
-use crate::{Meter, RateLimited};
+use crate::{Meter, Metrics, RateLimited};
 
 /// Turns the credential of a request into who is asking.
 #[async_trait]
@@ -20,17 +23,34 @@ pub trait Authenticate: Send + Sync + 'static {
 
 /// The [`Authenticate`] of a server, as a service.
 #[derive(Clone)]
-pub struct Authentication(Arc<dyn Authenticate>);
+pub struct Authentication {
+    authenticate: Arc<dyn Authenticate>,
+    refused: Family<RefusedLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
 
 impl Authentication {
-    /// What the feature that knows credentials publishes.
-    pub fn new(authenticate: Arc<dyn Authenticate>) -> Self {
-        Self(authenticate)
+    /// What the feature that knows credentials publishes. What it refuses is counted in `metrics`.
+    pub fn new(authenticate: Arc<dyn Authenticate>, metrics: &Metrics) -> Self {
+        let refused = Family::default();
+        metrics.register("credentials_refused", "Requests without an accepted credential, by reason", refused.clone());
+        for error in [AuthError::Missing, AuthError::Invalid, AuthError::Unavailable] {
+            drop(refused.get_or_create(&RefusedLabels { reason: error.reason() }));
+        }
+        Self { authenticate, refused }
     }
 
     /// See [`Authenticate::identify`].
     pub async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
-        self.0.identify(headers, meter).await
+        let identified = self.authenticate.identify(headers, meter).await;
+        if let Err(IdentifyError::Auth(error)) = &identified {
+            self.refused.get_or_create(&RefusedLabels { reason: error.reason() }).inc();
+        }
+        identified
     }
 }
 
@@ -52,6 +72,17 @@ pub enum AuthError {
     /// The database could not be asked.
     #[error("credentials cannot be checked at the moment")]
     Unavailable,
+}
+
+impl AuthError {
+    /// The reason in metrics.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// Why a request goes no further.

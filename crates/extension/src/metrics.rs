@@ -16,6 +16,8 @@ pub struct Metrics(Arc<Mutex<Registered>>);
 #[derive(Default)]
 struct Registered {
     registry: Registry,
+    /// Brings gauges up to date.
+    readers: Vec<Box<dyn Fn() + Send>>,
     names: BTreeSet<&'static str>,
 }
 
@@ -41,9 +43,16 @@ impl Metrics {
         }
     }
 
+    /// Has `read` called each time somebody asks for the page, for gauges that say how things are and that nobody else keeps
+    /// up to date. It must not wait, nor use these metrics.
+    pub fn before_reading(&self, read: impl Fn() + Send + 'static) {
+        self.0.lock().expect("no panic while the lock is held").readers.push(Box::new(read));
+    }
+
     /// Every metric with its present value, as the `/metrics` page shows it.
     pub fn encode(&self) -> String {
         let registered = self.0.lock().expect("no panic while the lock is held");
+        registered.readers.iter().for_each(|read| read());
         let mut page = String::new();
         text::encode(&mut page, &registered.registry).expect("writing to a String does not fail");
         page

@@ -116,12 +116,12 @@ impl Extension for GatewayExtension {
         }
         let sessions = services.require::<Sessions>()?;
         let inference = Arc::new(Inference {
+            metrics: Arc::new(GatewayMetrics::new(ctx.metrics(), &table.models())),
             table,
             credentials,
             upstreams: Arc::new(upstreams),
             gate: services.require::<Gate>()?,
             sessions: sessions.clone(),
-            metrics: Arc::new(GatewayMetrics::new(ctx.metrics())),
             ambient: ctx.ambient().clone(),
             cut: ctx.shutdown().clone(),
         });

@@ -225,6 +225,7 @@ impl Call {
         let response = match self.send(&mut recording, target, content).await {
             Ok(response) => response,
             Err(error) => {
+                recording.broke(&error);
                 recording.finish(match error {
                     SendError::Unreachable | SendError::NeverRead => End::NotReached(error.to_string()),
                     SendError::TimedOut(_)

@@ -9,8 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use systemprompt_extension::Metrics;
-use systemprompt_llm::Usage;
+use systemprompt_llm::{Format, Usage};
 use systemprompt_model::Microdollars;
+
+use crate::upstream::SendError;
 
 /// The gateway's metrics.
 pub(crate) struct GatewayMetrics {
@@ -19,7 +21,9 @@ pub(crate) struct GatewayMetrics {
     upstream_ttfb_seconds: Family<UpstreamLabels, Histogram>,
     upstream_retries_total: Family<UpstreamLabels, Counter>,
     tokens_total: Family<TokenLabels, Counter>,
-    cost_microdollars_total: Counter,
+    cost_microdollars_total: Family<ModelLabels, Counter>,
+    request_seconds: Family<UpstreamLabels, Histogram>,
+    upstream_errors_total: Family<ErrorLabels, Counter>,
     active_streams: Gauge,
 }
 
@@ -45,6 +49,95 @@ impl UpstreamLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     kind: TokenKind,
+    provider: String,
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    provider: String,
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    provider: String,
+    class: ErrorClass,
+}
+
+/// How a provider failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ErrorClass {
+    /// No connection.
+    Connect,
+    /// The connection was closed before an answer.
+    Reset,
+    /// A time limit passed.
+    Timeout,
+    /// Our credential was refused: 401 or 403.
+    Credential,
+    /// 429.
+    RateLimited,
+    /// Another status from 400 to 499.
+    Client,
+    /// A status from 500.
+    Server,
+    /// The answer was none, or broke off.
+    Malformed,
+    /// The answer said in its body that it failed.
+    Reported,
+}
+
+impl ErrorClass {
+    const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Reset,
+        Self::Timeout,
+        Self::Credential,
+        Self::RateLimited,
+        Self::Client,
+        Self::Server,
+        Self::Malformed,
+        Self::Reported,
+    ];
+
+    /// The class of an answer with this status, if it is that of an error.
+    pub(crate) fn of_status(status: u16) -> Option<Self> {
+        match status {
+            0..400 => None,
+            401 | 403 => Some(Self::Credential),
+            429 => Some(Self::RateLimited),
+            400..500 => Some(Self::Client),
+            500.. => Some(Self::Server),
+        }
+    }
+
+    /// The class of a request without an answer.
+    pub(crate) fn of(error: &SendError) -> Self {
+        match error {
+            SendError::Unreachable => Self::Connect,
+            SendError::NeverRead => Self::Reset,
+            SendError::TimedOut(_) => Self::Timeout,
+            SendError::Refused(status, _) => Self::of_status(status.as_u16()).unwrap_or(Self::Malformed),
+            SendError::Broken(_) => Self::Malformed,
+        }
+    }
+}
+
+impl EncodeLabelValue for ErrorClass {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.write_str(match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Credential => "credential",
+            Self::RateLimited => "429",
+            Self::Client => "4xx",
+            Self::Server => "5xx",
+            Self::Malformed => "malformed",
+            Self::Reported => "reported",
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,15 +160,18 @@ impl EncodeLabelValue for TokenKind {
 }
 
 impl GatewayMetrics {
-    /// Creates the metrics and announces them in `registry`.
-    pub(crate) fn new(registry: &Metrics) -> Self {
+    /// Creates the metrics and announces them in `registry`. What may be counted of `models`, each with its provider, is
+    /// there at 0 from the start, so that an alert sees the first one.
+    pub(crate) fn new(registry: &Metrics, models: &[(String, String)]) -> Self {
         let metrics = Self {
             requests_total: Family::default(),
             overhead_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             upstream_ttfb_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
             upstream_retries_total: Family::default(),
             tokens_total: Family::default(),
-            cost_microdollars_total: Counter::default(),
+            cost_microdollars_total: Family::default(),
+            request_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 18))),
+            upstream_errors_total: Family::default(),
             active_streams: Gauge::default(),
         };
         registry.register(
@@ -98,18 +194,60 @@ impl GatewayMetrics {
             "Attempts made again because the provider had closed an idle connection",
             metrics.upstream_retries_total.clone(),
         );
-        registry.register("gateway_tokens", "Tokens by kind", metrics.tokens_total.clone());
+        registry.register("gateway_tokens", "Tokens by kind, provider and model", metrics.tokens_total.clone());
         registry.register(
             "gateway_cost_microdollars",
-            "Cost of all requests in millionths of a dollar",
+            "Cost in millionths of a dollar by provider and model",
             metrics.cost_microdollars_total.clone(),
+        );
+        registry.register(
+            "gateway_request_duration_seconds",
+            "Time from receiving a request to the end of its answer",
+            metrics.request_seconds.clone(),
+        );
+        registry.register(
+            "gateway_upstream_errors",
+            "Failures of providers by their class",
+            metrics.upstream_errors_total.clone(),
         );
         registry.register(
             "sse_active_connections",
             "Streamed answers being relayed now",
             metrics.active_streams.clone(),
         );
+        for (provider, model) in models {
+            metrics.begin(provider, model);
+        }
         metrics
+    }
+
+    /// Has everything there at 0.
+    fn begin(&self, provider: &str, model: &str) {
+        for status in ["completed", "failed", "withheld", "client_disconnected"] {
+            for dialect in [Format::AnthropicMessages, Format::OpenAiChat] {
+                let (provider, model) = (provider.to_owned(), model.to_owned());
+                let labels = RequestLabels { provider, model, status, dialect: dialect.as_str() };
+                drop(self.requests_total.get_or_create(&labels));
+            }
+        }
+        for kind in [TokenKind::Input, TokenKind::Output, TokenKind::CacheRead, TokenKind::CacheWrite] {
+            let labels = TokenLabels { kind, provider: provider.to_owned(), model: model.to_owned() };
+            drop(self.tokens_total.get_or_create(&labels));
+        }
+        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+        drop(self.cost_microdollars_total.get_or_create(&labels));
+        let upstream = UpstreamLabels::of(provider);
+        drop(self.request_seconds.get_or_create(&upstream));
+        drop(self.upstream_ttfb_seconds.get_or_create(&upstream));
+        drop(self.upstream_retries_total.get_or_create(&upstream));
+        for class in ErrorClass::ALL {
+            drop(self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.to_owned(), class }));
+        }
+    }
+
+    /// A provider failed.
+    pub(crate) fn failed(&self, provider: &str, class: ErrorClass) {
+        self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.to_owned(), class }).inc();
     }
 
     /// A request was sent so long after it reached us.
@@ -128,17 +266,21 @@ impl GatewayMetrics {
     }
 
     /// A request ended.
-    pub(crate) fn ended(&self, labels: &RequestLabels, usage: &Usage, cost: Microdollars) {
+    pub(crate) fn ended(&self, labels: &RequestLabels, took: Duration, usage: &Usage, cost: Microdollars) {
         self.requests_total.get_or_create(labels).inc();
+        self.request_seconds.get_or_create(&UpstreamLabels::of(&labels.provider)).observe(took.as_secs_f64());
+        let (provider, model) = (&labels.provider, &labels.model);
         for (kind, count) in [
             (TokenKind::Input, usage.input_tokens),
             (TokenKind::Output, usage.output_tokens),
             (TokenKind::CacheRead, usage.cache_read_tokens),
             (TokenKind::CacheWrite, usage.cache_creation_tokens),
         ] {
-            self.tokens_total.get_or_create(&TokenLabels { kind }).inc_by(count.unwrap_or(0));
+            let labels = TokenLabels { kind, provider: provider.clone(), model: model.clone() };
+            self.tokens_total.get_or_create(&labels).inc_by(count.unwrap_or(0));
         }
-        self.cost_microdollars_total.inc_by(u64::try_from(cost.0).unwrap_or(0));
+        let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
+        self.cost_microdollars_total.get_or_create(&labels).inc_by(u64::try_from(cost.0).unwrap_or(0));
     }
 
     /// Counts a stream as active until the guard is dropped.

@@ -15,9 +15,9 @@ use systemprompt_model::SessionId;
 
 use crate::attempt::AttemptFailure;
 use crate::capture::Capture;
-use crate::metrics::{GatewayMetrics, RequestLabels};
+use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
 use crate::request::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
-use crate::upstream::{Taken, provider_request_id};
+use crate::upstream::{SendError, Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
@@ -92,6 +92,8 @@ pub(crate) struct Recording {
     taken: Taken,
     /// The caller has nothing of the answer until it was inspected.
     held: bool,
+    /// How the provider failed, where the answer does not say.
+    broke: Option<ErrorClass>,
 }
 
 impl Recording {
@@ -111,6 +113,7 @@ impl Recording {
             upstream_id: None,
             taken: Taken::default(),
             held: false,
+            broke: None,
         }
     }
 
@@ -141,6 +144,26 @@ impl Recording {
         match &mut self.running {
             Some(running) => running.inspect(Inspected::Answer, answer, &Texts::with(answer, said), limit).await,
             None => Inspection::Give,
+        }
+    }
+
+    /// Notes why no answer came, or no whole one.
+    pub(crate) fn broke(&mut self, error: &SendError) {
+        self.broke = Some(ErrorClass::of(error));
+    }
+
+    /// How the provider failed, if it did.
+    fn failure(&self, summary: &AnswerSummary, end: &End) -> Option<ErrorClass> {
+        if let Some(class) = self.status.and_then(ErrorClass::of_status) {
+            return Some(class);
+        }
+        match end {
+            End::Completed | End::Withheld(_) | End::ClientDisconnected => None,
+            End::Failed(_) | End::NotReached(_) => Some(self.broke.unwrap_or(if summary.error.is_some() {
+                ErrorClass::Reported
+            } else {
+                ErrorClass::Malformed
+            })),
         }
     }
 
@@ -285,7 +308,10 @@ impl Recording {
             },
             dialect: subject.format.as_str(),
         };
-        subject.metrics.ended(&labels, &usage, cost);
+        subject.metrics.ended(&labels, subject.received.elapsed(), &usage, cost);
+        if let Some(class) = self.failure(&summary, &end) {
+            subject.metrics.failed(&subject.provider, class);
+        }
         let (input, output) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
         if let Some(session) = subject.session {
             subject.sessions.record_usage(session, input, output, cost);

@@ -52,8 +52,12 @@ impl Gate {
     /// A gate that asks `rules`, then `policies`, and records in `ledger`. Without rules, as in a command, nothing they
     /// speak of is allowed.
     pub fn new(rules: Option<Arc<AccessRules>>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
-        let denials = Family::default();
+        let denials = Family::<DenialLabels, Counter>::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
+        let of_the_gate = ["authz_rule_based", "authz_default_deny"].into_iter();
+        for policy in of_the_gate.chain(policies.ids()) {
+            drop(denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
+        }
         Self { rules, policies: Arc::new(policies), ledger, denials, tasks: TaskTracker::new() }
     }
 

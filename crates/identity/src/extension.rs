@@ -116,7 +116,7 @@ impl Extension for IdentityExtension {
         services.insert(Arc::clone(&identity.tokens));
         services.insert(Arc::clone(&identity.sessions));
         services.insert(Arc::clone(&identity.authenticator));
-        services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _)));
+        services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _, ctx.metrics())));
         services.insert(Arc::new(identity));
         Ok(())
     }

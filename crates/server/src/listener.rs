@@ -23,6 +23,7 @@ use tower::Service;
 
 use crate::pace::{Asked, Paced, Unread};
 use crate::proxies::Proxies;
+use crate::metrics::ConnectionMetrics;
 use crate::slots::Slots;
 use crate::stalled_stream::Streams;
 
@@ -44,6 +45,8 @@ pub(crate) struct Limits {
     pub(crate) streams: u32,
     /// Who may have more than one client's share of the connections.
     pub(crate) proxies: Proxies,
+    /// Counts connections.
+    pub(crate) metrics: ConnectionMetrics,
     /// A client has this long to agree on TLS.
     pub(crate) handshake: Duration,
     /// A client has this long to send the head of its first request, whatever else it says in the meantime, and on HTTP/1
@@ -59,6 +62,7 @@ impl Default for Limits {
             connections: 10_000,
             streams: 256,
             proxies: Proxies::default(),
+            metrics: ConnectionMetrics::default(),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
             write_stall: Duration::from_mins(1),
@@ -103,7 +107,7 @@ impl Listener {
             accepting: accepting.clone(),
             abandon: abandon.clone(),
         });
-        let slots = Slots::new(limits.connections, limits.proxies.clone());
+        let slots = Slots::new(limits.connections, limits.proxies.clone(), limits.metrics.clone());
         accept_loop.spawn(accept(listener, server, slots, connections.clone(), hand_over));
         accept_loop.close();
         Ok(Self { address, accepting, accept_loop, connections, graceful, abandon })

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use systemprompt_extension::ClientIp;
 
+use crate::metrics::ConnectionMetrics;
 use crate::proxies::Proxies;
 
 /// One address may have a quarter of all connections.
@@ -16,6 +17,7 @@ pub(crate) struct Slots {
     most: usize,
     proxies: Proxies,
     taken: Mutex<Taken>,
+    metrics: ConnectionMetrics,
 }
 
 #[derive(Default)]
@@ -43,11 +45,21 @@ pub(crate) enum Full {
 impl Slots {
     /// At most `most` connections. Behind `proxies`, and on this machine, are many clients with one address: they have no
     /// share.
-    pub(crate) fn new(most: usize, proxies: Proxies) -> Arc<Self> {
-        Arc::new(Self { most, proxies, taken: Mutex::default() })
+    pub(crate) fn new(most: usize, proxies: Proxies, metrics: ConnectionMetrics) -> Arc<Self> {
+        Arc::new(Self { most, proxies, taken: Mutex::default(), metrics })
     }
 
     pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Result<Slot, Full> {
+        let slot = self.find(peer);
+        match &slot {
+            Ok(_) => self.metrics.opened(),
+            Err(Full::Everything) => self.metrics.refused("everything"),
+            Err(Full::Share) => self.metrics.refused("share"),
+        }
+        slot
+    }
+
+    fn find(self: &Arc<Self>, peer: IpAddr) -> Result<Slot, Full> {
         let peer = peer.to_canonical();
         let shared = peer.is_loopback() || self.proxies.trust(peer);
         let network = (!shared).then(|| ClientIp::new(peer).network());
@@ -76,6 +88,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken();
         taken.all -= 1;
+        self.slots.metrics.closed();
         if let Some(network) = self.network
             && let Some(count) = taken.by_network.get_mut(&network)
         {
@@ -93,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_share_and_all_together_have_a_limit() {
-        let slots = Slots::new(8, Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]));
+        let slots = Slots::new(8, Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]), ConnectionMetrics::default());
         let take = |peer: &str| slots.take(peer.parse().expect("an address"));
         let full = |peer: &str| take(peer).err();
         let mut held: Vec<_> = (0..2).map(|_| take("192.0.2.1").expect("a slot")).collect();

@@ -29,7 +29,7 @@ use crate::context::ServerContext;
 use crate::health::Readiness;
 use crate::listener::{Limits, Listener, raise_open_files};
 use crate::logs::{self, LogSink, LogWriter};
-use crate::metrics::HttpMetrics;
+use crate::metrics::{ConnectionMetrics, HttpMetrics, describe_process, describe_pools};
 use crate::middleware::{self, Observer};
 use crate::proxies::Proxies;
 use crate::rate_limit;
@@ -197,10 +197,13 @@ async fn bring_up(
         retention.days,
         context.shutdown.clone(),
     ));
+    describe_process(context.metrics(), context.ambient().now());
+    describe_pools(context.metrics(), context.db());
     let limits = Limits {
         connections: profile.server.max_connections as usize,
         streams: profile.server.max_concurrent_streams,
         proxies: Proxies::new(profile.server.proxy_networks()),
+        metrics: ConnectionMetrics::new(context.metrics()),
         ..Limits::default()
     };
     raise_open_files(limits.connections);

@@ -368,8 +368,40 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "",
         "Age of the oldest entry of the last batch when it was committed; grows while the database is away",
     ),
+    (
+        "credentials_refused_total",
+        "counter",
+        "reason",
+        "Requests without an accepted credential, by reason",
+    ),
+    (
+        "database_pool_connections",
+        "gauge",
+        "pool, state",
+        "Connections to PostgreSQL by pool; when all of the most are `in_use`, requests wait for one",
+    ),
+    ("database_pool_max_connections", "gauge", "pool", "The most connections of a pool"),
+    ("http_connections_open", "gauge", "", "Connections of clients that are open"),
+    (
+        "http_connections_refused_total",
+        "counter",
+        "reason",
+        "Connections that were closed at once: as many as allowed were open (`everything`), or of one address (`share`)",
+    ),
+    ("ledger_queue_entries", "gauge", "kind", "Entries that wait to be written"),
+    ("process_cpu_seconds_total", "counter", "", "Processor time used"),
+    ("process_max_fds", "gauge", "", "The most open files and connections"),
+    ("process_open_fds", "gauge", "", "Open files and connections"),
+    ("process_resident_memory_bytes", "gauge", "", "Memory in use"),
+    ("process_start_time_seconds", "gauge", "", "When the server started, in seconds since 1970"),
+    ("systemprompt_build_info", "gauge", "version", "1, with the version that runs"),
     ("sse_active_connections", "gauge", "", "Streamed answers being relayed now"),
-    ("gateway_cost_microdollars_total", "counter", "", "Cost of all requests in millionths of a dollar"),
+    (
+        "gateway_cost_microdollars_total",
+        "counter",
+        "provider, model",
+        "Cost in millionths of a dollar by provider and model",
+    ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     ("gateway_overhead_seconds", "histogram", "", "Time from receiving a request to sending it upstream"),
     (
@@ -378,7 +410,20 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "provider, model, status, dialect",
         "Governed model requests by how they ended",
     ),
-    ("gateway_tokens_total", "counter", "kind", "Tokens by kind"),
+    (
+        "gateway_request_duration_seconds",
+        "histogram",
+        "provider",
+        "Time from receiving a request to the end of its answer",
+    ),
+    ("gateway_tokens_total", "counter", "kind, provider, model", "Tokens by kind, provider and model"),
+    ("gateway_upstream_errors_total", "counter", "provider, class", "Failures of providers by their class"),
+    (
+        "gateway_upstream_retries_total",
+        "counter",
+        "provider",
+        "Attempts made again because the provider had closed an idle connection",
+    ),
     ("gateway_upstream_ttfb_seconds", "histogram", "provider", "Time from sending a request to the head of the answer"),
     ("http_request_duration_seconds", "histogram", "method, path, status", "Time to the head of the answer"),
     ("http_requests_in_flight", "gauge", "", "HTTP requests whose answer has not begun"),
@@ -400,7 +445,7 @@ fn metrics() -> String {
     let mut page = format!(
         "{HEAD}# Metrics\n\n\
          `GET /metrics` answers in the OpenMetrics text format, to programs on the same machine and to administrators.\n\
-         A metric with labels appears with its first observation.\n\n\
+         A metric whose labels are known from the configuration is there at 0 from the start; others appear with their first observation.\n\n\
          | Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n"
     );
     for (name, kind, labels, meaning) in METRICS {

@@ -170,6 +170,11 @@ impl RoutingTable {
         })
     }
 
+    /// Every provider with each of its models, as metrics name them.
+    pub(crate) fn models(&self) -> Vec<(String, String)> {
+        self.listing.iter().map(|listed| (listed.route.provider.name.clone(), listed.model.id.clone())).collect()
+    }
+
     /// Ids of all routes, for access rules.
     pub(crate) fn route_ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self

@@ -84,6 +84,8 @@ impl Ledger {
             not_before: AtomicI64::new(0),
             written: Notify::new(),
         });
+        let measured = Arc::clone(&shared);
+        metrics.before_reading(move || measured.queue.measure());
         segments::prepare(database.write(), ambient.now()).await.map_err(LedgerError::Connect)?;
         let (ended, abort) = (CancellationToken::new(), CancellationToken::new());
         let (writer, found) = Writer::connect(Arc::clone(&shared), database, abort.clone()).await?;

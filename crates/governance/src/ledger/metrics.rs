@@ -17,6 +17,12 @@ pub(super) struct LedgerMetrics {
     batch_size: Histogram,
     commit_seconds: Histogram,
     available: Gauge,
+    queued: Family<QueuedLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueuedLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,8 +59,13 @@ impl LedgerMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             available: Gauge::default(),
+            queued: Family::default(),
         };
         this.available.set(1);
+        this.queued(0, 0);
+        for what in [Dropped::Decision, Dropped::Outcome, Dropped::Content] {
+            drop(this.dropped.get_or_create(&DroppedLabels { kind: what.as_str() }));
+        }
         metrics.register(
             "audit_chain_lag_seconds",
             "Age of the oldest entry of the last batch when it was committed; grows while the database is away",
@@ -64,7 +75,14 @@ impl LedgerMetrics {
         metrics.register("ledger_batch_size", "Entries per commit", this.batch_size.clone());
         metrics.register("ledger_commit_seconds", "Duration of a commit", this.commit_seconds.clone());
         metrics.register("ledger_available", "1 if entries can be written", this.available.clone());
+        metrics.register("ledger_queue_entries", "Entries that wait to be written", this.queued.clone());
         this
+    }
+
+    pub(super) fn queued(&self, decisions: usize, following: usize) {
+        for (kind, entries) in [("decision", decisions), ("outcome", following)] {
+            self.queued.get_or_create(&QueuedLabels { kind }).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
     }
 
     pub(super) fn committed(&self, entries: usize, oldest: Option<Instant>, took: Duration) {

@@ -290,6 +290,12 @@ impl Queue {
         }
     }
 
+    /// Brings the metric of what waits up to date.
+    pub(super) fn measure(&self) {
+        let Backlog { decisions, following, .. } = self.backlog();
+        self.metrics.queued(decisions, following);
+    }
+
     pub(super) fn backlog(&self) -> Backlog {
         let waiting = self.waiting();
         Backlog {

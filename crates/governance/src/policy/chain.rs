@@ -185,6 +185,11 @@ impl PolicyChain {
         self.enabled
     }
 
+    /// The ids of all policies, in their order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.iter().map(|entry| entry.id)
+    }
+
     /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON.
     pub fn version(&self) -> &str {
         &self.version

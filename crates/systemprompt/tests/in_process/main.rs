@@ -10,4 +10,5 @@ mod guard;
 mod identity;
 mod inference;
 mod limits;
+mod metrics;
 mod start;
