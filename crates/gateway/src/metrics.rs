@@ -119,6 +119,7 @@ impl ErrorClass {
             SendError::NeverRead => Self::Reset,
             SendError::TimedOut(_) => Self::Timeout,
             SendError::Refused(status, _) => Self::of_status(status.as_u16()).unwrap_or(Self::Malformed),
+            SendError::CredentialRefused { .. } => Self::Credential,
             SendError::Broken(_) => Self::Malformed,
         }
     }

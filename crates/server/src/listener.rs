@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::metrics::ConnectionMetrics;
 use crate::pace::{Asked, Paced, Unread};
 use crate::proxies::Proxies;
-use crate::metrics::ConnectionMetrics;
 use crate::slots::Slots;
 use crate::stalled_stream::Streams;
 

@@ -249,7 +249,10 @@ mod tests {
     #[test]
     fn what_linux_tells_of_a_process_is_read() {
         assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t   12 kB\nThreads:\t1\n"), Some(12288));
-        assert_eq!(most_open_files("Max open files            1024                 4096                 files\n"), Some(1024));
+        assert_eq!(
+            most_open_files("Max open files            1024                 4096                 files\n"),
+            Some(1024)
+        );
         let stat = "1 (a (b) c) S 0 1 1 0 -1 4194560 10 0 0 0 150 50 0 0 20 0 1 0 5 1 1";
         assert_eq!(processor_seconds(stat), Some(2.0));
         for nothing in ["", "1 (x", "VmRSS:"] {

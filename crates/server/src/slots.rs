@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn an_address_has_a_share_and_all_together_have_a_limit() {
-        let slots = Slots::new(8, Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]), ConnectionMetrics::default());
+        let slots =
+            Slots::new(8, Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]), ConnectionMetrics::default());
         let take = |peer: &str| slots.take(peer.parse().expect("an address"));
         let full = |peer: &str| take(peer).err();
         let mut held: Vec<_> = (0..2).map(|_| take("192.0.2.1").expect("a slot")).collect();

@@ -29,7 +29,7 @@ use crate::context::ServerContext;
 use crate::health::Readiness;
 use crate::listener::{Limits, Listener, raise_open_files};
 use crate::logs::{self, LogSink, LogWriter};
-use crate::metrics::{ConnectionMetrics, HttpMetrics, describe_process, describe_pools};
+use crate::metrics::{ConnectionMetrics, HttpMetrics, describe_pools, describe_process};
 use crate::middleware::{self, Observer};
 use crate::proxies::Proxies;
 use crate::rate_limit;

@@ -368,12 +368,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "",
         "Age of the oldest entry of the last batch when it was committed; grows while the database is away",
     ),
-    (
-        "credentials_refused_total",
-        "counter",
-        "reason",
-        "Requests without an accepted credential, by reason",
-    ),
+    ("credentials_refused_total", "counter", "reason", "Requests without an accepted credential, by reason"),
     (
         "database_pool_connections",
         "gauge",
