@@ -43,7 +43,7 @@ pub(crate) struct Decoded<B> {
 enum State {
     /// Nothing came yet.
     New(Packing),
-    Unpacking(Decoder),
+    Unpacking(Box<Decoder>),
     /// It is not packed after all.
     Plain,
     Ended,
@@ -72,7 +72,8 @@ impl State {
     /// Unpacks a piece.
     fn unpack(&mut self, piece: Bytes) -> io::Result<Bytes> {
         if let Self::New(packing) = self {
-            *self = if begins(*packing, &piece) { Self::Unpacking(Decoder::new(*packing)?) } else { Self::Plain };
+            *self =
+                if begins(*packing, &piece) { Self::Unpacking(Box::new(Decoder::new(*packing)?)) } else { Self::Plain };
         }
         match self {
             Self::Unpacking(decoder) => decoder.unpack(&piece),

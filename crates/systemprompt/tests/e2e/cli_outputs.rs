@@ -90,6 +90,11 @@ const SECOND_NAMES: &[(&str, &str)] = &[
 const OTHER_WORDS: &[&str] =
     &["infra logs changes show", "admin config show", "infra db query", "infra services status"];
 
+/// Words that mean several things: the id of a thing and a position in the log, what a message says, the decision and its
+/// outcome, which of something and how many, the version of a product and the number of a migration.
+const SEVERAL: [&str; 11] =
+    ["id", "content", "decision", "applied", "stamped", "pending", "seeds", "tables", "columns", "source", "version"];
+
 impl Shapes {
     /// Looks at the JSON document in what was printed for a command.
     fn see(&mut self, words: &[&str], said: &str) {
@@ -142,12 +147,6 @@ impl Shapes {
             Value::Array(_) => "list",
             Value::Object(_) => "map",
         };
-        // Words that mean several things: the id of a thing and a position in the log, what a message says, the decision and its
-        // outcome, which of something and how many, the version of a product and the number of a migration.
-        const SEVERAL: [&str; 11] = [
-            "id", "content", "decision", "applied", "stamped", "pending", "seeds", "tables", "columns", "source",
-            "version",
-        ];
         if SEVERAL.contains(&name) {
             return;
         }

@@ -179,7 +179,7 @@ impl Drop for Reader {
         for mut child in self.running.drain(..) {
             let _ = child.kill();
         }
-        if std::thread::panicking() && self.environment.get("SYSTEMPROMPT_HOME").is_none() {
+        if std::thread::panicking() && !self.environment.contains_key("SYSTEMPROMPT_HOME") {
             // What a block began in the background ends with it.
             let mut command = Command::new("sh");
             command.env_clear().envs(&self.environment).current_dir(&self.directory);
