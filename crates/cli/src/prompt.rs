@@ -1,5 +1,7 @@
 //! What a person typed, told from what the program they typed it into added for the model.
 
+use std::ops::Range;
+
 use serde_json::Value;
 use systemprompt_gateway::request::said::Message;
 
@@ -55,46 +57,47 @@ fn texts(content: &Value) -> Vec<&str> {
 /// A text in which every block that was added is replaced. One that does not end is the user's own.
 fn without_added(text: &str, replacement: impl Fn(&str, &str) -> String) -> String {
     let mut kept = String::new();
-    let mut rest = text;
-    while let Some((at, tag)) = next_block(rest) {
-        let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-        let inside = &rest[at + open.len()..];
-        let Some(end) = closing(inside, &open, &close) else {
-            // The tag itself; there may be whole blocks after it.
-            kept.push_str(&rest[..at + open.len()]);
-            rest = inside;
-            continue;
-        };
-        kept.push_str(&rest[..at]);
-        kept.push_str(&replacement(tag, &inside[..end]));
-        rest = &inside[end + close.len()..];
+    let mut from = 0;
+    for block in blocks(text) {
+        // Those inside of another one went with it.
+        if block.whole.start >= from {
+            kept.push_str(&text[from..block.whole.start]);
+            kept.push_str(&replacement(block.tag, &text[block.inside]));
+            from = block.whole.end;
+        }
     }
-    kept.push_str(rest);
+    kept.push_str(&text[from..]);
     kept
 }
 
-/// Where the first block begins that a program may have added, and its tag.
-fn next_block(text: &str) -> Option<(usize, &'static str)> {
-    text.match_indices('<').find_map(|(at, _)| {
-        let tag = ADDED
-            .into_iter()
-            .find(|tag| text[at + 1..].strip_prefix(tag).is_some_and(|after| after.starts_with('>')))?;
-        Some((at, tag))
-    })
+/// A block that a program may have added.
+struct Block {
+    tag: &'static str,
+    /// With its tags.
+    whole: Range<usize>,
+    inside: Range<usize>,
 }
 
-/// Where the block ends whose inside this is; blocks of the same kind may be in it.
-fn closing(inside: &str, open: &str, close: &str) -> Option<usize> {
-    let (mut depth, mut from) = (1, 0);
-    loop {
-        let end = from + inside[from..].find(close)?;
-        depth += inside[from..end].matches(open).count();
-        depth -= 1;
-        if depth == 0 {
-            return Some(end);
+/// The blocks in the order in which they begin; blocks may be in others. Read once from the beginning to the end, however
+/// many of them do not end.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut open = [const { Vec::new() }; ADDED.len()];
+    let mut blocks = Vec::new();
+    for (at, _) in text.match_indices('<') {
+        let after = &text[at + 1..];
+        let name = after.strip_prefix('/').unwrap_or(after);
+        let is_tag = |tag: &&str| name.strip_prefix(tag).is_some_and(|after| after.starts_with('>'));
+        let Some((kind, tag)) = ADDED.into_iter().enumerate().find(|(_, tag)| is_tag(tag)) else { continue };
+        let begins = after.len() == name.len();
+        let end = at + tag.len() + if begins { 2 } else { 3 };
+        if begins {
+            open[kind].push(at..end);
+        } else if let Some(Range { start, end: inside }) = open[kind].pop() {
+            blocks.push(Block { tag, whole: start..end, inside: inside..at });
         }
-        from = end + close.len();
     }
+    blocks.sort_by_key(|block| block.whole.start);
+    blocks
 }
 
 #[cfg(test)]
@@ -125,6 +128,8 @@ mod tests {
             (json!("a <system-reminder>x <system-reminder>y</system-reminder> z</system-reminder> b"), Some("a  b")),
             (json!("what does <system-reminder> mean?"), Some("what does <system-reminder> mean?")),
             (json!("</system-reminder>"), Some("</system-reminder>")),
+            (json!("<reminder>a <reminder>b</reminder> c"), Some("<reminder>a  c")),
+            (json!("<system-reminder>a <reminder>b</system-reminder> c</reminder>"), Some("c</reminder>")),
             (json!("<reminder>open <system-reminder>x</system-reminder>"), Some("<reminder>open")),
             (json!([{"type": "input_text", "text": "hi"}, {"type": "image", "text": "no"}]), Some("hi")),
             (json!(null), None),
@@ -139,5 +144,13 @@ mod tests {
         let text = "<system-reminder>12345</system-reminder>do it";
         assert_eq!(condensed(text), "[system-reminder: 5 characters]do it");
         assert_eq!(condensed("plain"), "plain");
+    }
+
+    #[test]
+    fn blocks_that_do_not_end_cost_nothing() {
+        // Each of them was once looked for to the end of the text.
+        let text = "<reminder>".repeat(500_000);
+        assert_eq!(condensed(&text), text);
+        assert_eq!(condensed(&format!("{text}x</reminder>")), format!("{}[reminder: 1 characters]", &text[10..]));
     }
 }
