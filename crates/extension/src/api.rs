@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use systemprompt_model::{ErrorCode, Principal, TraceId, with_causes};
 
+pub use crate::rate_limit::SHOULD_RETRY;
 use crate::{AuthError, RateLimited, Rejection};
 
 /// An extension's own error type.
@@ -221,9 +222,6 @@ pub fn mark_final(response: &mut Response) {
         response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
 }
-
-/// Whether a client should send the request again, `true` or `false`.
-pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// What a refusal of status 401 or 403 has in `WWW-Authenticate` (RFC 6750 §3), for those who say it in a form of their own.
 pub fn challenge_for(rejection: &Rejection) -> Option<HeaderValue> {

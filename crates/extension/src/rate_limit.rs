@@ -64,6 +64,9 @@ impl fmt::Debug for Meter {
     }
 }
 
+/// Whether a client should send the request again, `true` or `false`.
+pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 /// A request was one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Rate limit exceeded")]
@@ -80,12 +83,17 @@ pub struct RateLimited {
 
 impl RateLimited {
     /// Writes what clients go by: `Retry-After`, `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (both
-    /// times in seconds from now) and `X-Rate-Limit-Tier`.
+    /// times in seconds from now) and `X-Rate-Limit-Tier`. Who is blocked is not told to come back.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(self.retry_after)));
+        if self.limit == 0 {
+            headers.remove(RETRY_AFTER);
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(self.retry_after)));
+            headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(seconds(self.reset)));
+        }
         headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(self.limit));
         headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(0));
-        headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(seconds(self.reset)));
         headers.insert(HeaderName::from_static("x-rate-limit-tier"), HeaderValue::from_static(self.tier.as_str()));
     }
 
@@ -112,4 +120,22 @@ pub fn retry_after_seconds(wait: Duration) -> u64 {
 /// Whole seconds, at least one: who comes back earlier than told would be refused again.
 fn seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_blocked_is_not_told_to_come_back() {
+        for (limit, retry_after, should_retry) in [(5, Some("3"), None), (0, None, Some("false"))] {
+            let wait = Duration::from_secs(3);
+            let mut headers = HeaderMap::new();
+            RateLimited { tier: UserType::User, limit, retry_after: wait, reset: wait }.write_headers(&mut headers);
+            let told = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().expect("ASCII"));
+            assert_eq!((told("retry-after"), told("x-should-retry")), (retry_after, should_retry), "{limit}");
+            assert_eq!(told("x-ratelimit-reset"), retry_after, "{limit}");
+            assert_eq!(told("x-ratelimit-remaining"), Some("0"), "{limit}");
+        }
+    }
 }

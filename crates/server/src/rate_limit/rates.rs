@@ -63,8 +63,8 @@ pub(super) fn refusal(tier: UserType, rate: &Refilling, exhausted: Exhausted) ->
     RateLimited { tier, limit: rate.capacity(), retry_after, reset }
 }
 
-/// The refusal of a kind of caller that is blocked. There is no moment at which it would not be; clients that insist on one
-/// are told an hour.
+/// The refusal of a kind of caller that is blocked. There is no moment at which it would not be, so
+/// none is told.
 pub(super) fn blocked(tier: UserType) -> RateLimited {
     let hour = Duration::from_hours(1);
     RateLimited { tier, limit: 0, retry_after: hour, reset: hour }
