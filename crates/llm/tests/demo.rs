@@ -159,11 +159,30 @@ fn a_coding_assistant_comes_to_an_end() {
                 {"role": "tool", "tool_call_id": "t", "content": format!("done{reminder}")},
             ]),
         };
-        let last = of_an_assistant(format, &result);
-        assert_eq!(last.tool_call, None);
-        assert!(last.text.contains("The tool answered: “done”"), "{}", last.text);
-        spoken(format, &last);
+        let mut reminded = result.clone();
+        reminded.as_array_mut().expect("messages").push(json!({"role": "user", "content": reminder}));
+        for result in [&result, &reminded] {
+            let last = of_an_assistant(format, result);
+            assert_eq!(last.tool_call, None);
+            assert!(last.text.contains("The tool answered: “done”"), "{}", last.text);
+            spoken(format, &last);
+        }
+        // The earlier question has its answer.
+        assert_eq!(calls(json!(reminder)), None);
     }
+}
+
+#[test]
+fn a_long_prompt_with_many_tools_is_answered_at_once() {
+    // The words were once looked for tool by tool.
+    let tools: Vec<Value> = (0..256).map(|tool| json!({"name": format!("tool_{tool}"), "input_schema": {}})).collect();
+    let said = |wish: &str| {
+        let content = format!("{} {wish}", "do look at this ".repeat(300_000));
+        let messages = json!([{"role": "user", "content": content}]);
+        answer(Format::AnthropicMessages, &json!({"messages": messages, "tools": tools})).tool_call
+    };
+    assert_eq!(said("thanks"), None);
+    assert_eq!(said("and use tool 200").expect("a call").name, "tool_200");
 }
 
 #[test]

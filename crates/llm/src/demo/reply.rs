@@ -53,22 +53,28 @@ struct UserMessage {
 }
 
 impl UserMessage {
-    /// The last message of a user or a tool. Coding assistants put system messages behind it.
+    /// The last message of a user or a tool. Coding assistants put system messages behind it, and messages of the user in
+    /// which there are only reminders.
     fn last(request: &InferenceRequest) -> Self {
-        let messages = elements(&request.body[request.layout.messages.clone()], usize::MAX);
-        let last = messages.into_iter().rev().find_map(|message| {
-            let [role, content] = pick(message, ["role", "content"]).ok()?;
-            let is_tool_result = match &*text(role?)? {
-                "user" => false,
-                "tool" | "function" => true,
-                _ => return None,
+        let mut last = Self::default();
+        let mut only_reminders = false;
+        for message in elements(&request.body[request.layout.messages.clone()], usize::MAX).into_iter().rev() {
+            let Ok([Some(role), content]) = pick(message, ["role", "content"]) else { continue };
+            let is_tool_result = match text(role).as_deref() {
+                Some("user") => false,
+                Some("tool" | "function") => true,
+                // What was said before that has its answer.
+                Some("assistant") if only_reminders => break,
+                _ => continue,
             };
-            Some((is_tool_result, content))
-        });
-        let Some((is_tool_result, content)) = last else { return Self::default() };
-        let mut last = Self { is_tool_result, ..Self::default() };
-        if let Some(content) = content {
-            last.content(content);
+            last = Self { is_tool_result, ..Self::default() };
+            if let Some(content) = content {
+                last.content(content);
+            }
+            only_reminders = last.text.is_empty() && last.images == 0 && !last.is_tool_result;
+            if !only_reminders {
+                break;
+            }
         }
         last
     }
@@ -153,11 +159,20 @@ fn prose(last: &UserMessage) -> String {
 }
 
 fn shorten(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        // A word may be as long as the prompt.
+        line.extend(word.chars().take(QUOTED + 1));
+        if let Some((end, _)) = line.char_indices().nth(QUOTED) {
+            line.truncate(end);
+            line.push('…');
+            return line;
+        }
     }
+    line
 }
 
 /// The tool the caller insists on, else the first that the prompt names or, where it asks for a tool, the first of all.
@@ -171,18 +186,25 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
         return None;
     }
     let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
-    let any = choice == "required" || choice["type"] == "any" || asks_for_a_tool(prompt);
+    let said = words(&prompt[prompt.ceil_char_boundary(prompt.len().saturating_sub(WISH))..]);
+    let any = choice == "required" || choice["type"] == "any" || asks_for_a_tool(&said);
     let tools = &request.body[request.layout.tools.clone()?];
     let offered: Vec<OfferedTool<'_>> = elements(tools, 256)
         .into_iter()
         .filter_map(|tool| (request.format.definition().offered_tool)(tool))
         .filter(|tool| wanted.is_none_or(|wanted| wanted == tool.name))
         .collect();
-    let named = offered.iter().find(|tool| names(prompt, &tool.name));
+    let named = offered.iter().find(|tool| names(&said, &tool.name));
     let OfferedTool { name, schema } = named.or_else(|| offered.first().filter(|_| any || wanted.is_some()))?;
     let schema = serde_json::from_slice(schema).unwrap_or_default();
     Some(DemoToolCall { name: name.to_string(), input: object(&schema, &shorten(prompt), 0) })
 }
+
+/// How much of the end of a prompt is looked at for the wish for a tool, in bytes. Before it is what was pasted.
+const WISH: usize = 4 * 1024;
+
+/// The longest name of a tool that is looked for, in bytes; providers take 64 or 128.
+const LONGEST_NAME: usize = 128;
 
 /// Words before the name of a tool that make it a wish: `use bash`, `call the read tool`.
 const WISHES: [&str; 10] = ["use", "uses", "using", "call", "calls", "calling", "run", "invoke", "execute", "tool"];
@@ -194,13 +216,15 @@ const EVERYDAY: [&str; 28] = [
     "web", "write",
 ];
 
-/// Whether `prompt` names the tool `name`, in any spelling of it: `get_weather`, `Get weather`.
-fn names(prompt: &str, name: &str) -> bool {
-    let name: Vec<String> = words(name).collect();
+/// Whether the words of a prompt name the tool `name`, in any spelling of it: `get_weather`, `Get weather`.
+fn names(said: &[String], name: &str) -> bool {
+    if name.len() > LONGEST_NAME {
+        return false;
+    }
+    let name = words(name);
     if name.is_empty() {
         return false;
     }
-    let said: Vec<String> = words(prompt).collect();
     said.windows(name.len()).enumerate().any(|(at, window)| {
         if window != name {
             return false;
@@ -215,8 +239,7 @@ fn names(prompt: &str, name: &str) -> bool {
 }
 
 /// `call a tool`, `use your tools`.
-fn asks_for_a_tool(prompt: &str) -> bool {
-    let said: Vec<String> = words(prompt).collect();
+fn asks_for_a_tool(said: &[String]) -> bool {
     said.iter().enumerate().any(|(at, word)| {
         matches!(word.as_str(), "tool" | "tools")
             && said[at.saturating_sub(4)..at].iter().any(|before| WISHES[..9].contains(&before.as_str()))
@@ -224,7 +247,7 @@ fn asks_for_a_tool(prompt: &str) -> bool {
 }
 
 /// The words of a text or a name in lower case, cut at everything that is no letter or digit, and before a capital.
-fn words(text: &str) -> impl Iterator<Item = String> {
+fn words(text: &str) -> Vec<String> {
     let mut cut = String::with_capacity(text.len());
     let mut lower = false;
     for character in text.chars() {
@@ -234,12 +257,10 @@ fn words(text: &str) -> impl Iterator<Item = String> {
         lower = character.is_lowercase();
         cut.extend(character.to_lowercase());
     }
-    let words: Vec<String> = cut
-        .split(|character: char| !character.is_alphanumeric())
+    cut.split(|character: char| !character.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
-        .collect();
-    words.into_iter()
+        .collect()
 }
 
 /// A value that satisfies the common keywords of a JSON schema.
