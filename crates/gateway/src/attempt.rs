@@ -18,6 +18,7 @@ impl AttemptFailure {
             SendError::Unreachable
             | SendError::TimedOut(_)
             | SendError::Broken(_)
+            | SendError::ShuttingDown
             | SendError::CredentialRefused { .. }
             | SendError::Refused(..) => None,
         }

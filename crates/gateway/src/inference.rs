@@ -39,12 +39,14 @@ const RELAYED_HEADERS: [HeaderName; 4] =
 /// under the same rules, with the same records, as a client that comes by HTTP:
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use bytes::Bytes;
 /// use systemprompt_gateway::inference::{Ask, Failure, Forwarded, Inference};
 /// use systemprompt_llm::{Format, InferenceRequest};
 /// use systemprompt_model::Attribution;
 ///
-/// async fn summarise(inference: &Inference, by: Attribution, body: Bytes) -> Result<Bytes, Failure> {
+/// async fn summarise(inference: &Arc<Inference>, by: Attribution, body: Bytes) -> Result<Bytes, Failure> {
 ///     let request = InferenceRequest::parse(Format::AnthropicMessages, body).expect("a request we wrote ourselves");
 ///     let reply = inference.ask(Ask { by, request, forwarded: Forwarded::default() }).await?;
 ///     Ok(reply.whole().await)
@@ -92,18 +94,38 @@ impl Inference {
     /// # Errors
     ///
     /// The Gate refused, or no usable answer came.
-    pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
-        match self.ask_once(&ask).await? {
-            Answered::Reply(reply) => Ok(reply),
+    pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
+        let call = self.begin(&ask, UsageWish::AsTaken).await?;
+        let (id, is_stream) = (call.id, ask.request.stream);
+        let dialect = (call.format, ask.request.stream_usage_requested());
+        let patience = call.target.provider.timeouts.head_patience;
+        let inference = Arc::clone(self);
+        let answering = async move {
+            let refused = match call.answer().await? {
+                Answered::Reply(reply) => return Ok(reply),
+                Answered::UsageRefused(reply) => reply,
+            };
             // A request of its own: what is sent now was not judged yet.
-            Answered::UsageRefused(reply) => match self.ask_once(&ask).await {
-                Ok(answered) => Ok(answered.reply()),
-                Err(_) => Ok(reply),
-            },
+            match inference.begin(&ask, UsageWish::Refused).await {
+                Ok(call) => Ok(call.answer().await.map_or(refused, Answered::reply)),
+                Err(_) => Ok(refused),
+            }
+        };
+        if !is_stream {
+            return answering.await;
         }
+        // The caller gets the status of the answer if it comes for as long as the caller has patience.
+        let mut answering = Box::pin(answering);
+        if let Ok(reply) = tokio::time::timeout(patience, &mut answering).await {
+            return reply;
+        }
+        let body = AnswerBody::stream(Waiting::new(answering, id, dialect, self.cut.clone().cancelled_owned()));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);
+        Ok(Reply { request: id, status: StatusCode::OK, headers, body })
     }
 
-    async fn ask_once(&self, ask: &Ask) -> Result<Answered, Failure> {
+    /// All that comes before the first byte is sent: the way, the bytes, the Gate's permit.
+    async fn begin(&self, ask: &Ask, wish: UsageWish) -> Result<Call, Failure> {
         let Ask { by, request, forwarded } = ask;
         let id = ActionId::generate(&self.ambient);
 
@@ -118,7 +140,7 @@ impl Inference {
 
         // Prepare.
         let target = Target::new(&way, request, &forwarded.headers, &self.credentials);
-        let prepared = prepare(request, &way);
+        let prepared = prepare(request, &way, wish == UsageWish::AsTaken);
 
         // Admit.
         let action = self.action(id, ask, Some((&way, &target)), prepared.bytes);
@@ -140,30 +162,19 @@ impl Inference {
         };
         let recording = Recording::new(running, subject, request.stream);
 
-        // Send, and wait for the head of the answer for as long as the caller has patience.
-        let patience = target.provider.timeouts.head_patience;
-        let call = Call {
+        Ok(Call {
             id,
             format: request.format,
             stream: request.stream,
             usage_added: prepared.usage_added,
+            wish,
+            content,
             target,
+            recording,
             upstreams: self.upstreams.clone(),
             metrics: self.metrics.clone(),
             cut: self.cut.clone(),
-        };
-        if !request.stream {
-            return call.answer(recording, content).await;
-        }
-        let mut answering = Box::pin(call.answer(recording, content));
-        if let Ok(answered) = tokio::time::timeout(patience, &mut answering).await {
-            return answered;
-        }
-        let answering = async move { Ok(answering.await?.reply()) };
-        let cut = self.cut.clone().cancelled_owned();
-        let body = AnswerBody::stream(Waiting::new(Box::pin(answering), id, request.format, cut));
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);
-        Ok(Answered::Reply(Reply { request: id, status: StatusCode::OK, headers, body }))
+        })
     }
 
     /// The request as the Gate sees it. Without a way it is a request that found none.
@@ -187,10 +198,19 @@ impl Inference {
     }
 }
 
+/// Whether to ask a provider what a stream used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UsageWish {
+    /// If it takes that.
+    AsTaken,
+    /// No: it refused the same request, maybe because it was asked.
+    Refused,
+}
+
 /// What a provider said to a request.
 enum Answered {
     Reply(Reply),
-    /// It does not know the field that asks what a stream used, which is known from now on.
+    /// It may not know the field that asks what a stream used.
     UsageRefused(Reply),
 }
 
@@ -210,19 +230,28 @@ struct Call {
     stream: bool,
     /// The gateway asks what it used, and the caller did not.
     usage_added: bool,
+    wish: UsageWish,
+    content: Bytes,
     target: Target,
+    recording: Recording,
     upstreams: Arc<Upstreams>,
     metrics: Arc<GatewayMetrics>,
     cut: CancellationToken,
 }
 
 impl Call {
-    /// Sends `content` and gives the answer once it has begun.
-    async fn answer(self, mut recording: Recording, content: Bytes) -> Result<Answered, Failure> {
-        let Self { id, ref target, .. } = self;
+    /// Sends the request and gives the answer once it has begun.
+    async fn answer(self) -> Result<Answered, Failure> {
+        let Self { id, format, stream, usage_added, wish, content, target, mut recording, upstreams, metrics, cut } =
+            self;
 
         // Send.
-        let response = match self.send(&mut recording, target, content).await {
+        let sent = tokio::select! {
+            biased;
+            sent = send(&upstreams, &mut recording, &target, content) => sent,
+            () = cut.cancelled() => Err(SendError::ShuttingDown),
+        };
+        let response = match sent {
             Ok(response) => response,
             Err(error) => {
                 recording.broke(&error);
@@ -230,6 +259,7 @@ impl Call {
                     SendError::Unreachable | SendError::NeverRead => End::NotReached(error.to_string()),
                     SendError::TimedOut(_)
                     | SendError::Broken(_)
+                    | SendError::ShuttingDown
                     | SendError::CredentialRefused { .. }
                     | SendError::Refused(..) => End::Failed(error.to_string()),
                 });
@@ -239,7 +269,14 @@ impl Call {
         let limits = target.provider.timeouts;
         let (head, body) = response.into_parts();
         let patience = limits.total.saturating_sub(recording.elapsed());
-        let (shape, body) = Shape::of(&head, body, patience).await;
+        let (shape, body) = tokio::select! {
+            biased;
+            shaped = Shape::of(&head, body, patience) => shaped,
+            () = cut.cancelled() => {
+                recording.finish(End::Failed(SendError::ShuttingDown.to_string()));
+                return Err(Failure::new(id, SendError::ShuttingDown));
+            }
+        };
         recording.head_arrived(&head, shape == Shape::Events);
         let mut headers = HeaderMap::new();
         for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
@@ -250,46 +287,52 @@ impl Call {
         }
 
         // Lane, which finishes the call at the answer's end.
-        if shape == Shape::Events && self.stream {
+        let provider = &target.provider;
+        if shape == Shape::Events && stream {
+            if wish == UsageWish::Refused {
+                provider.stream_usage.note_refusal();
+            }
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            let filter = self.usage_added.then(UsageChunkFilter::new);
+            let filter = usage_added.then(UsageChunkFilter::new);
             let lane = if recording.holds_answer() { AnswerLane::screened(filter) } else { AnswerLane::Relay(filter) };
-            let cut = self.cut.clone().cancelled_owned();
-            let active = self.metrics.stream_started();
-            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, self.format), limits, cut, active));
+            let cut = cut.cancelled_owned();
+            let active = metrics.stream_started();
+            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, format), limits, cut, active));
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
-        let provider = &target.provider;
-        let collecting = Collecting { format: self.format, provider: &provider.name, shape, limit: limits.total };
+        let collecting = Collecting { format, provider: &provider.name, shape, limit: limits.total };
         let whole = collecting.collect(recording, &head, body).await.map_err(|kind| Failure::new(id, kind))?;
         if let Some(kind) = whole.kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        let unknown_field = self.usage_added && provider.stream_usage.learn(whole.status, &whole.body);
+        if wish == UsageWish::Refused && whole.status.is_success() {
+            provider.stream_usage.note_refusal();
+        }
+        let unknown_field = usage_added && provider.stream_usage.may_be_refused(whole.status, &whole.body);
         let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(whole.body) };
         Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) })
     }
+}
 
-    /// Makes attempts until one has a result. Another one is made only after a failure of which it is certain that nothing
-    /// happened, once, and on a new connection.
-    async fn send(
-        &self,
-        recording: &mut Recording,
-        target: &Target,
-        mut content: Bytes,
-    ) -> Result<Response<UpstreamBody>, SendError> {
-        let mut line = Line::Pooled;
-        loop {
-            let limit = target.head_limit.saturating_sub(recording.elapsed());
-            let error = match self.upstreams.send(target, content, line, limit, recording.taken()).await {
-                Ok(response) => return Ok(response),
-                Err(SendError::TimedOut(_)) => return Err(SendError::TimedOut(target.head_limit)),
-                Err(error) => error,
-            };
-            let Some(why) = AttemptFailure::of(&error).filter(|_| line == Line::Pooled) else { return Err(error) };
-            let Ok(again) = recording.retry(&target.name, why) else { return Err(error) };
-            content = again;
-            line = Line::Fresh;
-        }
+/// Makes attempts until one has a result. Another one is made only after a failure of which it is certain that nothing
+/// happened, once, and on a new connection.
+async fn send(
+    upstreams: &Upstreams,
+    recording: &mut Recording,
+    target: &Target,
+    mut content: Bytes,
+) -> Result<Response<UpstreamBody>, SendError> {
+    let mut line = Line::Pooled;
+    loop {
+        let limit = target.head_limit.saturating_sub(recording.elapsed());
+        let error = match upstreams.send(target, content, line, limit, recording.taken()).await {
+            Ok(response) => return Ok(response),
+            Err(SendError::TimedOut(_)) => return Err(SendError::TimedOut(target.head_limit)),
+            Err(error) => error,
+        };
+        let Some(why) = AttemptFailure::of(&error).filter(|_| line == Line::Pooled) else { return Err(error) };
+        let Ok(again) = recording.retry(&target.name, why) else { return Err(error) };
+        content = again;
+        line = Line::Fresh;
     }
 }

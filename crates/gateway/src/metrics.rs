@@ -120,7 +120,7 @@ impl ErrorClass {
             SendError::TimedOut(_) => Self::Timeout,
             SendError::Refused(status, _) => Self::of_status(status.as_u16()).unwrap_or(Self::Malformed),
             SendError::CredentialRefused { .. } => Self::Credential,
-            SendError::Broken(_) => Self::Malformed,
+            SendError::Broken(_) | SendError::ShuttingDown => Self::Malformed,
         }
     }
 }

@@ -75,12 +75,15 @@ impl Target {
 }
 
 /// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes.
-pub(crate) fn prepare(request: &InferenceRequest, way: &Destination) -> Relayed {
+/// It is asked what a stream used if `ask_usage` says so, and if it takes that.
+pub(crate) fn prepare(request: &InferenceRequest, way: &Destination, ask_usage: bool) -> Relayed {
     let provider = &way.route.provider;
     request.relay(&Edits {
         model: (way.upstream_model != request.model).then(|| way.upstream_model.clone()),
         max_tokens_limit: way.max_output_tokens,
-        include_stream_usage: provider.wire == ProviderWire::OpenAiChat && provider.stream_usage.is_asked_for(),
+        include_stream_usage: ask_usage
+            && provider.wire == ProviderWire::OpenAiChat
+            && provider.stream_usage.is_asked_for(),
     })
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Waiting {
     state: State,
     request_id: ActionId,
     dialect: Format,
+    /// The caller asked what the stream used.
+    usage_asked: bool,
     /// When the next sign of life is due.
     alarm: Pin<Box<Sleep>>,
     /// The server is shutting down and its patience is over.
@@ -47,15 +49,15 @@ enum State {
 }
 
 impl Waiting {
-    /// Waits for `answering` in the caller's stead.
+    /// Waits for `answering` in the stead of a caller of this dialect, who may have asked what the stream used.
     pub(crate) fn new(
         answering: Answering,
         request_id: ActionId,
-        dialect: Format,
+        (dialect, usage_asked): (Format, bool),
         cut: WaitForCancellationFutureOwned,
     ) -> Self {
         let alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { state: State::Waiting(answering), request_id, dialect, alarm, cut: Box::pin(cut) }
+        Self { state: State::Waiting(answering), request_id, dialect, usage_asked, alarm, cut: Box::pin(cut) }
     }
 
     fn fail(&mut self, error: &ErrorAnswer) -> Bytes {
@@ -77,7 +79,9 @@ impl Waiting {
                 State::Reading(body, status) => {
                     let (whole, status) = (ready!(body.as_mut().poll(cx)), *status);
                     self.state = State::Over;
-                    return Poll::Ready(Some(self.dialect.whole_as_event(status.as_u16(), &whole).into()));
+                    return Poll::Ready(Some(
+                        self.dialect.whole_as_stream(status.as_u16(), &whole, self.usage_asked).into(),
+                    ));
                 }
                 State::Waiting(answering) => match answering.as_mut().poll(cx) {
                     Poll::Ready(Ok(reply)) if reply.body.is_stream() => self.state = State::Streaming(reply.body),

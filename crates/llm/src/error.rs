@@ -80,13 +80,14 @@ impl ErrorAnswer {
         Self { code: Some("insufficient_quota"), ..Self::new(429, ErrorKind::RateLimit, message) }
     }
 
-    /// 400: a policy refused the request, or the model is not exposed. 400 because desktop clients take 401 and 403 for
-    /// a broken credential and start a new sign-in.
+    /// A policy refused the request. The status is for whoever answers to set (451 by default, `gateway.policy_deny_status`);
+    /// 400 as it stands. Desktop clients take 401 and 403 for a broken credential and start a new sign-in.
     pub fn denied(reason: &str) -> Self {
         Self { code: Some("policy_denied"), ..Self::new(400, ErrorKind::InvalidRequest, format!("{DENIED}{reason}")) }
     }
 
-    /// 403: a policy withheld the answer.
+    /// A policy withheld the answer. The status is for whoever answers to set (451 by default, `gateway.policy_deny_status`);
+    /// 403 as it stands, and inside a stream none is told.
     pub fn answer_blocked(reason: &str) -> Self {
         Self { code: Some("content_blocked"), ..Self::new(403, ErrorKind::Permission, format!("{DENIED}{reason}")) }
     }

@@ -39,6 +39,12 @@ struct Splice {
     replacement: Vec<u8>,
 }
 
+impl Splice {
+    fn number(at: &Span, number: u64) -> Self {
+        Self { at: at.clone(), replacement: number.to_string().into_bytes() }
+    }
+}
+
 impl InferenceRequest {
     /// The body for the provider: the caller's with these edits and no other change.
     pub fn relay(&self, edits: &Edits) -> Relayed {
@@ -75,12 +81,18 @@ impl InferenceRequest {
             splices.push(Splice { at: self.layout.model.clone(), replacement: quoted.into_bytes() });
         }
         let most = edits.max_tokens_limit.unwrap_or(u64::MAX);
-        for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.tokens > most) {
-            let tokens = limit.tokens.min(most);
-            splices.push(Splice { at: limit.at.clone(), replacement: tokens.to_string().into_bytes() });
+        for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.count > most) {
+            splices.push(Splice::number(&limit.at, limit.count.min(most)));
         }
-        if let (Some(budget), Some((_, at))) = (self.lowered_budget(most), &self.layout.thinking_budget) {
-            splices.push(Splice { at: at.clone(), replacement: budget.to_string().into_bytes() });
+        for budget in &self.layout.thinking_budgets {
+            match self.lowered_budget(budget.count, most) {
+                Some(lowered) => splices.push(Splice::number(&budget.at, lowered)),
+                None if budget.odd => splices.push(Splice::number(&budget.at, budget.count)),
+                None => {}
+            }
+        }
+        if let Some(answers) = self.layout.answers.as_ref().filter(|answers| answers.odd) {
+            splices.push(Splice::number(&answers.at, answers.count));
         }
         if let Some(user) = &self.layout.user {
             splices.push(Splice { at: user.cut(), replacement: Vec::new() });

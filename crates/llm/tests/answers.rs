@@ -421,6 +421,70 @@ fn a_stream_is_put_together_for_who_asked_for_a_whole_answer() {
 }
 
 #[test]
+fn a_whole_answer_is_told_as_the_stream_that_builds_it_up() {
+    let anthropic = r#"{"id":"m","type":"message","role":"assistant","model":"c","stop_reason":"tool_use","stop_sequence":null,
+        "container":{"id":"k"},"context_management":{"applied_edits":[]},
+        "usage":{"input_tokens":9,"output_tokens":40,"cache_read_input_tokens":3,"server_tool_use":{"web_search_requests":1}},
+        "content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"redacted_thinking","data":"x"},
+            {"type":"text","text":"line\nbreak","citations":[{"type":"char_location","cited_text":"c"},{"type":"page_location"}]},
+            {"type":"text","text":""},{"type":"text","text":"plain","citations":null},
+            {"type":"tool_use","id":"t","name":"n","input":{"a":[1,{"b":"c"}]}},{"type":"tool_use","id":"u","name":"n","input":{}},
+            {"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result"}]}]}"#;
+    let openai = r#"{"id":"c","object":"chat.completion","created":1,"model":"g","system_fingerprint":null,"service_tier":"default",
+        "usage":{"prompt_tokens":9,"completion_tokens":40,"total_tokens":49},
+        "choices":[{"index":0,"finish_reason":"tool_calls","logprobs":{"content":[{"token":"a","logprob":-1.5}]},"message":
+            {"role":"assistant","content":null,"refusal":null,"reasoning_content":"hm","tool_calls":[
+                {"id":"t","type":"function","function":{"name":"n","arguments":"{\"a\":1}"}},
+                {"id":"u","type":"function","function":{"name":"m","arguments":""}}]}},
+            {"index":1,"finish_reason":"stop","logprobs":null,"message":{"role":"assistant","content":"yes","annotations":[]}}]}"#;
+    for (format, body) in [
+        (Format::AnthropicMessages, anthropic),
+        (Format::AnthropicMessages, ANTHROPIC_BODY),
+        (Format::OpenAiChat, openai),
+        (Format::OpenAiChat, OPENAI_BODY),
+    ] {
+        let stream = format.whole_as_stream(200, body.as_bytes(), true);
+        let collected = format.collect_stream(&stream).expect("a whole answer");
+        let [collected, expected]: [serde_json::Value; 2] =
+            [&collected, body.as_bytes()].map(|json| serde_json::from_slice(json).expect("JSON"));
+        assert_eq!(collected, expected);
+        let stream = String::from_utf8(stream).expect("UTF-8");
+        let read = whole(format, true, &stream);
+        let buffered = whole(format, false, body);
+        assert_eq!((read.complete, &read.usage, &read.stop_reason), (true, &buffered.usage, &buffered.stop_reason));
+        // The inputs were compared above; they are not spaced as they were.
+        let calls = |of: &AnswerSummary| -> Vec<(String, String)> {
+            of.tool_calls.iter().map(|call| (call.id.clone(), call.name.clone())).collect()
+        };
+        assert_eq!(calls(&read), calls(&buffered));
+    }
+    let kinds = |stream: &[u8]| -> Vec<String> {
+        let stream = String::from_utf8(stream.to_vec()).expect("UTF-8");
+        stream.lines().filter_map(|line| Some(line.strip_prefix("event: ")?.to_owned())).collect()
+    };
+    let short = br#"{"type":"message","content":[{"type":"text","text":"yes"}],"stop_reason":"end_turn"}"#;
+    assert_eq!(
+        kinds(&Format::AnthropicMessages.whole_as_stream(200, short, false)),
+        [
+            "message_start",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop"
+        ]
+    );
+    let short = br#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"total_tokens":1}}"#;
+    let stream = Format::OpenAiChat.whole_as_stream(200, short, false);
+    assert_eq!(
+        String::from_utf8(stream).expect("UTF-8"),
+        "data: {\"choices\":[{\"delta\":{\"content\":\"yes\"},\"finish_reason\":null,\"index\":0}],\"object\":\"chat.completion.chunk\"}\n\n\
+         data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"index\":0}],\"object\":\"chat.completion.chunk\"}\n\n\
+         data: [DONE]\n\n"
+    );
+}
+
+#[test]
 fn garbage_is_counted_and_does_no_harm() {
     let garbage = "data: {not json\n\ndata: \u{7f}\n\nevent: x\ndata: 5\n\n";
     let read = whole(Format::AnthropicMessages, true, &format!("{garbage}{ANTHROPIC_STREAM}"));

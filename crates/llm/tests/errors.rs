@@ -86,7 +86,7 @@ fn what_comes_instead_of_a_stream_is_told_in_it() {
             "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"the upstream provider answered with status 502\"}}\n\n",
         ),
     ] {
-        assert_eq!(String::from_utf8(format.whole_as_event(status, body)).expect("UTF-8"), expected);
+        assert_eq!(String::from_utf8(format.whole_as_stream(status, body, true)).expect("UTF-8"), expected);
     }
 }
 

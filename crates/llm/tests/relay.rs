@@ -126,6 +126,39 @@ fn a_thinking_budget_stays_below_a_lowered_limit() {
         &edits,
         &format!(r#"{{"model":"m","max_tokens":8192,"thinking":{{"type":"enabled","budget_tokens":4096}},{rest}}}"#),
     );
+    for (given, expected) in [
+        (
+            r#""max_completion_tokens":32000,"reasoning":{"max_tokens":16000}"#,
+            r#""max_completion_tokens":8192,"reasoning":{"max_tokens":4096}"#,
+        ),
+        (
+            r#""reasoning":{"exclude":true,"max_tokens":2e3},"max_tokens":9000"#,
+            r#""reasoning":{"exclude":true,"max_tokens":2000},"max_tokens":8192"#,
+        ),
+        (
+            r#""reasoning":{"enabled":false,"max_tokens":16000},"max_tokens":32000"#,
+            r#""reasoning":{"enabled":false,"max_tokens":16000},"max_tokens":8192"#,
+        ),
+        (
+            r#""max_tokens":32000,"thinking":{"type":"enabled","budget_tokens":16000.0}"#,
+            r#""max_tokens":8192,"thinking":{"type":"enabled","budget_tokens":4096}"#,
+        ),
+        (
+            r#""reasoning":{"effort":"high"},"max_tokens":10,"n":2.0"#,
+            r#""reasoning":{"effort":"high"},"max_tokens":10,"n":2"#,
+        ),
+        (r#""reasoning":"auto","thinking":true,"n":1e1"#, r#""reasoning":"auto","thinking":true,"n":10"#),
+        (r#""reasoning":{"max_tokens":5000}"#, r#""reasoning":{"max_tokens":5000}"#),
+    ] {
+        let body = |fields: &str| format!(r#"{{"model":"m",{fields},{rest}}}"#);
+        check(Format::OpenAiChat, &body(given), &edits, &body(expected));
+    }
+    check(
+        Format::AnthropicMessages,
+        &format!(r#"{{"model":"m","max_tokens":4000,"thinking":{{"type":"enabled","budget_tokens":2000.0}},{rest}}}"#),
+        &edits,
+        &format!(r#"{{"model":"m","max_tokens":4000,"thinking":{{"type":"enabled","budget_tokens":2000}},{rest}}}"#),
+    );
     let body = |limit: u64, budget: u64| {
         format!(
             r#"{{"model":"m","max_tokens":{limit},"thinking":{{"type":"enabled","budget_tokens":{budget}}},{rest}}}"#
@@ -236,6 +269,26 @@ fn facts_are_read() {
     assert_eq!(request.reasoning_effort, Some(systemprompt_llm::Effort::Xhigh));
     assert_eq!(request.response_format, systemprompt_llm::ResponseFormat::JsonObject);
     assert!(request.thinking && !request.stream);
+}
+
+#[test]
+fn thinking_is_asked_for_in_more_than_one_way() {
+    use systemprompt_llm::Effort;
+    for (fields, thinking, effort) in [
+        (r#""reasoning_effort":"none""#, false, Some(Effort::None)),
+        (r#""reasoning":{"effort":"high"}"#, true, Some(Effort::High)),
+        (r#""reasoning":{"effort":"none"}"#, false, Some(Effort::None)),
+        (r#""reasoning":{"max_tokens":5000}"#, true, Some(Effort::Medium)),
+        (r#""reasoning":{"enabled":true}"#, true, None),
+        (r#""reasoning":{"enabled":false,"effort":"high"}"#, false, Some(Effort::High)),
+        (r#""reasoning":{"exclude":true}"#, false, None),
+        (r#""thinking":{"type":"enabled","budget_tokens":20000},"reasoning_effort":"low""#, true, Some(Effort::Low)),
+        (r#""thinking":{"type":"disabled"}"#, false, None),
+    ] {
+        let body = format!(r#"{{"model":"m",{fields},"messages":[{{"role":"user","content":"x"}}]}}"#);
+        let request = parse(Format::OpenAiChat, &body);
+        assert_eq!((request.thinking, request.reasoning_effort), (thinking, effort), "{fields}");
+    }
 }
 
 #[test]

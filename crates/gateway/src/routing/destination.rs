@@ -33,7 +33,7 @@ pub(crate) struct Provider {
 #[derive(Debug, Default)]
 pub(crate) struct StreamUsage {
     configured: Option<bool>,
-    /// It did not, in the life of this process.
+    /// It did not: in the life of this process it refused a request that it answered without.
     refused: AtomicBool,
 }
 
@@ -48,14 +48,17 @@ impl StreamUsage {
         self.configured.unwrap_or_else(|| !self.refused.load(Relaxed))
     }
 
-    /// Learns from the refusal of a request that asked for it. Returns whether the same request without it may do better.
-    pub(crate) fn learn(&self, status: StatusCode, explanation: &[u8]) -> bool {
+    /// Whether the refusal of a request that asked for it may be about it, so that the same request without it may do better.
+    /// Nothing is known by that: providers repeat what they were sent, and whoever asks could name the field.
+    pub(crate) fn may_be_refused(&self, status: StatusCode, explanation: &[u8]) -> bool {
         let names = |field: &[u8]| explanation.windows(field.len()).any(|window| window == field);
-        let is_about_it = status.is_client_error() && (names(b"stream_options") || names(b"include_usage"));
-        if is_about_it && self.configured.is_none() {
-            self.refused.store(true, Relaxed);
-        }
-        is_about_it && self.configured.is_none()
+        let is_about_a_field = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
+        self.configured.is_none() && is_about_a_field && (names(b"stream_options") || names(b"include_usage"))
+    }
+
+    /// Remembers that a request was refused with it and answered without it.
+    pub(crate) fn note_refusal(&self) {
+        self.refused.store(true, Relaxed);
     }
 }
 
@@ -111,6 +114,29 @@ impl Route {
             extra_headers: BTreeMap::new(),
             pricing: None,
             origin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_a_field_may_be_about_this_one() {
+        let usage = StreamUsage::default();
+        let words = br#"{"error":{"message":"Unrecognized request argument supplied: stream_options"}}"#;
+        for (status, expected) in [(400, true), (422, true), (401, false), (404, false), (413, false), (429, false)] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(usage.may_be_refused(status, words), expected, "{status}");
+        }
+        assert!(usage.may_be_refused(StatusCode::BAD_REQUEST, b"body.include_usage: Extra inputs are not permitted"));
+        assert!(!usage.may_be_refused(StatusCode::BAD_REQUEST, b"the prompt is too long"));
+        assert!(usage.is_asked_for(), "nothing is remembered of what may be");
+        usage.note_refusal();
+        assert!(!usage.is_asked_for());
+        for configured in [true, false] {
+            assert!(!StreamUsage::new(Some(configured)).may_be_refused(StatusCode::BAD_REQUEST, words));
         }
     }
 }

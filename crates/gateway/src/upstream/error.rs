@@ -22,6 +22,9 @@ pub enum SendError {
     /// The provider broke off or sent what is no answer.
     #[error("the upstream provider {0}")]
     Broken(&'static str),
+    /// The server stops, and waits no longer.
+    #[error("the gateway is shutting down; the upstream provider had not answered yet")]
+    ShuttingDown,
     /// The provider does not accept our credential. What it says of it is not repeated: it may quote the key.
     #[error("the upstream provider `{provider}` does not accept the gateway's credential (status {status})")]
     CredentialRefused {
@@ -51,6 +54,7 @@ impl SendError {
     pub(crate) fn told(&self) -> ErrorAnswer {
         match self {
             Self::Unreachable => ErrorAnswer::upstream_unreachable(),
+            Self::ShuttingDown => ErrorAnswer::shutting_down(),
             Self::TimedOut(_) => ErrorAnswer::upstream_timeout(self.to_string()),
             Self::NeverRead | Self::Broken(_) => ErrorAnswer::upstream_interrupted(self.to_string()),
             Self::CredentialRefused { .. } => ErrorAnswer::provider_credential_refused(&self.to_string()),

@@ -36,6 +36,9 @@ pub(crate) struct Definition {
     /// Puts the events of a stream together into the body of a buffered answer; `None` if the format has no place there for
     /// something they say.
     pub(crate) collect: fn(&[Value]) -> Option<Value>,
+    /// The stream of events that builds up a buffered answer, and says what was used if that was asked for; `None` if it is no
+    /// answer of this format.
+    pub(crate) events: fn(&Value, bool) -> Option<Vec<u8>>,
     /// The key under which a buffered answer says why it ended.
     pub(crate) stop_field: &'static str,
     /// What a word under that key means.

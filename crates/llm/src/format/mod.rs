@@ -50,9 +50,16 @@ impl Format {
         self.definition().request_id_header
     }
 
-    /// An answer that came whole, as the event of a stream: the provider's own words if it has any, an error if its status
-    /// is one.
-    pub fn whole_as_event(self, status: u16, body: &[u8]) -> Vec<u8> {
+    /// An answer that came whole, as a stream: the events that build it up, with one that says what was used where the format
+    /// leaves that to the caller and `usage_asked` says so. What is no answer of this format is one event: the provider's
+    /// own words if it has any, an error if its status is one.
+    pub fn whole_as_stream(self, status: u16, body: &[u8], usage_asked: bool) -> Vec<u8> {
+        if (200..300).contains(&status)
+            && let Ok(answer) = serde_json::from_slice(body)
+            && let Some(events) = (self.definition().events)(&answer, usage_asked)
+        {
+            return events;
+        }
         let is_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
         if (200..300).contains(&status) || is_json {
             let begin: &[u8] = if (200..300).contains(&status) { b"" } else { self.definition().error_event };

@@ -7,9 +7,11 @@ use systemprompt_model::json::{Cursor, Member, Span, SyntaxError};
 pub(crate) struct Layout {
     pub(crate) model: Span,
     /// Each output limit of zero or more. `openai-chat` has two names for it.
-    pub(crate) token_limits: Vec<TokenLimit>,
-    /// The most tokens of thinking, and where that stands.
-    pub(crate) thinking_budget: Option<(u64, Span)>,
+    pub(crate) token_limits: Vec<Count>,
+    /// Each limit of the tokens of thinking.
+    pub(crate) thinking_budgets: Vec<Count>,
+    /// How many answers are asked for.
+    pub(crate) answers: Option<Count>,
     /// The member that identifies the caller's user: `metadata.user_id` or `user`.
     pub(crate) user: Option<MemberPlace>,
     pub(crate) stream_end: Option<usize>,
@@ -21,10 +23,10 @@ pub(crate) struct Layout {
     pub(crate) tool_choice: Option<Span>,
 }
 
-/// How many tokens an answer may have.
+/// A number of tokens or answers.
 #[derive(Debug, Clone)]
-pub(crate) struct TokenLimit {
-    pub(crate) tokens: u64,
+pub(crate) struct Count {
+    pub(crate) count: u64,
     pub(crate) at: Span,
     /// Written as `1024.0` or `1e3`, which not every provider can read.
     pub(crate) odd: bool,

@@ -97,16 +97,15 @@ impl InferenceRequest {
         self.nothing
     }
 
-    /// The thinking budget that fits below `limit` as the caller's fits below its own limit, if it has to be lowered. It stays
+    /// What fits below `limit` as this thinking budget fits below the caller's own limit, if it has to be lowered. It stays
     /// at the least that providers take as long as that fits; below it they say themselves what they think of it.
     ///
     /// A budget that is not below the caller's own limit is nothing we made so: some providers take it.
-    pub(crate) fn lowered_budget(&self, limit: u64) -> Option<u64> {
-        let (budget, _) = self.layout.thinking_budget.as_ref()?;
+    pub(crate) fn lowered_budget(&self, budget: u64, limit: u64) -> Option<u64> {
         let asked = self.max_tokens.filter(|asked| *asked > limit)?;
-        let share = u128::from(*budget) * u128::from(limit) / u128::from(asked);
+        let share = u128::from(budget) * u128::from(limit) / u128::from(asked);
         let least = if limit > LEAST_THINKING { LEAST_THINKING } else { 0 };
-        (*budget >= limit && *budget < asked).then(|| u64::try_from(share).unwrap_or(limit).max(least))
+        (budget >= limit && budget < asked).then(|| u64::try_from(share).unwrap_or(limit).max(least))
     }
 
     fn of(format: Format, reader: Reader, body: Bytes) -> Result<Self, RequestError> {
@@ -115,7 +114,7 @@ impl InferenceRequest {
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
         let message_count =
             reader.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
-        let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.tokens).min();
+        let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.count).min();
         if reader.max_tokens_required && !reader.max_tokens_given {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
         }
@@ -124,7 +123,7 @@ impl InferenceRequest {
             model,
             stream: reader.stream,
             max_tokens,
-            answers: reader.answers.unwrap_or(1),
+            answers: reader.layout.answers.as_ref().map_or(1, |answers| answers.count),
             tools: reader.tools,
             thinking: reader.thinking,
             reasoning_effort: reader.effort,

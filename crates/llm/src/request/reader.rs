@@ -6,7 +6,7 @@ use super::conversation::Opening;
 use super::error::RequestError;
 use super::facts::{Effort, ResponseFormat};
 use super::fields::{Field, Seen};
-use super::layout::{Layout, TokenLimit};
+use super::layout::{Count, Layout};
 
 /// Inline media is paid by size in pixels or seconds, not by the length of its Base64.
 const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
@@ -19,8 +19,6 @@ pub(crate) struct Reader {
     pub(crate) max_tokens_required: bool,
     /// There is an output limit, if only one that a provider will refuse.
     pub(crate) max_tokens_given: bool,
-    /// How many answers are asked for, if not one.
-    pub(crate) answers: Option<u64>,
     pub(crate) tools: usize,
     pub(crate) thinking: bool,
     pub(crate) effort: Option<Effort>,
@@ -164,23 +162,50 @@ impl Reader {
         self.max_tokens_given = true;
         match whole_number(text).ok_or_else(whole)? {
             Whole::Negative => {}
-            Whole::Positive(tokens) => {
-                let odd = json::whole_number(text).is_none();
-                self.layout.token_limits.push(TokenLimit { tokens, at: start..cursor.offset(), odd });
-            }
+            Whole::Positive(tokens) => self.layout.token_limits.push(Count::of(tokens, text, start..cursor.offset())),
         }
         Ok(())
     }
 
     /// Reads how many answers are asked for.
     pub(crate) fn answers(&mut self, name: &'static str, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
-        let text = if cursor.kind()? == Kind::Number { Some(cursor.number()?) } else { None };
-        match text.and_then(whole_number).ok_or_else(|| RequestError::invalid(name, "a whole number, 1 or more"))? {
+        let invalid = || RequestError::invalid(name, "a whole number, 1 or more");
+        if cursor.kind()? != Kind::Number {
+            return Err(invalid());
+        }
+        let start = cursor.offset();
+        let text = cursor.number()?;
+        match whole_number(text).ok_or_else(invalid)? {
             // A provider says what it thinks of none.
             Whole::Negative | Whole::Positive(0) => {}
-            Whole::Positive(answers) => self.answers = Some(answers),
+            Whole::Positive(answers) => self.layout.answers = Some(Count::of(answers, text, start..cursor.offset())),
         }
         Ok(())
+    }
+
+    /// Reads `thinking` {type, budget_tokens}.
+    pub(crate) fn thinking(&mut self, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+        let mut asked = false;
+        let mut budgets = Vec::new();
+        cursor.members(|member, cursor| match (&*member.key, cursor.kind()?) {
+            ("type", Kind::String) => {
+                asked = cursor.string()?.decode() != "disabled";
+                Ok(())
+            }
+            ("budget_tokens", Kind::Number) => budget(&mut budgets, cursor),
+            _ => cursor.skip().map(drop).map_err(RequestError::from),
+        })?;
+        if asked {
+            self.thinks(budgets);
+        }
+        Ok(())
+    }
+
+    /// Notes that thinking was asked for, with these budgets.
+    pub(crate) fn thinks(&mut self, budgets: Vec<Count>) {
+        self.thinking = true;
+        self.effort = self.effort.or(budgets.first().map(|budget| Effort::from_budget(budget.count)));
+        self.layout.thinking_budgets.extend(budgets);
     }
 
     /// Reads whether the answer shall be a stream.
@@ -254,12 +279,20 @@ fn whole_number(text: &str) -> Option<Whole> {
     Some(if number < 0.0 { Whole::Negative } else { Whole::Positive(number as u64) })
 }
 
-/// The text of a JSON number as a count, however it is written.
-pub(crate) fn count(text: &str) -> Option<u64> {
-    match whole_number(text)? {
-        Whole::Negative => None,
-        Whole::Positive(count) => Some(count),
+impl Count {
+    fn of(count: u64, text: &str, at: Span) -> Self {
+        Self { count, at, odd: json::whole_number(text).is_none() }
     }
+}
+
+/// Reads a number that is a budget of tokens, if it can be one.
+pub(crate) fn budget(budgets: &mut Vec<Count>, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+    let start = cursor.offset();
+    let text = cursor.number()?;
+    if let Some(Whole::Positive(tokens)) = whole_number(text) {
+        budgets.push(Count::of(tokens, text, start..cursor.offset()));
+    }
+    Ok(())
 }
 
 /// Reads a number.

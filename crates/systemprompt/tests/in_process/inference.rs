@@ -11,7 +11,7 @@ use systemprompt_extension::policy::{
     DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Usage, Verdict, Violation, async_trait,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference};
+use systemprompt_gateway::inference::{Ask, Failure, FailureKind, Forwarded, Inference, Reply};
 use systemprompt_gateway::request::queries;
 use systemprompt_governance::Ledger;
 use systemprompt_identity::{Authenticator, SessionHint, Sessions};
@@ -206,6 +206,14 @@ impl Fixture {
 
     /// Asks for the same as somebody inside the server.
     async fn in_process(&self, format: Format, body: &str) -> Result<Trail, Failure> {
+        let reply = self.ask(format, body).await?;
+        let (id, status) = (reply.request, reply.status.as_u16());
+        let answer = reply.whole().await;
+        Ok(self.trail(id, status, &answer).await)
+    }
+
+    /// Asks from inside the server, and gives what is answered as it begins.
+    async fn ask(&self, format: Format, body: &str) -> Result<Reply, Failure> {
         let inference = self.context.service::<Inference>().expect("a service");
         let principal = self.principal().await;
         let by = Attribution {
@@ -229,10 +237,7 @@ impl Fixture {
             received: None,
         };
         let request = InferenceRequest::parse(format, Bytes::from(body.to_owned())).expect("a request");
-        let reply = inference.ask(Ask { by, request, forwarded }).await?;
-        let (id, status) = (reply.request, reply.status.as_u16());
-        let answer = reply.whole().await;
-        Ok(self.trail(id, status, &answer).await)
+        inference.ask(Ask { by, request, forwarded }).await
     }
 
     async fn trail(&self, id: ActionId, status: u16, answer: &[u8]) -> Trail {
@@ -581,6 +586,70 @@ async fn a_provider_that_does_not_know_stream_options_is_asked_without() {
     assert_eq!(fixture.send("/v1/chat/completions", body).await.1, 200);
     assert_eq!(sent(), [true, false, false], "it is remembered");
     fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_cannot_make_a_provider_look_as_if_it_did_not_know_stream_options() {
+    let fixture = Fixture::of(TestContext::builder(), json!({"head_patience_ms": 1})).await;
+    let body = r#"{"model":"gpt-test","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+    let asked =
+        || String::from_utf8_lossy(&fixture.mock.requests().last().expect("one").body).contains("include_usage");
+    let refuse = |status, times| {
+        let body =
+            r#"{"error":{"message":"`stream_options` in the prompt","type":"invalid_request_error"}}"#.to_owned();
+        let fault = Some(Fault::Status { status, body: Some(body), retry_after: None });
+        fixture.mock.behave(Behaviour { fault, fault_times: Some(times), delay_ms: 50, ..Behaviour::default() });
+    };
+    // Not about a field, or refused without it as well.
+    for (status, times, requests) in [(404, 1, 1), (429, 1, 1), (400, 2, 2)] {
+        let before = fixture.mock.requests().len();
+        refuse(status, times);
+        let (_, _, answer) = fixture.send("/v1/chat/completions", body).await;
+        assert!(String::from_utf8_lossy(&answer).contains("in the prompt"), "{status}");
+        assert_eq!(fixture.mock.requests().len() - before, requests, "{status}");
+        fixture.send("/v1/chat/completions", body).await;
+        assert!(asked(), "{status}: nothing was learnt");
+    }
+    // A caller that is told before there is an answer gets the one without it, too.
+    refuse(422, 1);
+    let (_, _, answer) = fixture.send("/v1/chat/completions", body).await;
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with(": ") && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert!(!asked());
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_at_the_end_of_the_server_has_failed() {
+    for stream in [true, false] {
+        let fixture = Fixture::of(TestContext::builder(), json!({"head_patience_ms": 1})).await;
+        fixture.mock.behave(Behaviour { fault: Some(Fault::HangBeforeHeaders), ..Behaviour::default() });
+        let body = json!({"model": "claude-test", "max_tokens": 5, "stream": stream,
+                          "messages": [{"role": "user", "content": "Hello"}]});
+        let shut_down = || fixture.context.shutdown().cancel();
+        let (id, said) = if stream {
+            let reply = fixture.ask(Format::AnthropicMessages, &body.to_string()).await.expect("a stream to wait for");
+            shut_down();
+            (reply.request, reply.whole().await)
+        } else {
+            let asked = async {
+                while fixture.mock.requests().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                shut_down();
+            };
+            let body = body.to_string();
+            let ((id, status, answer), ()) = tokio::join!(fixture.send("/v1/messages", &body), asked);
+            assert_eq!(status, 503);
+            (id, answer)
+        };
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("the gateway is shutting down"), "{said}");
+        let end = &fixture.entries(id).await[1];
+        assert_eq!(end["status"], "failed", "{end}");
+        assert!(end.to_string().contains("the gateway is shutting down"), "{end}");
+        fixture.context.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ pub(super) mod answer;
 mod collect;
 mod demo;
 mod error;
+mod events;
 mod request;
 mod usage;
 
@@ -21,6 +22,7 @@ pub(super) static DEFINITION: Definition = Definition {
     answer_body: answer::body,
     answer_usage: usage::usage,
     collect: collect::collect,
+    events: events::events,
     stop_field: "stop_reason",
     stop_reason: answer::stop_reason,
     demo_body: demo::body,

@@ -3,7 +3,6 @@
 use systemprompt_model::json::{Cursor, Kind, Member};
 
 use crate::request::error::RequestError;
-use crate::request::facts::Effort;
 use crate::request::fields::{self, Field as _};
 use crate::request::layout::MemberPlace;
 use crate::request::reader::{self, Reader};
@@ -56,7 +55,7 @@ fn value(reader: &mut Reader, field: Field, _: &Member<'_>, cursor: &mut Cursor<
         (Field::StopSequences, _) => reader.stop(name, cursor)?,
 
         // Vendors add settings to these faster than we release. A value we do not know is the provider's to judge.
-        (Field::Thinking, Kind::Object) => thinking(reader, cursor)?,
+        (Field::Thinking, Kind::Object) => reader.thinking(cursor)?,
         (Field::OutputConfig | Field::OutputFormat, Kind::Object) => reader.output_settings(cursor)?,
         (Field::Thinking | Field::OutputConfig | Field::OutputFormat, _) => {
             cursor.skip()?;
@@ -75,25 +74,5 @@ fn metadata(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestE
         }
         Ok(())
     })?;
-    Ok(())
-}
-
-fn thinking(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
-    let mut budget = None;
-    cursor.members(|member, cursor| match (&*member.key, cursor.kind()?) {
-        ("type", Kind::String) => {
-            reader.thinking = cursor.string()?.decode() != "disabled";
-            Ok(())
-        }
-        ("budget_tokens", Kind::Number) => {
-            let start = cursor.offset();
-            budget = reader::count(cursor.number()?).map(|budget| (budget, start..cursor.offset()));
-            Ok(())
-        }
-        _ => cursor.skip().map(drop).map_err(RequestError::from),
-    })?;
-    let budget = budget.filter(|_| reader.thinking);
-    reader.effort = reader.effort.or(budget.as_ref().map(|(budget, _)| Effort::from_budget(*budget)));
-    reader.layout.thinking_budget = budget;
     Ok(())
 }

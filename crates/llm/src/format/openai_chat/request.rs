@@ -22,6 +22,8 @@ fields::fields! {
         Functions "functions",
         ToolChoice "tool_choice",
         ReasoningEffort "reasoning_effort",
+        Reasoning "reasoning",
+        Thinking "thinking",
         ResponseFormat "response_format",
         Temperature "temperature",
         TopP "top_p",
@@ -67,13 +69,40 @@ fn value(reader: &mut Reader, field: Field, member: &Member<'_>, cursor: &mut Cu
 
         // Vendors add settings to these faster than we release. A value we do not know is the provider's to judge.
         (Field::ReasoningEffort, Kind::String) => {
-            reader.effort = Effort::from_name(&cursor.string()?.decode());
-            reader.thinking = reader.effort.is_some_and(|effort| effort > Effort::None);
+            let effort = Effort::from_name(&cursor.string()?.decode());
+            reader.thinking |= effort.is_some_and(|effort| effort > Effort::None);
+            reader.effort = effort.or(reader.effort);
         }
+        (Field::Reasoning, Kind::Object) => reasoning(reader, cursor)?,
+        (Field::Thinking, Kind::Object) => reader.thinking(cursor)?,
         (Field::ResponseFormat, Kind::Object) => reader.output_settings(cursor)?,
-        (Field::ReasoningEffort | Field::ResponseFormat, _) => {
+        (Field::ReasoningEffort | Field::Reasoning | Field::Thinking | Field::ResponseFormat, _) => {
             cursor.skip()?;
         }
+    }
+    Ok(())
+}
+
+/// The settings of servers that lead to models of many vendors: {effort, max_tokens, enabled}.
+fn reasoning(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestError> {
+    let mut enabled = None;
+    let mut effort = None;
+    let mut budgets = Vec::new();
+    cursor.members(|member, cursor| {
+        match (&*member.key, cursor.kind()?) {
+            ("effort", Kind::String) => effort = Effort::from_name(&cursor.string()?.decode()),
+            ("max_tokens", Kind::Number) => reader::budget(&mut budgets, cursor)?,
+            ("enabled", Kind::Bool) => enabled = Some(cursor.boolean()?),
+            _ => {
+                cursor.skip()?;
+            }
+        }
+        Ok::<_, RequestError>(())
+    })?;
+    reader.effort = reader.effort.or(effort);
+    let asked = effort.is_some_and(|effort| effort > Effort::None) || budgets.iter().any(|budget| budget.count > 0);
+    if enabled.unwrap_or(asked) {
+        reader.thinks(budgets);
     }
     Ok(())
 }
