@@ -36,6 +36,7 @@ mod prompt;
 mod ready;
 mod requests;
 mod stop;
+mod texts;
 mod upkeep;
 mod view;
 mod visible;
@@ -43,7 +44,6 @@ mod visible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use systemprompt_config::Environment;
 use systemprompt_config::profile::Runtime;
 use systemprompt_model::Ambient;
@@ -56,7 +56,7 @@ use crate::project::Invocation;
 /// Runs the command line of this process.
 pub async fn run() -> ExitCode {
     let environment = Environment::from_process();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };

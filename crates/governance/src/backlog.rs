@@ -125,7 +125,14 @@ impl Backlog {
     /// time; it holds up nothing.
     pub(crate) async fn record(&self, gate: &Gate, ledger: &Ledger, database: &DbPool) -> Result<(), BacklogError> {
         let Some((mut file, text)) = self.take().await? else { return Ok(()) };
-        ledger.projector().catch_up_one(Changes::NAME).await?;
+        match ledger.projector().catch_up_one(Changes::NAME).await {
+            // Which of them are recorded is not known. They go on waiting, and hold up nothing.
+            Err(error @ CatchUpError::Failed { .. }) => {
+                tracing::error!(file = %self.path.display(), %error, "changes go on waiting to be recorded");
+                return Ok(());
+            }
+            known => known?,
+        }
         let mut unreadable = String::new();
         let mut recorded = Vec::new();
         for line in text.lines() {

@@ -190,7 +190,9 @@ impl From<StoredChange> for ChangeRow {
     }
 }
 
-#[derive(Deserialize)]
+/// What [`Administer`] writes, read back: what is absent was empty.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct DecidedFacts {
     about_id: String,
     about_kind: String,
@@ -198,10 +200,9 @@ struct DecidedFacts {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct EndedFacts {
-    #[serde(default)]
     after_sha256: Option<String>,
-    #[serde(default)]
     before_sha256: Option<String>,
 }
 

@@ -59,6 +59,9 @@ pub enum Authority {
 /// Entries are canonical JSON, so keys are given in ascending order. Entries are for ever, so no text that somebody else
 /// chose goes in unseen: [`stranger`](Self::stranger) and [`stranger_id`](Self::stranger_id) replace what holds a
 /// credential, and cut to 1024 bytes.
+///
+/// What is empty is left out, so whoever reads facts takes an absent field for the empty value: `#[serde(default)]` on the
+/// whole of what is read. One entry that a reader refuses would stop its projection for good.
 pub struct FactsWriter<'r, 's> {
     object: CanonicalObject,
     redaction: &'r mut Redaction<'s>,

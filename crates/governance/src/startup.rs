@@ -17,7 +17,7 @@ use crate::backlog::{Backlog, BacklogError};
 use crate::changes::{Changes, last_state};
 use crate::config::AccessControlConfig;
 use crate::gate::Gate;
-use crate::ledger::Ledger;
+use crate::ledger::{CatchUpError, Ledger};
 
 /// A start that may not be.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,15 @@ pub(crate) async fn load(
 ) -> Result<(), StartError> {
     let unknown = |error: &dyn Display| StartError::Unknown(error.to_string());
     // The only one that is read here: whatever else cannot be applied holds up no start.
-    ledger.projector().catch_up_one(Changes::NAME).await.map_err(|error| unknown(&error))?;
+    match ledger.projector().catch_up_one(Changes::NAME).await {
+        // What was loaded last may not be known. Then it is recorded once more, which is no reason not to serve.
+        Err(error @ CatchUpError::Failed { .. }) => tracing::error!(
+            %error,
+            "what is in force is compared with the last start that is known, for the list of changes stands still; \
+             `systemprompt infra db projections rebuild governance_changes` fills it anew"
+        ),
+        known => known.map_err(|error| unknown(&error))?,
+    }
     let pool = database.read();
     Backlog::of(&configuration.home).record(gate, ledger, database).await?;
 

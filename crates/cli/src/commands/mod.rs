@@ -7,11 +7,14 @@ mod plugins;
 mod reference;
 pub(crate) mod up;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::CliResult;
 use crate::globals::Globals;
 use crate::project::Invocation;
+use crate::texts::filled;
 
 /// Govern, record and serve every use of AI, on your own machines.
 #[derive(Debug, Parser)]
@@ -27,6 +30,19 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The whole command line, with what all of its arguments have in common.
+    pub(crate) fn tree() -> clap::Command {
+        filled(Self::command())
+    }
+
+    /// Reads the words of a command line, the name of the program first.
+    pub(crate) fn read(words: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut matches = Self::tree().try_get_matches_from(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Self::tree()))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -109,9 +109,9 @@ impl Effect for Infer {
     }
 }
 
-/// What [`Infer`] writes, read back.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What [`Infer`] writes, read back: what is absent was empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct InferFacts {
     pub(super) agent: Option<String>,
     pub(super) conversation: Option<String>,
@@ -175,13 +175,11 @@ pub(crate) struct Inferred {
 }
 
 /// A tool the model asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ToolCallFacts {
     /// The id the model gave it.
-    #[serde(default)]
     pub(crate) id: String,
-    #[serde(default)]
     pub(crate) name: String,
 }
 
@@ -215,9 +213,9 @@ impl Facts for Inferred {
     }
 }
 
-/// What [`Inferred`] writes, read back.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What [`Inferred`] writes, read back: what is absent was empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct InferredFacts {
     pub(super) cache_creation_1h_tokens: Option<i64>,
     pub(super) cache_creation_tokens: i64,
@@ -226,13 +224,11 @@ pub(super) struct InferredFacts {
     pub(super) input_tokens: i64,
     pub(super) model: Option<String>,
     pub(super) output_tokens: i64,
-    #[serde(default)]
     pub(super) partial: bool,
     pub(super) provider_request_id: Option<String>,
     pub(super) reasoning_tokens: Option<i64>,
     pub(super) service_tier: Option<String>,
     pub(super) stop_reason: Option<String>,
-    #[serde(default)]
     pub(super) tool_calls: Vec<ToolCallFacts>,
     pub(super) ttft_ms: Option<i64>,
     pub(super) usage_source: Option<String>,

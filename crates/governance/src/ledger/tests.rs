@@ -1468,6 +1468,36 @@ async fn a_repeated_entry_stops_no_projection() {
     assert_eq!(decisions, 1);
 }
 
+#[tokio::test]
+async fn a_change_about_something_without_a_name_stops_no_projection() {
+    let database = testing::database(&[module_with_changes()]).await;
+    let pool = database.pool.write();
+    let projections: Vec<Arc<dyn Projection>> = vec![Arc::new(Changes)];
+    let fixture = Setup { projections, ..Setup::default() }.start(&database.pool).await;
+    for (kind, id) in [("user", ""), ("", ""), ("user", "somebody")] {
+        let change = Change::new("user.create", About::new(kind, id), &json!({}));
+        let by = Attribution::system(&fixture.ambient);
+        fixture.gate.change(by, change, async || Ok::<_, String>(Changed::unseen(()))).await.unwrap();
+    }
+    let ledger = Arc::clone(&fixture.ledger);
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    let (bodies,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM ledger WHERE kind = 'decided' AND body NOT LIKE '%about_id%'")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    assert_eq!(bodies, 2, "what is empty is left out");
+    let changes: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT about_kind, about_id, status FROM governance_changes ORDER BY id")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    let change = |kind: &str, id: &str| (kind.to_owned(), id.to_owned(), "completed".to_owned());
+    assert_eq!(changes, [change("user", ""), change("", ""), change("user", "somebody")]);
+    assert_eq!(ledger.projector().rebuild(Changes::NAME).await.unwrap(), 6);
+}
+
 /// Name, size, and what is kept: the whole, or both ends.
 type Part = (String, i64, Option<String>, Option<String>, Option<String>);
 

@@ -27,7 +27,7 @@ pub struct NewUser {
 
 impl NewUser {
     /// The same with normal forms, or everything that is wrong with it.
-    pub(crate) fn normalised(mut self) -> Result<Self, Vec<FieldError>> {
+    pub fn normalised(mut self) -> Result<Self, Vec<FieldError>> {
         if self.roles.is_empty() {
             self.roles.push(USER_ROLE.to_owned());
         }
@@ -65,7 +65,7 @@ pub struct UserChange {
 
 impl UserChange {
     /// `user` with these changes, or everything that is wrong with the result.
-    pub(crate) fn apply(self, mut user: User) -> Result<User, Vec<FieldError>> {
+    pub fn apply(self, mut user: User) -> Result<User, Vec<FieldError>> {
         let mut problems = Vec::new();
         if let Some(name) = self.name {
             user.name = name;

@@ -121,3 +121,35 @@ async fn a_projection_that_fails_keeps_no_server_from_starting() {
     assert_eq!(failing, ["derives_nothing"], "it stands still alone");
     second.shut_down(std::time::Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_list_of_changes_that_stands_still_keeps_no_server_from_starting() {
+    let server = TestContext::builder().start().await;
+    server.catch_up().await;
+    let database = Database::connect(&server.test_database().connect_options()).await.expect("connects");
+    // An entry that nobody can read, in a chain of its own.
+    for statement in [
+        "INSERT INTO ledger_chains SELECT (jsonb_populate_record(c, jsonb_build_object(
+             'chain_id', '00000000-0000-7000-8000-00000000000f', 'name', 'elsewhere', 'seq', 1))).*
+         FROM ledger_chains AS c LIMIT 1",
+        "INSERT INTO ledger SELECT (jsonb_populate_record(l, jsonb_build_object(
+             'chain_id', '00000000-0000-7000-8000-00000000000f', 'seq', 1, 'kind', 'decided', 'body', '{}'))).*
+         FROM ledger AS l LIMIT 1",
+    ] {
+        sqlx::query(statement).execute(database.write()).await.expect("is written");
+    }
+    let options = ServerOptions {
+        configuration: server.configuration().clone(),
+        extension_configs: ExtensionConfigs::default(),
+        registry: Arc::clone(server.registry()),
+        db: database,
+        ambient: Ambient::system(),
+        listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        install: InstallOptions::default(),
+        logs: None,
+    };
+    let second = start(options).await.unwrap_or_else(|error| panic!("{}", with_causes(&error)));
+    let ledger = second.context().service::<Ledger>().expect("governance provides it");
+    assert!(ledger.catch_up().await.is_err(), "it stands still and says so");
+    second.shut_down(std::time::Duration::from_secs(5)).await;
+}

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use systemprompt_identity::{NewUser, UserReference};
+use systemprompt_identity::{NewUser, UserError, UserReference};
 
 use crate::accounts::{accounts, refused};
 use crate::change::{About, Change, made};
@@ -52,6 +52,8 @@ impl Create {
             roles,
             ..NewUser::default()
         };
+        // What cannot be is no change, and is not recorded as one.
+        let new = new.normalised().map_err(|problems| refused(UserError::Invalid(problems)))?;
         let change = Change::new(
             "user.create",
             About::new("user", &new.name),

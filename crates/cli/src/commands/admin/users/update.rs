@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use systemprompt_identity::UserChange;
+use systemprompt_identity::{UserChange, UserError};
 
 use crate::accounts::{accounts, find, refused, status};
 use crate::change::{About, Change, altered};
@@ -53,6 +53,8 @@ impl Update {
                 .help("see `admin users update --help`")
                 .exit(Exit::Usage));
         }
+        // What cannot be is no change, and is not recorded as one.
+        new.clone().apply(user.clone()).map_err(|problems| refused(UserError::Invalid(problems)))?;
         let request = json!({
             "email": new.email, "full_name": new.full_name, "display_name": new.display_name, "status": new.status,
             "email_verified": new.email_verified, "roles": new.roles,

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use systemprompt_governance::ledger::CatchUpError;
 
 use crate::change::{About, Change, Changed};
 use crate::error::CliResult;
@@ -25,10 +26,14 @@ struct Rebuilt {
 
 impl Rebuild {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let projector = projector(&database.db);
+        if projector.projections().iter().all(|known| known.name() != self.name) {
+            return Err(failure(CatchUpError::Unknown(self.name)));
+        }
         let change =
             Change::new("projection.rebuild", About::new("projection", &self.name), &json!({"projection": self.name}));
         let rebuilt = invocation.change(database, change, async || {
-            let entries = projector(&database.db).rebuild(&self.name).await.map_err(failure)?;
+            let entries = projector.rebuild(&self.name).await.map_err(failure)?;
             Ok(Changed::unseen(Rebuilt { projection: self.name.clone(), entries }))
         });
         invocation.printer.show(&rebuilt.await?);
