@@ -13,7 +13,8 @@ pub enum SendError {
     /// No connection.
     #[error("upstream provider unreachable")]
     Unreachable,
-    /// The provider closed an idle connection, and the request that was sent on it was read by nobody.
+    /// The provider closed an idle connection, and the request that was sent on it was read by nobody; or it says that it did
+    /// not process it.
     #[error("the upstream provider closed the connection without an answer")]
     NeverRead,
     /// A time limit passed.

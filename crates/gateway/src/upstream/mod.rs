@@ -13,10 +13,12 @@ mod resolver;
 mod watched;
 
 use std::collections::{BTreeSet, HashMap};
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use h2::Reason;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -219,7 +221,7 @@ fn classify(error: &Error, taken: &Taken) -> SendError {
     // The chain says which address or certificate failed: for the operator's log, not for the caller.
     let chain = with_causes(error);
     if never_read(error, taken) {
-        tracing::debug!(error = %chain, "the provider had closed an idle connection");
+        tracing::debug!(error = %chain, "the provider did not read the request");
         return SendError::NeverRead;
     }
     tracing::warn!(error = %chain, "the call to the provider failed");
@@ -231,14 +233,30 @@ fn classify(error: &Error, taken: &Taken) -> SendError {
 }
 
 /// Whether nobody can have read the request: the connection had served before, and it was closed before the request was
-/// written, or before all of it arrived. What is certain of the latter is in [`watched`].
+/// written, or before all of it arrived. What is certain of the latter is in [`watched`]. Over HTTP/2 the provider can say so.
 fn never_read(error: &Error, taken: &Taken) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    if causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(not_processed) {
+        return true;
+    }
     let Some(connected) = error.connect_info() else { return false };
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);
     extras
         .get::<Arc<Watch>>()
         .is_some_and(|watch| watch.has_served() && (!taken.is_taken() || watch.was_closed_before()))
+}
+
+/// Whether an error says that the provider did not process the request and never will (RFC 9113 §8.7): it refused the
+/// stream, or it said goodbye and named an earlier stream as its last. Of a goodbye with a fault all streams are told, those
+/// that it did process too.
+fn not_processed(error: &h2::Error) -> bool {
+    error.is_remote()
+        && match error.reason() {
+            Some(Reason::REFUSED_STREAM) => error.is_reset(),
+            Some(Reason::NO_ERROR) => error.is_go_away(),
+            _ => false,
+        }
 }
 
 #[cfg(test)]

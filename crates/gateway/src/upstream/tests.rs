@@ -132,6 +132,53 @@ async fn a_connection_is_given_up_before_the_provider_does() {
     assert_eq!(answer, Ok(Bytes::from_static(b"ok")));
 }
 
+#[tokio::test]
+async fn a_provider_can_say_that_it_did_not_process_a_request() {
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let reset = |reason| [&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0][..], &[reason]].concat();
+    let goodbye = |last, reason| [&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0][..], &[last, 0, 0, 0, reason]].concat();
+    let (no_error, internal_error, refused_stream, cancel) = (0, 2, 7, 8);
+    for (says, expected) in [
+        (reset(refused_stream), true),
+        (reset(no_error), false),
+        (reset(internal_error), false),
+        (reset(cancel), false),
+        (goodbye(0, no_error), true),
+        // It may be working on it.
+        (goodbye(1, no_error), false),
+        (goodbye(1, internal_error), false),
+        (goodbye(0, internal_error), false),
+    ] {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let provider = async {
+            far.write_all(SETTINGS).await.expect("it listens");
+            let mut preface = [0; 24];
+            far.read_exact(&mut preface).await.expect("it sends");
+            loop {
+                let mut head = [0; 9];
+                far.read_exact(&mut head).await.expect("it sends");
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                far.read_exact(&mut vec![0; length]).await.expect("it sends");
+                if head[3] == 1 {
+                    break;
+                }
+            }
+            far.write_all(&says).await.expect("it listens");
+            drop(far);
+        };
+        let ask = async {
+            let (mut client, connection) = h2::client::handshake(near).await.expect("an HTTP/2 connection");
+            let ask = async {
+                let request = http::Request::get("https://provider/").body(()).expect("a request");
+                client.send_request(request, true).expect("it is open").0.await.err().expect("no answer")
+            };
+            tokio::join!(ask, connection).0
+        };
+        let (error, ()) = tokio::join!(ask, provider);
+        assert_eq!(super::not_processed(&error), expected, "{says:?}: {error}");
+    }
+}
+
 /// Answers one request, and treats the next in its manner.
 async fn serve(listener: TcpListener, manner: Manner) {
     let (mut connection, _) = listener.accept().await.expect("a connection");

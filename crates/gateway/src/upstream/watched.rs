@@ -14,7 +14,8 @@
 //!   the first bytes is there within a round trip, and connecting took longer than that. Nearly certain: such a server
 //!   would have to abort within [`SLACK`] and before it says a word.
 //!
-//! Over HTTP/2 only the first case is looked for, because requests share the connection.
+//! Over HTTP/2 only the first case is looked for, because requests share the connection; there the provider can say itself
+//! that it did not process a request.
 //!
 //! Two more things are done here because nobody else sees a connection whole. A provider may refuse a request before it has
 //! read all of it, and close: what is left to write is thrown away then, so that its answer is read and not the error of
