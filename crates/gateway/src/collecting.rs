@@ -44,13 +44,21 @@ impl Collecting<'_> {
         head: &response::Parts,
         body: UpstreamBody,
     ) -> Result<Whole, FailureKind> {
+        recording.hold();
         let status = head.status;
         let limit = if status.is_success() { ANSWER_LIMIT } else { ERROR_LIMIT };
         let time = self.limit.saturating_sub(recording.elapsed());
         let body = match upstream::collect(body, limit, time, |piece| recording.feed(piece)).await {
             Ok(body) => body,
             Err(error) => {
-                let error = if let SendError::TimedOut(_) = error { SendError::TimedOut(self.limit) } else { error };
+                let error = match error {
+                    SendError::TimedOut(_) => SendError::TimedOut(self.limit),
+                    // Its status says enough.
+                    upstream::TOO_LARGE if !status.is_success() => {
+                        SendError::Refused(status, head.headers.get(RETRY_AFTER).cloned())
+                    }
+                    error => error,
+                };
                 recording.finish(End::Failed(error.to_string()));
                 return Err(error.into());
             }
@@ -60,10 +68,14 @@ impl Collecting<'_> {
             Shape::Json => (body, Some("application/json")),
             Shape::Other => (body, None),
             // Nobody asked for a stream.
-            Shape::Events => match self.format.collect_stream(&body) {
-                Some(message) => (message.into(), Some("application/json")),
-                None => (body, Some("text/event-stream")),
-            },
+            Shape::Events | Shape::Refusal => {
+                let format = self.format;
+                // An error is worth more than what came before it.
+                match format.error_in_stream(&body).or_else(|| format.collect_stream(&body)) {
+                    Some(message) => (message.into(), Some("application/json")),
+                    None => (body, Some("text/event-stream")),
+                }
+            }
         };
         // An error is looked at like any other answer: it may repeat what it was sent.
         if recording.holds_answer() {
@@ -79,7 +91,7 @@ impl Collecting<'_> {
         match recording.finish_answer() {
             Judged::Complete => Ok(Whole { status, kind, body }),
             Judged::Error(error) => self.error_in_disguise(status, &error, body),
-            Judged::Broken if self.shape == Shape::Events => {
+            Judged::Broken if matches!(self.shape, Shape::Events | Shape::Refusal) => {
                 Err(SendError::Broken("ended its answer before it was complete").into())
             }
             Judged::Broken => Err(SendError::Broken("sent an answer that is not a message").into()),

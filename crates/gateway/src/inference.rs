@@ -154,6 +154,7 @@ impl Inference {
             model: way.metric_model(),
             pricing: way.pricing,
             estimated_input_tokens: request.estimated_input_tokens,
+            choices: request.answers,
             received: forwarded.received.unwrap_or_else(Instant::now),
             metrics: self.metrics.clone(),
             sessions: self.sessions.clone(),
@@ -271,13 +272,13 @@ impl Call {
         let patience = limits.total.saturating_sub(recording.elapsed());
         let (shape, body) = tokio::select! {
             biased;
-            shaped = Shape::of(&head, body, patience) => shaped,
+            shaped = Shape::of(&head, body, patience, self.format) => shaped,
             () = cut.cancelled() => {
                 recording.finish(End::Failed(SendError::ShuttingDown.to_string()));
                 return Err(Failure::new(id, SendError::ShuttingDown));
             }
         };
-        recording.head_arrived(&head, shape == Shape::Events);
+        recording.head_arrived(&head, matches!(shape, Shape::Events | Shape::Refusal));
         let mut headers = HeaderMap::new();
         for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
             headers.insert(name.clone(), value.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
-use systemprompt_llm::{StreamTexts, UsageChunkFilter};
+use systemprompt_llm::{AnswerTap, Format, StreamTexts, UsageChunkFilter};
 
 use crate::upstream::UpstreamBody;
 
@@ -23,21 +23,43 @@ pub(crate) enum Shape {
     Events,
     /// One JSON text.
     Json,
+    /// A stream that says nothing but that the provider does not accept our credential. It must not reach the caller.
+    Refusal,
     /// Something else, or nothing.
     Other,
+}
+
+/// How an answer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// Like this.
+    As(Shape),
+    /// It may become clear with more of it.
+    Unclear,
+    /// Like neither.
+    Strangely,
 }
 
 impl Shape {
     /// Looks at how an answer begins; what it is called counts only where that tells nothing. Error answers are whole, so
     /// that their status can be judged with what they say. Waits at most `patience` for the first byte.
-    pub(crate) async fn of(head: &response::Parts, body: UpstreamBody, patience: Duration) -> (Self, UpstreamBody) {
+    pub(crate) async fn of(
+        head: &response::Parts,
+        body: UpstreamBody,
+        patience: Duration,
+        format: Format,
+    ) -> (Self, UpstreamBody) {
         if !head.status.is_success() {
             return (Self::Other, body);
         }
         let called = Self::called(&head.headers);
         let wait = if called == Self::Events { SNIFF_WAIT.min(patience) } else { patience };
-        let (beginning, body) = body.peek(wait).await;
-        (Self::begun(&beginning).unwrap_or(called), body)
+        let (beginning, body) = body.peek(wait, |beginning| Self::begun(beginning) != Begun::Unclear).await;
+        match Self::begun(&beginning) {
+            Begun::As(Self::Events) if refuses_credential(format, &beginning) => (Self::Refusal, body),
+            Begun::As(shape) => (shape, body),
+            Begun::Unclear | Begun::Strangely => (called, body),
+        }
     }
 
     /// What the provider calls it.
@@ -52,15 +74,25 @@ impl Shape {
     }
 
     /// What its first bytes say.
-    fn begun(beginning: &[u8]) -> Option<Self> {
+    fn begun(beginning: &[u8]) -> Begun {
         let text = beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(beginning).trim_ascii_start();
         let fields = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
-        match text.first()? {
-            b'{' | b'[' => Some(Self::Json),
-            _ if fields.iter().any(|field| text.starts_with(field)) => Some(Self::Events),
-            _ => None,
+        match text.first() {
+            Some(b'{' | b'[') => Begun::As(Self::Json),
+            _ if fields.iter().any(|field| text.starts_with(field)) => Begun::As(Self::Events),
+            _ if b"\xEF\xBB\xBF".starts_with(text) || fields.iter().any(|field| field.starts_with(text)) => {
+                Begun::Unclear
+            }
+            _ => Begun::Strangely,
         }
     }
+}
+
+/// Whether a stream begins with an event that says so.
+fn refuses_credential(format: Format, beginning: &[u8]) -> bool {
+    let mut tap = AnswerTap::new(format, true, 0, 0);
+    tap.feed(beginning);
+    tap.terminal_seen() && tap.finish().error.is_some_and(|error| error.is_about_credentials(None))
 }
 
 /// What the caller gets of a streamed answer, and when. The filter takes out the usage chunk the gateway asked for and
@@ -170,16 +202,18 @@ mod tests {
     #[test]
     fn an_answer_is_what_it_begins_like() {
         for (beginning, shape) in [
-            ("{\"id\"", Some(Shape::Json)),
-            ("\u{feff}\n {", Some(Shape::Json)),
-            ("[1]", Some(Shape::Json)),
-            ("data: {}", Some(Shape::Events)),
-            ("\n\nevent: message_start", Some(Shape::Events)),
-            (": OPENROUTER PROCESSING", Some(Shape::Events)),
-            ("id: 1", Some(Shape::Events)),
-            ("<html>", None),
-            ("  ", None),
-            ("", None),
+            ("{\"id\"", Begun::As(Shape::Json)),
+            ("\u{feff}\n {", Begun::As(Shape::Json)),
+            ("[1]", Begun::As(Shape::Json)),
+            ("data: {}", Begun::As(Shape::Events)),
+            ("\n\nevent: message_start", Begun::As(Shape::Events)),
+            (": OPENROUTER PROCESSING", Begun::As(Shape::Events)),
+            ("id: 1", Begun::As(Shape::Events)),
+            ("<html>", Begun::Strangely),
+            ("  ", Begun::Unclear),
+            ("da", Begun::Unclear),
+            ("\nev", Begun::Unclear),
+            ("", Begun::Unclear),
         ] {
             assert_eq!(Shape::begun(beginning.as_bytes()), shape, "{beginning}");
         }

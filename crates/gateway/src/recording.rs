@@ -31,6 +31,8 @@ pub(crate) struct Subject {
     pub(crate) pricing: Pricing,
     /// Tokens of the prompt, as estimated from its length.
     pub(crate) estimated_input_tokens: u64,
+    /// How many answers the caller asked for.
+    pub(crate) choices: u64,
     /// Since when the caller waits.
     pub(crate) received: Instant,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -90,7 +92,7 @@ pub(crate) struct Recording {
     upstream_id: Option<String>,
     /// Whether the last attempt reached a provider.
     taken: Taken,
-    /// The caller has nothing of the answer until it was inspected.
+    /// The caller has nothing of the answer until all of it is there, and was inspected if a policy wants to.
     held: bool,
     /// How the provider failed, where the answer does not say.
     broke: Option<ErrorClass>,
@@ -104,7 +106,7 @@ impl Recording {
         Self {
             capture: Some(Capture::new(running.content_limit())),
             running: Some(running),
-            tap: AnswerTap::new(subject.format, streamed, 0, TOOL_INPUT),
+            tap: tap(&subject, streamed),
             streamed,
             subject,
             sent,
@@ -134,8 +136,14 @@ impl Recording {
 
     /// Whether a policy wants to see the answer before the caller does. From then on the caller has nothing of it.
     pub(crate) fn holds_answer(&mut self) -> bool {
-        self.held = self.running.as_ref().is_some_and(|running| running.is_inspected(Inspected::Answer));
-        self.held
+        let is_inspected = self.running.as_ref().is_some_and(|running| running.is_inspected(Inspected::Answer));
+        self.held |= is_inspected;
+        is_inspected
+    }
+
+    /// The caller gets the answer when all of it is there.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
     }
 
     /// Asks the policies whether the caller may have an answer, in which `said` is said in pieces.
@@ -179,7 +187,7 @@ impl Recording {
         self.subject.metrics.head_after(&self.subject.provider, self.elapsed());
         if streamed != self.streamed {
             self.streamed = streamed;
-            self.tap = AnswerTap::new(self.subject.format, streamed, 0, TOOL_INPUT);
+            self.tap = tap(&self.subject, streamed);
         }
     }
 
@@ -263,6 +271,11 @@ impl Recording {
         let mut usage = summary.usage;
         let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
         let seen = (summary.text.bytes + summary.thinking.bytes + tools).max(summary.unread_bytes).div_ceil(4);
+        // Proxies that do not count say zero.
+        if usage.total() == 0 && seen > 0 && usage.web_searches.is_none() {
+            usage.input_tokens = None;
+            usage.output_tokens = None;
+        }
         let is_error =
             summary.error.is_some() && seen == 0 || self.status.is_some_and(|status| !(200..300).contains(&status));
         if is_error || !self.taken.is_taken() || matches!(end, End::NotReached(_)) {
@@ -317,13 +330,16 @@ impl Recording {
             subject.sessions.record_usage(session, input, output, cost);
         }
 
+        // What a provider says of our credential may quote it, and is kept nowhere.
+        let about_credentials = |error: &UpstreamErrorSummary| error.is_about_credentials(self.status);
+        let quotes_credential = self.status == Some(401) || summary.error.as_ref().is_some_and(about_credentials);
         let parts = summary.tool_calls.iter().enumerate().map(|(sequence, call)| {
             // Kept as content, which expires; the ledger keeps the name.
             (tool_call_part(sequence), call.input_excerpt.clone())
         });
         running.finish(Outcome {
             usage: Used { calls: 1, tokens: input.saturating_add(output), cost },
-            answer: self.capture.take().map(Capture::finish),
+            answer: self.capture.take().filter(|_| !quotes_credential).map(Capture::finish),
             parts: parts.collect(),
             result: Some(Inferred {
                 usage,
@@ -344,6 +360,13 @@ impl Recording {
             ..Outcome::new(status)
         });
     }
+}
+
+/// A tap for the answer to a call.
+fn tap(subject: &Subject, streamed: bool) -> AnswerTap {
+    let mut tap = AnswerTap::new(subject.format, streamed, 0, TOOL_INPUT);
+    tap.expect_choices(subject.choices);
+    tap
 }
 
 /// What an answer was that arrived to its end.

@@ -189,7 +189,7 @@ pub fn usage_chunk(stream: &[u8]) {
     for chunks in cuts(stream) {
         assert_eq!(filtered(&chunks), whole);
     }
-    if memchr::memmem::find(stream, br#""choices""#).is_none() {
+    if memchr::memmem::find(stream, br#""usage""#).is_none() {
         assert_eq!(whole, stream);
     }
     assert_eq!(filtered(&[&whole]), whole, "nothing is left to be taken out");

@@ -121,11 +121,14 @@ impl SseParser {
 
     /// Ends the stream. An event that lacks only its blank line is shown: some servers forget it before they close.
     pub(crate) fn finish(&mut self, mut on_data: impl FnMut(&[u8])) {
+        // Where the bytes stand does not change by that.
+        let at_boundary = self.at_boundary;
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
             self.line_of_event(&line, &mut on_data);
         }
         self.line_of_event(b"", &mut on_data);
+        self.at_boundary = at_boundary;
     }
 
     /// Whether the stream stands between two events, so that another event could be inserted here.

@@ -238,6 +238,11 @@ fn errors_in_disguise_are_errors() {
         (Format::OpenAiChat, r#"{"error":{"detail":[1]}}"#, None, r#"{"detail":[1]}"#, None),
         (Format::AnthropicMessages, r#"{"error":{"message":"no","status":"503"}}"#, None, "no", Some(503)),
         (Format::AnthropicMessages, r#"{"error":"no"}"#, None, "no", None),
+        (Format::AnthropicMessages, r#"{"type":"error","message":"no"}"#, None, "no", None),
+        (Format::AnthropicMessages, r#"{"object":"error","message":"no","code":404}"#, Some("404"), "no", Some(404)),
+        (Format::AnthropicMessages, r#"{"message":"no"}"#, None, "no", None),
+        (Format::OpenAiChat, r#"{"message":"no"}"#, None, "no", None),
+        (Format::OpenAiChat, r#"[{"error":{"code":400,"message":"no"}}]"#, Some("400"), "no", Some(400)),
     ] {
         for (streamed, text) in [(false, body.to_owned()), (true, format!("data: {body}\n\n"))] {
             let read = whole(format, streamed, &text.replace("\"message\":{\"content", "\"delta\":{\"content"));
@@ -246,7 +251,11 @@ fn errors_in_disguise_are_errors() {
             assert!(!read.complete);
         }
     }
-    for none in ["null", "false", "\"\"", "{}"] {
+    let google =
+        r#"{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#;
+    let error = whole(Format::OpenAiChat, false, google).error.expect("an error");
+    assert!(error.is_about_credentials(Some(400)));
+    for none in ["null", "false", "\"\"", "{}", r#"{"code":0,"message":""}"#, r#"{"message":null}"#] {
         let body = OPENAI_BODY.replacen('{', &format!("{{\"error\":{none},"), 1);
         assert_eq!(whole(Format::OpenAiChat, false, &body), openai(), "{none}");
     }
@@ -286,6 +295,35 @@ fn complete_is_what_is_complete() {
         assert!(whole(Format::OpenAiChat, false, &body).complete, "{reason}");
     }
     assert!(whole(Format::AnthropicMessages, false, r#"{"content":[{"type":"text","text":"a"}]}"#).complete);
+}
+
+#[test]
+fn a_stop_is_believed_when_nothing_follows_it() {
+    let chunk = |index: u64, text: &str, reason: &str| {
+        let delta = if text.is_empty() { "{}".to_owned() } else { format!(r#"{{"content":"{text}"}}"#) };
+        format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{delta},\"finish_reason\":\"{reason}\"}}]}}\n\n")
+    };
+    for (choices, stream, has_stopped) in [
+        (1, chunk(0, "a", "") + &chunk(0, "", "stop"), true),
+        (1, chunk(0, "a", "stop"), true),
+        (1, chunk(0, "a", "null"), false),
+        (1, chunk(0, "a", "stop") + &chunk(0, "b", "stop"), false),
+        (2, chunk(0, "a", "stop"), false),
+        (2, chunk(0, "a", "stop") + &chunk(1, "b", "stop"), true),
+    ] {
+        let mut tap = AnswerTap::new(Format::OpenAiChat, true, 10, 10);
+        tap.expect_choices(choices);
+        tap.feed(stream.as_bytes());
+        assert_eq!(tap.has_stopped(), has_stopped, "{stream}");
+    }
+    let mut json = AnswerTap::new(Format::OpenAiChat, true, 1024, 1024);
+    for piece in OPENAI_BODY.as_bytes().chunks(9) {
+        json.feed(piece);
+    }
+    assert!(!json.terminal_seen() && !json.at_event_boundary());
+    json.end_of_stream();
+    assert!(json.terminal_seen(), "what is called a stream may be one JSON text");
+    assert_eq!(json.finish(), openai());
 }
 
 #[test]
@@ -335,6 +373,7 @@ fn usage_is_found_wherever_it_stands() {
             r#"{"prompt_tokens":100,"completion_tokens":30,"completion_tokens_details":{"reasoning_tokens":200}}"#,
             of(usage(100, 230, None, None), 200),
         ),
+        (r#"{"prompt_tokens":100,"total_tokens":400}"#, usage(100, 300, None, None)),
         // Gemini: thoughts are in the total only.
         (r#"{"prompt_tokens":100,"completion_tokens":30,"total_tokens":190}"#, usage(100, 90, None, None)),
         (

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -18,6 +18,9 @@ use super::decode::Decoded;
 use super::error::BodyError;
 use super::watched::Busy;
 
+/// This much of an answer is looked at, at most: its beginning may be blank.
+const PEEKED: usize = 64 * 1024;
+
 /// What an answer's bytes are read from. Dropping it cancels the call.
 pub(crate) enum UpstreamBody {
     /// A connection to a provider.
@@ -27,27 +30,34 @@ pub(crate) enum UpstreamBody {
     /// The demo provider.
     Demo(Paced),
     /// One whose beginning was looked at.
-    Peeked(Option<Result<Bytes, BodyError>>, Box<Self>),
+    Peeked(VecDeque<Result<Bytes, BodyError>>, Box<Self>),
 }
 
 impl UpstreamBody {
-    /// Waits for the beginning, at most so long, and gives it along with the whole. Empty if nothing came.
-    pub(crate) async fn peek(mut self, wait: Duration) -> (Bytes, Self) {
-        let first = async {
-            loop {
-                match self.frame().await? {
-                    Err(error) => return Some(Err(error)),
-                    Ok(frame) => {
-                        if let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) {
-                            return Some(Ok(data));
-                        }
+    /// Waits for the beginning, at most so long and until `is_enough`, and gives it along with the whole. Empty if nothing
+    /// came.
+    pub(crate) async fn peek(mut self, wait: Duration, is_enough: impl Fn(&[u8]) -> bool) -> (Bytes, Self) {
+        let mut pieces = VecDeque::new();
+        let mut beginning = BytesMut::new();
+        let reading = async {
+            while !is_enough(&beginning) && beginning.len() < PEEKED {
+                let Some(frame) = self.frame().await else { break };
+                match frame.map(Frame::into_data) {
+                    Ok(Ok(data)) => {
+                        beginning.extend_from_slice(&data);
+                        pieces.push_back(Ok(data));
+                    }
+                    Ok(Err(_)) => {}
+                    Err(error) => {
+                        pieces.push_back(Err(error));
+                        break;
                     }
                 }
             }
         };
-        let first = tokio::time::timeout(wait, first).await.ok().flatten();
-        let beginning = first.as_ref().and_then(|first| first.as_ref().ok()).cloned().unwrap_or_default();
-        (beginning, Self::Peeked(first, Box::new(self)))
+        // Out of time, what came is looked at.
+        let _ = tokio::time::timeout(wait, reading).await;
+        (beginning.freeze(), Self::Peeked(pieces, Box::new(self)))
     }
 }
 
@@ -60,7 +70,7 @@ impl Body for UpstreamBody {
             Self::Http(body) => Pin::new(body).poll_frame(cx),
             Self::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Demo(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Self::Peeked(first, rest) => match first.take() {
+            Self::Peeked(first, rest) => match first.pop_front() {
                 Some(first) => Poll::Ready(Some(first.map(Frame::data))),
                 None => Pin::new(&mut **rest).poll_frame(cx),
             },

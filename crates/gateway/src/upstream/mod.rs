@@ -165,10 +165,17 @@ fn unpacked(response: Response<Incoming>) -> Result<Response<UpstreamBody>, Send
             decode::strip(&mut head.headers);
             UpstreamBody::Decoded(Box::new(Decoded::new(body, packing)))
         }
-        Err(_) => return Err(SendError::Broken("compressed its answer in a way it was not asked to")),
+        // Some servers have other words there than an encoding.
+        Err(_) => {
+            decode::strip(&mut head.headers);
+            UpstreamBody::Decoded(Box::new(Decoded::unknown(body)))
+        }
     };
     Ok(Response::from_parts(head, body))
 }
+
+/// A body was longer than allowed.
+pub(crate) const TOO_LARGE: SendError = SendError::Broken("sent an answer that is too large");
 
 /// All of a body of at most `limit` bytes, within `time`. `on_piece` sees each piece as it comes, so that it is known what
 /// there was of a body that never came to its end.
@@ -187,7 +194,7 @@ pub(crate) async fn collect(
             let Ok(piece) = frame.into_data() else { continue };
             on_piece(&piece);
             if first.len().max(all.len()) + piece.len() > limit {
-                return Err(SendError::Broken("sent an answer that is too large"));
+                return Err(TOO_LARGE);
             }
             if first.is_empty() {
                 first = piece;

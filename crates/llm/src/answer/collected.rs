@@ -3,13 +3,20 @@
 use serde_json::Value;
 use systemprompt_model::json::loose;
 
+use super::reading::Reading;
 use crate::format::Format;
 use crate::sse::SseParser;
 
+/// A longer stream takes too much memory to be put together.
+const LIMIT: usize = 8 * 1024 * 1024;
+
 impl Format {
     /// Puts a whole stream together into the body of a buffered answer. `None` if something in it has no place there, or
-    /// is no JSON: then the stream itself is the best there is to give.
+    /// is no JSON, or it is longer than 8 MiB: then the stream itself is the best there is to give.
     pub fn collect_stream(self, stream: &[u8]) -> Option<Vec<u8>> {
+        if stream.len() > LIMIT {
+            return None;
+        }
         let mut parser = SseParser::new(stream.len());
         let mut events = Vec::new();
         let mut all_read = true;
@@ -22,5 +29,21 @@ impl Format {
         parser.finish(&mut add);
         let message = (self.definition().collect)(&events).filter(|_| all_read)?;
         serde_json::to_vec(&message).ok()
+    }
+
+    /// The first event of a stream that reports an error, without what makes an event of it.
+    pub fn error_in_stream(self, stream: &[u8]) -> Option<Vec<u8>> {
+        let mut found = None;
+        let mut look = |data: &[u8]| {
+            if found.is_none() {
+                let mut reading = Reading::new(0, 0);
+                reading.read(self.definition().answer_event, data);
+                found = reading.error.map(|_| data.to_vec());
+            }
+        };
+        let mut parser = SseParser::new(LIMIT);
+        parser.feed(stream, &mut look);
+        parser.finish(&mut look);
+        found
     }
 }

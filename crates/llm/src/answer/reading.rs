@@ -19,6 +19,10 @@ pub(crate) struct Reading {
     /// The choices of which something came, and those of them that stopped.
     begun: BTreeSet<u64>,
     stopped: BTreeSet<u64>,
+    /// Something came of a choice after it was said to have stopped: this provider says so before it is true.
+    stops_early: bool,
+    /// How many choices were asked for.
+    pub(crate) choices: usize,
     id: Option<String>,
     model: Option<String>,
     tool_calls: Vec<(u64, ToolCall)>,
@@ -59,6 +63,8 @@ impl Reading {
             stop_reason: None,
             begun: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            stops_early: false,
+            choices: 1,
             id: None,
             model: None,
             tool_calls: Vec::new(),
@@ -104,13 +110,16 @@ impl Reading {
 
     /// Notes why the model stopped, in the provider's word for it. An empty word says nothing.
     pub(crate) fn stop(&mut self, word: Option<&[u8]>, reason: fn(&str) -> StopReason) -> bool {
-        let Some(word) = word.and_then(loose::text).filter(|word| !word.is_empty()) else { return false };
+        let Some(word) = word.and_then(loose::text).filter(|word| !word.is_empty() && word != "null") else {
+            return false;
+        };
         self.stop_reason = Some(reason(&word));
         true
     }
 
-    /// Notes that something came of the choice with this index, and whether it stopped.
-    pub(crate) fn choice(&mut self, index: u64, stopped: bool) {
+    /// Notes that something came of the choice with this index, whether it said something, and whether it stopped.
+    pub(crate) fn choice(&mut self, index: u64, said: bool, stopped: bool) {
+        self.stops_early |= said && self.stopped.contains(&index);
         if self.begun.len() < CHOICES_KEPT {
             self.begun.insert(index);
             if stopped {
@@ -119,8 +128,16 @@ impl Reading {
         }
     }
 
-    /// Whether the model said why it stopped, of every choice that it began.
+    /// Whether the model said why it stopped, of every choice that it began and that was asked for, so that no more of it is
+    /// to come.
     pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped_at_the_end()
+            && !self.stops_early
+            && (self.begun.is_empty() || self.begun.len() >= self.choices)
+    }
+
+    /// The same, where it is certain that no more comes.
+    pub(crate) fn has_stopped_at_the_end(&self) -> bool {
         self.stop_reason.is_some() && self.begun.len() == self.stopped.len()
     }
 
@@ -191,10 +208,15 @@ impl Reading {
         };
         let said = |value: Option<&[u8]>| value.filter(|value| *value != b"null").map(words);
         self.error = Some(if error.trim_ascii_start().starts_with(b"{") {
-            let [kind, code, message, status] = loose::pick(error, ["type", "code", "message", "status"]);
+            let [kind, code, message, status, details] =
+                loose::pick(error, ["type", "code", "message", "status", "details"]);
+            // Google's word for what it is stands in the details.
+            let details = details.map(|details| loose::elements(details, 16)).unwrap_or_default();
+            let reason = details.into_iter().find_map(|detail| loose::pick(detail, ["reason"])[0]);
+            let word = status.filter(|status| loose::count(status).is_none());
             let status = [code, status].into_iter().flatten().find_map(loose::count);
             UpstreamErrorSummary {
-                kind: said(kind),
+                kind: said(kind).or_else(|| said(reason)).or_else(|| said(word)),
                 code: said(code),
                 // Without a message the whole of it is the best there is to say.
                 message: said(message).unwrap_or_else(|| words(error)),
@@ -228,7 +250,21 @@ impl Reading {
 
 /// Whether a raw value, where an error would stand, is one.
 pub(crate) fn is_error(value: &[u8]) -> bool {
-    !matches!(value, b"null" | b"false" | b"\"\"" | b"{}" | b"[]")
+    let says_nothing = |value: &[u8]| matches!(value, b"null" | b"false" | b"0" | b"\"\"" | b"{}" | b"[]");
+    if says_nothing(value) {
+        return false;
+    }
+    // Some servers have the object always, and fill it when there is something to say.
+    let fields = loose::pick(value, ["message", "code", "type"]);
+    fields.iter().flatten().count() == 0 || fields.iter().flatten().any(|field| !says_nothing(field))
+}
+
+/// An answer, taken out of the array that some servers put errors into.
+pub(crate) fn unwrapped(body: &[u8]) -> &[u8] {
+    match loose::elements(body, 2).as_slice() {
+        [single] => single,
+        _ => body,
+    }
 }
 
 /// Raises a count to what a frame says.

@@ -110,14 +110,30 @@ pub struct UpstreamErrorSummary {
 
 impl UpstreamErrorSummary {
     /// Whether it is about the credential of whoever asked the provider, which is the gateway's and not the caller's.
-    /// `status` is the one the error came with.
+    /// `status` is the one the error came with. A 403 may be about what was asked instead, and then says so.
     pub fn is_about_credentials(&self, status: Option<u16>) -> bool {
-        let words = ["authentication_error", "invalid_api_key", "API_KEY_INVALID", "invalid_authentication_error"];
-        let says = |word: &Option<String>| word.as_deref().is_some_and(|word| words.contains(&word));
-        matches!(status, Some(401 | 403))
-            || matches!(self.status, Some(401 | 403))
-            || says(&self.kind)
-            || says(&self.code)
+        let has = |text: &str, words: &[&str]| {
+            let text = text.to_ascii_lowercase();
+            words.iter().any(|word| text.contains(word))
+        };
+        let codes = ["authentication", "invalid_api_key", "api_key_invalid", "invalid_auth", "unauthenticated"];
+        if [&self.kind, &self.code].into_iter().flatten().any(|word| has(word, &codes)) {
+            return true;
+        }
+        let quotes_key = has(&self.message, &["api key", "api-key", "api_key"])
+            && has(&self.message, &["invalid", "incorrect", "not valid", "missing", "revoked", "expired"]);
+        let about_content = ["flagged", "moderation", "content policy", "content_policy", "content_filter", "safety"];
+        match status.filter(|status| matches!(status, 400..)).or(self.status) {
+            Some(401) => true,
+            Some(403) => {
+                quotes_key
+                    || ![Some(&self.message), self.kind.as_ref(), self.code.as_ref()]
+                        .into_iter()
+                        .flatten()
+                        .any(|text| has(text, &about_content))
+            }
+            _ => quotes_key,
+        }
     }
 
     /// The HTTP status that says the same, of an error that came with the status of a success.

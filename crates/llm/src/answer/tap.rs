@@ -22,9 +22,13 @@ pub struct AnswerTap {
 
 #[derive(Debug)]
 enum Input {
+    /// Called a stream, and nothing but blanks came.
+    Undecided(Vec<u8>),
     Events(SseParser),
     Body(Vec<u8>),
     EndOfBody(Vec<u8>),
+    /// The body was read.
+    Ended,
 }
 
 const EVENT_LIMIT: usize = 1024 * 1024;
@@ -37,14 +41,42 @@ impl AnswerTap {
     /// `text_limit` is the number of bytes kept of each end of the text and of the thinking, 0 for its length alone; `tool_limit` that of the
     /// start of each tool's input.
     pub fn new(format: Format, streamed: bool, text_limit: usize, tool_limit: usize) -> Self {
-        let input = if streamed { Input::Events(SseParser::new(EVENT_LIMIT)) } else { Input::Body(Vec::new()) };
+        let input = if streamed { Input::Undecided(Vec::new()) } else { Input::Body(Vec::new()) };
         Self { format: format.definition(), input, answer: Reading::new(text_limit, tool_limit), read: 0 }
+    }
+
+    /// So many answers to one prompt were asked for; one unless told.
+    pub fn expect_choices(&mut self, choices: u64) {
+        self.answer.choices = usize::try_from(choices).unwrap_or(usize::MAX);
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let Self { format, input, answer, read } = self;
-        *read += chunk.len() as u64;
+        self.read += chunk.len() as u64;
+        if let Input::Undecided(beginning) = &mut self.input {
+            beginning.extend_from_slice(chunk);
+            if loose::is_blank(beginning) && beginning.len() < EVENT_LIMIT {
+                return;
+            }
+            let beginning = self.decide();
+            return self.look(&beginning);
+        }
+        self.look(chunk);
+    }
+
+    /// What is called a stream may be one JSON text all the same; its first byte tells. Gives what was held until then.
+    fn decide(&mut self) -> Vec<u8> {
+        let Input::Undecided(beginning) = std::mem::replace(&mut self.input, Input::Ended) else { return Vec::new() };
+        self.input = if loose::is_structure(&beginning) {
+            Input::Body(Vec::new())
+        } else {
+            Input::Events(SseParser::new(EVENT_LIMIT))
+        };
+        beginning
+    }
+
+    fn look(&mut self, chunk: &[u8]) {
+        let Self { format, input, answer, .. } = self;
         match input {
             Input::Events(parser) => parser.feed(chunk, |data| answer.read(format.answer_event, data)),
             Input::Body(body) => {
@@ -61,6 +93,7 @@ impl AnswerTap {
                     end.drain(..end.len() - END_OF_BODY);
                 }
             }
+            Input::Undecided(_) | Input::Ended => {}
         }
     }
 
@@ -75,13 +108,36 @@ impl AnswerTap {
         self.answer.has_stopped()
     }
 
-    /// The provider ended the stream, and cleanly. It is complete then if the model said why it stopped: many providers
-    /// end without the last event that their format has for it.
+    /// The provider ended its answer, and cleanly. A stream is complete then if the model said why it stopped: many
+    /// providers end without the last event that their format has for it.
     pub fn end_of_stream(&mut self) {
+        self.settle();
         let Self { format, input, answer, .. } = self;
-        if let Input::Events(parser) = input {
-            parser.finish(|data| answer.read(format.answer_event, data));
-            answer.finished |= answer.has_stopped();
+        match input {
+            Input::Events(parser) => {
+                parser.finish(|data| answer.read(format.answer_event, data));
+                answer.finished |= answer.has_stopped_at_the_end();
+            }
+            Input::Body(_) => self.read_body(),
+            Input::Undecided(_) | Input::EndOfBody(_) | Input::Ended => {}
+        }
+    }
+
+    /// No more comes that could decide what it is.
+    fn settle(&mut self) {
+        if let Input::Undecided(_) = self.input {
+            let beginning = self.decide();
+            self.look(&beginning);
+        }
+    }
+
+    fn read_body(&mut self) {
+        let Self { format, input, answer, read } = self;
+        let Input::Body(body) = std::mem::replace(input, Input::Ended) else { return };
+        answer.read(format.answer_body, &body);
+        // Of what is no answer at all nothing is known.
+        if !answer.finished && answer.error.is_none() && loose::is_structure(&body) {
+            answer.unread_bytes = *read;
         }
     }
 
@@ -89,25 +145,25 @@ impl AnswerTap {
     pub fn at_event_boundary(&self) -> bool {
         match &self.input {
             Input::Events(parser) => parser.at_event_boundary(),
-            Input::Body(_) | Input::EndOfBody(_) => false,
+            // Blank lines end what is not there; the first byte may be half a mark.
+            Input::Undecided(beginning) => beginning.iter().all(|byte| matches!(byte, b'\n' | b'\r')),
+            Input::Body(_) | Input::EndOfBody(_) | Input::Ended => false,
         }
     }
 
     /// Ends the answer, wherever it stands, and says what it was.
-    pub fn finish(self) -> AnswerSummary {
+    pub fn finish(mut self) -> AnswerSummary {
+        self.settle();
+        if let Input::Body(_) = self.input {
+            self.read_body();
+        }
         let Self { format, input, mut answer, read } = self;
         match input {
             Input::Events(mut parser) => {
                 parser.finish(|data| answer.read(format.answer_event, data));
                 answer.unreadable_events += parser.skipped_events();
             }
-            Input::Body(body) => {
-                answer.read(format.answer_body, &body);
-                // Of what is no answer at all nothing is known.
-                if !answer.finished && answer.error.is_none() && loose::is_structure(&body) {
-                    answer.unread_bytes = read;
-                }
-            }
+            Input::Undecided(_) | Input::Body(_) | Input::Ended => {}
             Input::EndOfBody(end) => {
                 end_of_body(&mut answer, format, &end);
                 answer.unread_bytes = read;

@@ -66,6 +66,18 @@ pub fn count(value: &[u8]) -> Option<u64> {
     })
 }
 
+/// Whether nothing stands in a text, or no more than the beginning of a byte order mark.
+pub fn is_blank(text: &[u8]) -> bool {
+    let mut scan = Scan { bytes: text, at: 0 };
+    scan.space();
+    scan.peek().is_none() || b"\xEF\xBB\xBF".starts_with(text)
+}
+
+/// Whether an array has no elements.
+pub fn is_empty(array: &[u8]) -> bool {
+    Scan::inside(array, b'[').is_some_and(|mut scan| scan.take(b']'))
+}
+
 /// Whether a text begins like an object or an array.
 pub fn is_structure(text: &[u8]) -> bool {
     let mut scan = Scan { bytes: text, at: 0 };

@@ -28,11 +28,15 @@ async fn it_answers_both_dialects_the_same_way_twice() {
 }
 
 #[tokio::test]
-async fn it_calls_a_tool_when_one_is_offered() {
+async fn it_calls_a_tool_that_the_prompt_names() {
     let instance = Instance::start().await;
-    let body = json!({"model": "demo-1", "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": "weather?"}],
-        "tools": [{"name": "get_weather", "description": "d", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]});
-    let answer = instance.messages(&body).await;
+    let asking = |prompt: &str| {
+        json!({"model": "demo-1", "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": prompt}],
+        "tools": [{"name": "get_weather", "description": "d", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]})
+    };
+    let answer = instance.messages(&asking("What is it like outside?")).await;
+    assert!(!answer.text().contains("get_weather"), "{}", answer.text());
+    let answer = instance.messages(&asking("What does get_weather say?")).await;
     assert!(answer.text().contains("\"name\":\"get_weather\""), "{}", answer.text());
     assert_eq!(instance.record(answer.request_id()).await["tool_calls"][0]["name"], "get_weather");
 }

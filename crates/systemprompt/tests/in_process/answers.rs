@@ -175,6 +175,8 @@ async fn a_stream_that_breaks_off_is_an_error() {
         Sent::events(OpenAi, half),
         Sent { cut: true, ..Sent::events(OpenAi, half) },
         Sent { cut: true, ..Sent::events(OpenAi, CHUNKS) },
+        // In the middle of an event.
+        Sent::events(OpenAi, &CHUNKS[..CHUNKS.len() / 3]),
         Sent::events(Anthropic, EVENTS.split("event: message_delta").next().expect("its beginning")),
         Sent { cut: true, ..Sent::events(Anthropic, EVENTS) },
     ] {
@@ -182,6 +184,7 @@ async fn a_stream_that_breaks_off_is_an_error() {
         let body = text(&response.body);
         let added = body.strip_prefix(&*String::from_utf8_lossy(&sent.body)).expect("what came, and more");
         assert!(added.contains("\"error\"") && added.matches("data:").count() == 1, "{body}");
+        assert!(body.contains("\n\ndata: {\"error\"") || body.contains("\n\nevent: error\n"), "{body}");
         assert_eq!((response.status.as_u16(), record.summary.status.as_str()), (200, "failed"), "{body}");
         let counted = if body.contains("message_delta") { "provider" } else { "estimated" };
         assert_eq!(record.usage_source.as_deref(), Some(counted), "{body}");
@@ -209,6 +212,12 @@ async fn who_asked_for_a_whole_answer_gets_one() {
     assert_eq!(text(&response.body), strange);
     assert_eq!(response.headers["content-type"], "text/event-stream");
     assert_eq!(record.summary.status, "completed");
+    // An error is told as one.
+    let limit = r#"{"error":{"message":"too many","code":429}}"#;
+    let refused = Sent { stream: false, ..Sent::events(OpenAi, format!("data: {limit}\n\ndata: [DONE]\n\n")) };
+    let (response, record) = fixture.ask(&refused).await;
+    assert_eq!((response.status.as_u16(), text(&response.body).as_str()), (429, limit));
+    assert_eq!(record.summary.status, "failed");
     let half = Sent { stream: false, ..Sent::events(OpenAi, CHUNKS.split_inclusive("\n\n").next().expect("an event")) };
     let (response, record) = fixture.ask(&half).await;
     assert_eq!((response.status.as_u16(), record.summary.status.as_str()), (502, "failed"));
@@ -257,6 +266,7 @@ async fn errors_are_errors_whatever_their_status_says() {
             "Overloaded",
         ),
         (Sent { status: 400, ..Sent::json(OpenAi, r#"{"error":{"message":"no such field"}}"#) }, 400, "no such field"),
+        (Sent::json(OpenAi, r#"[{"error":{"code":400,"message":"no such model"}}]"#), 400, "no such model"),
     ] {
         let (response, record) = fixture.ask(&sent).await;
         assert_eq!((response.status.as_u16(), &response.body), (status, &Bytes::from(sent.body)));
@@ -292,6 +302,8 @@ async fn our_credential_is_not_the_callers() {
             ..Sent::json(Anthropic, r#"{"type":"error","error":{"type":"permission_error","message":"sk-upstr"}}"#)
         },
         Sent { status: 400, ..Sent::json(OpenAi, quoting) },
+        Sent::events(OpenAi, format!("data: {quoting}\n\ndata: [DONE]\n\n")),
+        Sent { stream: false, ..Sent::events(OpenAi, format!("data: {quoting}\n\n")) },
         Sent::json(OpenAi, quoting),
     ] {
         let (response, record) = fixture.ask(&sent).await;
@@ -301,7 +313,12 @@ async fn our_credential_is_not_the_callers() {
         let reason = record.summary.error_message.expect("a reason");
         assert!(reason.contains("does not accept the gateway's credential") && !reason.contains("sk-up"), "{reason}");
         assert_eq!(record.summary.status, "failed");
+        assert!(!format!("{record:?}").contains("sk-up"), "{record:?}");
     }
+    // What was asked may be forbidden too, and that is the caller's business.
+    let flagged = r#"{"error":{"code":403,"message":"Input flagged by moderation","metadata":{"reasons":["x"]}}}"#;
+    let (response, _) = fixture.ask(&Sent { status: 403, ..Sent::json(OpenAi, flagged) }).await;
+    assert_eq!((response.status.as_u16(), text(&response.body).as_str()), (403, flagged));
     fixture.context.stop().await;
 }
 
@@ -330,6 +347,8 @@ async fn what_providers_compress_all_the_same_is_readable() {
     }
     let asked = fixture.mock.requests().last().cloned().expect("it was asked");
     assert!(asked.headers.contains(&("accept-encoding".to_owned(), "identity".to_owned())), "{:?}", asked.headers);
+    let labelled = Sent { encoding: "aws-chunked", ..Sent::json(OpenAi, COMPLETION) };
+    assert_eq!(text(&fixture.ask(&labelled).await.0.body), COMPLETION);
     for bad in [
         Sent { encoding: "compress", ..Sent::json(OpenAi, "x") },
         Sent { encoding: "gzip", ..Sent::json(OpenAi, gzip(COMPLETION)[..40].to_vec()) },
@@ -372,6 +391,9 @@ async fn what_was_used_is_priced_wherever_it_stands() {
     }
     let (_, record) = fixture.ask(&Sent::json(OpenAi, of(OpenAi, "null"))).await;
     assert_eq!(record.usage_source.as_deref(), Some("estimated"));
+    let zeroes = r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#;
+    let (_, record) = fixture.ask(&Sent::json(OpenAi, of(OpenAi, zeroes))).await;
+    assert_eq!(record.usage_source.as_deref(), Some("estimated"), "who does not count says zero");
     assert!(record.summary.cost.is_some_and(|cost| cost.0 > 0), "{record:?}");
 
     // No request has so many; sums of what is recorded are still sums.

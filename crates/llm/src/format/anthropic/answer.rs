@@ -3,13 +3,13 @@
 use systemprompt_model::json::loose;
 
 use super::usage::usage;
-use crate::answer::reading::{Reading, is_error};
+use crate::answer::reading::{Reading, is_error, unwrapped};
 use crate::answer::summary::{StopReason, bounded};
 
 /// Reads one event of a stream.
 pub(super) fn event(answer: &mut Reading, data: &[u8]) {
-    let [kind, index, delta, message, block, usage_value, error] =
-        answer.pick(data, ["type", "index", "delta", "message", "content_block", "usage", "error"]);
+    let [kind, index, delta, message, block, usage_value, error, object] =
+        answer.pick(data, ["type", "index", "delta", "message", "content_block", "usage", "error", "object"]);
     let index = index.and_then(loose::count).unwrap_or(0);
     match kind.and_then(loose::text).as_deref() {
         Some("message_start") => {
@@ -46,9 +46,13 @@ pub(super) fn event(answer: &mut Reading, data: &[u8]) {
         Some("message_stop") => answer.finished = true,
         Some("error") => answer.error(error.unwrap_or(data)),
         // `ping`, `content_block_stop`, and events that were added since. Proxies report errors without a type.
-        _ => {
+        kind => {
+            let is_bare = object.and_then(loose::text).is_some_and(|object| object == "error")
+                || kind.is_none() && message.and_then(loose::text).is_some();
             if let Some(error) = error.filter(|error| is_error(error)) {
                 answer.error(error);
+            } else if is_bare {
+                answer.error(data);
             }
         }
     }
@@ -56,9 +60,16 @@ pub(super) fn event(answer: &mut Reading, data: &[u8]) {
 
 /// Reads a buffered answer.
 pub(super) fn body(answer: &mut Reading, body: &[u8]) {
-    let [id, model, content, reason, usage_value, error, request_id] =
-        answer.pick(body, ["id", "model", "content", "stop_reason", "usage", "error", "request_id"]);
-    if let Some(error) = error.filter(|error| is_error(error)) {
+    let body = unwrapped(body);
+    let [id, model, content, reason, usage_value, error, request_id, kind, object, message] = answer.pick(
+        body,
+        ["id", "model", "content", "stop_reason", "usage", "error", "request_id", "type", "object", "message"],
+    );
+    let says_error = |word: Option<&[u8]>| word.and_then(loose::text).is_some_and(|word| word == "error");
+    let error = error.filter(|error| is_error(error));
+    let is_bare =
+        says_error(kind) || says_error(object) || content.is_none() && message.and_then(loose::text).is_some();
+    if let Some(error) = error.or(is_bare.then_some(body)) {
         answer.identity(request_id, None);
         answer.error(error);
         return;

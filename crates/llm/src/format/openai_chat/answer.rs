@@ -3,7 +3,7 @@
 use systemprompt_model::json::loose;
 
 use super::usage::usage;
-use crate::answer::reading::{Reading, is_error};
+use crate::answer::reading::{Reading, is_error, unwrapped};
 use crate::answer::summary::{StopReason, bounded};
 
 /// Reads one event of a stream.
@@ -23,11 +23,16 @@ pub(super) fn body(answer: &mut Reading, body: &[u8]) {
 
 /// A chunk and a whole completion differ only in where a choice keeps its message.
 fn chunk(answer: &mut Reading, data: &[u8], message_field: &str) {
-    let [id, model, choices, usage_value, groq, tier, error, object] =
-        answer.pick(data, ["id", "model", "choices", "usage", "x_groq", "service_tier", "error", "object"]);
+    let data = unwrapped(data);
+    let [id, model, choices, usage_value, groq, tier, error, object, kind, message] = answer.pick(
+        data,
+        ["id", "model", "choices", "usage", "x_groq", "service_tier", "error", "object", "type", "message"],
+    );
+    let says_error = |word: Option<&[u8]>| word.and_then(loose::text).is_some_and(|word| word == "error");
     if let Some(error) = error.filter(|error| is_error(error)) {
         answer.error(error);
-    } else if object.and_then(loose::text).is_some_and(|object| object == "error") {
+    } else if says_error(object) || says_error(kind) || choices.is_none() && message.and_then(loose::text).is_some() {
+        // The error itself, without anything around it.
         answer.error(data);
         return;
     }
@@ -49,15 +54,23 @@ fn chunk(answer: &mut Reading, data: &[u8], message_field: &str) {
         let [index, message, finish_reason, usage_value, error] =
             answer.pick(choice, ["index", message_field, "finish_reason", "usage", "error"]);
         let stopped = answer.stop(finish_reason, stop_reason);
-        answer.choice(index.and_then(loose::count).unwrap_or(position as u64), stopped);
+        let message = message.filter(|message| message.starts_with(b"{"));
+        let has_said = message.is_some_and(says_something);
+        answer.choice(index.and_then(loose::count).unwrap_or(position as u64), has_said, stopped);
         usage(answer, usage_value);
         if let Some(error) = error.filter(|error| is_error(error)) {
             answer.error(error);
         }
-        if let Some(message) = message.filter(|message| message.starts_with(b"{")) {
+        if let Some(message) = message {
             said(answer, message);
         }
     }
+}
+
+/// Whether there is more in a piece of a message than whose it is.
+fn says_something(message: &[u8]) -> bool {
+    let fields = loose::pick(message, ["content", "reasoning_content", "reasoning", "tool_calls"]);
+    fields.into_iter().flatten().any(|value| !matches!(value, b"null" | b"\"\"" | b"[]"))
 }
 
 /// Reads what a message, or a piece of one, says.

@@ -3,6 +3,8 @@
 //! Compatible servers add fields of their own to the pieces of a message, so there is one rule for all of them: texts
 //! continue, lists grow, objects are merged, and everything else is replaced.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 /// What names something and is not continued: it is the same in every piece, or in the first only.
@@ -11,7 +13,7 @@ const NAMES: [&str; 5] = ["id", "type", "role", "name", "format"];
 /// The completion; `None` if there is no chunk with choices.
 pub(super) fn collect(events: &[Value]) -> Option<Value> {
     let mut completion = Map::new();
-    let mut choices: Vec<(u64, Map<String, Value>)> = Vec::new();
+    let mut choices: BTreeMap<u64, Map<String, Value>> = BTreeMap::new();
     let mut is_answer = false;
     for event in events {
         for (name, value) in event.as_object()? {
@@ -21,7 +23,7 @@ pub(super) fn collect(events: &[Value]) -> Option<Value> {
                     for (position, choice) in value.as_array()?.iter().enumerate() {
                         let choice = choice.as_object()?;
                         let index = choice.get("index").and_then(Value::as_u64).unwrap_or(position as u64);
-                        add(choice_of(&mut choices, index), choice);
+                        add(choices.entry(index).or_insert_with(|| begun(index)), choice);
                     }
                 }
                 // Of the others the last word counts; usage is `null` until the end.
@@ -34,27 +36,20 @@ pub(super) fn collect(events: &[Value]) -> Option<Value> {
             }
         }
     }
-    choices.sort_by_key(|(index, _)| *index);
-    let choices: Vec<Value> = choices.into_iter().map(|(_, choice)| choice.into()).collect();
+    let choices: Vec<Value> = choices.into_values().map(Value::from).collect();
     completion.insert("object".to_owned(), "chat.completion".into());
     completion.insert("choices".to_owned(), choices.into());
     is_answer.then(|| completion.into())
 }
 
-fn choice_of(choices: &mut Vec<(u64, Map<String, Value>)>, index: u64) -> &mut Map<String, Value> {
-    let at = choices.iter().position(|(known, _)| *known == index).unwrap_or_else(|| {
-        let message = Map::from_iter([("role".to_owned(), "assistant".into()), ("content".to_owned(), Value::Null)]);
-        choices.push((
-            index,
-            Map::from_iter([
-                ("index".to_owned(), index.into()),
-                ("message".to_owned(), message.into()),
-                ("finish_reason".to_owned(), Value::Null),
-            ]),
-        ));
-        choices.len() - 1
-    });
-    &mut choices[at].1
+/// A choice of which nothing came yet.
+fn begun(index: u64) -> Map<String, Value> {
+    let message = Map::from_iter([("role".to_owned(), "assistant".into()), ("content".to_owned(), Value::Null)]);
+    Map::from_iter([
+        ("index".to_owned(), index.into()),
+        ("message".to_owned(), message.into()),
+        ("finish_reason".to_owned(), Value::Null),
+    ])
 }
 
 fn add(choice: &mut Map<String, Value>, piece: &Map<String, Value>) {

@@ -30,8 +30,9 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
         ["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"],
     );
     let [reasoning] = completion_details.map_or([None], |details| answer.pick(details, ["reasoning_tokens"]));
-    let [reasoning_flat, sources, queries] =
-        answer.pick(usage, ["reasoning_tokens", "num_sources_used", "num_search_queries"]);
+    let [reasoning_flat, sources, queries, by_lifetime] =
+        answer.pick(usage, ["reasoning_tokens", "num_sources_used", "num_search_queries", "cache_creation"]);
+    let [one_hour] = by_lifetime.map_or([None], |written| answer.pick(written, ["ephemeral_1h_input_tokens"]));
 
     let mut largest = |values: &[Option<&[u8]>]| {
         let mut known = None;
@@ -47,12 +48,14 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let written = largest(&[written, written_anthropic, written_flat]);
     let reasoning = largest(&[reasoning, reasoning_flat]);
     let searches = largest(&[sources, queries]);
+    let one_hour = largest(&[one_hour]);
 
     raise(&mut answer.counted.prompt, prompt);
     raise(&mut answer.counted.completion, completion);
     raise(&mut answer.counted.total, total);
     raise(&mut answer.usage.cache_read_tokens, read);
     raise(&mut answer.usage.cache_creation_tokens, written);
+    raise(&mut answer.usage.cache_creation_1h_tokens, one_hour);
     raise(&mut answer.usage.reasoning_tokens, reasoning);
     raise(&mut answer.usage.web_searches, searches);
     answer.service_tier(service_tier);
@@ -62,6 +65,8 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
 /// Makes kinds that do not overlap of what was counted.
 fn derive(answer: &mut Reading) {
     let Counted { prompt, completion, total } = answer.counted;
+    // Of three figures two are enough.
+    let completion = completion.or_else(|| Some(total?.saturating_sub(prompt?)));
     let sum = |one: Option<u64>, other: Option<u64>| one.unwrap_or(0).saturating_add(other.unwrap_or(0));
     let cached = sum(answer.usage.cache_read_tokens, answer.usage.cache_creation_tokens);
     let reasoning = answer.usage.reasoning_tokens.unwrap_or(0);

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 
-use systemprompt_model::json;
+use systemprompt_model::json::loose;
 
 use crate::sse::LineEnds;
 
@@ -103,22 +103,21 @@ impl UsageChunkFilter {
 
 /// Whether these bytes are one event whose data is a chunk without choices but with usage.
 fn is_usage_chunk(event: &[u8]) -> bool {
-    // Every chunk of a stream that will have a usage chunk says `"usage":null`, so look for the empty choices first.
-    if !has_empty_choices(event) {
+    // Every chunk of a stream that will have a usage chunk says `"usage":null`.
+    if !has_usage(event) {
         return false;
     }
-    event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:")).any(|data| {
-        match json::pick(data, ["choices", "usage"]) {
-            Ok([Some(choices), Some(usage)]) => json::elements(choices, 1).is_empty() && usage.starts_with(b"{"),
-            _ => false,
-        }
-    })
+    let mut lines = event.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| line.strip_prefix(b"data:"));
+    let (Some(data), None) = (lines.next(), lines.next()) else { return false };
+    let [choices, usage] = loose::pick(data, ["choices", "usage"]);
+    let is_empty = choices.is_none_or(|choices| choices == b"null" || loose::is_empty(choices));
+    is_empty && usage.is_some_and(|usage| usage.starts_with(b"{")) && loose::is_whole(data)
 }
 
-fn has_empty_choices(event: &[u8]) -> bool {
-    memmem::find_iter(event, br#""choices""#).any(|at| {
-        let mut rest = event[at + br#""choices""#.len()..].iter().filter(|byte| !byte.is_ascii_whitespace());
-        rest.next() == Some(&b':') && rest.next() == Some(&b'[') && rest.next() == Some(&b']')
+fn has_usage(event: &[u8]) -> bool {
+    memmem::find_iter(event, br#""usage""#).any(|at| {
+        let mut rest = event[at + br#""usage""#.len()..].iter().filter(|byte| !byte.is_ascii_whitespace());
+        rest.next() == Some(&b':') && rest.next() == Some(&b'{')
     })
 }
 
@@ -130,6 +129,7 @@ mod tests {
     const USAGE: &str =
         "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n";
     const SPACED: &str = "data: { \"usage\" : {\"prompt_tokens\":1}, \"choices\" : [ ] }\r\n\r\n";
+    const BARE: &str = "data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":1}}\n\n";
     const FILTERED: &str = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
 
@@ -149,6 +149,11 @@ mod tests {
         for (stream, expected) in [
             (format!("{TEXT}{USAGE}{DONE}"), format!("{TEXT}{DONE}")),
             (format!("{TEXT}{SPACED}{DONE}"), format!("{TEXT}{DONE}")),
+            (format!("{TEXT}{BARE}{DONE}"), format!("{TEXT}{DONE}")),
+            (
+                format!("{TEXT}{}{DONE}", BARE.replace("\"id\"", "\"choices\":null,\"x\":NaN,\"id\"")),
+                format!("{TEXT}{DONE}"),
+            ),
             (format!("{FILTERED}{TEXT}{USAGE}"), format!("{FILTERED}{TEXT}")),
             (format!("{TEXT}{}", USAGE.trim_end()), TEXT.to_owned()),
             (format!("{TEXT}data: {{\"choices\":[],\"us"), format!("{TEXT}data: {{\"choices\":[],\"us")),
