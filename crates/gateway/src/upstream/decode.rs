@@ -36,7 +36,7 @@ fn is_beginning(first: &[u8], magic: &[u8]) -> bool {
 /// Whether bytes begin as answers do. `[` and `{` alone may be the first byte of something packed.
 fn is_plain(first: &[u8]) -> bool {
     let text = first.trim_ascii_start();
-    let second = text.get(1).is_none_or(|byte| byte.is_ascii_whitespace() || b"\"{}[]".contains(byte));
+    let second = text.get(1).is_some_and(|byte| byte.is_ascii_whitespace() || b"\"{}[]".contains(byte));
     text.starts_with(b"{") && second
         || text.starts_with(b"[") && second
         || [&b"data:"[..], b"event:", b"id:", b"retry:", b": "].iter().any(|field| text.starts_with(field))

@@ -211,7 +211,7 @@ mod tests {
             assert_eq!((refusal.kind, refusal.code), (DenialKind::RateLimited, "rate_limit_exceeded"));
             // The first slot ends after 6 s, and counts for 60 s more.
             assert_eq!(refusal.retry_after, Some(Duration::from_secs(59)));
-            assert_eq!(refusal.reason, "more than 2 requests in 60 seconds; try again later");
+            assert_eq!(refusal.reason, "more than 2 requests of one session in 60 seconds; try again later");
         }
         replicas.clock.advance(TimeDelta::seconds(59));
         replicas.makes(1, replicas.session, replicas.user).await.unwrap();

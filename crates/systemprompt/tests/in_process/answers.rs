@@ -176,7 +176,7 @@ async fn a_stream_that_breaks_off_is_an_error() {
         Sent { cut: true, ..Sent::events(OpenAi, half) },
         Sent { cut: true, ..Sent::events(OpenAi, CHUNKS) },
         // In the middle of an event.
-        Sent::events(OpenAi, &CHUNKS[..CHUNKS.len() / 3]),
+        Sent::events(Anthropic, &EVENTS[..EVENTS.len() / 2]),
         Sent::events(Anthropic, EVENTS.split("event: message_delta").next().expect("its beginning")),
         Sent { cut: true, ..Sent::events(Anthropic, EVENTS) },
     ] {
@@ -310,7 +310,7 @@ async fn our_credential_is_not_the_callers() {
         let body = text(&response.body);
         assert_eq!(response.status, 502, "{body}");
         assert!(body.contains("provider_credential_refused") && !body.contains("sk-up"), "{body}");
-        let reason = record.summary.error_message.expect("a reason");
+        let reason = record.summary.error_message.clone().expect("a reason");
         assert!(reason.contains("does not accept the gateway's credential") && !reason.contains("sk-up"), "{reason}");
         assert_eq!(record.summary.status, "failed");
         assert!(!format!("{record:?}").contains("sk-up"), "{record:?}");
