@@ -81,18 +81,18 @@ impl InferenceRequest {
             splices.push(Splice { at: self.layout.model.clone(), replacement: quoted.into_bytes() });
         }
         let most = edits.max_tokens_limit.unwrap_or(u64::MAX);
-        for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.count > most) {
-            splices.push(Splice::number(&limit.at, limit.count.min(most)));
+        for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.value > most) {
+            splices.push(Splice::number(&limit.at, limit.value.min(most)));
         }
         for budget in &self.layout.thinking_budgets {
-            match self.lowered_budget(budget.count, most) {
+            match self.lowered_budget(budget.value, most) {
                 Some(lowered) => splices.push(Splice::number(&budget.at, lowered)),
-                None if budget.odd => splices.push(Splice::number(&budget.at, budget.count)),
+                None if budget.odd => splices.push(Splice::number(&budget.at, budget.value)),
                 None => {}
             }
         }
         if let Some(answers) = self.layout.answers.as_ref().filter(|answers| answers.odd) {
-            splices.push(Splice::number(&answers.at, answers.count));
+            splices.push(Splice::number(&answers.at, answers.value));
         }
         if let Some(user) = &self.layout.user {
             splices.push(Splice { at: user.cut(), replacement: Vec::new() });

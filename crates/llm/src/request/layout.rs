@@ -26,7 +26,7 @@ pub(crate) struct Layout {
 /// A number of tokens or answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Count {
-    pub(crate) count: u64,
+    pub(crate) value: u64,
     pub(crate) at: Span,
     /// Written as `1024.0` or `1e3`, which not every provider can read.
     pub(crate) odd: bool,

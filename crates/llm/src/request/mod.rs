@@ -114,7 +114,7 @@ impl InferenceRequest {
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
         let message_count =
             reader.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
-        let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.count).min();
+        let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.value).min();
         if reader.max_tokens_required && !reader.max_tokens_given {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
         }
@@ -123,7 +123,7 @@ impl InferenceRequest {
             model,
             stream: reader.stream,
             max_tokens,
-            answers: reader.layout.answers.as_ref().map_or(1, |answers| answers.count),
+            answers: reader.layout.answers.as_ref().map_or(1, |answers| answers.value),
             tools: reader.tools,
             thinking: reader.thinking,
             reasoning_effort: reader.effort,

@@ -204,7 +204,7 @@ impl Reader {
     /// Notes that thinking was asked for, with these budgets.
     pub(crate) fn thinks(&mut self, budgets: Vec<Count>) {
         self.thinking = true;
-        self.effort = self.effort.or(budgets.first().map(|budget| Effort::from_budget(budget.count)));
+        self.effort = self.effort.or(budgets.first().map(|budget| Effort::from_budget(budget.value)));
         self.layout.thinking_budgets.extend(budgets);
     }
 
@@ -280,8 +280,8 @@ fn whole_number(text: &str) -> Option<Whole> {
 }
 
 impl Count {
-    fn of(count: u64, text: &str, at: Span) -> Self {
-        Self { count, at, odd: json::whole_number(text).is_none() }
+    fn of(value: u64, text: &str, at: Span) -> Self {
+        Self { value, at, odd: json::whole_number(text).is_none() }
     }
 }
 

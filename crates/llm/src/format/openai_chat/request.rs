@@ -100,7 +100,7 @@ fn reasoning(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), Request
         Ok::<_, RequestError>(())
     })?;
     reader.effort = reader.effort.or(effort);
-    let asked = effort.is_some_and(|effort| effort > Effort::None) || budgets.iter().any(|budget| budget.count > 0);
+    let asked = effort.is_some_and(|effort| effort > Effort::None) || budgets.iter().any(|budget| budget.value > 0);
     if enabled.unwrap_or(asked) {
         reader.thinks(budgets);
     }
