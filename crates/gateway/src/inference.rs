@@ -100,7 +100,7 @@ impl Inference {
         let dialect = (call.format, ask.request.stream_usage_requested());
         let patience = call.target.provider.timeouts.head_patience;
         let inference = Arc::clone(self);
-        let answering = async move {
+        let mut answering = Box::pin(async move {
             let refused = match call.answer().await? {
                 Answered::Reply(reply) => return Ok(reply),
                 Answered::UsageRefused(reply) => reply,
@@ -110,12 +110,11 @@ impl Inference {
                 Ok(call) => Ok(call.answer().await.map_or(refused, Answered::reply)),
                 Err(_) => Ok(refused),
             }
-        };
+        });
         if !is_stream {
             return answering.await;
         }
         // The caller gets the status of the answer if it comes for as long as the caller has patience.
-        let mut answering = Box::pin(answering);
         if let Ok(reply) = tokio::time::timeout(patience, &mut answering).await {
             return reply;
         }

@@ -37,8 +37,7 @@ fn is_beginning(first: &[u8], magic: &[u8]) -> bool {
 fn is_plain(first: &[u8]) -> bool {
     let text = first.trim_ascii_start();
     let second = text.get(1).is_some_and(|byte| byte.is_ascii_whitespace() || b"\"{}[]".contains(byte));
-    text.starts_with(b"{") && second
-        || text.starts_with(b"[") && second
+    (text.starts_with(b"{") || text.starts_with(b"[")) && second
         || [&b"data:"[..], b"event:", b"id:", b"retry:", b": "].iter().any(|field| text.starts_with(field))
 }
 
