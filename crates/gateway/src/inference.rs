@@ -95,7 +95,7 @@ impl Inference {
     ///
     /// The Gate refused, or no usable answer came.
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
-        let call = self.begin(&ask, UsageWish::AsTaken).await?;
+        let call = Box::pin(self.begin(&ask, UsageWish::AsTaken)).await?;
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (call.format, ask.request.stream_usage_requested());
         let patience = call.target.provider.timeouts.head_patience;

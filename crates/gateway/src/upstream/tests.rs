@@ -170,7 +170,7 @@ async fn a_provider_can_say_that_it_did_not_process_a_request() {
             let (mut client, connection) = h2::client::handshake(near).await.expect("an HTTP/2 connection");
             let ask = async {
                 let request = http::Request::get("https://provider/").body(()).expect("a request");
-                client.send_request(request, true).expect("it is open").0.await.err().expect("no answer")
+                client.send_request(request, true).expect("it is open").0.await.expect_err("no answer")
             };
             tokio::join!(ask, connection).0
         };
