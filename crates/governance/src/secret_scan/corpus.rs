@@ -272,7 +272,6 @@ fn a_leak_in_an_ordinary_session_is_refused() {
             ("anthropic-api-key", format!("ANTHROPIC_API_KEY=sk-ant-api03-{}AA", key(93, 5))),
             ("openai-api-key", format!("OPENAI_API_KEY='sk-proj-{}'", key(120, 6))),
             ("stripe-secret-key", format!("stripe.api_key = \"sk_live_{}\"", key(99, 7))),
-            ("google-api-key", format!("maps?key=AIza{}", key(35, 8))),
             ("slack-bot-token", format!("token: xoxb-{}-{}", made("123456789", 12, 9), key(24, 10))),
             ("sendgrid-api-key", format!("SG.{}.{}", key(22, 11), key(43, 12))),
             ("jwt-raw", format!("cookie: session={jwt}")),
@@ -282,7 +281,7 @@ fn a_leak_in_an_ordinary_session_is_refused() {
             ("pem-private-key", format!("key.pem:1:{}", pem("OPENSSH PRIVATE KEY").replace('\n', "\nkey.pem:2:"))),
             ("pem-private-key", json!({"private_key": pem("PRIVATE KEY")}).to_string()),
             ("postgres-url-with-password", format!("DATABASE_URL=postgres://app:{}@db.acme.io:5432/app", key(16, 13))),
-            ("postgres-url-with-password", format!("postgres://postgres:{}@localhost/app", key(12, 14))),
+            ("postgres-url-with-password", format!("POSTGRES://postgres:{}@db.eu.internal/app", key(12, 14))),
             ("redis-url-with-auth", format!("REDIS_URL=rediss://default:{}@cache.acme.io:6379", key(24, 15))),
         ];
         for (pattern, leak) in leaks {

@@ -24,7 +24,7 @@
 use regex::bytes::Regex;
 
 use super::examples::{is_made_up, is_publishable};
-use super::fields;
+use super::fields::given_to_a_secret;
 use super::measure::{Class, class, class_changes, normalised_entropy};
 use crate::config::EntropyConfig;
 
@@ -137,40 +137,6 @@ fn has_known_form(token: &[u8]) -> bool {
         b"container_", // objects of the model APIs
     ];
     BEGINNINGS.iter().any(|beginning| token.starts_with(beginning))
-}
-
-/// Whether `before` ends in a name of a secret and what stands between a name and its value: `DEPLOY_TOKEN=`,
-/// `"clientSecret": "`, `X-Api-Key: `, `?key=`, `Authorization: Bearer `.
-fn given_to_a_secret(before: &[u8]) -> bool {
-    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'\\');
-    let space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let without = |text: &[u8], which: &dyn Fn(&u8) -> bool| {
-        text.len() - text.iter().rev().take(8).take_while(|byte| which(byte)).count()
-    };
-    let before = &before[..without(before, &|byte| quote(byte))];
-    let unspaced = &before[..without(before, &|byte| space(byte))];
-    if unspaced.len() < before.len() {
-        let scheme = name_at_the_end(unspaced);
-        if scheme.eq_ignore_ascii_case(b"bearer") {
-            return true;
-        }
-    }
-    let Some(mark) = unspaced.strip_suffix(b">").unwrap_or(unspaced).split_last() else { return false };
-    let (b'=' | b':', name) = mark else { return false };
-    let name = name.strip_suffix(b":").unwrap_or(name);
-    let name = &name[..without(name, &|byte| space(byte))];
-    let name = &name[..without(name, &|byte| quote(byte) || *byte == b']')];
-    let told = name_at_the_end(name);
-    if told.eq_ignore_ascii_case(b"key") {
-        // In the query of a URL it is what services call their keys; elsewhere every map has one.
-        return matches!(name[..name.len() - told.len()].last(), Some(b'?' | b'&'));
-    }
-    fields::is_secret_like(told)
-}
-
-fn name_at_the_end(text: &[u8]) -> &[u8] {
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    &text[text.len() - text.iter().rev().take(64).take_while(|byte| part(byte)).count()..]
 }
 
 /// Tokens whose surroundings say what they are.

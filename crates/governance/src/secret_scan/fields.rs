@@ -48,25 +48,52 @@ pub(super) fn is_opaque(key: &[u8]) -> bool {
     OPAQUE.iter().any(|name| name.as_bytes() == key)
 }
 
-/// The field in which the Messages API asks for the credential of an MCP server.
-const AUTHORIZATION_TOKEN: &str = "authorization_token";
+/// The ends of the names under which APIs ask for the credential of an MCP server.
+const AUTHORIZATION: &str = "uthorization";
 
 /// Whether a string under this key may be a credential the API asks for; where it stands decides.
 pub(super) fn may_be_entrusted(key: &[u8]) -> bool {
-    key == AUTHORIZATION_TOKEN.as_bytes()
+    key == b"authorization_token" || key.eq_ignore_ascii_case(b"authorization")
 }
 
 /// Whether there may be such a field in `content`.
 pub(super) fn may_hold_entrusted(content: &[u8]) -> bool {
-    memchr::memmem::find(content, AUTHORIZATION_TOKEN.as_bytes()).is_some()
+    memchr::memmem::find(content, AUTHORIZATION.as_bytes()).is_some()
 }
 
-/// Whether what stands at `path` is a credential the API asks for: `$.mcp_servers[0].authorization_token`.
-pub(super) fn is_entrusted(path: &str) -> bool {
-    path.strip_prefix("$.mcp_servers[")
-        .and_then(|rest| rest.strip_suffix(AUTHORIZATION_TOKEN))
-        .and_then(|rest| rest.strip_suffix("]."))
-        .is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
+/// Whether what stands at `path` of `content` is a credential the API asks for: `$.mcp_servers[0].authorization_token` of the
+/// Messages API; `$.tools[0].authorization` and `$.tools[0].headers.Authorization` of a tool of type `mcp` of the Responses
+/// API.
+pub(super) fn is_entrusted(path: &str, content: &[u8]) -> bool {
+    fn entry<'p>(path: &'p str, list: &str) -> Option<(usize, &'p str)> {
+        let (index, field) = path.strip_prefix(list)?.split_once("].")?;
+        let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+        Some((index.parse().ok().filter(|_| digits)?, field))
+    }
+    if let Some((_, field)) = entry(path, "$.mcp_servers[") {
+        return field == "authorization_token";
+    }
+    entry(path, "$.tools[").is_some_and(|(index, field)| {
+        let field = field
+            .strip_prefix("headers.")
+            .map_or(field == "authorization", |header| header.eq_ignore_ascii_case("authorization"));
+        field && is_an_mcp_server(content, index)
+    })
+}
+
+/// Whether the tool at `index` is an MCP server.
+fn is_an_mcp_server(content: &[u8], index: usize) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Request {
+        tools: Vec<Tool>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Tool {
+        #[serde(default, rename = "type")]
+        kind: serde_json::Value,
+    }
+    serde_json::from_slice::<Request>(content)
+        .is_ok_and(|request| request.tools.get(index).is_some_and(|tool| tool.kind == "mcp"))
 }
 
 /// Whether a value under this key is worth reading together with it: `{"password": "…"}` is `password = "…"`.
@@ -136,6 +163,57 @@ pub(super) fn is_secret_like(name: &[u8]) -> bool {
     (key || SECRET.iter().any(|word| folded.contains(word))) && !ORDINARY.iter().any(|word| folded.contains(word))
 }
 
+/// Whether `before` ends in a name of a secret and what stands between a name and its value: `DEPLOY_TOKEN=`,
+/// `"clientSecret": "`, `X-Api-Key: `, `?key=`, `Authorization: Bearer `.
+pub(super) fn given_to_a_secret(before: &[u8]) -> bool {
+    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'\\');
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let without = |text: &[u8], which: &dyn Fn(&u8) -> bool| {
+        text.len() - text.iter().rev().take(8).take_while(|byte| which(byte)).count()
+    };
+    let before = &before[..without(before, &|byte| quote(byte))];
+    let unspaced = &before[..without(before, &|byte| space(byte))];
+    if unspaced.len() < before.len() {
+        let scheme = name_at_the_end(unspaced);
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return true;
+        }
+    }
+    let Some(mark) = unspaced.strip_suffix(b">").unwrap_or(unspaced).split_last() else { return false };
+    let (b'=' | b':', name) = mark else { return false };
+    let name = name.strip_suffix(b":").unwrap_or(name);
+    let name = &name[..without(name, &|byte| space(byte))];
+    let name = &name[..without(name, &|byte| quote(byte) || *byte == b']')];
+    let told = name_at_the_end(name);
+    if told.eq_ignore_ascii_case(b"key") {
+        // In the query of a URL it is what services call their keys; elsewhere every map has one.
+        return matches!(name[..name.len() - told.len()].last(), Some(b'?' | b'&'));
+    }
+    is_secret_like(told)
+}
+
+fn name_at_the_end(text: &[u8]) -> &[u8] {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    &text[text.len() - text.iter().rev().take(64).take_while(|byte| part(byte)).count()..]
+}
+
+/// Whether the name that ends here is that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`. Word by
+/// word: a republic is nothing public.
+pub(super) fn names_something_public(before: &[u8]) -> bool {
+    /// What tools give to web pages and apps.
+    const PREFIXES: [&str; 7] =
+        ["NEXT_PUBLIC_", "REACT_APP_", "VITE_", "EXPO_PUBLIC_", "GATSBY_", "NUXT_PUBLIC_", "INNERTUBE"];
+    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let length = before.iter().rev().take(64).take_while(part).count();
+    let name = &before[before.len() - length..];
+    let camel = |left: &u8, right: &u8| !(left.is_ascii_lowercase() && right.is_ascii_uppercase());
+    let words = name.split(|byte| !byte.is_ascii_alphanumeric()).flat_map(|words| words.chunk_by(camel));
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+        || words
+            .into_iter()
+            .any(|word| [b"public".as_slice(), b"publishable"].iter().any(|public| word.eq_ignore_ascii_case(public)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,8 +256,16 @@ mod tests {
 
     #[test]
     fn only_the_field_the_api_has_is_entrusted() {
-        assert!(is_entrusted("$.mcp_servers[0].authorization_token"));
-        assert!(is_entrusted("$.mcp_servers[12].authorization_token"));
+        let content = br#"{"tools": [{"type": "mcp"}, {"type": "function"}, {}]}"#;
+        for path in [
+            "$.mcp_servers[0].authorization_token",
+            "$.mcp_servers[12].authorization_token",
+            "$.tools[0].authorization",
+            "$.tools[0].headers.Authorization",
+            "$.tools[0].headers.authorization",
+        ] {
+            assert!(is_entrusted(path, content), "{path}");
+        }
         for path in [
             "$.authorization_token",
             "$.messages[0].mcp_servers[0].authorization_token",
@@ -187,8 +273,24 @@ mod tests {
             "$.mcp_servers[0].env[0].authorization_token",
             "$.mcp_servers[].authorization_token",
             "$.mcp_servers[0].name",
+            "$.tools[1].authorization",
+            "$.tools[2].headers.Authorization",
+            "$.tools[9].authorization",
+            "$.tools[0].headers.X-Other",
+            "$.tools[0].function.authorization",
+            "$.messages[0].tools[0].authorization",
         ] {
-            assert!(!is_entrusted(path), "{path}");
+            assert!(!is_entrusted(path, content), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_public_things_are_read_by_word() {
+        for name in ["NEXT_PUBLIC_MAPS_", "VITE_", "EXPO_PUBLIC_", "INNERTUBE_", "myPublic", "stripe-publishable-"] {
+            assert!(names_something_public(format!("x = {name}").as_bytes()), "{name}");
+        }
+        for name in ["REPUBLIC_", "ACME_", "", "INVITE_"] {
+            assert!(!names_something_public(format!("x = {name}").as_bytes()), "{name}");
         }
     }
 }

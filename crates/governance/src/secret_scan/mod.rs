@@ -5,15 +5,19 @@
 //! of the credential.
 //!
 //! What is documented to be no secret passes: keys that are meant to be public, the example credentials of vendors, and
-//! passwords everybody writes where one would be ([`examples`]).
+//! passwords everybody writes where one would be ([`examples`], [`words`], [`urls`], [`jwt`]).
 //!
 //! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
 mod entropy;
 mod examples;
 mod fields;
+mod jwt;
 mod measure;
 mod patterns;
+mod pem;
+mod urls;
+mod words;
 
 use std::fmt;
 use std::ops::Range;
@@ -205,7 +209,9 @@ impl SecretScanner {
         if !entrusted.is_empty() {
             let starts: Vec<usize> = entrusted.iter().map(|&hit| hits[hit].1.start).collect();
             let paths = json::paths(content, &starts, |_| false);
-            for (hit, _) in entrusted.into_iter().zip(paths).rev().filter(|(_, path)| fields::is_entrusted(path)) {
+            for (hit, _) in
+                entrusted.into_iter().zip(paths).rev().filter(|(_, path)| fields::is_entrusted(path, content))
+            {
                 hits.remove(hit);
             }
         }
@@ -280,7 +286,7 @@ pub(crate) fn entrusted(content: &[u8]) -> Vec<Range<usize>> {
         .collect();
     let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
     let paths = json::paths(content, &starts, |_| false);
-    spans.into_iter().zip(paths).filter(|(_, path)| fields::is_entrusted(path)).map(|(span, _)| span).collect()
+    spans.into_iter().zip(paths).filter(|(_, path)| fields::is_entrusted(path, content)).map(|(span, _)| span).collect()
 }
 
 /// `content` with every flagged string (in ascending order) replaced, so that it may be stored. JSON stays JSON.
@@ -327,5 +333,7 @@ fn as_assignment(key: &[u8], value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod repository;
 #[cfg(test)]
 mod tests;

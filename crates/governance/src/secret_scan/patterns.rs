@@ -8,11 +8,16 @@
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::examples::{has_key_body, is_documented_token, is_made_up, is_publishable, is_real_password};
+use super::examples::{is_documented, is_publishable};
+use super::fields::{given_to_a_secret, names_something_public};
+use super::jwt::is_harmless_token;
 use super::measure::{class_changes, normalised_entropy};
+use super::pem::{self, has_key_body};
+use super::urls::{is_real_password, is_template};
+use super::words::{is_written_password, random_part};
 use crate::config::ExtraPattern;
 
-/// What an expression gets to see from its anchor on. Long enough for all but tokens of the JSON Web kind.
+/// What an expression gets to see from its anchor on. Long enough for all but private keys and JSON Web Tokens.
 const WINDOW: usize = 512;
 const JWT_WINDOW: usize = 16 * 1024;
 
@@ -21,7 +26,7 @@ struct Pattern {
     id: &'static str,
     anchors: &'static [&'static str],
     /// Matched from the beginning of the anchor on. `<SEP>` stands between a name and its value, `<QUOTED>` between a
-    /// name and a value in quotation marks, `<END>` where no letter, digit or underscore follows.
+    /// name and a value in quotation marks, `<END>` where no letter or digit follows.
     expression: &'static str,
     /// What may stand before the anchor.
     before: Before,
@@ -36,10 +41,15 @@ enum Check {
     Window(fn(&[u8]) -> bool),
     /// Of group 1 of the expression: the value of a field.
     Value(fn(&[u8]) -> bool),
-    /// That the key is no example.
+    /// That it is a key even without the words, repetitions and counting in it, and none that is documented.
     Key,
     /// The same, and that it is not made of words.
     KeyNotWords,
+    /// The same as `Key`, and that it does not stand in a signed URL, where it only says who signed.
+    KeyId,
+    /// The same as `Key`; and one of 32 hexadecimal digits, which many ids are, must be given to a name of a secret, or one
+    /// of these words must stand near it.
+    KeyOrId(&'static [&'static str]),
     /// Of groups 1 and 2 of the expression, the user and the password with the host: that it is a real password.
     Password,
 }
@@ -48,7 +58,7 @@ enum Check {
 enum Before {
     /// Anything: the anchor is part of a longer name.
     Any,
-    /// No letter, digit or underscore: the end of `task-` is not `sk-`.
+    /// No letter or digit, unless it is the end of an escape: the end of `task-` is not `sk-`.
     NoWord,
     /// No hyphen either. For expressions that run on as long as hyphens and letters come, so that each such run is read
     /// once.
@@ -59,7 +69,7 @@ enum Before {
 const SEP: &str = r#"\\?["'`]?[ \t]{0,8}(?:=>|:=|=|:)[ \t]{0,8}\\?["'`]?"#;
 /// The same before a value that stands in quotation marks.
 const QUOTED: &str = r#"\\?["'`]?[ \t]{0,8}(?:=>|:=|=|:)[ \t]{0,8}\\?["'`]"#;
-const END: &str = r"(?:[^A-Za-z0-9_]|\z)";
+const END: &str = r"(?:[^A-Za-z0-9]|\z)";
 
 /// In the order in which they are tried where they share an anchor.
 const PATTERNS: &[Pattern] = &[
@@ -68,14 +78,16 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["AKIA", "ASIA"],
         expression: r"(?:AKIA|ASIA)[A-Z0-9]{16}<END>",
         before: Before::NoWord,
-        check: Check::Key,
+        check: Check::KeyId,
     },
     Pattern {
         id: "aws-secret-key",
         anchors: SECRET,
         expression: r"(?i:secret[_-]?(?:access[_-]?)?key)<SEP>([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|\z)",
         before: Before::Any,
-        check: Check::Value(|value| !value.iter().all(u8::is_ascii_hexdigit) && random_looking(value)),
+        check: Check::Value(|value| {
+            !value.iter().all(u8::is_ascii_hexdigit) && random_looking(value) && random_part(value).len() == value.len()
+        }),
     },
     Pattern {
         id: "github-token-fine-grained",
@@ -149,15 +161,22 @@ const PATTERNS: &[Pattern] = &[
     },
     Pattern {
         id: "stripe-secret-key",
-        anchors: &["sk_live_", "sk_test_"],
-        expression: r"sk_(?:live|test)_[A-Za-z0-9]{16,}",
+        anchors: &["sk_live_"],
+        expression: r"sk_live_[A-Za-z0-9]{16}",
         before: Before::NoWord,
         check: Check::Key,
     },
     Pattern {
         id: "stripe-restricted-key",
-        anchors: &["rk_live_", "rk_test_"],
-        expression: r"rk_(?:live|test)_[A-Za-z0-9]{16,}",
+        anchors: &["rk_live_"],
+        expression: r"rk_live_[A-Za-z0-9]{16}",
+        before: Before::NoWord,
+        check: Check::Key,
+    },
+    Pattern {
+        id: "stripe-test-key",
+        anchors: &["sk_test_", "rk_test_"],
+        expression: r"[sr]k_test_[A-Za-z0-9]{16}",
         before: Before::NoWord,
         check: Check::Key,
     },
@@ -180,14 +199,14 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["sk-"],
         expression: r"sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20}|[A-Za-z0-9]{32,64}<END>)",
         before: Before::NoWord,
-        check: Check::KeyNotWords,
+        check: Check::KeyOrId(&["deepseek", "openai"]),
     },
     Pattern {
         id: "twilio-auth-token",
         anchors: &["twilio", "Twilio", "TWILIO"],
         expression: r"(?i:twilio[_ -]?(?:account[_ -]?)?(?:auth[_ -]?)?(?:token|secret|key))<SEP>([0-9a-fA-F]{32})<END>",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Value(|value| random_part(value).len() >= 24),
     },
     Pattern {
         id: "sendgrid-api-key",
@@ -199,23 +218,23 @@ const PATTERNS: &[Pattern] = &[
     Pattern {
         id: "mailgun-api-key",
         anchors: &["key-"],
-        expression: r"key-([0-9a-z]{32})<END>",
+        expression: r"key-[0-9a-z]{32}<END>",
         before: Before::NoToken,
-        check: Check::Value(|value| value.iter().any(u8::is_ascii_digit) && !is_made_up(value)),
+        check: Check::KeyOrId(&["mailgun"]),
     },
     Pattern {
         id: "heroku-api-key",
         anchors: &["heroku", "Heroku", "HEROKU"],
-        expression: r"(?i:heroku[_ -]?(?:api[_ -]?)?(?:key|token|secret)<SEP>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})<END>",
+        expression: r"(?i:heroku[_ -]?(?:api[_ -]?)?(?:key|token|secret))<SEP>([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})<END>",
         before: Before::Any,
-        check: Check::Nothing,
+        check: Check::Value(|value| random_part(value).len() >= 28),
     },
     Pattern {
         id: "heroku-api-key",
         anchors: &["HRKU-"],
-        expression: r"HRKU-[A-Za-z0-9_-]{32,}",
+        expression: r"HRKU-[A-Za-z0-9_-]{32}",
         before: Before::NoWord,
-        check: Check::Nothing,
+        check: Check::KeyNotWords,
     },
     Pattern {
         id: "pem-private-key-rsa",
@@ -243,40 +262,40 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["Bearer ey", "bearer ey", "BEARER ey"],
         expression: r"(?i:bearer) (eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})",
         before: Before::Any,
-        check: Check::Value(|token| !is_documented_token(token)),
+        check: Check::Value(|token| !is_harmless_token(token)),
     },
     Pattern {
         id: "jwt-raw",
         anchors: &["eyJ"],
         expression: r"(eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})",
         before: Before::NoToken,
-        check: Check::Value(|token| !is_documented_token(token)),
+        check: Check::Value(|token| !is_harmless_token(token)),
     },
     Pattern {
         id: "postgres-url-with-password",
-        anchors: &["postgres"],
-        expression: r"postgres(?:ql)?(?:\+[a-z0-9_]{1,16})?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        anchors: &["postgres", "Postgres", "POSTGRES"],
+        expression: r"(?i:postgres(?:ql)?(?:\+[a-z0-9_]{1,16})?)://([^\s:@/]{0,128}):([^\s@]{1,256}@[^\s]{0,80})",
         before: Before::Any,
         check: Check::Password,
     },
     Pattern {
         id: "mysql-url-with-password",
-        anchors: &["mysql", "mariadb"],
-        expression: r"(?:mysql|mariadb)(?:\+[a-z0-9_]{1,16})?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        anchors: &["mysql", "Mysql", "MYSQL", "mariadb", "Mariadb", "MARIADB"],
+        expression: r"(?i:(?:mysql|mariadb)(?:\+[a-z0-9_]{1,16})?)://([^\s:@/]{0,128}):([^\s@]{1,256}@[^\s]{0,80})",
         before: Before::Any,
         check: Check::Password,
     },
     Pattern {
         id: "mongodb-srv-url",
-        anchors: &["mongodb"],
-        expression: r"mongodb(?:\+srv)?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        anchors: &["mongodb", "Mongodb", "MONGODB"],
+        expression: r"(?i:mongodb(?:\+srv)?)://([^\s:@/]{0,128}):([^\s@]{1,256}@[^\s]{0,80})",
         before: Before::Any,
         check: Check::Password,
     },
     Pattern {
         id: "redis-url-with-auth",
-        anchors: &["redis"],
-        expression: r"rediss?://([^\s:@/]{0,128}):([^\s/@]{1,256}@[^\s/:?,]{0,64})",
+        anchors: &["redis", "Redis", "REDIS"],
+        expression: r"(?i:rediss?)://([^\s:@/]{0,128}):([^\s@]{1,256}@[^\s]{0,80})",
         before: Before::Any,
         check: Check::Password,
     },
@@ -306,7 +325,7 @@ const PATTERNS: &[Pattern] = &[
         anchors: SECRET,
         expression: r#"(?i:secret(?:[_-]?(?:access[_-]?)?(?:key|token|value))?)<QUOTED>([A-Za-z0-9+/_.=~-]{16,256})\\?["'`]"#,
         before: Before::Any,
-        check: Check::Value(random_looking),
+        check: Check::Value(secret_looking),
     },
     Pattern {
         id: "generic-secret-field",
@@ -329,14 +348,14 @@ const PATTERNS: &[Pattern] = &[
         ],
         expression: r#"[A-Za-z]{3,7}[_-]?[A-Za-z]{3,5}<QUOTED>([A-Za-z0-9+/_.=~-]{16,256})\\?["'`]"#,
         before: Before::Any,
-        check: Check::Value(random_looking),
+        check: Check::Value(secret_looking),
     },
     Pattern {
         id: "generic-secret-field",
         anchors: &["SECRET", "API_KEY", "ACCESS_TOKEN", "AUTH_TOKEN", "PRIVATE_KEY"],
         expression: r"[A-Z]+(?:_[A-Z]+){0,3}=([A-Za-z0-9+/_.~-]{16,256})={0,2}(?:[\s;,]|\z)",
         before: Before::Any,
-        check: Check::Value(random_looking),
+        check: Check::Value(secret_looking),
     },
 ];
 
@@ -412,7 +431,11 @@ impl PatternSet {
                 before: pattern.before,
                 generic: pattern.id.starts_with("generic-"),
                 refuses: warn_only.iter().all(|id| id != pattern.id),
-                window: if pattern.id.contains("jwt") { JWT_WINDOW } else { WINDOW },
+                window: match pattern.id {
+                    id if id.contains("jwt") => JWT_WINDOW,
+                    id if id.starts_with("pem-") => pem::REACH,
+                    _ => WINDOW,
+                },
                 check: pattern.check,
             };
             add(compiled, &mut pattern.anchors.iter().copied());
@@ -441,14 +464,17 @@ impl PatternSet {
         let mut from = 0;
         while let Some(anchor) = self.anchors.find(Input::new(text).range(from..)) {
             let start = anchor.start();
-            let before = start.checked_sub(1).map(|at| text[at]);
             for &candidate in &self.candidates[anchor.pattern().as_usize()] {
                 let pattern = &self.compiled[candidate];
-                if found.is_some_and(|found| found.rank() <= pattern.rank()) || !pattern.before.allows(before) {
+                if found.is_some_and(|found| found.rank() <= pattern.rank()) || !pattern.before.allows(&text[..start]) {
                     continue;
                 }
-                let window = &text[start..text.len().min(start + pattern.window)];
-                if !pattern.matches(window) || (pattern.generic && names_something_public(&text[..start])) {
+                let place = Place {
+                    before: &text[..start],
+                    anchor: anchor.end() - start,
+                    window: &text[start..text.len().min(start + pattern.window)],
+                };
+                if !pattern.matches(&place) || (pattern.generic && place.is_public()) {
                     continue;
                 }
                 if pattern.rank() == 0 {
@@ -463,14 +489,63 @@ impl PatternSet {
 }
 
 impl Before {
-    fn allows(self, byte: Option<u8>) -> bool {
-        let Some(byte) = byte else { return true };
-        let word = byte.is_ascii_alphanumeric() || byte == b'_';
+    fn allows(self, before: &[u8]) -> bool {
+        let Some(&byte) = before.last() else { return true };
+        let letter = byte.is_ascii_alphanumeric() && !ends_an_escape(before);
         match self {
             Self::Any => true,
-            Self::NoWord => !word,
-            Self::NoToken => !word && byte != b'-',
+            Self::NoWord => !letter,
+            Self::NoToken => !letter && byte != b'_' && byte != b'-',
         }
+    }
+}
+
+/// Whether `before` ends in `\n` as strings of programs and of JSON have it, or in `%3D` as URLs have it.
+fn ends_an_escape(before: &[u8]) -> bool {
+    match before {
+        [.., b'\\', b'n' | b'r' | b't'] => true,
+        [.., b'%', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        _ => false,
+    }
+}
+
+/// Where an anchor stands.
+struct Place<'t> {
+    before: &'t [u8],
+    /// The length of the anchor.
+    anchor: usize,
+    /// From the anchor on.
+    window: &'t [u8],
+}
+
+impl Place<'_> {
+    /// Whether everybody may see what stands here: `NEXT_PUBLIC_MAPS_` before `API_KEY`, `appId` beside `apiKey`.
+    fn is_public(&self) -> bool {
+        const NEAR: usize = 256;
+        // The search of documentation has an application, an index and a key that only searches.
+        let search = self.window.get(..6).is_some_and(|name| name.eq_ignore_ascii_case(b"apikey"))
+            && ["appId", "indexName"].iter().any(|name| {
+                let after = &self.window[..self.window.len().min(NEAR)];
+                let before = &self.before[self.before.len().saturating_sub(NEAR)..];
+                [before, after].iter().any(|text| memchr::memmem::find(text, name.as_bytes()).is_some())
+            });
+        search || names_something_public(self.before)
+    }
+
+    /// Whether one of these words stands shortly before it.
+    fn is_near(&self, words: &[&str]) -> bool {
+        const NEAR: usize = 128;
+        let near = self.before[self.before.len().saturating_sub(NEAR)..].to_ascii_lowercase();
+        words.iter().any(|word| memchr::memmem::find(&near, word.as_bytes()).is_some())
+    }
+
+    /// Whether it is the id of the key in a signed URL or header: `X-Amz-Credential=AKIA…/20250101/…`.
+    fn is_a_signer(&self, key: &[u8]) -> bool {
+        let named = [b"Credential=".as_slice(), b"Credential%3D"].iter().any(|name| self.before.ends_with(name));
+        let after = &self.window[key.len()..];
+        let date =
+            after.strip_prefix(b"/").or_else(|| after.strip_prefix(b"%2F")).or_else(|| after.strip_prefix(b"%2f"));
+        named && date.and_then(|date| date.get(..8)).is_some_and(|date| date.iter().all(u8::is_ascii_digit))
     }
 }
 
@@ -486,38 +561,58 @@ impl Compiled {
         Some([1, 2].map(|group| groups.get(group).map_or(b"".as_slice(), |group| group.as_bytes())))
     }
 
-    /// The key as a whole, where the expression reads only its beginning.
-    fn key<'t>(&self, window: &'t [u8]) -> &'t [u8] {
+    /// The key as the expression has it, and with what is written on to it, as far as that may be a part of it.
+    fn keys<'t>(&self, window: &'t [u8]) -> [&'t [u8]; 2] {
+        const MORE: usize = 128;
         let matched = self.expression.find(window).map_or(0, |found| found.end());
         let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         match window[..matched].last() {
             Some(last) if part(last) => {
-                &window[..matched + window[matched..].iter().take_while(|byte| part(byte)).count()]
+                let more = window[matched..].iter().take(MORE).take_while(|byte| part(byte)).count();
+                [&window[..matched], &window[..matched + more]]
             }
-            _ => &window[..matched.saturating_sub(1)],
+            _ => [&window[..matched.saturating_sub(1)]; 2],
         }
     }
 
-    fn matches(&self, window: &[u8]) -> bool {
+    /// The key without what somebody wrote into or on to it, if it still is one.
+    fn real_key(&self, place: &Place<'_>) -> Option<Vec<u8>> {
+        let keys = self.keys(place.window);
+        let real = |key: &[u8]| {
+            let (anchor, rest) = key.split_at(place.anchor.min(key.len()));
+            let real = [anchor, &random_part(rest)].concat();
+            self.expression.is_match(&real).then_some(real)
+        };
+        if is_documented(keys[1]) {
+            return None;
+        }
+        let [shortest, whole] = keys;
+        real(whole).or_else(|| real(shortest).filter(|_| shortest.len() < whole.len()))
+    }
+
+    fn matches(&self, place: &Place<'_>) -> bool {
+        let window = place.window;
         self.expression.is_match(window)
             && match self.check {
                 Check::Nothing => true,
                 Check::Window(check) => check(window),
                 Check::Value(check) => self.groups(window).is_some_and(|[value, _]| check(value)),
-                Check::Key => !is_made_up(self.key(window)),
-                Check::KeyNotWords => key_not_words(window) && !is_made_up(self.key(window)),
+                Check::Key => self.real_key(place).is_some(),
+                Check::KeyNotWords => {
+                    key_not_words(window) && self.real_key(place).is_some_and(|key| key_not_words(&key))
+                }
+                Check::KeyId => self.real_key(place).is_some() && !place.is_a_signer(self.keys(window)[0]),
+                Check::KeyOrId(words) => {
+                    key_not_words(window)
+                        && self.real_key(place).is_some_and(|key| {
+                            let id = key.len() - place.anchor.min(key.len()) == 32
+                                && key[place.anchor..].iter().all(u8::is_ascii_hexdigit);
+                            key_not_words(&key) && (!id || given_to_a_secret(place.before) || place.is_near(words))
+                        })
+                }
                 Check::Password => self.groups(window).is_some_and(|[user, rest]| is_real_password(user, rest)),
             }
     }
-}
-
-/// Whether the name that ends here begins as that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`.
-fn names_something_public(before: &[u8]) -> bool {
-    let name =
-        before.iter().rev().take(48).take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    let mut name: Vec<u8> = name.map(u8::to_ascii_lowercase).collect();
-    name.reverse();
-    [b"public".as_slice(), b"publishable"].iter().any(|word| memchr::memmem::find(&name, word).is_some())
 }
 
 fn compile(expression: &str) -> Regex {
@@ -544,34 +639,11 @@ fn key_not_words(window: &[u8]) -> bool {
     key.iter().take(20).any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
 
-/// Words that occur in the values of examples, templates and tests.
-const PLACEHOLDERS: [&str; 19] = [
-    "insecure",
-    "abc123",
-    "123456",
-    "example",
-    "placeholder",
-    "changeme",
-    "change-me",
-    "change_me",
-    "your",
-    "dummy",
-    "sample",
-    "redacted",
-    "xxxx",
-    "****",
-    "fake",
-    "mock",
-    "test",
-    "todo",
-    "insert",
+/// Beginnings of what is kept instead of a password.
+const HASHES: [&str; 14] = [
+    "$argon2", "argon2", "$2a$", "$2b$", "$2y$", "$1$", "$5$", "$6$", "$y$", "$pbkdf2", "pbkdf2", "scrypt", "$scrypt",
+    "{SSHA",
 ];
-
-fn is_placeholder(value: &[u8]) -> bool {
-    let lower = value.to_ascii_lowercase();
-    let begins_as_template = matches!(lower.first(), Some(b'$' | b'<' | b'{' | b'%' | b'[' | b'*'));
-    begins_as_template || PLACEHOLDERS.iter().any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
-}
 
 /// What a person or a generator would choose as a password and nobody would write as an example: twelve characters of
 /// three classes, or eight of all four.
@@ -586,18 +658,36 @@ fn password_looking(value: &[u8]) -> bool {
     // A call or a type is code: `hash(…)`, `Option<String>`, `settings.password1`.
     let code = value.iter().any(|byte| matches!(byte, b'(' | b')' | b'<' | b'>' | b'{' | b'}'));
     let has_digit = value.iter().any(u8::is_ascii_digit);
-    has_digit && !code && !is_placeholder(value) && ((value.len() >= 12 && classes >= 3) || classes == 4)
+    has_digit
+        && !code
+        && !is_hash(value)
+        && !is_template(value)
+        && !is_written_password(value)
+        && ((value.len() >= 12 && classes >= 3) || classes == 4)
+}
+
+fn is_hash(value: &[u8]) -> bool {
+    HASHES.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
+}
+
+/// A random value that is no path, unless a part of it is a key.
+fn secret_looking(value: &[u8]) -> bool {
+    let segments = || value.split(|&byte| byte == b'/');
+    if segments().count() > 2 { segments().any(random_looking) } else { random_looking(value) }
 }
 
 /// Letters and digits that alternate as they do in generated keys and do not in words.
 fn random_looking(value: &[u8]) -> bool {
+    const SHORTEST: usize = 16;
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
     let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-    digits >= 2
+    value.len() >= SHORTEST
+        && digits >= 2
         && letters >= 4
         && class_changes(value) * 100 >= value.len() * 20
         && normalised_entropy(value) >= 0.6
-        && !is_placeholder(value)
+        && !is_hash(value)
         && !is_publishable(value)
-        && !is_made_up(value)
+        && !is_documented(value)
+        && random_part(value).len() >= SHORTEST.max(value.len() / 2)
 }

