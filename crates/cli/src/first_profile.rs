@@ -140,6 +140,13 @@ impl FirstProfile {
         Ok(staged)
     }
 
+    /// Fails as writing it would for what is asked for, and writes nothing.
+    pub(crate) fn rehearse(&self, home: &Home, replaces: bool) -> CliResult {
+        let project = self.project(home);
+        let checked = if replaces { Ok(()) } else { project.ensure_new() };
+        checked.and_then(|()| project.check()).map_err(not_written)
+    }
+
     /// The change that makes it.
     pub(crate) fn change(&self, replaces: bool) -> Change {
         let secrets: Vec<_> = self.secrets.keys().collect();

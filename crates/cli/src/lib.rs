@@ -68,7 +68,7 @@ pub async fn run() -> ExitCode {
         Ok(working_directory) => dispatch(cli, environment, working_directory, runtime, printer).await,
         Err(error) => Err(CliError::from_error("failed", &error)),
     };
-    match outcome {
+    match outcome.and_then(|()| printer::nothing_lost()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer.failure(&error, debug);
@@ -88,7 +88,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
         _ => Format::Text,
     };
     if !error.use_stderr() || format == Format::Text {
-        error.exit();
+        if let Err(lost) = error.print() {
+            printer::note_loss(&lost);
+        }
+        if let Err(lost) = printer::nothing_lost() {
+            Printer::new(Format::Text, false, true).failure(&lost, false);
+            return ExitCode::from(lost.exit as u8);
+        }
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Failure as u8));
     }
     let said = error.to_string();
     let said = said.split("\n\nUsage:").next().and_then(|said| said.split("\n\nFor more information").next());

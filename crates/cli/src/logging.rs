@@ -44,9 +44,16 @@ pub(crate) fn install(
             .with_current_span(true)
             .with_span_list(false)
             .with_writer(std::io::stderr)
+            .log_internal_errors(false)
             .boxed()
     } else {
-        fmt::layer().fmt_fields(VisibleFields).with_ansi(ansi).with_writer(std::io::stderr).boxed()
+        fmt::layer()
+            .fmt_fields(VisibleFields)
+            .with_ansi(ansi)
+            .with_writer(std::io::stderr)
+            // A failure to write there cannot be told there.
+            .log_internal_errors(false)
+            .boxed()
     };
     let (layer, sink) = logs::channel(ambient.clone());
     let to_database = is_server.then(|| layer.with_filter(EnvFilter::new("warn,systemprompt=info")));

@@ -1,10 +1,11 @@
 //! Where results go: one document on standard output, everything else on standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use systemprompt_config::profile::OutputFormat;
 
-use crate::error::CliError;
+use crate::error::{CliError, CliResult};
 use crate::view::{Layout, Text, View, json, json_line, yaml};
 use crate::visible;
 
@@ -74,11 +75,14 @@ impl Printer {
 
     /// A command that failed. Programs read one document from standard output, whichever way it went.
     pub(crate) fn failure(&self, error: &CliError, debug: bool) {
-        match self.format {
-            _ if error.said => {}
-            Format::Text => self.alert(error.text(debug)),
-            Format::Json => self.document(&json_line(&error.value())),
-            Format::Yaml => self.document(&yaml(&error.value())),
+        let written = match self.format {
+            _ if error.said => return,
+            Format::Text => return self.alert(error.text(debug)),
+            Format::Json => write(&json_line(&error.value())),
+            Format::Yaml => write(&yaml(&error.value())),
+        };
+        if written.is_err_and(|why| is_loss(&why)) {
+            self.alert(error.text(debug));
         }
     }
 
@@ -90,9 +94,9 @@ impl Printer {
     }
 
     /// A line that is printed even when quiet.
-    #[expect(clippy::print_stderr, reason = "this is where the CLI talks to people")]
     pub(crate) fn alert(&self, text: impl AsRef<str>) {
-        eprintln!("{}", visible::lines(text.as_ref()));
+        // Where nobody listens there is nobody to tell so.
+        let _ = writeln!(std::io::stderr(), "{}", visible::lines(text.as_ref()));
     }
 
     /// Text for people, on standard output.
@@ -108,6 +112,31 @@ impl Printer {
 
 fn write(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(error) = &written {
+        note_loss(error);
+    }
+    written
 }
+
+/// Remembers that a result was lost. A reader that went away has what it wanted.
+pub(crate) fn note_loss(error: &std::io::Error) {
+    if is_loss(error) {
+        // The first loss says it all.
+        let _ = LOSS.set(error.to_string());
+    }
+}
+
+fn is_loss(error: &std::io::Error) -> bool {
+    error.kind() != ErrorKind::BrokenPipe
+}
+
+/// Fails if some result could not be written.
+pub(crate) fn nothing_lost() -> CliResult {
+    LOSS.get().map_or(Ok(()), |why| {
+        Err(CliError::new("output_failed", format!("the result cannot be written to standard output: {why}")))
+    })
+}
+
+/// Why a result was lost.
+static LOSS: OnceLock<String> = OnceLock::new();

@@ -79,8 +79,11 @@ impl Invocation {
     /// The database the command is about: `--database-url`, else the one of the project.
     pub(crate) async fn database(&self) -> CliResult<OpenDatabase> {
         if let Some(url) = &self.globals.database_url {
-            let db = connect(url.clone(), None, PoolSettings { max_connections: 4, ..PoolSettings::default() }, "cli")
-                .await?;
+            let settings = PoolSettings { max_connections: 4, ..PoolSettings::default() };
+            let db = connect(url.clone(), None, settings, "cli").await.map_err(|error| {
+                // It was given on the command line.
+                if error.code == "db_url_invalid" { error.exit(Exit::Usage) } else { error }
+            })?;
             return Ok(OpenDatabase { db, cluster: None });
         }
         let project = self.project()?;
@@ -248,6 +251,7 @@ fn no_home(missing: HomeNotFound) -> CliError {
     let failure = CliError::new("no_project", missing.to_string()).exit(Exit::Configuration);
     match missing {
         HomeNotFound::Nowhere { .. } => failure.help("systemprompt up   sets up a project in this directory"),
+        HomeNotFound::File { .. } => failure.help("name the directory of a project's home with --home DIR"),
         HomeNotFound::Beside { home, .. } => failure.help(format!("use --home {}", home.display())),
     }
 }
@@ -288,7 +292,12 @@ async fn connect(url: Secret, write_url: Option<Secret>, pool: PoolSettings, rol
     let options = ConnectOptions { url, write_url, pool, role: role.to_owned() };
     Database::connect(&options).await.map_err(|error: ConnectError| {
         let hint = error.hint();
-        CliError::from_error("db_unreachable", &error).help(hint).exit(Exit::Unavailable)
+        match error {
+            ConnectError::InvalidUrl { .. } | ConnectError::UnsupportedEngine { .. } => {
+                CliError::from_error("db_url_invalid", &error).help(hint).exit(Exit::Configuration)
+            }
+            _ => CliError::from_error("db_unreachable", &error).help(hint).exit(Exit::Unavailable),
+        }
     })
 }
 
@@ -300,8 +309,21 @@ pub(crate) fn cluster_error(error: &ClusterError) -> CliError {
     }
 }
 
+/// Problems of a project without the profile that is asked for: nothing was validated.
+const NO_PROFILE: [&str; 4] = ["no_profile", "unknown_profile", "lost_profile", "ambiguous_profile"];
+
+/// The failure that a report without a profile is.
+pub(crate) fn no_profile(report: &Report) -> Option<CliError> {
+    let missing = report.problems.iter().find(|problem| NO_PROFILE.contains(&problem.code))?;
+    let failure = CliError::new(missing.code, missing.message.clone()).exit(Exit::Configuration);
+    Some(CliError { help: missing.suggestion.clone(), ..failure })
+}
+
 /// The failure that a report with errors is.
 pub(crate) fn invalid(report: &Report, printer: &Printer) -> CliError {
+    if let Some(missing) = no_profile(report) {
+        return missing;
+    }
     CliError::new("profile_invalid", report.text(printer.layout.symbols()))
         .help("mend the places above; `systemprompt admin config validate` checks them without starting")
         .details(serde_json::to_value(report).unwrap_or_default())

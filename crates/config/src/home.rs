@@ -1,6 +1,6 @@
 //! The directory that holds the state of a project.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
@@ -24,12 +24,18 @@ pub enum HomeNotFound {
         /// Where the search began.
         start: PathBuf,
     },
+    /// What was named is a file.
+    #[error("{} is a file; a home is a directory", .named.display())]
+    File {
+        /// What was named.
+        named: PathBuf,
+    },
     /// The directory that was named is not a home, and one that belongs to it is.
     #[error("{} is not a home; the home is {}", .named.display(), .home.display())]
     Beside {
         /// The directory that was named.
         named: PathBuf,
-        /// The home in it, or around it.
+        /// The home in it, around it, or beside it.
         home: PathBuf,
     },
 }
@@ -38,6 +44,11 @@ impl Home {
     /// The home in this directory, which need not exist yet. A relative path is taken from the working directory.
     pub fn at(directory: impl AsRef<Path>) -> Self {
         let directory = directory.as_ref();
+        // `..` is the directory above what is really there, which only the file system can say.
+        let climbs = directory.components().any(|part| part == Component::ParentDir);
+        if climbs && let Ok(real) = directory.canonicalize() {
+            return Self(real);
+        }
         Self(std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()))
     }
 
@@ -51,6 +62,9 @@ impl Home {
     pub fn discover(explicit: Option<&Path>, working_directory: &Path) -> Result<Self, HomeNotFound> {
         if let Some(directory) = explicit {
             let named = Self::at(directory);
+            if named.0.is_file() {
+                return Err(HomeNotFound::File { named: named.0 });
+            }
             return match named.misses() {
                 Some(home) => Err(HomeNotFound::Beside { named: named.0, home }),
                 None => Ok(named),
@@ -67,7 +81,8 @@ impl Home {
             .ok_or_else(|| HomeNotFound::Nowhere { start: start.clone() })
     }
 
-    /// The home that is meant when this directory is none: it is the project, or lies in the home. A directory that is empty
+    /// The home that is meant when this directory is none: it is the project, lies in the home, or lies in the
+    /// project beside it. A directory that is empty
     /// or not there may become a home.
     fn misses(&self) -> Option<PathBuf> {
         if self.profiles_dir().is_dir() {
@@ -76,7 +91,14 @@ impl Home {
         let within = self.0.join(DIRECTORY);
         let around = self.0.ancestors().skip(1).find(|above| above.file_name().is_some_and(|name| name == DIRECTORY));
         let is_home = |directory: &PathBuf| directory.join("profiles").is_dir();
-        Some(within).filter(is_home).or_else(|| around.map(Path::to_owned).filter(is_home))
+        // An empty directory, or none, may be on its way to be a home of its own.
+        let in_use = std::fs::read_dir(&self.0).is_ok_and(|mut entries| entries.next().is_some());
+        let may_become = !in_use || self.run_dir().exists() || self.0.join("services").exists();
+        let beside = self.0.parent().filter(|_| !may_become).map(|above| above.join(DIRECTORY));
+        Some(within)
+            .filter(is_home)
+            .or_else(|| around.map(Path::to_owned).filter(is_home))
+            .or_else(|| beside.filter(is_home))
     }
 
     /// Makes the home and the directories an instance needs before it can take its lock, only for their owner.
@@ -199,11 +221,23 @@ mod tests {
         std::fs::create_dir_all(home.join("profiles/local")).unwrap();
         let discover = |directory: &Path| Home::discover(Some(directory), root.path());
         assert_eq!(discover(&home), Ok(Home::at(&home)));
-        for named in [root.path().to_owned(), home.join("profiles"), home.join("profiles/local"), home.join("run")] {
+        let services = root.path().join("services");
+        std::fs::create_dir_all(services.join("config")).unwrap();
+        let within = [home.join("profiles"), home.join("profiles/local"), home.join("run")];
+        for named in within.into_iter().chain([root.path().to_owned(), services]) {
             let refused = discover(&named).unwrap_err();
             assert_eq!(refused, HomeNotFound::Beside { named: named.clone(), home: home.clone() });
             assert!(refused.to_string().contains(&home.display().to_string()));
         }
+        let climbing = home.join("..");
+        let real = root.path().canonicalize().unwrap();
+        assert_eq!(
+            discover(&climbing),
+            Err(HomeNotFound::Beside { named: real.clone(), home: real.join(".systemprompt") })
+        );
+        let file = root.path().join("Cargo.toml");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(discover(&file), Err(HomeNotFound::File { named: file.clone() }));
         let new = root.path().join("new");
         assert_eq!(discover(&new), Ok(Home::at(&new)));
 

@@ -125,15 +125,20 @@ impl NewProject {
         ensure_free(&self.name, &self.home.profile_dir(&self.name))
     }
 
-    /// Makes the profile, its secrets and, where they are absent, the services documents. The profile is not in its place
-    /// yet: it may be read, judged and completed first. If anything fails, what was there before is unchanged.
-    pub fn stage(&self, ambient: &Ambient) -> Result<StagedProfile, ProjectError> {
+    /// Fails if its name or its text cannot be that of a profile. Nothing is written.
+    pub fn check(&self) -> Result<(), ProjectError> {
         if !is_name(&self.name) {
             return Err(ProjectError::Name(self.name.clone()));
         }
+        let parsed = yaml::parse(&self.profile_text(), &self.home.profile_file(&self.name), "profile");
+        parsed.map(drop).map_err(|problems| ProjectError::Text(Report::new(None, problems)))
+    }
+
+    /// Makes the profile, its secrets and, where they are absent, the services documents. The profile is not in its place
+    /// yet: it may be read, judged and completed first. If anything fails, what was there before is unchanged.
+    pub fn stage(&self, ambient: &Ambient) -> Result<StagedProfile, ProjectError> {
+        self.check()?;
         let text = self.profile_text();
-        yaml::parse(&text, &self.home.profile_file(&self.name), "profile")
-            .map_err(|problems| ProjectError::Text(Report::new(None, problems)))?;
         let secrets = self.secrets_text(ambient);
 
         let home = self.home.directory();

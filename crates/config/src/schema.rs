@@ -75,11 +75,42 @@ pub(crate) fn wrap(key: &str, name: &str, schema: &Value) -> Value {
     }
     let place = format!("#/$defs/{}", &child("", name)[1..]);
     move_references(&mut inner, &place);
+    bound(&mut inner);
     json!({
         "type": "object",
         "properties": {key: {"$ref": place}},
         "additionalProperties": false,
         "$defs": {name: inner},
+    })
+}
+
+/// Bounds every whole number by the type that holds it, which the schema names as its format: what the schema lets pass can
+/// be read.
+fn bound(schema: &mut Value) {
+    if let Some(map) = schema.as_object_mut()
+        && let Some((least, most)) = map.get("format").and_then(Value::as_str).and_then(range)
+    {
+        map.entry("minimum").or_insert(least);
+        map.entry("maximum").or_insert(most);
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(bound),
+        Value::Array(list) => list.iter_mut().for_each(bound),
+        _ => {}
+    }
+}
+
+fn range(format: &str) -> Option<(Value, Value)> {
+    Some(match format {
+        "uint8" => (u8::MIN.into(), u8::MAX.into()),
+        "uint16" => (u16::MIN.into(), u16::MAX.into()),
+        "uint32" => (u32::MIN.into(), u32::MAX.into()),
+        "uint64" | "uint" => (u64::MIN.into(), u64::MAX.into()),
+        "int8" => (i8::MIN.into(), i8::MAX.into()),
+        "int16" => (i16::MIN.into(), i16::MAX.into()),
+        "int32" => (i32::MIN.into(), i32::MAX.into()),
+        "int64" | "int" => (i64::MIN.into(), i64::MAX.into()),
+        _ => return None,
     })
 }
 
@@ -501,6 +532,68 @@ mod tests {
         let mut unbounded = Vec::new();
         walk("", &profile_schema(&[]), &mut unbounded);
         assert!(unbounded.is_empty(), "{unbounded:?}");
+        // Sections of features are bounded by their types.
+        walk("", &wrap("numbers", "numbers", &schemars::schema_for!(Numbers).to_value()), &mut unbounded);
+        assert!(unbounded.is_empty(), "{unbounded:?}");
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct Numbers {
+        small: u32,
+        some: Option<u32>,
+        large: u64,
+        count: usize,
+        signed: i32,
+        wide: Option<i64>,
+        not_zero: Option<std::num::NonZeroU32>,
+        list: Vec<u16>,
+        ratio: f64,
+    }
+
+    #[test]
+    fn what_passes_the_schema_can_be_read_as_its_type() {
+        let schema = wrap("numbers", "numbers", &schemars::schema_for!(Numbers).to_value());
+        let read = |text: &str| {
+            let mut document = yaml::parse(text, Path::new("f.yaml"), "test").unwrap();
+            let problems = validate(&schema, &mut document, "test");
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            (problems, serde_json::from_value::<Numbers>(document.value["numbers"].clone()))
+        };
+        let keys = ["small", "some", "large", "count", "signed", "wide", "not_zero", "ratio"];
+        let values = [
+            "0",
+            "1",
+            "-1",
+            "1.0",
+            "1e3",
+            "1.5",
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "99999999999999999999",
+            "1e30",
+            "-1e30",
+            "~",
+        ];
+        for key in keys {
+            for value in values {
+                let text = format!("numbers: {{{key}: {value}}}");
+                let (problems, typed) = read(&text);
+                assert_eq!(problems.is_empty(), typed.is_ok(), "{text}: {problems:?} {typed:?}");
+            }
+        }
+        assert_eq!(
+            read("numbers: {small: 1e3, list: [2.0]}").1.unwrap(),
+            Numbers { small: 1000, list: vec![2], ..Numbers::default() }
+        );
+        assert_eq!(
+            read("numbers: {small: 4294967296}").0,
+            ["numbers.small: must be 4294967295 or less, got `4294967296`"]
+        );
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl Up {
         }
     }
 
+    /// Looks for what a first run needs, if this would be one. Nothing is made.
+    pub(crate) async fn look_before_first_run(&self, invocation: &Invocation, home: &Home) -> CliResult {
+        if is_first_run(home) {
+            first_listener(invocation, home, self).await?;
+        }
+        Ok(())
+    }
+
     /// The same options as words of a command line.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -311,7 +319,8 @@ async fn bind(address: SocketAddr) -> CliResult<TcpListener> {
                 .help("choose a port above 1023 with --port N")
                 .exit(Exit::Denied),
             _ => CliError { code: "bind_failed".into(), message: format!("cannot serve on {address}: {error}"), ..failure }
-                .help("choose an address of this machine with --host"),
+                .help("choose an address of this machine with --host")
+                .exit(Exit::Configuration),
         }
     })
 }

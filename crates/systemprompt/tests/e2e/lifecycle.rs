@@ -129,11 +129,13 @@ async fn what_can_be_wrong_at_the_start_is_said_in_one_message() {
     assert!(said["message"].as_str().unwrap_or_default().contains("127.0.0.1"), "{said}");
 }
 
-/// Starts a first `up`, waits until `begun` says that it has come so far, and sends it a signal.
-fn interrupted_start(signal: Signal, begun: impl Fn(&std::path::Path) -> bool) {
+/// Starts a first server with this command, waits until `begun` says that it has come so far, and sends it a signal.
+fn interrupted_start(start: &[&str], signal: Signal, begun: impl Fn(&std::path::Path) -> bool) {
     let home = TempDir::new().expect("a directory");
     let child = command(home.path())
-        .args(["--json", "up", "--port", "0"])
+        .arg("--json")
+        .args(start)
+        .args(["--port", "0"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -163,14 +165,16 @@ fn interrupted_start(signal: Signal, begun: impl Fn(&std::path::Path) -> bool) {
 #[test]
 fn a_start_that_is_told_to_stop_leaves_nothing_running() {
     // While the database is being created.
-    interrupted_start(Signal::TERM, |home| home.join("run/instance.json").exists());
+    interrupted_start(&["up"], Signal::TERM, |home| home.join("run/instance.json").exists());
     // While PostgreSQL starts, or the server after it; the terminal was closed.
     let postmaster = |home: &std::path::Path| {
         let elsewhere = std::fs::read_to_string(home.join("postgres/location")).ok();
         let place = elsewhere.map_or_else(|| home.join("postgres"), |place| place.trim().into());
         place.join("data/postmaster.pid").exists()
     };
-    interrupted_start(Signal::HUP, postmaster);
+    interrupted_start(&["up"], Signal::HUP, postmaster);
+    // The one that waits for a server in the background passes the word on.
+    interrupted_start(&["infra", "services", "start"], Signal::TERM, postmaster);
 }
 
 #[test]

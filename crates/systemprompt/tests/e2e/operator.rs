@@ -336,8 +336,12 @@ async fn a_signing_key_that_is_none_is_named_with_what_to_do() {
 #[test]
 fn a_first_run_makes_the_profile_it_was_asked_for_or_nothing() {
     let directory = TempDir::new().expect("a directory");
-    for (profile, code) in [("production", "no_provider"), ("./elsewhere", "unknown_profile")] {
-        let output = run(directory.path(), &["--json", "--profile", profile, "up", "--port", "0"]);
+    let starts: [&[&str]; 2] = [&["up"], &["infra", "services", "start"]];
+    for ((profile, code), start) in [("production", "no_provider"), ("./elsewhere", "unknown_profile")]
+        .into_iter()
+        .flat_map(|asked| starts.map(|start| (asked, start)))
+    {
+        let output = run(directory.path(), &[&["--json", "--profile", profile], start, &["--port", "0"]].concat());
         let said = document(&output);
         assert_eq!(said["error"]["code"].as_str(), Some(code), "{said}");
         assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "{profile}: nothing was made");
@@ -395,4 +399,50 @@ async fn a_command_that_is_told_to_stop_stops_the_database_it_started() {
         assert!(!postmaster().exists(), "{words:?}: PostgreSQL goes on");
     }
     remove_cluster(home.path());
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_errors_nobody_hears_are_none() {
+    let directory = TempDir::new().expect("a directory");
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
+    for arguments in [&["plugins", "list"][..], &["--json", "plugins", "list"], &["--version"], &["--help"]] {
+        let output = command(directory.path()).args(arguments).stdout(full()).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("error[output_failed]"), "{arguments:?}: {said}");
+    }
+    let output =
+        command(directory.path()).args(["plugins", "nothing"]).stderr(full()).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    let output = command(directory.path()).args(["admin", "users", "count"]).stderr(full()).output();
+    assert_eq!(output.expect("the binary runs").status.code(), Some(3));
+}
+
+#[test]
+fn exit_statuses_say_what_the_table_says() {
+    let directory = TempDir::new().expect("a directory");
+    for (arguments, status, code) in [
+        (&["admin", "config", "validate"][..], 3, "no_profile"),
+        (&["admin", "users", "count", "--profile", "nowhere"], 3, "unknown_profile"),
+        (&["infra", "db", "tables", "--database-url", "nonsense"], 2, "db_url_invalid"),
+        (&["infra", "db", "tables", "--database-url", "mysql://localhost/x"], 2, "db_url_invalid"),
+        (&["infra", "db", "tables", "--database-url", "postgres://x@127.0.0.1:1/x"], 6, "db_unreachable"),
+        (&["up", "--host", "192.0.2.1", "--port", "0"], 3, "bind_failed"),
+        (&["admin", "setup", "--dry-run", "-e", "../x"], 3, "profile_not_written"),
+        (&["admin", "setup", "--dry-run", "-e", "x", "--admin-email", "x"], 2, "user_refused"),
+        (&["admin", "setup", "--dry-run", "-e", "x", "--port", "60000", "--port-offset", "6000"], 2, "invalid_value"),
+        (&["admin", "users", "create", "--name", "", "--email", "x@example.com"], 2, "usage"),
+    ] {
+        let output = run(directory.path(), &[&["--json"], arguments].concat());
+        let said = document(&output);
+        assert_eq!(
+            (output.status.code(), said["error"]["code"].as_str()),
+            (Some(status), Some(code)),
+            "{arguments:?}: {said}"
+        );
+    }
+    let output =
+        run(directory.path(), &["--json", "infra", "db", "status", "--database-url", "postgres://x@127.0.0.1:1/x"]);
+    assert_eq!((output.status.code(), &document(&output)["connected"]), (Some(6), &json!(false)));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "nothing was made");
 }

@@ -11,9 +11,11 @@ use serde_json::json;
 use systemprompt_config::Home;
 use systemprompt_config::project::StagedProfile;
 use systemprompt_database::{InstallOptions, install};
+use systemprompt_identity::{NewUser, UserError};
 use systemprompt_model::Secret;
 use tokio::time::timeout;
 
+use crate::accounts::refused;
 use crate::bounds::{PORT, within};
 use crate::change::{About, Change, Changed, made};
 use crate::error::{CliError, CliResult, Exit};
@@ -105,6 +107,7 @@ impl Setup {
         let directory = home.profile_dir(&first.name);
         let names: Vec<_> = first.secrets.keys().cloned().collect();
         if self.dry_run {
+            first.rehearse(&home, self.force)?;
             let providers = first.providers();
             invocation.printer.show(&Rehearsed { dry_run: true, profile: directory, secrets: names, providers });
             return Ok(());
@@ -163,6 +166,16 @@ impl Setup {
             secrets,
         };
         first.ensure_providers()?;
+        if first.port.checked_add(first.port_offset).is_none() {
+            let sum = u32::from(first.port) + u32::from(first.port_offset);
+            return Err(CliError::invalid_value(format!(
+                "--port and --port-offset add up to {sum}; 65535 is the last port"
+            )));
+        }
+        if let Some(email) = &first.admin_email {
+            let admin = NewUser { name: "admin".to_owned(), email: email.clone(), ..NewUser::default() };
+            admin.normalised().map_err(|problems| refused(UserError::Invalid(problems)))?;
+        }
         Ok(first)
     }
 

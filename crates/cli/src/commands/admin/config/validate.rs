@@ -8,7 +8,7 @@ use systemprompt_extension::ExtensionRegistry;
 use systemprompt_model::with_causes;
 
 use crate::error::{CliError, CliResult, Exit};
-use crate::project::{Invocation, Project, invalid};
+use crate::project::{Invocation, Project, invalid, no_profile};
 use crate::view::{Layout, Text, View, json};
 
 /// Check everything that start-up checks, and report every problem. Exit status 78 if there are errors.
@@ -31,6 +31,9 @@ impl Validate {
         }
         let (project, mut report) =
             Project::inspect(invocation.home()?, invocation.globals.profile.clone(), &invocation.environment)?;
+        if let Some(missing) = no_profile(&report) {
+            return Err(missing);
+        }
         if let Some(Err(error)) = project.map(|project| project.check_signing_key()) {
             let problem = Problem::error("profile", "security.signing_key_path", with_causes(&error));
             report.problems.push(problem.suggest(error.hint().unwrap_or("make the file readable for its owner only")));

@@ -24,7 +24,8 @@ pub(super) fn failure(error: InspectError) -> CliError {
         ),
         _ => None,
     };
-    let failure = CliError::from_error("db_failed", &error).exit(exit);
+    let code = if exit == Exit::Usage { "invalid_value" } else { "db_failed" };
+    let failure = CliError::from_error(code, &error).exit(exit);
     match help {
         Some(help) => failure.help(help),
         None => failure,

@@ -10,7 +10,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, Text, View, yes};
 
-/// Whether it is reachable, migrated, and how many tables it has. Exit status 1 if it is not reachable.
+/// Whether it is reachable, migrated, and how many tables it has. Exit status 6 if it is not reachable.
 #[derive(Debug, Args)]
 pub(crate) struct Status {}
 
@@ -25,12 +25,12 @@ impl Status {
             Err(error) if error.exit == Exit::Unavailable => {
                 let CliError { message, help, .. } = error;
                 invocation.printer.show(&Unreachable { connected: false, error: message, help });
-                return Err(CliError::status(Exit::Failure));
+                return Err(CliError::status(Exit::Unavailable));
             }
             Err(error) => return Err(error),
         };
         invocation.printer.show(&status);
-        if status.connected { Ok(()) } else { Err(CliError::status(Exit::Failure)) }
+        if status.connected { Ok(()) } else { Err(CliError::status(Exit::Unavailable)) }
     }
 }
 

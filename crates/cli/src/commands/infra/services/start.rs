@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -17,6 +18,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::instance;
 use crate::project::Invocation;
 use crate::ready::Ready;
+use crate::stop::Stop;
 use crate::view::{Layout, Record, Text, View};
 
 /// Start the server in the background and wait until it is ready.
@@ -39,6 +41,10 @@ impl Start {
             return Err(CliError::new("already_running", format!("process {} serves this home already", running.pid))
                 .exit(Exit::Conflict));
         }
+        // Before anything is made, as `up` itself looks for what is missing.
+        self.up.look_before_first_run(invocation, &home).await?;
+        // From here on: a server that was begun is not left to itself.
+        let stop = Stop::listen()?;
         home.create().map_err(|error| CliError::from_error("home_not_writable", &error).exit(Exit::Configuration))?;
         let log = home.logs_dir().join("server.log");
         let failed = |error: std::io::Error| CliError::from_error("failed", &error);
@@ -57,7 +63,11 @@ impl Start {
             return Err(CliError::new("failed", "the server has no standard output"));
         };
         let mut lines = BufReader::new(stdout).lines();
-        match tokio::time::timeout(Duration::from_secs(self.timeout), lines.next_line()).await {
+        let said = tokio::time::timeout(Duration::from_secs(self.timeout), lines.next_line());
+        let Some(said) = stop.or(said).await else {
+            return Err(give_up(child, &stop).await);
+        };
+        match said {
             Ok(Ok(Some(line))) => {
                 let ready = match understand(&line) {
                     Ok(ready) => ready,
@@ -74,6 +84,22 @@ impl Start {
                 .help(format!("it goes on starting; its log is {}", log.display()))),
         }
     }
+}
+
+/// Passes the word to stop on to a server that is starting, and waits until it and its database are gone. Asked twice, it
+/// does not wait.
+async fn give_up(mut server: tokio::process::Child, stop: &Stop) -> CliError {
+    let pid = server.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    // One that is gone already needs no word.
+    if let Some(pid) = pid
+        && kill_process(pid, Signal::TERM).is_ok()
+    {
+        tokio::select! {
+            _ = server.wait() => {}
+            () = stop.told_twice() => {}
+        }
+    }
+    CliError::interrupted()
 }
 
 /// What the server said: that it is ready, or why it is not.
