@@ -88,7 +88,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
         _ => Format::Text,
     };
     if !error.use_stderr() || format == Format::Text {
-        if let Err(lost) = error.print() {
+        // Help and version are results; what is wrong with the command line may go unheard.
+        if let Err(lost) = error.print()
+            && !error.use_stderr()
+        {
             printer::note_loss(&lost);
         }
         if let Err(lost) = printer::nothing_lost() {

@@ -142,12 +142,31 @@ pub(crate) fn validate(schema: &Value, document: &mut Document, domain: &str) ->
             return vec![Problem::error(domain, "", message).code("invalid_schema")];
         }
     };
+    make_whole(&mut document.value);
     coerce(&validator, document);
     let mut problems = Vec::new();
     for error in validator.iter_errors(&document.value) {
         tell(&error, schema, document, domain, &mut problems);
     }
     problems
+}
+
+/// Below it every whole number is exact, however it is spelled: 2^53.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// Whole numbers in another spelling, such as `1e3`, become whole numbers: a schema takes one for the other, and a type that
+/// has no fractions does not.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < WHOLE) {
+                *value = (float as i64).into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(make_whole),
+        Value::Object(map) => map.values_mut().for_each(make_whole),
+        _ => {}
+    }
 }
 
 /// Each round turns texts into other types, so there are no more rounds than interpolated texts.

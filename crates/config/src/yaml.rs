@@ -24,9 +24,6 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// The most values in one document.
 pub(crate) const MAX_NODES: usize = 100_000;
 
-/// Below it every whole number is exact, however it is spelled: 2^53.
-const WHOLE: f64 = 9_007_199_254_740_992.0;
-
 /// Reads a file. The problems belong to `domain`.
 pub(crate) fn read(path: &Path, domain: &str) -> Result<Document, Vec<Problem>> {
     let text = read_text(path, domain).map_err(|problem| vec![*problem])?;
@@ -206,10 +203,6 @@ impl Reader<'_> {
             Scalar::Null => Value::Null,
             Scalar::Boolean(flag) => flag.into(),
             Scalar::Integer(number) => number.into(),
-            // A whole number in another spelling, such as `1e3`: who asks for a number with a fraction takes it too.
-            Scalar::FloatingPoint(number) if number.0.fract() == 0.0 && number.0.abs() < WHOLE => {
-                (number.0 as i64).into()
-            }
             Scalar::FloatingPoint(number) => serde_json::Number::from_f64(number.0)?.into(),
             Scalar::String(text) => text.into_owned().into(),
         })
