@@ -141,7 +141,7 @@ fn mark_stretches(lower: &[u8], goes_on: fn(&u8, &u8) -> bool, shortest: usize, 
 /// Whether `right` follows `left` where somebody counts, in decimal, in hexadecimal or through the alphabet.
 fn counts_on(left: &u8, right: &u8) -> bool {
     let next = left.is_ascii_alphanumeric() && right.is_ascii_alphanumeric() && *right == left + 1;
-    next || matches!((left, right), (b'9', b'0' | b'a') | (b'f' | b'z', b'0') | (b'z', b'a') | (b'0', b'a'))
+    next || matches!((left, right), (b'9' | b'z', b'0' | b'a') | (b'f', b'0') | (b'0', b'a'))
 }
 
 /// Whether `text` is a part of the alphabet or of the digits, or several such parts.
