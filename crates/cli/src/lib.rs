@@ -35,6 +35,7 @@ mod project;
 mod prompt;
 mod ready;
 mod requests;
+mod roles;
 mod stop;
 mod texts;
 mod upkeep;

@@ -78,6 +78,8 @@ pub(crate) enum ErrorClass {
     Credential,
     /// 429.
     RateLimited,
+    /// What the caller asked for is no request, or too large, or about nothing: 400, 404, 413 or 422.
+    BadRequest,
     /// Another status from 400 to 499.
     Client,
     /// A status from 500.
@@ -89,12 +91,13 @@ pub(crate) enum ErrorClass {
 }
 
 impl ErrorClass {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Connect,
         Self::Reset,
         Self::Timeout,
         Self::Credential,
         Self::RateLimited,
+        Self::BadRequest,
         Self::Client,
         Self::Server,
         Self::Malformed,
@@ -107,6 +110,7 @@ impl ErrorClass {
             0..400 => None,
             401 | 403 => Some(Self::Credential),
             429 => Some(Self::RateLimited),
+            400 | 404 | 413 | 422 => Some(Self::BadRequest),
             400..500 => Some(Self::Client),
             500.. => Some(Self::Server),
         }
@@ -133,6 +137,7 @@ impl EncodeLabelValue for ErrorClass {
             Self::Timeout => "timeout",
             Self::Credential => "credential",
             Self::RateLimited => "429",
+            Self::BadRequest => "bad_request",
             Self::Client => "4xx",
             Self::Server => "5xx",
             Self::Malformed => "malformed",
@@ -147,6 +152,12 @@ enum TokenKind {
     Output,
     CacheRead,
     CacheWrite,
+    /// Of the cache writes, those that are kept for an hour, which cost more.
+    CacheWriteHour,
+}
+
+impl TokenKind {
+    const ALL: [Self; 5] = [Self::Input, Self::Output, Self::CacheRead, Self::CacheWrite, Self::CacheWriteHour];
 }
 
 impl EncodeLabelValue for TokenKind {
@@ -156,6 +167,7 @@ impl EncodeLabelValue for TokenKind {
             Self::Output => "output",
             Self::CacheRead => "cache_read",
             Self::CacheWrite => "cache_write",
+            Self::CacheWriteHour => "cache_write_1h",
         })
     }
 }
@@ -231,7 +243,7 @@ impl GatewayMetrics {
                 drop(self.requests_total.get_or_create(&labels));
             }
         }
-        for kind in [TokenKind::Input, TokenKind::Output, TokenKind::CacheRead, TokenKind::CacheWrite] {
+        for kind in TokenKind::ALL {
             let labels = TokenLabels { kind, provider: provider.to_owned(), model: model.to_owned() };
             drop(self.tokens_total.get_or_create(&labels));
         }
@@ -276,6 +288,7 @@ impl GatewayMetrics {
             (TokenKind::Output, usage.output_tokens),
             (TokenKind::CacheRead, usage.cache_read_tokens),
             (TokenKind::CacheWrite, usage.cache_creation_tokens),
+            (TokenKind::CacheWriteHour, usage.cache_creation_1h_tokens),
         ] {
             let labels = TokenLabels { kind, provider: provider.clone(), model: model.clone() };
             self.tokens_total.get_or_create(&labels).inc_by(count.unwrap_or(0));

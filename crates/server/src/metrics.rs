@@ -108,12 +108,22 @@ impl RefusalMetrics {
             "HTTP requests refused by a rate limit, by group of endpoints (`address` before the caller is known) and tier",
             refused.clone(),
         );
-        Self(refused)
+        let metrics = Self(refused);
+        // All of them are there from the start, so that an alert sees the first one.
+        for tier in UserType::ALL {
+            RateGroup::ALL.into_iter().for_each(|group| drop(metrics.of(Some(group), tier)));
+        }
+        drop(metrics.of(None, UserType::Anon));
+        metrics
     }
 
     pub(crate) fn count(&self, group: Option<RateGroup>, tier: UserType) {
+        self.of(group, tier).inc();
+    }
+
+    fn of(&self, group: Option<RateGroup>, tier: UserType) -> Counter {
         let group = group.map_or("address", RateGroup::as_str);
-        self.0.get_or_create(&RefusalLabels { group, tier: tier.as_str() }).inc();
+        self.0.get_or_create(&RefusalLabels { group, tier: tier.as_str() }).clone()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::first_profile::{FirstProfile, publish, state};
 use crate::instance::{self, Instance, InstanceLock};
 use crate::project::{Invocation, OpenDatabase, Project, cluster_error, managed_cluster};
 use crate::ready::Ready;
+use crate::roles;
 use crate::stop::Stop;
 use crate::upkeep::Upkeep;
 
@@ -266,6 +267,7 @@ async fn attend(
     let bootstrap = bootstrap_administrator(db, &gate, &invocation.ambient, &admin.username, &email)
         .await
         .map_err(|error| CliError::from_error("bootstrap_failed", &error))?;
+    roles::warn_of_rules(&project.configuration, db).await;
     if bootstrap.key.is_none() && stop.is_told() {
         return Err(interrupted());
     }

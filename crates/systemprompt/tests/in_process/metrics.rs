@@ -12,6 +12,7 @@ async fn what_can_be_counted_is_there_at_0_right_after_the_start() {
         r#"gateway_requests_total{provider="demo",model="demo-1",status="failed",dialect="openai-chat"} 0"#,
         r#"gateway_tokens_total{kind="input",provider="demo",model="demo-1"} 0"#,
         r#"gateway_tokens_total{kind="cache_write",provider="demo",model="demo-1"} 0"#,
+        r#"gateway_tokens_total{kind="cache_write_1h",provider="demo",model="demo-1"} 0"#,
         r#"gateway_cost_microdollars_total{provider="demo",model="demo-1"} 0"#,
         r#"gateway_request_duration_seconds_count{provider="demo"} 0"#,
         r#"gateway_upstream_retries_total{provider="demo"} 0"#,
@@ -22,12 +23,15 @@ async fn what_can_be_counted_is_there_at_0_right_after_the_start() {
         r#"credentials_refused_total{reason="unavailable"} 0"#,
         r#"http_connections_refused_total{reason="everything"} 0"#,
         r#"ledger_dropped_writes_total{kind="decision"} 0"#,
+        r#"http_requests_rate_limited_total{group="address",tier="anon"} 0"#,
         "http_connections_open 0",
         concat!(r#"systemprompt_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
     }
-    for class in ["connect", "reset", "timeout", "credential", "429", "4xx", "5xx", "malformed", "reported"] {
+    for class in
+        ["connect", "reset", "timeout", "credential", "429", "bad_request", "4xx", "5xx", "malformed", "reported"]
+    {
         let line = format!(r#"gateway_upstream_errors_total{{provider="demo",class="{class}"}} 0"#);
         assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
     }

@@ -31,14 +31,13 @@ impl Show {
             map.insert("secret_values".to_owned(), Value::Object(secrets));
         }
         let part = match &self.path {
-            None => &shown,
+            None => shown.clone(),
             Some(path) => {
                 let pointer: String = path
                     .split('.')
                     .map(|segment| format!("/{}", segment.replace('~', "~0").replace('/', "~1")))
                     .collect();
-                // `server.port` is a key of the profile, which is what people mean.
-                shown.pointer(&pointer).or_else(|| shown.get("profile")?.pointer(&pointer)).ok_or_else(|| {
+                find(&shown, &pointer).ok_or_else(|| {
                     let known = shown
                         .as_object()
                         .map(|map| map.keys().cloned().collect::<Vec<_>>().join(", "))
@@ -49,8 +48,26 @@ impl Show {
                 })?
             }
         };
-        invocation.printer.show(&Part(part));
+        invocation.printer.show(&Part(&part));
         Ok(())
+    }
+}
+
+/// What stands at a place: of the whole, else of the profile, the services and the documents. What several of them say
+/// something about is shown with their names, such as `governance`, of which each says a part.
+fn find(shown: &Value, pointer: &str) -> Option<Value> {
+    if let Some(part) = shown.pointer(pointer) {
+        return Some(part.clone());
+    }
+    let documents = shown["documents"].as_object().into_iter().flatten();
+    let named = ["profile", "services"].into_iter().filter_map(|name| Some((name, shown.get(name)?)));
+    let places = named.chain(documents.map(|(name, document)| (name.as_str(), document)));
+    let found: serde_json::Map<_, _> =
+        places.filter_map(|(name, place)| Some((name.to_owned(), place.pointer(pointer)?.clone()))).collect();
+    match found.len() {
+        0 => None,
+        1 => found.into_iter().next().map(|(_, part)| part),
+        _ => Some(Value::Object(found)),
     }
 }
 
@@ -82,5 +99,26 @@ fn mask_headers(value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_found_wherever_it_stands() {
+        let shown = json!({
+            "profile": {"server": {"port": 1}, "governance": {"shards": 2}}, "services": {"settings": {}},
+            "documents": {"governance/config.yaml": {"governance": {"policies": [3]}}},
+        });
+        assert_eq!(find(&shown, "/server/port"), Some(json!(1)));
+        assert_eq!(find(&shown, "/profile/server/port"), Some(json!(1)));
+        assert_eq!(find(&shown, "/governance/policies"), Some(json!([3])));
+        assert_eq!(
+            find(&shown, "/governance"),
+            Some(json!({"profile": {"shards": 2}, "governance/config.yaml": {"policies": [3]}}))
+        );
+        assert_eq!(find(&shown, "/nothing"), None);
     }
 }

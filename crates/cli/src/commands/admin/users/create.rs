@@ -8,6 +8,7 @@ use crate::accounts::{accounts, refused};
 use crate::change::{About, Change, made};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
+use crate::roles;
 
 /// Make an account.
 #[derive(Debug, Args)]
@@ -54,6 +55,10 @@ impl Create {
         };
         // What cannot be is no change, and is not recorded as one.
         let new = new.normalised().map_err(|problems| refused(UserError::Invalid(problems)))?;
+        let known = roles::known(&database.db).await.unwrap_or_default();
+        for slip in roles::slips(&new.roles, &known) {
+            invocation.printer.note(format!("warning: {slip}"));
+        }
         let change = Change::new(
             "user.create",
             About::new("user", &new.name),

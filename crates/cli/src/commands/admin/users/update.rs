@@ -8,6 +8,7 @@ use crate::accounts::{accounts, find, refused, status};
 use crate::change::{About, Change, altered};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
+use crate::roles;
 
 /// Change an account.
 #[derive(Debug, Args)]
@@ -55,6 +56,10 @@ impl Update {
         }
         // What cannot be is no change, and is not recorded as one.
         new.clone().apply(user.clone()).map_err(|problems| refused(UserError::Invalid(problems)))?;
+        let known = roles::known(&database.db).await.unwrap_or_default();
+        for slip in roles::slips(new.roles.as_deref().unwrap_or_default(), &known) {
+            invocation.printer.note(format!("warning: {slip}"));
+        }
         let request = json!({
             "email": new.email, "full_name": new.full_name, "display_name": new.display_name, "status": new.status,
             "email_verified": new.email_verified, "roles": new.roles,
