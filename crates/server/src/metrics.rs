@@ -111,7 +111,9 @@ impl RefusalMetrics {
         let metrics = Self(refused);
         // All of them are there from the start, so that an alert sees the first one.
         for tier in UserType::ALL {
-            RateGroup::ALL.into_iter().for_each(|group| drop(metrics.of(Some(group), tier)));
+            for group in RateGroup::ALL {
+                drop(metrics.of(Some(group), tier));
+            }
         }
         drop(metrics.of(None, UserType::Anon));
         metrics
