@@ -248,7 +248,8 @@ impl Project {
 }
 
 fn no_home(missing: HomeNotFound) -> CliError {
-    let failure = CliError::new("no_project", missing.to_string()).exit(Exit::Configuration);
+    let code = if let HomeNotFound::File { .. } = missing { "home_not_writable" } else { "no_project" };
+    let failure = CliError::new(code, missing.to_string()).exit(Exit::Configuration);
     match missing {
         HomeNotFound::Nowhere { .. } => failure.help("systemprompt up   sets up a project in this directory"),
         HomeNotFound::File { .. } => failure.help("name the directory of a project's home with --home DIR"),
