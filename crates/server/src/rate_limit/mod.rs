@@ -24,6 +24,8 @@ use crate::metrics::RefusalMetrics;
 
 /// The limiter the profile asks for, if it asks for one.
 pub(crate) fn limiter(ctx: &dyn ExtensionContext) -> Option<Arc<dyn RateLimiter>> {
+    // On the page whether or not there are limits, so that an alert is the same everywhere.
+    let metrics = RefusalMetrics::new(ctx.metrics());
     let limits = &ctx.configuration().profile.rate_limits;
     if limits.disabled {
         return None;
@@ -32,5 +34,5 @@ pub(crate) fn limiter(ctx: &dyn ExtensionContext) -> Option<Arc<dyn RateLimiter>
         RateLimitBackend::Memory => None,
         RateLimitBackend::Postgres => Some(ctx.leases().clone()),
     };
-    Some(Arc::new(Limiter::new(limits, leases, ctx.ambient().clone(), RefusalMetrics::new(ctx.metrics()))))
+    Some(Arc::new(Limiter::new(limits, leases, ctx.ambient().clone(), metrics)))
 }
