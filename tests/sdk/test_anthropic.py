@@ -326,8 +326,6 @@ def test_a_client_that_runs_out_of_patience(client, gateway, mock, prompt):
     ("status", "error_class", "kind"),
     [
         (400, anthropic.BadRequestError, "invalid_request_error"),
-        (401, anthropic.AuthenticationError, "authentication_error"),
-        (403, anthropic.PermissionDeniedError, "permission_error"),
         (404, anthropic.NotFoundError, "not_found_error"),
         (429, anthropic.RateLimitError, "rate_limit_error"),
         (500, anthropic.InternalServerError, "api_error"),
@@ -347,6 +345,27 @@ def test_errors_of_the_provider_are_relayed(client, gateway, mock, prompt, statu
     assert error.response.headers["x-upstream-request-id"].startswith("req_mock_")
     record = gateway.record(error.request_id)
     assert (record["status"], record["http_status"]) == ("failed", status)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_credential_of_the_gateway_is_not_the_callers(gateway, mock, prompt, status, stream):
+    mock.fail("status", status=status)
+    with Anthropic(base_url=gateway.url, api_key=gateway.key) as client:
+        with pytest.raises(anthropic.InternalServerError) as caught:
+            client.messages.create(model="claude-test", max_tokens=100, messages=user(prompt), stream=stream)
+    assert (caught.value.status_code, caught.value.type) == (502, "api_error")
+    assert "provider_credential_refused" in caught.value.api_message
+    assert "mock: " not in caught.value.api_message
+    assert len(mock.requests()) == 1, "trying again does not mend it"
+
+
+def test_a_stream_that_ends_after_its_reason_is_complete(client, gateway, mock, prompt):
+    mock.behave(fault={"kind": "no_terminal_event"})
+    with client.messages.stream(model="claude-test", max_tokens=100, messages=user(prompt)) as stream:
+        assert "".join(stream.text_stream) == "token " * 8
+    record = gateway.record(stream.request_id)
+    assert (record["status"], record["output_tokens"]) == ("completed", 8)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +395,6 @@ def test_a_provider_that_does_not_answer(client, gateway, mock, prompt, model, f
     ("model", "fault"),
     [
         ("claude-test", {"kind": "close_mid_stream", "after_chunks": 2}),
-        ("claude-test", {"kind": "no_terminal_event"}),
         ("claude-hasty", {"kind": "hang_mid_stream", "after_chunks": 2}),
     ],
 )

@@ -298,8 +298,6 @@ def test_a_client_that_runs_out_of_patience(client, gateway, mock, prompt):
     ("status", "error_class", "kind"),
     [
         (400, openai.BadRequestError, "invalid_request_error"),
-        (401, openai.AuthenticationError, "authentication_error"),
-        (403, openai.PermissionDeniedError, "permission_error"),
         (404, openai.NotFoundError, "not_found_error"),
         (422, openai.UnprocessableEntityError, "invalid_request_error"),
         (429, openai.RateLimitError, "rate_limit_error"),
@@ -320,6 +318,27 @@ def test_errors_of_the_provider_are_relayed(client, gateway, mock, prompt, statu
     assert error.response.headers["x-upstream-request-id"].startswith("req_mock_")
     record = gateway.record(error.request_id)
     assert (record["status"], record["http_status"]) == ("failed", status)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_credential_of_the_gateway_is_not_the_callers(gateway, mock, prompt, status, stream):
+    mock.fail("status", status=status)
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key) as client:
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.chat.completions.create(model="gpt-test", messages=user(prompt), stream=stream)
+    assert (caught.value.status_code, caught.value.code) == (502, "provider_credential_refused")
+    assert "mock: " not in caught.value.body["message"]
+    assert len(mock.requests()) == 1, "trying again does not mend it"
+
+
+def test_a_stream_that_ends_after_its_reason_is_complete(client, gateway, mock, prompt):
+    mock.behave(fault={"kind": "no_terminal_event"})
+    stream = client.chat.completions.create(model="gpt-test", messages=user(prompt), stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    assert text == "token " * 8
+    record = gateway.record(request_id_of(stream))
+    assert (record["status"], record["output_tokens"]) == ("completed", 8)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +367,6 @@ def test_a_provider_that_does_not_answer(client, gateway, mock, prompt, model, f
     ("model", "fault"),
     [
         ("gpt-test", {"kind": "close_mid_stream", "after_chunks": 2}),
-        ("gpt-test", {"kind": "no_terminal_event"}),
         ("gpt-hasty", {"kind": "hang_mid_stream", "after_chunks": 2}),
     ],
 )
