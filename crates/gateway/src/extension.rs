@@ -1,26 +1,24 @@
 //! The gateway as an extension: its profile keys, its checks, its routes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use serde::de::DeserializeOwned;
-use systemprompt_config::{Configuration, environment};
+use systemprompt_config::Configuration;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::Sessions;
-use systemprompt_model::EntityKind;
+use systemprompt_model::{EntityKind, with_causes};
 
-use crate::config::{GatewayConfig, ProviderConfig, Surroundings, check};
+use crate::config::{GatewayConfig, ProviderConfig, check};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
 use crate::request::Requests;
 use crate::routes::{Gateway, table};
 use crate::routing::RoutingTable;
-use crate::target::Credentials;
-use crate::upstream::Upstreams;
+use crate::snapshot::{GatewaySnapshot, surroundings};
 
 /// The model gateway.
 #[derive(Debug, Default)]
@@ -91,41 +89,23 @@ impl Extension for GatewayExtension {
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
-        let config = ctx.configuration();
-        let providers: Vec<ProviderConfig> = section(config, "providers")?;
-        let settings: GatewayConfig = section(config, "gateway")?;
-        let table = RoutingTable::new(&providers, &settings);
-        let around = surroundings(config);
-        let upstreams = Upstreams::new(&table.providers(), &around.trusted_hosts, ctx.ambient().clone())
-            .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+        let snapshot = GatewaySnapshot::new(ctx.configuration(), ctx.ambient(), None);
+        let snapshot = snapshot.map_err(|error| failed(with_causes(&error)))?;
         let access = services.require::<AccessRules>()?;
         access
-            .register_entities(EntityKind::GatewayRoute, &table.route_ids(), "profile")
+            .register_entities(EntityKind::GatewayRoute, &snapshot.table.route_ids(), "profile")
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let mut credentials = Credentials::default();
-        for provider in &providers {
-            let Some(secret) = provider.api_key_secret.as_deref() else { continue };
-            let key = config.secrets.get(secret);
-            if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
-                return Err(failed(format!(
-                    "the secret `{secret}` of the provider `{}` is missing or cannot be sent as a header",
-                    provider.name
-                )));
-            }
-        }
         let sessions = services.require::<Sessions>()?;
         let inference = Arc::new(Inference {
-            metrics: Arc::new(GatewayMetrics::new(ctx.metrics(), &table.models())),
-            table,
-            credentials,
-            upstreams: Arc::new(upstreams),
+            metrics: Arc::new(GatewayMetrics::new(ctx.metrics(), &snapshot.table.models())),
+            current: ArcSwap::from_pointee(snapshot),
             gate: services.require::<Gate>()?,
             sessions: sessions.clone(),
             ambient: ctx.ambient().clone(),
             cut: ctx.shutdown().clone(),
         });
-        services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone(), settings }));
+        services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone() }));
         services.insert(inference);
         Ok(())
     }
@@ -140,27 +120,9 @@ impl Extension for GatewayExtension {
 
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let gateway = ctx.service::<Gateway>()?;
-        let router = ExtensionRouter::core(table(&gateway.settings), gateway, PREFIXES);
+        let router = ExtensionRouter::core(table(&gateway.inference.snapshot().settings), gateway, PREFIXES);
         Ok(vec![router.with_rate_limit(RateGroup::Gateway)])
     }
-}
-
-fn surroundings(config: &Configuration) -> Surroundings {
-    let trusted = config.environment.get(environment::SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default();
-    Surroundings {
-        production: config.profile.is_production(),
-        secrets: config.secrets.names().map(str::to_owned).collect(),
-        trusted_hosts: trusted
-            .split(',')
-            .map(str::trim)
-            .filter(|host| !host.is_empty())
-            .map(str::to_owned)
-            .collect::<BTreeSet<_>>(),
-    }
-}
-
-fn section<T: DeserializeOwned + Default>(config: &Configuration, key: &str) -> Result<T, LoaderError> {
-    config.section(key).map_err(|error| failed(error.to_string()))
 }
 
 fn failed(message: String) -> LoaderError {

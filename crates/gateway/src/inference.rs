@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -21,8 +22,9 @@ use crate::metrics::GatewayMetrics;
 use crate::recording::{End, Recording, Subject};
 use crate::relay::Relay;
 use crate::request::Infer;
-use crate::routing::{Destination, RoutingTable};
-use crate::target::{Credentials, Target, prepare};
+use crate::routing::Destination;
+use crate::snapshot::GatewaySnapshot;
+use crate::target::{Target, prepare};
 pub use crate::upstream::SendError;
 use crate::upstream::{self, Line, UpstreamBody, Upstreams};
 use crate::waiting::Waiting;
@@ -53,9 +55,8 @@ const RELAYED_HEADERS: [HeaderName; 4] =
 /// }
 /// ```
 pub struct Inference {
-    pub(crate) table: RoutingTable,
-    pub(crate) credentials: Credentials,
-    pub(crate) upstreams: Arc<Upstreams>,
+    /// What the configuration in force makes of it; a reload puts another here.
+    pub(crate) current: ArcSwap<GatewaySnapshot>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<GatewayMetrics>,
@@ -95,7 +96,9 @@ impl Inference {
     ///
     /// The Gate refused, or no usable answer came.
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
-        let call = Box::pin(self.begin(&ask, UsageWish::AsTaken)).await?;
+        // One configuration for all of the call, whatever is reloaded meanwhile.
+        let snapshot = self.snapshot();
+        let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await?;
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (call.format, ask.request.stream_usage_requested());
         let patience = call.target.provider.timeouts.head_patience;
@@ -106,7 +109,7 @@ impl Inference {
                 Answered::UsageRefused(reply) => reply,
             };
             // A request of its own: what is sent now was not judged yet.
-            match inference.begin(&ask, UsageWish::Refused).await {
+            match inference.begin(&snapshot, &ask, UsageWish::Refused).await {
                 Ok(call) => Ok(call.answer().await.map_or(refused, Answered::reply)),
                 Err(_) => Ok(refused),
             }
@@ -123,13 +126,18 @@ impl Inference {
         Ok(Reply { request: id, status: StatusCode::OK, headers, body })
     }
 
+    /// What the configuration in force makes of the gateway.
+    pub(crate) fn snapshot(&self) -> Arc<GatewaySnapshot> {
+        self.current.load_full()
+    }
+
     /// All that comes before the first byte is sent: the way, the bytes, the Gate's permit.
-    async fn begin(&self, ask: &Ask, wish: UsageWish) -> Result<Call, Failure> {
+    async fn begin(&self, snapshot: &GatewaySnapshot, ask: &Ask, wish: UsageWish) -> Result<Call, Failure> {
         let Ask { by, request, forwarded } = ask;
         let id = ActionId::generate(&self.ambient);
 
         // Route.
-        let way = match self.table.resolve(request) {
+        let way = match snapshot.table.resolve(request) {
             Ok(way) => way,
             Err(no_route) => {
                 let refusal = self.gate.refuse(self.action(id, ask, None, Bytes::new()), no_route.into()).await;
@@ -138,7 +146,7 @@ impl Inference {
         };
 
         // Prepare.
-        let target = Target::new(&way, request, &forwarded.headers, &self.credentials);
+        let target = Target::new(&way, request, &forwarded.headers, &snapshot.credentials);
         let prepared = prepare(request, &way, wish == UsageWish::AsTaken);
 
         // Admit.
@@ -171,7 +179,7 @@ impl Inference {
             content,
             target,
             recording,
-            upstreams: self.upstreams.clone(),
+            upstreams: snapshot.upstreams.clone(),
             metrics: self.metrics.clone(),
             cut: self.cut.clone(),
         })

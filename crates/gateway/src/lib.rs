@@ -30,6 +30,7 @@ mod recording;
 mod relay;
 mod routes;
 mod routing;
+mod snapshot;
 mod target;
 mod upstream;
 mod waiting;

@@ -21,11 +21,12 @@ pub(super) struct Descriptor {
 
 /// Says what is served here.
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Descriptor> {
-    let prefix = &gateway.settings.inference_path_prefix;
+    let snapshot = gateway.inference.snapshot();
+    let prefix = &snapshot.settings.inference_path_prefix;
     Json(Descriptor {
         service: "systemprompt-gateway",
         version: env!("CARGO_PKG_VERSION"),
-        auth_scheme: gateway.settings.auth_scheme,
+        auth_scheme: snapshot.settings.auth_scheme,
         endpoints: [
             format!("POST {prefix}/messages"),
             format!("POST {prefix}/chat/completions"),

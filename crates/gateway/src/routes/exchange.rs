@@ -32,13 +32,14 @@ pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request)
 
 /// Binds the request to a session, reads it, and asks.
 async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Request) -> Result<Reply, RouteError> {
-    let settings = &gateway.settings;
+    let snapshot = gateway.inference.snapshot();
+    let settings = &snapshot.settings;
     if !settings.enabled {
         return Err(RouteError::Disabled);
     }
     let (head, body) = request.into_parts();
     let received = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
-    let principal = head.extensions.get::<Arc<Principal>>().cloned().ok_or(Rejection::Auth(AuthError::Missing))?;
+    let principal = head.extensions.get::<Arc<Principal>>().cloned().ok_or_else(|| Rejection::Auth(unknown(&head)))?;
     let caller = CallerHeaders::read(&head.headers);
     if settings.require_session_id && caller.session.is_none() {
         return Err(if caller.foreign_session { RouteError::ForeignSession } else { RouteError::SessionRequired });
@@ -83,6 +84,11 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
     Ok(gateway.inference.ask(Ask { by, request, forwarded }).await?)
 }
 
+/// Why it is not known who asks. A route that was mounted for everybody lets such requests through to its handler.
+pub(super) fn unknown(head: &http::request::Parts) -> AuthError {
+    head.extensions.get().copied().unwrap_or(AuthError::Missing)
+}
+
 fn respond(trace: TraceId, reply: Reply) -> Response {
     let streamed = reply.body.is_stream();
     let mut response = Response::new(Body::new(reply.body));
@@ -99,7 +105,7 @@ fn respond(trace: TraceId, reply: Reply) -> Response {
 
 /// Says why there is no answer.
 pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
-    let mut response = error.to_response(dialect, gateway.settings.policy_deny_status);
+    let mut response = error.to_response(dialect, gateway.inference.snapshot().settings.policy_deny_status);
     headers::stamp(response.headers_mut(), trace, error.request());
     response
 }

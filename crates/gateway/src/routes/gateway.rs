@@ -5,7 +5,6 @@ use std::sync::Arc;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::Sessions;
 
-use crate::config::GatewayConfig;
 use crate::inference::Inference;
 
 /// What the endpoints need. Made once per server.
@@ -13,5 +12,4 @@ pub(crate) struct Gateway {
     pub sessions: Arc<Sessions>,
     pub access: Arc<AccessRules>,
     pub inference: Arc<Inference>,
-    pub settings: GatewayConfig,
 }

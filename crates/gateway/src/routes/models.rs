@@ -17,7 +17,7 @@ use systemprompt_model::{EntityKind, Principal};
 use super::error::RouteError;
 use super::exchange::{self, dialect_of, trace_of};
 use super::gateway::Gateway;
-use crate::config::Surface;
+use crate::config::{GatewayConfig, Surface};
 use crate::headers::{self, INFERENCE_PROTOCOL};
 use crate::routing::Listed;
 
@@ -48,14 +48,14 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<Str
 }
 
 async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, RouteError> {
-    let reader = reader(gateway, head)?;
+    let snapshot = gateway.inference.snapshot();
+    let reader = reader(&snapshot.settings, head)?;
     let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| RouteError::Query(error.body_text()))?;
     let surface = match head.headers.get(INFERENCE_PROTOCOL) {
         None => None,
         Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(RouteError::UnknownSurface)?),
     };
-    let mut allowed: Vec<&Listed> = gateway
-        .inference
+    let mut allowed: Vec<&Listed> = snapshot
         .table
         .advertised()
         .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
@@ -78,9 +78,10 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
 }
 
 async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: String) -> Result<Response, RouteError> {
-    let reader = reader(gateway, head)?;
+    let snapshot = gateway.inference.snapshot();
+    let reader = reader(&snapshot.settings, head)?;
     // What a caller may not use is not there for it, as in the list.
-    let listed = gateway.inference.table.find(&id);
+    let listed = snapshot.table.find(&id);
     let open = match (listed, reader) {
         (Some(listed), Some(principal)) => may_use(gateway, principal, &listed.route.id).await?,
         (listed, None) => listed.is_some(),
@@ -91,14 +92,14 @@ async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: Strin
 }
 
 /// Who reads; nobody may only where the list is public.
-fn reader<'a>(gateway: &Gateway, head: &'a http::request::Parts) -> Result<Option<&'a Arc<Principal>>, RouteError> {
-    if !gateway.settings.enabled {
+fn reader<'a>(settings: &GatewayConfig, head: &'a http::request::Parts) -> Result<Option<&'a Arc<Principal>>, RouteError> {
+    if !settings.enabled {
         return Err(RouteError::Disabled);
     }
     let principal = head.extensions.get::<Arc<Principal>>();
     // Nobody may read a public list, but not with a credential that is not good.
-    let error = head.extensions.get::<AuthError>().copied().unwrap_or(AuthError::Missing);
-    if principal.is_none() && !(gateway.settings.models_public && error == AuthError::Missing) {
+    let error = exchange::unknown(head);
+    if principal.is_none() && !(settings.models_public && error == AuthError::Missing) {
         return Err(Rejection::Auth(error).into());
     }
     Ok(principal)

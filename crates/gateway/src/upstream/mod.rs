@@ -56,10 +56,13 @@ pub(crate) struct Upstreams {
     ambient: Ambient,
 }
 
+#[derive(Clone)]
 struct Clients {
     pooled: Client<Connector, Outgoing>,
     /// Opens a connection for each request.
     fresh: Client<Connector, Outgoing>,
+    /// How long connecting may take, and keeping a connection.
+    limits: (Duration, Duration),
 }
 
 /// Which connection an attempt is made on.
@@ -72,11 +75,13 @@ pub(crate) enum Line {
 }
 
 impl Upstreams {
-    /// Clients for all HTTP providers. `trusted` hosts may have private addresses.
+    /// Clients for all HTTP providers. `trusted` hosts may have private addresses. Those of `before` are kept, with their
+    /// connections, where they have the same limits.
     pub(crate) fn new(
         providers: &[Arc<Provider>],
         trusted: &BTreeSet<String>,
         ambient: Ambient,
+        before: Option<&Self>,
     ) -> Result<Self, std::io::Error> {
         let trusted = Arc::new(trusted.clone());
         let crypto = rustls::crypto::aws_lc_rs::default_provider();
@@ -84,6 +89,11 @@ impl Upstreams {
             .iter()
             .filter(|provider| provider.wire != ProviderWire::Demo)
             .map(|provider| {
+                let Timeouts { connect, pool_idle, .. } = provider.timeouts;
+                let kept = before.and_then(|before| before.clients.get(&provider.name));
+                if let Some(kept) = kept.filter(|kept| kept.limits == (connect, pool_idle)) {
+                    return Ok((provider.name.clone(), kept.clone()));
+                }
                 let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(trusted.clone()));
                 tcp.set_nodelay(true);
                 tcp.set_keepalive(Some(Duration::from_mins(1)));
@@ -97,7 +107,6 @@ impl Upstreams {
                         .map_err(std::io::Error::other)?,
                 };
                 let connector = tls.https_or_http().enable_http1().enable_http2().wrap_connector(tcp);
-                let Timeouts { connect, pool_idle, .. } = provider.timeouts;
                 let connector = Bounded { inner: connector, limit: connect, idle: pool_idle };
                 Ok((provider.name.clone(), Clients::new(&connector)))
             })
@@ -149,7 +158,7 @@ impl Clients {
             .http2_keep_alive_timeout(HTTP2_PONG);
         let pooled = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
-        Self { pooled, fresh }
+        Self { pooled, fresh, limits: (connector.limit, connector.idle) }
     }
 }
 

@@ -46,7 +46,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         head_limit: Duration::from_secs(10),
         provider: provider.clone(),
     };
-    (Upstreams::new(&[provider], &BTreeSet::new(), Ambient::system()).expect("clients"), target)
+    (Upstreams::new(&[provider], &BTreeSet::new(), Ambient::system(), None).expect("clients"), target)
 }
 
 #[tokio::test]

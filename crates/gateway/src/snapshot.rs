@@ -1,0 +1,85 @@
+//! What one configuration makes of the gateway. A reload makes another; calls that have begun keep theirs.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use systemprompt_config::{Configuration, environment};
+use systemprompt_model::Ambient;
+
+use crate::config::{GatewayConfig, ProviderConfig, Surroundings};
+use crate::routing::RoutingTable;
+use crate::target::Credentials;
+use crate::upstream::Upstreams;
+
+/// Everything of the gateway that follows from its configuration.
+pub(crate) struct GatewaySnapshot {
+    /// The key `gateway`.
+    pub settings: GatewayConfig,
+    /// Where requests go.
+    pub table: RoutingTable,
+    /// What providers are shown.
+    pub credentials: Credentials,
+    /// The clients of the providers.
+    pub upstreams: Arc<Upstreams>,
+}
+
+/// Why a checked configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    /// A section does not fit its type.
+    #[error(transparent)]
+    Section(#[from] systemprompt_config::SectionError),
+    /// There is nothing to check certificates against.
+    #[error("the TLS roots cannot be loaded")]
+    Tls(#[source] std::io::Error),
+    /// A key that cannot be shown.
+    #[error("the secret `{secret}` of the provider `{provider}` is missing or cannot be sent as a header")]
+    Secret {
+        /// Its name.
+        secret: String,
+        /// Whose it is.
+        provider: String,
+    },
+}
+
+impl GatewaySnapshot {
+    /// What `config` makes of the gateway. Connections of `before` are kept where the limits they were made with still
+    /// hold.
+    pub(crate) fn new(
+        config: &Configuration,
+        ambient: &Ambient,
+        before: Option<&GatewaySnapshot>,
+    ) -> Result<Self, SnapshotError> {
+        let providers: Vec<ProviderConfig> = section(config, "providers")?;
+        let settings: GatewayConfig = section(config, "gateway")?;
+        let table = RoutingTable::new(&providers, &settings);
+        let trusted = surroundings(config).trusted_hosts;
+        let connections = before.map(|before| before.upstreams.as_ref());
+        let upstreams = Upstreams::new(&table.providers(), &trusted, ambient.clone(), connections);
+        let upstreams = Arc::new(upstreams.map_err(SnapshotError::Tls)?);
+        let mut credentials = Credentials::default();
+        for provider in &providers {
+            let Some(secret) = provider.api_key_secret.as_deref() else { continue };
+            let key = config.secrets.get(secret);
+            if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
+                let (secret, provider) = (secret.to_owned(), provider.name.clone());
+                return Err(SnapshotError::Secret { secret, provider });
+            }
+        }
+        Ok(Self { settings, table, credentials, upstreams })
+    }
+}
+
+/// What the checks of the configuration need to know besides the two keys.
+pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
+    let trusted = config.environment.get(environment::SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default();
+    Surroundings {
+        production: config.profile.is_production(),
+        secrets: config.secrets.names().map(str::to_owned).collect(),
+        trusted_hosts: trusted.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+fn section<T: DeserializeOwned + Default>(config: &Configuration, key: &str) -> Result<T, SnapshotError> {
+    Ok(config.section(key)?)
+}
