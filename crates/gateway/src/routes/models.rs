@@ -92,7 +92,10 @@ async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: Strin
 }
 
 /// Who reads; nobody may only where the list is public.
-fn reader<'a>(settings: &GatewayConfig, head: &'a http::request::Parts) -> Result<Option<&'a Arc<Principal>>, RouteError> {
+fn reader<'a>(
+    settings: &GatewayConfig,
+    head: &'a http::request::Parts,
+) -> Result<Option<&'a Arc<Principal>>, RouteError> {
     if !settings.enabled {
         return Err(RouteError::Disabled);
     }
