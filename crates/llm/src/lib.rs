@@ -5,13 +5,16 @@
 //! and [`InferenceRequest::relay`] splices changes into the original bytes. Everything else, unknown fields and
 //! whitespace included, reaches the provider byte for byte, so prompt caches keep hitting.
 //!
+//! When they differ, [`InferenceRequest::translate`] writes the request anew, and the [`Translation`] it gives brings the
+//! answer back; both pass through a neutral model.
+//!
 //! On the way back [`AnswerTap`] watches the answer without touching it and reports usage, stop reason, text and tool
 //! calls for the ledger, within a fixed bound of memory and whatever it is given. [`ErrorAnswer`] writes our own refusals in the caller's format.
 //!
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
-//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), reading the answer
-//! (`sse`, `answer`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
+//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), translating it
+//! (`neutral`, `translate`), reading the answer (`sse`, `answer`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
 //!
 //! To add a format: a folder in `format/` with its definition, a variant of [`Format`], and golden files in
 //! `tests/golden`. Nothing else here asks which format it has before it.
@@ -21,6 +24,10 @@ mod format;
 mod request;
 
 mod relay;
+
+pub mod neutral;
+
+mod translate;
 
 mod sse;
 
@@ -45,3 +52,4 @@ pub use relay::{Edits, Relayed};
 pub use request::InferenceRequest;
 pub use request::error::RequestError;
 pub use request::facts::{Effort, ResponseFormat};
+pub use translate::{Translated, TranslatedStream, Translation, TranslationError};

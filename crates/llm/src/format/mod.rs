@@ -4,10 +4,11 @@
 //! into neutral facts ([`Reader`](crate::request::reader::Reader), [`Reading`](crate::answer::reading::Reading)), so
 //! nothing outside of the folder asks which format it has before it.
 //!
-//! To add a format: a folder with its `DEFINITION`, a variant of [`Format`], a line in [`Format::definition`], and golden
-//! files in `tests/golden`.
+//! To add a format: a folder with its `DEFINITION`, a variant of [`Format`], a line in [`Format::definition`] and one in `codecs.rs`, and
+//! golden files in `tests/golden`.
 
-mod anthropic;
+pub(crate) mod anthropic;
+mod codecs;
 mod definition;
 pub(crate) mod openai_chat;
 
@@ -28,6 +29,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::AnthropicMessages, Self::OpenAiChat];
+
     pub(crate) const fn definition(self) -> &'static Definition {
         match self {
             Self::AnthropicMessages => &anthropic::DEFINITION,

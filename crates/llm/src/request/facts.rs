@@ -38,6 +38,17 @@ impl Effort {
         }
     }
 
+    /// The thinking budget, in tokens, that stands for an effort; `None` for not thinking at all.
+    pub(crate) fn budget(self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Minimal | Self::Low => Some(1_024),
+            Self::Medium => Some(4_096),
+            Self::High => Some(16_384),
+            Self::Xhigh | Self::Max => Some(32_768),
+        }
+    }
+
     /// The steps at which a thinking budget, in tokens, stands for an effort.
     pub(crate) fn from_budget(tokens: u64) -> Self {
         match tokens {

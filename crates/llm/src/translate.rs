@@ -1,0 +1,237 @@
+//! The translating lane: a caller of one format and a provider of another.
+//!
+//! [`InferenceRequest::translate`] writes the request for the provider, says what was lost on the way, and gives the
+//! [`Translation`] that brings the answer back. What the provider really sent decides how: a whole answer can become a
+//! stream, and a stream a whole answer.
+
+use bytes::Bytes;
+
+use crate::answer::reading::Reading;
+use crate::answer::summary::UpstreamErrorSummary;
+use crate::error::ErrorAnswer;
+use crate::format::Format;
+use crate::neutral::codec::{Asked, Codec, ReadStream, WriteStream};
+use crate::neutral::{Answer, Encoding, Event, Feature, Loss, Losses, Tool, Treatment, Unsupported};
+use crate::request::InferenceRequest;
+use crate::request::error::RequestError;
+use crate::sse::SseParser;
+
+/// A longer event of a provider is passed over.
+const EVENT_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A request written for a provider of another format.
+#[derive(Debug)]
+pub struct Translated {
+    /// The body.
+    pub bytes: Bytes,
+    /// What of the caller's request it does not say, or not in the same words.
+    pub losses: Vec<Loss>,
+    /// The way back.
+    pub back: Translation,
+}
+
+/// Why a request cannot be written for a provider of another format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TranslationError {
+    /// Something in it is not as its own format has it. In the relay lane the provider would have said so.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It says something the provider's format has no words for.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+}
+
+impl InferenceRequest {
+    /// Writes the request for a provider of the format `to`. `id` and `created` are what the answer says of itself where
+    /// the provider says nothing.
+    pub fn translate(
+        &self,
+        to: Format,
+        encoding: &Encoding,
+        id: &str,
+        created: i64,
+    ) -> Result<Translated, TranslationError> {
+        let request = (codec(self.format).decode)(self)?;
+        let codec = codec(to);
+        let mut losses = Losses::new(to, codec.treatment);
+        for (feature, field) in &request.further {
+            losses.lose(*feature, field.clone())?;
+        }
+        let bytes = (codec.encode)(&request, encoding, &mut losses)?;
+        let custom_tools = request.tools.into_iter().filter_map(|tool| match tool {
+            Tool::Custom(tool) => Some(tool.name),
+            _ => None,
+        });
+        let asked = Asked {
+            model: self.model.clone(),
+            id: id.to_owned(),
+            created,
+            body: self.body.clone(),
+            custom_tools: custom_tools.collect(),
+            stream_usage: request.stream_usage,
+        };
+        Ok(Translated {
+            bytes: bytes.into(),
+            losses: losses.into_found(),
+            back: Translation { from: self.format, to, asked },
+        })
+    }
+}
+
+/// The way back of a translated request: answers of the provider's format, in the caller's.
+#[derive(Debug, Clone)]
+pub struct Translation {
+    from: Format,
+    to: Format,
+    asked: Asked,
+}
+
+impl Translation {
+    /// The caller's format.
+    pub fn caller(&self) -> Format {
+        self.from
+    }
+
+    /// The provider's format.
+    pub fn provider(&self) -> Format {
+        self.to
+    }
+
+    /// A whole answer, whole. `None` if it is no answer of the provider's format, or an error.
+    pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let answer = (codec(self.to).read_answer)(body).filter(|answer| answer.error.is_none())?;
+        Some((codec(self.from).write_answer)(&answer, &self.asked))
+    }
+
+    /// A whole answer, as the stream that the caller asked for.
+    pub fn whole_as_stream(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let answer = (codec(self.to).read_answer)(body).filter(|answer| answer.error.is_none())?;
+        let mut writer = (codec(self.from).write_stream)(self.asked.clone());
+        let mut stream = Vec::new();
+        for event in answer.into_events() {
+            writer.write(&event, &mut stream);
+        }
+        Some(stream)
+    }
+
+    /// A stream that nobody asked for, whole. `None` if it did not come to its end, or reports an error.
+    pub fn stream_as_whole(&self, stream: &[u8]) -> Option<Vec<u8>> {
+        let mut reader = (codec(self.to).read_stream)();
+        let mut events = Vec::new();
+        let mut parser = SseParser::new(EVENT_LIMIT);
+        parser.feed(stream, |data| reader.read(data, &mut events));
+        parser.finish(|data| reader.read(data, &mut events));
+        reader.finish(&mut events);
+        let answer = Answer::of_events(events);
+        (answer.complete && answer.error.is_none()).then(|| (codec(self.from).write_answer)(&answer, &self.asked))
+    }
+
+    /// A stream.
+    pub fn stream(&self) -> TranslatedStream {
+        TranslatedStream {
+            parser: SseParser::new(EVENT_LIMIT),
+            reader: (codec(self.to).read_stream)(),
+            writer: (codec(self.from).write_stream)(self.asked.clone()),
+            events: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// The error that a provider's body with this status reports, in words of its own but in nobody's format.
+    pub fn error(&self, status: u16, body: &[u8]) -> ErrorAnswer {
+        let mut reading = Reading::new(0, 0);
+        reading.read(self.to.definition().answer_body, body);
+        let mut error = reading.error.unwrap_or_default();
+        if error.message.is_empty() {
+            error.message = format!("the upstream provider answered with status {status}");
+        }
+        ErrorAnswer::of_upstream(status, &error)
+    }
+}
+
+/// A provider's stream on its way to a caller of another format.
+pub struct TranslatedStream {
+    parser: SseParser,
+    reader: Box<dyn ReadStream>,
+    writer: Box<dyn WriteStream>,
+    events: Vec<Event>,
+    ended: bool,
+}
+
+impl TranslatedStream {
+    /// Reads more of the provider's bytes, and writes what the caller gets of them.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let (reader, events) = (&mut self.reader, &mut self.events);
+        self.parser.feed(bytes, |data| reader.read(data, events));
+        self.write(out);
+    }
+
+    /// The provider's stream is over. Whether it said to its end what it had to say is [`ended`](Self::ended): if it did
+    /// not, an error has to follow.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let (reader, events) = (&mut self.reader, &mut self.events);
+        self.parser.finish(|data| reader.read(data, events));
+        reader.finish(events);
+        self.write(out);
+    }
+
+    /// Whether the caller has the end of the answer, or of an error.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ends the stream with an error.
+    pub fn fail(&mut self, error: &ErrorAnswer, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.writer.fail(error, out);
+        }
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) {
+        for event in self.events.drain(..) {
+            if self.ended {
+                continue;
+            }
+            if let Event::Error(error) = &event {
+                self.writer.fail(&ErrorAnswer::of_upstream(error.http_status(), error), out);
+            } else {
+                self.writer.write(&event, out);
+            }
+            self.ended = matches!(event, Event::End | Event::Error(_));
+        }
+    }
+}
+
+impl std::fmt::Debug for TranslatedStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TranslatedStream").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl ErrorAnswer {
+    /// An error of a provider, to be told in another format than its own.
+    pub(crate) fn of_upstream(status: u16, error: &UpstreamErrorSummary) -> Self {
+        use crate::error::ErrorKind;
+        let kind = match status {
+            401 => ErrorKind::Authentication,
+            403 => ErrorKind::Permission,
+            404 => ErrorKind::NotFound,
+            413 => ErrorKind::TooLarge,
+            429 => ErrorKind::RateLimit,
+            400..500 => ErrorKind::InvalidRequest,
+            _ => ErrorKind::Api,
+        };
+        Self { status, kind, code: None, message: error.message.clone() }
+    }
+}
+
+impl Format {
+    /// What a request for a provider of this format does with what the format may have no words for.
+    pub fn treatment(self, feature: Feature) -> Treatment {
+        (codec(self).treatment)(feature)
+    }
+}
+
+fn codec(format: Format) -> &'static Codec {
+    format.codec().expect("a format that translates")
+}
