@@ -22,7 +22,7 @@ use crate::metrics::GatewayMetrics;
 use crate::recording::{End, Recording, Subject};
 use crate::relay::Relay;
 use crate::request::Infer;
-use crate::routing::Destination;
+use crate::routing::Way;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare};
 pub use crate::upstream::SendError;
@@ -137,7 +137,7 @@ impl Inference {
         let id = ActionId::generate(&self.ambient);
 
         // Route.
-        let way = match snapshot.table.resolve(request) {
+        let way = match snapshot.table.resolve(request, forwarded.conversation.as_deref()) {
             Ok(way) => way,
             Err(no_route) => {
                 let refusal = self.gate.refuse(self.action(id, ask, None, Bytes::new()), no_route.into()).await;
@@ -146,8 +146,9 @@ impl Inference {
         };
 
         // Prepare.
-        let target = Target::new(&way, request, &forwarded.headers, &snapshot.credentials);
-        let prepared = prepare(request, &way, wish == UsageWish::AsTaken);
+        let to = &way.first;
+        let target = Target::new(to, request, &forwarded.headers, &snapshot.credentials);
+        let prepared = prepare(request, to, wish == UsageWish::AsTaken);
 
         // Admit.
         let action = self.action(id, ask, Some((&way, &target)), prepared.bytes);
@@ -158,8 +159,8 @@ impl Inference {
         let subject = Subject {
             format: request.format,
             provider: target.provider.name.clone(),
-            model: way.metric_model(),
-            pricing: way.pricing,
+            model: to.metric_model(),
+            pricing: to.pricing,
             estimated_input_tokens: request.estimated_input_tokens,
             choices: request.answers,
             received: forwarded.received.unwrap_or_else(Instant::now),
@@ -186,7 +187,7 @@ impl Inference {
     }
 
     /// The request as the Gate sees it. Without a way it is a request that found none.
-    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Destination, &Target)>, content: Bytes) -> Action<Infer> {
+    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Way, &Target)>, content: Bytes) -> Action<Infer> {
         let Ask { by, request, forwarded } = ask;
         let route = way.map_or("", |(way, _)| way.route.id.as_str());
         Action {

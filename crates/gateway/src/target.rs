@@ -11,7 +11,7 @@ use systemprompt_llm::{Edits, Format, InferenceRequest, Relayed};
 use systemprompt_model::Secret;
 
 use crate::config::{ProviderWire, Timeouts};
-use crate::routing::{Destination, Provider, Route};
+use crate::routing::{Destination, Provider};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// Who asks. Some providers, and the firewalls before them, refuse a client that does not say.
@@ -41,7 +41,7 @@ pub(crate) struct Target {
     pub name: systemprompt_governance::Target,
     /// Who answers there.
     pub provider: Arc<Provider>,
-    /// The format of the request.
+    /// The format that is spoken there.
     pub format: Format,
     /// The address.
     pub uri: String,
@@ -61,13 +61,13 @@ impl Target {
         caller: &HeaderMap,
         credentials: &Credentials,
     ) -> Self {
-        let provider = way.route.provider.clone();
+        let provider = way.provider.clone();
         let Timeouts { first_byte, total, .. } = provider.timeouts;
         Self {
             name: systemprompt_governance::Target::new(format!("{}/{}", provider.name, way.upstream_model)),
-            format: request.format,
+            format: way.format,
             uri: uri(&provider),
-            headers: headers(caller, &way.route, credentials.0.get(&provider.name), request.stream),
+            headers: headers(caller, way, credentials.0.get(&provider.name), request.stream),
             head_limit: if request.stream { first_byte } else { total },
             provider,
         }
@@ -77,7 +77,7 @@ impl Target {
 /// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes.
 /// It is asked what a stream used if `ask_usage` says so, and if it takes that.
 pub(crate) fn prepare(request: &InferenceRequest, way: &Destination, ask_usage: bool) -> Relayed {
-    let provider = &way.route.provider;
+    let provider = &way.provider;
     request.relay(&Edits {
         model: (way.upstream_model != request.model).then(|| way.upstream_model.clone()),
         max_tokens_limit: way.max_output_tokens,
@@ -107,7 +107,7 @@ fn credential(wire: ProviderWire, api_key: &Secret) -> Option<(HeaderName, Heade
 
 fn headers(
     caller: &HeaderMap,
-    route: &Route,
+    way: &Destination,
     credential: Option<&(HeaderName, HeaderValue)>,
     stream: bool,
 ) -> HeaderMap {
@@ -116,7 +116,7 @@ fn headers(
     headers.insert(USER_AGENT, OUR_NAME);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
-    if route.provider.wire == ProviderWire::Anthropic {
+    if way.provider.wire == ProviderWire::Anthropic {
         for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
             headers.append(name.clone(), value.clone());
         }
@@ -125,7 +125,7 @@ fn headers(
     if let Some((name, value)) = credential {
         headers.insert(name.clone(), value.clone());
     }
-    for (name, value) in route.provider.extra_headers.iter().chain(&route.extra_headers) {
+    for (name, value) in way.provider.extra_headers.iter().chain(&*way.extra_headers) {
         // Both were checked when the configuration was loaded.
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
             headers.insert(name, value);

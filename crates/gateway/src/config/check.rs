@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use systemprompt_config::nearest;
 use systemprompt_extension::instead_of;
+use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
 use super::address::check_endpoint;
 use super::gateway::GatewayConfig;
-use super::provider::{ProviderConfig, ProviderWire};
+use super::provider::{DataHandling, ProviderConfig, ProviderWire};
 use super::route::strip_marker;
 
 /// One thing that is wrong with the `providers` or `gateway` keys.
@@ -43,6 +44,16 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
     };
     let mut names = BTreeSet::new();
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
+    // Each provider's models, by all their names.
+    let mut priced: BTreeSet<(String, String)> = BTreeSet::new();
+    let handling: BTreeMap<&str, DataHandling> =
+        providers.iter().map(|provider| (provider.name.as_str(), provider.governance)).collect();
+    // What models are called at their providers.
+    let upstream_names: BTreeMap<String, String> = providers
+        .iter()
+        .flat_map(ProviderConfig::models)
+        .map(|model| (model.id.clone(), model.upstream_model.unwrap_or(model.id)))
+        .collect();
 
     for (index, provider) in providers.iter().enumerate() {
         let at = |field: &str| format!("/{index}/{field}");
@@ -116,16 +127,20 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             );
         }
         for (position, model) in models.iter().enumerate() {
-            for id in std::iter::once(&model.id).chain(&model.aliases) {
+            let own = std::iter::once(("id".to_owned(), &model.id));
+            let others = model.aliases.iter().enumerate().map(|(number, alias)| (format!("aliases/{number}"), alias));
+            for (field, id) in own.chain(others) {
                 if let Some(other) = ids.insert(id.clone(), provider.name.clone()) {
                     complain(
                         "providers",
-                        at(&format!("models/{position}/id")),
+                        at(&format!("models/{position}/{field}")),
                         format!("the model id `{id}` is already taken by the provider `{other}`"),
                         "model ids and aliases are unique over all providers; rename one, or set upstream_model",
                     );
                 }
+                priced.insert((provider.name.clone(), id.clone()));
             }
+            priced.extend(model.upstream_model.iter().map(|name| (provider.name.clone(), name.clone())));
             if let Some(field) = model.pricing.and_then(|pricing| pricing.invalid_field()) {
                 complain(
                     "providers",
@@ -148,14 +163,6 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
     let mut route_ids = BTreeSet::new();
     for (index, route) in gateway.routes.iter().enumerate() {
         let at = |field: &str| format!("/routes/{index}/{field}");
-        if !names.contains(route.provider.as_str()) {
-            complain(
-                "gateway",
-                at("provider"),
-                format!("no provider is called `{}`", route.provider),
-                &another_name(&route.provider, &names),
-            );
-        }
         let pattern = Pattern::new(&route.model_pattern);
         if let Err(error) = &pattern {
             complain(
@@ -174,27 +181,131 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "give one of them an id of its own",
             );
         }
-        // A route that only passes on what callers ask for still needs a price for it.
-        let priced = route.pricing.is_some()
-            || route.upstream_model.as_ref().is_some_and(|model| ids.contains_key(model))
-            || (route.upstream_model.is_none() && pattern.is_ok_and(|pattern| ids.keys().any(|id| pattern.fits(id))));
-        if !priced && names.contains(route.provider.as_str()) {
+        match (&route.provider, route.targets.is_empty()) {
+            (None, true) => complain(
+                "gateway",
+                at("provider"),
+                format!("the route for `{}` leads nowhere", route.model_pattern),
+                "name a provider, or several under targets",
+            ),
+            (Some(_), false) => complain(
+                "gateway",
+                at("provider"),
+                "the route has a provider and targets".to_owned(),
+                "keep one of the two keys",
+            ),
+            (None, false) if route.upstream_model.is_some() => complain(
+                "gateway",
+                at("upstream_model"),
+                "the model is named without a provider".to_owned(),
+                "name it in each of the targets",
+            ),
+            (None, false) if route.targets.iter().all(|target| target.weight == 0) => complain(
+                "gateway",
+                at("targets/0/weight"),
+                "no target has a weight, so none gets a request".to_owned(),
+                "give one of them a weight of 1 or more",
+            ),
+            _ => {}
+        }
+        if route.fallback_provider.is_none() && route.fallback_upstream_model.is_some() {
             complain(
                 "gateway",
-                at("pricing"),
-                format!("the route for `{}` reaches no model with a price", route.model_pattern),
-                "list the model with its pricing under the provider, or add pricing to the route",
+                at("fallback_upstream_model"),
+                "the model is named without a provider".to_owned(),
+                "add fallback_provider",
             );
         }
-        for (name, value) in &route.extra_headers {
-            check_header(name, value, |reason| {
+        let firsts = route.firsts();
+        let usual = firsts.first().and_then(|first| first.upstream_model);
+        // What a caller may ask for, as it is sent upstream by the first choice.
+        let asked: Vec<&str> = match (usual, &pattern) {
+            (Some(name), _) => vec![name],
+            (None, Ok(pattern)) => ids
+                .keys()
+                .filter(|id| pattern.fits(id))
+                .map(|id| upstream_names.get(id).unwrap_or(id).as_str())
+                .collect(),
+            (None, Err(_)) => Vec::new(),
+        };
+        let mut seen: Vec<(&str, Option<&str>)> = Vec::new();
+        let lasts = route.lasts();
+        let places = firsts.iter().map(|place| (place, false)).chain(lasts.iter().map(|place| (place, true)));
+        for (place, is_fallback) in places {
+            let within = |key: &str| format!("/routes/{index}{}/{key}", place.at);
+            if !names.contains(place.provider) {
                 complain(
                     "gateway",
-                    at(&format!("extra_headers/{name}")),
-                    reason,
-                    "use letters, digits and hyphens in the name and one line of text as the value",
+                    within(place.provider_key),
+                    format!("no provider is called `{}`", place.provider),
+                    &another_name(place.provider, &names),
                 );
-            });
+                continue;
+            }
+            let model = place.upstream_model.or(if is_fallback { usual } else { None });
+            if seen.contains(&(place.provider, model)) {
+                complain(
+                    "gateway",
+                    within(place.provider_key),
+                    format!("the provider `{}` with this model is in the route already", place.provider),
+                    "name another provider, or another upstream_model",
+                );
+            }
+            seen.push((place.provider, model));
+            let declared = handling.get(place.provider).copied().unwrap_or_default();
+            for condition in route.requires.missing(declared) {
+                complain(
+                    "gateway",
+                    within(place.provider_key),
+                    format!(
+                        "the route requires `{condition}`, and the provider `{}` does not declare it",
+                        place.provider
+                    ),
+                    &format!("set governance.{condition} of the provider if that is so, or name another provider"),
+                );
+            }
+            if let Some(field) = place.pricing.map(Pricing::from).and_then(|pricing| pricing.invalid_field()) {
+                complain(
+                    "gateway",
+                    within(&format!("pricing/{field}")),
+                    format!(
+                        "the price of the route for `{}` is not a number of dollars, zero or more",
+                        route.model_pattern
+                    ),
+                    "write the price of a million tokens in US dollars",
+                );
+            }
+            let at_provider = |name: &str| priced.contains(&(place.provider.to_owned(), name.to_owned()));
+            // What goes first may have the price of the model that was asked for, whoever lists it.
+            let has_price = place.pricing.is_some()
+                || match place.upstream_model {
+                    Some(name) => at_provider(name) || ids.contains_key(name),
+                    None if is_fallback => asked.iter().any(|name| at_provider(name)),
+                    None => !asked.is_empty(),
+                };
+            if !has_price {
+                let (key, what) = if is_fallback {
+                    (place.model_key, format!("the fallback to `{}`", place.provider))
+                } else {
+                    ("pricing", format!("the route for `{}`", route.model_pattern))
+                };
+                complain(
+                    "gateway",
+                    within(key),
+                    format!("{what} reaches no model with a price"),
+                    "list the model with its pricing under the provider and name it as upstream_model, or add pricing here",
+                );
+            }
+            for (name, value) in &place.extra_headers {
+                check_header(name, value, |reason| {
+                    complain(
+                        "gateway",
+                        within(&format!("extra_headers/{name}")),
+                        reason,
+                        "use letters, digits and hyphens in the name and one line of text as the value",
+                    );
+                });
+            }
         }
     }
     if let Some(provider) = gateway.default_provider.as_deref().filter(|name| !names.contains(name)) {
@@ -226,6 +337,31 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
             format!("`{}` is not a path", gateway.inference_path_prefix),
             "start with a slash and do not end with one, e.g. /v1",
         );
+    }
+    let everywhere = std::iter::once(("gateway", String::new(), &gateway.resilience));
+    let each = providers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, provider)| Some(("providers", format!("/{index}"), provider.resilience.as_ref()?)));
+    for (key, at, resilience) in everywhere.chain(each) {
+        if resilience.breaker_half_open_probes == Some(0) {
+            complain(
+                key,
+                format!("{at}/resilience/breaker_half_open_probes"),
+                "a provider that is left alone would never be tried out again".to_owned(),
+                "the default is 1; breaker_failure_threshold: 0 switches the breaker off",
+            );
+        }
+        if let (Some(base), Some(most)) = (resilience.retry_base_delay_ms, resilience.retry_max_delay_ms)
+            && base > most
+        {
+            complain(
+                key,
+                format!("{at}/resilience/retry_base_delay_ms"),
+                format!("the first wait of {base} ms is longer than the longest one, {most} ms"),
+                "lower it, or raise retry_max_delay_ms",
+            );
+        }
     }
     if gateway.session_pause_minutes == 0 {
         complain(
@@ -316,13 +452,72 @@ mod tests {
                 "providers/1/models/0/id",
                 "providers/1/models/0/id",
                 "providers/2/wire",
-                "gateway/routes/0/provider",
                 "gateway/routes/0/model_pattern",
+                "gateway/routes/0/provider",
                 "gateway/default_provider",
                 "gateway/default_model",
                 "gateway/inference_path_prefix",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_where_routes_lead() {
+        let model = |id: &str| {
+            serde_json::json!([{"id": id, "aliases": [format!("{id}-latest")], "upstream_model": format!("{id}-real"),
+            "pricing": {"input_per_million": 1.0, "output_per_million": 2.0}}])
+        };
+        let of = |name: &str, european: bool| {
+            provider(serde_json::json!({"name": name, "wire": "anthropic", "surface": "anthropic",
+                "endpoint": "https://a.example/v1", "models": model(&format!("{name}-1")), "governance": {"european": european}}))
+        };
+        let providers = [of("near", true), of("far", false)];
+        for (route, expected) in [
+            (serde_json::json!({"provider": "near"}), vec![]),
+            (serde_json::json!({}), vec!["provider"]),
+            (serde_json::json!({"provider": "near", "targets": [{"provider": "far"}]}), vec!["provider"]),
+            (
+                serde_json::json!({"targets": [{"provider": "near", "weight": 0}, {"provider": "fra", "weight": 0}]}),
+                vec!["targets/0/weight", "targets/1/provider"],
+            ),
+            (serde_json::json!({"upstream_model": "x", "targets": [{"provider": "near"}]}), vec!["upstream_model"]),
+            (serde_json::json!({"targets": [{"provider": "near"}, {"provider": "near"}]}), vec!["targets/1/provider"]),
+            (serde_json::json!({"provider": "near", "fallback_upstream_model": "x"}), vec!["fallback_upstream_model"]),
+            // It is called something else there, and nobody said what.
+            (
+                serde_json::json!({"provider": "near", "fallbacks": [{"provider": "far"}]}),
+                vec!["fallbacks/0/upstream_model"],
+            ),
+            (serde_json::json!({"provider": "near", "fallback_provider": "far"}), vec!["fallback_upstream_model"]),
+            (
+                serde_json::json!({"provider": "near", "fallback_provider": "far", "fallback_upstream_model": "far-1-latest"}),
+                vec![],
+            ),
+            (
+                serde_json::json!({"provider": "near", "upstream_model": "far-1-real", "fallbacks": [{"provider": "far"}],
+                "pricing": {"input_per_million": 1.0, "output_per_million": 1.0}}),
+                vec![],
+            ),
+            (serde_json::json!({"provider": "near", "fallback_provider": "near"}), vec!["fallback_provider"]),
+            (
+                serde_json::json!({"provider": "near", "requires": {"european": true, "no_retain": true},
+                "fallbacks": [{"provider": "far", "upstream_model": "far-1"}]}),
+                vec!["provider", "fallbacks/0/provider", "fallbacks/0/provider"],
+            ),
+            (
+                serde_json::json!({"provider": "near", "fallbacks": [{"provider": "far", "upstream_model": "far-1",
+                "extra_headers": {"host": "x"}, "pricing": {"input_per_million": -1.0, "output_per_million": 1.0}}]}),
+                vec!["fallbacks/0/pricing/input_per_million", "fallbacks/0/extra_headers/host"],
+            ),
+        ] {
+            let mut whole = route.clone();
+            whole["model_pattern"] = "near-1*".into();
+            let gateway: GatewayConfig =
+                serde_json::from_value(serde_json::json!({"routes": [whole]})).expect("a gateway block");
+            let found: Vec<_> = check(&providers, &gateway, &Surroundings::default());
+            let places: Vec<_> = found.iter().map(|mistake| mistake.pointer.trim_start_matches("/routes/0/")).collect();
+            assert_eq!(places, expected, "{route}: {found:#?}");
+        }
     }
 
     #[test]

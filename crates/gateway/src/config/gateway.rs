@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::provider::Resilience;
+use super::resilience::Resilience;
 use super::route::RouteConfig;
 
 /// The profile key `gateway`: whether and how models can be asked.
@@ -37,7 +37,7 @@ pub(crate) struct GatewayConfig {
     pub policy_deny_status: PolicyDenyStatus,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
-    /// Time limits of upstream calls.
+    /// Time limits of upstream calls, retries, and what keeps requests from a provider that is down.
     #[schemars(schema_with = "Resilience::schema_for_all")]
     pub resilience: Resilience,
 }

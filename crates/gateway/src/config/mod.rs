@@ -4,10 +4,12 @@ mod address;
 mod check;
 mod gateway;
 mod provider;
+mod resilience;
 mod route;
 
 pub(crate) use address::is_public;
 pub(crate) use check::{Surroundings, check};
 pub(crate) use gateway::{AuthScheme, GatewayConfig, PolicyDenyStatus};
-pub(crate) use provider::{ProviderConfig, ProviderWire, Surface, Timeouts};
-pub(crate) use route::{When, strip_marker};
+pub(crate) use provider::{DataHandling, ProviderConfig, ProviderWire, Surface};
+pub(crate) use resilience::{Protection, Resolved, Retries, Timeouts};
+pub(crate) use route::{Place, When, strip_marker};

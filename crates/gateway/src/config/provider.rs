@@ -1,12 +1,13 @@
 //! A provider and its models, as the key `providers` describes them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::Format;
 use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, LongPromptPricing, Pricing, ServiceTiers};
+
+use super::resilience::Resilience;
 
 /// One upstream provider: an endpoint, the wire it speaks, its credential and its models.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -40,9 +41,12 @@ pub(crate) struct ProviderConfig {
     /// The models offered. Absent: the built-in catalog's models of the provider of this name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelConfig>,
-    /// Time limits, over those of `gateway.resilience`.
+    /// Time limits, retries and protection of the provider, over those of `gateway.resilience`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resilience: Option<Resilience>,
+    /// How the provider treats what it is sent: what routes with `requires` go by.
+    #[serde(default, skip_serializing_if = "DataHandling::is_default")]
+    pub governance: DataHandling,
 }
 
 impl ProviderConfig {
@@ -77,6 +81,30 @@ impl ProviderConfig {
                 }
             })
             .collect()
+    }
+}
+
+/// How data is treated: what a provider declares, or what a route demands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DataHandling {
+    /// It is processed within the European Union.
+    pub european: bool,
+    /// Nothing of it is kept once it was answered.
+    pub no_retain: bool,
+}
+
+impl DataHandling {
+    /// Whether nothing is declared or demanded.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What of this, demanded, `declared` does not promise.
+    pub(crate) fn missing(self, declared: Self) -> Vec<&'static str> {
+        let demands =
+            [("european", self.european, declared.european), ("no_retain", self.no_retain, declared.no_retain)];
+        demands.into_iter().filter(|(_, demanded, promised)| *demanded && !promised).map(|(name, ..)| name).collect()
     }
 }
 
@@ -210,123 +238,4 @@ pub(crate) struct ModelLimits {
     /// Most tokens of thinking, for models that take a budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_thinking_budget: Option<u64>,
-}
-
-/// Time limits of upstream calls, in milliseconds; a limit of 0 is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the keys of the profile say their unit")]
-pub(crate) struct Resilience {
-    /// Establishing a connection, name look-up and TLS included. Default 10000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect_timeout_ms: Option<u64>,
-    /// From sending a streamed request to the first byte of the answer. Default 600000: models think that long.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_byte_timeout_ms: Option<u64>,
-    /// How long a caller who asked for a stream waits for the head of the provider's answer. After it the caller gets status
-    /// 200 and signs of life, so that nothing in between hangs up, and an error of the provider comes as an event. Default
-    /// 45000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_patience_ms: Option<u64>,
-    /// Between two chunks of an answer. Default 600000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_idle_timeout_ms: Option<u64>,
-    /// The whole call, if the answer is not streamed: its first byte is its last, so nothing else bounds it. A stream may
-    /// go on as long as something comes. Default 900000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_timeout_ms: Option<u64>,
-    /// Keeping a connection on which nothing is asked; less if the provider says so in `Keep-Alive`. Default 15000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pool_idle_timeout_ms: Option<u64>,
-    /// Policies' look at an answer that they hold back. What they did not judge by then the caller does not get. Default
-    /// 30000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inspection_timeout_ms: Option<u64>,
-}
-
-impl Resilience {
-    /// What is in force where nobody says otherwise.
-    pub(crate) const USUAL: Self = Self {
-        connect_timeout_ms: Some(10_000),
-        first_byte_timeout_ms: Some(600_000),
-        head_patience_ms: Some(45_000),
-        stream_idle_timeout_ms: Some(600_000),
-        request_timeout_ms: Some(900_000),
-        pool_idle_timeout_ms: Some(15_000),
-        inspection_timeout_ms: Some(30_000),
-    };
-
-    /// The schema of the limits for all providers, in which each has its usual value as default. One provider's own limits
-    /// have none: what they leave out is that of all.
-    pub(crate) fn schema_for_all(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Self::json_schema(generator);
-        let usual = serde_json::to_value(Self::USUAL).unwrap_or_default();
-        for (key, value) in usual.as_object().into_iter().flatten() {
-            let property = schema.pointer_mut(&format!("/properties/{key}")).and_then(serde_json::Value::as_object_mut);
-            if let Some(property) = property {
-                property.insert("default".to_owned(), value.clone());
-            }
-        }
-        schema
-    }
-}
-
-/// The time limits in force for one provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    /// Establishing a connection.
-    pub connect: Duration,
-    /// Until the head of a streamed answer.
-    pub first_byte: Duration,
-    /// Until the caller of a stream is answered without a head from the provider.
-    pub head_patience: Duration,
-    /// Between two chunks.
-    pub idle: Duration,
-    /// The whole call, if it is not streamed.
-    pub total: Duration,
-    /// Keeping an idle connection.
-    pub pool_idle: Duration,
-    /// Policies' look at an answer.
-    pub inspection: Duration,
-}
-
-impl Timeouts {
-    /// The limits of a provider over those of the gateway over the defaults.
-    pub(crate) fn resolve(gateway: &Resilience, provider: Option<&Resilience>) -> Self {
-        // A year stands for "no limit": timers need no second code path.
-        const UNLIMITED: Duration = Duration::from_hours(365 * 24);
-        let pick = |field: fn(&Resilience) -> Option<u64>| {
-            let limit = provider.and_then(field).or_else(|| field(gateway)).or_else(|| field(&Resilience::USUAL));
-            match limit {
-                None | Some(0) => UNLIMITED,
-                Some(milliseconds) => Duration::from_millis(milliseconds),
-            }
-        };
-        Self {
-            connect: pick(|r| r.connect_timeout_ms),
-            first_byte: pick(|r| r.first_byte_timeout_ms),
-            head_patience: pick(|r| r.head_patience_ms),
-            idle: pick(|r| r.stream_idle_timeout_ms),
-            total: pick(|r| r.request_timeout_ms),
-            pool_idle: pick(|r| r.pool_idle_timeout_ms),
-            inspection: pick(|r| r.inspection_timeout_ms),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_fall_back_from_provider_to_gateway_to_default() {
-        let gateway =
-            Resilience { connect_timeout_ms: Some(5), first_byte_timeout_ms: Some(6), ..Resilience::default() };
-        let provider = Resilience { connect_timeout_ms: Some(1), request_timeout_ms: Some(0), ..Resilience::default() };
-        let timeouts = Timeouts::resolve(&gateway, Some(&provider));
-        assert_eq!(timeouts.connect, Duration::from_millis(1));
-        assert_eq!(timeouts.first_byte, Duration::from_millis(6));
-        assert_eq!(timeouts.idle, Duration::from_mins(10));
-        assert!(timeouts.total > Duration::from_secs(1_000_000));
-    }
 }

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
-use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{Format, InferenceRequest};
 
-use crate::routing::Destination;
+use crate::routing::Way;
 
 /// Most texts that end an answer that are recorded.
 const STOP_SEQUENCE_LIMIT: usize = 64;
@@ -43,20 +42,16 @@ impl Infer {
         request: &InferenceRequest,
         conversation: Option<&str>,
         agent: Option<&str>,
-        way: Option<&Destination>,
+        way: Option<&Way>,
     ) -> Self {
-        let output = match way.and_then(|way| way.max_output_tokens) {
-            Some(limit) => Some(request.max_tokens.map_or(limit, |asked| asked.min(limit))),
-            None => request.max_tokens,
-        };
-        let output = output.map(|tokens| tokens.saturating_mul(request.answers));
+        let first = way.map(|way| &way.first);
         Self {
             agent: agent.map(str::to_owned),
             conversation: conversation.map_or_else(|| request.conversation_id(), str::to_owned),
             format: request.format,
             max_tokens: request.max_tokens,
-            model: way.map(|way| way.upstream_model.clone()).unwrap_or_default(),
-            provider: way.map(|way| way.route.provider.name.clone()).unwrap_or_default(),
+            model: first.map(|to| to.upstream_model.clone()).unwrap_or_default(),
+            provider: first.map(|to| to.provider.name.clone()).unwrap_or_default(),
             requested_model: request.model.clone(),
             route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
             stop_sequences: request.stop_sequences.iter().take(STOP_SEQUENCE_LIMIT).cloned().collect(),
@@ -64,20 +59,31 @@ impl Infer {
             temperature: request.temperature,
             tools: request.tools as u64,
             top_p: request.top_p,
-            estimate: estimate(request.estimated_input_tokens, output, way.map(|way| way.pricing).unwrap_or_default()),
+            estimate: way.map_or(Usage::ONE_CALL, |way| estimate(request, way)),
         }
     }
 }
 
-/// What a request will use up if the answer is as long as it may be; nothing is known of one without a limit.
-fn estimate(input: u64, output: Option<u64>, pricing: Pricing) -> Usage {
-    let output = output.unwrap_or(0);
-    let tokens = systemprompt_llm::Usage {
-        input_tokens: Some(input),
-        output_tokens: Some(output),
-        ..systemprompt_llm::Usage::default()
-    };
-    Usage { calls: 1, tokens: input.saturating_add(output), cost: pricing.cost(&tokens, None) }
+/// What a request will use up if the answer is as long as it may be, where that costs most; nothing is known of an answer
+/// without a limit.
+fn estimate(request: &InferenceRequest, way: &Way) -> Usage {
+    let input = request.estimated_input_tokens;
+    way.candidates()
+        .map(|to| {
+            let output = match to.max_output_tokens {
+                Some(limit) => request.max_tokens.map_or(limit, |asked| asked.min(limit)),
+                None => request.max_tokens.unwrap_or(0),
+            };
+            let output = output.saturating_mul(request.answers);
+            let tokens = systemprompt_llm::Usage {
+                input_tokens: Some(input),
+                output_tokens: Some(output),
+                ..systemprompt_llm::Usage::default()
+            };
+            Usage { calls: 1, tokens: input.saturating_add(output), cost: to.pricing.cost(&tokens, None) }
+        })
+        .reduce(|most, next| Usage { calls: 1, tokens: most.tokens.max(next.tokens), cost: most.cost.max(next.cost) })
+        .unwrap_or(Usage::ONE_CALL)
 }
 
 impl Effect for Infer {

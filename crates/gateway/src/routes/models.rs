@@ -58,11 +58,12 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
     let mut allowed: Vec<&Listed> = snapshot
         .table
         .advertised()
-        .filter(|listed| surface.is_none_or(|surface| listed.route.provider.surface == surface))
+        .filter(|listed| surface.is_none_or(|surface| listed.provider.surface == surface))
         .collect();
     if let Some(principal) = reader {
-        // One question per route, not per model: models of one provider share their route.
-        let mut routes: Vec<&str> = allowed.iter().map(|listed| listed.route.id.as_str()).collect();
+        // One question per route, not per model: models of one provider share theirs.
+        let table = &snapshot.table;
+        let mut routes: Vec<&str> = allowed.iter().flat_map(|listed| table.routes_to(listed)).collect();
         routes.sort_unstable();
         routes.dedup();
         let mut open = Vec::with_capacity(routes.len());
@@ -71,8 +72,7 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
                 open.push(route);
             }
         }
-        let open: Vec<String> = open.into_iter().map(str::to_owned).collect();
-        allowed.retain(|listed| open.contains(&listed.route.id));
+        allowed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(route)));
     }
     Ok(Json(page(&allowed, &query)).into_response())
 }
@@ -81,12 +81,14 @@ async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: Strin
     let snapshot = gateway.inference.snapshot();
     let reader = reader(&snapshot.settings, head)?;
     // What a caller may not use is not there for it, as in the list.
-    let listed = snapshot.table.find(&id);
-    let open = match (listed, reader) {
-        (Some(listed), Some(principal)) => may_use(gateway, principal, &listed.route.id).await?,
-        (listed, None) => listed.is_some(),
-        (None, Some(_)) => false,
-    };
+    let table = &snapshot.table;
+    let listed = table.find(&id);
+    let mut open = listed.is_some() && reader.is_none();
+    if let (Some(listed), Some(principal)) = (listed, reader) {
+        for route in table.routes_to(listed) {
+            open = open || may_use(gateway, principal, route).await?;
+        }
+    }
     let listed = listed.filter(|_| open).ok_or(RouteError::NoModel { id })?;
     Ok(Json(Model::of(listed)).into_response())
 }
@@ -160,7 +162,7 @@ impl<'a> Model<'a> {
             lifecycle: "active",
             created_at,
             created: created_at.timestamp(),
-            owned_by: &listed.route.provider.name,
+            owned_by: &listed.provider.name,
         }
     }
 }

@@ -1,14 +1,15 @@
-//! A way to go: a provider, the route that leads to it, and what both mean for one model.
+//! A way to go: a route, the providers it leads to, and what both mean for one model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::StatusCode;
+use systemprompt_llm::Format;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
-use crate::config::{ProviderWire, Surface, Timeouts, When};
+use crate::config::{DataHandling, Protection, ProviderWire, Retries, Surface, Timeouts, When};
 
 /// A provider as the gateway uses it.
 #[derive(Debug)]
@@ -25,6 +26,12 @@ pub(crate) struct Provider {
     pub extra_headers: BTreeMap<String, String>,
     /// Time limits of its calls.
     pub timeouts: Timeouts,
+    /// How often and when it is asked once more.
+    pub retries: Retries,
+    /// What keeps requests from it.
+    pub protection: Protection,
+    /// How it treats what it is sent.
+    pub handling: DataHandling,
     /// Whether it tells what a stream used.
     pub stream_usage: StreamUsage,
 }
@@ -67,33 +74,65 @@ impl StreamUsage {
 pub(crate) struct Route {
     /// Stable id; access rules name it as `gateway_route:<id>`.
     pub id: String,
-    /// Where it leads.
-    pub provider: Arc<Provider>,
     pub(super) pattern: Pattern,
     pub(super) when: When,
-    pub(super) upstream_model: Option<String>,
-    /// Headers that win over the provider's.
-    pub extra_headers: BTreeMap<String, String>,
-    pub(super) pricing: Option<Pricing>,
+    /// Where it leads first: one place, or several that share the conversations.
+    pub(super) firsts: Vec<Leg>,
+    /// Where it leads when the first place fails, in order.
+    pub(super) lasts: Vec<Leg>,
+    /// What providers must declare.
+    pub(super) requires: DataHandling,
     /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
     pub(super) origin: &'static str,
 }
 
-/// A request's way: the route it matched and what it means for this model.
+/// A place a route leads to, whatever the model.
 #[derive(Debug)]
-pub(crate) struct Destination {
+pub(super) struct Leg {
+    pub(super) provider: Arc<Provider>,
+    pub(super) upstream_model: Option<String>,
+    pub(super) extra_headers: Arc<BTreeMap<String, String>>,
+    pub(super) pricing: Option<Pricing>,
+    pub(super) weight: u32,
+}
+
+/// A request's way: the route it matched, and the places it may be sent to.
+#[derive(Debug)]
+pub(crate) struct Way {
     /// The route.
     pub route: Arc<Route>,
+    /// What the ledger records: `<origin>:<route id>`.
+    pub route_match: String,
+    /// The first choice.
+    pub first: Destination,
+    /// Those to try when it fails, in order.
+    pub fallbacks: Vec<Destination>,
+}
+
+/// A place a request may be sent to, and what that means for its model.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// The format that is spoken there.
+    pub format: Format,
     /// The model name sent upstream.
     pub upstream_model: String,
+    /// Headers that win over the provider's.
+    pub extra_headers: Arc<BTreeMap<String, String>>,
     /// What to charge.
     pub pricing: Pricing,
     /// Largest output of the model, in tokens.
     pub max_output_tokens: Option<u64>,
-    /// What the ledger records: `<origin>:<route id>`.
-    pub route_match: String,
     /// The model's id in the registry, if it is listed there.
     pub(super) listed: Option<String>,
+}
+
+impl Way {
+    /// All places, in the order in which they are tried.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Destination> {
+        std::iter::once(&self.first).chain(&self.fallbacks)
+    }
 }
 
 impl Destination {
@@ -103,18 +142,35 @@ impl Destination {
     }
 }
 
+impl Leg {
+    pub(super) fn to(provider: &Arc<Provider>) -> Self {
+        Self {
+            provider: provider.clone(),
+            upstream_model: None,
+            extra_headers: Arc::default(),
+            pricing: None,
+            weight: 1,
+        }
+    }
+}
+
 impl Route {
+    /// A route for all models to one provider.
     pub(super) fn to(provider: &Arc<Provider>, id: String, origin: &'static str) -> Self {
         Self {
             id,
-            provider: provider.clone(),
             pattern: Pattern::any(),
             when: When::default(),
-            upstream_model: None,
-            extra_headers: BTreeMap::new(),
-            pricing: None,
+            firsts: vec![Leg::to(provider)],
+            lasts: Vec::new(),
+            requires: DataHandling::default(),
             origin,
         }
+    }
+
+    /// Every place it leads to.
+    pub(super) fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.firsts.iter().chain(&self.lasts)
     }
 }
 

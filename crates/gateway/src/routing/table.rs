@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{CatalogModel, Pricing};
+use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
-use super::{Destination, Provider, Route, StreamUsage};
-use crate::config::{GatewayConfig, ProviderConfig, Surface, Timeouts, strip_marker};
+use super::destination::{Destination, Leg, Provider, Route, StreamUsage, Way};
+use super::split;
+use crate::config::{GatewayConfig, Place, ProviderConfig, Resolved, Surface, strip_marker};
 
 /// Why a request has no way to go.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,17 @@ pub enum NoRoute {
         /// The endpoint that serves it.
         path: &'static str,
     },
+    /// No provider of the route declares what the route demands.
+    #[error(
+        "the route `{route}` requires `{condition}`, which none of its providers declares; \
+         declare providers[].governance.{condition} of one that keeps it, or change the route's requires"
+    )]
+    Residency {
+        /// The route.
+        route: String,
+        /// What is demanded.
+        condition: &'static str,
+    },
 }
 
 /// All routes and models, fixed for one configuration snapshot.
@@ -50,7 +63,10 @@ pub enum NoRoute {
 pub(crate) struct RoutingTable {
     rules: Vec<Arc<Route>>,
     default: Option<Arc<Route>>,
+    /// By id and alias.
     registry: HashMap<String, Arc<Listed>>,
+    /// By provider, and id, alias or name at the provider.
+    by_provider: HashMap<(String, String), Arc<Listed>>,
     listing: Vec<Arc<Listed>>,
     allow_unlisted: bool,
     prefix: String,
@@ -61,6 +77,8 @@ pub(crate) struct RoutingTable {
 pub(crate) struct Listed {
     /// The model.
     pub model: CatalogModel,
+    /// Who offers it.
+    pub provider: Arc<Provider>,
     /// The implicit route to its provider; its id is the provider's name.
     pub route: Arc<Route>,
 }
@@ -70,45 +88,67 @@ impl RoutingTable {
     pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig) -> Self {
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
+        let mut by_provider = HashMap::new();
         let mut listing = Vec::new();
         for config in providers {
+            let resilience = Resolved::new(&gateway.resilience, config.resilience.as_ref());
             let provider = Arc::new(Provider {
                 name: config.name.clone(),
                 wire: config.wire,
                 surface: config.surface,
                 endpoint: config.endpoint.clone().unwrap_or_default(),
                 extra_headers: config.extra_headers.clone(),
-                timeouts: Timeouts::resolve(&gateway.resilience, config.resilience.as_ref()),
+                timeouts: resilience.timeouts(),
+                retries: resilience.retries(),
+                protection: resilience.protection(),
+                handling: config.governance,
                 stream_usage: StreamUsage::new(config.stream_usage),
             });
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));
             for model in config.models() {
-                let listed = Arc::new(Listed { model, route: route.clone() });
+                let listed = Arc::new(Listed { model, provider: provider.clone(), route: route.clone() });
                 for id in std::iter::once(&listed.model.id).chain(&listed.model.aliases) {
                     registry.entry(id.clone()).or_insert_with(|| listed.clone());
+                    by_provider.insert((config.name.clone(), id.clone()), listed.clone());
                 }
                 listing.push(listed);
+            }
+        }
+        // An id of its own means more than what another model is called at the provider.
+        for listed in &listing {
+            if let Some(name) = &listed.model.upstream_model {
+                by_provider.entry((listed.provider.name.clone(), name.clone())).or_insert_with(|| listed.clone());
             }
         }
         if let Some(first) = &gateway.default_model {
             // A stable sort keeps the configured order behind the default model.
             listing.sort_by_key(|listed| listed.model.id != strip_marker(first));
         }
+        let leg = |place: Place<'_>| {
+            Some(Leg {
+                provider: Arc::clone(by_name.get(place.provider)?),
+                upstream_model: place.upstream_model.map(str::to_owned),
+                extra_headers: Arc::new(place.extra_headers),
+                pricing: place.pricing.map(Pricing::from),
+                weight: place.weight,
+            })
+        };
         let rules = gateway
             .routes
             .iter()
             .filter_map(|config| {
                 // What is missing or no pattern was reported when the configuration was checked.
-                let provider = by_name.get(config.provider.as_str())?;
-                Some(Arc::new(Route {
+                let route = Route {
+                    id: config.route_id(),
                     pattern: Pattern::new(&config.model_pattern).ok()?,
                     when: config.when.clone(),
-                    upstream_model: config.upstream_model.clone(),
-                    extra_headers: config.extra_headers.clone(),
-                    pricing: config.pricing.map(Pricing::from),
-                    ..Route::to(provider, config.route_id(), "rule")
-                }))
+                    firsts: config.firsts().into_iter().filter_map(leg).collect(),
+                    lasts: config.lasts().into_iter().filter_map(leg).collect(),
+                    requires: config.requires,
+                    origin: "rule",
+                };
+                (!route.firsts.is_empty()).then(|| Arc::new(route))
             })
             .collect();
         let default = gateway.default_provider.as_deref().and_then(|name| {
@@ -119,14 +159,15 @@ impl RoutingTable {
             rules,
             default,
             registry,
+            by_provider,
             listing,
             allow_unlisted: gateway.allow_unlisted_models,
             prefix: gateway.inference_path_prefix.clone(),
         }
     }
 
-    /// Where a request goes.
-    pub(crate) fn resolve(&self, request: &InferenceRequest) -> Result<Destination, NoRoute> {
+    /// Where a request goes, which may belong to a conversation its caller named.
+    pub(crate) fn resolve(&self, request: &InferenceRequest, conversation: Option<&str>) -> Result<Way, NoRoute> {
         let asked = strip_marker(&request.model);
         let listed = self.registry.get(asked);
         let model = listed.map_or(asked, |listed| listed.model.id.as_str());
@@ -140,64 +181,108 @@ impl RoutingTable {
         if listed.is_none() && Pattern::is_wild(route.pattern.as_str()) && !self.allow_unlisted {
             return Err(NoRoute::NotExposed { model: asked.to_owned(), prefix: self.prefix.clone() });
         }
-        if let Some(format) = route.provider.wire.format().filter(|format| *format != request.format) {
-            return Err(NoRoute::OtherDialect {
-                model: asked.to_owned(),
-                wire: route.provider.wire.as_str(),
-                prefix: self.prefix.clone(),
-                path: format.path(),
-            });
+        let key = sticky_key(request, conversation);
+        let weights = route.firsts.iter().map(|leg| (leg.provider.name.as_str(), leg.weight));
+        let firsts: Vec<&Leg> = split::order(key, weights).into_iter().map(|index| &route.firsts[index]).collect();
+        // A fallback that names no model gets the name that the first choice gets.
+        let usual = firsts.first().and_then(|leg| name_at(leg, listed)).unwrap_or(model);
+        let shared = firsts.iter().map(|leg| (*leg, name_at(leg, listed).unwrap_or(model)));
+        let others = route.lasts.iter().map(|leg| (leg, leg.upstream_model.as_deref().unwrap_or(usual)));
+        let mut candidates: Vec<Destination> = shared
+            .chain(others)
+            .map(|(leg, upstream_model)| self.destination(leg, upstream_model, listed.map(AsRef::as_ref), request))
+            .collect();
+        if let Some(condition) =
+            keep(&mut candidates, |to| route.requires.missing(to.provider.handling).first().copied())
+        {
+            return Err(NoRoute::Residency { route: route.id.clone(), condition });
         }
-        let upstream_model = route
-            .upstream_model
-            .clone()
-            .or_else(|| listed.and_then(|listed| listed.model.upstream_model.clone()))
-            .unwrap_or_else(|| model.to_owned());
-        // Served model first, then the route's upstream model, then what was asked for; a route's own price wins.
-        let price_of = |id: &str| self.registry.get(id).and_then(|listed| listed.model.pricing);
-        let pricing = route
-            .pricing
-            .or_else(|| listed.and_then(|listed| listed.model.pricing))
-            .or_else(|| price_of(&upstream_model))
-            .unwrap_or_default();
-        Ok(Destination {
-            upstream_model,
-            pricing,
-            max_output_tokens: listed.and_then(|listed| listed.model.max_output_tokens),
+        if let Some((wire, path)) = keep(&mut candidates, |to| misunderstood(to, request)) {
+            let (model, prefix) = (asked.to_owned(), self.prefix.clone());
+            return Err(NoRoute::OtherDialect { model, wire, prefix, path });
+        }
+        let mut candidates = candidates.into_iter();
+        let Some(first) = candidates.next() else {
+            // The check of the configuration wants a place with a weight.
+            return Err(NoRoute::Unknown { model: asked.to_owned(), prefix: self.prefix.clone() });
+        };
+        Ok(Way {
             route_match: format!("{}:{}", route.origin, route.id),
-            listed: listed.map(|listed| listed.model.id.clone()),
             route: route.clone(),
+            first,
+            fallbacks: candidates.collect(),
         })
+    }
+
+    /// What a place means for a request, which may have asked for a model of the registry.
+    fn destination(
+        &self,
+        leg: &Leg,
+        upstream_model: &str,
+        listed: Option<&Listed>,
+        request: &InferenceRequest,
+    ) -> Destination {
+        let of_provider =
+            listed.filter(|listed| listed.provider.name == leg.provider.name && leg.upstream_model.is_none());
+        let key = (leg.provider.name.clone(), upstream_model.to_owned());
+        let served = of_provider.or_else(|| self.by_provider.get(&key).map(AsRef::as_ref));
+        // The price of what serves counts, if it is known; a price of the place itself wins.
+        let pricing = leg
+            .pricing
+            .or_else(|| served.and_then(|served| served.model.pricing))
+            .or_else(|| listed.and_then(|listed| listed.model.pricing))
+            .or_else(|| self.registry.get(upstream_model).and_then(|named| named.model.pricing))
+            .unwrap_or_default();
+        let known = served.or(listed).map(|known| &known.model);
+        Destination {
+            provider: leg.provider.clone(),
+            // The demo provider answers in the caller's.
+            format: leg.provider.wire.format().unwrap_or(request.format),
+            upstream_model: upstream_model.to_owned(),
+            extra_headers: leg.extra_headers.clone(),
+            pricing,
+            max_output_tokens: known.and_then(|model| model.max_output_tokens),
+            listed: known.map(|model| model.id.clone()),
+        }
     }
 
     /// Every provider with each of its models, as metrics name them.
     pub(crate) fn models(&self) -> Vec<(String, String)> {
-        self.listing.iter().map(|listed| (listed.route.provider.name.clone(), listed.model.id.clone())).collect()
+        self.listing.iter().map(|listed| (listed.provider.name.clone(), listed.model.id.clone())).collect()
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.rules.iter().chain(self.listing.iter().map(|listed| &listed.route)).chain(&self.default)
     }
 
     /// Ids of all routes, for access rules.
     pub(crate) fn route_ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self
-            .rules
-            .iter()
-            .chain(self.listing.iter().map(|listed| &listed.route))
-            .chain(&self.default)
-            .map(|route| route.id.clone())
-            .collect();
+        let mut ids: Vec<_> = self.routes().map(|route| route.id.clone()).collect();
         ids.sort();
         ids.dedup();
         ids
     }
 
+    /// Ids of the routes that a request for a model of the registry may take, whatever else it asks for.
+    pub(crate) fn routes_to<'a>(&'a self, listed: &'a Listed) -> Vec<&'a str> {
+        let names = || std::iter::once(&listed.model.id).chain(&listed.model.aliases);
+        let rules = self.rules.iter().filter(|route| names().any(|name| route.pattern.fits(name)));
+        let mut routes = Vec::new();
+        for route in rules {
+            routes.push(route.id.as_str());
+            if route.when.is_empty() && route.pattern.fits(&listed.model.id) {
+                // No request gets further.
+                return routes;
+            }
+        }
+        routes.push(listed.route.id.as_str());
+        routes
+    }
+
     /// The providers, each once.
     pub(crate) fn providers(&self) -> Vec<Arc<Provider>> {
-        let mut providers: Vec<_> = self
-            .rules
-            .iter()
-            .chain(self.listing.iter().map(|listed| &listed.route))
-            .chain(&self.default)
-            .map(|route| route.provider.clone())
-            .collect();
+        let mut providers: Vec<_> =
+            self.routes().flat_map(|route| route.legs().map(|leg| leg.provider.clone())).collect();
         providers.sort_by(|a, b| a.name.cmp(&b.name));
         providers.dedup_by(|a, b| a.name == b.name);
         providers
@@ -206,13 +291,39 @@ impl RoutingTable {
     /// The advertised model of this id or alias.
     pub(crate) fn find(&self, id: &str) -> Option<&Listed> {
         let listed = self.registry.get(strip_marker(id))?;
-        (listed.route.provider.surface != Surface::Backend).then_some(listed)
+        (listed.provider.surface != Surface::Backend).then_some(listed.as_ref())
     }
 
     /// The models of the registry, the default model first, those of `backend` providers left out.
     pub(crate) fn advertised(&self) -> impl Iterator<Item = &Listed> {
-        self.listing.iter().map(AsRef::as_ref).filter(|listed| listed.route.provider.surface != Surface::Backend)
+        self.listing.iter().map(AsRef::as_ref).filter(|listed| listed.provider.surface != Surface::Backend)
     }
+}
+
+/// What stays the same through a conversation.
+fn sticky_key(request: &InferenceRequest, conversation: Option<&str>) -> u64 {
+    conversation.map_or(request.conversation_key, |name| {
+        let mut hash = Fnv1a::default();
+        hash.write(name.as_bytes());
+        hash.finish()
+    })
+}
+
+/// What a model that was asked for is called at a place, if it is called anything else there.
+fn name_at<'a>(leg: &'a Leg, listed: Option<&'a Arc<Listed>>) -> Option<&'a str> {
+    leg.upstream_model.as_deref().or_else(|| listed?.model.upstream_model.as_deref())
+}
+
+/// Why a provider cannot be sent a request of this caller: it speaks another wire, which another endpoint serves.
+fn misunderstood(to: &Destination, request: &InferenceRequest) -> Option<(&'static str, &'static str)> {
+    (to.format != request.format).then(|| (to.provider.wire.as_str(), to.format.path()))
+}
+
+/// Keeps the candidates with which nothing is wrong. If there is something with all of them, says what it is with the first.
+fn keep<T>(candidates: &mut Vec<Destination>, wrong: impl Fn(&Destination) -> Option<T>) -> Option<T> {
+    let of_the_first = candidates.first().and_then(&wrong);
+    candidates.retain(|candidate| wrong(candidate).is_none());
+    of_the_first.filter(|_| candidates.is_empty())
 }
 
 #[cfg(test)]
@@ -228,11 +339,17 @@ mod tests {
                  "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}, "limits": {"max_output_tokens": 100}}]},
             {"name": "oai", "wire": "openai-chat", "surface": "openai", "endpoint": "https://o.example/v1", "models": [
                 {"id": "gpt-x", "pricing": {"input_per_million": 1.0, "output_per_million": 2.0}}]},
-            {"name": "big", "wire": "anthropic", "surface": "backend", "endpoint": "https://b.example/v1", "models": [
+            {"name": "big", "wire": "anthropic", "surface": "backend", "endpoint": "https://b.example/v1",
+             "governance": {"european": true}, "models": [
                 {"id": "big-x", "pricing": {"input_per_million": 9.0, "output_per_million": 9.0}}]},
         ]))
         .expect("providers");
         RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"))
+    }
+
+    /// The places of a way, in their order.
+    fn places(way: &Way) -> Vec<(&str, &str)> {
+        way.candidates().map(|to| (to.provider.name.as_str(), to.upstream_model.as_str())).collect()
     }
 
     fn request(dialect: Format, model: &str, more: &str) -> InferenceRequest {
@@ -262,15 +379,9 @@ mod tests {
             (Format::AnthropicMessages, "gpt-x", "", Err("/v1/chat/completions")),
             (Format::OpenAiChat, "claude-x", "", Err("/v1/messages")),
         ] {
-            let found = table.resolve(&request(dialect, model, more));
+            let found = table.resolve(&request(dialect, model, more), None);
             match (found, expected) {
-                (Ok(to), Ok((provider, upstream))) => {
-                    assert_eq!(
-                        (to.route.provider.name.as_str(), to.upstream_model.as_str()),
-                        (provider, upstream),
-                        "{model}"
-                    );
-                }
+                (Ok(way), Ok(expected)) => assert_eq!(places(&way), [expected], "{model}"),
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{model}: {error}"),
                 (found, expected) => panic!("{model}: {found:?} instead of {expected:?}"),
             }
@@ -280,18 +391,87 @@ mod tests {
     #[test]
     fn unknown_models_have_no_route_without_a_default() {
         let error = table(serde_json::json!({}))
-            .resolve(&request(Format::AnthropicMessages, "nope", ""))
+            .resolve(&request(Format::AnthropicMessages, "nope", ""), None)
             .expect_err("no route");
         assert_eq!(error.to_string(), "No gateway route matches model `nope`; GET /v1/models lists what is offered");
     }
 
     #[test]
     fn prices_follow_the_model() {
-        let destination =
-            table(serde_json::json!({})).resolve(&request(Format::AnthropicMessages, "claude-x", "")).expect("a route");
-        assert!((destination.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
-        assert_eq!(destination.max_output_tokens, Some(100));
-        assert_eq!(destination.route_match, "registry:ant");
+        let way = table(serde_json::json!({}))
+            .resolve(&request(Format::AnthropicMessages, "claude-x", ""), None)
+            .expect("a route");
+        assert!((way.first.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
+        assert_eq!(way.first.max_output_tokens, Some(100));
+        assert_eq!(way.route_match, "registry:ant");
+    }
+
+    #[test]
+    fn fallbacks_follow_in_their_order_with_their_own_names_and_prices() {
+        let table = table(serde_json::json!({"routes": [
+            {"model_pattern": "claude-x", "provider": "ant", "extra_headers": {"x-key": "ours"},
+             "fallback_provider": "big", "fallback_upstream_model": "big-x",
+             "fallbacks": [{"provider": "big", "upstream_model": "other", "pricing": {"input_per_million": 4.0, "output_per_million": 5.0}},
+                           {"provider": "oai", "upstream_model": "gpt-x"}, {"provider": "big"}]},
+        ]}));
+        let way = table.resolve(&request(Format::AnthropicMessages, "claude-x", ""), None).expect("a route");
+        // The one that speaks another wire is none for this caller.
+        let expected = [("ant", "claude-x-real"), ("big", "big-x"), ("big", "other"), ("big", "claude-x-real")];
+        assert_eq!(places(&way), expected);
+        let prices: Vec<f64> = way.candidates().map(|to| to.pricing.input_per_million).collect();
+        // Of what nobody knows a price, the price of the model that was asked for is the best guess.
+        assert_eq!(prices, [3.0, 9.0, 4.0, 3.0]);
+        let with_headers: Vec<bool> = way.candidates().map(|to| !to.extra_headers.is_empty()).collect();
+        assert_eq!(with_headers, [true, false, false, false], "headers may carry a credential of the first provider");
+    }
+
+    #[test]
+    fn a_split_keeps_conversations_together() {
+        let table = table(serde_json::json!({"routes": [
+            {"model_pattern": "claude-x", "targets": [{"provider": "ant", "weight": 3}, {"provider": "big", "upstream_model": "big-x"}]},
+        ]}));
+        let ask = request(Format::AnthropicMessages, "claude-x", "");
+        let way = |conversation: &str| table.resolve(&ask, Some(conversation)).expect("a route");
+        let mut firsts = HashMap::new();
+        for number in 0..400 {
+            let (name, ways) = (number.to_string(), [0, 1].map(|_| way(&number.to_string())));
+            assert_eq!(places(&ways[0]), places(&ways[1]), "{name}");
+            assert_eq!(ways[0].fallbacks.len(), 1, "the other one is tried next");
+            *firsts.entry(ways[0].first.provider.name.clone()).or_insert(0) += 1;
+        }
+        assert!((260..340).contains(&firsts["ant"]), "{firsts:?}");
+        // Without a name the conversation is known by its beginning.
+        let [one, another] =
+            ["", r#","temperature":0.5"#].map(|more| request(Format::AnthropicMessages, "claude-x", more));
+        assert_eq!(places(&table.resolve(&one, None).unwrap()), places(&table.resolve(&another, None).unwrap()));
+    }
+
+    #[test]
+    fn a_provider_without_what_is_required_is_no_way() {
+        let route = |fallback: &str| {
+            table(
+                serde_json::json!({"routes": [{"model_pattern": "claude-x", "provider": "ant", "fallback_provider": fallback,
+                "requires": {"european": true}}]}),
+            )
+        };
+        let ask = request(Format::AnthropicMessages, "claude-x", "");
+        let way = route("big").resolve(&ask, None).expect("one declares it");
+        assert_eq!(places(&way), [("big", "claude-x-real")]);
+        let error = route("ant").resolve(&ask, None).expect_err("none declares it");
+        assert!(matches!(&error, NoRoute::Residency { condition: "european", .. }), "{error}");
+    }
+
+    #[test]
+    fn which_routes_lead_to_a_model() {
+        let table = table(serde_json::json!({"routes": [
+            {"id": "tools", "model_pattern": "claude-*", "provider": "big", "when": {"requires_tools": true}},
+            {"id": "dated", "model_pattern": "claude-x-2026*", "provider": "ant"},
+            {"id": "gpt", "model_pattern": "gpt-*", "provider": "oai"},
+            {"id": "never", "model_pattern": "gpt-x", "provider": "ant"},
+        ]}));
+        let routes = |id: &str| table.routes_to(table.find(id).expect("it is listed"));
+        assert_eq!(routes("claude-x"), ["tools", "dated", "ant"]);
+        assert_eq!(routes("gpt-x"), ["gpt"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Line, SendError, Taken, Upstreams};
-use crate::config::{GatewayConfig, ProviderWire, Surface, Timeouts};
+use crate::config::{DataHandling, GatewayConfig, ProviderWire, Resolved, Surface};
 use crate::routing::{Provider, StreamUsage};
 use crate::target::Target;
 
@@ -29,13 +29,18 @@ enum Manner {
 
 /// A provider at `listener`, and clients for it.
 fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
+    let defaults = GatewayConfig::default().resilience;
+    let resilience = Resolved::new(&defaults, None);
     let provider = Arc::new(Provider {
         name: "raw".to_owned(),
         wire: ProviderWire::OpenAiChat,
         surface: Surface::OpenAi,
         endpoint: format!("http://{}", listener.local_addr().expect("an address")),
         extra_headers: BTreeMap::new(),
-        timeouts: Timeouts::resolve(&GatewayConfig::default().resilience, None),
+        timeouts: resilience.timeouts(),
+        retries: resilience.retries(),
+        protection: resilience.protection(),
+        handling: DataHandling::default(),
         stream_usage: StreamUsage::default(),
     });
     let target = Target {
