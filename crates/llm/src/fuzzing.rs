@@ -212,7 +212,8 @@ pub fn request(format: Format, body: &[u8]) {
     if let Some(original) = &original {
         assert_eq!(original["model"], request.model.as_str());
         assert_eq!(original["stream"].as_bool().unwrap_or(false), request.stream);
-        assert_eq!(original["messages"].as_array().map_or(0, Vec::len), request.message_count);
+        let conversation = &original[format.definition().conversation];
+        assert_eq!(conversation.as_array().map_or(usize::from(conversation.is_string()), Vec::len), request.message_count);
         assert_eq!(original["temperature"].as_f64(), request.temperature);
         assert_eq!(original["top_p"].as_f64(), request.top_p);
     }
@@ -267,6 +268,12 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
                     .or_insert_with(|| Value::Object(serde_json::Map::new()))["include_usage"] = true.into();
             }
             &["max_tokens", "max_completion_tokens"]
+        }
+        Format::OpenAiResponses => {
+            members.remove("user");
+            members.remove("safety_identifier");
+            members.insert("store".to_owned(), false.into());
+            &["max_output_tokens"]
         }
     };
     for name in limits {
@@ -330,6 +337,10 @@ pub fn answer(format: Format, answer: &[u8]) {
                 assert!(stated.as_u64().is_none_or(|stated| read == Some(stated)));
             }
         }
+        Format::OpenAiResponses => {
+            assert!(read.usage.input_tokens <= usage["input_tokens"].as_u64() || usage["input_tokens"].is_null());
+            assert!(read.usage.output_tokens >= usage["output_tokens"].as_u64());
+        }
         Format::OpenAiChat => {
             let stated = usage["prompt_tokens"].as_u64().max(usage["input_tokens"].as_u64());
             assert!(read.usage.input_tokens <= stated || stated.is_none(), "cached tokens are not counted twice");
@@ -342,7 +353,7 @@ pub fn answer(format: Format, answer: &[u8]) {
 pub fn error(message: &[u8]) {
     let error = ErrorAnswer::invalid_request(String::from_utf8_lossy(message));
     let kept = &error.message[..error.message.floor_char_boundary(1024)];
-    for format in [Format::AnthropicMessages, Format::OpenAiChat] {
+    for format in Format::ALL {
         let body = error.body(format, Some("req"));
         let event = error.sse_event(format, Some("req"));
         for (streamed, bytes) in [(false, &body), (true, &event)] {
@@ -354,7 +365,7 @@ pub fn error(message: &[u8]) {
         let mut parser = SseParser::new(event.len());
         parser.feed(&event, |data| events.push(data.to_vec()));
         assert!(parser.at_event_boundary());
-        assert_eq!(events, [body]);
+        assert!(format == Format::OpenAiResponses || events == [body]);
     }
 }
 
@@ -616,6 +627,10 @@ mod tests {
         b"[DONE]",
         b"\"error\":{\"message\":\"m\"}",
         b"\"stream\":true,",
+        b"\"store\":true,",
+        b"\"safety_identifier\":null,",
+        b"\"output\":[]",
+        b"\"response\":{}",
     ];
 
     fn mutate(numbers: &mut Numbers, corpus: &[Vec<u8>]) -> Vec<u8> {
@@ -707,6 +722,16 @@ mod tests {
     #[test]
     fn openai_chat_answers_do_not_depend_on_where_they_are_cut() {
         run("answer_openai_chat", 1_000, |bytes| answer(Format::OpenAiChat, bytes));
+    }
+
+    #[test]
+    fn openai_responses_requests_are_relayed_with_their_edits_only() {
+        run("request_openai_responses", 3_000, |body| request(Format::OpenAiResponses, body));
+    }
+
+    #[test]
+    fn openai_responses_answers_do_not_depend_on_where_they_are_cut() {
+        run("answer_openai_responses", 1_000, |bytes| answer(Format::OpenAiResponses, bytes));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use systemprompt_model::json::Span;
 
 use crate::request::InferenceRequest;
-use crate::request::layout::StreamOptions;
+use crate::request::layout::{MemberPlace, Store, StreamOptions};
 
 /// What to change in a relayed request.
 ///
-/// Two things are removed whatever this says, because they identify a person to the provider: `metadata.user_id` of
-/// `anthropic-messages` and `user` of `openai-chat`.
+/// Some things are removed whatever this says, because they identify a person to the provider: `metadata.user_id` of
+/// `anthropic-messages`, `user` of `openai-chat`, `user` and `safety_identifier` of `openai-responses`. And `store` of
+/// `openai-responses` becomes false, because nothing is to be kept outside of the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits {
     /// The name the provider knows the model by; `None` leaves the caller's.
@@ -94,8 +95,25 @@ impl InferenceRequest {
         if let Some(answers) = self.layout.answers.as_ref().filter(|answers| answers.odd) {
             splices.push(Splice::number(&answers.at, answers.value));
         }
-        if let Some(user) = &self.layout.user {
-            splices.push(Splice { at: user.cut(), replacement: Vec::new() });
+        // Neighbours leave together, or the comma between them would be cut twice.
+        let mut people: Vec<MemberPlace> = Vec::new();
+        for member in &self.layout.people {
+            if let Some(last) = people.last_mut()
+                && let Some(both) = last.joined(member)
+            {
+                *last = both;
+            } else {
+                people.push(member.clone());
+            }
+        }
+        splices.extend(people.iter().map(|member| Splice { at: member.cut(), replacement: Vec::new() }));
+        match &self.layout.store {
+            Some(Store::Absent) => {
+                let after_model = self.layout.model.end;
+                splices.push(Splice { at: after_model..after_model, replacement: br#","store":false"#.to_vec() });
+            }
+            Some(Store::Asked(value)) => splices.push(Splice { at: value.clone(), replacement: b"false".to_vec() }),
+            None => {}
         }
         if usage_added {
             splices.extend(self.stream_usage());

@@ -8,6 +8,18 @@
 
 use memchr::memchr2;
 
+/// Writes an event: its first lines, and its data, of which each line is one of the event.
+pub(crate) fn event(begin: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut event = begin.to_vec();
+    for line in data.trim_ascii().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.push(b'\n');
+    }
+    event.push(b'\n');
+    event
+}
+
 /// Finds the ends of the lines of a stream that is cut anywhere.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LineEnds(Place);

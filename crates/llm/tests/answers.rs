@@ -7,6 +7,9 @@ const ANTHROPIC_BODY: &str = include_str!("golden/answers/anthropic.json");
 const OPENAI_STREAM: &str = include_str!("golden/answers/openai.sse");
 const OPENAI_BODY: &str = include_str!("golden/answers/openai.json");
 
+const RESPONSES_STREAM: &str = include_str!("golden/answers/responses.sse");
+const RESPONSES_BODY: &str = include_str!("golden/answers/responses.json");
+
 fn summary<'a>(format: Format, streamed: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> AnswerSummary {
     let mut tap = AnswerTap::new(format, streamed, 1024, 1024);
     for chunk in chunks {
@@ -73,8 +76,38 @@ fn openai() -> AnswerSummary {
     }
 }
 
+fn responses() -> AnswerSummary {
+    AnswerSummary {
+        usage: Usage {
+            input_tokens: Some(36),
+            output_tokens: Some(20),
+            cache_read_tokens: Some(64),
+            cache_creation_tokens: Some(0),
+            reasoning_tokens: Some(5),
+            web_searches: Some(1),
+            ..Usage::default()
+        },
+        service_tier: Some("default".into()),
+        stop_reason: Some(StopReason::ToolUse),
+        provider_request_id: Some("resp_1".into()),
+        model: Some("gpt-6-sol-2026".into()),
+        tool_calls: vec![
+            call("call_1", "weather", r#"{"city": "Köln"}"#),
+            call("call_2", "apply_patch", "*** Begin Patch\n"),
+        ],
+        text: excerpt("Grüße, 😀 世界"),
+        thinking: excerpt("secret thoughts"),
+        unread_bytes: 0,
+        complete: true,
+        error: None,
+        unreadable_events: 0,
+    }
+}
+
 #[test]
 fn streamed_and_buffered_answers_say_the_same() {
+    assert_eq!(whole(Format::OpenAiResponses, true, RESPONSES_STREAM), responses());
+    assert_eq!(whole(Format::OpenAiResponses, false, RESPONSES_BODY), responses());
     assert_eq!(whole(Format::AnthropicMessages, true, ANTHROPIC_STREAM), anthropic());
     assert_eq!(whole(Format::AnthropicMessages, false, ANTHROPIC_BODY), anthropic());
     assert_eq!(whole(Format::OpenAiChat, true, OPENAI_STREAM), openai());
@@ -144,9 +177,19 @@ fn any_cut_of_a_stream_gives_the_same_summary() {
             }
         }
     }
-    for (format, body, expected) in
-        [(Format::AnthropicMessages, ANTHROPIC_BODY, anthropic()), (Format::OpenAiChat, OPENAI_BODY, openai())]
-    {
+    // Each cut of this one would take long.
+    for line_end in ["\n", "\r\n", "\r"] {
+        let stream = RESPONSES_STREAM.replace('\n', line_end);
+        for size in [1, 2, 3, 5, 64, 1000] {
+            let read = summary(Format::OpenAiResponses, true, stream.as_bytes().chunks(size));
+            assert_eq!(read, responses(), "chunks of {size}");
+        }
+    }
+    for (format, body, expected) in [
+        (Format::AnthropicMessages, ANTHROPIC_BODY, anthropic()),
+        (Format::OpenAiChat, OPENAI_BODY, openai()),
+        (Format::OpenAiResponses, RESPONSES_BODY, responses()),
+    ] {
         for size in [1, 7, 100] {
             assert_eq!(summary(format, false, body.as_bytes().chunks(size)), expected);
         }
@@ -182,6 +225,48 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
     let mut tap = AnswerTap::new(Format::OpenAiChat, true, 10, 10);
     tap.feed(b"data: {\"choices\":[]}\n");
     assert!(!tap.at_event_boundary());
+}
+
+#[test]
+fn a_response_ends_as_its_status_says() {
+    let body = |rest: &str| {
+        format!(r#"{{"id":"r","object":"response","model":"m","output":[{{"type":"message","content":[{{"type":"output_text","text":"half"}},{{"type":"refusal","refusal":" no"}}]}}],"usage":{{"input_tokens":9,"output_tokens":4}},{rest}}}"#)
+    };
+    for (rest, stop, complete) in [
+        (r#""status":"completed""#, Some(StopReason::EndTurn), true),
+        (r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#, Some(StopReason::MaxTokens), true),
+        (
+            r#""status":"incomplete","incomplete_details":{"reason":"content_filter"}"#,
+            Some(StopReason::Other("content_filter".into())),
+            true,
+        ),
+        (r#""status":"incomplete","incomplete_details":null"#, Some(StopReason::Other("incomplete".into())), true),
+        (r#""status":"cancelled""#, Some(StopReason::Other("cancelled".into())), true),
+        (r#""status":"in_progress""#, None, false),
+        (r#""status":"failed","error":{"code":"server_error","message":"gone"}"#, Some(StopReason::Other("failed".into())), false),
+        (r#""status":"failed","error":null"#, Some(StopReason::Other("failed".into())), false),
+    ] {
+        let body = body(rest);
+        let event = format!("data: {{\"type\":\"response.completed\",\"sequence_number\":0,\"response\":{body}}}\n\n");
+        for (streamed, text) in [(false, &body), (true, &event)] {
+            let read = whole(Format::OpenAiResponses, streamed, text);
+            assert_eq!((&read.stop_reason, read.complete), (&stop, complete), "{rest}");
+            // What no event said before is taken from the last one.
+            assert_eq!(read.text, excerpt("half no"));
+            assert_eq!((read.usage.input_tokens, read.usage.output_tokens), (Some(9), Some(4)));
+            assert_eq!(read.error.is_some(), rest.contains("failed"), "{rest}");
+        }
+    }
+    let failed = r#"{"type":"error","sequence_number":3,"error":{"type":"invalid_request_error","code":"context_length_exceeded","message":"too long"}}"#;
+    let flat = r#"{"type":"error","sequence_number":3,"code":"rate_limit_exceeded","message":"slow","param":null}"#;
+    for (event, status) in [(failed, 400), (flat, 429)] {
+        let error = whole(Format::OpenAiResponses, true, &format!("data: {event}\n\n")).error.expect("an error");
+        assert_eq!(error.http_status(), status);
+        assert_ne!(error.kind.as_deref(), Some("error"));
+    }
+    let end = RESPONSES_STREAM.find("event: response.completed").expect("the last event");
+    let cut = whole(Format::OpenAiResponses, true, &format!("{}data: [DONE]\n\n", &RESPONSES_STREAM[..end]));
+    assert_eq!((cut.complete, cut.stop_reason, cut.tool_calls.len()), (false, None, 2), "an end of another format is none");
 }
 
 #[test]
@@ -441,6 +526,7 @@ fn a_stream_is_put_together_for_who_asked_for_a_whole_answer() {
     for (format, stream, body) in [
         (Format::AnthropicMessages, ANTHROPIC_STREAM, ANTHROPIC_BODY),
         (Format::OpenAiChat, OPENAI_STREAM, OPENAI_BODY),
+        (Format::OpenAiResponses, RESPONSES_STREAM, RESPONSES_BODY),
     ] {
         let collected = format.collect_stream(stream.as_bytes()).expect("a whole answer");
         let read = whole(format, false, std::str::from_utf8(&collected).expect("JSON"));
@@ -456,6 +542,7 @@ fn a_stream_is_put_together_for_who_asked_for_a_whole_answer() {
     for stream in ["", "data: [DONE]\n\n", "data: {\"broken\n\n", "data: {\"type\":\"new_event\"}\n\n"] {
         assert_eq!(Format::AnthropicMessages.collect_stream(stream.as_bytes()), None, "{stream}");
         assert_eq!(Format::OpenAiChat.collect_stream(stream.as_bytes()), None, "{stream}");
+        assert_eq!(Format::OpenAiResponses.collect_stream(stream.as_bytes()), None, "{stream}");
     }
 }
 
@@ -481,6 +568,7 @@ fn a_whole_answer_is_told_as_the_stream_that_builds_it_up() {
         (Format::AnthropicMessages, ANTHROPIC_BODY),
         (Format::OpenAiChat, openai),
         (Format::OpenAiChat, OPENAI_BODY),
+        (Format::OpenAiResponses, RESPONSES_BODY),
     ] {
         let stream = format.whole_as_stream(200, body.as_bytes(), true);
         let collected = format.collect_stream(&stream).expect("a whole answer");

@@ -1,15 +1,22 @@
-//! The demo model speaks both formats so well that our own reader of provider answers cannot tell the difference.
+//! The demo model speaks every format so well that our own reader of provider answers cannot tell the difference.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt_llm::demo::{self, DemoAnswer};
 use systemprompt_llm::{AnswerSummary, AnswerTap, Format, InferenceRequest, StopReason};
 
-const FORMATS: [Format; 2] = [Format::AnthropicMessages, Format::OpenAiChat];
+const FORMATS: [Format; 3] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses];
 
 fn answer(format: Format, rest: &Value) -> DemoAnswer {
     let mut body = json!({ "model": "demo-1", "max_tokens": 1000 });
-    body.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
+    let members = body.as_object_mut().expect("an object");
+    members.extend(rest.as_object().expect("an object").clone());
+    if format == Format::OpenAiResponses {
+        for (name, theirs) in [("messages", "input"), ("max_tokens", "max_output_tokens")] {
+            let value = members.remove(name).expect("it is there");
+            members.insert(theirs.to_owned(), value);
+        }
+    }
     demo::answer(&InferenceRequest::parse(format, Bytes::from(body.to_string())).expect("a request"))
 }
 
@@ -28,6 +35,7 @@ fn tool(format: Format) -> Value {
     match format {
         Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
         Format::OpenAiChat => json!({ "type": "function", "function": { "name": "weather", "parameters": schema } }),
+        Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
     }
 }
 
@@ -82,6 +90,7 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
             Format::OpenAiChat => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
+            Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
         };
         let last = answer(format, &json!({ "messages": [question, result], "tools": [tool(format)] }));
         assert_eq!(last.tool_call, None);
@@ -100,6 +109,7 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
                 Format::OpenAiChat => json!({"type": "function", "function": {"name": name, "parameters": schema}}),
+                Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
             }
         })
         .collect();
@@ -158,6 +168,12 @@ fn a_coding_assistant_comes_to_an_end() {
                     {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
                 {"role": "tool", "tool_call_id": "t", "content": format!("done{reminder}")},
             ]),
+            Format::OpenAiResponses => json!([
+                {"role": "user", "content": [{"type": "input_text", "text": "use Bash"}]},
+                {"type": "function_call", "call_id": "t", "name": "Bash", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "t", "output": [
+                    {"type": "input_text", "text": format!("done{reminder}")}]},
+            ]),
         };
         let mut reminded = result.clone();
         reminded.as_array_mut().expect("messages").push(json!({"role": "user", "content": reminder}));
@@ -190,10 +206,12 @@ fn tool_choice_is_obeyed() {
     for (format, none, named) in [
         (FORMATS[0], json!({ "type": "none" }), json!({ "type": "tool", "name": "weather" })),
         (FORMATS[1], json!("none"), json!({ "type": "function", "function": { "name": "weather" } })),
+        (FORMATS[2], json!("none"), json!({ "type": "function", "name": "weather" })),
     ] {
         let other = match format {
             Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
             Format::OpenAiChat => json!({ "type": "function", "function": { "name": "other" } }),
+            Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),
         };
         let ask = |choice: &Value| {
             let message = json!({ "role": "user", "content": "x" });
@@ -224,7 +242,7 @@ fn limits_are_respected() {
         assert_eq!((short.text.as_str(), short.usage.output_tokens), ("This is the ", Some(3)));
         assert_eq!(spoken(format, &short).stop_reason, Some(StopReason::MaxTokens));
 
-        let field = if format == Format::OpenAiChat { "stop" } else { "stop_sequences" };
+        let field = if format == Format::AnthropicMessages { "stop_sequences" } else { "stop" };
         let stopped = ask(json!({ field: ["nowhere", ", not"] }));
         assert_eq!(stopped.text, "This is the systemprompt demo model");
         assert_eq!(stopped.stop_sequence.as_deref(), Some(", not"));
@@ -285,6 +303,10 @@ fn json_is_answered_when_json_is_asked_for() {
     });
     let text = answer(Format::OpenAiChat, &request).text;
     assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["demo"], true);
+    let format = json!({ "type": "json_schema", "name": "n", "schema": {} });
+    let request = json!({ "messages": "hi", "text": { "format": format } });
+    let text = answer(Format::OpenAiResponses, &request).text;
+    assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["prompt"], "hi");
 }
 
 #[test]

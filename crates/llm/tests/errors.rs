@@ -1,7 +1,7 @@
-//! Every row of the error table, in both formats.
+//! Every row of the error table, in every format.
 
 use serde_json::{Value, json};
-use systemprompt_llm::{ErrorAnswer, Format, RequestError};
+use systemprompt_llm::{AnswerTap, ErrorAnswer, Format, RequestError};
 
 fn body(error: &ErrorAnswer, format: Format) -> Value {
     serde_json::from_slice(&error.body(format, Some("req-1"))).expect("an error body is JSON")
@@ -22,6 +22,7 @@ fn check(error: &ErrorAnswer, status: u16, anthropic_type: &str, openai_type: &s
         body(error, Format::OpenAiChat),
         json!({ "error": { "message": error.message, "type": openai_type, "param": null, "code": code } })
     );
+    assert_eq!(body(error, Format::OpenAiResponses), body(error, Format::OpenAiChat));
 }
 
 #[test]
@@ -101,6 +102,54 @@ fn errors_inside_a_stream() {
         String::from_utf8(error.sse_event(Format::OpenAiChat, Some("r"))).expect("UTF-8"),
         "data: {\"error\":{\"message\":\"line\\nbreak \\\"quoted\\\"\",\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n"
     );
+}
+
+/// The events of a stream, and that they are numbered.
+fn numbered(stream: &[u8], first: u64) -> Vec<Value> {
+    let stream = std::str::from_utf8(stream).expect("UTF-8");
+    let events = stream.split_terminator("\n\n").map(|event| {
+        let (name, data) = event.strip_prefix("event: ").and_then(|event| event.split_once('\n')).expect("an event");
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("data")).expect("JSON");
+        assert_eq!(data["type"], name);
+        data
+    });
+    let events: Vec<Value> = events.collect();
+    for (number, event) in (first..).zip(&events) {
+        assert_eq!(event["sequence_number"], number);
+    }
+    events
+}
+
+#[test]
+fn an_error_inside_a_responses_stream_ends_it_as_failed() {
+    for (error, code, code_of_response) in [
+        (ErrorAnswer::upstream_interrupted("gone"), "api_error", "server_error"),
+        (ErrorAnswer::rate_limited("gone"), "insufficient_quota", "insufficient_quota"),
+        // A client that does not know the code would ask again.
+        (ErrorAnswer::answer_blocked("gone"), "content_blocked", "invalid_prompt"),
+        (ErrorAnswer::denied("gone"), "policy_denied", "invalid_prompt"),
+    ] {
+        let events = numbered(&error.sse_event(Format::OpenAiResponses, Some("a-b")), 0);
+        assert_eq!(events.len(), 2);
+        assert_eq!((&events[0]["type"], &events[0]["code"]), (&json!("error"), &json!(code)));
+        assert_eq!(events[0]["message"], error.message);
+        let response = &events[1]["response"];
+        assert_eq!((&events[1]["type"], &response["status"]), (&json!("response.failed"), &json!("failed")));
+        assert_eq!(response["error"], json!({ "code": code_of_response, "message": error.message }));
+        assert_eq!(response["id"], "resp_ab");
+    }
+    let mut tap = AnswerTap::new(Format::OpenAiResponses, true, 0, 0);
+    tap.feed(
+        b"data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_1\",\"model\":\"m\",\"created_at\":7}}\n\n\
+          data: {\"type\":\"response.in_progress\",\"sequence_number\":1,\"response\":{}}\n\n",
+    );
+    let events = numbered(&tap.error_events(&ErrorAnswer::shutting_down(), None), 2);
+    let response = &events[1]["response"];
+    assert_eq!((&response["id"], &response["model"], &response["created_at"]), (&json!("resp_1"), &json!("m"), &json!(7)));
+
+    let body = br#"{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}"#;
+    let events = numbered(&Format::OpenAiResponses.whole_as_stream(400, body, false), 0);
+    assert_eq!(events[1]["response"]["error"], json!({ "code": "context_length_exceeded", "message": "too long" }));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use systemprompt_llm::{Edits, Format, InferenceRequest, RequestError};
+use systemprompt_llm::{Edits, Effort, Format, InferenceRequest, RequestError, ResponseFormat};
 
 fn parse(format: Format, body: &str) -> InferenceRequest {
     InferenceRequest::parse(format, Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"))
@@ -25,7 +25,11 @@ fn golden_requests_keep_every_other_byte() {
         let path = entry.expect("a golden file").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a readable name");
         let Some(case) = name.strip_suffix(".request.json") else { continue };
-        let format = if case.starts_with("anthropic") { Format::AnthropicMessages } else { Format::OpenAiChat };
+        let format = match case.split('-').next() {
+            Some("anthropic") => Format::AnthropicMessages,
+            Some("responses") => Format::OpenAiResponses,
+            _ => Format::OpenAiChat,
+        };
         let request = parse(format, &std::fs::read_to_string(&path).expect("a request"));
         let expected = std::fs::read_to_string(folder.join(format!("{case}.relayed.json"))).expect("its relayed form");
         let relayed = request.relay(&edits()).bytes;
@@ -379,6 +383,108 @@ fn every_bad_body_names_its_field_and_the_fix() {
         InferenceRequest::parse(Format::OpenAiChat, body).expect_err("bad UTF-8"),
         RequestError::NotUtf8 { offset: 11 }
     );
+}
+
+#[test]
+fn responses_keep_nothing_and_name_nobody() {
+    let edits = Edits::default();
+    for (given, expected) in [
+        (r#""model":"m","input":"x""#, r#""model":"m","store":false,"input":"x""#),
+        (r#""input":"x","model": "m" "#, r#""input":"x","model": "m","store":false "#),
+        (r#""model":"m","input":"x","store":false"#, r#""model":"m","input":"x","store":false"#),
+        (r#""model":"m","store" : true ,"input":"x""#, r#""model":"m","store" : false ,"input":"x""#),
+        (r#""store":null,"model":"m","input":"x""#, r#""store":false,"model":"m","input":"x""#),
+        (
+            r#""model":"m","store":false,"input":"x","user":"u","safety_identifier":"s""#,
+            r#""model":"m","store":false,"input":"x""#,
+        ),
+        (
+            r#""user":"u" , "safety_identifier":"s" , "model":"m","store":false,"input":"x""#,
+            r#""model":"m","store":false,"input":"x""#,
+        ),
+        (
+            r#""safety_identifier":"s","model":"m","store":false,"input":"x","user":"u""#,
+            r#""model":"m","store":false,"input":"x""#,
+        ),
+        (
+            r#""input":"x","user":"u","model":"m","safety_identifier":"s""#,
+            r#""input":"x","model":"m","store":false"#,
+        ),
+        (
+            r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,
+            r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,
+        ),
+    ] {
+        check(Format::OpenAiResponses, &format!("{{{given}}}"), &edits, &format!("{{{expected}}}"));
+    }
+}
+
+#[test]
+fn a_bad_responses_body_names_its_field_and_the_fix() {
+    for (body, expected) in [
+        ("", "send a JSON object with `model` and `input`"),
+        ("[]", "must be a JSON object with `model` and `input`"),
+        (r#"{"model":"m"}"#, "`input` is missing: send a text, or an array with at least one item"),
+        (r#"{"model":"m","messages":[]}"#, "`input` is missing"),
+        (r#"{"model":"m","input":[]}"#, "`input` must be a text, or an array with at least one item"),
+        (r#"{"model":"m","input":3}"#, "`input` must be a text, or an array of items"),
+        (r#"{"model":"m","input":["x"]}"#, "`input[0]` must be an item"),
+        (r#"{"model":"m","input":[{"content":"x"}]}"#, "`input[0].role` is missing"),
+        (r#"{"model":"m","input":[{"role":1,"content":"x"}]}"#, "`input[0].role` must be a string"),
+        (r#"{"model":"m","input":[{"type":"item_reference","id":"rs_1"}]}"#, "`input[0]` is not offered here"),
+        (r#"{"model":"m","input":[{"id":"rs_1"}]}"#, "`input[0]` is not offered here"),
+        (r#"{"model":"m","input":"x","previous_response_id":"resp_1"}"#, "`previous_response_id` is not offered here"),
+        (r#"{"model":"m","input":"x","conversation":{"id":"c"}}"#, "`conversation` is not offered here"),
+        (r#"{"model":"m","input":"x","background":true}"#, "`background` is not offered here"),
+        (r#"{"model":"m","input":"x","background":1}"#, "`background` must be true or false"),
+        (r#"{"model":"m","input":"x","store":"no"}"#, "`store` must be true or false"),
+        (r#"{"model":"m","input":"x","Input":"y"}"#, "`Input` differs from `input` only"),
+        (r#"{"model":"m","input":"x","Store":true}"#, "`Store` differs from `store` only"),
+        (r#"{"model":"m","input":"x","max_output_tokens":1.5}"#, "`max_output_tokens` must be a whole number"),
+        (r#"{"model":"m","input":"x","tools":{}}"#, "`tools` must be an array"),
+    ] {
+        let error = InferenceRequest::parse(Format::OpenAiResponses, body.to_owned().into()).expect_err(body);
+        assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body}");
+    }
+    for body in [
+        r#"{"model":"m","input":"x","previous_response_id":null,"conversation":null,"background":false,"background_options":{}}"#,
+        r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"x"},{"role":"user","content":"x"}]}"#,
+    ] {
+        parse(Format::OpenAiResponses, body);
+    }
+}
+
+#[test]
+fn what_a_responses_request_says_is_read() {
+    let request = parse(
+        Format::OpenAiResponses,
+        r#"{"model":"m","instructions":"be kind","input":[{"role":"developer","content":"rules"},
+            {"type":"message","role":"user","content":[{"type":"input_text","text":"hello"}]},
+            {"type":"function_call","call_id":"c","name":"n","arguments":"{}"},
+            {"type":"function_call_output","call_id":"c","output":"done"}],
+            "tools":[{"type":"function","name":"n"},{"type":"web_search"}],"max_output_tokens":77,"stream":true,
+            "reasoning":{"effort":"high","summary":"auto"},"text":{"verbosity":"low","format":{"type":"json_schema","schema":{"type":"object"}}},
+            "temperature":0.5,"top_p":0.25}"#,
+    );
+    assert_eq!((request.message_count, request.tools, request.max_tokens, request.stream), (4, 2, Some(77), true));
+    assert_eq!((request.thinking, request.reasoning_effort), (true, Some(Effort::High)));
+    assert_eq!(request.response_format, ResponseFormat::JsonSchema);
+    assert_eq!((request.temperature, request.top_p), (Some(0.5), Some(0.25)));
+    let key = |body: &str| parse(Format::OpenAiResponses, body).conversation_key;
+    let start = key(r#"{"model":"m","instructions":"s","input":"hello"}"#);
+    for same in [
+        r#"{"input":[{"content":[{"type":"input_text","text":"hello"}],"role":"user"}],"model":"n","instructions":"s"}"#,
+        r#"{"model":"m","instructions":"s","input":[{"role":"user","content":"hello"},{"role":"assistant","content":"hi"}]}"#,
+        r#"{"model":"m","input":[{"role":"system","content":"s"},{"role":"user","content":"hello"}]}"#,
+    ] {
+        assert_eq!(key(same), start, "{same}");
+    }
+    assert_ne!(key(r#"{"model":"m","instructions":"s","input":"hallo"}"#), start);
+    let picture = "A".repeat(1_000_000);
+    let body = format!(
+        r#"{{"model":"m","input":[{{"role":"user","content":[{{"type":"input_image","image_url":"data:image/png;base64,{picture}"}}]}}]}}"#
+    );
+    assert!((1_000..1_020).contains(&parse(Format::OpenAiResponses, &body).estimated_input_tokens));
 }
 
 /// Unknown fields may repeat, nest, and hold anything: they are the provider's to judge.

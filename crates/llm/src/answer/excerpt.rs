@@ -28,6 +28,10 @@ impl ExcerptBuilder {
         Self { limit, head: String::new(), tail: String::new(), bytes: 0 }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     pub(super) fn push(&mut self, part: &str) {
         self.bytes += part.len() as u64;
         let mut part = part;

@@ -25,6 +25,9 @@ pub(crate) struct Reading {
     pub(crate) choices: usize,
     id: Option<String>,
     model: Option<String>,
+    created: Option<u64>,
+    /// The number the next event will have, in formats that number them.
+    next_event: u64,
     tool_calls: Vec<(u64, ToolCall)>,
     text: ExcerptBuilder,
     thinking: ExcerptBuilder,
@@ -67,6 +70,8 @@ impl Reading {
             choices: 1,
             id: None,
             model: None,
+            created: None,
+            next_event: 0,
             tool_calls: Vec::new(),
             text: ExcerptBuilder::new(text_limit),
             thinking: ExcerptBuilder::new(text_limit),
@@ -157,6 +162,36 @@ impl Reading {
         };
         first(&mut self.id, id);
         first(&mut self.model, model);
+    }
+
+    /// Notes when the answer began, where it is said first.
+    pub(crate) fn created(&mut self, value: Option<&[u8]>) {
+        self.created = self.created.or_else(|| loose::count(value?));
+    }
+
+    /// Notes that the event with this number came.
+    pub(crate) fn at_event(&mut self, number: u64) {
+        self.next_event = number.saturating_add(1);
+    }
+
+    /// The number the next event will have.
+    pub(crate) fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
+    /// The id, the model, and when the answer began.
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>, Option<u64>) {
+        (self.id.as_deref(), self.model.as_deref(), self.created)
+    }
+
+    /// Whether nothing was said, thought or called so far.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.text.is_empty() && self.thinking.is_empty() && self.tool_calls.is_empty()
+    }
+
+    /// Whether the model wants a tool called.
+    pub(crate) fn calls_tools(&self) -> bool {
+        !self.tool_calls.is_empty()
     }
 
     /// Adds a part of the text, if the raw value is one.

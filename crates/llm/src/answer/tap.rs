@@ -5,6 +5,7 @@ use systemprompt_model::json::{Cursor, loose};
 
 use super::reading::Reading;
 use super::summary::AnswerSummary;
+use crate::error::ErrorAnswer;
 use crate::format::{Definition, Format};
 use crate::sse::SseParser;
 
@@ -95,6 +96,12 @@ impl AnswerTap {
             }
             Input::Undecided(_) | Input::Ended => {}
         }
+    }
+
+    /// The events that end the stream with this error, where it stands.
+    pub fn error_events(&self, error: &ErrorAnswer, request_id: Option<&str>) -> Vec<u8> {
+        let body = (self.format.error_body)(error, request_id);
+        (self.format.error_events)(&body, request_id, Some(&self.answer))
     }
 
     /// Whether the provider has ended the answer: its last event, or an error event. After that nothing may be added

@@ -58,11 +58,16 @@ impl UserMessage {
     fn last(request: &InferenceRequest) -> Self {
         let mut last = Self::default();
         let mut only_reminders = false;
-        for message in elements(&request.body[request.layout.messages.clone()], usize::MAX).into_iter().rev() {
-            let Ok([Some(role), content]) = pick(message, ["role", "content"]) else { continue };
-            let is_tool_result = match text(role).as_deref() {
+        let conversation = &request.body[request.layout.messages.clone()];
+        if let Some(said) = text(conversation) {
+            last.push(&said);
+        }
+        for message in elements(conversation, usize::MAX).into_iter().rev() {
+            let Ok([role, kind, content, output]) = pick(message, ["role", "type", "content", "output"]) else { continue };
+            let content = content.or(output);
+            let is_tool_result = match role.or(kind).and_then(text).as_deref() {
                 Some("user") => false,
-                Some("tool" | "function") => true,
+                Some("tool" | "function" | "function_call_output" | "custom_tool_call_output") => true,
                 // What was said before that has its answer.
                 Some("assistant") if only_reminders => break,
                 _ => continue,
@@ -92,7 +97,7 @@ impl UserMessage {
                         self.content(result);
                     }
                 }
-                Some("image" | "image_url") => self.images += 1,
+                Some("image" | "image_url" | "input_image") => self.images += 1,
                 _ => {
                     if let Some(block_text) = block_text.and_then(text) {
                         self.push(&block_text);

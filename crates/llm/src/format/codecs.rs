@@ -7,7 +7,7 @@ impl Format {
     /// How the format translates; `None` if it only relays.
     pub(crate) fn codec(self) -> Option<&'static Codec> {
         match self {
-            Self::AnthropicMessages | Self::OpenAiChat => None,
+            Self::AnthropicMessages | Self::OpenAiChat | Self::OpenAiResponses => None,
         }
     }
 }

@@ -21,8 +21,12 @@ pub(crate) struct Definition {
     pub(crate) request_id_header: &'static str,
     /// An event that says nothing.
     pub(crate) ping: &'static [u8],
-    /// What an error event has before its data.
-    pub(crate) error_event: &'static [u8],
+    /// The field of the conversation.
+    pub(crate) conversation: &'static str,
+    /// What to send in it, for somebody who left it out.
+    pub(crate) conversation_fix: &'static str,
+    /// Writes the events that end a stream with the error of a body: the request's id, and what was seen of the stream.
+    pub(crate) error_events: fn(&[u8], Option<&str>, Option<&Reading>) -> Vec<u8>,
     /// Writes the body of an error; with the request's id where it has a place there.
     pub(crate) error_body: fn(&ErrorAnswer, Option<&str>) -> Vec<u8>,
     /// Reads a request body.

@@ -11,12 +11,14 @@ pub(crate) mod anthropic;
 mod codecs;
 mod definition;
 pub(crate) mod openai_chat;
+mod openai_responses;
 
 use std::fmt;
 
 pub(crate) use definition::Definition;
 
 use crate::error::ErrorAnswer;
+use crate::sse;
 
 /// The HTTP shape of a model API. A caller speaks one to us and a provider speaks one; when both are the same the
 /// caller's bytes are relayed.
@@ -26,16 +28,19 @@ pub enum Format {
     AnthropicMessages,
     /// OpenAI Chat Completions and everything compatible with it.
     OpenAiChat,
+    /// OpenAI Responses.
+    OpenAiResponses,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::AnthropicMessages, Self::OpenAiChat];
+    pub const ALL: [Self; 3] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses];
 
     pub(crate) const fn definition(self) -> &'static Definition {
         match self {
             Self::AnthropicMessages => &anthropic::DEFINITION,
             Self::OpenAiChat => &openai_chat::DEFINITION,
+            Self::OpenAiResponses => &openai_responses::DEFINITION,
         }
     }
 
@@ -65,18 +70,11 @@ impl Format {
             return events;
         }
         let is_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-        if (200..300).contains(&status) || is_json {
-            let begin: &[u8] = if (200..300).contains(&status) { b"" } else { self.definition().error_event };
-            // A line of the body is a line of the data.
-            let lines = body.trim_ascii().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-            let mut event = begin.to_vec();
-            for line in lines {
-                event.extend_from_slice(b"data: ");
-                event.extend_from_slice(line);
-                event.push(b'\n');
-            }
-            event.push(b'\n');
-            return event;
+        if (200..300).contains(&status) {
+            return sse::event(b"", body);
+        }
+        if is_json {
+            return (self.definition().error_events)(body, None, None);
         }
         ErrorAnswer::upstream_interrupted(format!("the upstream provider answered with status {status}"))
             .sse_event(self, None)
@@ -102,7 +100,7 @@ impl ErrorAnswer {
 
     /// The event that ends a stream with this error.
     pub fn sse_event(&self, format: Format, request_id: Option<&str>) -> Vec<u8> {
-        [format.definition().error_event, b"data: ", &self.body(format, request_id), b"\n\n"].concat()
+        (format.definition().error_events)(&self.body(format, request_id), request_id, None)
     }
 }
 
@@ -115,6 +113,7 @@ mod tests {
         match format {
             Format::AnthropicMessages => anthropic::answer::stop_word(reason),
             Format::OpenAiChat => openai_chat::answer::stop_word(reason),
+            Format::OpenAiResponses => openai_responses::answer::stop_word(reason),
         }
     }
 
@@ -132,13 +131,16 @@ mod tests {
             (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
             (Format::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
             (Format::OpenAiChat, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
+            (Format::OpenAiResponses, "completed", StopReason::EndTurn, "completed", "end_turn"),
+            (Format::OpenAiResponses, "max_output_tokens", StopReason::MaxTokens, "max_output_tokens", "max_tokens"),
+            (Format::OpenAiResponses, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
         ] {
             let read = (format.definition().stop_reason)(reason);
             assert_eq!(read, canonical);
             assert_eq!(word(format, &read), back, "{reason}");
             let other = match format {
                 Format::AnthropicMessages => Format::OpenAiChat,
-                Format::OpenAiChat => Format::AnthropicMessages,
+                Format::OpenAiChat | Format::OpenAiResponses => Format::AnthropicMessages,
             };
             assert_eq!(word(other, &read), other_word, "{reason}");
         }

@@ -8,8 +8,11 @@ use systemprompt_model::json::{MAX_DEPTH, SyntaxError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There is no body.
-    #[error("the request body is empty; send a JSON object with `model` and `messages`")]
-    Empty,
+    #[error("the request body is empty; send a JSON object with `model` and `{conversation}`")]
+    Empty {
+        /// The field of the conversation.
+        conversation: &'static str,
+    },
     /// The body is not UTF-8.
     #[error("the request body is not UTF-8 (first bad byte at offset {offset}); encode the JSON as UTF-8")]
     NotUtf8 {
@@ -25,8 +28,11 @@ pub enum RequestError {
         offset: usize,
     },
     /// The body is JSON, but not an object.
-    #[error("the request body must be a JSON object with `model` and `messages`")]
-    NotAnObject,
+    #[error("the request body must be a JSON object with `model` and `{conversation}`")]
+    NotAnObject {
+        /// The field of the conversation.
+        conversation: &'static str,
+    },
     /// Arrays and objects are nested too deeply.
     #[error("the request body nests more than {MAX_DEPTH} levels deep at byte {offset}; flatten it or send it as text")]
     TooDeep {
@@ -49,6 +55,14 @@ pub enum RequestError {
         /// What the value must be.
         expected: &'static str,
     },
+    /// A field asks for something that does not go through the gateway.
+    #[error("`{field}` is not offered here: {fix}")]
+    NotOffered {
+        /// The path of the field.
+        field: Cow<'static, str>,
+        /// Why, and what to send instead.
+        fix: &'static str,
+    },
     /// A field appears twice, so two readers could see two different requests.
     #[error("`{field}` appears more than once; send it once")]
     Duplicate {
@@ -69,12 +83,14 @@ impl RequestError {
     /// The path of the field at fault, if one is.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Missing { field, .. } | Self::Invalid { field, .. } => Some(field),
+            Self::Missing { field, .. } | Self::Invalid { field, .. } | Self::NotOffered { field, .. } => Some(field),
             Self::Duplicate { field } => Some(field),
             Self::MisspelledCase { found, .. } => Some(found),
-            Self::Empty | Self::NotUtf8 { .. } | Self::Malformed { .. } | Self::NotAnObject | Self::TooDeep { .. } => {
-                None
-            }
+            Self::Empty { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Malformed { .. }
+            | Self::NotAnObject { .. }
+            | Self::TooDeep { .. } => None,
         }
     }
 

@@ -12,8 +12,10 @@ pub(crate) struct Layout {
     pub(crate) thinking_budgets: Vec<Count>,
     /// How many answers are asked for.
     pub(crate) answers: Option<Count>,
-    /// The member that identifies the caller's user: `metadata.user_id` or `user`.
-    pub(crate) user: Option<MemberPlace>,
+    /// The members that identify the caller's user: `metadata.user_id`, `user`, `safety_identifier`. All of one object.
+    pub(crate) people: Vec<MemberPlace>,
+    /// What is to be done so that the provider keeps nothing; `None` if nothing is.
+    pub(crate) store: Option<Store>,
     pub(crate) stream_end: Option<usize>,
     /// `None` in formats that have no `stream_options`.
     pub(crate) stream_options: Option<StreamOptions>,
@@ -48,6 +50,11 @@ impl MemberPlace {
         Ok(Self { start: member.start, end, previous_end: member.previous_end, next_start: cursor.next_sibling() })
     }
 
+    /// Both members as one, if the other is the next of the same object.
+    pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
+        (self.next_start == Some(other.start)).then(|| Self { end: other.end, next_start: other.next_start, ..*self })
+    }
+
     /// The bytes to cut so that what is left is an object without this member.
     pub(crate) fn cut(&self) -> Span {
         match (self.next_start, self.previous_end) {
@@ -56,6 +63,15 @@ impl MemberPlace {
             (None, None) => self.start..self.end,
         }
     }
+}
+
+/// Whether the provider is asked to keep the answer, where it keeps it unless told otherwise.
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    /// Nothing was said, which means that it is kept.
+    Absent,
+    /// It is to be kept, says this value.
+    Asked(Span),
 }
 
 /// What the caller said in `stream_options`.

@@ -12,7 +12,7 @@ pub(crate) mod reader;
 
 use bytes::Bytes;
 
-use crate::format::Format;
+use crate::format::{Definition, Format};
 use error::RequestError;
 use facts::{Effort, ResponseFormat};
 use layout::{Layout, StreamOptions};
@@ -67,12 +67,13 @@ impl InferenceRequest {
     /// might read the other one.
     pub fn parse(format: Format, body: Bytes) -> Result<Self, RequestError> {
         if body.trim_ascii().is_empty() {
-            return Err(RequestError::Empty);
+            return Err(RequestError::Empty { conversation: format.definition().conversation });
         }
         if let Err(error) = std::str::from_utf8(&body) {
             return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
         }
         let mut reader = Reader::default();
+        reader.conversation = format.definition().conversation;
         (format.definition().read_request)(&mut reader, &body)?;
         Self::of(format, reader, body)
     }
@@ -112,8 +113,8 @@ impl InferenceRequest {
         let missing = |field: &'static str, fix| RequestError::Missing { field: field.into(), fix };
         let estimated_input_tokens = reader.estimated_tokens();
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall answer"))?;
-        let message_count =
-            reader.message_count.ok_or_else(|| missing("messages", "send an array with at least one message"))?;
+        let Definition { conversation, conversation_fix, .. } = format.definition();
+        let message_count = reader.message_count.ok_or_else(|| missing(conversation, conversation_fix))?;
         let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.value).min();
         if reader.max_tokens_required && !reader.max_tokens_given {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));

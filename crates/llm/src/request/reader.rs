@@ -14,6 +14,8 @@ const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
 /// The facts of a request as far as it was read; a format's reader writes into it.
 #[derive(Default)]
 pub(crate) struct Reader {
+    /// The field of the conversation.
+    pub(crate) conversation: &'static str,
     pub(crate) model: Option<String>,
     pub(crate) stream: bool,
     pub(crate) max_tokens_required: bool,
@@ -43,7 +45,7 @@ impl Reader {
     ) -> Result<(), RequestError> {
         let mut cursor = Cursor::new(body);
         if cursor.kind()? != Kind::Object {
-            return Err(RequestError::NotAnObject);
+            return Err(RequestError::NotAnObject { conversation: self.conversation });
         }
         let mut seen = Seen::default();
         cursor.members(|member, cursor| match F::of(&member.key)? {

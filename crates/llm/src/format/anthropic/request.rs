@@ -69,8 +69,11 @@ fn metadata(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestE
     cursor.members(|member, cursor| {
         fields::refuse_misspelled(&member.key, "user_id")?;
         let place = MemberPlace::read(&member, cursor)?;
-        if member.key == "user_id" && reader.layout.user.replace(place).is_some() {
-            return Err(RequestError::Duplicate { field: "metadata.user_id" });
+        if member.key == "user_id" {
+            if !reader.layout.people.is_empty() {
+                return Err(RequestError::Duplicate { field: "metadata.user_id" });
+            }
+            reader.layout.people.push(place);
         }
         Ok(())
     })?;

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::answer::reading::Reading;
 use crate::error::{ErrorAnswer, ErrorKind};
+use crate::sse;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -32,4 +34,9 @@ const fn kind(kind: ErrorKind) -> &'static str {
         ErrorKind::RateLimit => "rate_limit_error",
         ErrorKind::Api => "api_error",
     }
+}
+
+/// The event that ends a stream with the error of a body.
+pub(super) fn events(body: &[u8], _: Option<&str>, _: Option<&Reading>) -> Vec<u8> {
+    sse::event(b"", body)
 }

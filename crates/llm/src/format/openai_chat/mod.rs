@@ -17,7 +17,9 @@ pub(super) static DEFINITION: Definition = Definition {
     request_id_header: "x-request-id",
     // The format has no event for it; a comment is skipped by every reader of event streams.
     ping: b": ping\n\n",
-    error_event: b"",
+    conversation: "messages",
+    conversation_fix: "send an array with at least one message",
+    error_events: error::events,
     error_body: error::body,
     read_request: request::read,
     answer_event: answer::event,

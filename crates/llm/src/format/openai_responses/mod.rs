@@ -1,0 +1,35 @@
+//! OpenAI Responses: `POST /v1/responses`.
+
+pub(super) mod answer;
+mod collect;
+mod demo;
+mod error;
+mod events;
+mod request;
+mod stream;
+mod usage;
+
+use super::definition::Definition;
+
+pub(super) static DEFINITION: Definition = Definition {
+    name: "openai-responses",
+    path: "/responses",
+    request_id_header: "x-request-id",
+    // The format has no event for it; a comment is skipped by every reader of event streams.
+    ping: b": ping\n\n",
+    conversation: "input",
+    conversation_fix: "send a text, or an array with at least one item",
+    error_events: error::events,
+    error_body: error::body,
+    read_request: request::read,
+    answer_event: answer::event,
+    answer_body: answer::body,
+    answer_usage: usage::usage,
+    collect: collect::collect,
+    events: events::events,
+    stop_field: "status",
+    stop_reason: answer::stop_reason,
+    demo_body: demo::body,
+    demo_events: demo::events,
+    offered_tool: demo::offered_tool,
+};
