@@ -78,7 +78,7 @@ fn content_of_json(body: &str) -> Option<Value> {
 
 /// What the events say together, thinking apart from the answer; nothing if these are no events.
 fn content_of_stream(body: &str, dialect: &str) -> Option<Value> {
-    let format = [Format::AnthropicMessages, Format::OpenAiChat].into_iter().find(|of| of.as_str() == dialect)?;
+    let format = Format::ALL.into_iter().find(|of| of.as_str() == dialect)?;
     if !body.lines().any(|line| line.starts_with("data:")) {
         return None;
     }

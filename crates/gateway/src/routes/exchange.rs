@@ -117,6 +117,8 @@ pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
         Format::AnthropicMessages
     } else if path.ends_with("/chat/completions") {
         Format::OpenAiChat
+    } else if path.ends_with("/responses") {
+        Format::OpenAiResponses
     } else {
         dialect_of(request.headers())
     };
