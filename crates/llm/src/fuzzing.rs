@@ -213,7 +213,10 @@ pub fn request(format: Format, body: &[u8]) {
         assert_eq!(original["model"], request.model.as_str());
         assert_eq!(original["stream"].as_bool().unwrap_or(false), request.stream);
         let conversation = &original[format.definition().conversation];
-        assert_eq!(conversation.as_array().map_or(usize::from(conversation.is_string()), Vec::len), request.message_count);
+        assert_eq!(
+            conversation.as_array().map_or(usize::from(conversation.is_string()), Vec::len),
+            request.message_count
+        );
         assert_eq!(original["temperature"].as_f64(), request.temperature);
         assert_eq!(original["top_p"].as_f64(), request.top_p);
     }

@@ -230,11 +230,17 @@ fn the_end_and_the_boundaries_are_seen_while_the_stream_runs() {
 #[test]
 fn a_response_ends_as_its_status_says() {
     let body = |rest: &str| {
-        format!(r#"{{"id":"r","object":"response","model":"m","output":[{{"type":"message","content":[{{"type":"output_text","text":"half"}},{{"type":"refusal","refusal":" no"}}]}}],"usage":{{"input_tokens":9,"output_tokens":4}},{rest}}}"#)
+        format!(
+            r#"{{"id":"r","object":"response","model":"m","output":[{{"type":"message","content":[{{"type":"output_text","text":"half"}},{{"type":"refusal","refusal":" no"}}]}}],"usage":{{"input_tokens":9,"output_tokens":4}},{rest}}}"#
+        )
     };
     for (rest, stop, complete) in [
         (r#""status":"completed""#, Some(StopReason::EndTurn), true),
-        (r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#, Some(StopReason::MaxTokens), true),
+        (
+            r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#,
+            Some(StopReason::MaxTokens),
+            true,
+        ),
         (
             r#""status":"incomplete","incomplete_details":{"reason":"content_filter"}"#,
             Some(StopReason::Other("content_filter".into())),
@@ -243,7 +249,11 @@ fn a_response_ends_as_its_status_says() {
         (r#""status":"incomplete","incomplete_details":null"#, Some(StopReason::Other("incomplete".into())), true),
         (r#""status":"cancelled""#, Some(StopReason::Other("cancelled".into())), true),
         (r#""status":"in_progress""#, None, false),
-        (r#""status":"failed","error":{"code":"server_error","message":"gone"}"#, Some(StopReason::Other("failed".into())), false),
+        (
+            r#""status":"failed","error":{"code":"server_error","message":"gone"}"#,
+            Some(StopReason::Other("failed".into())),
+            false,
+        ),
         (r#""status":"failed","error":null"#, Some(StopReason::Other("failed".into())), false),
     ] {
         let body = body(rest);
@@ -266,7 +276,11 @@ fn a_response_ends_as_its_status_says() {
     }
     let end = RESPONSES_STREAM.find("event: response.completed").expect("the last event");
     let cut = whole(Format::OpenAiResponses, true, &format!("{}data: [DONE]\n\n", &RESPONSES_STREAM[..end]));
-    assert_eq!((cut.complete, cut.stop_reason, cut.tool_calls.len()), (false, None, 2), "an end of another format is none");
+    assert_eq!(
+        (cut.complete, cut.stop_reason, cut.tool_calls.len()),
+        (false, None, 2),
+        "an end of another format is none"
+    );
 }
 
 #[test]

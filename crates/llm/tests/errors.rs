@@ -145,7 +145,10 @@ fn an_error_inside_a_responses_stream_ends_it_as_failed() {
     );
     let events = numbered(&tap.error_events(&ErrorAnswer::shutting_down(), None), 2);
     let response = &events[1]["response"];
-    assert_eq!((&response["id"], &response["model"], &response["created_at"]), (&json!("resp_1"), &json!("m"), &json!(7)));
+    assert_eq!(
+        (&response["id"], &response["model"], &response["created_at"]),
+        (&json!("resp_1"), &json!("m"), &json!(7))
+    );
 
     let body = br#"{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}"#;
     let events = numbered(&Format::OpenAiResponses.whole_as_stream(400, body, false), 0);

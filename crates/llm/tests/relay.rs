@@ -406,10 +406,7 @@ fn responses_keep_nothing_and_name_nobody() {
             r#""safety_identifier":"s","model":"m","store":false,"input":"x","user":"u""#,
             r#""model":"m","store":false,"input":"x""#,
         ),
-        (
-            r#""input":"x","user":"u","model":"m","safety_identifier":"s""#,
-            r#""input":"x","model":"m","store":false"#,
-        ),
+        (r#""input":"x","user":"u","model":"m","safety_identifier":"s""#, r#""input":"x","model":"m","store":false"#),
         (
             r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,
             r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,

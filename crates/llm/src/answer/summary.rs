@@ -139,7 +139,11 @@ impl UpstreamErrorSummary {
     /// The HTTP status that says the same, of an error that came with the status of a success.
     pub fn http_status(&self) -> u16 {
         let by_word = |word: &str| match word {
-            "invalid_request_error" | "invalid_prompt" | "BadRequestError" | "context_length_exceeded" | "INVALID_ARGUMENT" => Some(400),
+            "invalid_request_error"
+            | "invalid_prompt"
+            | "BadRequestError"
+            | "context_length_exceeded"
+            | "INVALID_ARGUMENT" => Some(400),
             "not_found_error" | "model_not_found" | "NotFoundError" | "NOT_FOUND" => Some(404),
             "request_too_large" => Some(413),
             "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Some(429),

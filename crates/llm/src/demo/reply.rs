@@ -63,7 +63,9 @@ impl UserMessage {
             last.push(&said);
         }
         for message in elements(conversation, usize::MAX).into_iter().rev() {
-            let Ok([role, kind, content, output]) = pick(message, ["role", "type", "content", "output"]) else { continue };
+            let Ok([role, kind, content, output]) = pick(message, ["role", "type", "content", "output"]) else {
+                continue;
+            };
             let content = content.or(output);
             let is_tool_result = match role.or(kind).and_then(text).as_deref() {
                 Some("user") => false,

@@ -133,7 +133,13 @@ mod tests {
             (Format::OpenAiChat, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
             (Format::OpenAiResponses, "completed", StopReason::EndTurn, "completed", "end_turn"),
             (Format::OpenAiResponses, "max_output_tokens", StopReason::MaxTokens, "max_output_tokens", "max_tokens"),
-            (Format::OpenAiResponses, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
+            (
+                Format::OpenAiResponses,
+                "content_filter",
+                StopReason::other("content_filter"),
+                "content_filter",
+                "refusal",
+            ),
         ] {
             let read = (format.definition().stop_reason)(reason);
             assert_eq!(read, canonical);

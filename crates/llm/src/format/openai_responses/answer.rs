@@ -172,10 +172,8 @@ fn said(answer: &mut Reading, item: &[u8]) {
 
 /// Reads a call that the caller's program is to make, if the item is one.
 fn call(answer: &mut Reading, index: u64, item: &[u8]) {
-    let [kind, id, call_id, name, arguments, input, action, operation, execution] = answer.pick(
-        item,
-        ["type", "id", "call_id", "name", "arguments", "input", "action", "operation", "execution"],
-    );
+    let [kind, id, call_id, name, arguments, input, action, operation, execution] =
+        answer.pick(item, ["type", "id", "call_id", "name", "arguments", "input", "action", "operation", "execution"]);
     let kind = kind.and_then(loose::text).unwrap_or_default();
     let input = match &*kind {
         "function_call" => arguments,

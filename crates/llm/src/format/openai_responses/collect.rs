@@ -10,9 +10,8 @@ pub(super) fn collect(events: &[Value]) -> Option<Value> {
     // Compatible servers leave the output to the events before.
     if response.get("output").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         let done = events.iter().filter(|event| kind(event) == "response.output_item.done");
-        let mut items: Vec<(u64, Value)> = done
-            .map(|event| (event["output_index"].as_u64().unwrap_or(u64::MAX), event["item"].clone()))
-            .collect();
+        let mut items: Vec<(u64, Value)> =
+            done.map(|event| (event["output_index"].as_u64().unwrap_or(u64::MAX), event["item"].clone())).collect();
         items.sort_by_key(|(index, _)| *index);
         let items = items.into_iter().map(|(_, item)| item).collect::<Vec<_>>();
         response.insert("output".to_owned(), items.into());

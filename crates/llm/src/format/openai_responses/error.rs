@@ -57,14 +57,18 @@ pub(super) fn fail(events: &mut Events, mut response: Value, message: &str, kind
 /// The code in a response that failed. Clients decide by it whether to try again, and take one they don't know for a
 /// reason to.
 fn code_of_response(kind: Option<&str>, code: Option<&str>) -> String {
-    const FINAL: [&str; 5] =
-        ["context_length_exceeded", "insufficient_quota", "usage_not_included", "invalid_prompt", "rate_limit_exceeded"];
+    const FINAL: [&str; 5] = [
+        "context_length_exceeded",
+        "insufficient_quota",
+        "usage_not_included",
+        "invalid_prompt",
+        "rate_limit_exceeded",
+    ];
     match (kind, code) {
         (_, Some(code)) if FINAL.contains(&code) => code.to_owned(),
-        (
-            Some("invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error"),
-            _,
-        ) => "invalid_prompt".to_owned(),
+        (Some("invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error"), _) => {
+            "invalid_prompt".to_owned()
+        }
         (Some("rate_limit_error"), _) => "rate_limit_exceeded".to_owned(),
         _ => "server_error".to_owned(),
     }

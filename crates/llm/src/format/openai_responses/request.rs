@@ -143,11 +143,13 @@ fn item(reader: &mut Reader, name: &str, index: usize, cursor: &mut Cursor<'_>) 
     })?;
     match (kind.as_deref(), role) {
         (Some("item_reference"), _) => {
-            let fix = "the gateway has providers keep nothing, so send the item itself; many clients do with `store: false`";
+            let fix =
+                "the gateway has providers keep nothing, so send the item itself; many clients do with `store: false`";
             return Err(RequestError::NotOffered { field: format!("{name}[{index}]").into(), fix });
         }
         (None, None) if named && content.is_none() => {
-            let fix = "it refers to an item by its id, and the gateway has providers keep nothing: send the item itself";
+            let fix =
+                "it refers to an item by its id, and the gateway has providers keep nothing: send the item itself";
             return Err(RequestError::NotOffered { field: format!("{name}[{index}]").into(), fix });
         }
         (None | Some("message"), None) => {

@@ -29,10 +29,12 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
 /// Makes kinds that do not overlap of what was counted.
 fn derive(answer: &mut Reading) {
     let Counted { prompt, completion, total } = answer.counted;
-    let cached = answer.usage.cache_read_tokens.unwrap_or(0).saturating_add(answer.usage.cache_creation_tokens.unwrap_or(0));
+    let cached =
+        answer.usage.cache_read_tokens.unwrap_or(0).saturating_add(answer.usage.cache_creation_tokens.unwrap_or(0));
     // A server that counts the cached ones apart has more of them than of the prompt, or a total that says so.
     let apart = prompt.is_some_and(|prompt| cached > prompt)
-        || cached > 0 && matches!((prompt, completion, total), (Some(prompt), Some(completion), Some(total))
+        || cached > 0
+            && matches!((prompt, completion, total), (Some(prompt), Some(completion), Some(total))
             if total == prompt.saturating_add(completion).saturating_add(cached));
     answer.usage.input_tokens = prompt.map(|prompt| if apart { prompt } else { prompt.saturating_sub(cached) });
     // Of three figures two are enough.
