@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     top_p                   DOUBLE PRECISION,
     max_tokens              BIGINT,
     stop_sequences          JSONB,
+    losses                  JSONB,         -- of a translated request: [{feature, field, treatment}]
     tools_offered           INTEGER NOT NULL,
     is_streaming            BOOLEAN NOT NULL,
     synthetic               BOOLEAN NOT NULL DEFAULT FALSE,

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{StatusCode, response};
 use systemprompt_governance::Inspection;
-use systemprompt_llm::{Format, StreamTexts, UpstreamErrorSummary};
+use systemprompt_llm::{StreamTexts, UpstreamErrorSummary};
 use systemprompt_model::json::loose;
 
 use crate::failure::FailureKind;
 use crate::lane::Shape;
+use crate::passage::WayBack;
 use crate::recording::{End, Judged, Recording};
 use crate::upstream::{self, SendError, UpstreamBody};
 
@@ -19,9 +20,15 @@ const ERROR_LIMIT: usize = 1024 * 1024;
 /// An answer may have this size; beyond it the call fails instead of filling our memory.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
 /// How an answer is collected.
 pub(crate) struct Collecting<'a> {
-    pub(crate) format: Format,
+    /// Into whose format.
+    pub(crate) back: &'a WayBack,
+    /// The caller asked for a stream.
+    pub(crate) stream: bool,
     pub(crate) provider: &'a str,
     pub(crate) shape: Shape,
     /// How long the whole call may take.
@@ -64,22 +71,21 @@ impl Collecting<'_> {
             }
         };
         recording.end_of_stream();
+        let format = self.back.provider();
         let (body, kind) = match self.shape {
-            Shape::Json => (body, Some("application/json")),
+            Shape::Json => (body, Some(JSON)),
             Shape::Other => (body, None),
-            // Nobody asked for a stream.
+            // Nobody asked for a stream. An error is worth more than what came before it.
             Shape::Events | Shape::Refusal => {
-                let format = self.format;
-                // An error is worth more than what came before it.
                 match format.error_in_stream(&body).or_else(|| format.collect_stream(&body)) {
-                    Some(message) => (message.into(), Some("application/json")),
-                    None => (body, Some("text/event-stream")),
+                    Some(message) => (message.into(), Some(JSON)),
+                    None => (body, Some(EVENTS)),
                 }
             }
         };
         // An error is looked at like any other answer: it may repeat what it was sent.
         if recording.holds_answer() {
-            let said = if kind == Some("text/event-stream") { texts(&body) } else { Vec::new() };
+            let said = if kind == Some(EVENTS) { texts(&body) } else { Vec::new() };
             if let Inspection::Withhold(denial) = recording.inspect(&body, &said).await {
                 recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
                 return Err(FailureKind::Withheld(denial));
@@ -89,7 +95,7 @@ impl Collecting<'_> {
             return self.refused(recording, head, body);
         }
         match recording.finish_answer() {
-            Judged::Complete => Ok(Whole { status, kind, body }),
+            Judged::Complete => self.translated(Whole { status, kind, body }),
             Judged::Error(error) => self.error_in_disguise(status, &error, body),
             Judged::Broken if matches!(self.shape, Shape::Events | Shape::Refusal) => {
                 Err(SendError::Broken("ended its answer before it was complete").into())
@@ -111,8 +117,35 @@ impl Collecting<'_> {
             let retry_after: Option<HeaderValue> = head.headers.get(RETRY_AFTER).cloned();
             return Err(SendError::Refused(status, retry_after).into());
         }
-        let kind = loose::is_structure(&body).then_some("application/json");
-        Ok(Whole { status, kind, body })
+        Ok(self.error(status, body))
+    }
+
+    /// An answer, in the caller's format.
+    fn translated(&self, whole: Whole) -> Result<Whole, FailureKind> {
+        let WayBack::Translated(translation) = self.back else { return Ok(whole) };
+        let (given, kind) = match (whole.kind == Some(EVENTS), self.stream) {
+            (false, false) => (translation.whole(&whole.body), JSON),
+            (false, true) => (translation.whole_as_stream(&whole.body), EVENTS),
+            (true, _) => (translation.stream_as_whole(&whole.body), JSON),
+        };
+        match given {
+            Some(body) => Ok(Whole { status: whole.status, kind: Some(kind), body: body.into() }),
+            None => Err(SendError::Broken("sent an answer that is not a message").into()),
+        }
+    }
+
+    /// An error of the provider's: its own words, or what they mean in the caller's format.
+    fn error(&self, status: StatusCode, body: Bytes) -> Whole {
+        match self.back {
+            WayBack::Relayed { .. } => {
+                let kind = loose::is_structure(&body).then_some(JSON);
+                Whole { status, kind, body }
+            }
+            WayBack::Translated(translation) => {
+                let error = translation.error(status.as_u16(), &body);
+                Whole { status, kind: Some(JSON), body: error.body(translation.caller(), None).into() }
+            }
+        }
     }
 
     /// An error that came with the status of a success gets the one it should have had, so that clients see it.
@@ -126,8 +159,7 @@ impl Collecting<'_> {
             return Err(self.credential_refused(status.as_u16()));
         }
         let meant = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_GATEWAY);
-        let kind = loose::is_structure(&body).then_some("application/json");
-        Ok(Whole { status: meant, kind, body })
+        Ok(self.error(meant, body))
     }
 
     fn credential_refused(&self, status: u16) -> FailureKind {

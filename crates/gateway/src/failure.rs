@@ -2,7 +2,7 @@
 
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::{Denial, NotPermitted, Refusal};
-use systemprompt_llm::ErrorAnswer;
+use systemprompt_llm::{ErrorAnswer, TranslationError};
 use systemprompt_model::ActionId;
 
 use crate::routing::NoRoute;
@@ -72,5 +72,17 @@ impl From<NoRoute> for Denial {
             NoRoute::Residency { .. } => ("residency", DenialKind::NotExposed, "residency_not_met"),
         };
         Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), advice: None, retry_after: None, code }
+    }
+}
+
+/// So is one that cannot be said in the words of its provider.
+pub(crate) fn untranslatable(error: &TranslationError) -> Denial {
+    Denial {
+        policy: "translation".to_owned(),
+        kind: DenialKind::NotExposed,
+        reason: error.to_string(),
+        advice: None,
+        retry_after: None,
+        code: "not_supported_by_provider",
     }
 }

@@ -9,16 +9,18 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER
 use http::{Response, StatusCode};
 use systemprompt_governance::{Action, Gate};
 use systemprompt_identity::Sessions;
-use systemprompt_llm::{Format, InferenceRequest, UsageChunkFilter};
+use systemprompt_llm::InferenceRequest;
 use systemprompt_model::{ActionId, Ambient, Attribution, EntityKind, Resource};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::answer::{AnswerBody, Reply};
 use crate::attempt::AttemptFailure;
 use crate::collecting::Collecting;
+use crate::failure::untranslatable;
 pub use crate::failure::{Failure, FailureKind};
 use crate::lane::{AnswerLane, Shape};
 use crate::metrics::GatewayMetrics;
+use crate::passage::WayBack;
 use crate::recording::{End, Recording, Subject};
 use crate::relay::Relay;
 use crate::request::Infer;
@@ -100,7 +102,7 @@ impl Inference {
         let snapshot = self.snapshot();
         let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await?;
         let (id, is_stream) = (call.id, ask.request.stream);
-        let dialect = (call.format, ask.request.stream_usage_requested());
+        let dialect = (ask.request.format, ask.request.stream_usage_requested());
         let patience = call.target.provider.timeouts.head_patience;
         let inference = Arc::clone(self);
         let mut answering = Box::pin(async move {
@@ -148,16 +150,26 @@ impl Inference {
         // Prepare.
         let to = &way.first;
         let target = Target::new(to, request, &forwarded.headers, &snapshot.credentials);
-        let prepared = prepare(request, to, wish == UsageWish::AsTaken);
+        let created = self.ambient.now();
+        let prepared = match prepare(request, to, wish == UsageWish::AsTaken, id, created.timestamp()) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let action = self.action(id, ask, Some((&way, &target)), Bytes::new());
+                let refusal = self.gate.refuse(action, untranslatable(&error)).await;
+                return Err(Failure::new(id, refusal));
+            }
+        };
 
         // Admit.
-        let action = self.action(id, ask, Some((&way, &target)), prepared.bytes);
+        let mut action = self.action(id, ask, Some((&way, &target)), prepared.bytes);
+        action.effect.losses = prepared.losses;
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
         let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
         let subject = Subject {
-            format: request.format,
+            dialect: request.format,
+            format: prepared.back.provider(),
             provider: target.provider.name.clone(),
             model: to.metric_model(),
             pricing: to.pricing,
@@ -173,9 +185,8 @@ impl Inference {
 
         Ok(Call {
             id,
-            format: request.format,
             stream: request.stream,
-            usage_added: prepared.usage_added,
+            back: prepared.back,
             wish,
             content,
             target,
@@ -234,11 +245,10 @@ impl Answered {
 /// A call to a provider that was permitted.
 struct Call {
     id: ActionId,
-    format: Format,
     /// The caller asked for a stream.
     stream: bool,
-    /// The gateway asks what it used, and the caller did not.
-    usage_added: bool,
+    /// The way back of the answer.
+    back: WayBack,
     wish: UsageWish,
     content: Bytes,
     target: Target,
@@ -251,8 +261,7 @@ struct Call {
 impl Call {
     /// Sends the request and gives the answer once it has begun.
     async fn answer(self) -> Result<Answered, Failure> {
-        let Self { id, format, stream, usage_added, wish, content, target, mut recording, upstreams, metrics, cut } =
-            self;
+        let Self { id, stream, back, wish, content, target, mut recording, upstreams, metrics, cut } = self;
 
         // Send.
         let sent = tokio::select! {
@@ -280,7 +289,7 @@ impl Call {
         let patience = limits.total.saturating_sub(recording.elapsed());
         let (shape, body) = tokio::select! {
             biased;
-            shaped = Shape::of(&head, body, patience, self.format) => shaped,
+            shaped = Shape::of(&head, body, patience, back.provider()) => shaped,
             () = cut.cancelled() => {
                 recording.finish(End::Failed(SendError::ShuttingDown.to_string()));
                 return Err(Failure::new(id, SendError::ShuttingDown));
@@ -302,14 +311,14 @@ impl Call {
                 provider.stream_usage.note_refusal();
             }
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            let filter = usage_added.then(UsageChunkFilter::new);
-            let lane = if recording.holds_answer() { AnswerLane::screened(filter) } else { AnswerLane::Relay(filter) };
+            let passage = back.passage();
+            let lane = if recording.holds_answer() { AnswerLane::screened(passage) } else { AnswerLane::Open(passage) };
             let cut = cut.cancelled_owned();
             let active = metrics.stream_started();
-            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, format), limits, cut, active));
+            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, back.caller()), limits, cut, active));
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
-        let collecting = Collecting { format, provider: &provider.name, shape, limit: limits.total };
+        let collecting = Collecting { back: &back, stream, provider: &provider.name, shape, limit: limits.total };
         let whole = collecting.collect(recording, &head, body).await.map_err(|kind| Failure::new(id, kind))?;
         if let Some(kind) = whole.kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -317,7 +326,7 @@ impl Call {
         if wish == UsageWish::Refused && whole.status.is_success() {
             provider.stream_usage.note_refusal();
         }
-        let unknown_field = usage_added && provider.stream_usage.may_be_refused(whole.status, &whole.body);
+        let unknown_field = back.usage_added() && provider.stream_usage.may_be_refused(whole.status, &whole.body);
         let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(whole.body) };
         Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) })
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
-use systemprompt_llm::{AnswerTap, Format, StreamTexts, UsageChunkFilter};
+use systemprompt_llm::{AnswerTap, ErrorAnswer, Format, StreamTexts};
 
+use crate::passage::Passage;
 use crate::upstream::UpstreamBody;
 
 /// A stream that is held back may have this size; beyond it the call fails instead of filling our memory.
@@ -95,13 +96,12 @@ fn refuses_credential(format: Format, beginning: &[u8]) -> bool {
     tap.terminal_seen() && tap.finish().error.is_some_and(|error| error.is_about_credentials(None))
 }
 
-/// What the caller gets of a streamed answer, and when. The filter takes out the usage chunk the gateway asked for and
-/// the caller did not.
+/// What the caller gets of a streamed answer, and when.
 pub(crate) enum AnswerLane {
-    /// Every piece as it comes.
-    Relay(Option<UsageChunkFilter>),
+    /// Every piece when it comes.
+    Open(Passage),
     /// Nothing before policies have seen all of it.
-    Screened(Box<Held>, Option<UsageChunkFilter>),
+    Screened(Box<Held>, Passage),
 }
 
 /// A stream that is held back.
@@ -117,16 +117,15 @@ pub(crate) struct TooLarge;
 
 impl AnswerLane {
     /// The lane of an answer that policies want to see before the caller does.
-    pub(crate) fn screened(filter: Option<UsageChunkFilter>) -> Self {
+    pub(crate) fn screened(passage: Passage) -> Self {
         let texts = StreamTexts::new(HELD_LIMIT);
-        Self::Screened(Box::new(Held { stream: BytesMut::new(), texts }), filter)
+        Self::Screened(Box::new(Held { stream: BytesMut::new(), texts }), passage)
     }
 
     /// Takes a piece from the provider and gives what may go to the caller now, which may be nothing.
     pub(crate) fn feed(&mut self, piece: Bytes) -> Result<Bytes, TooLarge> {
         match self {
-            Self::Relay(None) => Ok(piece),
-            Self::Relay(Some(filter)) => Ok(filter.feed(piece)),
+            Self::Open(passage) => Ok(passage.feed(piece)),
             Self::Screened(held, _) => {
                 if held.stream.len() + piece.len() > HELD_LIMIT {
                     return Err(TooLarge);
@@ -138,28 +137,37 @@ impl AnswerLane {
         }
     }
 
-    /// Gives what was kept back of a relayed answer that is at its end.
+    /// Gives what was kept back of an answer that is at its end and was not screened.
     pub(crate) fn finish(&mut self) -> Bytes {
         match self {
-            Self::Relay(filter) => filter.take().map(UsageChunkFilter::finish).unwrap_or_default(),
+            Self::Open(passage) => passage.finish(),
             Self::Screened(..) => Bytes::new(),
+        }
+    }
+
+    /// The end of a stream that goes wrong, for a caller of this format.
+    pub(crate) fn fail(&mut self, error: &ErrorAnswer, format: Format, request: &str, boundary: bool) -> Bytes {
+        match self {
+            Self::Open(passage) => passage.fail(error, format, request, boundary),
+            // The caller has nothing yet.
+            Self::Screened(_, passage) => passage.fail(error, format, request, true),
         }
     }
 
     /// Whether an event of ours may be inserted where the caller's stream stands; `provider` says so of the provider's.
     pub(crate) fn at_boundary(&self, provider: bool) -> bool {
         match self {
-            Self::Relay(_) => provider,
+            Self::Open(passage) => passage.at_boundary(provider),
             Self::Screened(..) => true,
         }
     }
 
     /// Takes the answer that was held back, if it was, and becomes the lane of an answer that is over.
     pub(crate) fn take_held(&mut self) -> Option<HeldAnswer> {
-        match std::mem::replace(self, Self::Relay(None)) {
-            Self::Screened(held, filter) => Some(HeldAnswer::new(*held, filter)),
-            relay @ Self::Relay(_) => {
-                *self = relay;
+        match std::mem::replace(self, Self::Open(Passage::Relayed(None))) {
+            Self::Screened(held, passage) => Some(HeldAnswer::new(*held, passage)),
+            open @ Self::Open(_) => {
+                *self = open;
                 None
             }
         }
@@ -177,17 +185,12 @@ pub(crate) struct HeldAnswer {
 }
 
 impl HeldAnswer {
-    fn new(held: Held, filter: Option<UsageChunkFilter>) -> Self {
+    fn new(held: Held, mut passage: Passage) -> Self {
         let stream = held.stream.freeze();
         let said = held.texts.finish();
-        let given = match filter {
-            None => stream.clone(),
-            Some(mut filter) => {
-                let mut given = BytesMut::from(&filter.feed(stream.clone())[..]);
-                given.extend_from_slice(&filter.finish());
-                given.freeze()
-            }
-        };
+        let given = passage.feed(stream.clone());
+        let rest = passage.finish();
+        let given = if rest.is_empty() { given } else { [given, rest].concat().into() };
         Self { stream, said, given }
     }
 }
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_relayed_stream_passes_as_it_comes() {
-        let mut lane = AnswerLane::Relay(None);
+        let mut lane = AnswerLane::Open(Passage::Relayed(None));
         assert_eq!(lane.feed(Bytes::from_static(STREAM)), Ok(Bytes::from_static(STREAM)));
         assert!(lane.at_boundary(true) && !lane.at_boundary(false));
         assert_eq!(lane.finish(), "");
@@ -240,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_screened_stream_is_held_back_and_its_text_put_together() {
-        let mut lane = AnswerLane::screened(None);
+        let mut lane = AnswerLane::screened(Passage::Relayed(None));
         for piece in STREAM.chunks(7) {
             assert_eq!(lane.feed(Bytes::copy_from_slice(piece)), Ok(Bytes::new()));
             assert!(lane.at_boundary(false), "the caller has nothing yet");
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_held_stream_has_a_limit() {
-        let mut lane = AnswerLane::screened(None);
+        let mut lane = AnswerLane::screened(Passage::Relayed(None));
         assert_eq!(lane.feed(vec![b'x'; HELD_LIMIT].into()), Ok(Bytes::new()));
         assert_eq!(lane.feed(Bytes::from_static(b"x")), Err(TooLarge));
     }

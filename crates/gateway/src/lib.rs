@@ -26,6 +26,7 @@ mod failure;
 mod lane;
 mod metrics;
 mod packing;
+mod passage;
 mod recording;
 mod relay;
 mod routes;

@@ -24,6 +24,9 @@ const TOOL_INPUT: usize = 64 * 1024;
 
 /// What is known of a call before it is made, for its price and its metrics.
 pub(crate) struct Subject {
+    /// The caller's format.
+    pub(crate) dialect: Format,
+    /// The format of the answer.
     pub(crate) format: Format,
     pub(crate) provider: String,
     /// The model's name in metrics.
@@ -319,7 +322,7 @@ impl Recording {
                 End::Withheld(_) => "withheld",
                 End::ClientDisconnected => "client_disconnected",
             },
-            dialect: subject.format.as_str(),
+            dialect: subject.dialect.as_str(),
         };
         subject.metrics.ended(&labels, subject.received.elapsed(), &usage, cost);
         if let Some(class) = self.failure(&summary, &end) {

@@ -94,12 +94,10 @@ impl Relay {
     /// Ends the stream with an error.
     fn fail(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
-        // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
-        let boundary = self.lane.at_boundary(recording.at_event_boundary());
-        let mut event = if boundary { Vec::new() } else { b"\n\n".to_vec() };
+        let boundary = recording.at_event_boundary();
         recording.finish(End::Failed(error.message.clone()));
-        event.extend_from_slice(&error.sse_event(self.dialect, Some(&self.request_id.to_string())));
-        Poll::Ready(Some(Ok(Frame::data(event.into()))))
+        let end = self.lane.fail(error, self.dialect, &self.request_id.to_string(), boundary);
+        Poll::Ready((!end.is_empty()).then(|| Ok(Frame::data(end))))
     }
 
     /// An answer that arrived to its end is recorded, once policies have seen it if they want to. The provider may have

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use systemprompt_llm::{Edits, Format, InferenceRequest, Relayed};
-use systemprompt_model::Secret;
+use systemprompt_llm::neutral::{Compatibility, Encoding, Loss};
+use systemprompt_llm::{Edits, Format, InferenceRequest, TranslationError};
+use systemprompt_model::{ActionId, Secret};
 
 use crate::config::{ProviderWire, Timeouts};
+use crate::passage::WayBack;
 use crate::routing::{Destination, Provider};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -74,17 +77,45 @@ impl Target {
     }
 }
 
-/// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes.
-/// It is asked what a stream used if `ask_usage` says so, and if it takes that.
-pub(crate) fn prepare(request: &InferenceRequest, way: &Destination, ask_usage: bool) -> Relayed {
+/// A request as a provider gets it.
+pub(crate) struct Prepared {
+    /// The body.
+    pub bytes: Bytes,
+    /// The way back of the answer.
+    pub back: WayBack,
+    /// What of the caller's request the body does not say, or not in the same words.
+    pub losses: Vec<Loss>,
+}
+
+/// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes, or
+/// written anew in the provider's format. The provider is asked what a stream used if `ask_usage` says so, and if it takes
+/// that. `id` and `created` are what a translated answer says of itself where the provider says nothing.
+pub(crate) fn prepare(
+    request: &InferenceRequest,
+    way: &Destination,
+    ask_usage: bool,
+    id: ActionId,
+    created: i64,
+) -> Result<Prepared, TranslationError> {
     let provider = &way.provider;
-    request.relay(&Edits {
+    let stream_usage = ask_usage && provider.wire == ProviderWire::OpenAiChat && provider.stream_usage.is_asked_for();
+    if way.format != request.format {
+        let encoding = Encoding {
+            max_output_tokens: way.max_output_tokens,
+            compatibility: Compatibility { stream_usage, ..Compatibility::default() },
+            ..Encoding::of(way.upstream_model.as_str())
+        };
+        let translated = request.translate(way.format, &encoding, &id.to_string(), created)?;
+        let back = WayBack::Translated(Box::new(translated.back));
+        return Ok(Prepared { bytes: translated.bytes, back, losses: translated.losses });
+    }
+    let relayed = request.relay(&Edits {
         model: (way.upstream_model != request.model).then(|| way.upstream_model.clone()),
         max_tokens_limit: way.max_output_tokens,
-        include_stream_usage: ask_usage
-            && provider.wire == ProviderWire::OpenAiChat
-            && provider.stream_usage.is_asked_for(),
-    })
+        include_stream_usage: stream_usage,
+    });
+    let back = WayBack::Relayed { format: request.format, usage_added: relayed.usage_added };
+    Ok(Prepared { bytes: relayed.bytes, back, losses: Vec::new() })
 }
 
 fn uri(provider: &Provider) -> String {

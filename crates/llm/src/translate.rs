@@ -226,6 +226,11 @@ impl ErrorAnswer {
 }
 
 impl Format {
+    /// Whether a request of this format can be written in another one.
+    pub fn translates_to(self, to: Self) -> bool {
+        self.codec().is_some() && to.codec().is_some()
+    }
+
     /// What a request for a provider of this format does with what the format may have no words for.
     pub fn treatment(self, feature: Feature) -> Treatment {
         (codec(self).treatment)(feature)

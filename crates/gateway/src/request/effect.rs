@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
+use systemprompt_llm::neutral::Loss;
 use systemprompt_llm::{Format, InferenceRequest};
 
 use crate::routing::Way;
@@ -22,6 +23,8 @@ pub(crate) struct Infer {
     /// The conversation this belongs to, as the caller or the gateway identifies it.
     conversation: String,
     format: Format,
+    /// What of the caller's request the provider is not told, or not in the same words.
+    pub(crate) losses: Vec<Loss>,
     max_tokens: Option<u64>,
     /// The model as the provider calls it; empty when the request is refused before one was chosen.
     model: String,
@@ -49,6 +52,7 @@ impl Infer {
             agent: agent.map(str::to_owned),
             conversation: conversation.map_or_else(|| request.conversation_id(), str::to_owned),
             format: request.format,
+            losses: Vec::new(),
             max_tokens: request.max_tokens,
             model: first.map(|to| to.upstream_model.clone()).unwrap_or_default(),
             provider: first.map(|to| to.provider.name.clone()).unwrap_or_default(),
@@ -98,6 +102,11 @@ impl Effect for Infer {
         facts.stranger_id("agent", self.agent.as_deref());
         facts.stranger_id("conversation", Some(&self.conversation));
         facts.text("dialect", self.format.as_str());
+        facts.list("losses", &self.losses, |loss, facts| {
+            facts.text("feature", loss.feature.as_str());
+            facts.stranger("field", Some(&loss.field));
+            facts.text("treatment", loss.treatment.as_str());
+        });
         facts.count("max_tokens", self.max_tokens);
         facts.stranger("model", Some(&self.model));
         facts.optional_text("provider", Some(&self.provider));
@@ -122,6 +131,7 @@ pub(super) struct InferFacts {
     pub(super) agent: Option<String>,
     pub(super) conversation: Option<String>,
     pub(super) dialect: String,
+    pub(super) losses: Vec<LossFacts>,
     pub(super) max_tokens: Option<i64>,
     pub(super) model: Option<String>,
     pub(super) provider: Option<String>,
@@ -132,6 +142,18 @@ pub(super) struct InferFacts {
     pub(super) temperature: Option<f64>,
     pub(super) tools: i64,
     pub(super) top_p: Option<f64>,
+}
+
+/// Something the provider of a request was not told, or not in the same words.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LossFacts {
+    /// What it is.
+    pub(crate) feature: String,
+    /// Where it stood in the caller's request.
+    pub(crate) field: String,
+    /// Whether it was left out or said in other words.
+    pub(crate) treatment: String,
 }
 
 /// Who counted what a request used.

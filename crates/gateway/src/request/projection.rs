@@ -179,7 +179,7 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
@@ -192,7 +192,7 @@ async fn insert(
             r.provider_request_id, r.http_status, r.stop_reason, r.input_tokens, r.output_tokens, r.cache_read_tokens,
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
             r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
-            r.service_tier, r.usage_source, r.answer_partial
+            r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -201,7 +201,7 @@ async fn insert(
             $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
             $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
-            $51::text[], $52::boolean[]
+            $51::text[], $52::boolean[], $53::text[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
@@ -209,7 +209,7 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -264,6 +264,7 @@ async fn insert(
         &ends.service_tier as _,
         &ends.usage_source as _,
         &ends.partial as _,
+        column!(|_decided, facts| (!facts.losses.is_empty()).then(|| serde_json::json!(facts.losses).to_string())) as _,
     )
     .execute(connection)
     .await?;

@@ -316,7 +316,8 @@ fn name_at<'a>(leg: &'a Leg, listed: Option<&'a Arc<Listed>>) -> Option<&'a str>
 
 /// Why a provider cannot be sent a request of this caller: it speaks another wire, which another endpoint serves.
 fn misunderstood(to: &Destination, request: &InferenceRequest) -> Option<(&'static str, &'static str)> {
-    (to.format != request.format).then(|| (to.provider.wire.as_str(), to.format.path()))
+    let understood = to.format == request.format || request.format.translates_to(to.format);
+    (!understood).then(|| (to.provider.wire.as_str(), to.format.path()))
 }
 
 /// Keeps the candidates with which nothing is wrong. If there is something with all of them, says what it is with the first.
