@@ -16,7 +16,7 @@ pub(super) struct Descriptor {
     service: &'static str,
     version: &'static str,
     auth_scheme: AuthScheme,
-    endpoints: [String; 4],
+    endpoints: [String; 5],
 }
 
 /// Says what is served here.
@@ -30,6 +30,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Descriptor
         endpoints: [
             format!("POST {prefix}/messages"),
             format!("POST {prefix}/chat/completions"),
+            format!("POST {prefix}/responses"),
             format!("GET {prefix}/models"),
             format!("GET {prefix}/models/{{id}}"),
         ],

@@ -10,6 +10,7 @@ mod fallback;
 mod gateway;
 mod messages;
 mod models;
+mod responses;
 
 use std::sync::Arc;
 
@@ -50,6 +51,14 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         )
         .other_methods(wrong_method(Format::OpenAiChat))
         .takes::<chat_completions::ChatCompletionsRequest>()
+        .post(
+            &format!("{prefix}/responses"),
+            callers,
+            "Asks a model, in the OpenAI Responses dialect.",
+            responses::create,
+        )
+        .other_methods(wrong_method(Format::OpenAiResponses))
+        .takes::<responses::ResponsesRequest>()
         .get(
             &format!("{prefix}/models"),
             readers,

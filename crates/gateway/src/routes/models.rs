@@ -8,16 +8,18 @@ use axum::Json;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::{AuthError, Rejection};
 use systemprompt_governance::access::AccessDecision;
+use systemprompt_llm::Format;
 use systemprompt_model::{EntityKind, Principal};
 
 use super::error::RouteError;
 use super::exchange::{self, dialect_of, trace_of};
 use super::gateway::Gateway;
-use crate::config::{GatewayConfig, Surface};
+use crate::config::{GatewayConfig, Surface, strip_marker};
 use crate::headers::{self, INFERENCE_PROTOCOL};
 use crate::routing::Listed;
 
@@ -74,6 +76,10 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
         }
         allowed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(route)));
     }
+    // The default model first, then what the client knows best.
+    let default = snapshot.settings.default_model.as_deref().map(strip_marker);
+    let own = surface.unwrap_or_else(|| own_surface(&head.headers));
+    allowed.sort_by_key(|listed| (default != Some(listed.model.id.as_str()), listed.provider.surface != own));
     Ok(Json(page(&allowed, &query)).into_response())
 }
 
@@ -174,6 +180,14 @@ fn surface_named(name: &str) -> Option<Surface> {
         "openai" => Some(Surface::OpenAi),
         "gemini" => Some(Surface::Gemini),
         _ => None,
+    }
+}
+
+/// The family of the client that asks.
+fn own_surface(headers: &HeaderMap) -> Surface {
+    match dialect_of(headers) {
+        Format::AnthropicMessages => Surface::Anthropic,
+        _ => Surface::OpenAi,
     }
 }
 

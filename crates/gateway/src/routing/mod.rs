@@ -2,6 +2,7 @@
 //! that lists the model, then the default provider.
 
 mod destination;
+mod families;
 mod split;
 mod table;
 

@@ -9,6 +9,7 @@ use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
 use super::destination::{Destination, Leg, Provider, Route, StreamUsage, Way};
+use super::families::short_names;
 use super::split;
 use crate::config::{GatewayConfig, Place, ProviderConfig, Resolved, Surface, strip_marker};
 
@@ -120,6 +121,10 @@ impl RoutingTable {
             if let Some(name) = &listed.model.upstream_model {
                 by_provider.entry((listed.provider.name.clone(), name.clone())).or_insert_with(|| listed.clone());
             }
+        }
+        let models: Vec<_> = listing.iter().map(|listed| &listed.model).collect();
+        for (name, at) in short_names(&models) {
+            registry.entry(name.to_owned()).or_insert_with(|| listing[at].clone());
         }
         if let Some(first) = &gateway.default_model {
             // A stable sort keeps the configured order behind the default model.
