@@ -560,7 +560,11 @@ site: {name: x}
     #[test]
     fn a_change_touches_the_lines_it_is_about() {
         for (path, value, expected) in [
-            (&[Key("gateway"), Key("enabled")][..], json!(false), "-  enabled: true   # answers\n+  enabled: false   # answers"),
+            (
+                &[Key("gateway"), Key("enabled")][..],
+                json!(false),
+                "-  enabled: true   # answers\n+  enabled: false   # answers",
+            ),
             (&[Key("gateway"), Key("default_provider")], json!("demo"), "+  default_provider: demo"),
             (&[Key("name")], json!("a: b"), "-name: local   # the profile\n+name: \"a: b\"   # the profile"),
             (&[Key("providers"), Item(1), Key("wire")], json!("demo"), "+  wire: demo"),

@@ -148,9 +148,8 @@ impl Connect {
         })?;
         let user = self.user.clone().unwrap_or_else(|| project.configuration.profile.system_admin.username.clone());
         let client = self.client;
-        let obtain = invocation.with_database(async |database| {
-            key::obtain(invocation, database, client, &user, directory).await
-        });
+        let obtain = invocation
+            .with_database(async |database| key::obtain(invocation, database, client, &user, directory).await);
         Box::pin(obtain).await
     }
 
@@ -287,9 +286,10 @@ impl FileReport {
         let mut content = String::new();
         for setting in &file.settings {
             if let Some(value) = setting.wanted.with(&placeholder) {
-                content = file.syntax.set(&content, &setting.place, Some(&value)).map_err(|source| {
-                    not_changed(RecordError::Document { path: file.path.clone(), source })
-                })?;
+                content = file
+                    .syntax
+                    .set(&content, &setting.place, Some(&value))
+                    .map_err(|source| not_changed(RecordError::Document { path: file.path.clone(), source }))?;
             }
         }
         Ok(Self { path: file.path.clone(), outcome: None, backup: None, content: Some(content) })
@@ -360,7 +360,9 @@ fn verified(verdict: &Verdict) -> Text {
         "{word}: {}{model}: {status}, {} ms: {answer}",
         verdict.endpoint, verdict.latency_ms
     )));
-    lines.extend(verdict.request_id.as_ref().map(|id| Text::line(format!("    systemprompt infra logs request show {id}"))));
+    lines.extend(
+        verdict.request_id.as_ref().map(|id| Text::line(format!("    systemprompt infra logs request show {id}"))),
+    );
     lines.extend(verdict.help.as_ref().map(|help| Text::line(format!("    {help}"))));
     Text::below(lines)
 }

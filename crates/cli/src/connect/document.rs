@@ -102,8 +102,7 @@ mod json {
 
     fn parse(text: &str, empty: &str) -> Result<CstRootNode, DocumentError> {
         let text = if text.trim().is_empty() { empty } else { text };
-        CstRootNode::parse(text, &ParseOptions::default())
-            .map_err(|error| DocumentError::Unreadable(error.to_string()))
+        CstRootNode::parse(text, &ParseOptions::default()).map_err(|error| DocumentError::Unreadable(error.to_string()))
     }
 
     fn in_object(object: &CstObject, place: &Place, value: Option<&Value>) -> Result<(), DocumentError> {
@@ -213,9 +212,7 @@ mod toml {
             Value::Array(items) => {
                 item(items.iter().filter_map(|one| written(one).into_value().ok()).collect::<Array>())
             }
-            Value::Object(map) => {
-                Item::Table(map.iter().map(|(key, value)| (key.clone(), written(value))).collect())
-            }
+            Value::Object(map) => Item::Table(map.iter().map(|(key, value)| (key.clone(), written(value))).collect()),
             Value::String(text) => item(text),
             Value::Null => Item::None,
         }

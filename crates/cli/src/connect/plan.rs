@@ -185,10 +185,8 @@ fn claude_code(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
         // Both would win over the helper.
         .with(&["env", "ANTHROPIC_AUTH_TOKEN"], Wanted::Absent)
         .with(&["env", "ANTHROPIC_API_KEY"], Wanted::Absent);
-    let mut shell = vec![
-        ("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())),
-        ("ANTHROPIC_AUTH_TOKEN", Assigned::Key),
-    ];
+    let mut shell =
+        vec![("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())), ("ANTHROPIC_AUTH_TOKEN", Assigned::Key)];
     // With models of Anthropic its own defaults are the right ones.
     if !gateway.model().starts_with("claude") {
         let model = gateway.model();
@@ -260,9 +258,7 @@ fn gemini_cli(gateway: &Gateway, places: &Places) -> Plan {
             ("GEMINI_API_KEY", Assigned::Key),
             ("GEMINI_MODEL", Assigned::Text(gateway.model().to_owned())),
         ],
-        steps: vec![
-            "start `gemini`; a `.env` of the project it is started in is read instead of this one".to_owned(),
-        ],
+        steps: vec!["start `gemini`; a `.env` of the project it is started in is read instead of this one".to_owned()],
     }
 }
 
@@ -304,8 +300,7 @@ fn vscode(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
         .collect();
     let entry = json!({"name": OURS, "vendor": "customendpoint", "apiType": "chat-completions", "models": models});
     let named = format!("[{OURS}]");
-    let config =
-        FilePlan::new(directory.join("chatLanguageModels.json"), Syntax::Json).value(&[named.as_str()], entry);
+    let config = FilePlan::new(directory.join("chatLanguageModels.json"), Syntax::Json).value(&[named.as_str()], entry);
     Plan {
         files: vec![config],
         shell: Vec::new(),
@@ -328,7 +323,8 @@ fn cursor(gateway: &Gateway, key_file: &str) -> Plan {
             format!("turn on `Override OpenAI Base URL` and enter {}", gateway.openai()),
             format!("enter the key in {key_file} as `OpenAI API Key` and verify it"),
             format!("add the model `{}` and choose it", gateway.model()),
-            "Cursor's own servers make the requests, so the address must be one they reach: not this machine's".to_owned(),
+            "Cursor's own servers make the requests, so the address must be one they reach: not this machine's"
+                .to_owned(),
         ],
     }
 }
@@ -357,7 +353,10 @@ fn sdk(gateway: &Gateway, places: &Places) -> Plan {
         files: vec![file],
         shell: variables.into(),
         steps: vec![
-            format!("`set -a; . {}` gives a shell what the libraries read by themselves", quoted(&path.display().to_string())),
+            format!(
+                "`set -a; . {}` gives a shell what the libraries read by themselves",
+                quoted(&path.display().to_string())
+            ),
             format!("Anthropic(base_url=\"{}\", api_key=…)   Python and TypeScript alike", gateway.anthropic()),
             format!("OpenAI(base_url=\"{}\", api_key=…)", gateway.openai()),
             format!("genai.Client(api_key=…, http_options={{\"base_url\": \"{}\"}})", gateway.root),

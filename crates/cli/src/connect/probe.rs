@@ -194,7 +194,8 @@ fn said(protocol: Protocol, answer: &Answer) -> Option<String> {
         Protocol::Responses => matches!(document["type"].as_str(), Some("response.completed" | "response.incomplete")),
         Protocol::Gemini => document.pointer("/candidates/0/finishReason").is_some(),
     };
-    let is_text = |document: &&Value| protocol != Protocol::Responses || document["type"] == "response.output_text.delta";
+    let is_text =
+        |document: &&Value| protocol != Protocol::Responses || document["type"] == "response.output_text.delta";
     let text = documents.iter().filter(is_text).filter_map(|document| document.pointer(pointer)?.as_str());
     documents.iter().any(is_end).then(|| text.collect())
 }
