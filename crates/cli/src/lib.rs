@@ -17,7 +17,6 @@ mod accounts;
 mod bounds;
 mod change;
 mod commands;
-mod connect;
 mod database;
 mod demonstration;
 mod error;

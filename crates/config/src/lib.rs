@@ -21,7 +21,6 @@ mod configuration;
 mod defaults;
 mod document;
 mod early;
-pub mod edit;
 pub mod environment;
 pub mod files;
 mod home;

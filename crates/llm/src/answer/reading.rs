@@ -153,6 +153,11 @@ impl Reading {
         }
     }
 
+    /// The class of service, if it was noted since it was last asked for.
+    pub(crate) fn new_service_tier(&mut self) -> Option<String> {
+        self.service_tier.take()
+    }
+
     /// Notes the id and the model, where they are said first.
     pub(crate) fn identity(&mut self, id: Option<&[u8]>, model: Option<&[u8]>) {
         let first = |known: &mut Option<String>, value: Option<&[u8]>| {

@@ -7,7 +7,9 @@ impl Format {
     /// How the format translates; `None` if it only relays.
     pub(crate) fn codec(self) -> Option<&'static Codec> {
         match self {
-            Self::AnthropicMessages | Self::OpenAiChat | Self::OpenAiResponses => None,
+            Self::AnthropicMessages => Some(&super::anthropic::codec::CODEC),
+            Self::OpenAiChat => Some(&super::openai_chat::codec::CODEC),
+            Self::OpenAiResponses => None,
         }
     }
 }

@@ -10,8 +10,11 @@
 pub(crate) mod anthropic;
 mod codecs;
 mod definition;
+mod ids;
 pub(crate) mod openai_chat;
 mod openai_responses;
+mod raw;
+mod schema;
 
 use std::fmt;
 
@@ -126,6 +129,13 @@ mod tests {
             (Format::AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
             (Format::AnthropicMessages, "refusal", StopReason::other("refusal"), "refusal", "content_filter"),
             (Format::AnthropicMessages, "pause_turn", StopReason::other("pause_turn"), "pause_turn", "content_filter"),
+            (
+                Format::AnthropicMessages,
+                "model_context_window_exceeded",
+                StopReason::other("model_context_window_exceeded"),
+                "model_context_window_exceeded",
+                "length",
+            ),
             (Format::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
             (Format::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
             (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),

@@ -52,8 +52,9 @@ impl Losses {
             Treatment::Mapped => Treatment::Approximated,
             treatment => treatment,
         };
-        if self.found.len() < KEPT {
-            self.found.push(Loss { feature, field, treatment });
+        let loss = Loss { feature, field, treatment };
+        if self.found.len() < KEPT && !self.found.contains(&loss) {
+            self.found.push(loss);
         }
         Ok(())
     }

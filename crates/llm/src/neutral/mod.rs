@@ -16,6 +16,8 @@ mod losses;
 mod part;
 mod request;
 mod sealed;
+pub(crate) mod sequence;
+pub(crate) mod turns;
 
 pub use answer::Answer;
 pub use codec::{Compatibility, Encoding};

@@ -140,6 +140,15 @@ impl ToolCall {
     }
 }
 
+impl ToolCall {
+    /// The input of a call of a tool that takes text, as the text: where the tool was offered as a function, what its
+    /// `input` says.
+    pub fn input_text(&self) -> String {
+        let said = || serde_json::from_str::<serde_json::Value>(&self.input).ok()?["input"].as_str().map(str::to_owned);
+        if self.custom { self.input.clone() } else { said().unwrap_or_else(|| self.input.clone()) }
+    }
+}
+
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolResult {

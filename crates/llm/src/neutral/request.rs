@@ -100,8 +100,33 @@ pub struct CustomTool {
     pub name: String,
     /// What it does.
     pub description: Option<String>,
-    /// The grammar of its input, as OpenAI writes it.
+    /// The grammar of its input, as OpenAI writes it: `{type: grammar, syntax, definition}`.
     pub format: Option<Json>,
+}
+
+impl CustomTool {
+    /// The tool as one that takes JSON, with its text as `input`; what [`ToolCall::input_text`](super::ToolCall::input_text)
+    /// reads.
+    pub fn as_function(&self) -> Function {
+        let format = self.format.as_ref().map(Json::to_value).unwrap_or_default();
+        let grammar = if format["grammar"].is_object() { &format["grammar"] } else { &format };
+        let description = match (grammar["syntax"].as_str(), grammar["definition"].as_str()) {
+            (Some(syntax), Some(definition)) => format!("Text of this {syntax} grammar:\n{definition}"),
+            _ => "Text, as the tool takes it.".to_owned(),
+        };
+        let parameters = serde_json::json!({
+            "type": "object",
+            "properties": { "input": { "type": "string", "description": description } },
+            "required": ["input"],
+            "additionalProperties": false,
+        });
+        Function {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            parameters: Some(Json::of(&parameters)),
+            ..Function::default()
+        }
+    }
 }
 
 /// A search of the web that the provider makes.

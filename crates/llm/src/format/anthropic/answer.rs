@@ -128,8 +128,9 @@ pub(crate) fn stop_word(reason: &StopReason) -> &str {
         StopReason::StopSequence => "stop_sequence",
         StopReason::ToolUse => "tool_use",
         StopReason::Other(reason) => match reason.as_str() {
-            "content_filter" => "refusal",
-            other => other,
+            own @ ("pause_turn" | "model_context_window_exceeded" | "compaction") => own,
+            // `content_filter`, `SAFETY`, and whatever else others stop for.
+            _ => "refusal",
         },
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn events(message: &Value, _: bool) -> Option<Vec<u8>> {
 
     // What is not known before the end. Readers take it from the end, also where that has nothing.
     let mut delta = Map::new();
-    for name in ["stop_reason", "stop_sequence", "container"] {
+    for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         if let Some(known) = start.get_mut(name) {
             delta.insert(name.to_owned(), known.take());
         }

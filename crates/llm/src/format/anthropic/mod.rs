@@ -1,12 +1,19 @@
 //! Anthropic Messages: `POST /v1/messages`.
 
 pub(super) mod answer;
+mod blocks;
+pub(super) mod codec;
 mod collect;
+mod decode;
 mod demo;
+mod encode;
 mod error;
 mod events;
+mod models;
+mod read;
 mod request;
 mod usage;
+mod write;
 
 use super::definition::Definition;
 

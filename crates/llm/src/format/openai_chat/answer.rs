@@ -145,6 +145,7 @@ pub(crate) fn stop_word(reason: &StopReason) -> &str {
         StopReason::EndTurn | StopReason::StopSequence => "stop",
         StopReason::MaxTokens => "length",
         StopReason::ToolUse => "tool_calls",
+        StopReason::Other(reason) if reason == "model_context_window_exceeded" => "length",
         StopReason::Other(_) => "content_filter",
     }
 }

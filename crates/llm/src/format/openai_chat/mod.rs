@@ -1,13 +1,20 @@
 //! OpenAI Chat Completions and everything compatible with it: `POST /v1/chat/completions`.
 
 pub(super) mod answer;
+pub(super) mod codec;
 mod collect;
+mod decode;
 mod demo;
+mod encode;
 mod error;
 mod events;
+mod models;
+mod read;
+mod reasoning;
 mod request;
 mod usage;
 pub(crate) mod usage_chunk;
+mod write;
 
 use super::definition::Definition;
 

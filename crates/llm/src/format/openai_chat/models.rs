@@ -1,0 +1,97 @@
+//! What the models of OpenAI take, told by their names. Others, at providers that are merely compatible, take what their
+//! servers take.
+
+use crate::request::facts::Effort;
+
+/// What a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Model {
+    /// One that thinks before it answers, with its version in tenths: `o1` and its like have none.
+    Reasoning(Option<u32>),
+    /// One that does not.
+    Plain,
+    /// One that is not OpenAI's.
+    Other,
+}
+
+impl Model {
+    /// By its name.
+    pub(super) fn of(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        let name = name.rsplit('/').next().unwrap_or(&name);
+        if ["o1", "o3", "o4"].into_iter().any(|family| name == family || name.starts_with(&format!("{family}-"))) {
+            return Self::Reasoning(None);
+        }
+        if name.starts_with("chatgpt-4o") || name.contains("-chat-latest") {
+            return Self::Plain;
+        }
+        let Some(version) = name.strip_prefix("gpt-") else { return Self::Other };
+        let digits: String = version.chars().take_while(|letter| letter.is_ascii_digit() || *letter == '.').collect();
+        let (major, minor) = digits.split_once('.').unwrap_or((&digits, "0"));
+        match (major.parse::<u32>(), minor.parse::<u32>()) {
+            (Ok(major @ 5..), minor) => Self::Reasoning(Some(major * 10 + minor.unwrap_or(0).min(9))),
+            (Ok(_), _) => Self::Plain,
+            (Err(_), _) => Self::Other,
+        }
+    }
+
+    /// The word for how hard it thinks; `None` if it cannot be told that.
+    pub(super) fn effort(self, effort: Effort) -> Option<&'static str> {
+        let has_none = match self {
+            Self::Plain => return None,
+            Self::Reasoning(version) => version.is_some_and(|version| version > 50),
+            Self::Other => true,
+        };
+        Some(match effort {
+            Effort::None if has_none => "none",
+            Effort::None | Effort::Minimal if self == Self::Reasoning(Some(50)) => "minimal",
+            Effort::None | Effort::Minimal | Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::Xhigh | Effort::Max if matches!(self, Self::Reasoning(Some(52..))) => "xhigh",
+            Effort::High | Effort::Xhigh | Effort::Max => "high",
+        })
+    }
+
+    /// It can be told how to sample, and where to stop, when it thinks this hard. Models that think take neither.
+    pub(super) fn takes_sampling(self, effort: Option<&str>) -> bool {
+        match self {
+            Self::Reasoning(Some(51..)) => effort.is_none_or(|effort| effort == "none"),
+            Self::Reasoning(_) => false,
+            Self::Plain | Self::Other => true,
+        }
+    }
+
+    /// It takes texts that end the answer.
+    pub(super) fn takes_stop(self) -> bool {
+        !matches!(self, Self::Reasoning(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_a_model_takes() {
+        for (name, model) in [
+            ("gpt-5", Model::Reasoning(Some(50))),
+            ("gpt-5-mini-2025-08-07", Model::Reasoning(Some(50))),
+            ("openai/gpt-5.2", Model::Reasoning(Some(52))),
+            ("gpt-5.6-sol", Model::Reasoning(Some(56))),
+            ("gpt-6-sol", Model::Reasoning(Some(60))),
+            ("gpt-5-chat-latest", Model::Plain),
+            ("gpt-4.1-mini", Model::Plain),
+            ("gpt-4o", Model::Plain),
+            ("o3", Model::Reasoning(None)),
+            ("o4-mini", Model::Reasoning(None)),
+            ("gpt-oss-120b", Model::Other),
+            ("deepseek-reasoner", Model::Other),
+        ] {
+            assert_eq!(Model::of(name), model, "{name}");
+        }
+        assert_eq!(Model::of("gpt-5").effort(Effort::None), Some("minimal"));
+        assert_eq!(Model::of("gpt-5.1").effort(Effort::None), Some("none"));
+        assert_eq!(Model::of("gpt-5.2").effort(Effort::Max), Some("xhigh"));
+        assert_eq!(Model::of("gpt-4o").effort(Effort::High), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Every caller's format with every provider's: what the provider is asked, and what the caller is told.
+//!
+//! A case is a request (`golden/translate/requests/CALLER/CASE.json`) and what a provider answers
+//! (`golden/translate/answers/PROVIDER/CASE.json`; the stream is made of it). What becomes of them stands in
+//! `golden/translate/CALLER-to-PROVIDER/CASE.txt`. `UPDATE_GOLDEN=1` writes these files anew.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::Value;
+use systemprompt_llm::neutral::Encoding;
+use systemprompt_llm::{AnswerTap, Format, InferenceRequest, Translated, Translation, Usage};
+
+const CASES: [&str; 8] =
+    ["text", "parallel_tools", "tool_result_image", "thinking", "structured", "refusal", "length", "cache"];
+const FORMATS: [Format; 2] = [Format::AnthropicMessages, Format::OpenAiChat];
+
+fn golden(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/translate").join(path)
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(golden(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The model a provider of the format is asked for.
+fn model(format: Format) -> &'static str {
+    match format {
+        Format::AnthropicMessages => "claude-sonnet-4-5",
+        Format::OpenAiChat | Format::OpenAiResponses => "gpt-5.1",
+    }
+}
+
+fn request(caller: Format, case: &str) -> InferenceRequest {
+    let body = read(&format!("requests/{caller}/{case}.json"));
+    InferenceRequest::parse(caller, Bytes::from(body)).expect("a request")
+}
+
+fn translated(caller: Format, provider: Format, case: &str) -> Translated {
+    let encoding = Encoding { max_output_tokens: Some(64_000), ..Encoding::of(model(provider)) };
+    let request = request(caller, case);
+    request.translate(provider, &encoding, "req1", 1_700_000_000).unwrap_or_else(|error| panic!("{case}: {error}"))
+}
+
+fn streamed(back: &Translation, stream: &[u8], size: usize) -> String {
+    let mut translation = back.stream();
+    let mut out = Vec::new();
+    for chunk in stream.chunks(size) {
+        translation.feed(chunk, &mut out);
+    }
+    translation.finish(&mut out);
+    assert!(translation.ended(), "{}", String::from_utf8_lossy(&out));
+    String::from_utf8(out).expect("UTF-8")
+}
+
+fn usage(format: Format, streamed: bool, answer: &[u8]) -> Usage {
+    let mut tap = AnswerTap::new(format, streamed, 0, 0);
+    tap.feed(answer);
+    tap.finish().usage
+}
+
+fn pretty(json: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(json).expect("JSON");
+    serde_json::to_string_pretty(&value).expect("JSON")
+}
+
+fn pairs() -> impl Iterator<Item = (Format, Format)> {
+    let all = |caller| FORMATS.into_iter().map(move |provider| (caller, provider));
+    FORMATS.into_iter().flat_map(all).filter(|(caller, provider)| caller != provider)
+}
+
+#[test]
+fn every_case_is_as_its_file_says() {
+    let mut wrong = Vec::new();
+    for (caller, provider) in pairs() {
+        for case in CASES {
+            let Translated { bytes, losses, back } = translated(caller, provider, case);
+            let answer = read(&format!("answers/{provider}/{case}.json"));
+            let stream = provider.whole_as_stream(200, &answer, true);
+            let whole = back.whole(&answer).expect("an answer");
+            let mut text = format!("# What the provider is asked\n{}\n\n# What is lost\n", pretty(&bytes));
+            for loss in losses {
+                let _ = writeln!(text, "{}: {} ({})", loss.field, loss.feature.as_str(), loss.treatment.as_str());
+            }
+            let _ = write!(text, "\n# What the caller is told, whole\n{}\n\n", pretty(&whole));
+            let _ = write!(text, "# What the caller is told, as a stream\n{}", streamed(&back, &stream, usize::MAX));
+            let path = golden(&format!("{caller}-to-{provider}/{case}.txt"));
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+                std::fs::write(&path, &text).expect("written");
+            } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                wrong.push(format!("{}\n{text}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "run with UPDATE_GOLDEN=1 and look at what changes:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn usage_is_the_same_whole_and_streamed_and_in_the_ledger() {
+    for (caller, provider) in pairs() {
+        for case in CASES {
+            let back = translated(caller, provider, case).back;
+            let answer = read(&format!("answers/{provider}/{case}.json"));
+            let stream = provider.whole_as_stream(200, &answer, true);
+            let told = usage(caller, false, &back.whole(&answer).expect("an answer"));
+            // Where a caller does not ask for it, a stream does not say it.
+            if request(caller, case).stream {
+                let streamed = streamed(&back, &stream, usize::MAX);
+                assert_eq!(told, usage(caller, true, streamed.as_bytes()), "{case}");
+                assert_eq!(told, usage(caller, true, &back.whole_as_stream(&answer).expect("a stream")), "{case}");
+            }
+            assert_eq!(told, usage(caller, false, &back.stream_as_whole(&stream).expect("an answer")), "{case}");
+            let ledger = usage(provider, false, &answer);
+            assert_eq!(ledger, usage(provider, true, &stream), "{case}");
+            assert_eq!(told.prompt_tokens(), ledger.prompt_tokens(), "{caller} {provider} {case}");
+            assert_eq!(told.total(), ledger.total(), "{caller} {provider} {case}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_says_the_same_however_it_is_cut() {
+    for (caller, provider) in pairs() {
+        for case in CASES {
+            let back = translated(caller, provider, case).back;
+            let answer = read(&format!("answers/{provider}/{case}.json"));
+            let stream = provider.whole_as_stream(200, &answer, true);
+            let whole = streamed(&back, &stream, usize::MAX);
+            for size in [1, 2, 3, 7, 64, 1000] {
+                assert_eq!(streamed(&back, &stream, size), whole, "{case} in pieces of {size}");
+            }
+        }
+    }
+}
