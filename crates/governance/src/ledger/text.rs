@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use sha2::{Digest as _, Sha256};
+use systemprompt_model::json::lossy;
 use uuid::Uuid;
 
 /// A SHA-256 digest.
@@ -14,7 +15,7 @@ const TEXT_LIMIT: usize = 1024;
 
 /// Bytes as a text that PostgreSQL can store.
 pub(crate) fn storable(bytes: &[u8]) -> Cow<'_, str> {
-    match String::from_utf8_lossy(bytes) {
+    match lossy(bytes) {
         text if memchr::memchr(0, text.as_bytes()).is_none() => text,
         text => Cow::Owned(text.replace('\0', "\u{fffd}")),
     }

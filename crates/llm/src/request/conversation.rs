@@ -51,6 +51,9 @@ impl Opening {
     }
 }
 
+/// A longer text is hashed in larger steps. Coding assistants begin with 100 KiB, and each request hashes them again.
+const LONG: usize = 4096;
+
 /// Claude Code sends this as a system block of its own and changes it from request to request.
 const CHANGING_BLOCK: &str = "x-anthropic-billing-header:";
 
@@ -107,7 +110,7 @@ fn plain_text(value: &[u8], text: &mut Vec<u8>) {
 /// The length goes first, so that no two sequences of segments have the same bytes.
 fn segment(hash: &mut Fnv1a, bytes: &[u8]) {
     hash.write(&(bytes.len() as u64).to_le_bytes());
-    hash.write(bytes);
+    if bytes.len() > LONG { hash.write_long(bytes) } else { hash.write(bytes) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@
 
 use std::borrow::Cow;
 
-use super::text::{plain_end, unescape};
+use memchr::memchr;
+
+use super::text::{lossy, plain_end, unescape};
 
 /// The raw values of the members of an object that have one of these names; the last one where a name repeats. What is
 /// found before the text breaks off is found.
@@ -91,8 +93,8 @@ pub fn is_whole(text: &[u8]) -> bool {
 }
 
 fn decoded(raw: &[u8]) -> Cow<'_, str> {
-    if !raw.contains(&b'\\') {
-        return String::from_utf8_lossy(raw);
+    if memchr(b'\\', raw).is_none() {
+        return lossy(raw);
     }
     let mut text = Vec::with_capacity(raw.len());
     unescape(raw, &mut text);

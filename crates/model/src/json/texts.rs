@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::strings::{Strings, looks_like_json};
 use super::syntax::Span;
-use super::text::unescape;
+use super::text::{lossy, unescape};
 
 /// How many levels of JSON in a string of JSON are looked through.
 const UNWRAPPED: usize = 3;
@@ -81,7 +81,7 @@ impl<'a> Texts<'a> {
 
 /// Adds a part of the content, which is copied only if it is not UTF-8.
 fn add_within(pieces: &mut Vec<Piece>, content: &[u8], span: Span) {
-    match String::from_utf8_lossy(&content[span.clone()]) {
+    match lossy(&content[span.clone()]) {
         Cow::Borrowed("") => {}
         Cow::Borrowed(text) => {
             pieces.push(Piece::Within(span));
