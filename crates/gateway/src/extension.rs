@@ -11,6 +11,7 @@ use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::Sessions;
 use systemprompt_model::{EntityKind, with_causes};
+use systemprompt_telemetry::Ingest;
 
 use crate::config::{GatewayConfig, ProviderConfig, check};
 use crate::inference::Inference;
@@ -40,7 +41,7 @@ impl Extension for GatewayExtension {
     }
 
     fn dependencies(&self) -> Vec<&'static str> {
-        vec!["governance", "identity"]
+        vec!["governance", "identity", "telemetry"]
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
@@ -97,6 +98,7 @@ impl Extension for GatewayExtension {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let sessions = services.require::<Sessions>()?;
+        let telemetry = services.require::<Ingest>()?;
         let inference = Arc::new(Inference {
             metrics: Arc::new(GatewayMetrics::new(ctx.metrics(), &snapshot.table.models())),
             current: ArcSwap::from_pointee(snapshot),
@@ -105,7 +107,7 @@ impl Extension for GatewayExtension {
             ambient: ctx.ambient().clone(),
             cut: ctx.shutdown().clone(),
         });
-        services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone() }));
+        services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone(), telemetry }));
         services.insert(inference);
         Ok(())
     }

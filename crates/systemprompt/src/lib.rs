@@ -86,7 +86,13 @@ pub use systemprompt_cli as cli;
 
 // The built-in features, each an extension like any other. This line is all a new one needs here.
 #[cfg(feature = "test-utils")]
-link_extensions!(systemprompt_governance, systemprompt_identity, systemprompt_gateway, systemprompt_server);
+link_extensions!(
+    systemprompt_governance,
+    systemprompt_identity,
+    systemprompt_telemetry,
+    systemprompt_gateway,
+    systemprompt_server
+);
 
 // Addresses of features that come later. A feature that mounts its own takes it out of here.
 systemprompt_extension::reserve_paths!(

@@ -17,6 +17,7 @@ use systemprompt_model::{ActorChain, Attribution, Client, Principal, TraceId};
 use super::body::{self, Limits};
 use super::error::RouteError;
 use super::gateway::Gateway;
+use super::otel;
 use crate::config::PolicyDenyStatus;
 use crate::headers::{self, CallerHeaders};
 use crate::inference::{Ask, Forwarded, Reply};
@@ -113,6 +114,9 @@ pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: 
 /// Says why the server does not let a request through.
 pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
     let path = request.uri().path();
+    if otel::is_at(path) {
+        return otel::reject(rejection, request);
+    }
     let dialect = if path.ends_with("/messages") {
         Format::AnthropicMessages
     } else if path.ends_with("/chat/completions") {

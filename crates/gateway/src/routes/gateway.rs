@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::Sessions;
+use systemprompt_telemetry::Ingest;
 
 use crate::inference::Inference;
 
@@ -12,4 +13,5 @@ pub(crate) struct Gateway {
     pub sessions: Arc<Sessions>,
     pub access: Arc<AccessRules>,
     pub inference: Arc<Inference>,
+    pub telemetry: Arc<Ingest>,
 }

@@ -10,6 +10,7 @@ mod fallback;
 mod gateway;
 mod messages;
 mod models;
+mod otel;
 mod responses;
 
 use std::sync::Arc;
@@ -75,5 +76,14 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         )
         .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
         .answers::<models::Model<'_>>(200)
+        .post(&format!("{prefix}/otel"), callers, "Takes telemetry in the OpenTelemetry protocol.", otel::take)
+        .other_methods(fallback::WrongMethod { allowed: "POST", dialect: None })
+        .post(
+            &format!("{prefix}/otel/{{*rest}}"),
+            callers,
+            "Takes the telemetry the path names: `v1/traces`, `v1/logs` or `v1/metrics`.",
+            otel::take,
+        )
+        .other_methods(fallback::WrongMethod { allowed: "POST", dialect: None })
         .unlisted(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint))
 }

@@ -12,3 +12,4 @@ mod inference;
 mod limits;
 mod metrics;
 mod start;
+mod telemetry;

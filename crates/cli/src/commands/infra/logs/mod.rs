@@ -6,6 +6,7 @@ mod line;
 mod request;
 mod search;
 mod stream;
+mod telemetry;
 mod view;
 
 use clap::Subcommand;
@@ -24,6 +25,8 @@ pub(crate) enum Logs {
     View(view::View),
     Search(search::Search),
     Stream(stream::Stream),
+    #[command(subcommand)]
+    Telemetry(telemetry::Telemetry),
 }
 
 impl Logs {
@@ -37,6 +40,7 @@ impl Logs {
                 Self::View(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,
+                Self::Telemetry(group) => group.run(invocation, database).await,
             })
             .await?;
         // Being told to stop is how a stream ends.
