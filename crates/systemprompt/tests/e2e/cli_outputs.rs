@@ -125,7 +125,7 @@ impl Shapes {
                 for (name, value) in fields {
                     self.name(line, name, value);
                     // What is said in messages, and what log lines are about, is not ours to name.
-                    if !["content", "fields", "capabilities", "evaluated_rules"].contains(&name.as_str()) {
+                    if !["content", "fields", "attributes", "capabilities", "evaluated_rules"].contains(&name.as_str()) {
                         self.walk(line, value);
                     }
                 }
@@ -385,6 +385,23 @@ async fn every_command_in_its_three_forms() {
     );
     let changes = outputs.instance.cli(&["infra", "logs", "changes", "list", "--operation", "user.create", "-n", "1"]);
     until(&outputs.instance, &["infra", "logs", "search", "/nothing/here"], "/items/0/level", "info");
+    for (signal, body) in [
+        (
+            "traces",
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"work","kind":1,"startTimeUnixNano":"1790000000000000000","endTimeUnixNano":"1790000000002500000"}]}]}]}"#,
+        ),
+        (
+            "logs",
+            r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1790000000000000000","severityText":"INFO","eventName":"tool_result","attributes":[{"key":"tool_name","value":{"stringValue":"Bash"}}]}]}]}]}"#,
+        ),
+        (
+            "metrics",
+            r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"commits","unit":"1","sum":{"aggregationTemporality":1,"dataPoints":[{"timeUnixNano":"1790000000000000000","asInt":"3"}]}}]}]}]}"#,
+        ),
+    ] {
+        let answer = outputs.instance.send(http::Method::POST, &format!("/v1/otel/v1/{signal}"), &[], body).await;
+        assert_eq!(answer.status, 200, "{signal}");
+    }
     let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
     let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
     // The last column is a time in milliseconds.
@@ -433,6 +450,9 @@ async fn every_command_in_its_three_forms() {
         (&["infra", "logs", "changes", "list", "--operation", "user.create"], &[]),
         (&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")], &[]),
         (&["infra", "logs", "view", "--trace", &trace], &[]),
+        (&["infra", "logs", "telemetry", "spans"], &[]),
+        (&["infra", "logs", "telemetry", "logs"], &[]),
+        (&["infra", "logs", "telemetry", "metrics"], &[]),
         (&["infra", "logs", "search", "/nothing/here"], &[]),
         (&["plugins", "list"], &[(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")]),
         (&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]),

@@ -28,7 +28,7 @@ impl Spans {
 }
 
 impl Row for StoredSpan {
-    const COLUMNS: &'static [&'static str] = &["time", "trace", "span", "name", "service", "took", "status", "user"];
+    const COLUMNS: &'static [&'static str] = &["time", "trace", "span", "name", "service", "#took_us", "status", "user"];
     const NONE: &'static str = "No spans.";
 
     fn cells(&self) -> Vec<String> {
@@ -38,7 +38,7 @@ impl Row for StoredSpan {
             self.span_id.clone(),
             self.name.clone(),
             self.service.clone().unwrap_or_default(),
-            format!("{:.1} ms", self.duration_us as f64 / 1000.0),
+            self.duration_us.to_string(),
             self.status.clone(),
             self.user_id.to_string(),
         ]
