@@ -397,6 +397,18 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "provider, model",
         "Cost in millionths of a dollar by provider and model",
     ),
+    (
+        "telemetry_items_stored_total",
+        "counter",
+        "signal",
+        "Spans, log records and data points of clients that were stored",
+    ),
+    (
+        "telemetry_items_rejected_total",
+        "counter",
+        "signal",
+        "Spans, log records and data points of clients that were not stored",
+    ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     ("gateway_overhead_seconds", "histogram", "", "Time from receiving a request to sending it upstream"),
     (

@@ -125,7 +125,8 @@ impl Shapes {
                 for (name, value) in fields {
                     self.name(line, name, value);
                     // What is said in messages, and what log lines are about, is not ours to name.
-                    if !["content", "fields", "attributes", "capabilities", "evaluated_rules"].contains(&name.as_str()) {
+                    if !["content", "fields", "attributes", "capabilities", "evaluated_rules"].contains(&name.as_str())
+                    {
                         self.walk(line, value);
                     }
                 }

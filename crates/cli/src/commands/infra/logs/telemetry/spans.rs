@@ -28,7 +28,8 @@ impl Spans {
 }
 
 impl Row for StoredSpan {
-    const COLUMNS: &'static [&'static str] = &["time", "trace", "span", "name", "service", "#took_us", "status", "user"];
+    const COLUMNS: &'static [&'static str] =
+        &["time", "trace", "span", "name", "service", "#took_us", "status", "user"];
     const NONE: &'static str = "No spans.";
 
     fn cells(&self) -> Vec<String> {
