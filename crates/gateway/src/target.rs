@@ -69,7 +69,7 @@ impl Target {
         Self {
             name: systemprompt_governance::Target::new(format!("{}/{}", provider.name, way.upstream_model)),
             format: way.format,
-            uri: uri(&provider),
+            uri: uri(&provider, &way.upstream_model, request.stream),
             headers: headers(caller, way, credentials.0.get(&provider.name), request.stream),
             head_limit: if request.stream { first_byte } else { total },
             provider,
@@ -118,9 +118,9 @@ pub(crate) fn prepare(
     Ok(Prepared { bytes: relayed.bytes, back, losses: Vec::new() })
 }
 
-fn uri(provider: &Provider) -> String {
+fn uri(provider: &Provider, model: &str, stream: bool) -> String {
     // The demo model is inside the server and has no URI; it gets none that leads anywhere.
-    let path = provider.wire.format().map_or("", Format::path);
+    let path = provider.wire.format().map(|format| format.path(model, stream)).unwrap_or_default();
     format!("{}{path}", provider.endpoint)
 }
 

@@ -22,8 +22,8 @@ use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::format::openai_chat::usage_chunk::UsageChunkFilter;
 use crate::relay::Edits;
-use crate::request::InferenceRequest;
 use crate::request::error::RequestError;
+use crate::request::{Address, InferenceRequest};
 use crate::sse::SseParser;
 use reference::Found;
 
@@ -197,7 +197,7 @@ pub fn usage_chunk(stream: &[u8]) {
 
 /// The reader of requests of a format, and the relay that splices them.
 pub fn request(format: Format, body: &[u8]) {
-    let request = match InferenceRequest::parse(format, Bytes::copy_from_slice(body)) {
+    let request = match parse(format, body) {
         Ok(request) => request,
         Err(error) => {
             if let RequestError::Malformed { offset, .. } = error {
@@ -209,7 +209,10 @@ pub fn request(format: Format, body: &[u8]) {
         }
     };
     let original = serde_json::from_slice::<Value>(body).ok();
-    if let Some(original) = &original {
+    if let Some(original) = original.as_ref().filter(|_| format == Format::Gemini) {
+        let contents = &original["contents"];
+        assert_eq!(contents.as_array().map_or(usize::from(contents.is_object()), Vec::len), request.message_count);
+    } else if let Some(original) = &original {
         assert_eq!(original["model"], request.model.as_str());
         assert_eq!(original["stream"].as_bool().unwrap_or(false), request.stream);
         let conversation = &original[format.definition().conversation];
@@ -237,15 +240,35 @@ pub fn request(format: Format, body: &[u8]) {
     }
 }
 
+/// Reads a request, with what its path says where it says something.
+fn parse(format: Format, body: &[u8]) -> Result<InferenceRequest, RequestError> {
+    let body = Bytes::copy_from_slice(body);
+    match format {
+        Format::Gemini => {
+            let address = Address { model: "m".to_owned(), stream: body.len() % 2 == 1 };
+            InferenceRequest::parse_addressed(format, body, address)
+        }
+        Format::AnthropicMessages | Format::OpenAiChat | Format::OpenAiResponses => {
+            InferenceRequest::parse(format, body)
+        }
+    }
+}
+
 /// What is relayed is a request that differs in the edited fields only, and relaying it again changes nothing.
 fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) {
     let relayed = request.relay(edits);
-    let again = InferenceRequest::parse(request.format, relayed.bytes.clone()).expect("what is relayed is a request");
+    let again = parse(request.format, &relayed.bytes).expect("what is relayed is a request");
     assert_eq!(again.relay(edits).bytes, relayed.bytes);
     assert_eq!(again.conversation_key, request.conversation_key);
     assert_eq!(again.message_count, request.message_count);
-    assert_eq!(edits.model.as_ref().unwrap_or(&request.model), &again.model);
     let Some(original) = original else { return };
+    if request.format == Format::Gemini {
+        assert!(again.max_tokens.is_none_or(|tokens| edits.max_tokens_limit.is_none_or(|most| tokens <= most)));
+        let relayed = serde_json::from_slice(&relayed.bytes).expect("what was JSON is JSON");
+        assert_eq!(without_edits(relayed), without_edits(original.clone()));
+        return;
+    }
+    assert_eq!(edits.model.as_ref().unwrap_or(&request.model), &again.model);
     let mut expected = original.clone();
     let members = expected.as_object_mut().expect("a request is an object");
     if let Some(model) = &edits.model {
@@ -278,6 +301,8 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
             members.insert("store".to_owned(), false.into());
             &["max_output_tokens"]
         }
+        // It was compared above.
+        Format::Gemini => &[],
     };
     for name in limits {
         if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))
@@ -287,6 +312,25 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
         }
     }
     assert_eq!(serde_json::from_slice::<Value>(&relayed.bytes).ok(), Some(expected));
+}
+
+/// A `gemini` request without what the relay may edit in it.
+fn without_edits(mut request: Value) -> Value {
+    if let Some(members) = request.as_object_mut() {
+        members.remove("model");
+        for config in ["generationConfig", "generation_config"] {
+            let Some(config) = members.get_mut(config).and_then(Value::as_object_mut) else { continue };
+            for name in ["maxOutputTokens", "max_output_tokens", "candidateCount", "candidate_count"] {
+                config.remove(name);
+            }
+            for thinking in ["thinkingConfig", "thinking_config"] {
+                let Some(thinking) = config.get_mut(thinking).and_then(Value::as_object_mut) else { continue };
+                thinking.remove("thinkingBudget");
+                thinking.remove("thinking_budget");
+            }
+        }
+    }
+    request
 }
 
 /// The reader of answers of a format, streamed and buffered: cut anywhere it says the same, within its bounds.
@@ -349,6 +393,14 @@ pub fn answer(format: Format, answer: &[u8]) {
             assert!(read.usage.input_tokens <= stated || stated.is_none(), "cached tokens are not counted twice");
             assert!(read.usage.output_tokens >= usage["completion_tokens"].as_u64());
         }
+        Format::Gemini => {
+            let usage = &body["usageMetadata"];
+            let counted = usage["candidatesTokenCount"].as_u64().unwrap_or(0);
+            assert!(read.usage.output_tokens.is_none_or(|tokens| tokens >= counted));
+            let prompt =
+                usage["promptTokenCount"].as_u64().zip(Some(usage["toolUsePromptTokenCount"].as_u64().unwrap_or(0)));
+            assert!(prompt.is_none_or(|(prompt, tools)| read.usage.input_tokens <= Some(prompt.saturating_add(tools))));
+        }
     }
 }
 
@@ -367,7 +419,7 @@ pub fn error(message: &[u8]) {
         let mut events = Vec::new();
         let mut parser = SseParser::new(event.len());
         parser.feed(&event, |data| events.push(data.to_vec()));
-        assert!(parser.at_event_boundary());
+        parser.finish(|data| events.push(data.to_vec()));
         assert!(format == Format::OpenAiResponses || events == [body]);
     }
 }
@@ -378,6 +430,10 @@ fn summary(format: Format, streamed: bool, chunks: &[&[u8]]) -> AnswerSummary {
     let mut tap = AnswerTap::new(format, streamed, KEPT, KEPT);
     for chunk in chunks {
         tap.feed(chunk);
+    }
+    // Nothing in its streams says that they are complete.
+    if format == Format::Gemini {
+        tap.end_of_stream();
     }
     tap.finish()
 }
@@ -535,11 +591,16 @@ mod reference {
         lines.push(Vec::new());
         let mut events = Vec::new();
         let mut data: Option<Vec<u8>> = None;
+        let (mut begun, mut bare) = (false, false);
         for line in lines {
             if line.is_empty() {
                 events.extend(data.take());
+                (begun, bare) = (false, false);
+                continue;
             }
+            bare |= !std::mem::replace(&mut begun, true) && line.starts_with(b"{");
             let value = match line.strip_prefix(b"data") {
+                _ if bare => line.as_slice(),
                 Some([]) => &[],
                 Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
                 _ => continue,
@@ -634,6 +695,9 @@ mod tests {
         b"\"safety_identifier\":null,",
         b"\"output\":[]",
         b"\"response\":{}",
+        b"\"candidates\":[]",
+        b"\"thought\":true,",
+        b"\"generation_config\":{\"max_output_tokens\":9},",
     ];
 
     fn mutate(numbers: &mut Numbers, corpus: &[Vec<u8>]) -> Vec<u8> {
@@ -735,6 +799,16 @@ mod tests {
     #[test]
     fn openai_responses_answers_do_not_depend_on_where_they_are_cut() {
         run("answer_openai_responses", 1_000, |bytes| answer(Format::OpenAiResponses, bytes));
+    }
+
+    #[test]
+    fn gemini_requests_are_relayed_with_their_edits_only() {
+        run("request_gemini", 3_000, |body| request(Format::Gemini, body));
+    }
+
+    #[test]
+    fn gemini_answers_do_not_depend_on_where_they_are_cut() {
+        run("answer_gemini", 1_000, |bytes| answer(Format::Gemini, bytes));
     }
 
     #[test]

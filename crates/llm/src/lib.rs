@@ -47,9 +47,10 @@ pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSumm
 pub use answer::tap::AnswerTap;
 pub use error::{ErrorAnswer, ErrorKind};
 pub use format::Format;
+pub use format::gemini::array::JsonArray;
 pub use format::openai_chat::usage_chunk::UsageChunkFilter;
 pub use relay::{Edits, Relayed};
-pub use request::InferenceRequest;
 pub use request::error::RequestError;
 pub use request::facts::{Effort, ResponseFormat};
+pub use request::{Address, InferenceRequest};
 pub use translate::{Translated, TranslatedStream, Translation, TranslationError};

@@ -14,7 +14,8 @@ use crate::request::layout::{MemberPlace, Store, StreamOptions};
 /// `openai-responses` becomes false, because nothing is to be kept outside of the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits {
-    /// The name the provider knows the model by; `None` leaves the caller's.
+    /// The name the provider knows the model by; `None` leaves the caller's. In formats whose path names the model it is in
+    /// [`Format::path`](crate::Format::path).
     pub model: Option<String>,
     /// The most tokens this model can answer with. A larger limit of the caller is lowered to it, a missing one stays
     /// missing; a thinking budget that would not fit any more is lowered with it.
@@ -77,9 +78,11 @@ impl InferenceRequest {
 
     fn splices(&self, edits: &Edits, usage_added: bool) -> Vec<Splice> {
         let mut splices = Vec::new();
-        if let Some(model) = edits.model.as_ref().filter(|model| **model != self.model) {
+        if let Some(model) = edits.model.as_ref().filter(|model| **model != self.model)
+            && let Some(at) = &self.layout.model
+        {
             let quoted = serde_json::Value::from(model.as_str()).to_string();
-            splices.push(Splice { at: self.layout.model.clone(), replacement: quoted.into_bytes() });
+            splices.push(Splice { at: at.clone(), replacement: quoted.into_bytes() });
         }
         let most = edits.max_tokens_limit.unwrap_or(u64::MAX);
         for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.value > most) {
@@ -96,22 +99,24 @@ impl InferenceRequest {
             splices.push(Splice::number(&answers.at, answers.value));
         }
         // Neighbours leave together, or the comma between them would be cut twice.
-        let mut people: Vec<MemberPlace> = Vec::new();
-        for member in &self.layout.people {
-            if let Some(last) = people.last_mut()
+        let mut withheld: Vec<MemberPlace> = Vec::new();
+        for member in &self.layout.withheld {
+            if let Some(last) = withheld.last_mut()
                 && let Some(both) = last.joined(member)
             {
                 *last = both;
             } else {
-                people.push(member.clone());
+                withheld.push(member.clone());
             }
         }
-        splices.extend(people.iter().map(|member| Splice { at: member.cut(), replacement: Vec::new() }));
+        splices.extend(withheld.iter().map(|member| Splice { at: member.cut(), replacement: Vec::new() }));
         match &self.layout.store {
-            Some(Store::Absent) => {
-                let after_model = self.layout.model.end;
-                splices.push(Splice { at: after_model..after_model, replacement: br#","store":false"#.to_vec() });
-            }
+            Some(Store::Absent) => splices.extend(
+                self.layout
+                    .model
+                    .as_ref()
+                    .map(|model| Splice { at: model.end..model.end, replacement: br#","store":false"#.to_vec() }),
+            ),
             Some(Store::Asked(value)) => splices.push(Splice { at: value.clone(), replacement: b"false".to_vec() }),
             None => {}
         }

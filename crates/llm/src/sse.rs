@@ -3,6 +3,9 @@
 //! The grammar is that of the WHATWG: lines end in CRLF, LF or CR, a blank line ends an event, several `data` lines are
 //! joined. Everything takes bytes, not text, because a chunk may end inside a UTF-8 sequence or inside a line end.
 //!
+//! Where an event would begin, some servers write the JSON of an error instead, without anything around it. Its lines, up
+//! to a blank one or the end, are the data of an event too.
+//!
 //! [`LineEnds`] finds the lines and keeps nothing of them. [`SseParser`] makes events of the lines, and holds at most one
 //! of them, up to a limit.
 
@@ -86,6 +89,10 @@ pub(crate) struct SseParser {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
+    /// A line of the event was read.
+    begun: bool,
+    /// The event is JSON alone.
+    bare: bool,
     /// Something of this event was longer than the limit, so the event will not be shown.
     oversized: bool,
     /// No byte of the current event has been seen yet.
@@ -103,6 +110,8 @@ impl SseParser {
             line: Vec::new(),
             data: Vec::new(),
             has_data: false,
+            begun: false,
+            bare: false,
             oversized: false,
             at_boundary: true,
             at_start: true,
@@ -189,16 +198,20 @@ impl SseParser {
             }
             self.data.clear();
             self.has_data = false;
+            self.bare = false;
+            self.begun = false;
             self.oversized = false;
             self.at_boundary = true;
             return;
         }
         self.at_boundary = false;
+        self.bare |= !std::mem::replace(&mut self.begun, true) && line.starts_with(b"{");
         let (field, value) = match memchr::memchr(b':', line) {
+            _ if self.bare => (&b"data"[..], line),
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (line, &b""[..]),
         };
-        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let value = if self.bare { value } else { value.strip_prefix(b" ").unwrap_or(value) };
         match field {
             b"data" if self.data.len() + value.len() > self.limit => {
                 self.oversized = true;
@@ -248,6 +261,7 @@ mod tests {
         check("\u{feff}data: bom\n\n", &["bom"]);
         check("id: 1\nretry: 5\ndata: é\u{1F600}\n\n", &["é\u{1F600}"]);
         check("data: unfinished", &[]);
+        check("{\"error\": {\n  \"code\": 1\n}}\n\ndata: a\n{\n\n", &["{\"error\": {\n  \"code\": 1\n}}", "a"]);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What the ledger learns from an answer, streamed or buffered, whole or in pieces, sound or broken.
 
-use systemprompt_llm::{AnswerSummary, AnswerTap, Excerpt, Format, StopReason, ToolCall, UpstreamErrorSummary, Usage};
+use systemprompt_llm::{
+    AnswerSummary, AnswerTap, Excerpt, Format, JsonArray, StopReason, ToolCall, UpstreamErrorSummary, Usage,
+};
 
 const ANTHROPIC_STREAM: &str = include_str!("golden/answers/anthropic.sse");
 const ANTHROPIC_BODY: &str = include_str!("golden/answers/anthropic.json");
 const OPENAI_STREAM: &str = include_str!("golden/answers/openai.sse");
 const OPENAI_BODY: &str = include_str!("golden/answers/openai.json");
+const GEMINI_STREAM: &str = include_str!("golden/answers/gemini.sse");
+const GEMINI_BODY: &str = include_str!("golden/answers/gemini.json");
 
 const RESPONSES_STREAM: &str = include_str!("golden/answers/responses.sse");
 const RESPONSES_BODY: &str = include_str!("golden/answers/responses.json");
@@ -104,6 +108,101 @@ fn responses() -> AnswerSummary {
     }
 }
 
+fn gemini() -> AnswerSummary {
+    AnswerSummary {
+        usage: Usage {
+            // The prompt, and what tools of Google's added to it, without what was cached.
+            input_tokens: Some(100 + 7 - 64),
+            output_tokens: Some(15 + 5),
+            cache_read_tokens: Some(64),
+            reasoning_tokens: Some(5),
+            ..Usage::default()
+        },
+        service_tier: Some("standard".into()),
+        stop_reason: Some(StopReason::ToolUse),
+        provider_request_id: Some("r-1".into()),
+        model: Some("gemini-3-pro".into()),
+        tool_calls: vec![call("fc1", "weather", r#"{"city": "Köln"}"#), call("", "time", "{}")],
+        text: excerpt("Grüße, 😀 世界"),
+        thinking: excerpt("secret thoughts"),
+        unread_bytes: 0,
+        complete: true,
+        error: None,
+        unreadable_events: 0,
+    }
+}
+
+#[test]
+fn a_gemini_answer_is_read_in_all_its_forms() {
+    // Its stream says nothing at its end.
+    let ended = |stream: &str| {
+        let mut tap = AnswerTap::new(Format::Gemini, true, 1024, 1024);
+        tap.feed(stream.as_bytes());
+        assert!(!tap.terminal_seen());
+        let has_stopped = tap.has_stopped();
+        tap.end_of_stream();
+        assert_eq!(tap.terminal_seen(), has_stopped);
+        tap.finish()
+    };
+    assert_eq!(ended(GEMINI_STREAM), gemini());
+    assert_eq!(whole(Format::Gemini, false, GEMINI_BODY), gemini());
+    let mut array = JsonArray::new();
+    let mut chunks = array.feed(GEMINI_STREAM.as_bytes());
+    chunks.extend(array.finish());
+    assert_eq!(summary(Format::Gemini, false, [&chunks[..]]), gemini());
+    let cut = GEMINI_STREAM.rfind("data:").expect("the last event");
+    let cut = ended(&GEMINI_STREAM[..cut]);
+    assert_eq!((cut.complete, cut.stop_reason, cut.usage.output_tokens), (false, None, Some(9)));
+    let long = GEMINI_BODY.replace("Grüße", &"x".repeat(9 << 20));
+    let read = whole(Format::Gemini, false, &long);
+    assert_eq!((read.usage, read.stop_reason), (gemini().usage, Some(StopReason::EndTurn)), "the end says it");
+
+    let blocked = ended(
+        "data: {\"promptFeedback\":{\"blockReason\":\"PROHIBITED_CONTENT\"},\"usageMetadata\":{\"promptTokenCount\":3}}\r\n\r\n",
+    );
+    assert_eq!(blocked.stop_reason.as_ref().map(StopReason::as_str), Some("PROHIBITED_CONTENT"));
+    assert_eq!((blocked.complete, blocked.usage.input_tokens), (true, Some(3)));
+    let searched = whole(
+        Format::Gemini,
+        false,
+        r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"groundingMetadata":{"webSearchQueries":["b","c"]},"finishReason":"STOP"}],
+            "usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":9,"thoughtsTokenCount":4,"totalTokenCount":11}}"#,
+    );
+    assert_eq!(
+        (searched.usage.web_searches, searched.usage.output_tokens),
+        (Some(2), Some(9)),
+        "thoughts are among them"
+    );
+
+    let error = r#"{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}"#;
+    let pretty = "{\n  \"error\": {\n    \"code\": 429,\n    \"message\": \"Quota\",\n    \"status\": \"RESOURCE_EXHAUSTED\"\n  }\n}\n";
+    for (streamed, text) in [
+        (false, error.to_owned()),
+        (false, format!("[{error}]")),
+        (true, format!("data: {error}\r\n\r\n")),
+        (true, format!("data: {{\"candidates\":[]}}\r\n\r\n{error}\n")),
+        (true, format!("data: {{\"candidates\":[]}}\r\n\r\n{pretty}")),
+    ] {
+        let read = whole(Format::Gemini, streamed, &text);
+        let error = read.error.unwrap_or_else(|| panic!("{text}"));
+        assert_eq!((error.kind.as_deref(), error.message.as_str()), (Some("RESOURCE_EXHAUSTED"), "Quota"));
+        assert_eq!((error.status, read.complete), (Some(429), false));
+    }
+    let collected = Format::Gemini.collect_stream(GEMINI_STREAM.as_bytes()).expect("a whole answer");
+    let [collected, expected]: [serde_json::Value; 2] =
+        [&collected[..], GEMINI_BODY.as_bytes()].map(|json| serde_json::from_slice(json).expect("JSON"));
+    let parts = |answer: &serde_json::Value| -> Vec<serde_json::Value> {
+        answer["candidates"][0]["content"]["parts"].as_array().expect("parts").clone()
+    };
+    assert_eq!(parts(&collected).len(), 5, "what came last is a part of its own");
+    assert_eq!(parts(&collected)[..4], parts(&expected)[..]);
+    assert_eq!(collected["usageMetadata"]["totalTokenCount"], 127);
+    let stream = Format::Gemini.whole_as_stream(200, GEMINI_BODY.as_bytes(), true);
+    let read = ended(std::str::from_utf8(&stream).expect("text"));
+    assert_eq!(read.tool_calls[0].input_excerpt, r#"{"city":"Köln"}"#, "it is not spaced as it was");
+    assert_eq!(AnswerSummary { tool_calls: gemini().tool_calls, ..read }, gemini());
+}
+
 #[test]
 fn streamed_and_buffered_answers_say_the_same() {
     assert_eq!(whole(Format::OpenAiResponses, true, RESPONSES_STREAM), responses());
@@ -153,9 +252,14 @@ impl Cuts {
 #[test]
 fn any_cut_of_a_stream_gives_the_same_summary() {
     let mut cuts = Cuts(7);
-    for (format, stream, expected) in
-        [(Format::AnthropicMessages, ANTHROPIC_STREAM, anthropic()), (Format::OpenAiChat, OPENAI_STREAM, openai())]
-    {
+    // Only the end of the connection completes a stream of this format.
+    let gemini = AnswerSummary { complete: false, ..gemini() };
+    let gemini_stream = GEMINI_STREAM.replace("\r\n", "\n");
+    for (format, stream, expected) in [
+        (Format::AnthropicMessages, ANTHROPIC_STREAM, anthropic()),
+        (Format::OpenAiChat, OPENAI_STREAM, openai()),
+        (Format::Gemini, &gemini_stream, gemini),
+    ] {
         for line_end in ["\n", "\r\n", "\r"] {
             let stream = stream.replace('\n', line_end);
             for at in 0..stream.len() {

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt_llm::demo::{self, DemoAnswer};
-use systemprompt_llm::{AnswerSummary, AnswerTap, Format, InferenceRequest, StopReason};
+use systemprompt_llm::{Address, AnswerSummary, AnswerTap, Format, InferenceRequest, StopReason};
 
+/// Gemini has a test of its own: its requests look like no others.
 const FORMATS: [Format; 3] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses];
 
 fn answer(format: Format, rest: &Value) -> DemoAnswer {
@@ -34,7 +35,9 @@ fn tool(format: Format) -> Value {
     });
     match format {
         Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
-        Format::OpenAiChat => json!({ "type": "function", "function": { "name": "weather", "parameters": schema } }),
+        Format::OpenAiChat | Format::Gemini => {
+            json!({ "type": "function", "function": { "name": "weather", "parameters": schema } })
+        }
         Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
     }
 }
@@ -42,6 +45,7 @@ fn tool(format: Format) -> Value {
 fn read(format: Format, streamed: bool, bytes: &[u8]) -> AnswerSummary {
     let mut tap = AnswerTap::new(format, streamed, 8192, 8192);
     tap.feed(bytes);
+    tap.end_of_stream();
     tap.finish()
 }
 
@@ -58,6 +62,36 @@ fn spoken(format: Format, answer: &DemoAnswer) -> AnswerSummary {
     assert_eq!(streamed.usage.total(), answer.usage.total());
     assert_eq!(streamed.usage.output_tokens, answer.usage.output_tokens);
     streamed
+}
+
+#[test]
+fn gemini_is_spoken_too() {
+    let ask = |body: Value| {
+        let address = Address { model: "demo-1".to_owned(), stream: false };
+        let request = InferenceRequest::parse_addressed(Format::Gemini, Bytes::from(body.to_string()), address);
+        demo::answer(&request.expect("a request"))
+    };
+    let user = json!({ "role": "user", "parts": [{ "text": "Hello" }, { "inlineData": { "mimeType": "image/png", "data": "aaaa" } }] });
+    let plain = ask(json!({ "contents": [user] }));
+    assert!(plain.text.contains("one image") && plain.text.contains("Hello"), "{}", plain.text);
+    assert_eq!(spoken(Format::Gemini, &plain).stop_reason, Some(StopReason::EndTurn));
+
+    let schema = json!({ "type": "OBJECT", "required": ["city"], "properties": { "city": { "type": "STRING" } } });
+    let tools = json!([{ "functionDeclarations": [{ "name": "weather", "parameters": schema }] }]);
+    let named = json!({ "functionCallingConfig": { "mode": "ANY", "allowedFunctionNames": ["weather"] } });
+    let called = ask(json!({ "contents": [user], "tools": tools, "toolConfig": named }));
+    let said = spoken(Format::Gemini, &called);
+    assert_eq!((said.stop_reason, said.tool_calls[0].name.as_str()), (Some(StopReason::ToolUse), "weather"));
+    assert_eq!(said.tool_calls[0].input_excerpt, r#"{"city":"Hello"}"#);
+    let never = json!({ "functionCallingConfig": { "mode": "NONE" } });
+    assert_eq!(ask(json!({ "contents": [user], "tools": tools, "toolConfig": never })).tool_call, None);
+
+    let call = json!({ "role": "model", "parts": [{ "functionCall": { "name": "weather", "args": {} } }] });
+    let result = json!({ "role": "user", "parts": [{ "functionResponse": { "name": "weather", "response": { "result": "rain" } } }] });
+    let after = ask(json!({ "contents": [user, call, result], "tools": tools }));
+    assert!(after.tool_call.is_none() && after.text.contains("rain"), "{}", after.text);
+    let limited = ask(json!({ "contents": [user], "generationConfig": { "maxOutputTokens": 2 } }));
+    assert_eq!(spoken(Format::Gemini, &limited).stop_reason, Some(StopReason::MaxTokens));
 }
 
 #[test]
@@ -89,7 +123,7 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
             Format::AnthropicMessages => json!({ "role": "user", "content": [
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
-            Format::OpenAiChat => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
+            Format::OpenAiChat | Format::Gemini => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
             Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
         };
         let last = answer(format, &json!({ "messages": [question, result], "tools": [tool(format)] }));
@@ -108,7 +142,9 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
                 json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
-                Format::OpenAiChat => json!({"type": "function", "function": {"name": name, "parameters": schema}}),
+                Format::OpenAiChat | Format::Gemini => {
+                    json!({"type": "function", "function": {"name": name, "parameters": schema}})
+                }
                 Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
             }
         })
@@ -162,7 +198,7 @@ fn a_coding_assistant_comes_to_an_end() {
                     {"type": "text", "text": reminder},
                 ]},
             ]),
-            Format::OpenAiChat => json!([
+            Format::OpenAiChat | Format::Gemini => json!([
                 {"role": "user", "content": "use Bash"},
                 {"role": "assistant", "content": null, "tool_calls": [
                     {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
@@ -210,7 +246,7 @@ fn tool_choice_is_obeyed() {
     ] {
         let other = match format {
             Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
-            Format::OpenAiChat => json!({ "type": "function", "function": { "name": "other" } }),
+            Format::OpenAiChat | Format::Gemini => json!({ "type": "function", "function": { "name": "other" } }),
             Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),
         };
         let ask = |choice: &Value| {

@@ -26,6 +26,27 @@ fn check(error: &ErrorAnswer, status: u16, anthropic_type: &str, openai_type: &s
 }
 
 #[test]
+fn errors_are_told_in_the_words_of_googles_apis() {
+    for (error, status) in [
+        (ErrorAnswer::invalid_request("x"), "INVALID_ARGUMENT"),
+        (ErrorAnswer::unauthenticated("x"), "UNAUTHENTICATED"),
+        (ErrorAnswer::not_entitled("x"), "PERMISSION_DENIED"),
+        (ErrorAnswer::model_not_found("x"), "NOT_FOUND"),
+        (ErrorAnswer::rate_limited("x"), "RESOURCE_EXHAUSTED"),
+        (ErrorAnswer::internal(), "INTERNAL"),
+        (ErrorAnswer::upstream_timeout("x"), "DEADLINE_EXCEEDED"),
+        (ErrorAnswer::upstream_unreachable(), "UNAVAILABLE"),
+    ] {
+        let told = body(&error, Format::Gemini);
+        assert_eq!(told["error"]["status"], status);
+        assert_eq!((&told["error"]["code"], &told["error"]["message"]), (&json!(error.status), &json!(error.message)));
+        let details = told["error"]["details"].as_array().expect("details");
+        assert_eq!(details.last().expect("one")["requestId"], "req-1");
+        assert_eq!(details[0]["reason"].as_str().map(str::to_lowercase).as_deref(), error.code);
+    }
+}
+
+#[test]
 fn the_table_of_errors() {
     let same = |error: &ErrorAnswer, status, kind| check(error, status, kind, kind, None);
     same(&ErrorAnswer::invalid_request("x"), 400, "invalid_request_error");

@@ -7,10 +7,19 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use systemprompt_llm::{Edits, Effort, Format, InferenceRequest, RequestError, ResponseFormat};
+use systemprompt_llm::{Address, Edits, Effort, Format, InferenceRequest, RequestError, ResponseFormat};
 
 fn parse(format: Format, body: &str) -> InferenceRequest {
-    InferenceRequest::parse(format, Bytes::from(body.to_owned())).unwrap_or_else(|error| panic!("{error}: {body}"))
+    let bytes = Bytes::from(body.to_owned());
+    let request = match format {
+        Format::Gemini => InferenceRequest::parse_addressed(format, bytes, address("gemini-3-pro")),
+        _ => InferenceRequest::parse(format, bytes),
+    };
+    request.unwrap_or_else(|error| panic!("{error}: {body}"))
+}
+
+fn address(model: &str) -> Address {
+    Address { model: model.to_owned(), stream: true }
 }
 
 fn edits() -> Edits {
@@ -28,6 +37,7 @@ fn golden_requests_keep_every_other_byte() {
         let format = match case.split('-').next() {
             Some("anthropic") => Format::AnthropicMessages,
             Some("responses") => Format::OpenAiResponses,
+            Some("gemini") => Format::Gemini,
             _ => Format::OpenAiChat,
         };
         let request = parse(format, &std::fs::read_to_string(&path).expect("a request"));
@@ -62,6 +72,56 @@ fn nothing_to_edit_copies_nothing() {
         assert_eq!(relayed.bytes.len(), body.len());
         assert!(!relayed.usage_added);
     }
+}
+
+#[test]
+fn what_the_path_says_counts() {
+    let parse =
+        |body: &str, address| InferenceRequest::parse_addressed(Format::Gemini, Bytes::from(body.to_owned()), address);
+    let contents = r#""contents":[{"role":"user","parts":[{"text":"hello"}]}]"#;
+    let request = parse(&format!(r#"{{"model":"models/other",{contents}}}"#), address("gemini-x")).expect("a request");
+    assert_eq!((request.model.as_str(), request.stream, request.message_count), ("gemini-x", true, 1));
+    let edits = Edits { model: Some("upstream".into()), ..Edits::default() };
+    assert_eq!(request.relay(&edits).bytes, format!("{{{contents}}}"));
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
+    let same = InferenceRequest::parse(Format::OpenAiChat, Bytes::from(chat)).expect("a request");
+    assert_eq!(request.conversation_key, same.conversation_key, "a conversation is the same in every format");
+
+    let all = parse(
+        r#"{"contents":[{"parts":[{"text":"a"}]}],"tools":[{"functionDeclarations":[{"name":"a"},{"name":"b"}]},{"google_search":{}}],
+            "generationConfig":{"maxOutputTokens":9,"candidateCount":2,"temperature":0.5,"top_p":1,"stopSequences":["x"],
+            "responseMimeType":"application/json","responseJsonSchema":{},"thinkingConfig":{"thinkingLevel":"HIGH"}}}"#,
+        address("m"),
+    )
+    .expect("a request");
+    assert_eq!((all.max_tokens, all.answers, all.tools, all.thinking), (Some(9), 2, 3, true));
+    assert_eq!((all.temperature, all.top_p, all.stop_sequences.len()), (Some(0.5), Some(1.0), 1));
+    assert_eq!(all.response_format, ResponseFormat::JsonSchema);
+    assert_eq!(all.reasoning_effort, Some(Effort::High));
+    for (budget, thinking, effort) in
+        [("-1", true, None), ("0", false, Some(Effort::None)), ("5000", true, Some(Effort::Medium))]
+    {
+        let body = format!(r#"{{{contents},"generationConfig":{{"thinkingConfig":{{"thinkingBudget":{budget}}}}}}}"#);
+        let request = parse(&body, address("m")).expect("a request");
+        assert_eq!((request.thinking, request.reasoning_effort), (thinking, effort), "{budget}");
+    }
+
+    for (body, field) in [
+        (r"{}", "contents"),
+        (r#"{"contents":[]}"#, "contents"),
+        (r#"{"contents":["a"]}"#, "contents[0]"),
+        (r#"{"contents":[{"role":1}]}"#, "contents[0].role"),
+        (r#"{"contents":{},"generationConfig":1}"#, "generationConfig"),
+        (r#"{"contents":{},"generationConfig":{},"generation_config":{}}"#, "generationConfig"),
+        (r#"{"contents":{},"GenerationConfig":{}}"#, "GenerationConfig"),
+        (r#"{"contents":{},"generationConfig":{"MaxOutputTokens":1}}"#, "MaxOutputTokens"),
+        (r#"{"contents":{},"generationConfig":{"maxOutputTokens":"1"}}"#, "generationConfig.maxOutputTokens"),
+    ] {
+        let error = parse(body, address("m")).expect_err(body);
+        assert_eq!(error.field(), Some(field), "{body}: {error}");
+    }
+    let nameless = parse(r#"{"contents":{}}"#, address("")).expect_err("no model");
+    assert_eq!(nameless.field(), Some("model"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn model(format: Format) -> &'static str {
     match format {
         Format::AnthropicMessages => "claude-sonnet-4-5",
         Format::OpenAiChat | Format::OpenAiResponses => "gpt-5.1",
+        Format::Gemini => "gemini-3-pro",
     }
 }
 

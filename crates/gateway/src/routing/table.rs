@@ -1,5 +1,6 @@
 //! All routes and models of one configuration, and the search through them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub enum NoRoute {
         /// Where the gateway is.
         prefix: String,
         /// The endpoint that serves it.
-        path: &'static str,
+        path: Cow<'static, str>,
     },
     /// No provider of the route declares what the route demands.
     #[error(
@@ -320,9 +321,9 @@ fn name_at<'a>(leg: &'a Leg, listed: Option<&'a Arc<Listed>>) -> Option<&'a str>
 }
 
 /// Why a provider cannot be sent a request of this caller: it speaks another wire, which another endpoint serves.
-fn misunderstood(to: &Destination, request: &InferenceRequest) -> Option<(&'static str, &'static str)> {
+fn misunderstood(to: &Destination, request: &InferenceRequest) -> Option<(&'static str, Cow<'static, str>)> {
     let understood = to.format == request.format || request.format.translates_to(to.format);
-    (!understood).then(|| (to.provider.wire.as_str(), to.format.path()))
+    (!understood).then(|| (to.provider.wire.as_str(), to.format.path(&request.model, false)))
 }
 
 /// Keeps the candidates with which nothing is wrong. If there is something with all of them, says what it is with the first.

@@ -46,6 +46,8 @@ pub(crate) struct Counted {
     pub(crate) prompt: Option<u64>,
     /// The answer, in which reasoning may be counted.
     pub(crate) completion: Option<u64>,
+    /// What the provider's own tools added to the prompt.
+    pub(crate) tools: Option<u64>,
     pub(crate) total: Option<u64>,
 }
 
@@ -194,11 +196,6 @@ impl Reading {
         self.text.is_empty() && self.thinking.is_empty() && self.tool_calls.is_empty()
     }
 
-    /// Whether the model wants a tool called.
-    pub(crate) fn calls_tools(&self) -> bool {
-        !self.tool_calls.is_empty()
-    }
-
     /// Adds a part of the text, if the raw value is one.
     pub(crate) fn text(&mut self, value: Option<&[u8]>) {
         if let Some(text) = value.and_then(loose::text) {
@@ -211,6 +208,16 @@ impl Reading {
         if let Some(text) = value.and_then(loose::text) {
             self.thinking.push(&text);
         }
+    }
+
+    /// Whether the model wants a tool called.
+    pub(crate) fn calls_tools(&self) -> bool {
+        !self.tool_calls.is_empty()
+    }
+
+    /// An index for the next call of a choice, in formats whose calls come whole and have none.
+    pub(crate) fn next_tool_call(&self, choice: u64) -> u64 {
+        choice.saturating_mul(TOOL_CALLS_KEPT as u64).saturating_add(self.tool_calls.len() as u64)
     }
 
     /// The tool call with this index, made if it is new; `None` when there are too many.

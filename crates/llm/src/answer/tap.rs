@@ -192,7 +192,7 @@ fn end_of_body(answer: &mut Reading, format: &Definition, end: &[u8]) {
                 Some(&after[Cursor::new(after).skip().ok()?])
             })
     };
-    (format.answer_usage)(answer, value_of("usage"));
+    (format.answer_usage)(answer, value_of(format.usage_field));
     answer.stop(value_of(format.stop_field), format.stop_reason);
     answer.finished = end.trim_ascii_end().ends_with(b"}");
 }

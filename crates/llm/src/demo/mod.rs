@@ -1,7 +1,7 @@
 //! The demo model: answers without a provider, a key or a network, the same one for the same prompt.
 //!
 //! It shows the product at work before anybody has a key, and it says so: every answer names itself a demo. It speaks
-//! both formats, buffered and streamed at the pace of a real model, reports usage, calls an offered tool when the
+//! every dialect, buffered and streamed at the pace of a real model, reports usage, calls an offered tool when the
 //! prompt names it or asks for one and stops after the result, and respects `max_tokens` and stop sequences.
 
 pub(crate) mod answer;

@@ -63,15 +63,17 @@ impl UserMessage {
             last.push(&said);
         }
         for message in elements(conversation, usize::MAX).into_iter().rev() {
-            let Ok([role, kind, content, output]) = pick(message, ["role", "type", "content", "output"]) else {
+            let Ok([role, kind, content, output, parts]) =
+                pick(message, ["role", "type", "content", "output", "parts"])
+            else {
                 continue;
             };
-            let content = content.or(output);
-            let is_tool_result = match role.or(kind).and_then(text).as_deref() {
+            let content = content.or(output).or(parts);
+            let is_tool_result = match role.or(kind).map_or(Some("user".into()), text).as_deref() {
                 Some("user") => false,
                 Some("tool" | "function" | "function_call_output" | "custom_tool_call_output") => true,
                 // What was said before that has its answer.
-                Some("assistant") if only_reminders => break,
+                Some("assistant" | "model") if only_reminders => break,
                 _ => continue,
             };
             last = Self { is_tool_result, ..Self::default() };
@@ -90,8 +92,22 @@ impl UserMessage {
         if let Some(whole) = text(content) {
             self.push(&whole);
         }
-        for block in elements(content, 256) {
+        let blocks = if content.starts_with(b"{") { vec![content] } else { elements(content, 256) };
+        for block in blocks {
             let Ok([kind, block_text, result]) = pick(block, ["type", "text", "content"]) else { continue };
+            let Ok([response, response_in_snake, inline, inline_in_snake]) =
+                pick(block, ["functionResponse", "function_response", "inlineData", "inline_data"])
+            else {
+                continue;
+            };
+            if let Some(response) = response.or(response_in_snake) {
+                self.is_tool_result = true;
+                if let Ok([Some(said)]) = pick(response, ["response"]) {
+                    self.push(&String::from_utf8_lossy(said));
+                }
+                continue;
+            }
+            self.images += usize::from(inline.or(inline_in_snake).is_some());
             match kind.and_then(text).as_deref() {
                 Some("tool_result") => {
                     self.is_tool_result = true;
@@ -189,12 +205,13 @@ fn choose_tool(request: &InferenceRequest, prompt: &str) -> Option<DemoToolCall>
         Some(span) => serde_json::from_slice(&request.body[span.clone()]).unwrap_or_default(),
         None => Value::Null,
     };
-    if choice == "none" || choice["type"] == "none" {
+    if choice == "none" || choice["type"] == "none" || choice["mode"] == "NONE" {
         return None;
     }
-    let wanted = choice["name"].as_str().or(choice["function"]["name"].as_str());
+    let wanted = [&choice["name"], &choice["function"]["name"], &choice["allowedFunctionNames"][0]];
+    let wanted = wanted.into_iter().find_map(Value::as_str);
     let said = words(&prompt[prompt.ceil_char_boundary(prompt.len().saturating_sub(WISH))..]);
-    let any = choice == "required" || choice["type"] == "any" || asks_for_a_tool(&said);
+    let any = choice == "required" || choice["type"] == "any" || choice["mode"] == "ANY" || asks_for_a_tool(&said);
     let tools = &request.body[request.layout.tools.clone()?];
     let offered: Vec<OfferedTool<'_>> = elements(tools, 256)
         .into_iter()
@@ -275,8 +292,8 @@ fn example(schema: &Value, prompt: &str, depth: usize) -> Value {
     if let Some(fixed) = schema.get("const").or(schema["enum"].get(0)).or(schema.get("default")) {
         return fixed.clone();
     }
-    let kind = schema["type"].as_str().or(schema["type"][0].as_str());
-    match kind {
+    let kind = schema["type"].as_str().or(schema["type"][0].as_str()).map(str::to_ascii_lowercase);
+    match kind.as_deref() {
         Some("string") => json!(prompt),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(true),

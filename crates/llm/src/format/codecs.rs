@@ -9,7 +9,7 @@ impl Format {
         match self {
             Self::AnthropicMessages => Some(&super::anthropic::codec::CODEC),
             Self::OpenAiChat => Some(&super::openai_chat::codec::CODEC),
-            Self::OpenAiResponses => None,
+            Self::OpenAiResponses | Self::Gemini => None,
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Definition {
     /// The name used in logs, metrics and the ledger.
     pub(crate) name: &'static str,
     /// Where requests are posted, below our prefix as below a provider's endpoint.
-    pub(crate) path: &'static str,
+    pub(crate) path: Path,
     /// The header under which the vendor's clients look for the id of a request.
     pub(crate) request_id_header: &'static str,
     /// An event that says nothing.
@@ -35,7 +35,9 @@ pub(crate) struct Definition {
     pub(crate) answer_event: fn(&mut Reading, &[u8]),
     /// Reads a buffered answer.
     pub(crate) answer_body: fn(&mut Reading, &[u8]),
-    /// Reads the raw value of `usage`.
+    /// The key under which a buffered answer says what was used.
+    pub(crate) usage_field: &'static str,
+    /// Reads the raw value under that key.
     pub(crate) answer_usage: fn(&mut Reading, Option<&[u8]>),
     /// Puts the events of a stream together into the body of a buffered answer; `None` if the format has no place there for
     /// something they say.
@@ -53,4 +55,20 @@ pub(crate) struct Definition {
     pub(crate) demo_events: fn(&DemoAnswer, &str, i64) -> Vec<DemoEvent>,
     /// Reads an element of a request's `tools`.
     pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
+}
+
+/// Where requests are posted.
+#[derive(Debug)]
+pub(crate) enum Path {
+    /// Always at the same place.
+    Fixed(&'static str),
+    /// The path names the model, and says whether a stream is wanted.
+    OfModel {
+        /// What stands before the model.
+        before: &'static str,
+        /// What stands behind it, for a whole answer.
+        whole: &'static str,
+        /// What stands behind it, for a stream.
+        streamed: &'static str,
+    },
 }

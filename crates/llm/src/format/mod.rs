@@ -10,15 +10,17 @@
 pub(crate) mod anthropic;
 mod codecs;
 mod definition;
+pub(crate) mod gemini;
 mod ids;
 pub(crate) mod openai_chat;
 mod openai_responses;
 mod raw;
 mod schema;
 
+use std::borrow::Cow;
 use std::fmt;
 
-pub(crate) use definition::Definition;
+pub(crate) use definition::{Definition, Path};
 
 use crate::error::ErrorAnswer;
 use crate::sse;
@@ -33,17 +35,20 @@ pub enum Format {
     OpenAiChat,
     /// OpenAI Responses.
     OpenAiResponses,
+    /// Gemini `generateContent` and `streamGenerateContent`.
+    Gemini,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses];
+    pub const ALL: [Self; 4] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
 
     pub(crate) const fn definition(self) -> &'static Definition {
         match self {
             Self::AnthropicMessages => &anthropic::DEFINITION,
             Self::OpenAiChat => &openai_chat::DEFINITION,
             Self::OpenAiResponses => &openai_responses::DEFINITION,
+            Self::Gemini => &gemini::DEFINITION,
         }
     }
 
@@ -52,9 +57,24 @@ impl Format {
         self.definition().name
     }
 
-    /// The path to which requests are posted, below our prefix as below a provider's endpoint, with its leading slash.
-    pub const fn path(self) -> &'static str {
-        self.definition().path
+    /// The path to which requests for a model are posted, below our prefix as below a provider's endpoint, with its leading
+    /// slash and, in formats that ask there for a stream of events, its query.
+    pub fn path(self, model: &str, stream: bool) -> Cow<'static, str> {
+        match &self.definition().path {
+            Path::Fixed(path) => Cow::Borrowed(path),
+            Path::OfModel { before, whole, streamed } => {
+                let mut path = (*before).to_owned();
+                for byte in model.bytes() {
+                    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                        path.push(char::from(byte));
+                    } else {
+                        path.push_str(&format!("%{byte:02X}"));
+                    }
+                }
+                path.push_str(if stream { streamed } else { whole });
+                Cow::Owned(path)
+            }
+        }
     }
 
     /// The header under which the vendor's clients look for the id of a request.
@@ -117,48 +137,76 @@ mod tests {
             Format::AnthropicMessages => anthropic::answer::stop_word(reason),
             Format::OpenAiChat => openai_chat::answer::stop_word(reason),
             Format::OpenAiResponses => openai_responses::answer::stop_word(reason),
+            Format::Gemini => gemini::answer::stop_word(reason),
         }
     }
 
     #[test]
     fn stop_reasons_map_as_the_table_says() {
-        for (format, reason, canonical, back, other_word) in [
-            (Format::AnthropicMessages, "end_turn", StopReason::EndTurn, "end_turn", "stop"),
-            (Format::AnthropicMessages, "max_tokens", StopReason::MaxTokens, "max_tokens", "length"),
-            (Format::AnthropicMessages, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop"),
-            (Format::AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls"),
-            (Format::AnthropicMessages, "refusal", StopReason::other("refusal"), "refusal", "content_filter"),
-            (Format::AnthropicMessages, "pause_turn", StopReason::other("pause_turn"), "pause_turn", "content_filter"),
+        use Format::{AnthropicMessages, Gemini, OpenAiChat, OpenAiResponses};
+        let other = StopReason::other;
+        for (format, reason, canonical, in_anthropic, in_openai, in_gemini) in [
+            (AnthropicMessages, "end_turn", StopReason::EndTurn, "end_turn", "stop", "STOP"),
+            (AnthropicMessages, "max_tokens", StopReason::MaxTokens, "max_tokens", "length", "MAX_TOKENS"),
+            (AnthropicMessages, "stop_sequence", StopReason::StopSequence, "stop_sequence", "stop", "STOP"),
+            (AnthropicMessages, "tool_use", StopReason::ToolUse, "tool_use", "tool_calls", "STOP"),
+            (AnthropicMessages, "refusal", other("refusal"), "refusal", "content_filter", "SAFETY"),
+            (AnthropicMessages, "pause_turn", other("pause_turn"), "pause_turn", "content_filter", "OTHER"),
             (
-                Format::AnthropicMessages,
+                AnthropicMessages,
                 "model_context_window_exceeded",
-                StopReason::other("model_context_window_exceeded"),
+                other("model_context_window_exceeded"),
                 "model_context_window_exceeded",
                 "length",
+                "MAX_TOKENS",
             ),
-            (Format::OpenAiChat, "stop", StopReason::EndTurn, "stop", "end_turn"),
-            (Format::OpenAiChat, "length", StopReason::MaxTokens, "length", "max_tokens"),
-            (Format::OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_calls", "tool_use"),
-            (Format::OpenAiChat, "function_call", StopReason::ToolUse, "tool_calls", "tool_use"),
-            (Format::OpenAiChat, "content_filter", StopReason::other("content_filter"), "content_filter", "refusal"),
-            (Format::OpenAiResponses, "completed", StopReason::EndTurn, "completed", "end_turn"),
-            (Format::OpenAiResponses, "max_output_tokens", StopReason::MaxTokens, "max_output_tokens", "max_tokens"),
-            (
-                Format::OpenAiResponses,
-                "content_filter",
-                StopReason::other("content_filter"),
-                "content_filter",
-                "refusal",
-            ),
+            (OpenAiChat, "stop", StopReason::EndTurn, "end_turn", "stop", "STOP"),
+            (OpenAiChat, "length", StopReason::MaxTokens, "max_tokens", "length", "MAX_TOKENS"),
+            (OpenAiChat, "tool_calls", StopReason::ToolUse, "tool_use", "tool_calls", "STOP"),
+            (OpenAiChat, "function_call", StopReason::ToolUse, "tool_use", "tool_calls", "STOP"),
+            (OpenAiChat, "content_filter", other("content_filter"), "refusal", "content_filter", "SAFETY"),
+            (OpenAiResponses, "completed", StopReason::EndTurn, "end_turn", "stop", "STOP"),
+            (OpenAiResponses, "max_output_tokens", StopReason::MaxTokens, "max_tokens", "length", "MAX_TOKENS"),
+            (OpenAiResponses, "content_filter", other("content_filter"), "refusal", "content_filter", "SAFETY"),
+            (Gemini, "STOP", StopReason::EndTurn, "end_turn", "stop", "STOP"),
+            (Gemini, "MAX_TOKENS", StopReason::MaxTokens, "max_tokens", "length", "MAX_TOKENS"),
+            (Gemini, "SAFETY", other("SAFETY"), "SAFETY", "content_filter", "SAFETY"),
+            (Gemini, "RECITATION", other("RECITATION"), "RECITATION", "content_filter", "RECITATION"),
         ] {
             let read = (format.definition().stop_reason)(reason);
             assert_eq!(read, canonical);
-            assert_eq!(word(format, &read), back, "{reason}");
-            let other = match format {
-                Format::AnthropicMessages => Format::OpenAiChat,
-                Format::OpenAiChat | Format::OpenAiResponses => Format::AnthropicMessages,
+            for (to, expected) in [(AnthropicMessages, in_anthropic), (OpenAiChat, in_openai), (Gemini, in_gemini)] {
+                assert_eq!(word(to, &read), expected, "{reason} in {to}");
+            }
+            let in_responses = match &read {
+                StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse => "completed",
+                StopReason::MaxTokens => "max_output_tokens",
+                StopReason::Other(_) => "content_filter",
             };
-            assert_eq!(word(other, &read), other_word, "{reason}");
+            assert_eq!(word(OpenAiResponses, &read), in_responses, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_name_the_model() {
+        assert_eq!(Format::OpenAiChat.path("gpt-x", true), "/chat/completions");
+        assert_eq!(Format::Gemini.path("gemini-x", false), "/models/gemini-x:generateContent");
+        assert_eq!(Format::Gemini.path("a/ü:x", true), "/models/a%2F%C3%BC%3Ax:streamGenerateContent?alt=sse");
+    }
+
+    #[test]
+    fn an_error_in_a_stream_is_in_the_words_of_its_format() {
+        let error = ErrorAnswer::upstream_interrupted("gone");
+        for (format, begin, end) in [
+            (Format::AnthropicMessages, "event: error\ndata: {", "}\n\n"),
+            (Format::OpenAiChat, "data: {", "}\n\n"),
+            (Format::Gemini, "{\"error\":{", "}\n"),
+        ] {
+            for event in [error.sse_event(format, None), format.whole_as_stream(502, &error.body(format, None), false)]
+            {
+                let event = String::from_utf8(event).expect("text");
+                assert!(event.starts_with(begin) && event.ends_with(end), "{event}");
+            }
         }
     }
 }

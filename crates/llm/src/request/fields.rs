@@ -12,24 +12,32 @@ pub(crate) trait Field: Copy + Eq + 'static {
     /// The key of the field.
     fn name(self) -> &'static str;
 
+    /// The other spelling of the key, if providers know two.
+    fn other_name(self) -> Option<&'static str>;
+
     /// A small number of its own.
     fn index(self) -> u32;
 
     /// The field that has this key; an error if the key could be taken for one we guard.
     fn of(key: &str) -> Result<Option<Self>, RequestError> {
-        let found = Self::GUARDED.iter().chain(Self::READ).find(|field| field.name() == key);
+        let found =
+            Self::GUARDED.iter().chain(Self::READ).find(|field| field.name() == key || field.other_name() == Some(key));
         if found.is_none() {
             for guarded in Self::GUARDED {
                 refuse_misspelled(key, guarded.name())?;
+                guarded.other_name().map_or(Ok(()), |name| refuse_misspelled(key, name))?;
             }
         }
         Ok(found.copied())
     }
 }
 
-/// Declares the enum `Field` of a format: `guarded: Variant "key", …; read: Variant "key", …;`.
+/// Declares the enum `Field` of a format: `guarded: Variant "key", …; read: Variant "key" | "other_spelling", …;`.
 macro_rules! fields {
-    (guarded: $($guarded:ident $guarded_name:literal),*; read: $($read:ident $read_name:literal),*;) => {
+    (
+        guarded: $($guarded:ident $guarded_name:literal $(| $guarded_other:literal)?),*;
+        read: $($read:ident $read_name:literal $(| $read_other:literal)?),*;
+    ) => {
         /// A top-level field of a request that we read.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         enum Field { $($guarded,)* $($read),* }
@@ -40,6 +48,15 @@ macro_rules! fields {
 
             fn name(self) -> &'static str {
                 match self { $(Self::$guarded => $guarded_name,)* $(Self::$read => $read_name),* }
+            }
+
+            fn other_name(self) -> Option<&'static str> {
+                match self {
+                    $($(Self::$guarded => Some($guarded_other),)?)*
+                    $($(Self::$read => Some($read_other),)?)*
+                    #[allow(unreachable_patterns, reason = "every field of a format may have two spellings")]
+                    _ => None,
+                }
             }
 
             fn index(self) -> u32 {

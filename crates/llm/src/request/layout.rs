@@ -5,15 +5,17 @@ use systemprompt_model::json::{Cursor, Member, Span, SyntaxError};
 /// Where the fields are that the relay lane may edit, or that the demo model reads.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
-    pub(crate) model: Span,
+    /// `None` where the model is not in the body.
+    pub(crate) model: Option<Span>,
     /// Each output limit of zero or more. `openai-chat` has two names for it.
     pub(crate) token_limits: Vec<Count>,
     /// Each limit of the tokens of thinking.
     pub(crate) thinking_budgets: Vec<Count>,
     /// How many answers are asked for.
     pub(crate) answers: Option<Count>,
-    /// The members that identify the caller's user: `metadata.user_id`, `user`, `safety_identifier`. All of one object.
-    pub(crate) people: Vec<MemberPlace>,
+    /// The members that do not go to the provider, all of one object: those that identify the caller's user, which are
+    /// `metadata.user_id`, `user` and `safety_identifier`, and a model where the path names it.
+    pub(crate) withheld: Vec<MemberPlace>,
     /// What is to be done so that the provider keeps nothing; `None` if nothing is.
     pub(crate) store: Option<Store>,
     pub(crate) stream_end: Option<usize>,

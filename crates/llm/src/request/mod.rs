@@ -21,6 +21,18 @@ use reader::Reader;
 /// The least thinking budget that providers take.
 const LEAST_THINKING: u64 = 1024;
 
+/// The longest name of a model, in bytes.
+const LONGEST_MODEL: usize = 256;
+
+/// What the path of a request says, in formats where it says more than the format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The model, with its percent signs resolved.
+    pub model: String,
+    /// Whether the caller wants the answer as a stream.
+    pub stream: bool,
+}
+
 /// An inference request: the facts routing, limits and the ledger ask for, and the caller's untouched bytes.
 #[derive(Debug, Clone)]
 pub struct InferenceRequest {
@@ -32,11 +44,11 @@ pub struct InferenceRequest {
     pub stream: bool,
     /// The output limit the caller set, in tokens; present in `anthropic-messages` unless it is less than none.
     pub max_tokens: Option<u64>,
-    /// How many answers are asked for, each of which may be as long as the limit says; 1 unless `openai-chat` says `n`.
+    /// How many answers are asked for, each of which may be as long as the limit says; 1 unless `openai-chat` says `n`, or `gemini` `candidateCount`.
     pub answers: u64,
     /// The number of tools offered.
     pub tools: usize,
-    /// Whether extended thinking (`anthropic-messages`) or reasoning (`openai-chat`) was asked for.
+    /// Whether extended thinking (`anthropic-messages`, `gemini`) or reasoning (`openai-chat`) was asked for.
     pub thinking: bool,
     /// How hard the model is asked to think, named by the caller or derived from a thinking budget.
     pub reasoning_effort: Option<Effort>,
@@ -60,19 +72,35 @@ pub struct InferenceRequest {
 }
 
 impl InferenceRequest {
-    /// Reads a request body.
+    /// Reads a request body that says all there is to know.
     ///
     /// The whole body must be JSON in UTF-8. Fields we read must have their documented type; fields we do not know are
     /// nobody's business. The fields we decide by may appear once only, however their key is spelled, because a provider
     /// might read the other one.
     pub fn parse(format: Format, body: Bytes) -> Result<Self, RequestError> {
+        Self::read(format, body, Reader::default())
+    }
+
+    /// Reads a request body of which the path said the model, and whether a stream is wanted. What the body says of it does
+    /// not count then.
+    pub fn parse_addressed(format: Format, body: Bytes, address: Address) -> Result<Self, RequestError> {
+        let Address { model, stream } = address;
+        if model.is_empty() || model.len() > LONGEST_MODEL {
+            return Err(RequestError::invalid("model", "a model name of 1 to 256 bytes in the path"));
+        }
+        let mut reader = Reader::default();
+        reader.model = Some(model);
+        reader.stream = stream;
+        Self::read(format, body, reader)
+    }
+
+    fn read(format: Format, body: Bytes, mut reader: Reader) -> Result<Self, RequestError> {
         if body.trim_ascii().is_empty() {
             return Err(RequestError::Empty { conversation: format.definition().conversation });
         }
         if let Err(error) = std::str::from_utf8(&body) {
             return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
         }
-        let mut reader = Reader::default();
         reader.conversation = format.definition().conversation;
         (format.definition().read_request)(&mut reader, &body)?;
         Self::of(format, reader, body)

@@ -65,10 +65,10 @@ impl Reader {
         }
         let start = cursor.offset();
         let model = cursor.string()?.decode().into_owned();
-        if model.is_empty() || model.len() > 256 {
+        if model.is_empty() || model.len() > super::LONGEST_MODEL {
             return Err(RequestError::invalid(name, "a model name of 1 to 256 bytes"));
         }
-        self.layout.model = start..cursor.offset();
+        self.layout.model = Some(start..cursor.offset());
         self.model = Some(model);
         Ok(())
     }

@@ -15,11 +15,11 @@ mod request;
 mod usage;
 mod write;
 
-use super::definition::Definition;
+use super::definition::{Definition, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "anthropic-messages",
-    path: "/messages",
+    path: Path::Fixed("/messages"),
     request_id_header: "request-id",
     ping: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     conversation: "messages",
@@ -29,6 +29,7 @@ pub(super) static DEFINITION: Definition = Definition {
     read_request: request::read,
     answer_event: answer::event,
     answer_body: answer::body,
+    usage_field: "usage",
     answer_usage: usage::usage,
     collect: collect::collect,
     events: events::events,

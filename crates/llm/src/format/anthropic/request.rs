@@ -70,10 +70,10 @@ fn metadata(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(), RequestE
         fields::refuse_misspelled(&member.key, "user_id")?;
         let place = MemberPlace::read(&member, cursor)?;
         if member.key == "user_id" {
-            if !reader.layout.people.is_empty() {
+            if !reader.layout.withheld.is_empty() {
                 return Err(RequestError::Duplicate { field: "metadata.user_id" });
             }
-            reader.layout.people.push(place);
+            reader.layout.withheld.push(place);
         }
         Ok(())
     })?;

@@ -16,11 +16,11 @@ mod usage;
 pub(crate) mod usage_chunk;
 mod write;
 
-use super::definition::Definition;
+use super::definition::{Definition, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "openai-chat",
-    path: "/chat/completions",
+    path: Path::Fixed("/chat/completions"),
     request_id_header: "x-request-id",
     // The format has no event for it; a comment is skipped by every reader of event streams.
     ping: b": ping\n\n",
@@ -31,6 +31,7 @@ pub(super) static DEFINITION: Definition = Definition {
     read_request: request::read,
     answer_event: answer::event,
     answer_body: answer::body,
+    usage_field: "usage",
     answer_usage: usage::usage,
     collect: collect::collect,
     events: events::events,

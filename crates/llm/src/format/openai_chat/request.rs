@@ -43,7 +43,7 @@ fn value(reader: &mut Reader, field: Field, member: &Member<'_>, cursor: &mut Cu
         (Field::Model, _) => reader.model(name, cursor)?,
         (Field::Messages, _) => reader.messages(name, cursor)?,
         // It identifies a person to the provider, so it is noted where it stands.
-        (Field::User, _) => reader.layout.people.push(MemberPlace::read(member, cursor)?),
+        (Field::User, _) => reader.layout.withheld.push(MemberPlace::read(member, cursor)?),
         (Field::StreamOptions, Kind::Null) => {
             reader.layout.stream_options = Some(StreamOptions::Null(cursor.skip()?));
         }

@@ -64,7 +64,7 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
 
 /// Makes kinds that do not overlap of what was counted.
 fn derive(answer: &mut Reading) {
-    let Counted { prompt, completion, total } = answer.counted;
+    let Counted { prompt, completion, total, .. } = answer.counted;
     // Of three figures two are enough.
     let completion = completion.or_else(|| Some(total?.saturating_sub(prompt?)));
     let sum = |one: Option<u64>, other: Option<u64>| one.unwrap_or(0).saturating_add(other.unwrap_or(0));

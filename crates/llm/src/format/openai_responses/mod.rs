@@ -9,11 +9,11 @@ mod request;
 mod stream;
 mod usage;
 
-use super::definition::Definition;
+use super::definition::{Definition, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "openai-responses",
-    path: "/responses",
+    path: Path::Fixed("/responses"),
     request_id_header: "x-request-id",
     // The format has no event for it; a comment is skipped by every reader of event streams.
     ping: b": ping\n\n",
@@ -24,6 +24,7 @@ pub(super) static DEFINITION: Definition = Definition {
     read_request: request::read,
     answer_event: answer::event,
     answer_body: answer::body,
+    usage_field: "usage",
     answer_usage: usage::usage,
     collect: collect::collect,
     events: events::events,

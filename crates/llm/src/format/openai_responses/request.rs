@@ -46,7 +46,7 @@ fn value(reader: &mut Reader, field: Field, member: &Member<'_>, cursor: &mut Cu
         (Field::Model, _) => reader.model(name, cursor)?,
         (Field::Input, _) => input(reader, name, cursor)?,
         // They identify a person to the provider, so they are noted where they stand.
-        (Field::User | Field::SafetyIdentifier, _) => reader.layout.people.push(MemberPlace::read(member, cursor)?),
+        (Field::User | Field::SafetyIdentifier, _) => reader.layout.withheld.push(MemberPlace::read(member, cursor)?),
         (Field::Store, Kind::Bool) => {
             let start = cursor.offset();
             let kept = cursor.boolean()?;

@@ -28,7 +28,7 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
 
 /// Makes kinds that do not overlap of what was counted.
 fn derive(answer: &mut Reading) {
-    let Counted { prompt, completion, total } = answer.counted;
+    let Counted { prompt, completion, total, .. } = answer.counted;
     let cached =
         answer.usage.cache_read_tokens.unwrap_or(0).saturating_add(answer.usage.cache_creation_tokens.unwrap_or(0));
     // A server that counts the cached ones apart has more of them than of the prompt, or a total that says so.

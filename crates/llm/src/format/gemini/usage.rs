@@ -1,0 +1,52 @@
+//! Reading what an answer cost.
+
+use crate::answer::reading::{Reading, raise};
+
+/// Notes what a raw `usageMetadata` says.
+///
+/// `promptTokenCount` contains the cached tokens; `candidatesTokenCount` does not contain the thoughts, and what Google's
+/// own tools added to the prompt is counted apart. The total tells where a server counts otherwise.
+pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
+    let Some(usage) = usage.filter(|usage| usage.starts_with(b"{")) else { return };
+    let [prompt, cached, candidates, thoughts, tools, total, tier, traffic] = answer.pick(
+        usage,
+        [
+            "promptTokenCount",
+            "cachedContentTokenCount",
+            "candidatesTokenCount",
+            "thoughtsTokenCount",
+            "toolUsePromptTokenCount",
+            "totalTokenCount",
+            "serviceTier",
+            "trafficType",
+        ],
+    );
+    let [prompt, cached, candidates, thoughts, tools, total] =
+        [prompt, cached, candidates, thoughts, tools, total].map(|value| answer.count(value));
+    raise(&mut answer.counted.prompt, prompt);
+    raise(&mut answer.counted.completion, candidates);
+    raise(&mut answer.counted.tools, tools);
+    raise(&mut answer.counted.total, total);
+    raise(&mut answer.usage.cache_read_tokens, cached);
+    raise(&mut answer.usage.reasoning_tokens, thoughts);
+    answer.service_tier(tier.or(traffic));
+    derive(answer);
+}
+
+/// Makes kinds that do not overlap of what was counted.
+fn derive(answer: &mut Reading) {
+    let counted = answer.counted;
+    let thoughts = answer.usage.reasoning_tokens.unwrap_or(0);
+    let asked = counted.prompt.map(|prompt| prompt.saturating_add(counted.tools.unwrap_or(0)));
+    // Before the first candidate there is no count of them, but a total.
+    let beyond = counted.total.zip(asked).map(|(total, asked)| total.saturating_sub(asked));
+    answer.usage.output_tokens = match (counted.completion, beyond) {
+        // The thoughts are among the candidates.
+        (Some(candidates), Some(beyond)) if thoughts > 0 && beyond == candidates => Some(candidates),
+        (Some(candidates), _) => Some(candidates.saturating_add(thoughts)),
+        (None, Some(beyond)) => Some(beyond.max(thoughts)),
+        (None, None) => answer.usage.reasoning_tokens,
+    };
+    let cached = answer.usage.cache_read_tokens.unwrap_or(0);
+    answer.usage.input_tokens = asked.map(|asked| asked.saturating_sub(cached));
+}
