@@ -14,7 +14,7 @@ use systemprompt_llm::{AnswerTap, Format, InferenceRequest, Translated, Translat
 
 const CASES: [&str; 8] =
     ["text", "parallel_tools", "tool_result_image", "thinking", "structured", "refusal", "length", "cache"];
-const FORMATS: [Format; 2] = [Format::AnthropicMessages, Format::OpenAiChat];
+const FORMATS: [Format; 3] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses];
 
 fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/translate").join(path)

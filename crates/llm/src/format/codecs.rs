@@ -9,7 +9,8 @@ impl Format {
         match self {
             Self::AnthropicMessages => Some(&super::anthropic::codec::CODEC),
             Self::OpenAiChat => Some(&super::openai_chat::codec::CODEC),
-            Self::OpenAiResponses | Self::Gemini => None,
+            Self::OpenAiResponses => Some(&super::openai_responses::codec::CODEC),
+            Self::Gemini => None,
         }
     }
 }

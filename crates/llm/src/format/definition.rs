@@ -10,6 +10,9 @@ use crate::error::ErrorAnswer;
 use crate::request::error::RequestError;
 use crate::request::reader::Reader;
 
+/// Writes the error of a body into a stream.
+type WriteErrorEvents = fn(&[u8], Option<&str>, Option<&Reading>) -> Vec<u8>;
+
 /// What a format is.
 #[derive(Debug)]
 pub(crate) struct Definition {
@@ -26,7 +29,7 @@ pub(crate) struct Definition {
     /// What to send in it, for somebody who left it out.
     pub(crate) conversation_fix: &'static str,
     /// Writes the events that end a stream with the error of a body: the request's id, and what was seen of the stream.
-    pub(crate) error_events: fn(&[u8], Option<&str>, Option<&Reading>) -> Vec<u8>,
+    pub(crate) error_events: WriteErrorEvents,
     /// Writes the body of an error; with the request's id where it has a place there.
     pub(crate) error_body: fn(&ErrorAnswer, Option<&str>) -> Vec<u8>,
     /// Reads a request body.

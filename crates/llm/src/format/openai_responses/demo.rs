@@ -60,7 +60,8 @@ pub(super) fn events(answer: &DemoAnswer, id: &str, created: i64) -> Vec<DemoEve
         events.item_done(index, &function_call(id, &call.name, &input, "completed"));
         stream.push(events.take());
     }
-    events.end(&ended(answer, id, created));
+    let ended = ended(answer, id, created);
+    events.end(ended["status"].as_str().unwrap_or_default(), &ended);
     stream.push(events.take());
     stream.events
 }

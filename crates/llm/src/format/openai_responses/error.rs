@@ -13,7 +13,8 @@ pub(super) fn body(error: &ErrorAnswer, _: Option<&str>) -> Vec<u8> {
     json!({ "error": words }).to_string().into_bytes()
 }
 
-const fn kind(kind: ErrorKind) -> &'static str {
+/// The word for a kind of error.
+pub(super) const fn kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::TooLarge => "invalid_request_error",
         ErrorKind::Authentication => "authentication_error",
@@ -32,26 +33,33 @@ pub(super) fn events(body: &[u8], request_id: Option<&str>, seen: Option<&Readin
     let message = said(message).or_else(|| said(error)).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let (id, model, created) = seen.map_or((None, None, None), Reading::names);
     let id = id.map_or_else(|| format!("resp_{}", request_id.unwrap_or_default().replace('-', "")), str::to_owned);
+    let (kind, code) = (said(kind), said(code));
+    let (kind, code) = (kind.as_deref(), code.as_deref());
     let response = json!({
         "id": id,
         "object": "response",
         "created_at": created.unwrap_or(0),
+        "status": "failed",
+        "error": of_response(kind, code, &message),
+        "incomplete_details": null,
         "model": model.unwrap_or_default(),
         "output": [],
     });
     let mut events = Events::from(seen.map_or(0, Reading::next_event));
-    fail(&mut events, response, &message, said(kind).as_deref(), said(code).as_deref());
+    announce(&mut events, kind, code, &message);
+    events.end("failed", &response);
     events.take()
 }
 
-/// Ends a stream with an error: the event for it, which many clients look for, and the terminal event, for which the others
-/// do. A client that knows neither has no end at all, and not a clean one.
-pub(super) fn fail(events: &mut Events, mut response: Value, message: &str, kind: Option<&str>, code: Option<&str>) {
-    events.push("error", json!({ "code": code.or(kind), "message": message, "param": null }));
-    response["status"] = "failed".into();
-    response["error"] = json!({ "code": code_of_response(kind, code), "message": message });
-    response["incomplete_details"] = Value::Null;
-    events.end(&response);
+/// The event for an error, which many clients look for. The others do for the terminal event, which has to follow: a client
+/// that knows neither has no end at all, and not a clean one.
+pub(super) fn announce(events: &mut Events, kind: Option<&str>, code: Option<&str>, message: &str) {
+    events.push("error", &json!({ "code": code.or(kind), "message": message, "param": null }));
+}
+
+/// The error of a response.
+pub(super) fn of_response(kind: Option<&str>, code: Option<&str>, message: &str) -> Value {
+    json!({ "code": code_of_response(kind, code), "message": message })
 }
 
 /// The code in a response that failed. Clients decide by it whether to try again, and take one they don't know for a

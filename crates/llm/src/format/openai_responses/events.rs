@@ -16,7 +16,7 @@ pub(super) fn events(response: &Value, _: bool) -> Option<Vec<u8>> {
     for (index, item) in (0..).zip(items) {
         self::item(&mut events, index, item.as_object()?);
     }
-    events.end(response);
+    events.end(response["status"].as_str().unwrap_or_default(), response);
     Some(events.take())
 }
 
@@ -56,7 +56,7 @@ fn item(events: &mut Events, index: u64, whole: &Map<String, Value>) {
         "custom_tool_call" => empty("input", "".into()),
         _ => {}
     }
-    events.item_added(index, &begun.into());
+    events.item_added(index, &begun);
     for (at, part) in (0..).zip(list("summary")) {
         summary(events, place, at, part);
     }
@@ -75,7 +75,7 @@ fn item(events: &mut Events, index: u64, whole: &Map<String, Value>) {
         }
         events.of_item(&format!("{kind}.done"), place, json!({ name: text(name) }));
     }
-    events.item_done(index, &Value::Object(whole.clone()));
+    events.item_done(index, whole);
 }
 
 fn summary(events: &mut Events, item: Item<'_>, at: u64, part: &Value) {

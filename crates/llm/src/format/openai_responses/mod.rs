@@ -1,13 +1,22 @@
 //! OpenAI Responses: `POST /v1/responses`.
 
 pub(super) mod answer;
+pub(super) mod codec;
 mod collect;
+mod decode;
 mod demo;
+mod encode;
 mod error;
 mod events;
+mod items;
+mod models;
+mod read;
 mod request;
+mod response;
 mod stream;
+mod tools;
 mod usage;
+mod write;
 
 use super::definition::{Definition, Path};
 

@@ -1,5 +1,6 @@
 //! The events of a stream, numbered.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Writes events one after the other and numbers them.
@@ -18,6 +19,25 @@ pub(super) struct Item<'a> {
     pub(super) id: &'a str,
 }
 
+#[derive(Serialize)]
+struct Numbered<'a, T> {
+    r#type: &'a str,
+    sequence_number: u64,
+    #[serde(flatten)]
+    data: &'a T,
+}
+
+#[derive(Serialize)]
+struct Whole<'a, T> {
+    response: &'a T,
+}
+
+#[derive(Serialize)]
+struct OfOutput<'a, T> {
+    output_index: u64,
+    item: &'a T,
+}
+
 impl Events {
     /// A writer that goes on with this number.
     pub(super) fn from(next: u64) -> Self {
@@ -30,37 +50,44 @@ impl Events {
     }
 
     /// Writes an event.
-    pub(super) fn push(&mut self, kind: &str, mut data: Value) {
-        data["type"] = kind.into();
-        data["sequence_number"] = self.next.into();
+    pub(super) fn push(&mut self, kind: &str, data: &impl Serialize) {
+        let event = Numbered { r#type: kind, sequence_number: self.next, data };
         self.next += 1;
-        self.bytes.extend_from_slice(format!("event: {kind}\ndata: {data}\n\n").as_bytes());
+        self.bytes.extend_from_slice(format!("event: {kind}\ndata: ").as_bytes());
+        // Texts, numbers and checked JSON serialise.
+        let data = serde_json::to_vec(&event).unwrap_or_default();
+        // What is repeated of a request may have lines, and a line would end the data. In JSON they stand between values only.
+        match memchr::memchr2(b'\n', b'\r', &data) {
+            Some(_) => self.bytes.extend(data.iter().filter(|byte| !matches!(byte, b'\n' | b'\r'))),
+            None => self.bytes.extend_from_slice(&data),
+        }
+        self.bytes.extend_from_slice(b"\n\n");
     }
 
     /// The answer begins.
-    pub(super) fn begin(&mut self, response: &Value) {
-        self.push("response.created", json!({ "response": response }));
-        self.push("response.in_progress", json!({ "response": response }));
+    pub(super) fn begin(&mut self, response: &impl Serialize) {
+        self.push("response.created", &Whole { response });
+        self.push("response.in_progress", &Whole { response });
     }
 
-    /// The answer ends as its status says.
-    pub(super) fn end(&mut self, response: &Value) {
-        let kind = match response["status"].as_str() {
-            Some("incomplete") => "response.incomplete",
-            Some("failed") => "response.failed",
+    /// The answer ends with this status.
+    pub(super) fn end(&mut self, status: &str, response: &impl Serialize) {
+        let kind = match status {
+            "incomplete" => "response.incomplete",
+            "failed" => "response.failed",
             _ => "response.completed",
         };
-        self.push(kind, json!({ "response": response }));
+        self.push(kind, &Whole { response });
     }
 
     /// An item begins.
-    pub(super) fn item_added(&mut self, index: u64, item: &Value) {
-        self.push("response.output_item.added", json!({ "output_index": index, "item": item }));
+    pub(super) fn item_added(&mut self, index: u64, item: &impl Serialize) {
+        self.push("response.output_item.added", &OfOutput { output_index: index, item });
     }
 
     /// An item is complete.
-    pub(super) fn item_done(&mut self, index: u64, item: &Value) {
-        self.push("response.output_item.done", json!({ "output_index": index, "item": item }));
+    pub(super) fn item_done(&mut self, index: u64, item: &impl Serialize) {
+        self.push("response.output_item.done", &OfOutput { output_index: index, item });
     }
 
     /// A part of a message, or of reasoning, begins.
@@ -89,6 +116,6 @@ impl Events {
     pub(super) fn of_item(&mut self, kind: &str, item: Item<'_>, mut data: Value) {
         data["item_id"] = item.id.into();
         data["output_index"] = item.index.into();
-        self.push(kind, data);
+        self.push(kind, &data);
     }
 }
