@@ -83,9 +83,8 @@ fn answer(format: Format) -> Value {
                 json!({ "type": "redacted_thinking", "data": "secret" }),
                 json!({ "type": "text", "text": "I look." }),
             ];
-            let calls = calls.map(|(id, name, input)| {
-                json!({ "type": "tool_use", "id": id, "name": name, "input": input })
-            });
+            let calls =
+                calls.map(|(id, name, input)| json!({ "type": "tool_use", "id": id, "name": name, "input": input }));
             content.extend(calls);
             json!({
                 "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": content,
@@ -161,7 +160,8 @@ fn a_session_with_tools_of_every_kind_goes_on() {
         let whole: Value = serde_json::from_slice(&whole).expect("JSON");
         assert_eq!(whole["output"].as_array().map(Vec::len), Some(items.len()));
 
-        let output = |id: &str| json!({ "type": "function_call_output", "call_id": id, "output": format!("result of {id}") });
+        let output =
+            |id: &str| json!({ "type": "function_call_output", "call_id": id, "output": format!("result of {id}") });
         input.extend(items);
         input.push(output("call_1"));
         input.push(json!({ "type": "custom_tool_call_output", "call_id": "call_2", "output": "Done!" }));

@@ -139,11 +139,7 @@ fn tool_choice(object: &mut Object<'_>, further: &mut Further) -> Result<Option<
     Ok(Some(chosen))
 }
 
-fn output(
-    object: &mut Object<'_>,
-    request: &InferenceRequest,
-    further: &mut Further,
-) -> Result<Output, RequestError> {
+fn output(object: &mut Object<'_>, request: &InferenceRequest, further: &mut Further) -> Result<Output, RequestError> {
     let mut output = Output { format: request.response_format, ..Output::default() };
     let Some(mut text) = object.object("text")? else { return Ok(output) };
     output.verbosity = text.text("verbosity")?;

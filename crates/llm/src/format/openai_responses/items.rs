@@ -244,10 +244,20 @@ impl<'c> Conversation<'c> {
                     (Some(url), _) => place(url, None),
                     (None, Some(id)) => (None, Source::File(Format::OpenAiResponses, id)),
                     (None, None) => {
-                        return Err(RequestError::invalid(part.path().to_owned(), "an image with `image_url` or `file_id`"));
+                        return Err(RequestError::invalid(
+                            part.path().to_owned(),
+                            "an image with `image_url` or `file_id`",
+                        ));
                     }
                 };
-                parts.push(Part::Media(Media { kind: MediaKind::Image, media_type, source, name: None, detail, cache }));
+                parts.push(Part::Media(Media {
+                    kind: MediaKind::Image,
+                    media_type,
+                    source,
+                    name: None,
+                    detail,
+                    cache,
+                }));
             }
             "input_file" => {
                 let name = part.text("filename")?;
@@ -273,7 +283,14 @@ impl<'c> Conversation<'c> {
                 let mut audio = part.object("input_audio")?.ok_or(missing)?;
                 let source = Source::Base64(audio.required_text("data", "send the bytes in Base64")?);
                 let media_type = Some(format!("audio/{}", audio.text("format")?.as_deref().unwrap_or("wav")));
-                parts.push(Part::Media(Media { kind: MediaKind::Audio, media_type, source, name: None, detail: None, cache }));
+                parts.push(Part::Media(Media {
+                    kind: MediaKind::Audio,
+                    media_type,
+                    source,
+                    name: None,
+                    detail: None,
+                    cache,
+                }));
             }
             _ => {
                 parts.extend(Json::parse(raw).map(|json| Part::Native(Format::OpenAiResponses, json)));

@@ -146,8 +146,7 @@ impl Stream {
 
     /// Probabilities, which the events in pieces and those at the end both have.
     fn logprobs(&mut self, index: u64, part: u64, list: Option<&[u8]>, piece: bool, events: &mut Vec<Event>) {
-        let tokens: Vec<TokenLogprob> =
-            self::list(list).into_iter().map(token).collect();
+        let tokens: Vec<TokenLogprob> = self::list(list).into_iter().map(token).collect();
         let Some(told) = self.told(index, part).filter(|told| piece || !told.logprobs) else { return };
         if !tokens.is_empty() {
             told.logprobs = true;
@@ -170,10 +169,8 @@ impl Stream {
     }
 
     fn item_done(&mut self, index: u64, item: &[u8], events: &mut Vec<Event>) {
-        let [kind, id, content, summary, encrypted, arguments, input] = loose::pick(
-            item,
-            ["type", "id", "content", "summary", "encrypted_content", "arguments", "input"],
-        );
+        let [kind, id, content, summary, encrypted, arguments, input] =
+            loose::pick(item, ["type", "id", "content", "summary", "encrypted_content", "arguments", "input"]);
         let text = |value: Option<&[u8]>| value.and_then(loose::text).map(std::borrow::Cow::into_owned);
         self.item_added(index, item, events);
         match text(kind).as_deref() {
@@ -204,7 +201,9 @@ impl Stream {
                 }
             }
         }
-        for part in self.items.get(&index).map(|item| item.parts.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
+        for part in
+            self.items.get(&index).map(|item| item.parts.keys().copied().collect::<Vec<_>>()).unwrap_or_default()
+        {
             self.sequence.stop(Self::key(index, part), events);
         }
     }
@@ -366,7 +365,11 @@ impl ReadStream for Stream {
                 self.input(index, arguments.or(input), events);
             }
             (
-                "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "response.done",
+                "response.completed"
+                | "response.incomplete"
+                | "response.failed"
+                | "response.cancelled"
+                | "response.done",
                 _,
                 _,
             ) => {

@@ -160,11 +160,7 @@ impl Tools {
     }
 
     /// Reads the member `tools` of a request or an item, and gives the names of the tools in it.
-    pub(super) fn read(
-        &mut self,
-        object: &mut Object<'_>,
-        further: &mut Further,
-    ) -> Result<Vec<String>, RequestError> {
+    pub(super) fn read(&mut self, object: &mut Object<'_>, further: &mut Further) -> Result<Vec<String>, RequestError> {
         let mut names = Vec::new();
         for (path, raw) in object.list("tools")?.unwrap_or_default() {
             self.tool(Object::read(raw, path, "a tool")?, raw, None, &mut names, further)?;
