@@ -170,8 +170,8 @@ mod tests {
             (OpenAiResponses, "content_filter", other("content_filter"), "refusal", "content_filter", "SAFETY"),
             (Gemini, "STOP", StopReason::EndTurn, "end_turn", "stop", "STOP"),
             (Gemini, "MAX_TOKENS", StopReason::MaxTokens, "max_tokens", "length", "MAX_TOKENS"),
-            (Gemini, "SAFETY", other("SAFETY"), "SAFETY", "content_filter", "SAFETY"),
-            (Gemini, "RECITATION", other("RECITATION"), "RECITATION", "content_filter", "RECITATION"),
+            (Gemini, "SAFETY", other("SAFETY"), "refusal", "content_filter", "SAFETY"),
+            (Gemini, "RECITATION", other("RECITATION"), "refusal", "content_filter", "RECITATION"),
         ] {
             let read = (format.definition().stop_reason)(reason);
             assert_eq!(read, canonical);
