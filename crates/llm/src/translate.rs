@@ -11,6 +11,7 @@ use crate::answer::summary::UpstreamErrorSummary;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::neutral::codec::{Asked, Codec, ReadStream, WriteStream};
+use crate::neutral::stops::Stops;
 use crate::neutral::{Answer, Encoding, Event, Feature, Loss, Losses, Tool, Treatment, Unsupported};
 use crate::request::InferenceRequest;
 use crate::request::error::RequestError;
@@ -58,6 +59,7 @@ impl InferenceRequest {
             losses.lose(*feature, field.clone())?;
         }
         let bytes = (codec.encode)(&request, encoding, &mut losses)?;
+        let stops = if losses.stops() { request.stop } else { Vec::new() };
         let custom_tools = request.tools.into_iter().filter_map(|tool| match tool {
             Tool::Custom(tool) => Some(tool.name),
             _ => None,
@@ -73,7 +75,7 @@ impl InferenceRequest {
         Ok(Translated {
             bytes: bytes.into(),
             losses: losses.into_found(),
-            back: Translation { from: self.format, to, asked },
+            back: Translation { from: self.format, to, asked, stops },
         })
     }
 }
@@ -84,6 +86,8 @@ pub struct Translation {
     from: Format,
     to: Format,
     asked: Asked,
+    /// Texts that end the answer, and that the provider does not know.
+    stops: Vec<String>,
 }
 
 impl Translation {
@@ -97,15 +101,14 @@ impl Translation {
         self.to
     }
 
-    /// A whole answer, whole. `None` if it is no answer of the provider's format, or an error.
+    /// A whole answer, whole. `None` if it is no answer of the provider's format, or not all of it, or an error.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let answer = (codec(self.to).read_answer)(body).filter(|answer| answer.error.is_none())?;
-        Some((codec(self.from).write_answer)(&answer, &self.asked))
+        Some((codec(self.from).write_answer)(&self.answer(body)?, &self.asked))
     }
 
     /// A whole answer, as the stream that the caller asked for.
     pub fn whole_as_stream(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let answer = (codec(self.to).read_answer)(body).filter(|answer| answer.error.is_none())?;
+        let answer = self.answer(body)?;
         let mut writer = (codec(self.from).write_stream)(self.asked.clone());
         let mut stream = Vec::new();
         for event in answer.into_events() {
@@ -123,7 +126,27 @@ impl Translation {
         parser.finish(|data| reader.read(data, &mut events));
         reader.finish(&mut events);
         let answer = Answer::of_events(events);
-        (answer.complete && answer.error.is_none()).then(|| (codec(self.from).write_answer)(&answer, &self.asked))
+        let sound = answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
+        sound.then(|| (codec(self.from).write_answer)(&self.cut(answer), &self.asked))
+    }
+
+    /// What a body of the provider says, if it says all of it.
+    fn answer(&self, body: &[u8]) -> Option<Answer> {
+        let answer = (codec(self.to).read_answer)(body)?;
+        (answer.complete && answer.error.is_none()).then(|| self.cut(answer))
+    }
+
+    /// The answer up to where one of the texts that end it comes up.
+    fn cut(&self, answer: Answer) -> Answer {
+        if self.stops.is_empty() {
+            return answer;
+        }
+        let mut stops = Stops::new(&self.stops);
+        let mut events = Vec::new();
+        for event in answer.into_events() {
+            stops.pass(event, |event| events.push(event));
+        }
+        Answer::of_events(events)
     }
 
     /// A stream.
@@ -132,6 +155,7 @@ impl Translation {
             parser: SseParser::new(EVENT_LIMIT),
             reader: (codec(self.to).read_stream)(),
             writer: (codec(self.from).write_stream)(self.asked.clone()),
+            stops: (!self.stops.is_empty()).then(|| Stops::new(&self.stops)),
             events: Vec::new(),
             ended: false,
         }
@@ -154,6 +178,7 @@ pub struct TranslatedStream {
     parser: SseParser,
     reader: Box<dyn ReadStream>,
     writer: Box<dyn WriteStream>,
+    stops: Option<Stops>,
     events: Vec<Event>,
     ended: bool,
 }
@@ -188,16 +213,28 @@ impl TranslatedStream {
     }
 
     fn write(&mut self, out: &mut Vec<u8>) {
-        for event in self.events.drain(..) {
-            if self.ended {
-                continue;
+        let Self { writer, stops, events, ended, parser, .. } = self;
+        let mut tell = |event: Event| {
+            if *ended {
+                return;
             }
             if let Event::Error(error) = &event {
-                self.writer.fail(&ErrorAnswer::of_upstream(error.http_status(), error), out);
+                writer.fail(&ErrorAnswer::of_upstream(error.http_status(), error), out);
             } else {
-                self.writer.write(&event, out);
+                writer.write(&event, out);
             }
-            self.ended = matches!(event, Event::End | Event::Error(_));
+            *ended = matches!(event, Event::End | Event::Error(_));
+        };
+        // What an event says that is not read would be missing in the middle of the answer.
+        if parser.skipped_events() > 0 {
+            events.clear();
+            return self.fail(&ErrorAnswer::upstream_interrupted("the provider sent an event that is too long"), out);
+        }
+        for event in events.drain(..) {
+            match stops {
+                Some(stops) => stops.pass(event, &mut tell),
+                None => tell(event),
+            }
         }
     }
 }
@@ -221,7 +258,7 @@ impl ErrorAnswer {
             400..500 => ErrorKind::InvalidRequest,
             _ => ErrorKind::Api,
         };
-        Self { status, kind, code: None, message: error.message.clone() }
+        Self { status, kind, code: error.known_code(status), message: error.message.clone() }
     }
 }
 

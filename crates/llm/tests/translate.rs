@@ -135,3 +135,66 @@ fn a_stream_says_the_same_however_it_is_cut() {
         }
     }
 }
+
+#[test]
+fn a_conversation_that_is_too_long_is_said_to_be_so_in_every_format() {
+    let anthropic = br#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#;
+    let openai = br#"{"error":{"message":"Your input exceeds the limit","type":"invalid_request_error","code":"context_length_exceeded"}}"#;
+    for (caller, provider, body) in [
+        (Format::OpenAiResponses, Format::AnthropicMessages, &anthropic[..]),
+        (Format::OpenAiChat, Format::AnthropicMessages, anthropic),
+        (Format::AnthropicMessages, Format::OpenAiChat, openai),
+        (Format::AnthropicMessages, Format::OpenAiResponses, openai),
+    ] {
+        let error = translated(caller, provider, "text").back.error(400, body);
+        let told: Value = serde_json::from_slice(&error.body(caller, None)).expect("JSON");
+        match caller {
+            // Claude Code knows it by these words.
+            Format::AnthropicMessages => {
+                assert!(told["error"]["message"].as_str().expect("text").starts_with("prompt is too long"), "{told}");
+            }
+            _ => assert_eq!(told["error"]["code"], "context_length_exceeded"),
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_cut_where_a_text_comes_up_that_the_provider_does_not_know() {
+    let body = r#"{"model":"m","max_tokens":50,"stop_sequences":["\n\nHuman","END"],"messages":[{"role":"user","content":"x"}],"stream":true}"#;
+    let request = InferenceRequest::parse(Format::AnthropicMessages, Bytes::from(body)).expect("a request");
+    let to = Format::OpenAiResponses;
+    let Translated { bytes, losses, back } =
+        request.translate(to, &Encoding::of("gpt-6"), "req", 0).expect("a translation");
+    assert!(losses.is_empty() && !String::from_utf8_lossy(&bytes).contains("END"));
+    let answer = serde_json::json!({ "id": "resp_1", "object": "response", "status": "completed", "output": [
+        { "type": "message", "id": "m", "content": [{ "type": "output_text", "text": "Yes.\n\nHe said EN. END. More." }] },
+        { "type": "function_call", "id": "f", "call_id": "c", "name": "t", "arguments": "{}" }],
+        "usage": { "input_tokens": 3, "output_tokens": 9 } });
+    let answer = answer.to_string();
+    let stream = to.whole_as_stream(200, answer.as_bytes(), true);
+    let told = [
+        back.whole(answer.as_bytes()).expect("an answer"),
+        back.stream_as_whole(&stream).expect("an answer"),
+        Format::AnthropicMessages.collect_stream(streamed(&back, &stream, 5).as_bytes()).expect("a stream"),
+        Format::AnthropicMessages.collect_stream(&back.whole_as_stream(answer.as_bytes()).expect("a stream")).expect("one"),
+    ];
+    for told in told {
+        let told: Value = serde_json::from_slice(&told).expect("JSON");
+        assert_eq!(told["content"].as_array().map(Vec::len), Some(1));
+        assert_eq!(told["content"][0]["text"], "Yes.\n\nHe said EN. ");
+        assert_eq!((&told["stop_reason"], &told["stop_sequence"]), (&"stop_sequence".into(), &"END".into()));
+        assert_eq!(told["usage"]["output_tokens"], 9);
+    }
+}
+
+#[test]
+fn what_is_not_all_of_an_answer_is_none() {
+    for (provider, body) in [
+        (Format::OpenAiResponses, r#"{"id":"r","object":"response","status":"in_progress","output":[]}"#),
+        (Format::OpenAiResponses, r#"{"id":"r","object":"response","status":"completed","output":[{"type":"mess"#),
+        (Format::OpenAiChat, r#"{"id":"c","choices":[{"index":0,"message":{"content":"hal"#),
+    ] {
+        let back = translated(Format::AnthropicMessages, provider, "text").back;
+        assert_eq!((back.whole(body.as_bytes()), back.whole_as_stream(body.as_bytes())), (None, None), "{body}");
+    }
+}

@@ -95,6 +95,9 @@ pub struct ToolCall {
     pub input_bytes: u64,
 }
 
+/// The code of an error that says that the conversation is longer than the model can take. Programs then shorten it.
+pub(crate) const TOO_LONG: &str = "context_length_exceeded";
+
 /// An error the provider reported, in the body or inside the stream. Texts are at most 1,024 bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamErrorSummary {
@@ -134,6 +137,31 @@ impl UpstreamErrorSummary {
             }
             _ => quotes_key,
         }
+    }
+
+    /// The code for it that programs decide by, where its provider has another word, or none but a sentence.
+    pub(crate) fn known_code(&self, status: u16) -> Option<&'static str> {
+        const CODES: [&str; 6] = [
+            TOO_LONG,
+            "content_policy_violation",
+            "insufficient_quota",
+            "invalid_prompt",
+            "model_not_found",
+            "rate_limit_exceeded",
+        ];
+        let code = self.code.as_deref().and_then(|code| CODES.into_iter().find(|known| *known == code));
+        let message = self.message.to_ascii_lowercase();
+        // Anthropic's sentence, Gemini's, Bedrock's, and that of many servers that are compatible with OpenAI.
+        let too_long = [
+            "prompt is too long",
+            "input token count",
+            "input is too long",
+            "maximum context length",
+            "context window",
+            "context length",
+        ];
+        let about_request = matches!(status, 400 | 413 | 422);
+        code.or_else(|| (about_request && too_long.into_iter().any(|words| message.contains(words))).then_some(TOO_LONG))
     }
 
     /// The HTTP status that says the same, of an error that came with the status of a success.

@@ -181,6 +181,9 @@ mod tests {
             let in_responses = match &read {
                 StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse => "completed",
                 StopReason::MaxTokens => "max_output_tokens",
+                StopReason::Other(reason) if reason == "pause_turn" || reason.starts_with("model_context") => {
+                    "max_output_tokens"
+                }
                 StopReason::Other(_) => "content_filter",
             };
             assert_eq!(word(OpenAiResponses, &read), in_responses, "{reason}");

@@ -35,17 +35,22 @@ pub struct Losses {
     to: Format,
     table: fn(Feature) -> Treatment,
     found: Vec<Loss>,
+    stops: bool,
 }
 
 impl Losses {
     /// Nothing yet.
     pub(crate) fn new(to: Format, table: fn(Feature) -> Treatment) -> Self {
-        Self { to, table, found: Vec::new() }
+        Self { to, table, found: Vec::new(), stops: false }
     }
 
     /// The format has no words for what stands in a field: goes by its table. What the table calls mapped, but cannot be in
-    /// this one case, counts as approximated.
+    /// this one case, counts as approximated. Texts that end the answer are never lost: it is cut on its way back.
     pub(crate) fn lose(&mut self, feature: Feature, field: impl Into<String>) -> Result<(), Unsupported> {
+        if feature == Feature::StopSequences {
+            self.stops = true;
+            return Ok(());
+        }
         let field = field.into();
         let treatment = match (self.table)(feature) {
             Treatment::Refused => return Err(Unsupported { feature, field, to: self.to }),
@@ -57,6 +62,11 @@ impl Losses {
             self.found.push(loss);
         }
         Ok(())
+    }
+
+    /// Whether the provider does not know all of the texts that end the answer.
+    pub(crate) fn stops(&self) -> bool {
+        self.stops
     }
 
     /// What was lost.

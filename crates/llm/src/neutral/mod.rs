@@ -17,6 +17,7 @@ mod part;
 mod request;
 mod sealed;
 pub(crate) mod sequence;
+pub(crate) mod stops;
 pub(crate) mod turns;
 
 pub use answer::Answer;

@@ -1,10 +1,16 @@
 //! Our own errors in this format.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::answer::reading::Reading;
+use crate::answer::summary::TOO_LONG;
 use crate::error::{ErrorAnswer, ErrorKind};
 use crate::sse;
+
+/// What the vendor says of a conversation that is longer than the model can take.
+const TOO_LONG_WORDS: &str = "prompt is too long";
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -17,12 +23,19 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Error<'a> {
     r#type: &'static str,
-    message: &'a str,
+    message: Cow<'a, str>,
 }
 
 /// The body of an answer with this error.
 pub(super) fn body(error: &ErrorAnswer, request_id: Option<&str>) -> Vec<u8> {
-    let body = Body { r#type: "error", error: Error { r#type: kind(error.kind), message: &error.message }, request_id };
+    let message = match error.code {
+        // The format has no codes. Programs know it by these words.
+        Some(TOO_LONG) if !error.message.contains(TOO_LONG_WORDS) => {
+            format!("{TOO_LONG_WORDS}: {}", error.message).into()
+        }
+        _ => Cow::Borrowed(error.message.as_str()),
+    };
+    let body = Body { r#type: "error", error: Error { r#type: kind(error.kind), message }, request_id };
     serde_json::to_vec(&body).expect("strings serialise")
 }
 

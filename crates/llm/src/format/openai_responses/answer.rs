@@ -221,6 +221,10 @@ pub(crate) fn stop_word(reason: &StopReason) -> &str {
     match reason {
         StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse => "completed",
         StopReason::MaxTokens => "max_output_tokens",
-        StopReason::Other(_) => "content_filter",
+        StopReason::Other(reason) => match reason.as_str() {
+            // It could have gone on.
+            "model_context_window_exceeded" | "pause_turn" => "max_output_tokens",
+            _ => "content_filter",
+        },
     }
 }

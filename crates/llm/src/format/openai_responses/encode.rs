@@ -234,6 +234,9 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
         Some("standard" | "standard_only") => Some("default"),
         tier => tier,
     };
+    if !request.stop.is_empty() {
+        losses.lose(Feature::StopSequences, "stop")?;
+    }
     if cache_marks(request) {
         losses.lose(Feature::CacheControl, "cache_control")?;
     }
