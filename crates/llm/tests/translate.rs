@@ -176,7 +176,9 @@ fn an_answer_is_cut_where_a_text_comes_up_that_the_provider_does_not_know() {
         back.whole(answer.as_bytes()).expect("an answer"),
         back.stream_as_whole(&stream).expect("an answer"),
         Format::AnthropicMessages.collect_stream(streamed(&back, &stream, 5).as_bytes()).expect("a stream"),
-        Format::AnthropicMessages.collect_stream(&back.whole_as_stream(answer.as_bytes()).expect("a stream")).expect("one"),
+        Format::AnthropicMessages
+            .collect_stream(&back.whole_as_stream(answer.as_bytes()).expect("a stream"))
+            .expect("one"),
     ];
     for told in told {
         let told: Value = serde_json::from_slice(&told).expect("JSON");

@@ -161,7 +161,9 @@ impl UpstreamErrorSummary {
             "context length",
         ];
         let about_request = matches!(status, 400 | 413 | 422);
-        code.or_else(|| (about_request && too_long.into_iter().any(|words| message.contains(words))).then_some(TOO_LONG))
+        code.or_else(|| {
+            (about_request && too_long.into_iter().any(|words| message.contains(words))).then_some(TOO_LONG)
+        })
     }
 
     /// The HTTP status that says the same, of an error that came with the status of a success.
