@@ -295,21 +295,30 @@ pub struct RecordedResource {
 }
 
 /// An effect was tried again under the same decision.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Attempted {
     /// The action.
     pub action: ActionId,
     /// When.
     #[serde(deserialize_with = "micros")]
     pub at: DateTime<Utc>,
+    /// The bytes of this attempt, if others were decided upon.
+    #[serde(default)]
+    pub content: Option<ContentDigest>,
     /// The kind of effect.
     pub effect: String,
+    /// What policies said about those bytes, as in a decision.
+    #[serde(default)]
+    pub evaluations: Option<Box<Json>>,
     /// Always `attempted`.
     pub kind: EntryKind,
     /// Which attempt begins, from 2.
     pub number: i64,
     /// Where it goes.
     pub target: String,
+    /// What the one before it used up, if it did; it is part of what the end says.
+    #[serde(default)]
+    pub usage: Option<RecordedUsage>,
     /// Why the one before it failed.
     pub why: String,
 }

@@ -49,6 +49,13 @@ pub trait Policy: Send + Sync {
         phase == Phase::Before
     }
 
+    /// Whether what it says depends on the bytes. An action may go on to another place with other bytes, under the same
+    /// decision; then those policies whose answer depends on them are asked once more, and the others, that look at who
+    /// does what how often, are not.
+    fn depends_on_content(&self) -> bool {
+        true
+    }
+
     /// Says what it thinks. A policy that cannot judge answers [`Violation::unavailable`]; one that panics has objected.
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict;
 }

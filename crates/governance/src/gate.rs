@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::access::{AccessDecision, AccessRules, DenyReason};
 use crate::action::Action;
 use crate::denial::{Denial, Refusal};
+use crate::digest::digest;
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
-use crate::ledger::text::sha256;
 use crate::ledger::{Ledger, Unavailable};
 use crate::permit::Permit;
 use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain};
@@ -28,10 +27,6 @@ use crate::redaction::Redaction;
 /// What somebody can do whom the access rules refuse.
 const ASK_FOR_ACCESS: &str = "Use another model, or ask an administrator for access: the rules are in \
                               services/access-control, and count from the next request";
-
-/// Digests of contents above this size are computed on a thread where nobody waits for a turn (about half a
-/// millisecond of work).
-const DIGEST_APART: usize = 1024 * 1024;
 
 /// The one place that decides whether something may be done. One for each server; shared by all surfaces.
 pub struct Gate {
@@ -314,14 +309,4 @@ impl Verdict {
     fn allow(policy: &str) -> Self {
         Self { word: "allow", policy: policy.to_owned(), reason: None }
     }
-}
-
-async fn digest(content: &Bytes) -> [u8; 32] {
-    if content.len() > DIGEST_APART {
-        let shared = content.clone();
-        if let Ok(digest) = tokio::task::spawn_blocking(move || sha256(&shared)).await {
-            return digest;
-        }
-    }
-    sha256(content)
 }

@@ -6,7 +6,7 @@
 //!                                       └─► ledger      decided and recorded      (`ledger`)
 //!                                              │
 //!  effect ◄─ (bytes, Running<E>) ◄─ begin ◄─ Permit<E>      or a Refusal, recorded too
-//!     └─► Running::{retry, inspect, finish} ─► ledger ─► projections
+//!     └─► Running::{retry, divert, inspect, finish} ─► ledger ─► projections
 //! ```
 //!
 //! `E` is a kind of [`Effect`]: asking a model, changing the installation, calling a tool. Governance knows none but the
@@ -29,6 +29,7 @@ pub mod command;
 pub mod config;
 pub mod decisions;
 mod denial;
+mod digest;
 mod effect;
 mod extension;
 mod gate;
@@ -50,4 +51,4 @@ pub use extension::GovernanceExtension;
 pub use gate::Gate;
 pub use ledger::{Ledger, Payload};
 pub use permit::Permit;
-pub use running::{Inspection, Outcome, OutcomeStatus, Running};
+pub use running::{Inspection, NotDiverted, Outcome, OutcomeStatus, Running};

@@ -48,6 +48,20 @@ use crate::running::{Outcome, Running};
 /// }
 /// ```
 ///
+/// Nor can what is sent be exchanged afterwards: other bytes leave only after [`Running::divert`](crate::Running::divert)
+/// has had them judged.
+///
+/// ```compile_fail,E0616
+/// use bytes::Bytes;
+/// use systemprompt_governance::{Action, Effect, Gate, NotPermitted, Permit, Target};
+///
+/// fn again<E: Effect>(permit: Permit<E>, target: &Target, other: Bytes) -> Result<Bytes, NotPermitted> {
+///     let (_, mut running) = permit.begin(target)?;
+///     running.judged = other;
+///     running.retry(target, "why", Default::default())
+/// }
+/// ```
+///
 /// And a permit for one kind of effect is none for another:
 ///
 /// ```compile_fail,E0308
@@ -96,6 +110,7 @@ impl<E: Effect> Permit<E> {
             resource: self.resource,
             targets: self.targets,
             attempts: 1,
+            judged: self.content.clone(),
             content: self.content,
             effect: self.effect,
             flagged: self.flagged,

@@ -13,9 +13,10 @@ use tokio::sync::oneshot;
 
 use crate::action::{NotPermitted, Target};
 use crate::denial::Denial;
+use crate::digest::digest;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
-use crate::ledger::entry::{self, EndedEntry};
+use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged};
 use crate::ledger::queue::Following;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
@@ -36,7 +37,10 @@ pub struct Running<E: Effect> {
     pub(crate) resource: Resource,
     pub(crate) targets: Vec<Target>,
     pub(crate) attempts: u32,
+    /// What was decided upon, which is what is kept.
     pub(crate) content: Bytes,
+    /// What was judged last, and may leave now.
+    pub(crate) judged: Bytes,
     pub(crate) effect: E,
     pub(crate) flagged: Vec<Range<usize>>,
     pub(crate) holds: Vec<Box<dyn Hold>>,
@@ -56,6 +60,17 @@ pub enum Inspection {
     Withhold(Denial),
 }
 
+/// Why an effect cannot go on to another target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDiverted {
+    /// The decision was not about this target.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// A policy objects to the bytes it would be sent.
+    #[error("{0}")]
+    Denied(Denial),
+}
+
 impl<E: Effect> Running<E> {
     /// The id of the action.
     pub fn id(&self) -> ActionId {
@@ -72,24 +87,84 @@ impl<E: Effect> Running<E> {
         if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
     }
 
-    /// Begins another attempt under the same decision, because the one before it came to nothing: an entry `attempted`.
-    /// Gives the bytes to send again.
+    /// Begins another attempt under the same decision, because the one before it came to nothing, having used `used`: an
+    /// entry `attempted`. Gives the bytes to send again, which are those that were judged last.
     ///
     /// # Errors
     ///
     /// The target is not one of those that were admitted.
-    pub fn retry(&mut self, target: &Target, why: &str) -> Result<Bytes, NotPermitted> {
-        if !self.targets.contains(target) {
-            return Err(NotPermitted(target.as_str().to_owned()));
+    pub fn retry(&mut self, target: &Target, why: &str, used: Usage) -> Result<Bytes, NotPermitted> {
+        self.permits(target)?;
+        self.attempt(target, why, used, None);
+        Ok(self.judged.clone())
+    }
+
+    /// The same with bytes of its own, as another target may need them: they leave if the policies whose answer depends on
+    /// them have nothing against them, and the entry has their digest and what was said. What is said against them is
+    /// recorded with the end.
+    ///
+    /// # Errors
+    ///
+    /// The target is not one of those that were admitted, or a policy objects. Nothing may be sent; what was judged before
+    /// may still be, elsewhere.
+    pub async fn divert(
+        &mut self,
+        target: &Target,
+        content: Bytes,
+        why: &str,
+        used: Usage,
+    ) -> Result<Bytes, NotDiverted> {
+        self.permits(target)?;
+        if content == self.judged {
+            return Ok(self.retry(target, why, used)?);
         }
+        let input = PolicyInput {
+            phase: Phase::Before,
+            action: self.id,
+            by: &self.by,
+            resource: &self.resource,
+            subject: self.effect.subject(),
+            content: &content,
+            texts: &Texts::of(&content),
+            estimate: self.effect.estimate(),
+        };
+        let outcome = self.policies.evaluate_content(&input).await;
+        let redaction = Redaction::new(self.policies.scanner());
+        let mut evaluations = outcome.evaluations;
+        redaction.details(&mut evaluations);
+        if let Some(denial) = outcome.denial {
+            self.inspections.extend(evaluations);
+            return Err(NotDiverted::Denied(Denial { reason: redaction.reason(denial.reason), ..denial }));
+        }
+        self.holds.extend(outcome.holds);
+        self.answer_is_suspect |= !outcome.flagged.is_empty();
+        let sha256 = digest(&content).await;
+        self.attempt(target, why, used, Some(&Judged { bytes: content.len(), sha256, evaluations: &evaluations }));
+        self.judged = content.clone();
+        Ok(content)
+    }
+
+    fn permits(&self, target: &Target) -> Result<(), NotPermitted> {
+        if self.targets.contains(target) { Ok(()) } else { Err(NotPermitted(target.as_str().to_owned())) }
+    }
+
+    /// Records that another attempt begins.
+    fn attempt(&mut self, target: &Target, why: &str, used: Usage, judged: Option<&Judged<'_>>) {
         self.attempts += 1;
         let mut redaction = Redaction::new(self.policies.scanner());
         // For what is found in them; they were recorded with the decision.
         drop(FactsWriter::write(&mut redaction, false, |facts| self.effect.facts(facts)));
-        let target = redaction.name(target.as_str());
-        let why = redaction.reason(why.to_owned());
-        self.open.note(entry::attempted(self.id, E::KIND, self.attempts, &target, &why, self.open.ledger().now()));
-        Ok(self.content.clone())
+        let entry = AttemptedEntry {
+            action: self.id,
+            at: self.open.ledger().now(),
+            judged,
+            effect: E::KIND,
+            number: self.attempts,
+            target: &redaction.name(target.as_str()),
+            used,
+            why: &redaction.reason(why.to_owned()),
+        };
+        self.open.note(entry.seal());
     }
 
     /// Whether some policy wants to see `subject` before the caller does. What none wants to see need not be collected.
@@ -197,7 +272,7 @@ impl<E: Effect> Running<E> {
         }
         let end = EndedEntry {
             action: self.id,
-            answer: outcome.answer.as_ref().map(|answer| (answer.bytes, digest(answer))),
+            answer: outcome.answer.as_ref().map(|answer| (answer.bytes, digest_of(answer))),
             at: self.open.ledger().now(),
             effect: E::KIND,
             facts: facts.as_deref(),
@@ -263,6 +338,6 @@ pub enum OutcomeStatus {
     },
 }
 
-fn digest(payload: &Payload) -> Option<[u8; 32]> {
+fn digest_of(payload: &Payload) -> Option<[u8; 32]> {
     payload.sha256.or_else(|| payload.is_complete().then(|| sha256(&payload.head)))
 }

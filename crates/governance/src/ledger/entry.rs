@@ -128,24 +128,52 @@ impl DecidedEntry<'_> {
     }
 }
 
-/// Another attempt at an effect begins. What came from outside was cleaned before.
-pub(crate) fn attempted(
-    action: ActionId,
-    effect: &'static str,
-    number: u32,
-    target: &str,
-    why: &str,
-    at: DateTime<Utc>,
-) -> Sealed {
-    let mut entry = CanonicalObject::with_capacity(256);
-    entry.uuid("action", Some(action.as_uuid()));
-    entry.time("at", Some(micros(at)));
-    entry.text("effect", Some(effect));
-    entry.text("kind", Some(EntryKind::Attempted.as_str()));
-    entry.integer("number", Some(i64::from(number)));
-    entry.text("target", Some(target));
-    entry.text("why", Some(&cleaned(why)));
-    Sealed::new(EntryKind::Attempted, action, entry.finish())
+/// What an entry `attempted` says. What came from outside was cleaned before.
+pub(crate) struct AttemptedEntry<'a> {
+    pub(crate) action: ActionId,
+    pub(crate) at: DateTime<Utc>,
+    /// The bytes of this attempt, if others were decided upon.
+    pub(crate) judged: Option<&'a Judged<'a>>,
+    pub(crate) effect: &'static str,
+    pub(crate) number: u32,
+    pub(crate) target: &'a str,
+    /// What the attempt before it used.
+    pub(crate) used: Usage,
+    /// Why the attempt before it came to nothing.
+    pub(crate) why: &'a str,
+}
+
+/// Bytes that were judged after the decision.
+pub(crate) struct Judged<'a> {
+    pub(crate) bytes: usize,
+    pub(crate) sha256: Sha,
+    pub(crate) evaluations: &'a [Evaluation],
+}
+
+impl AttemptedEntry<'_> {
+    pub(crate) fn seal(&self) -> Sealed {
+        let mut entry = CanonicalObject::with_capacity(256);
+        entry.uuid("action", Some(self.action.as_uuid()));
+        entry.time("at", Some(micros(self.at)));
+        if let Some(judged) = self.judged {
+            entry.object("content", |content| {
+                content.integer("bytes", Some(judged.bytes as i64));
+                content.bytes("sha256", Some(&judged.sha256));
+            });
+        }
+        entry.text("effect", Some(self.effect));
+        if let Some(judged) = self.judged {
+            entry.json("evaluations", Some(&evaluations_json(judged.evaluations)));
+        }
+        entry.text("kind", Some(EntryKind::Attempted.as_str()));
+        entry.integer("number", Some(i64::from(self.number)));
+        entry.text("target", Some(self.target));
+        if self.used != Usage::default() {
+            usage_object(&mut entry, self.used);
+        }
+        entry.text("why", Some(&cleaned(self.why)));
+        Sealed::new(EntryKind::Attempted, self.action, entry.finish())
+    }
 }
 
 /// What an entry `ended` says. What came from outside was cleaned before.
@@ -183,13 +211,17 @@ impl EndedEntry<'_> {
         entry.integer("latency_ms", self.latency_ms);
         entry.text("reason", self.reason.map(cleaned).as_deref());
         entry.text("status", Some(self.status));
-        entry.object("usage", |usage| {
-            usage.integer("calls", Some(count(self.usage.calls)));
-            usage.integer("cost_microdollars", Some(self.usage.cost.0));
-            usage.integer("tokens", Some(count(self.usage.tokens)));
-        });
+        usage_object(&mut entry, self.usage);
         Sealed::new(EntryKind::Ended, self.action, entry.finish())
     }
+}
+
+fn usage_object(entry: &mut CanonicalObject, used: Usage) {
+    entry.object("usage", |usage| {
+        usage.integer("calls", Some(count(used.calls)));
+        usage.integer("cost_microdollars", Some(used.cost.0));
+        usage.integer("tokens", Some(count(used.tokens)));
+    });
 }
 
 /// An action that was found open after its server died.

@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use super::chain::Head;
 use super::checkpoint::{Checkpoints, Remembered};
-use super::entry::{DecidedEntry, EndedEntry, Sealed};
+use super::entry::{AttemptedEntry, DecidedEntry, EndedEntry, Judged, Sealed};
 use super::export::{export, verify_export};
 use super::queue::{Batch, Following};
 use super::text::sha256;
@@ -49,7 +49,7 @@ use crate::effect::{Authority, Effect, Facts, FactsWriter};
 use crate::gate::Gate;
 use crate::permit::Permit;
 use crate::policy::{Evaluation, EvaluationResult, PolicyChain};
-use crate::running::Outcome;
+use crate::running::{NotDiverted, Outcome};
 
 /// Compiling the expressions of the secret scan takes long; every test uses this chain's configuration.
 static POLICIES: LazyLock<GovernanceConfig> = LazyLock::new(|| {
@@ -330,7 +330,7 @@ async fn a_credential_used_as_a_name_is_recorded_nowhere() {
         ActorChain::operator("root", 7).delegated_to(Actor { kind: ActorKind::Agent, id: format!("agent {SECRET}") });
     let id = action.id;
     let (_, mut running) = fixture.gate.admit(action).await.unwrap().begin(&first).unwrap();
-    running.retry(&second, "why").unwrap();
+    running.retry(&second, "why", Usage::default()).unwrap();
     running.finish(Outcome::completed(Answered { tokens: 1 }));
     // One that the scan of ids does not know, but which was found in the name of the model.
     let mut action = fixture.action("hello");
@@ -420,8 +420,8 @@ async fn a_permit_for_one_target_cannot_be_spent_on_another() {
     action.targets.push(Target::new("second/demo-1"));
     let retried = action.id;
     let (first, mut running) = fixture.gate.admit(action).await.unwrap().begin(&target()).unwrap();
-    assert!(running.retry(&Target::new("third/demo-1"), "refused").is_err());
-    let second = running.retry(&Target::new("second/demo-1"), "the connection was closed").unwrap();
+    assert!(running.retry(&Target::new("third/demo-1"), "refused", Usage::default()).is_err());
+    let second = running.retry(&Target::new("second/demo-1"), "the connection was closed", Usage::default()).unwrap();
     assert_eq!(first, second, "the same bytes, under the same decision");
     running.finish(Outcome::completed(Answered { tokens: 1 }));
 
@@ -434,6 +434,43 @@ async fn a_permit_for_one_target_cannot_be_spent_on_another() {
         (entries[1].1["number"].as_i64(), entries[1].1["target"].as_str(), entries[1].1["why"].as_str()),
         (Some(2), Some("second/demo-1"), Some("the connection was closed"))
     );
+    assert_sound(&pool).await;
+}
+
+#[tokio::test]
+async fn other_bytes_leave_only_after_they_were_judged() {
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let [second, third] = ["second/demo-1", "third/demo-1"].map(Target::new);
+    let mut action = fixture.action("hello");
+    action.targets.extend([second.clone(), third.clone()]);
+    let id = action.id;
+    let (_, mut running) = fixture.gate.admit(action).await.unwrap().begin(&target()).unwrap();
+
+    let elsewhere = running.divert(&Target::new("fourth/demo-1"), "hello".into(), "refused", Usage::default()).await;
+    assert!(matches!(elsewhere, Err(NotDiverted::NotPermitted(_))), "{elsewhere:?}");
+    let secret = Bytes::from_static(concat!("AKIA", "IOSFODNN7EXAMPLQ is my key").as_bytes());
+    let denied = running.divert(&second, secret, "refused", Usage::default()).await.unwrap_err();
+    assert!(matches!(&denied, NotDiverted::Denied(denial) if denial.policy == "secret_scan"), "{denied}");
+    assert_eq!(running.retry(&second, "refused", Usage::default()).unwrap(), "hello", "what was judged is what leaves");
+    let other = Bytes::from_static(b"hello, third");
+    let used = Usage { calls: 1, tokens: 3, cost: Microdollars(9) };
+    assert_eq!(running.divert(&third, other.clone(), "it broke off", used).await.unwrap(), other);
+    assert_eq!(running.retry(&third, "once more", Usage::default()).unwrap(), other, "and again");
+    running.finish(Outcome::completed(Answered { tokens: 1 }));
+
+    let pool = database.pool.write().clone();
+    fixture.drained().await;
+    let entries: Vec<Value> = entries_of(&pool, id).await.into_iter().map(|(_, body)| body).collect();
+    let digests: Vec<_> = entries.iter().map(|entry| entry["content"]["sha256"].as_str()).collect();
+    let (first, last) = (hex::encode(sha256(b"hello")), hex::encode(sha256(&other)));
+    assert_eq!(digests, [Some(first.as_str()), None, Some(last.as_str()), None, None]);
+    let asked: Vec<_> = entries[2]["evaluations"].as_array().unwrap().iter().map(|said| &said["policy_id"]).collect();
+    assert_eq!(asked, ["secret_scan"], "whoever counts is not asked twice");
+    assert_eq!((&entries[2]["usage"]["tokens"], &entries[3]["usage"]), (&json!(3), &Value::Null));
+    assert_eq!(entries[4]["inspections"][0]["result"], "fail", "that it was denied is recorded: {}", entries[4]);
+    let kept: Vec<String> = sqlx::query_scalar("SELECT body FROM ledger_content").fetch_all(&pool).await.unwrap();
+    assert_eq!(kept, ["hello"], "what was decided upon is what is kept");
     assert_sound(&pool).await;
 }
 
@@ -1053,11 +1090,21 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         status: "failed",
         usage: Usage { calls: 14, tokens: 15, cost: Microdollars(16) },
     };
+    let attempted = AttemptedEntry {
+        action,
+        at: now,
+        judged: Some(&Judged { bytes: 22, sha256: sha256(b"other bytes"), evaluations: &evaluations }),
+        effect: "ask",
+        number: 20,
+        target: "second",
+        used: Usage { calls: 23, tokens: 24, cost: Microdollars(25) },
+        why: "why",
+    };
     let heads =
         [systemprompt_extension::ledger::ChainHead { chain: Uuid::from_u128(17), hash: "18".repeat(32), seq: 19 }];
     vec![
         (EntryKind::Decided, decided.seal()),
-        (EntryKind::Attempted, entry::attempted(action, "ask", 20, "second", "why", now)),
+        (EntryKind::Attempted, attempted.seal()),
         (EntryKind::Ended, ended.seal()),
         (EntryKind::Abandoned, entry::abandoned(action, "ask", now)),
         (EntryKind::Checkpoint, entry::checkpoint(&heads, "hourly", Some("21"), now)),

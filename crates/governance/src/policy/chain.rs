@@ -221,12 +221,26 @@ impl PolicyChain {
     /// that has not answered at the deadline has objected; one whose objection is only a warning is not given all of the
     /// time, so that those after it have some.
     pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>, deadline: Option<Deadline>) -> ChainOutcome {
+        self.ask(input, deadline, |entry| input.phase == Phase::Before || entry.wants(input.phase, input.subject)).await
+    }
+
+    /// The same, of an action that was judged already, for other bytes: asks and lists only those whose answer depends on
+    /// them.
+    pub(crate) async fn evaluate_content(&self, input: &PolicyInput<'_>) -> ChainOutcome {
+        let depends =
+            |entry: &Entry| self.enabled && entry.policy.as_ref().is_some_and(|policy| policy.depends_on_content());
+        self.ask(input, None, depends).await
+    }
+
+    async fn ask(
+        &self,
+        input: &PolicyInput<'_>,
+        deadline: Option<Deadline>,
+        is_asked: impl Fn(&Entry) -> bool,
+    ) -> ChainOutcome {
         let mut outcome =
             ChainOutcome { evaluations: Vec::with_capacity(self.entries.len()), ..ChainOutcome::default() };
-        for entry in &self.entries {
-            if input.phase == Phase::After && !entry.wants(input.phase, input.subject) {
-                continue;
-            }
+        for entry in self.entries.iter().filter(|entry| is_asked(entry)) {
             let started = Instant::now();
             let (result, detail) = match &entry.policy {
                 _ if !self.enabled => (EvaluationResult::Disabled, "governance is disabled".into()),

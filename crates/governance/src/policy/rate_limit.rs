@@ -90,6 +90,10 @@ impl Policy for RateLimit {
         "rate_limit"
     }
 
+    fn depends_on_content(&self) -> bool {
+        false
+    }
+
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         if let Subject::Change { .. } = input.subject {
             return Verdict::Skip("changes are not counted".into());

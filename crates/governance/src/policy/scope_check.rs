@@ -22,6 +22,10 @@ impl Policy for ScopeCheck {
         "scope_check"
     }
 
+    fn depends_on_content(&self) -> bool {
+        false
+    }
+
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         let Subject::ToolCall { name } = input.subject else { return Verdict::Skip("not a tool call".into()) };
         let principal = &input.by.principal;

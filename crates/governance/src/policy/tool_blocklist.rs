@@ -22,6 +22,10 @@ impl Policy for ToolBlocklist {
         "tool_blocklist"
     }
 
+    fn depends_on_content(&self) -> bool {
+        false
+    }
+
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         let Subject::ToolCall { name } = input.subject else { return Verdict::Skip("not a tool call".into()) };
         if input.by.principal.is_admin() {
