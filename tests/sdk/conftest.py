@@ -266,7 +266,7 @@ def configure(home, mock, nobody):
     ]
     profile = home / "profiles/local/profile.yaml"
     text = profile.read_text()
-    for key, value in {"providers": providers, "gateway": {"enabled": True}}.items():
+    for key, value in {"providers": providers, "gateway": {"enabled": True, "resilience": {"retry_attempts": 0, "breaker_failure_threshold": 0}}}.items():
         text, replaced = re.subn(rf"(?m)^{key}:.*\n(?:[ -].*\n|\n)*", f"{key}: {json.dumps(value)}\n\n", text)
         assert replaced == 1, f"the profile has no {key}"
     profile.write_text(text)

@@ -176,6 +176,7 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
         .with("cost", summary.cost.map(|cost| cost.to_string()))
         .with("latency", summary.latency_ms.map(|latency| format!("{latency} ms")))
         .with("first byte", detail.ttft_ms.map(|latency| format!("{latency} ms")))
+        .with("served by", detail.served_provider.clone().filter(|served| summary.provider.as_ref() != Some(served)))
         .with("attempts", (detail.attempts > 1).then(|| detail.attempts.to_string()))
         .with("stop reason", detail.stop_reason.clone())
         .with("sent", format!("{} bytes, sha256 {}", detail.content_bytes, detail.prepared_sha256))

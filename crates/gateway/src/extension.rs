@@ -86,7 +86,7 @@ impl Extension for GatewayExtension {
             return Vec::new();
         };
         let (providers, gateway): (Vec<ProviderConfig>, GatewayConfig) = (providers, gateway);
-        vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway).route_ids())]
+        vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway, None).route_ids())]
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {

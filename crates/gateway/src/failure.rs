@@ -1,10 +1,13 @@
 //! Why a model gave no answer.
 
+use std::time::Duration;
+
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::{Denial, NotPermitted, Refusal};
 use systemprompt_llm::{ErrorAnswer, TranslationError};
 use systemprompt_model::ActionId;
 
+use crate::resilience::{Shut, ShutReason};
 use crate::routing::NoRoute;
 use crate::upstream::SendError;
 
@@ -33,6 +36,29 @@ pub enum FailureKind {
     /// It was sent, and no usable answer came. The outcome is recorded.
     #[error(transparent)]
     Upstream(#[from] SendError),
+    /// No provider of its route takes requests at present.
+    #[error(transparent)]
+    Shut(#[from] ProviderShut),
+}
+
+/// A provider to which nothing is sent at present.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the upstream provider `{provider}` {}", match reason {
+    ShutReason::CircuitOpen => "failed repeatedly and is left alone for a while",
+    ShutReason::Full => "has as many requests as it may have at a time",
+})]
+pub struct ProviderShut {
+    /// The provider.
+    pub provider: String,
+    /// When trying again may help.
+    pub retry_after: Duration,
+    pub(crate) reason: ShutReason,
+}
+
+impl ProviderShut {
+    pub(crate) fn new(provider: &str, shut: Shut) -> Self {
+        Self { provider: provider.to_owned(), retry_after: shut.wait, reason: shut.reason }
+    }
 }
 
 impl Failure {
@@ -50,6 +76,7 @@ impl FailureKind {
             Self::Refused(_) | Self::NotPermitted(_) => ErrorAnswer::internal(),
             Self::Withheld(denial) => withheld(denial),
             Self::Upstream(error) => error.told(),
+            Self::Shut(shut) => ErrorAnswer::not_ready(shut.to_string()),
         }
     }
 }

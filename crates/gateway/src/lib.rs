@@ -18,7 +18,9 @@ pub mod inference;
 pub mod request;
 
 mod answer;
+mod ask;
 mod attempt;
+mod call;
 mod capture;
 mod collecting;
 mod config;
@@ -29,6 +31,7 @@ mod packing;
 mod passage;
 mod recording;
 mod relay;
+mod resilience;
 mod routes;
 mod routing;
 mod snapshot;

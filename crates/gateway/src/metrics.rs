@@ -12,6 +12,7 @@ use systemprompt_extension::Metrics;
 use systemprompt_llm::{Format, Usage};
 use systemprompt_model::Microdollars;
 
+use crate::resilience::BreakerState;
 use crate::upstream::SendError;
 
 /// The gateway's metrics.
@@ -24,6 +25,8 @@ pub(crate) struct GatewayMetrics {
     cost_microdollars_total: Family<ModelLabels, Counter>,
     request_seconds: Family<UpstreamLabels, Histogram>,
     upstream_errors_total: Family<ErrorLabels, Counter>,
+    failovers_total: Family<FailoverLabels, Counter>,
+    breaker_state: Family<ModelLabels, Gauge>,
     active_streams: Gauge,
 }
 
@@ -63,6 +66,13 @@ struct ModelLabels {
 struct ErrorLabels {
     provider: String,
     class: ErrorClass,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailoverLabels {
+    from: String,
+    to: String,
+    reason: String,
 }
 
 /// How a provider failed.
@@ -185,6 +195,8 @@ impl GatewayMetrics {
             cost_microdollars_total: Family::default(),
             request_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.0, 18))),
             upstream_errors_total: Family::default(),
+            failovers_total: Family::default(),
+            breaker_state: Family::default(),
             active_streams: Gauge::default(),
         };
         registry.register(
@@ -204,7 +216,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "gateway_upstream_retries",
-            "Attempts made again because the provider had closed an idle connection",
+            "Attempts made once more at the same provider",
             metrics.upstream_retries_total.clone(),
         );
         registry.register("gateway_tokens", "Tokens by kind, provider and model", metrics.tokens_total.clone());
@@ -222,6 +234,16 @@ impl GatewayMetrics {
             "gateway_upstream_errors",
             "Failures of providers by their class",
             metrics.upstream_errors_total.clone(),
+        );
+        registry.register(
+            "gateway_upstream_failovers",
+            "Requests that went on from one provider to another, by the reason",
+            metrics.failovers_total.clone(),
+        );
+        registry.register(
+            "gateway_breaker_state",
+            "Whether a model is left alone after its failures: 0 no, 1 it is being tried out, 2 yes",
+            metrics.breaker_state.clone(),
         );
         registry.register(
             "sse_active_connections",
@@ -249,6 +271,7 @@ impl GatewayMetrics {
         }
         let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
         drop(self.cost_microdollars_total.get_or_create(&labels));
+        drop(self.breaker_state.get_or_create(&labels));
         let upstream = UpstreamLabels::of(provider);
         drop(self.request_seconds.get_or_create(&upstream));
         drop(self.upstream_ttfb_seconds.get_or_create(&upstream));
@@ -278,11 +301,31 @@ impl GatewayMetrics {
         self.upstream_retries_total.get_or_create(&UpstreamLabels::of(provider)).inc();
     }
 
+    /// A request goes on from one provider to another.
+    pub(crate) fn failed_over(&self, from: &str, to: &str, reason: String) {
+        let labels = FailoverLabels { from: from.to_owned(), to: to.to_owned(), reason };
+        self.failovers_total.get_or_create(&labels).inc();
+    }
+
+    /// How the breaker of a model stands now.
+    pub(crate) fn breaker(&self, provider: &str, model: &str, state: BreakerState) {
+        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+        self.breaker_state.get_or_create(&labels).set(match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        });
+    }
+
     /// A request ended.
     pub(crate) fn ended(&self, labels: &RequestLabels, took: Duration, usage: &Usage, cost: Microdollars) {
         self.requests_total.get_or_create(labels).inc();
         self.request_seconds.get_or_create(&UpstreamLabels::of(&labels.provider)).observe(took.as_secs_f64());
-        let (provider, model) = (&labels.provider, &labels.model);
+        self.used(&labels.provider, &labels.model, usage, cost);
+    }
+
+    /// A provider counted this, or must have.
+    pub(crate) fn used(&self, provider: &str, model: &str, usage: &Usage, cost: Microdollars) {
         for (kind, count) in [
             (TokenKind::Input, usage.input_tokens),
             (TokenKind::Output, usage.output_tokens),
@@ -290,10 +333,10 @@ impl GatewayMetrics {
             (TokenKind::CacheWrite, usage.cache_creation_tokens),
             (TokenKind::CacheWriteHour, usage.cache_creation_1h_tokens),
         ] {
-            let labels = TokenLabels { kind, provider: provider.clone(), model: model.clone() };
+            let labels = TokenLabels { kind, provider: provider.to_owned(), model: model.to_owned() };
             self.tokens_total.get_or_create(&labels).inc_by(count.unwrap_or(0));
         }
-        let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
+        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
         self.cost_microdollars_total.get_or_create(&labels).inc_by(u64::try_from(cost.0).unwrap_or(0));
     }
 

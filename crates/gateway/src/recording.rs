@@ -7,31 +7,32 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::response;
 use systemprompt_extension::policy::{Subject as Inspected, Texts, Usage as Used};
-use systemprompt_governance::{Inspection, NotPermitted, Outcome, OutcomeStatus, Running, Target};
+use systemprompt_governance::{Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, Format, UpstreamErrorSummary, Usage};
-use systemprompt_model::SessionId;
+use systemprompt_model::{Microdollars, SessionId};
 
-use crate::attempt::AttemptFailure;
+use crate::attempt::Trouble;
 use crate::capture::Capture;
+use crate::failure::FailureKind;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
 use crate::request::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
-use crate::upstream::{SendError, Taken, provider_request_id};
+use crate::resilience::Slot;
+use crate::routing::Destination;
+use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
 
-/// What is known of a call before it is made, for its price and its metrics.
+/// What is known of a call before it is made.
 pub(crate) struct Subject {
     /// The caller's format.
     pub(crate) dialect: Format,
-    /// The format of the answer.
-    pub(crate) format: Format,
-    pub(crate) provider: String,
-    /// The model's name in metrics.
-    pub(crate) model: String,
-    pub(crate) pricing: Pricing,
+    /// The route that matched, as the decision has it.
+    pub(crate) route_match: String,
+    /// Where the route leads first: the permit's name of the place, and the provider.
+    pub(crate) first: (Target, String),
     /// Tokens of the prompt, as estimated from its length.
     pub(crate) estimated_input_tokens: u64,
     /// How many answers the caller asked for.
@@ -41,8 +42,37 @@ pub(crate) struct Subject {
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) session: Option<SessionId>,
+}
+
+/// Where a call is made, for its price and its metrics.
+pub(crate) struct Place {
+    /// What the permit calls it.
+    target: Target,
+    /// The format of the answer.
+    format: Format,
+    provider: String,
+    /// The model's name in metrics.
+    model: String,
+    /// The model's name at the provider.
+    upstream_model: String,
+    pricing: Pricing,
     /// How long policies may look at the answer.
-    pub(crate) inspection_limit: Duration,
+    inspection_limit: Duration,
+}
+
+impl Place {
+    /// The place `to`, which the permit calls `target` and which answers in `format`.
+    pub(crate) fn of(to: &Destination, target: &Target, format: Format) -> Self {
+        Self {
+            target: target.clone(),
+            format,
+            provider: to.provider.name.clone(),
+            model: to.metric_model(),
+            upstream_model: to.upstream_model.clone(),
+            pricing: to.pricing,
+            inspection_limit: to.provider.timeouts.inspection,
+        }
+    }
 }
 
 /// How a call ended.
@@ -86,9 +116,17 @@ pub(crate) enum Judged {
 pub(crate) struct Recording {
     running: Option<Running<Infer>>,
     subject: Subject,
+    place: Place,
+    /// What attempts used that came to nothing.
+    spent: (Usage, Microdollars),
+    /// The place at the provider that the call takes.
+    slot: Option<Slot>,
     tap: AnswerTap,
     streamed: bool,
     capture: Option<Capture>,
+    /// When it was sent first.
+    begun: Instant,
+    /// When it was sent to this place first.
     sent: Instant,
     first_byte: Option<Duration>,
     status: Option<u16>,
@@ -102,16 +140,20 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Starts the clock of a call that is about to be sent.
-    pub(crate) fn new(running: Running<Infer>, subject: Subject, streamed: bool) -> Self {
+    /// Starts the clock of a call that is about to be sent to `place`.
+    pub(crate) fn new(running: Running<Infer>, subject: Subject, place: Place, streamed: bool) -> Self {
         let sent = Instant::now();
         subject.metrics.sent_after(sent.duration_since(subject.received));
         Self {
             capture: Some(Capture::new(running.content_limit())),
             running: Some(running),
-            tap: tap(&subject, streamed),
+            tap: tap(&subject, &place, streamed),
             streamed,
             subject,
+            place,
+            spent: (Usage::default(), Microdollars::ZERO),
+            slot: None,
+            begun: sent,
             sent,
             first_byte: None,
             status: None,
@@ -122,14 +164,62 @@ impl Recording {
         }
     }
 
-    /// Begins another attempt, and gives the bytes to send again.
-    pub(crate) fn retry(&mut self, target: &Target, why: AttemptFailure) -> Result<Bytes, NotPermitted> {
-        self.subject.metrics.retried(&self.subject.provider);
-        self.taken = Taken::default();
+    /// Begins another attempt at the same place after this trouble, and gives the bytes to send again.
+    pub(crate) fn retry(&mut self, target: &Target, trouble: Trouble) -> Result<Bytes, NotPermitted> {
+        self.subject.metrics.retried(&self.place.provider);
+        self.attempt_failed(trouble);
+        let used = self.spend(trouble);
         match &mut self.running {
-            Some(running) => running.retry(target, &why.to_string()),
+            Some(running) => running.retry(target, &trouble.to_string(), used),
             None => Err(NotPermitted(target.as_str().to_owned())),
         }
+    }
+
+    /// Begins another attempt at another place with bytes of its own, and gives them back if they may leave.
+    pub(crate) async fn divert(
+        &mut self,
+        target: &Target,
+        content: Bytes,
+        trouble: Trouble,
+        place: Place,
+    ) -> Result<Bytes, NotDiverted> {
+        let Some(running) = &mut self.running else { return Err(NotPermitted(target.as_str().to_owned()).into()) };
+        let cost = used(&self.place, &self.subject, &self.taken, trouble);
+        let content = running.divert(target, content, &trouble.to_string(), total(&cost)).await?;
+        // Only what is left behind counts: a place that may not be asked changes nothing.
+        self.attempt_failed(trouble);
+        self.spend(trouble);
+        self.sent = Instant::now();
+        self.tap = tap(&self.subject, &place, self.streamed);
+        self.place = place;
+        Ok(content)
+    }
+
+    /// Counts an attempt that came to nothing.
+    fn attempt_failed(&self, trouble: Trouble) {
+        if let Some(class) = trouble.class() {
+            self.subject.metrics.failed(&self.place.provider, class);
+        }
+    }
+
+    /// What the last attempt used, although nothing came of it. It counts once.
+    fn spend(&mut self, trouble: Trouble) -> Used {
+        let cost = used(&self.place, &self.subject, &self.taken, trouble);
+        self.taken = Taken::default();
+        let (usage, price) = &cost;
+        if *usage != Usage::default() {
+            self.subject.metrics.used(&self.place.provider, &self.place.model, usage, *price);
+        }
+        let (spent, spent_price) = &mut self.spent;
+        spent.input_tokens = sum(spent.input_tokens, usage.input_tokens);
+        spent.output_tokens = sum(spent.output_tokens, usage.output_tokens);
+        *spent_price = Microdollars(spent_price.0.saturating_add(price.0));
+        total(&cost)
+    }
+
+    /// Keeps the place at the provider until the call ends.
+    pub(crate) fn keep(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
     }
 
     /// What the attempt that is made now tells when a provider has the request.
@@ -151,7 +241,7 @@ impl Recording {
 
     /// Asks the policies whether the caller may have an answer, in which `said` is said in pieces.
     pub(crate) async fn inspect(&mut self, answer: &Bytes, said: &[String]) -> Inspection {
-        let limit = self.subject.inspection_limit;
+        let limit = self.place.inspection_limit;
         match &mut self.running {
             Some(running) => running.inspect(Inspected::Answer, answer, &Texts::with(answer, said), limit).await,
             None => Inspection::Give,
@@ -159,8 +249,11 @@ impl Recording {
     }
 
     /// Notes why no answer came, or no whole one.
-    pub(crate) fn broke(&mut self, error: &SendError) {
-        self.broke = Some(ErrorClass::of(error));
+    pub(crate) fn broke(&mut self, error: &FailureKind) {
+        self.broke = match error {
+            FailureKind::Upstream(error) => Some(ErrorClass::of(error)),
+            _ => None,
+        };
     }
 
     /// How the provider failed, if it did.
@@ -178,7 +271,7 @@ impl Recording {
         }
     }
 
-    /// Time since the call was sent.
+    /// Time since the call was sent to this place.
     pub(crate) fn elapsed(&self) -> Duration {
         self.sent.elapsed()
     }
@@ -187,17 +280,17 @@ impl Recording {
     pub(crate) fn head_arrived(&mut self, head: &response::Parts, streamed: bool) {
         self.status = Some(head.status.as_u16());
         self.upstream_id = provider_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        self.subject.metrics.head_after(&self.subject.provider, self.elapsed());
+        self.subject.metrics.head_after(&self.place.provider, self.elapsed());
         if streamed != self.streamed {
             self.streamed = streamed;
-            self.tap = tap(&self.subject, streamed);
+            self.tap = tap(&self.subject, &self.place, streamed);
         }
     }
 
     /// Watches a piece of the answer on its way to the caller.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.first_byte.is_none() {
-            self.first_byte = Some(self.elapsed());
+            self.first_byte = Some(self.begun.elapsed());
         }
         self.tap.feed(bytes);
         if let Some(capture) = &mut self.capture {
@@ -297,13 +390,26 @@ impl Recording {
         (usage, source)
     }
 
+    /// How the route was left for another place than its first, if it was.
+    fn failover(&self) -> Option<String> {
+        let (first, provider) = &self.subject.first;
+        (self.place.target != *first).then(|| {
+            let (from, to) = if *provider == self.place.provider {
+                (first.as_str(), self.place.target.as_str())
+            } else {
+                (provider.as_str(), self.place.provider.as_str())
+            };
+            format!("{},failover:{from}->{to}", self.subject.route_match)
+        })
+    }
+
     fn write_with(&mut self, judge: impl FnOnce(&Self, &AnswerSummary) -> End) {
         let Some(running) = self.running.take() else { return };
-        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.subject.format, self.streamed, 0, 0));
+        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.place.format, self.streamed, 0, 0));
         let summary = tap.finish();
         let end = judge(self, &summary);
         let (usage, usage_source) = self.used(&summary, &end);
-        let cost = self.subject.pricing.cost(&usage, summary.service_tier.as_deref());
+        let cost = self.place.pricing.cost(&usage, summary.service_tier.as_deref());
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
             End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) => {
@@ -312,10 +418,10 @@ impl Recording {
             End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
         };
 
-        let subject = &self.subject;
+        let (subject, place) = (&self.subject, &self.place);
         let labels = RequestLabels {
-            provider: subject.provider.clone(),
-            model: subject.model.clone(),
+            provider: place.provider.clone(),
+            model: place.model.clone(),
             status: match &end {
                 End::Completed => "completed",
                 End::Failed(_) | End::NotReached(_) => "failed",
@@ -326,9 +432,13 @@ impl Recording {
         };
         subject.metrics.ended(&labels, subject.received.elapsed(), &usage, cost);
         if let Some(class) = self.failure(&summary, &end) {
-            subject.metrics.failed(&subject.provider, class);
+            subject.metrics.failed(&place.provider, class);
         }
-        let (input, output) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
+        // What came to nothing before was used as well.
+        let (spent, spent_cost) = self.spent;
+        let input = usage.prompt_tokens().saturating_add(spent.prompt_tokens());
+        let output = usage.output_tokens.unwrap_or(0).saturating_add(spent.output_tokens.unwrap_or(0));
+        let cost = Microdollars(cost.0.saturating_add(spent_cost.0));
         if let Some(session) = subject.session {
             subject.sessions.record_usage(session, input, output, cost);
         }
@@ -350,7 +460,9 @@ impl Recording {
                 partial: summary.is_partial(),
                 service_tier: summary.service_tier,
                 http_status: self.status,
-                model: summary.model,
+                route_match: self.failover(),
+                served_provider: self.status.map(|_| place.provider.clone()),
+                model: summary.model.or_else(|| self.failover().map(|_| place.upstream_model.clone())),
                 provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
                 stop_reason: summary.stop_reason.map(|reason| reason.to_string()),
                 tool_calls: summary
@@ -366,10 +478,36 @@ impl Recording {
 }
 
 /// A tap for the answer to a call.
-fn tap(subject: &Subject, streamed: bool) -> AnswerTap {
-    let mut tap = AnswerTap::new(subject.format, streamed, 0, TOOL_INPUT);
+fn tap(subject: &Subject, place: &Place, streamed: bool) -> AnswerTap {
+    let mut tap = AnswerTap::new(place.format, streamed, 0, TOOL_INPUT);
     tap.expect_choices(subject.choices);
     tap
+}
+
+/// What an attempt used of which nothing came, at least as far as it can be said: the prompt, if the provider took it and
+/// did not refuse it.
+fn used(place: &Place, subject: &Subject, taken: &Taken, trouble: Trouble) -> (Usage, Microdollars) {
+    if !trouble.may_have_cost() || !taken.is_taken() {
+        return (Usage::default(), Microdollars::ZERO);
+    }
+    let usage = Usage { input_tokens: Some(subject.estimated_input_tokens), ..Usage::default() };
+    (usage, place.pricing.cost(&usage, None))
+}
+
+/// The same as budgets count it.
+fn total((usage, cost): &(Usage, Microdollars)) -> Used {
+    if *usage == Usage::default() {
+        return Used::default();
+    }
+    let tokens = usage.prompt_tokens().saturating_add(usage.output_tokens.unwrap_or(0));
+    Used { calls: 1, tokens, cost: *cost }
+}
+
+fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// What an answer was that arrived to its end.

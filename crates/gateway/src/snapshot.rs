@@ -52,7 +52,7 @@ impl GatewaySnapshot {
     ) -> Result<Self, SnapshotError> {
         let providers: Vec<ProviderConfig> = section(config, "providers")?;
         let settings: GatewayConfig = section(config, "gateway")?;
-        let table = RoutingTable::new(&providers, &settings);
+        let table = RoutingTable::new(&providers, &settings, before.map(|before| &before.table));
         let trusted = surroundings(config).trusted_hosts;
         let connections = before.map(|before| before.upstreams.as_ref());
         let upstreams = Upstreams::new(&table.providers(), &trusted, ambient.clone(), connections);

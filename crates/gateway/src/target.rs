@@ -67,7 +67,7 @@ impl Target {
         let provider = way.provider.clone();
         let Timeouts { first_byte, total, .. } = provider.timeouts;
         Self {
-            name: systemprompt_governance::Target::new(format!("{}/{}", provider.name, way.upstream_model)),
+            name: target_name(way),
             format: way.format,
             uri: uri(&provider, &way.upstream_model, request.stream),
             headers: headers(caller, way, credentials.0.get(&provider.name), request.stream),
@@ -75,6 +75,11 @@ impl Target {
             provider,
         }
     }
+}
+
+/// What a permit calls a place.
+pub(crate) fn target_name(way: &Destination) -> systemprompt_governance::Target {
+    systemprompt_governance::Target::new(format!("{}/{}", way.provider.name, way.upstream_model))
 }
 
 /// A request as a provider gets it.

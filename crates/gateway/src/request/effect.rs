@@ -188,6 +188,10 @@ pub(crate) struct Inferred {
     pub(crate) service_tier: Option<String>,
     /// Something of the answer could not be read.
     pub(crate) partial: bool,
+    /// How the route was left for another place than its first, in the stead of what the decision says of it.
+    pub(crate) route_match: Option<String>,
+    /// The provider that answered.
+    pub(crate) served_provider: Option<String>,
     /// The status the provider answered with.
     pub(crate) http_status: Option<u16>,
     /// The model that answered, as the provider says.
@@ -228,6 +232,8 @@ impl Facts for Inferred {
         facts.boolean("partial", self.partial);
         facts.stranger_id("provider_request_id", self.provider_request_id.as_deref());
         facts.count("reasoning_tokens", self.usage.reasoning_tokens);
+        facts.stranger("route_match", self.route_match.as_deref());
+        facts.optional_text("served_provider", self.served_provider.as_deref());
         facts.stranger("service_tier", self.service_tier.as_deref());
         facts.stranger("stop_reason", self.stop_reason.as_deref());
         let recorded = &self.tool_calls[..self.tool_calls.len().min(TOOL_CALL_LIMIT)];
@@ -255,6 +261,8 @@ pub(super) struct InferredFacts {
     pub(super) partial: bool,
     pub(super) provider_request_id: Option<String>,
     pub(super) reasoning_tokens: Option<i64>,
+    pub(super) route_match: Option<String>,
+    pub(super) served_provider: Option<String>,
     pub(super) service_tier: Option<String>,
     pub(super) stop_reason: Option<String>,
     pub(super) tool_calls: Vec<ToolCallFacts>,

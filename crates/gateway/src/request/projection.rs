@@ -179,12 +179,12 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
             r.gateway_conversation_id, r.actor_kind, r.actor_id, r.client, r.client_trace_id, r.client_agent_id, r.dialect, r.provider,
-            r.upstream_model, r.requested_model, r.route_match, r.temperature, r.top_p, r.max_tokens,
+            r.upstream_model, r.requested_model, COALESCE(r.left_route, r.route_match), r.temperature, r.top_p, r.max_tokens,
             r.stop_sequences::jsonb, r.tools_offered, r.is_streaming, r.content_bytes, r.prepared_sha256, r.created_at,
             r.status, r.error_message, COALESCE(r.attempts, 1),
             -- Of a request that was sent, the model that was asked counts until the provider names another.
@@ -192,7 +192,7 @@ async fn insert(
             r.provider_request_id, r.http_status, r.stop_reason, r.input_tokens, r.output_tokens, r.cache_read_tokens,
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
             r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
-            r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb
+            r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb, r.served_provider
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -201,7 +201,7 @@ async fn insert(
             $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
             $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
-            $51::text[], $52::boolean[], $53::text[]
+            $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
@@ -209,7 +209,7 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider, left_route
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -265,6 +265,8 @@ async fn insert(
         &ends.usage_source as _,
         &ends.partial as _,
         column!(|_decided, facts| (!facts.losses.is_empty()).then(|| serde_json::json!(facts.losses).to_string())) as _,
+        &ends.served_provider as _,
+        &ends.route_match as _,
     )
     .execute(connection)
     .await?;
@@ -304,7 +306,9 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
             web_searches = CASE WHEN e.counts THEN e.web_searches ELSE r.web_searches END,
             service_tier = CASE WHEN e.counts THEN e.service_tier ELSE r.service_tier END,
             usage_source = CASE WHEN e.counts THEN e.usage_source ELSE r.usage_source END,
-            answer_partial = CASE WHEN e.counts THEN e.answer_partial ELSE r.answer_partial END
+            answer_partial = CASE WHEN e.counts THEN e.answer_partial ELSE r.answer_partial END,
+            served_provider = CASE WHEN e.counts THEN e.served_provider ELSE r.served_provider END,
+            route_match = CASE WHEN e.counts THEN COALESCE(e.left_route, r.route_match) ELSE r.route_match END
         FROM (
             SELECT
                 l.*,
@@ -322,12 +326,12 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
                 $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
                 $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[], $20::bigint[], $21::bigint[],
-                $22::bigint[], $23::text[], $24::text[], $25::boolean[]
+                $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[], $27::text[]
             ) AS l (
                 id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
                 output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
                 response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens, reasoning_tokens,
-                web_searches, service_tier, usage_source, answer_partial
+                web_searches, service_tier, usage_source, answer_partial, served_provider, left_route
             )
             JOIN ai_requests AS known ON known.id = l.id
         ) AS e
@@ -358,6 +362,8 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
         &ends.service_tier as _,
         &ends.usage_source as _,
         &ends.partial as _,
+        &ends.served_provider as _,
+        &ends.route_match as _,
     )
     .execute(connection)
     .await?;
@@ -436,6 +442,8 @@ struct Ends<'a> {
     service_tier: Vec<Option<&'a str>>,
     usage_source: Vec<Option<&'a str>>,
     partial: Vec<Option<bool>>,
+    served_provider: Vec<Option<&'a str>>,
+    route_match: Vec<Option<&'a str>>,
 }
 
 impl<'a> Ends<'a> {
@@ -470,6 +478,8 @@ impl<'a> Ends<'a> {
             ends.service_tier.push(facts.and_then(|facts| facts.service_tier.as_deref()));
             ends.usage_source.push(facts.and_then(|facts| facts.usage_source.as_deref()));
             ends.partial.push(facts.map(|facts| facts.partial));
+            ends.served_provider.push(facts.and_then(|facts| facts.served_provider.as_deref()));
+            ends.route_match.push(facts.and_then(|facts| facts.route_match.as_deref()));
         }
         ends
     }

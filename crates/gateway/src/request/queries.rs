@@ -152,6 +152,8 @@ pub struct RequestDetail {
     pub dialect: String,
     /// The route that matched.
     pub route_match: Option<String>,
+    /// The provider that answered; another one than `provider` after a failover.
+    pub served_provider: Option<String>,
     /// The provider's own id of the request.
     pub provider_request_id: Option<String>,
     /// The status the provider answered with.
@@ -234,7 +236,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.trace_id, r.provider,
             COALESCE(r.model, r.upstream_model) AS model, r.requested_model, r.is_streaming, r.input_tokens,
             r.output_tokens, r.cost_microdollars, r.latency_ms, r.gateway_conversation_id, r.task_id, r.client,
-            r.client_agent_id, r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.provider_request_id,
+            r.client_agent_id, r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.served_provider, r.provider_request_id,
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
             r.attempts, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches, r.service_tier, r.usage_source,
@@ -331,6 +333,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         actor_id: row.actor_id,
         dialect: row.dialect,
         route_match: row.route_match,
+        served_provider: row.served_provider,
         provider_request_id: row.provider_request_id,
         http_status: row.http_status,
         attempts: row.attempts,

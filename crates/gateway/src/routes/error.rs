@@ -143,7 +143,7 @@ impl RouteError {
                     unavailable @ ErrorAnswer { status: 503, .. } => unavailable,
                     blocked => ErrorAnswer { status: deny_status.get(), ..blocked },
                 },
-                FailureKind::Upstream(error) => error.told(),
+                FailureKind::Upstream(_) | FailureKind::Shut(_) => failure.kind.told(),
             },
         }
     }
@@ -155,6 +155,7 @@ impl RouteError {
                 Some(HeaderValue::from(retry_after_seconds(*wait)))
             }
             FailureKind::Upstream(SendError::Refused(_, retry)) => retry.clone(),
+            FailureKind::Shut(shut) => Some(HeaderValue::from(retry_after_seconds(shut.retry_after))),
             _ => None,
         }
     }

@@ -9,7 +9,8 @@ use systemprompt_llm::Format;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
-use crate::config::{DataHandling, Protection, ProviderWire, Retries, Surface, Timeouts, When};
+use crate::config::{DataHandling, ProviderWire, Retries, Surface, Timeouts, When};
+use crate::resilience::Health;
 
 /// A provider as the gateway uses it.
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub(crate) struct Provider {
     pub timeouts: Timeouts,
     /// How often and when it is asked once more.
     pub retries: Retries,
-    /// What keeps requests from it.
-    pub protection: Protection,
+    /// How it does, and what keeps requests from it.
+    pub health: Arc<Health>,
     /// How it treats what it is sent.
     pub handling: DataHandling,
     /// Whether it tells what a stream used.
@@ -138,7 +139,7 @@ impl Way {
 impl Destination {
     /// The model's name in metrics. A name that only a caller made up must not become a time series.
     pub(crate) fn metric_model(&self) -> String {
-        self.listed.clone().unwrap_or_else(|| "other".to_owned())
+        self.listed.as_deref().unwrap_or("other").to_owned()
     }
 }
 

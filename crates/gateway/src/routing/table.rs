@@ -9,10 +9,11 @@ use systemprompt_llm::catalog::{CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
-use super::destination::{Destination, Leg, Provider, Route, StreamUsage, Way};
+use super::destination::{Leg, Route};
 use super::families::short_names;
-use super::split;
+use super::{Destination, Provider, StreamUsage, Way, split};
 use crate::config::{GatewayConfig, Place, ProviderConfig, Resolved, Surface, strip_marker};
+use crate::resilience::Health;
 
 /// Why a request has no way to go.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,14 +87,18 @@ pub(crate) struct Listed {
 }
 
 impl RoutingTable {
-    /// The table of a checked configuration. Entries that name unknown providers were refused by `config::check`.
-    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig) -> Self {
+    /// The table of a checked configuration. Entries that name unknown providers were refused by `config::check`. How the
+    /// providers of the table `before` do is not forgotten.
+    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig, before: Option<&Self>) -> Self {
+        let before = before.map(Self::providers).unwrap_or_default();
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
         let mut by_provider = HashMap::new();
         let mut listing = Vec::new();
         for config in providers {
             let resilience = Resolved::new(&gateway.resilience, config.resilience.as_ref());
+            let protection = resilience.protection();
+            let known = before.iter().find(|known| known.name == config.name && known.health.fits(&protection));
             let provider = Arc::new(Provider {
                 name: config.name.clone(),
                 wire: config.wire,
@@ -102,7 +107,7 @@ impl RoutingTable {
                 extra_headers: config.extra_headers.clone(),
                 timeouts: resilience.timeouts(),
                 retries: resilience.retries(),
-                protection: resilience.protection(),
+                health: known.map_or_else(|| Arc::new(Health::new(protection)), |known| known.health.clone()),
                 handling: config.governance,
                 stream_usage: StreamUsage::new(config.stream_usage),
             });
@@ -351,7 +356,7 @@ mod tests {
                 {"id": "big-x", "pricing": {"input_per_million": 9.0, "output_per_million": 9.0}}]},
         ]))
         .expect("providers");
-        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"))
+        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"), None)
     }
 
     /// The places of a way, in their order.

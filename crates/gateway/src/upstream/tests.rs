@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Line, SendError, Taken, Upstreams};
 use crate::config::{DataHandling, GatewayConfig, ProviderWire, Resolved, Surface};
+use crate::resilience::Health;
 use crate::routing::{Provider, StreamUsage};
 use crate::target::Target;
 
@@ -39,7 +40,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         extra_headers: BTreeMap::new(),
         timeouts: resilience.timeouts(),
         retries: resilience.retries(),
-        protection: resilience.protection(),
+        health: Arc::new(Health::new(resilience.protection())),
         handling: DataHandling::default(),
         stream_usage: StreamUsage::default(),
     });

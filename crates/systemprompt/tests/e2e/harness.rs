@@ -77,11 +77,15 @@ pub struct Instance {
 }
 
 /// The mock as two providers, `claude-test` and `gpt-test`.
+///
+/// One request is one attempt, and one failure is no reason to leave a provider alone: that is what `in_process/failover.rs`
+/// is about.
 pub fn mock_providers(endpoint: &str) -> String {
+    let once = "resilience: { retry_attempts: 0, breaker_failure_threshold: 0 }";
     format!(
-        "- name: mock-anthropic\n  wire: anthropic\n  surface: anthropic\n  endpoint: {endpoint}\n  api_key_secret: anthropic\n  models:\n  \
+        "- name: mock-anthropic\n  wire: anthropic\n  surface: anthropic\n  endpoint: {endpoint}\n  api_key_secret: anthropic\n  {once}\n  models:\n  \
          - id: claude-test\n    aliases: [claude-alias]\n    upstream_model: claude-upstream\n    pricing: {{ input_per_million: 3, output_per_million: 15 }}\n    limits: {{ max_output_tokens: 1000 }}\n\
-         - name: mock-openai\n  wire: openai-chat\n  surface: openai\n  endpoint: {endpoint}\n  api_key_secret: openai\n  models:\n  \
+         - name: mock-openai\n  wire: openai-chat\n  surface: openai\n  endpoint: {endpoint}\n  api_key_secret: openai\n  {once}\n  models:\n  \
          - id: gpt-test\n    pricing: {{ input_per_million: 1, output_per_million: 2 }}\n\
          - name: demo\n  wire: demo\n  surface: anthropic\n"
     )

@@ -64,7 +64,10 @@ impl Fixture {
                      "api_key_secret": "upstream", "models": openai},
                 ]),
             )
-            .profile("gateway", json!({"enabled": true}))
+            .profile(
+                "gateway",
+                json!({"enabled": true, "resilience": {"retry_attempts": 0, "breaker_failure_threshold": 0}}),
+            )
             .document(
                 "access-control/all.yaml",
                 json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),

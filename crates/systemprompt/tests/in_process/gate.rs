@@ -387,8 +387,8 @@ async fn no_text_of_a_record_holds_a_credential() {
             let permit = gate(server).admit(with(PROMPT, &["user"])).await.expect("the content is clean");
             let (_, mut running) = permit.begin(&target()).expect("it is the target");
             running
-            .retry(&target(), &format!("the provider reported a bad key {KEY}"), Usage::default())
-            .expect("it is the target");
+                .retry(&target(), &format!("the provider reported a bad key {KEY}"), Usage::default())
+                .expect("it is the target");
             running.finish(Outcome {
                 result: Some(Answered { model: KEY.to_owned(), request: KEY.to_owned() }),
                 ..Outcome::failed(format!("the provider reported a bad key {KEY}"))

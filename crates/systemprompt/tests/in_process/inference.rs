@@ -144,17 +144,19 @@ impl Fixture {
     /// With these time limits.
     async fn of(builder: TestContextBuilder, resilience: Value) -> Self {
         let mock = MockUpstream::start().await.expect("a free port");
+        // One request is one attempt, and one failure is no reason to leave a provider alone; `failover` is about that.
+        let once = json!({"retry_attempts": 0, "breaker_failure_threshold": 0});
         let model = |id: &str| json!([{"id": id, "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]);
         let context = builder
             .profile(
                 "providers",
                 json!([
                     {"name": "ant", "wire": "anthropic", "surface": "anthropic", "endpoint": mock.endpoint(),
-                     "api_key_secret": "upstream", "models": model("claude-test")},
+                     "api_key_secret": "upstream", "resilience": once, "models": model("claude-test")},
                     {"name": "oai", "wire": "openai-chat", "surface": "openai", "endpoint": mock.endpoint(),
-                     "api_key_secret": "upstream", "models": model("gpt-test")},
+                     "api_key_secret": "upstream", "resilience": once, "models": model("gpt-test")},
                     {"name": "none", "wire": "anthropic", "surface": "anthropic", "endpoint": "http://127.0.0.1:1",
-                     "api_key_secret": "upstream", "models": model("nobody-there")},
+                     "api_key_secret": "upstream", "resilience": once, "models": model("nobody-there")},
                 ]),
             )
             .profile("gateway", json!({"enabled": true, "resilience": resilience}))

@@ -5,6 +5,7 @@
 
 mod answers;
 mod extensions;
+mod failover;
 mod gate;
 mod guard;
 mod identity;
