@@ -21,6 +21,7 @@ use crate::demo;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::format::openai_chat::usage_chunk::UsageChunkFilter;
+use crate::neutral::Encoding;
 use crate::relay::Edits;
 use crate::request::error::RequestError;
 use crate::request::{Address, InferenceRequest};
@@ -400,6 +401,78 @@ pub fn answer(format: Format, answer: &[u8]) {
             let prompt =
                 usage["promptTokenCount"].as_u64().zip(Some(usage["toolUsePromptTokenCount"].as_u64().unwrap_or(0)));
             assert!(prompt.is_none_or(|(prompt, tools)| read.usage.input_tokens <= Some(prompt.saturating_add(tools))));
+        }
+    }
+}
+
+/// A request of a format, written for every other one. What is written is a request of that format, small enough, and
+/// comes to rest: read and written in its own format again, it says the same from then on.
+pub fn translated_request(format: Format, body: &[u8]) {
+    let Ok(request) = InferenceRequest::parse(format, Bytes::copy_from_slice(body)) else { return };
+    for to in Format::ALL.into_iter().filter(|to| format.translates_to(*to) && *to != format) {
+        let Ok(translated) = request.translate(to, &Encoding::of("claude-sonnet-4-5"), "1", 0) else { continue };
+        // Texts of ours stand in for what is missing, once for each part.
+        let most = 16 * 1024 + 64 * body.len();
+        assert!(translated.bytes.len() < most, "{} of {}", translated.bytes.len(), body.len());
+        assert!(translated.losses.len() <= 64);
+        let again = |bytes: &Bytes| {
+            let request = InferenceRequest::parse(to, bytes.clone());
+            let request = request.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
+            let translated = request.translate(to, &Encoding::of("claude-sonnet-4-5"), "1", 0);
+            translated.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes))).bytes
+        };
+        let second = again(&translated.bytes);
+        assert_eq!(String::from_utf8_lossy(&again(&second)), String::from_utf8_lossy(&second), "{to}");
+    }
+}
+
+/// Answers of a format, told in every other one: cut anywhere the stream says the same, what it says is sound, and a
+/// stream and a whole answer agree.
+pub fn translated_answer(format: Format, answer: &[u8]) {
+    for to in Format::ALL.into_iter().filter(|to| to.translates_to(format) && *to != format) {
+        let request = match to {
+            Format::AnthropicMessages => {
+                &br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#[..]
+            }
+            Format::OpenAiChat => {
+                br#"{"model":"m","stream_options":{"include_usage":true},"messages":[{"role":"user","content":"a"}]}"#
+            }
+            Format::OpenAiResponses => br#"{"model":"m","input":"a"}"#,
+            Format::Gemini => br#"{"model":"m","contents":[{"role":"user","parts":[{"text":"a"}]}]}"#,
+        };
+        let request = InferenceRequest::parse(to, Bytes::from_static(request)).expect("a request");
+        let back = request.translate(format, &Encoding::of("m"), "1", 0).expect("a small request").back;
+        let told = |chunks: &[&[u8]]| {
+            let mut stream = back.stream();
+            let mut out = Vec::new();
+            for chunk in chunks {
+                stream.feed(chunk, &mut out);
+            }
+            stream.finish(&mut out);
+            (stream.ended(), out)
+        };
+        let (ended, whole) = told(&[answer]);
+        assert!(whole.len() < 64 * 1024 + 1024 * answer.len(), "{} of {}", whole.len(), answer.len());
+        for chunks in cuts(answer) {
+            assert_eq!(told(&chunks).1, whole);
+        }
+        let read = summary(to, true, &[&whole]);
+        // Counts that cannot be true are bounded, and their sum may be too large again.
+        let sound = |summary: &AnswerSummary| summary.unreadable_events == 0 || summary.usage.total() >= 10_000_000_000;
+        assert!(sound(&read), "{}", String::from_utf8_lossy(&whole));
+        if ended && read.error.is_none() {
+            assert!(read.complete, "{}", String::from_utf8_lossy(&whole));
+            let collected = back.stream_as_whole(answer).expect("a stream that came to its end");
+            let buffered = summary(to, false, &[&collected]);
+            assert_eq!((buffered.usage, buffered.text), (read.usage, read.text));
+            assert_eq!((buffered.stop_reason, buffered.thinking), (read.stop_reason, read.thinking));
+        }
+        if let Some(body) = back.whole(answer) {
+            let body = summary(to, false, &[&body]);
+            let stream = summary(to, true, &[&back.whole_as_stream(answer).expect("an answer")]);
+            assert!(sound(&stream));
+            assert_eq!((stream.usage, stream.text), (body.usage, body.text));
+            assert_eq!(stream.stop_reason, body.stop_reason);
         }
     }
 }
@@ -809,6 +882,18 @@ mod tests {
     #[test]
     fn gemini_answers_do_not_depend_on_where_they_are_cut() {
         run("answer_gemini", 1_000, |bytes| answer(Format::Gemini, bytes));
+    }
+
+    #[test]
+    fn requests_are_written_for_other_formats() {
+        run("translate_request_anthropic", 2000, |body| translated_request(Format::AnthropicMessages, body));
+        run("translate_request_openai_chat", 2000, |body| translated_request(Format::OpenAiChat, body));
+    }
+
+    #[test]
+    fn answers_are_told_in_other_formats() {
+        run("translate_answer_anthropic", 250, |bytes| translated_answer(Format::AnthropicMessages, bytes));
+        run("translate_answer_openai_chat", 250, |bytes| translated_answer(Format::OpenAiChat, bytes));
     }
 
     #[test]

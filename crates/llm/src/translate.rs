@@ -11,6 +11,7 @@ use crate::answer::summary::UpstreamErrorSummary;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::neutral::codec::{Asked, Codec, ReadStream, WriteStream};
+use crate::neutral::names::Names;
 use crate::neutral::stops::Stops;
 use crate::neutral::{Answer, Encoding, Event, Feature, Loss, Losses, Tool, Treatment, Unsupported};
 use crate::request::InferenceRequest;
@@ -52,30 +53,33 @@ impl InferenceRequest {
         id: &str,
         created: i64,
     ) -> Result<Translated, TranslationError> {
-        let request = (codec(self.format).decode)(self)?;
+        let mut request = (codec(self.format).decode)(self)?;
+        request.ask_something();
         let codec = codec(to);
         let mut losses = Losses::new(to, codec.treatment);
         for (feature, field) in &request.further {
             losses.lose(*feature, field.clone())?;
         }
-        let bytes = (codec.encode)(&request, encoding, &mut losses)?;
-        let stops = if losses.stops() { request.stop } else { Vec::new() };
-        let custom_tools = request.tools.into_iter().filter_map(|tool| match tool {
-            Tool::Custom(tool) => Some(tool.name),
+        let custom_tools = request.tools.iter().filter_map(|tool| match tool {
+            Tool::Custom(tool) => Some(tool.name.clone()),
             _ => None,
         });
+        let custom_tools = custom_tools.collect();
+        let names = Names::fit(&mut request);
+        let bytes = (codec.encode)(&request, encoding, &mut losses)?;
+        let stops = if losses.stops() { request.stop } else { Vec::new() };
         let asked = Asked {
             model: self.model.clone(),
             id: id.to_owned(),
             created,
             body: self.body.clone(),
-            custom_tools: custom_tools.collect(),
+            custom_tools,
             stream_usage: request.stream_usage,
         };
         Ok(Translated {
             bytes: bytes.into(),
             losses: losses.into_found(),
-            back: Translation { from: self.format, to, asked, stops },
+            back: Translation { from: self.format, to, asked, names, stops },
         })
     }
 }
@@ -86,6 +90,8 @@ pub struct Translation {
     from: Format,
     to: Format,
     asked: Asked,
+    /// The tools that the provider knows by other names.
+    names: Names,
     /// Texts that end the answer, and that the provider does not know.
     stops: Vec<String>,
 }
@@ -127,17 +133,18 @@ impl Translation {
         reader.finish(&mut events);
         let answer = Answer::of_events(events);
         let sound = answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
-        sound.then(|| (codec(self.from).write_answer)(&self.cut(answer), &self.asked))
+        sound.then(|| (codec(self.from).write_answer)(&self.mended(answer), &self.asked))
     }
 
     /// What a body of the provider says, if it says all of it.
     fn answer(&self, body: &[u8]) -> Option<Answer> {
         let answer = (codec(self.to).read_answer)(body)?;
-        (answer.complete && answer.error.is_none()).then(|| self.cut(answer))
+        (answer.complete && answer.error.is_none()).then(|| self.mended(answer))
     }
 
-    /// The answer up to where one of the texts that end it comes up.
-    fn cut(&self, answer: Answer) -> Answer {
+    /// The answer up to where one of the texts that end it comes up, with the caller's names of tools.
+    fn mended(&self, mut answer: Answer) -> Answer {
+        self.names.restore(&mut answer);
         if self.stops.is_empty() {
             return answer;
         }
@@ -155,6 +162,7 @@ impl Translation {
             parser: SseParser::new(EVENT_LIMIT),
             reader: (codec(self.to).read_stream)(),
             writer: (codec(self.from).write_stream)(self.asked.clone()),
+            names: self.names.clone(),
             stops: (!self.stops.is_empty()).then(|| Stops::new(&self.stops)),
             events: Vec::new(),
             ended: false,
@@ -178,6 +186,7 @@ pub struct TranslatedStream {
     parser: SseParser,
     reader: Box<dyn ReadStream>,
     writer: Box<dyn WriteStream>,
+    names: Names,
     stops: Option<Stops>,
     events: Vec<Event>,
     ended: bool,
@@ -213,11 +222,12 @@ impl TranslatedStream {
     }
 
     fn write(&mut self, out: &mut Vec<u8>) {
-        let Self { writer, stops, events, ended, parser, .. } = self;
-        let mut tell = |event: Event| {
+        let Self { writer, names, stops, events, ended, parser, .. } = self;
+        let mut tell = |mut event: Event| {
             if *ended {
                 return;
             }
+            names.restore_in(&mut event);
             if let Event::Error(error) = &event {
                 writer.fail(&ErrorAnswer::of_upstream(error.http_status(), error), out);
             } else {

@@ -1,11 +1,14 @@
 //! JSON Schemas, made to fit what vendors take.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 use crate::neutral::Json;
 
-/// Keywords that say something of the value itself, which vendors that hold a model to a schema cannot keep.
-const LIMITS: [&str; 16] = [
+/// Keywords that say something of the value itself, which Anthropic cannot hold a model to.
+const LIMITS: [&str; 17] = [
+    "additionalItems",
     "contains",
     "exclusiveMaximum",
     "exclusiveMinimum",
@@ -21,6 +24,22 @@ const LIMITS: [&str; 16] = [
     "multipleOf",
     "pattern",
     "propertyNames",
+    "uniqueItems",
+];
+/// The same, of OpenAI.
+const OPENAI_LIMITS: [&str; 13] = [
+    "contains",
+    "default",
+    "maxContains",
+    "maxLength",
+    "maxProperties",
+    "minContains",
+    "minLength",
+    "minProperties",
+    "patternProperties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
     "uniqueItems",
 ];
 /// What strings may be at vendors that hold a model to a schema.
@@ -50,57 +69,68 @@ pub(crate) fn of_input(schema: Option<&Json>) -> Json {
 
 /// Adds the properties of branches. What all of them require is required, or what any does where all hold.
 fn merge(object: &mut Map<String, Value>, branches: Vec<Value>, all_hold: bool) {
-    let mut required: Option<Vec<Value>> = None;
+    // How many branches require a property, in the order in which they are named.
+    let mut required: Vec<String> = Vec::new();
+    let mut times: HashMap<String, usize> = HashMap::new();
+    let all = branches.len();
     for branch in branches {
         let Value::Object(mut branch) = branch else { continue };
-        if let Some(Value::Object(properties)) = branch.remove("properties") {
-            let known = object.entry("properties").or_insert_with(|| json!({}));
-            if let Value::Object(known) = known {
-                for (name, schema) in properties {
-                    known.entry(name).or_insert(schema);
-                }
+        if let Some(Value::Object(properties)) = branch.remove("properties")
+            && let Value::Object(known) = object.entry("properties").or_insert_with(|| json!({}))
+        {
+            for (name, schema) in properties {
+                known.entry(name).or_insert(schema);
             }
         }
-        let Some(Value::Array(names)) = branch.remove("required") else {
-            if !all_hold {
-                required = Some(Vec::new());
+        let Some(Value::Array(names)) = branch.remove("required") else { continue };
+        let names: BTreeSet<String> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        for name in names {
+            let times = times.entry(name.clone()).or_default();
+            if *times == 0 {
+                required.push(name);
             }
-            continue;
-        };
-        required = Some(match required {
-            None => names,
-            Some(known) if all_hold => {
-                let new: Vec<Value> = names.into_iter().filter(|name| !known.contains(name)).collect();
-                known.into_iter().chain(new).collect()
-            }
-            Some(known) => known.into_iter().filter(|name| names.contains(name)).collect(),
-        });
+            *times += 1;
+        }
     }
-    let Some(required) = required.filter(|names| !names.is_empty()) else { return };
+    let least = if all_hold { 1 } else { all };
+    required.retain(|name| times[name] >= least);
+    if required.is_empty() {
+        return;
+    }
     if let Value::Array(known) = object.entry("required").or_insert_with(|| json!([])) {
-        let new: Vec<Value> = required.into_iter().filter(|name| !known.contains(name)).collect();
-        known.extend(new);
+        let there: HashSet<String> = known.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        known.extend(required.into_iter().filter(|name| !there.contains(name)).map(Value::from));
     }
 }
 
-/// A schema an answer is held to, for vendors that know a part of JSON Schema only: objects are closed, and limits they
-/// cannot keep go into the description, where the model still reads them. Written as it was if nothing has to change.
+/// A schema an answer of Anthropic is held to, which knows a part of JSON Schema only: objects are closed, and limits that
+/// cannot be kept go into the description, where the model still reads them. Written as it was if nothing has to change.
 pub(crate) fn closed(schema: &Json) -> Json {
+    let unsupported = |name: &str, value: &Value| match name {
+        "minItems" => !matches!(value.as_u64(), Some(0 | 1)),
+        "format" => value.as_str().is_none_or(|format| !STRING_FORMATS.contains(&format)),
+        _ => LIMITS.contains(&name),
+    };
     let mut value = schema.to_value();
-    if change(&mut value, DEEPEST, &mut |object| close(object)) { Json::of(&value) } else { schema.clone() }
+    if change(&mut value, DEEPEST, &mut |object| close(object, unsupported)) {
+        Json::of(&value)
+    } else {
+        schema.clone()
+    }
 }
 
-/// The same, for a vendor that wants every property required: one that need not be there may be `null` instead.
+/// The same for OpenAI, which wants every property required: one that need not be there may be `null` instead.
 pub(crate) fn strict(schema: &Json) -> Json {
+    let unsupported = |name: &str, _: &Value| OPENAI_LIMITS.contains(&name);
     let mut value = schema.to_value();
     let changed = change(&mut value, DEEPEST, &mut |object| {
-        let closed = close(object);
+        let closed = close(object, unsupported);
         require(object) || closed
     });
     if changed { Json::of(&value) } else { schema.clone() }
 }
 
-fn close(object: &mut Map<String, Value>) -> bool {
+fn close(object: &mut Map<String, Value>, unsupported: impl Fn(&str, &Value) -> bool) -> bool {
     let mut changed = false;
     let is_object = object.get("type").is_some_and(|kind| is(kind, "object")) || object.contains_key("properties");
     if is_object && object.get("additionalProperties") != Some(&Value::Bool(false)) {
@@ -111,11 +141,6 @@ fn close(object: &mut Map<String, Value>) -> bool {
         object.entry("anyOf").or_insert(choices);
         changed = true;
     }
-    let unsupported = |name: &str, value: &Value| match name {
-        "minItems" => !matches!(value.as_u64(), Some(0 | 1)),
-        "format" => value.as_str().is_none_or(|format| !STRING_FORMATS.contains(&format)),
-        _ => LIMITS.contains(&name),
-    };
     let names: Vec<String> =
         object.iter().filter(|(name, value)| unsupported(name, value)).map(|(name, _)| name.clone()).collect();
     if !names.is_empty() {
@@ -135,16 +160,16 @@ fn close(object: &mut Map<String, Value>) -> bool {
 fn require(object: &mut Map<String, Value>) -> bool {
     let Some(Value::Object(properties)) = object.get("properties") else { return false };
     let names: Vec<Value> = properties.keys().map(|name| name.clone().into()).collect();
-    let known = match object.get("required") {
-        Some(Value::Array(known)) => known.clone(),
-        _ => Vec::new(),
+    let known: HashSet<String> = match object.get("required") {
+        Some(Value::Array(known)) => known.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => HashSet::new(),
     };
-    if names.iter().all(|name| known.contains(name)) {
+    if properties.keys().all(|name| known.contains(name)) {
         return false;
     }
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
         for (name, schema) in properties {
-            if !known.iter().any(|known| known.as_str() == Some(name)) {
+            if !known.contains(name) {
                 *schema = nullable(schema.take());
             }
         }

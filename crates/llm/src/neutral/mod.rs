@@ -13,6 +13,7 @@ mod event;
 mod feature;
 mod json;
 mod losses;
+pub(crate) mod names;
 mod part;
 mod request;
 mod sealed;

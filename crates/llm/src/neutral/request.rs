@@ -233,6 +233,15 @@ pub struct Output {
 }
 
 impl Request {
+    /// Has the user say something if nobody does: most formats want a conversation beside the operator's words.
+    pub(crate) fn ask_something(&mut self) {
+        let says_nothing = |part: &Part| matches!(part, Part::Text(text) if text.text.is_empty());
+        if self.messages.iter().flat_map(|message| &message.parts).all(says_nothing) {
+            let parts = vec![Part::Text(Text::plain("Continue."))];
+            self.messages = vec![Message { role: Role::User, parts }];
+        }
+    }
+
     /// The calls of the conversation by their ids, with the names of their tools.
     pub fn call_names(&self) -> std::collections::HashMap<&str, &str> {
         let parts = self.messages.iter().flat_map(|message| &message.parts);

@@ -1,6 +1,6 @@
 //! Parts that arrive in turns, put one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::event::{Delta, Event, PartStart};
 
@@ -9,45 +9,56 @@ use super::event::{Delta, Event, PartStart};
 #[derive(Debug, Default)]
 pub(crate) struct Sequence {
     parts: VecDeque<Held>,
+    /// How many parts were given and are gone.
+    gone: usize,
+    /// The places of the parts that are not complete, counted from the first there ever was.
+    open: HashMap<u64, usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Held {
-    key: u64,
     events: Vec<Event>,
     complete: bool,
 }
 
 impl Sequence {
-    /// A part begins. `key` tells it from others that are open.
+    /// A part begins. `key` tells it from others that are open; one with the same key is complete by that.
     pub(crate) fn start(&mut self, key: u64, start: PartStart, events: &mut Vec<Event>) {
-        let part = Held { key, events: vec![Event::PartStart(start)], complete: false };
-        self.parts.push_back(part);
+        self.complete(key);
+        self.open.insert(key, self.gone + self.parts.len());
+        self.parts.push_back(Held { events: vec![Event::PartStart(start)], complete: false });
         self.give(events);
     }
 
     /// More of the part with this key; nothing if none is open.
     pub(crate) fn delta(&mut self, key: u64, delta: Delta, events: &mut Vec<Event>) {
-        if let Some(part) = self.parts.iter_mut().rev().find(|part| part.key == key && !part.complete) {
-            part.events.push(Event::Delta(delta));
-            self.give(events);
+        let Some(place) = self.open.get(&key) else { return };
+        match place - self.gone {
+            // The first goes out as it comes.
+            0 => events.push(Event::Delta(delta)),
+            place => self.parts[place].events.push(Event::Delta(delta)),
         }
     }
 
     /// The part with this key is complete.
     pub(crate) fn stop(&mut self, key: u64, events: &mut Vec<Event>) {
-        for part in self.parts.iter_mut().filter(|part| part.key == key) {
-            part.complete = true;
-        }
+        self.complete(key);
         self.give(events);
     }
 
     /// All parts are complete.
     pub(crate) fn stop_all(&mut self, events: &mut Vec<Event>) {
+        self.open.clear();
         for part in &mut self.parts {
             part.complete = true;
         }
         self.give(events);
+    }
+
+    fn complete(&mut self, key: u64) {
+        if let Some(place) = self.open.remove(&key) {
+            self.parts[place - self.gone].complete = true;
+        }
     }
 
     fn give(&mut self, events: &mut Vec<Event>) {
@@ -58,6 +69,7 @@ impl Sequence {
             }
             events.push(Event::PartStop);
             self.parts.pop_front();
+            self.gone += 1;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A conversation as providers want it: turns that change hands, and every call of a tool answered at once.
 
+use std::collections::{HashMap, VecDeque};
+
 use super::part::{Part, ToolCall, ToolResult};
 use super::request::{Request, Role};
 
@@ -27,34 +29,42 @@ pub(crate) struct Answered<'a> {
 /// are answered by a turn of their own.
 pub(crate) fn turns(request: &Request) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    // The turn that answers the calls of the assistant's last one.
-    let mut answering: Option<usize> = None;
-    for message in &request.messages {
-        if message.role == Role::User {
-            // An operator's word in between does not keep a result from its call.
-            let mut rest = Vec::new();
-            for part in &message.parts {
-                match (part, answering) {
-                    (Part::ToolResult(result), Some(at)) if answer(&mut turns[at], result) => {}
-                    _ => rest.push(part),
+    let mut open = Open::default();
+    for message in request.messages.iter().filter(|message| !message.parts.is_empty()) {
+        match message.role {
+            Role::User => {
+                // An operator's word in between does not keep a result from its call.
+                let mut rest = Vec::new();
+                for part in &message.parts {
+                    match part {
+                        Part::ToolResult(result) if open.answer(&mut turns, result) => {}
+                        _ => rest.push(part),
+                    }
+                }
+                if !rest.is_empty() {
+                    turn_of(&mut turns, Role::User).parts.extend(rest);
                 }
             }
-            if !rest.is_empty() {
-                turn_of(&mut turns, Role::User).parts.extend(rest);
-            }
-            continue;
-        }
-        turn_of(&mut turns, message.role).parts.extend(&message.parts);
-        if message.role == Role::Assistant {
-            let at = turns.len() - 1;
-            let calls = turns[at].parts.iter().filter_map(|part| match part {
-                Part::ToolCall(call) => Some(Answered { call, result: None }),
-                _ => None,
-            });
-            let answers: Vec<_> = calls.collect();
-            answering = (!answers.is_empty()).then_some(at + 1);
-            if answering.is_some() {
-                turns.push(Turn { role: Role::User, answers, parts: Vec::new() });
+            Role::System => turn_of(&mut turns, Role::System).parts.extend(&message.parts),
+            Role::Assistant => {
+                // What the model goes on with before anybody answered belongs to one turn with its calls.
+                let unanswered = |turn: &Turn<'_>| turn.parts.is_empty() && open.is_unanswered();
+                let goes_on = open.turn + 1 == turns.len() && turns.last().is_some_and(unanswered);
+                let mut answers = if goes_on { turns.pop().map(|turn| turn.answers) } else { None }.unwrap_or_default();
+                if !goes_on {
+                    open = Open::default();
+                }
+                turn_of(&mut turns, Role::Assistant).parts.extend(&message.parts);
+                for part in &message.parts {
+                    if let Part::ToolCall(call) = part {
+                        open.call(answers.len(), call);
+                        answers.push(Answered { call, result: None });
+                    }
+                }
+                open.turn = turns.len();
+                if !answers.is_empty() {
+                    turns.push(Turn { role: Role::User, answers, parts: Vec::new() });
+                }
             }
         }
     }
@@ -63,14 +73,6 @@ pub(crate) fn turns(request: &Request) -> Vec<Turn<'_>> {
 
 /// The last turn if it is this side's, otherwise a new one.
 fn turn_of<'t, 'a>(turns: &'t mut Vec<Turn<'a>>, role: Role) -> &'t mut Turn<'a> {
-    // Calls that the assistant goes on after, before anybody answered, belong to one turn with what follows.
-    if let [.., Turn { role: Role::Assistant, .. }, Turn { role: Role::User, answers, parts }] = turns.as_slice()
-        && role == Role::Assistant
-        && parts.is_empty()
-        && answers.iter().all(|answer| answer.result.is_none())
-    {
-        turns.pop();
-    }
     if turns.last().is_none_or(|turn| turn.role != role) {
         turns.push(Turn { role, answers: Vec::new(), parts: Vec::new() });
     }
@@ -78,10 +80,37 @@ fn turn_of<'t, 'a>(turns: &'t mut Vec<Turn<'a>>, role: Role) -> &'t mut Turn<'a>
     &mut turns[last]
 }
 
-/// Gives a result to the call it names, if that has none yet.
-fn answer<'a>(turn: &mut Turn<'a>, result: &'a ToolResult) -> bool {
-    let open = turn.answers.iter_mut().find(|answer| answer.result.is_none() && answer.call.id == result.call_id);
-    open.map(|answer| answer.result = Some(result)).is_some()
+/// The calls of the assistant's last turn that have no result yet.
+#[derive(Default)]
+struct Open<'a> {
+    /// The turn that answers them.
+    turn: usize,
+    /// Their places in it, by id, in order.
+    places: HashMap<&'a str, VecDeque<usize>>,
+    /// How many there were.
+    calls: usize,
+    answered: usize,
+}
+
+impl<'a> Open<'a> {
+    fn call(&mut self, place: usize, call: &'a ToolCall) {
+        self.places.entry(&call.id).or_default().push_back(place);
+        self.calls += 1;
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.calls > 0 && self.answered == 0
+    }
+
+    /// Gives a result to the first call it names that has none yet.
+    fn answer(&mut self, turns: &mut [Turn<'a>], result: &'a ToolResult) -> bool {
+        let Some(place) = self.places.get_mut(result.call_id.as_str()).and_then(VecDeque::pop_front) else {
+            return false;
+        };
+        self.answered += 1;
+        turns[self.turn].answers[place].result = Some(result);
+        true
+    }
 }
 
 #[cfg(test)]

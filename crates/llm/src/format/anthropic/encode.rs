@@ -1,6 +1,6 @@
 //! Writing a request for a provider.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -89,7 +89,8 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
     let model = Model::of(&encoding.model);
     let mut body = Body { model: &encoding.model, stream: request.stream, ..Body::default() };
     body.max_tokens = max_tokens(request, encoding);
-    let mut conversation = Conversation { losses, seen: HashSet::new(), ids: Vec::new(), messages: Vec::new() };
+    let mut conversation =
+        Conversation { losses, seen: HashSet::new(), given: HashMap::new(), ids: Vec::new(), messages: Vec::new() };
     conversation.write(request, model)?;
     body.messages = conversation.messages;
     body.system = request
@@ -145,8 +146,10 @@ fn max_tokens(request: &Request, encoding: &Encoding) -> u64 {
 /// The conversation as it is written.
 struct Conversation<'l> {
     losses: &'l mut Losses,
-    /// The ids of calls so far. The vendor wants them to differ.
+    /// The ids of calls so far, which the vendor wants to differ.
     seen: HashSet<String>,
+    /// How often each was given.
+    given: HashMap<String, usize>,
     /// Those of the last turn's calls.
     ids: Vec<String>,
     messages: Vec<Message>,
@@ -337,10 +340,10 @@ impl Conversation<'_> {
     fn id(&mut self, id: &str) -> String {
         let fitting = ids::fitting(id, usize::MAX);
         let mut id = fitting.clone();
-        let mut next = 2;
+        let times = self.given.entry(fitting.clone()).or_insert(1);
         while !self.seen.insert(id.clone()) {
-            id = format!("{fitting}_{next}");
-            next += 1;
+            *times += 1;
+            id = format!("{fitting}_{times}");
         }
         id
     }
@@ -360,7 +363,7 @@ fn own_thinking(thought: &Thinking) -> Option<Block> {
 
 fn tools<'a>(request: &'a Request, model: Model, body: &mut Body<'a>, losses: &mut Losses) -> Result<(), Unsupported> {
     let among = match &request.tool_choice {
-        Some(ToolChoice::Among { names, .. }) => Some(names),
+        Some(ToolChoice::Among { names, .. }) => Some(names.iter().collect::<HashSet<_>>()),
         _ => None,
     };
     for (index, tool) in request.tools.iter().enumerate() {
@@ -414,7 +417,7 @@ fn tools<'a>(request: &'a Request, model: Model, body: &mut Body<'a>, losses: &m
                 continue;
             }
         };
-        let offered = match (&written, among) {
+        let offered = match (&written, &among) {
             (ToolBody::Function { name, .. }, Some(names)) => names.contains(name),
             _ => true,
         };

@@ -1,5 +1,7 @@
 //! Reading a provider's answers into neutral words.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use systemprompt_model::json::loose;
 
@@ -70,7 +72,7 @@ struct Stream {
     begun: bool,
     sequence: Sequence,
     /// Blocks that are told whole, at their end.
-    held: Vec<Held>,
+    held: BTreeMap<u64, Held>,
     calls: bool,
     stop: Option<(StopReason, Option<String>)>,
     ended: bool,
@@ -78,7 +80,6 @@ struct Stream {
 
 /// A block that is told at its end.
 struct Held {
-    index: u64,
     block: Value,
     /// The input as it comes in pieces.
     input: String,
@@ -93,7 +94,7 @@ impl Stream {
             told: Usage::default(),
             begun: false,
             sequence: Sequence::default(),
-            held: Vec::new(),
+            held: BTreeMap::new(),
             calls: false,
             stop: None,
             ended: false,
@@ -168,8 +169,7 @@ impl Stream {
     }
 
     fn hold(&mut self, index: u64, block: Value, input: String, is_call: bool) {
-        self.held.retain(|held| held.index != index);
-        self.held.push(Held { index, block, input, is_call });
+        self.held.insert(index, Held { block, input, is_call });
     }
 
     fn text(&mut self, index: u64, text: Option<&[u8]>, events: &mut Vec<Event>) {
@@ -212,13 +212,11 @@ impl Stream {
             }
             Some("input_json_delta") => {
                 let Some(piece) = input.and_then(loose::text).filter(|piece| !piece.is_empty()) else { return };
-                match self.held.iter_mut().find(|held| held.index == index) {
+                match self.held.get_mut(&index) {
                     Some(held) if !held.is_call => held.input.push_str(&piece),
                     // The pieces are what counts.
-                    held => {
-                        if held.is_some() {
-                            self.held.retain(|held| held.index != index);
-                        }
+                    _ => {
+                        self.held.remove(&index);
                         self.sequence.delta(index, Delta::Text(piece.into_owned()), events);
                     }
                 }
@@ -228,14 +226,14 @@ impl Stream {
     }
 
     fn block_stop(&mut self, index: u64, events: &mut Vec<Event>) {
-        if let Some(at) = self.held.iter().position(|held| held.index == index) {
-            self.release(at, events);
+        if let Some(held) = self.held.remove(&index) {
+            self.release(index, held, events);
         }
         self.sequence.stop(index, events);
     }
 
-    fn release(&mut self, at: usize, events: &mut Vec<Event>) {
-        let Held { index, mut block, input, is_call } = self.held.remove(at);
+    fn release(&mut self, index: u64, held: Held, events: &mut Vec<Event>) {
+        let Held { mut block, input, is_call } = held;
         if is_call {
             self.sequence.delta(index, Delta::Text(input), events);
             return;
@@ -267,8 +265,8 @@ impl Stream {
 
     /// Closes what is open.
     fn close(&mut self, events: &mut Vec<Event>) {
-        while !self.held.is_empty() {
-            self.release(0, events);
+        for (index, held) in std::mem::take(&mut self.held) {
+            self.release(index, held, events);
         }
         self.sequence.stop_all(events);
     }

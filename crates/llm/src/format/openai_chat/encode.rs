@@ -1,5 +1,7 @@
 //! Writing a request for a provider.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -186,7 +188,8 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
     let model = Model::of(&encoding.model);
     let compatibility = encoding.compatibility;
     let mut body = Body { model: &encoding.model, stream: request.stream, ..Body::default() };
-    let mut conversation = Conversation { losses, compatibility, ids: Vec::new(), messages: Vec::new() };
+    let mut conversation =
+        Conversation { losses, compatibility, ids: Vec::new(), said: Vec::new(), messages: Vec::new() };
     conversation.write(request)?;
     body.messages = conversation.messages;
 
@@ -251,6 +254,8 @@ struct Conversation<'l> {
     compatibility: Compatibility,
     /// The ids of the last turn's calls.
     ids: Vec<String>,
+    /// What the user says and was not written yet.
+    said: Vec<ContentPart>,
     messages: Vec<Message>,
 }
 
@@ -272,15 +277,24 @@ impl Conversation<'_> {
                     });
                     let said = texts(said);
                     if !said.is_empty() {
+                        self.flush();
                         self.push(operator, said.join("\n\n"));
                     }
                 }
             }
         }
+        self.flush();
         match self.messages.last() {
             // Models of this format begin a new answer.
             Some(last) if last.role == "assistant" => self.losses.lose(Feature::Prefill, "messages"),
             _ => Ok(()),
+        }
+    }
+
+    /// Writes what the user said.
+    fn flush(&mut self) {
+        if let Some(content) = joined(std::mem::take(&mut self.said)) {
+            self.messages.push(Message { role: "user", content: Some(content), ..Message::default() });
         }
     }
 
@@ -325,6 +339,7 @@ impl Conversation<'_> {
             message.content = Some(Content::Text(text));
         }
         if says_something || message.reasoning.is_some() || message.reasoning_content.is_some() {
+            self.flush();
             self.messages.push(message);
         }
         Ok(())
@@ -346,7 +361,7 @@ impl Conversation<'_> {
 
     fn user(&mut self, turn: &Turn<'_>) -> Result<(), Unsupported> {
         let ids = std::mem::take(&mut self.ids);
-        let mut parts = Vec::new();
+        let mut parts = std::mem::take(&mut self.said);
         for (answer, id) in turn.answers.iter().zip(ids) {
             let text = self.answer(answer, &mut parts)?;
             let content = Some(Content::Text(text));
@@ -355,8 +370,7 @@ impl Conversation<'_> {
         for part in &turn.parts {
             self.said(part, &mut parts)?;
         }
-        let Some(content) = joined(parts) else { return Ok(()) };
-        self.messages.push(Message { role: "user", content: Some(content), ..Message::default() });
+        self.said = parts;
         Ok(())
     }
 
@@ -497,10 +511,12 @@ fn tools(
 ) -> Result<(), Unsupported> {
     // Servers that are merely compatible know one tool or any.
     let among = match &request.tool_choice {
-        Some(ToolChoice::Among { names, .. }) if !compatibility.developer_role => Some(names),
+        Some(ToolChoice::Among { names, .. }) if !compatibility.developer_role => {
+            Some(names.iter().collect::<HashSet<_>>())
+        }
         _ => None,
     };
-    let offered = |name: &String| among.is_none_or(|names| names.contains(name));
+    let offered = |name: &String| among.as_ref().is_none_or(|names| names.contains(name));
     for (index, tool) in request.tools.iter().enumerate() {
         match tool {
             Tool::Function(function) if offered(&function.name) => body.tools.push(function_body(function)),
@@ -534,12 +550,13 @@ fn tools(
     if body.tools.is_empty() {
         return Ok(());
     }
-    let is_custom = |name: &String| {
-        compatibility.developer_role
-            && request.tools.iter().any(|tool| matches!(tool, Tool::Custom(tool) if tool.name == *name))
-    };
+    let custom = request.tools.iter().filter_map(|tool| match tool {
+        Tool::Custom(tool) if compatibility.developer_role => Some(&tool.name),
+        _ => None,
+    });
+    let custom: HashSet<&String> = custom.collect();
     let named = |name: &String| {
-        let kind = if is_custom(name) { "custom" } else { "function" };
+        let kind = if custom.contains(name) { "custom" } else { "function" };
         json!({ "type": kind, kind: { "name": name } })
     };
     body.tool_choice = request.tool_choice.as_ref().map(|choice| match choice {

@@ -1,5 +1,7 @@
 //! Reading a provider's answers into neutral words.
 
+use std::collections::HashMap;
+
 use systemprompt_model::json::loose;
 
 use super::answer::stop_reason;
@@ -51,6 +53,9 @@ struct Stream {
     /// The field in which the thought came.
     field: &'static str,
     calls: Vec<Call>,
+    /// The last call at each place, and that with each id.
+    by_index: HashMap<u64, usize>,
+    by_id: HashMap<String, usize>,
     stop: Option<StopReason>,
     ended: bool,
 }
@@ -58,8 +63,6 @@ struct Stream {
 /// A call as far as it came.
 #[derive(Default)]
 struct Call {
-    /// Its place, if the provider says one.
-    index: Option<u64>,
     id: String,
     name: String,
     custom: bool,
@@ -81,6 +84,8 @@ impl Stream {
             said: None,
             field: "",
             calls: Vec::new(),
+            by_index: HashMap::new(),
+            by_id: HashMap::new(),
             stop: None,
             ended: false,
         }
@@ -321,18 +326,25 @@ impl Stream {
     fn place(&mut self, index: Option<u64>, id: &str, name: &str) -> usize {
         let known = match index {
             // Some servers say the same place for all of them.
-            Some(_) => self
-                .calls
-                .iter()
-                .rposition(|call| call.index == index && (id.is_empty() || call.id.is_empty() || call.id == id)),
-            None if !id.is_empty() => self.calls.iter().rposition(|call| call.id == id),
+            Some(index) => self.by_index.get(&index).copied().filter(|at| {
+                let call = &self.calls[*at];
+                id.is_empty() || call.id.is_empty() || call.id == id
+            }),
+            None if !id.is_empty() => self.by_id.get(id).copied(),
             // Without place and id, a name begins a call if the last one has everything.
             None => self.calls.len().checked_sub(1).filter(|last| name.is_empty() || !self.calls[*last].has_input),
         };
-        known.unwrap_or_else(|| {
-            self.calls.push(Call { index, ..Call::default() });
+        let at = known.unwrap_or_else(|| {
+            self.calls.push(Call::default());
             self.calls.len() - 1
-        })
+        });
+        if let Some(index) = index {
+            self.by_index.insert(index, at);
+        }
+        if !id.is_empty() && !self.by_id.contains_key(id) {
+            self.by_id.insert(id.to_owned(), at);
+        }
+        at
     }
 
     fn start(&mut self, at: usize, events: &mut Vec<Event>) {
