@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 use systemprompt_llm::neutral::Encoding;
-use systemprompt_llm::{AnswerTap, Format, InferenceRequest, Translated, Translation, Usage};
+use systemprompt_llm::{Address, AnswerTap, Format, InferenceRequest, Translated, Translation, Usage};
 
 const CASES: [&str; 8] =
     ["text", "parallel_tools", "tool_result_image", "thinking", "structured", "refusal", "length", "cache"];
-const FORMATS: [Format; 3] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses];
+const FORMATS: [Format; 4] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses, Format::Gemini];
 
 fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/translate").join(path)
@@ -34,8 +34,15 @@ fn model(format: Format) -> &'static str {
 }
 
 fn request(caller: Format, case: &str) -> InferenceRequest {
-    let body = read(&format!("requests/{caller}/{case}.json"));
-    InferenceRequest::parse(caller, Bytes::from(body)).expect("a request")
+    let body = Bytes::from(read(&format!("requests/{caller}/{case}.json")));
+    let request = match caller {
+        Format::Gemini => {
+            let address = Address { model: "caller-model".to_owned(), stream: true };
+            InferenceRequest::parse_addressed(caller, body, address)
+        }
+        _ => InferenceRequest::parse(caller, body),
+    };
+    request.expect("a request")
 }
 
 fn translated(caller: Format, provider: Format, case: &str) -> Translated {

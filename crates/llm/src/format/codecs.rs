@@ -10,7 +10,7 @@ impl Format {
             Self::AnthropicMessages => Some(&super::anthropic::codec::CODEC),
             Self::OpenAiChat => Some(&super::openai_chat::codec::CODEC),
             Self::OpenAiResponses => Some(&super::openai_responses::codec::CODEC),
-            Self::Gemini => None,
+            Self::Gemini => Some(&super::gemini::codec::CODEC),
         }
     }
 }

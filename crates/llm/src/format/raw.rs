@@ -32,6 +32,17 @@ impl<'a> Object<'a> {
         Ok(Self { path, members })
     }
 
+    /// The object with other names for its members.
+    pub(crate) fn renamed(self, name: fn(&str) -> Cow<'_, str>) -> Self {
+        let members = self.members.into_iter().map(|(key, value)| (Cow::Owned(name(&key).into_owned()), value));
+        Self { path: self.path, members: members.collect() }
+    }
+
+    /// The names of the members that nobody took yet.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.members.iter().map(|(name, _)| name.clone().into_owned()).collect()
+    }
+
     /// Where the object stands.
     pub(crate) fn path(&self) -> &str {
         &self.path

@@ -6,12 +6,22 @@
 
 pub(super) mod answer;
 pub(crate) mod array;
+pub(super) mod codec;
 mod collect;
+mod contents;
+mod decode;
 mod demo;
+mod encode;
 mod error;
 mod events;
+mod media;
+mod models;
+mod read;
 mod request;
+mod schemas;
+mod signature;
 mod usage;
+mod write;
 
 use super::definition::{Definition, Path};
 
