@@ -409,16 +409,14 @@ impl<'a> Conversation<'_, 'a> {
                 let mut file = (None, None, None, None);
                 match source {
                     // Files are read for the model where they are pages; text it can read itself.
-                    Source::Base64(data) => match plain_text(media, data) {
-                        Some(text) => {
+                    Source::Base64(data) => {
+                        if let Some(text) = plain_text(media, data) {
                             content.push(Content::InputText { text: titled(media, &text).into_owned().into() });
                             return Ok(());
                         }
-                        None => {
-                            file.0 = Some(media.name.as_deref().unwrap_or("document.pdf"));
-                            file.1 = Some(data_url(media, "application/pdf", data));
-                        }
-                    },
+                        file.0 = Some(media.name.as_deref().unwrap_or("document.pdf"));
+                        file.1 = Some(data_url(media, "application/pdf", data));
+                    }
                     Source::Url(url) => file.2 = Some(url.as_str()),
                     Source::File(Format::OpenAiResponses | Format::OpenAiChat, id) => file.3 = Some(id.as_str()),
                     Source::File(..) | Source::PlainText(_) => return self.losses.lose(Feature::Files, "messages"),
@@ -583,7 +581,7 @@ fn sampling(request: &Request, model: Model, body: &mut Body<'_>, losses: &mut L
     let asked = &request.sampling;
     let taken = model.takes_sampling() || body.reasoning.as_ref().is_some_and(|settings| settings["effort"] == "none");
     // What is the default anyway is not lost.
-    let temperature = asked.temperature.filter(|temperature| taken || *temperature != 1.0);
+    let temperature = asked.temperature.filter(|temperature| taken || (*temperature - 1.0).abs() > f64::EPSILON);
     let top_p = asked.top_p.filter(|top_p| taken || *top_p < 1.0);
     if taken {
         body.temperature = temperature;

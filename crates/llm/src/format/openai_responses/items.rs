@@ -169,10 +169,7 @@ impl<'c> Conversation<'c> {
         input: String,
         custom: bool,
     ) -> Result<(), RequestError> {
-        let call_id = match (item.text("call_id")?, id) {
-            (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => return Err(missing_call(item)),
-        };
+        let call_id = item.text("call_id")?.or(id).ok_or_else(|| missing_call(item))?;
         let (id, signature) = ids::heard(&call_id);
         self.calls.insert(id.clone(), name.clone());
         let call = ToolCall { id, name, input, custom, signature, cache: None };
@@ -188,10 +185,7 @@ impl<'c> Conversation<'c> {
         is_error: bool,
         custom: bool,
     ) -> Result<(), RequestError> {
-        let call_id = match (item.text("call_id")?, id) {
-            (Some(id), _) | (None, Some(id)) => id,
-            (None, None) => return Err(missing_call(item)),
-        };
+        let call_id = item.text("call_id")?.or(id).ok_or_else(|| missing_call(item))?;
         let (call_id, _) = ids::heard(&call_id);
         let name = self.calls.get(&call_id).cloned();
         let result = ToolResult { call_id, name, parts, is_error, custom, cache: None };
@@ -328,13 +322,11 @@ fn thought(item: &mut Object<'_>, id: Option<String>) -> Result<Thinking, Reques
         return Ok(Thinking { text, signature: None, redacted: false });
     };
     let sealed = data.strip_prefix(REDACTED);
-    Ok(match Signature::open(sealed.unwrap_or(&data)) {
-        Some(signature) => Thinking { text, signature: Some(signature), redacted: sealed.is_some() },
-        None => {
-            let signature = Signature { by: Format::OpenAiResponses, id, data };
-            Thinking { text, signature: Some(signature), redacted: false }
-        }
-    })
+    if let Some(signature) = Signature::open(sealed.unwrap_or(&data)) {
+        return Ok(Thinking { text, signature: Some(signature), redacted: sealed.is_some() });
+    }
+    let signature = Signature { by: Format::OpenAiResponses, id, data };
+    Ok(Thinking { text, signature: Some(signature), redacted: false })
 }
 
 /// A mark for the cache.

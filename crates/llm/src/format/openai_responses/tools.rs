@@ -220,24 +220,23 @@ impl Tools {
                 }
             }
             "tool_search" if tool.text("execution")?.as_deref() != Some("client") => return Ok(()),
-            kind => match LOCAL.iter().find(|local| local.name == kind).filter(|_| runs_here(kind, &mut tool)) {
-                Some(local) => {
-                    let function = Function {
-                        name: local.name.to_owned(),
-                        description: tool.text("description")?.or_else(|| Some(local.description.to_owned())),
-                        parameters: tool.json("parameters").or_else(|| Json::parse(local.parameters)),
-                        ..Function::default()
-                    };
-                    if self.add(local.name, Kind::Local(local)) {
-                        self.tools.push(Tool::Function(function));
-                    }
-                }
-                None => {
+            kind => {
+                let local = LOCAL.iter().find(|local| local.name == kind).filter(|_| runs_here(kind, &mut tool));
+                let Some(local) = local else {
                     let written = Json::parse(raw).unwrap_or_else(Json::empty_object);
                     self.tools.push(Tool::Native(Format::OpenAiResponses, kind.to_owned(), written));
                     return Ok(());
+                };
+                let function = Function {
+                    name: local.name.to_owned(),
+                    description: tool.text("description")?.or_else(|| Some(local.description.to_owned())),
+                    parameters: tool.json("parameters").or_else(|| Json::parse(local.parameters)),
+                    ..Function::default()
+                };
+                if self.add(local.name, Kind::Local(local)) {
+                    self.tools.push(Tool::Function(function));
                 }
-            },
+            }
         }
         further.extend(tool.rest().map(|path| (Feature::UnknownField, path)));
         Ok(())

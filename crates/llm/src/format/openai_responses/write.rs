@@ -221,7 +221,6 @@ impl Stream {
         }
         self.close();
         match start {
-            PartStart::Text | PartStart::Refusal => {}
             PartStart::Thinking { redacted } => {
                 let id = self.item_id("rs");
                 self.events.item_added(self.index(), &reasoning(&id, &json!([]), None));
@@ -244,8 +243,8 @@ impl Stream {
                 self.events.item_done(self.index(), item);
                 self.output.push(item.clone());
             }
-            // Others' items mean nothing to the caller.
-            PartStart::Native(..) => {}
+            // Others' items mean nothing to the caller; texts were begun before.
+            PartStart::Native(..) | PartStart::Text | PartStart::Refusal => {}
         }
     }
 
