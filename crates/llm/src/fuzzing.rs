@@ -888,12 +888,14 @@ mod tests {
     fn requests_are_written_for_other_formats() {
         run("translate_request_anthropic", 2000, |body| translated_request(Format::AnthropicMessages, body));
         run("translate_request_openai_chat", 2000, |body| translated_request(Format::OpenAiChat, body));
+        run("translate_request_openai_responses", 2000, |body| translated_request(Format::OpenAiResponses, body));
     }
 
     #[test]
     fn answers_are_told_in_other_formats() {
         run("translate_answer_anthropic", 250, |bytes| translated_answer(Format::AnthropicMessages, bytes));
         run("translate_answer_openai_chat", 250, |bytes| translated_answer(Format::OpenAiChat, bytes));
+        run("translate_answer_openai_responses", 250, |bytes| translated_answer(Format::OpenAiResponses, bytes));
     }
 
     #[test]

@@ -191,6 +191,10 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
     let mut conversation =
         Conversation { losses, compatibility, ids: Vec::new(), said: Vec::new(), messages: Vec::new() };
     conversation.write(request)?;
+    if conversation.messages.is_empty() {
+        // Nothing of what was said could be.
+        conversation.push("user", "Continue.".to_owned());
+    }
     body.messages = conversation.messages;
 
     let limit = match (request.max_output_tokens, encoding.max_output_tokens) {

@@ -203,6 +203,10 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
     let model = Model::of(&encoding.model);
     let mut conversation = Conversation { losses, input: Vec::new() };
     conversation.write(request)?;
+    if conversation.input.is_empty() {
+        // Nothing of what was said could be.
+        conversation.message("user", vec![Content::InputText { text: "Continue.".into() }]);
+    }
     let input = conversation.input;
     let system: Vec<&str> = request.system.iter().map(|text| &*text.text).filter(|text| !text.is_empty()).collect();
     let most = encoding.max_output_tokens.unwrap_or(u64::MAX);

@@ -285,20 +285,11 @@ impl Name {
         Ok(Self { namespace: namespace.map(str::to_owned), name })
     }
 
-    /// The name as other providers take it: one text of at most 64 letters, digits, `_` and `-`.
+    /// The name for providers that know no groups.
     pub(super) fn flat(&self) -> String {
-        const LONGEST: usize = 64;
         let Some(namespace) = &self.namespace else { return self.name.clone() };
         let between = if namespace.ends_with('_') { "" } else { "__" };
-        let name = format!("{namespace}{between}{}", self.name);
-        let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-        if name.len() <= LONGEST && name.chars().all(fits) {
-            return name;
-        }
-        let mut hash = systemprompt_model::Fnv1a::default();
-        hash.write(name.as_bytes());
-        let kept = name.chars().filter(|character| fits(*character)).take(LONGEST - 17);
-        format!("{}_{:016x}", kept.collect::<String>(), hash.finish())
+        format!("{namespace}{between}{}", self.name)
     }
 }
 
