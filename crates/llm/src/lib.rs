@@ -47,9 +47,7 @@ pub use answer::excerpt::Excerpt;
 pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;
-pub use embeddings::{
-    EMBEDDINGS_PATH, EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage,
-};
+pub use embeddings::{EMBEDDINGS_PATH, EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 pub use error::{ErrorAnswer, ErrorKind};
 pub use format::Format;
 pub use format::gemini::array::JsonArray;

@@ -183,9 +183,7 @@ mod tests {
     #[test]
     fn texts_are_asked_for_one_by_one_and_come_back_as_a_list() {
         let (asked, back) = asked(r#"{"model":"e","input":["Köln \ud83d\ude00","b"],"dimensions":2,"user":"u"}"#);
-        let one = |text: &str| {
-            json!({ "model": "models/gemini-embedding-001", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 })
-        };
+        let one = |text: &str| json!({ "model": "models/gemini-embedding-001", "content": { "parts": [{ "text": text }] }, "outputDimensionality": 2 });
         assert_eq!(asked, json!({ "requests": [one("Köln 😀"), one("b")] }));
         let answer = json!({ "embeddings": [{ "values": [0.5, -1.25] }, { "values": [1, 0] }],
             "usageMetadata": { "promptTokenCount": 7 } });
