@@ -5,13 +5,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 use systemprompt_model::json::Span;
 
 use crate::request::InferenceRequest;
-use crate::request::layout::{MemberPlace, Store, StreamOptions};
+use crate::request::layout::{MemberPlace, StreamOptions};
 
 /// What to change in a relayed request.
 ///
 /// Some things are removed whatever this says, because they identify a person to the provider: `metadata.user_id` of
-/// `anthropic-messages`, `user` of `openai-chat`, `user` and `safety_identifier` of `openai-responses`. And `store` of
-/// `openai-responses` becomes false, because nothing is to be kept outside of the ledger.
+/// `anthropic-messages`, `user` of `openai-chat`, `user` and `safety_identifier` of `openai-responses`.
+///
+/// And `store` of `openai-responses` becomes false, because nothing is to be kept outside of the ledger. Where the caller had
+/// not said so itself, what the model thinks is asked for in the form that can be sent back; and a thought without it, which
+/// is known to nobody, stays out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits {
     /// The name the provider knows the model by; `None` leaves the caller's. In formats whose path names the model it is in
@@ -110,16 +113,8 @@ impl InferenceRequest {
             }
         }
         splices.extend(withheld.iter().map(|member| Splice { at: member.cut(), replacement: Vec::new() }));
-        match &self.layout.store {
-            Some(Store::Absent) => splices.extend(
-                self.layout
-                    .model
-                    .as_ref()
-                    .map(|model| Splice { at: model.end..model.end, replacement: br#","store":false"#.to_vec() }),
-            ),
-            Some(Store::Asked(value)) => splices.push(Splice { at: value.clone(), replacement: b"false".to_vec() }),
-            None => {}
-        }
+        let edits = self.layout.edits.iter();
+        splices.extend(edits.map(|(at, text)| Splice { at: at.clone(), replacement: text.as_bytes().to_vec() }));
         if usage_added {
             splices.extend(self.stream_usage());
         }

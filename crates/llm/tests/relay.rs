@@ -471,6 +471,35 @@ fn responses_keep_nothing_and_name_nobody() {
             r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,
             r#""model":"m","store":false,"metadata":{"user_id":"u"},"input":"x""#,
         ),
+        // A thought that is known by its name is known to nobody, and is asked for in a form that is.
+        (
+            r#""model":"gpt-6","input":[{"role":"user","content":"x"}]"#,
+            r#""model":"gpt-6","store":false,"include":["reasoning.encrypted_content"],"input":[{"role":"user","content":"x"}]"#,
+        ),
+        (
+            r#""model":"m","input":"x","reasoning":{},"include":["file_search_call.results"]"#,
+            r#""model":"m","store":false,"input":"x","reasoning":{},"include":["reasoning.encrypted_content","file_search_call.results"]"#,
+        ),
+        (
+            r#""model":"o3","input":"x","include":[ ],"store":true"#,
+            r#""model":"o3","input":"x","include":["reasoning.encrypted_content" ],"store":false"#,
+        ),
+        (
+            r#""include":null,"model":"o3","input":"x""#,
+            r#""include":["reasoning.encrypted_content"],"model":"o3","store":false,"input":"x""#,
+        ),
+        (
+            r#""model":"o3","store":false,"input":"x","include":[]"#,
+            r#""model":"o3","store":false,"input":"x","include":[]"#,
+        ),
+        (
+            r#""model":"m","store":false,"input":[{"type":"reasoning","id":"rs_1","summary":[]} , {"role":"user","content":"x"},{"id":"rs_2","type":"reasoning","summary":[],"encrypted_content":null,"content":[]},{"id":"rs_3","type":"reasoning"}]"#,
+            r#""model":"m","store":false,"input":[{"role":"user","content":"x"}]"#,
+        ),
+        (
+            r#""model":"m","store":false,"input":[{"role":"user","content":"x"},{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"e"},{"type":"reasoning","id":"rs_2","content":[{"type":"reasoning_text","text":"t"}]}]"#,
+            r#""model":"m","store":false,"input":[{"role":"user","content":"x"},{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"e"},{"type":"reasoning","id":"rs_2","content":[{"type":"reasoning_text","text":"t"}]}]"#,
+        ),
     ] {
         check(Format::OpenAiResponses, &format!("{{{given}}}"), &edits, &format!("{{{expected}}}"));
     }

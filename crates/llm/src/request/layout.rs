@@ -13,11 +13,11 @@ pub(crate) struct Layout {
     pub(crate) thinking_budgets: Vec<Count>,
     /// How many answers are asked for.
     pub(crate) answers: Option<Count>,
-    /// The members that do not go to the provider, all of one object: those that identify the caller's user, which are
+    /// The members and elements that do not go to the provider, in their order: those that identify the caller's user, which are
     /// `metadata.user_id`, `user` and `safety_identifier`, and a model where the path names it.
     pub(crate) withheld: Vec<MemberPlace>,
-    /// What is to be done so that the provider keeps nothing; `None` if nothing is.
-    pub(crate) store: Option<Store>,
+    /// What stands in these places in every request that goes to a provider.
+    pub(crate) edits: Vec<(Span, &'static str)>,
     pub(crate) stream_end: Option<usize>,
     /// `None` in formats that have no `stream_options`.
     pub(crate) stream_options: Option<StreamOptions>,
@@ -52,6 +52,11 @@ impl MemberPlace {
         Ok(Self { start: member.start, end, previous_end: member.previous_end, next_start: cursor.next_sibling() })
     }
 
+    /// An element of an array, which ends where the cursor stands.
+    pub(crate) fn element(start: usize, previous_end: Option<usize>, cursor: &Cursor<'_>) -> Self {
+        Self { start, end: cursor.offset(), previous_end, next_start: cursor.next_sibling() }
+    }
+
     /// Both members as one, if the other is the next of the same object.
     pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
         (self.next_start == Some(other.start)).then(|| Self { end: other.end, next_start: other.next_start, ..*self })
@@ -65,15 +70,6 @@ impl MemberPlace {
             (None, None) => self.start..self.end,
         }
     }
-}
-
-/// Whether the provider is asked to keep the answer, where it keeps it unless told otherwise.
-#[derive(Debug, Clone)]
-pub(crate) enum Store {
-    /// Nothing was said, which means that it is kept.
-    Absent,
-    /// It is to be kept, says this value.
-    Asked(Span),
 }
 
 /// What the caller said in `stream_options`.
