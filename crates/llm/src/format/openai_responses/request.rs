@@ -78,7 +78,8 @@ enum Include {
 /// Reads a request body.
 pub(super) fn read(reader: &mut Reader, body: &[u8]) -> Result<(), RequestError> {
     let kept = RefCell::new(Kept::default());
-    reader.object(body, |reader, field, member, cursor| value(reader, &mut kept.borrow_mut(), field, member, cursor))?;
+    reader
+        .object(body, |reader, field, member, cursor| value(reader, &mut kept.borrow_mut(), field, member, cursor))?;
     // Without a model it is no request.
     let Some(Span { end: after_model, .. }) = reader.layout.model else { return Ok(()) };
     let kept = kept.into_inner();
@@ -93,9 +94,7 @@ pub(super) fn read(reader: &mut Reader, body: &[u8]) -> Result<(), RequestError>
     if kept.thinks || reader.model.as_deref().is_some_and(|model| Model::of(model).thinks()) {
         reader.layout.edits.extend(match kept.include {
             Include::Thoughts => None,
-            Include::Absent => {
-                Some((after_model..after_model, r#","include":["reasoning.encrypted_content"]"#))
-            }
+            Include::Absent => Some((after_model..after_model, r#","include":["reasoning.encrypted_content"]"#)),
             Include::Null(null) => Some((null, r#"["reasoning.encrypted_content"]"#)),
             Include::Others { inside, empty: true } => Some((inside..inside, r#""reasoning.encrypted_content""#)),
             Include::Others { inside, empty: false } => Some((inside..inside, r#""reasoning.encrypted_content","#)),
