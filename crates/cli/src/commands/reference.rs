@@ -9,6 +9,8 @@ use serde_json::Value;
 use systemprompt_config::environment::VARIABLES;
 use systemprompt_extension::facet::FACETS;
 use systemprompt_extension::{ExtensionRegistry, Place, SectionSpec, openapi};
+use systemprompt_llm::Format;
+use systemprompt_llm::neutral::Feature;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
@@ -36,6 +38,7 @@ impl Reference {
             ("metrics.md", metrics()),
             ("openapi.json", pretty(&openapi::document(&registry))),
             ("profile.schema.json", pretty(&schema)),
+            ("translation.md", translation()),
         ];
         let failed = |error: std::io::Error| CliError::from_error("failed", &error);
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
@@ -459,6 +462,33 @@ fn metrics() -> String {
         let labels: Vec<_> =
             labels.split(", ").filter(|label| !label.is_empty()).map(|label| format!("`{label}`")).collect();
         let _ = writeln!(page, "| `{name}` | {kind} | {} | {meaning}. |", labels.join(", "));
+    }
+    page
+}
+
+fn translation() -> String {
+    let formats: Vec<Format> = Format::ALL.into_iter().filter(|format| format.translates_to(*format)).collect();
+    let mut page = format!(
+        "{HEAD}# Translation\n\n\
+         A caller and a provider that speak the same format exchange their own bytes.\n\
+         Where their formats differ, requests and answers are translated, and nothing is lost without a word:\n\n\
+         - **mapped**: the provider's format says the same. Where one model of it cannot, it counts as approximated.\n\
+         - **approximated**: it says something close to it, and the request's entry in the ledger has a warning.\n\
+         - **dropped**: it is left out, and the entry has a warning. The answer is as good without it.\n\
+         - **refused**: the request is answered with status 400, which names the field. Without it the answer would be another one.\n\n\
+         Who the user is (`user`, `safety_identifier`, `metadata.user_id`) is told to no provider.\n\
+         What a request says, and what becomes of it for a provider of each format:\n\n| |"
+    );
+    for format in &formats {
+        let _ = write!(page, " `{format}` |");
+    }
+    let _ = writeln!(page, "\n|---|{}", "---|".repeat(formats.len()));
+    for feature in Feature::ALL {
+        let _ = write!(page, "| {} |", feature.as_str());
+        for format in &formats {
+            let _ = write!(page, " {} |", format.treatment(*feature).as_str());
+        }
+        page.push('\n');
     }
     page
 }

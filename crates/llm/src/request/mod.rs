@@ -14,15 +14,12 @@ use bytes::Bytes;
 
 use crate::format::{Definition, Format};
 use error::RequestError;
-use facts::{Effort, ResponseFormat};
+use facts::{Effort, LONGEST_MODEL, ResponseFormat};
 use layout::{Layout, StreamOptions};
 use reader::Reader;
 
 /// The least thinking budget that providers take.
 const LEAST_THINKING: u64 = 1024;
-
-/// The longest name of a model, in bytes.
-const LONGEST_MODEL: usize = 256;
 
 /// What the path of a request says, in formats where it says more than the format.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use systemprompt_model::json::{self, Cursor, Kind, Member, Span};
 
 use super::conversation::Opening;
 use super::error::RequestError;
-use super::facts::{Effort, ResponseFormat};
+use super::facts::{Effort, LONGEST_MODEL, ResponseFormat};
 use super::fields::{Field, Seen};
 use super::layout::{Count, Layout};
 
@@ -65,7 +65,7 @@ impl Reader {
         }
         let start = cursor.offset();
         let model = cursor.string()?.decode().into_owned();
-        if model.is_empty() || model.len() > super::LONGEST_MODEL {
+        if model.is_empty() || model.len() > LONGEST_MODEL {
             return Err(RequestError::invalid(name, "a model name of 1 to 256 bytes"));
         }
         self.layout.model = Some(start..cursor.offset());
