@@ -95,7 +95,6 @@ impl From<NoRoute> for Denial {
         let (policy, kind, code) = match no_route {
             NoRoute::Unknown { .. } => ("route", DenialKind::NotFound, "model_not_found"),
             NoRoute::NotExposed { .. } => ("model_exposure", DenialKind::NotExposed, "model_not_exposed"),
-            NoRoute::OtherDialect { .. } => ("dialect", DenialKind::NotExposed, "dialect_not_supported"),
             NoRoute::Residency { .. } => ("residency", DenialKind::NotExposed, "residency_not_met"),
         };
         Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), advice: None, retry_after: None, code }

@@ -10,7 +10,7 @@ use crate::answer::reading::Reading;
 use crate::answer::summary::UpstreamErrorSummary;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
-use crate::neutral::codec::{Asked, Codec, ReadStream, WriteStream};
+use crate::neutral::codec::{Asked, ReadStream, WriteStream};
 use crate::neutral::names::Names;
 use crate::neutral::stops::Stops;
 use crate::neutral::{Answer, Encoding, Event, Feature, Loss, Losses, Tool, Treatment, Unsupported};
@@ -53,9 +53,9 @@ impl InferenceRequest {
         id: &str,
         created: i64,
     ) -> Result<Translated, TranslationError> {
-        let mut request = (codec(self.format).decode)(self)?;
+        let mut request = (self.format.codec().decode)(self)?;
         request.ask_something();
-        let codec = codec(to);
+        let codec = to.codec();
         let mut losses = Losses::new(to, codec.treatment);
         for (feature, field) in &request.further {
             losses.lose(*feature, field.clone())?;
@@ -109,13 +109,13 @@ impl Translation {
 
     /// A whole answer, whole. `None` if it is no answer of the provider's format, or not all of it, or an error.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
-        Some((codec(self.from).write_answer)(&self.answer(body)?, &self.asked))
+        Some((self.from.codec().write_answer)(&self.answer(body)?, &self.asked))
     }
 
     /// A whole answer, as the stream that the caller asked for.
     pub fn whole_as_stream(&self, body: &[u8]) -> Option<Vec<u8>> {
         let answer = self.answer(body)?;
-        let mut writer = (codec(self.from).write_stream)(self.asked.clone());
+        let mut writer = (self.from.codec().write_stream)(self.asked.clone());
         let mut stream = Vec::new();
         for event in answer.into_events() {
             writer.write(&event, &mut stream);
@@ -125,7 +125,7 @@ impl Translation {
 
     /// A stream that nobody asked for, whole. `None` if it did not come to its end, or reports an error.
     pub fn stream_as_whole(&self, stream: &[u8]) -> Option<Vec<u8>> {
-        let mut reader = (codec(self.to).read_stream)();
+        let mut reader = (self.to.codec().read_stream)();
         let mut events = Vec::new();
         let mut parser = SseParser::new(EVENT_LIMIT);
         parser.feed(stream, |data| reader.read(data, &mut events));
@@ -133,12 +133,12 @@ impl Translation {
         reader.finish(&mut events);
         let answer = Answer::of_events(events);
         let sound = answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
-        sound.then(|| (codec(self.from).write_answer)(&self.mended(answer), &self.asked))
+        sound.then(|| (self.from.codec().write_answer)(&self.mended(answer), &self.asked))
     }
 
     /// What a body of the provider says, if it says all of it.
     fn answer(&self, body: &[u8]) -> Option<Answer> {
-        let answer = (codec(self.to).read_answer)(body)?;
+        let answer = (self.to.codec().read_answer)(body)?;
         (answer.complete && answer.error.is_none()).then(|| self.mended(answer))
     }
 
@@ -160,8 +160,8 @@ impl Translation {
     pub fn stream(&self) -> TranslatedStream {
         TranslatedStream {
             parser: SseParser::new(EVENT_LIMIT),
-            reader: (codec(self.to).read_stream)(),
-            writer: (codec(self.from).write_stream)(self.asked.clone()),
+            reader: (self.to.codec().read_stream)(),
+            writer: (self.from.codec().write_stream)(self.asked.clone()),
             names: self.names.clone(),
             stops: (!self.stops.is_empty()).then(|| Stops::new(&self.stops)),
             events: Vec::new(),
@@ -273,17 +273,8 @@ impl ErrorAnswer {
 }
 
 impl Format {
-    /// Whether a request of this format can be written in another one.
-    pub fn translates_to(self, to: Self) -> bool {
-        self.codec().is_some() && to.codec().is_some()
-    }
-
     /// What a request for a provider of this format does with what the format may have no words for.
     pub fn treatment(self, feature: Feature) -> Treatment {
-        (codec(self).treatment)(feature)
+        (self.codec().treatment)(feature)
     }
-}
-
-fn codec(format: Format) -> &'static Codec {
-    format.codec().expect("a format that translates")
 }

@@ -467,7 +467,6 @@ fn metrics() -> String {
 }
 
 fn translation() -> String {
-    let formats: Vec<Format> = Format::ALL.into_iter().filter(|format| format.translates_to(*format)).collect();
     let mut page = format!(
         "{HEAD}# Translation\n\n\
          A caller and a provider that speak the same format exchange their own bytes.\n\
@@ -479,13 +478,13 @@ fn translation() -> String {
          Who the user is (`user`, `safety_identifier`, `metadata.user_id`) is told to no provider.\n\
          What a request says, and what becomes of it for a provider of each format:\n\n| |"
     );
-    for format in &formats {
+    for format in Format::ALL {
         let _ = write!(page, " `{format}` |");
     }
-    let _ = writeln!(page, "\n|---|{}", "---|".repeat(formats.len()));
+    let _ = writeln!(page, "\n|---|{}", "---|".repeat(Format::ALL.len()));
     for feature in Feature::ALL {
         let _ = write!(page, "| {} |", feature.as_str());
-        for format in &formats {
+        for format in Format::ALL {
             let _ = write!(page, " {} |", format.treatment(*feature).as_str());
         }
         page.push('\n');

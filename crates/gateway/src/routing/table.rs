@@ -1,6 +1,5 @@
 //! All routes and models of one configuration, and the search through them.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,18 +34,6 @@ pub enum NoRoute {
         model: String,
         /// Where the list is.
         prefix: String,
-    },
-    /// The model's provider speaks another wire than the request.
-    #[error("the model `{model}` is served on the {wire} wire; send the request to POST {prefix}{path}")]
-    OtherDialect {
-        /// The model asked for.
-        model: String,
-        /// The wire of its provider.
-        wire: &'static str,
-        /// Where the gateway is.
-        prefix: String,
-        /// The endpoint that serves it.
-        path: Cow<'static, str>,
     },
     /// No provider of the route declares what the route demands.
     #[error(
@@ -208,10 +195,6 @@ impl RoutingTable {
         {
             return Err(NoRoute::Residency { route: route.id.clone(), condition });
         }
-        if let Some((wire, path)) = keep(&mut candidates, |to| misunderstood(to, request)) {
-            let (model, prefix) = (asked.to_owned(), self.prefix.clone());
-            return Err(NoRoute::OtherDialect { model, wire, prefix, path });
-        }
         let mut candidates = candidates.into_iter();
         let Some(first) = candidates.next() else {
             // The check of the configuration wants a place with a weight.
@@ -325,12 +308,6 @@ fn name_at<'a>(leg: &'a Leg, listed: Option<&'a Arc<Listed>>) -> Option<&'a str>
     leg.upstream_model.as_deref().or_else(|| listed?.model.upstream_model.as_deref())
 }
 
-/// Why a provider cannot be sent a request of this caller: it speaks another wire, which another endpoint serves.
-fn misunderstood(to: &Destination, request: &InferenceRequest) -> Option<(&'static str, Cow<'static, str>)> {
-    let understood = to.format == request.format || request.format.translates_to(to.format);
-    (!understood).then(|| (to.provider.wire.as_str(), to.format.path(&request.model, false)))
-}
-
 /// Keeps the candidates with which nothing is wrong. If there is something with all of them, says what it is with the first.
 fn keep<T>(candidates: &mut Vec<Destination>, wrong: impl Fn(&Destination) -> Option<T>) -> Option<T> {
     let of_the_first = candidates.first().and_then(&wrong);
@@ -427,14 +404,18 @@ mod tests {
                            {"provider": "oai", "upstream_model": "gpt-x"}, {"provider": "big"}]},
         ]}));
         let way = table.resolve(&request(Format::AnthropicMessages, "claude-x", ""), None).expect("a route");
-        // The one that speaks another wire is none for this caller.
-        let expected = [("ant", "claude-x-real"), ("big", "big-x"), ("big", "other"), ("big", "claude-x-real")];
+        let expected =
+            [("ant", "claude-x-real"), ("big", "big-x"), ("big", "other"), ("oai", "gpt-x"), ("big", "claude-x-real")];
         assert_eq!(places(&way), expected);
         let prices: Vec<f64> = way.candidates().map(|to| to.pricing.input_per_million).collect();
         // Of what nobody knows a price, the price of the model that was asked for is the best guess.
-        assert_eq!(prices, [3.0, 9.0, 4.0, 3.0]);
+        assert_eq!(prices, [3.0, 9.0, 4.0, 1.0, 3.0]);
         let with_headers: Vec<bool> = way.candidates().map(|to| !to.extra_headers.is_empty()).collect();
-        assert_eq!(with_headers, [true, false, false, false], "headers may carry a credential of the first provider");
+        assert_eq!(
+            with_headers,
+            [true, false, false, false, false],
+            "headers may carry a credential of the first provider"
+        );
     }
 
     #[test]

@@ -4,13 +4,13 @@ use super::Format;
 use crate::neutral::codec::Codec;
 
 impl Format {
-    /// How the format translates; `None` if it only relays.
-    pub(crate) fn codec(self) -> Option<&'static Codec> {
+    /// How the format translates.
+    pub(crate) fn codec(self) -> &'static Codec {
         match self {
-            Self::AnthropicMessages => Some(&super::anthropic::codec::CODEC),
-            Self::OpenAiChat => Some(&super::openai_chat::codec::CODEC),
-            Self::OpenAiResponses => Some(&super::openai_responses::codec::CODEC),
-            Self::Gemini => Some(&super::gemini::codec::CODEC),
+            Self::AnthropicMessages => &super::anthropic::codec::CODEC,
+            Self::OpenAiChat => &super::openai_chat::codec::CODEC,
+            Self::OpenAiResponses => &super::openai_responses::codec::CODEC,
+            Self::Gemini => &super::gemini::codec::CODEC,
         }
     }
 }
