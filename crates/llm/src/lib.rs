@@ -37,6 +37,8 @@ mod error;
 
 mod embeddings;
 
+mod continuation;
+
 pub mod catalog;
 pub mod demo;
 
@@ -47,6 +49,7 @@ pub use answer::excerpt::Excerpt;
 pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;
+pub use continuation::ContinuedStream;
 pub use embeddings::{EMBEDDINGS_PATH, EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 pub use error::{ErrorAnswer, ErrorKind};
 pub use format::Format;
