@@ -1,15 +1,12 @@
 //! What an attempt that gave no answer means for the request: whether it is sent once more, goes elsewhere, or has cost
 //! something.
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use crate::failure::FailureKind;
 use crate::metrics::ErrorClass;
 use crate::resilience::ShutReason;
-use crate::upstream::{SendError, UpstreamBody};
-
-/// What comes of an attempt.
-pub(crate) type Attempted = Result<Response<UpstreamBody>, FailureKind>;
+use crate::upstream::SendError;
 
 /// Why an attempt came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,27 +35,25 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// What is wrong with an outcome. Nothing with an answer, and nothing that another provider could mend with a refusal
-    /// of what was asked.
-    pub(crate) fn of(outcome: &Attempted) -> Option<Self> {
-        match outcome {
-            Ok(response) => {
-                let status = response.status();
-                let passes = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
-                passes.then_some(Self::Status(status))
-            }
-            Err(FailureKind::Shut(shut)) => Some(match shut.reason {
-                ShutReason::CircuitOpen => Self::CircuitOpen,
-                ShutReason::Full => Self::Full,
-            }),
-            Err(FailureKind::Upstream(error)) => match error {
+    /// What is wrong with an answer of this status. Nothing with a refusal of what was asked: another provider could not
+    /// mend it.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        let passes = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
+        passes.then_some(Self::Status(status))
+    }
+
+    /// What is wrong where there was no answer, as far as another provider could mend it.
+    pub(crate) fn of_failure(failure: &FailureKind) -> Option<Self> {
+        match failure {
+            FailureKind::Shut(shut) => Some(shut.reason.into()),
+            FailureKind::Upstream(error) => match error {
                 SendError::NeverRead => Some(Self::NeverRead),
                 SendError::Unreachable => Some(Self::Unreachable),
                 SendError::TimedOut(_) => Some(Self::TimedOut),
                 SendError::Broken(_) => Some(Self::Broken),
                 SendError::ShuttingDown | SendError::CredentialRefused { .. } | SendError::Refused(..) => None,
             },
-            Err(FailureKind::Refused(_) | FailureKind::NotPermitted(_) | FailureKind::Withheld(_)) => None,
+            FailureKind::Refused(_) | FailureKind::NotPermitted(_) | FailureKind::Withheld(_) => None,
         }
     }
 
@@ -150,7 +145,10 @@ mod tests {
     #[test]
     fn a_refusal_of_what_was_asked_goes_back_to_the_caller() {
         for error in [SendError::ShuttingDown, SendError::Refused(StatusCode::BAD_REQUEST, None)] {
-            assert_eq!(Trouble::of(&Err(error.into())), None);
+            assert_eq!(Trouble::of_failure(&error.into()), None);
+        }
+        for status in [200, 302, 400, 401, 403, 404, 413, 422] {
+            assert_eq!(Trouble::of_status(StatusCode::from_u16(status).expect("a status")), None);
         }
     }
 }

@@ -6,25 +6,28 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode, response};
+use systemprompt_llm::Format;
 use systemprompt_model::{ActionId, Ambient};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerBody, Reply};
 use crate::ask::{Ask, UsageWish};
-use crate::attempt::{Attempted, Trouble};
+use crate::attempt::Trouble;
 use crate::collecting::Collecting;
-use crate::failure::{Failure, ProviderShut};
+use crate::failure::{Failure, FailureKind, ProviderShut};
 use crate::headers::UPSTREAM_REQUEST_ID;
 use crate::lane::{AnswerLane, Shape};
 use crate::metrics::GatewayMetrics;
 use crate::passage::WayBack;
 use crate::recording::{End, Place, Recording};
+use crate::recovery::{GoOn, GoingOn, Recovery, WentOn};
 use crate::relay::Relay;
 use crate::resilience::{Pass, backoff};
 use crate::routing::Destination;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare};
-use crate::upstream::{self, Line, SendError};
+use crate::upstream::{self, Line, SendError, UpstreamBody};
 
 /// What of a provider's headers the caller gets: what the body is, and what SDKs go by when they try again. Limits and
 /// organisation ids of our account with the provider are not the caller's business.
@@ -69,6 +72,15 @@ pub(crate) struct Call {
     pub(crate) others: VecDeque<Destination>,
     /// How often it was sent once more to the same place.
     pub(crate) retries: u32,
+    /// Whether another provider goes on with a streamed answer that breaks off.
+    pub(crate) goes_on: bool,
+}
+
+/// An answer that has begun.
+struct Opened {
+    head: response::Parts,
+    body: UpstreamBody,
+    shape: Shape,
 }
 
 /// A place a request is sent to, and what it gets.
@@ -85,7 +97,7 @@ pub(crate) struct Here {
 
 impl Call {
     /// Sends the request and gives the answer once it has begun.
-    pub(crate) async fn answer(mut self, ask: &Ask) -> Result<Answered, Failure> {
+    pub(crate) async fn answer(mut self, ask: &Arc<Ask>) -> Result<Answered, Failure> {
         let id = self.id;
         let cut = self.means.cut.clone();
 
@@ -95,12 +107,12 @@ impl Call {
             sent = self.send(ask) => sent,
             () = cut.cancelled() => Err(SendError::ShuttingDown.into()),
         };
-        let Self { means, wish, mut recording, here, .. } = self;
-        let response = match sent {
-            Ok(response) => response,
+        let Self { means, wish, mut recording, here, others, retries, goes_on, .. } = self;
+        let Opened { head, body, shape } = match sent {
+            Ok(opened) => opened,
             Err(error) => {
                 recording.broke(&error);
-                recording.finish(match Trouble::of(&Err(error.clone())) {
+                recording.finish(match Trouble::of_failure(&error) {
                     Some(Trouble::TimedOut | Trouble::Broken | Trouble::Status(_)) | None => {
                         End::Failed(error.to_string())
                     }
@@ -111,18 +123,8 @@ impl Call {
                 return Err(Failure::new(id, error));
             }
         };
-        let Here { target, back, .. } = here;
-        let limits = target.provider.timeouts;
-        let (head, body) = response.into_parts();
-        let patience = limits.total.saturating_sub(recording.elapsed());
-        let (shape, body) = tokio::select! {
-            biased;
-            shaped = Shape::of(&head, body, patience, back.provider()) => shaped,
-            () = cut.cancelled() => {
-                recording.finish(End::Failed(SendError::ShuttingDown.to_string()));
-                return Err(Failure::new(id, SendError::ShuttingDown));
-            }
-        };
+        let provider = here.target.provider.clone();
+        let limits = provider.timeouts;
         recording.head_arrived(&head, matches!(shape, Shape::Events | Shape::Refusal));
         let mut headers = HeaderMap::new();
         for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
@@ -133,21 +135,28 @@ impl Call {
         }
 
         // Lane, which finishes the call at the answer's end.
-        let provider = &target.provider;
         let stream = ask.request.stream;
         if shape == Shape::Events && stream {
             if wish == UsageWish::Refused {
                 provider.stream_usage.note_refusal();
             }
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            let passage = back.passage();
-            let lane = if recording.holds_answer() { AnswerLane::screened(passage) } else { AnswerLane::Open(passage) };
-            let cut = cut.cancelled_owned();
+            let passage = here.back.passage();
+            let is_held = recording.holds_answer();
+            let lane = if is_held { AnswerLane::screened(passage) } else { AnswerLane::Open(passage) };
+            let caller = here.back.caller();
             let active = means.metrics.stream_started();
-            let body = AnswerBody::stream(Relay::new(body, lane, recording, (id, back.caller()), limits, cut, active));
+            let recovers = goes_on && !is_held && here.can_be_gone_on_with();
+            let recovery = recovers.then(|| {
+                let ask = ask.clone();
+                Recovery::new(Box::new(Onward { ask, id, means, wish, here, others, retries }))
+            });
+            let relay = Relay::new(body, lane, recording, (id, caller), limits, cut.cancelled_owned(), active);
+            let body = AnswerBody::stream(relay.with_recovery(recovery));
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
-        let collecting = Collecting { back: &back, stream, provider: &provider.name, shape, limit: limits.total };
+        let back = &here.back;
+        let collecting = Collecting { back, stream, provider: &provider.name, shape, limit: limits.total };
         let whole = collecting.collect(recording, &head, body).await.map_err(|kind| Failure::new(id, kind))?;
         if let Some(kind) = whole.kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -162,11 +171,28 @@ impl Call {
 
     /// Makes attempts until one has a result for the caller, or there is nowhere left to go: once more at the same place
     /// within the budget, then at the next. What the caller gets if nothing helps is what came last.
-    async fn send(&mut self, ask: &Ask) -> Attempted {
+    async fn send(&mut self, ask: &Ask) -> Result<Opened, FailureKind> {
         loop {
-            let outcome = self.attempt().await;
-            let Some(trouble) = Trouble::of(&outcome) else { return outcome };
-            if let Some(wait) = self.wait(trouble, &outcome) {
+            let (outcome, trouble) = match self.attempt().await {
+                Ok(response) => {
+                    let mut opened = self.open(response).await;
+                    let trouble = match opened.shape {
+                        // What could have been a status was said in the first event, which nobody has seen yet.
+                        Shape::Failure(status) => StatusCode::from_u16(status).ok().and_then(Trouble::of_status),
+                        _ => Trouble::of_status(opened.head.status),
+                    };
+                    if let Shape::Failure(_) = opened.shape {
+                        opened.shape = Shape::Events;
+                    }
+                    (Ok(opened), trouble)
+                }
+                Err(failure) => {
+                    let trouble = Trouble::of_failure(&failure);
+                    (Err(failure), trouble)
+                }
+            };
+            let Some(trouble) = trouble else { return outcome };
+            if let Some(wait) = self.wait(trouble, outcome.as_ref().ok()) {
                 drop(outcome);
                 tokio::time::sleep(wait).await;
                 self.retries += 1;
@@ -177,13 +203,21 @@ impl Call {
         }
     }
 
+    /// Looks at how an answer begins.
+    async fn open(&self, response: Response<UpstreamBody>) -> Opened {
+        let (head, body) = response.into_parts();
+        let patience = self.here.target.provider.timeouts.total.saturating_sub(self.recording.elapsed());
+        let (shape, body) = Shape::of(&head, body, patience, self.here.back.provider()).await;
+        Opened { head, body, shape }
+    }
+
     /// How long to wait before the same place is asked once more, if it shall be at all.
-    fn wait(&self, trouble: Trouble, outcome: &Attempted) -> Option<Duration> {
+    fn wait(&self, trouble: Trouble, answer: Option<&Opened>) -> Option<Duration> {
         let retries = &self.here.target.provider.retries;
         if !trouble.may_be_repeated() || self.retries >= retries.attempts {
             return None;
         }
-        let headers = outcome.as_ref().ok().map(http::Response::headers);
+        let headers = answer.map(|answer| &answer.head.headers);
         if headers.is_some_and(backoff::is_final) {
             return None;
         }
@@ -221,7 +255,7 @@ impl Call {
     }
 
     /// Makes one attempt; a second one on a new connection if nobody can have read the first.
-    async fn attempt(&mut self) -> Attempted {
+    async fn attempt(&mut self) -> Result<Response<UpstreamBody>, FailureKind> {
         let Self { means, recording, here, .. } = self;
         let Here { to, target, content, pass, .. } = here;
         let (provider, model) = (&target.provider, to.metric_model());
@@ -247,7 +281,10 @@ impl Call {
                 Ok(response) => break Ok(response),
             }
         };
-        let trouble = Trouble::of(&outcome);
+        let trouble = match &outcome {
+            Ok(response) => Trouble::of_status(response.status()),
+            Err(failure) => Trouble::of_failure(failure),
+        };
         let is_failure = trouble.is_some_and(Trouble::is_failure);
         let was_probe = pass.is_probe();
         match &outcome {
@@ -260,5 +297,59 @@ impl Call {
             means.metrics.breaker(&provider.name, &model, provider.health.state(&model, Instant::now()));
         }
         outcome
+    }
+}
+
+impl Here {
+    /// Whether another provider could go on with a streamed answer.
+    fn can_be_gone_on_with(&self) -> bool {
+        matches!(self.back, WayBack::Relayed { format: Format::AnthropicMessages, .. })
+    }
+}
+
+/// A call whose answer is being streamed, should it have to go on elsewhere.
+struct Onward {
+    ask: Arc<Ask>,
+    id: ActionId,
+    means: Means,
+    wish: UsageWish,
+    here: Here,
+    others: VecDeque<Destination>,
+    retries: u32,
+}
+
+impl GoOn for Onward {
+    fn go_on(self: Box<Self>, recording: Recording, said: String, trouble: Trouble) -> GoingOn {
+        Box::pin(async move {
+            let Self { ask, id, means, wish, here, mut others, retries } = *self;
+            let Some(request) = ask.request.going_on(&said) else { return Err(Box::new(recording)) };
+            others.retain(|to| to.format == request.format);
+            let continued = Ask { by: ask.by.clone(), request, forwarded: ask.forwarded.clone() };
+            let cut = means.cut.clone();
+            let mut call = Call { id, means, wish, recording, here, others, retries, goes_on: true };
+            let sent = tokio::select! {
+                biased;
+                sent = call.send_on(&continued, trouble) => sent,
+                () = cut.cancelled() => None,
+            };
+            let Call { means, mut recording, here, others, retries, .. } = call;
+            let Some(Opened { head, body, shape: Shape::Events }) = sent else { return Err(Box::new(recording)) };
+            recording.head_arrived(&head, true);
+            let idle = here.target.provider.timeouts.idle;
+            let next: Option<Box<dyn GoOn>> = here
+                .can_be_gone_on_with()
+                .then(|| Box::new(Self { ask, id, means, wish, here, others, retries }) as Box<dyn GoOn>);
+            Ok(WentOn { recording, upstream: body, idle, next })
+        })
+    }
+}
+
+impl Call {
+    /// Sends the request on to another place, because the answer of this one broke off. Nothing unless an answer begins.
+    async fn send_on(&mut self, ask: &Ask, trouble: Trouble) -> Option<Opened> {
+        if !self.go_on(ask, trouble).await {
+            return None;
+        }
+        self.send(ask).await.ok().filter(|opened| opened.head.status.is_success())
     }
 }

@@ -76,7 +76,7 @@ impl Collecting<'_> {
             Shape::Json => (body, Some(JSON)),
             Shape::Other => (body, None),
             // Nobody asked for a stream. An error is worth more than what came before it.
-            Shape::Events | Shape::Refusal => {
+            Shape::Events | Shape::Refusal | Shape::Failure(_) => {
                 match format.error_in_stream(&body).or_else(|| format.collect_stream(&body)) {
                     Some(message) => (message.into(), Some(JSON)),
                     None => (body, Some(EVENTS)),

@@ -18,6 +18,7 @@ use crate::ask::UsageWish;
 pub use crate::ask::{Ask, Forwarded};
 use crate::attempt::Trouble;
 use crate::call::{Answered, Call, Here, Means};
+use crate::config::StreamRecovery;
 use crate::failure::untranslatable;
 pub use crate::failure::{Failure, FailureKind, ProviderShut};
 use crate::metrics::GatewayMetrics;
@@ -68,6 +69,7 @@ impl Inference {
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
         // One configuration for all of the call, whatever is reloaded meanwhile.
         let snapshot = self.snapshot();
+        let ask = Arc::new(ask);
         let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await?;
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (ask.request.format, ask.request.stream_usage_requested());
@@ -166,6 +168,7 @@ impl Inference {
             here: Here { to, target, content, back: prepared.back, pass: None },
             others: candidates.into_iter().skip(1).collect::<VecDeque<_>>(),
             retries: 0,
+            goes_on: way.route.stream_recovery == StreamRecovery::Continue,
         })
     }
 

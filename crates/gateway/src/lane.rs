@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
-use systemprompt_llm::{AnswerTap, ErrorAnswer, Format, StreamTexts};
+use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, StreamTexts};
 
 use crate::passage::Passage;
 use crate::upstream::UpstreamBody;
@@ -26,6 +26,8 @@ pub(crate) enum Shape {
     Json,
     /// A stream that says nothing but that the provider does not accept our credential. It must not reach the caller.
     Refusal,
+    /// A stream that says nothing but that the provider failed, and the status that means it.
+    Failure(u16),
     /// Something else, or nothing.
     Other,
 }
@@ -57,9 +59,23 @@ impl Shape {
         let wait = if called == Self::Events { SNIFF_WAIT.min(patience) } else { patience };
         let (beginning, body) = body.peek(wait, |beginning| Self::begun(beginning) != Begun::Unclear).await;
         match Self::begun(&beginning) {
-            Begun::As(Self::Events) if refuses_credential(format, &beginning) => (Self::Refusal, body),
+            Begun::As(Self::Events) => (Self::of_stream(format, &beginning), body),
             Begun::As(shape) => (shape, body),
             Begun::Unclear | Begun::Strangely => (called, body),
+        }
+    }
+
+    /// A stream, unless it begins with an error and says nothing else.
+    fn of_stream(format: Format, beginning: &[u8]) -> Self {
+        let mut tap = AnswerTap::new(format, true, 0, 0);
+        tap.feed(beginning);
+        if !tap.terminal_seen() {
+            return Self::Events;
+        }
+        match tap.finish() {
+            AnswerSummary { error: Some(error), .. } if error.is_about_credentials(None) => Self::Refusal,
+            AnswerSummary { error: Some(error), text, .. } if text.bytes == 0 => Self::Failure(error.http_status()),
+            _ => Self::Events,
         }
     }
 
@@ -87,13 +103,6 @@ impl Shape {
             _ => Begun::Strangely,
         }
     }
-}
-
-/// Whether a stream begins with an event that says so.
-fn refuses_credential(format: Format, beginning: &[u8]) -> bool {
-    let mut tap = AnswerTap::new(format, true, 0, 0);
-    tap.feed(beginning);
-    tap.terminal_seen() && tap.finish().error.is_some_and(|error| error.is_about_credentials(None))
 }
 
 /// What the caller gets of a streamed answer, and when.

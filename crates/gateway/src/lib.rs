@@ -30,6 +30,7 @@ mod metrics;
 mod packing;
 mod passage;
 mod recording;
+mod recovery;
 mod relay;
 mod resilience;
 mod routes;

@@ -117,8 +117,10 @@ pub(crate) struct Recording {
     running: Option<Running<Infer>>,
     subject: Subject,
     place: Place,
-    /// What attempts used that came to nothing.
-    spent: (Usage, Microdollars),
+    /// What attempts used that came to nothing: tokens of the prompt and of the answer, and their price.
+    spent: (u64, u64, Microdollars),
+    /// What was seen of an answer that is given up, once it was summed up.
+    left: Option<AnswerSummary>,
     /// The place at the provider that the call takes.
     slot: Option<Slot>,
     tap: AnswerTap,
@@ -151,7 +153,8 @@ impl Recording {
             streamed,
             subject,
             place,
-            spent: (Usage::default(), Microdollars::ZERO),
+            spent: (0, 0, Microdollars::ZERO),
+            left: None,
             slot: None,
             begun: sent,
             sent,
@@ -168,9 +171,11 @@ impl Recording {
     pub(crate) fn retry(&mut self, target: &Target, trouble: Trouble) -> Result<Bytes, NotPermitted> {
         self.subject.metrics.retried(&self.place.provider);
         self.attempt_failed(trouble);
-        let used = self.spend(trouble);
+        let (usage, cost) = self.abandoned(trouble);
+        self.spend(&usage, cost);
+        self.taken = Taken::default();
         match &mut self.running {
-            Some(running) => running.retry(target, &trouble.to_string(), used),
+            Some(running) => running.retry(target, &trouble.to_string(), total(&usage, cost)),
             None => Err(NotPermitted(target.as_str().to_owned())),
         }
     }
@@ -183,12 +188,19 @@ impl Recording {
         trouble: Trouble,
         place: Place,
     ) -> Result<Bytes, NotDiverted> {
-        let Some(running) = &mut self.running else { return Err(NotPermitted(target.as_str().to_owned()).into()) };
-        let cost = used(&self.place, &self.subject, &self.taken, trouble);
-        let content = running.divert(target, content, &trouble.to_string(), total(&cost)).await?;
+        let Some(mut running) = self.running.take() else {
+            return Err(NotPermitted(target.as_str().to_owned()).into());
+        };
+        let (usage, cost) = self.abandoned(trouble);
+        let judged = running.divert(target, content, &trouble.to_string(), total(&usage, cost)).await;
+        self.running = Some(running);
         // Only what is left behind counts: a place that may not be asked changes nothing.
+        let content = judged?;
         self.attempt_failed(trouble);
-        self.spend(trouble);
+        self.spend(&usage, cost);
+        self.left = None;
+        self.taken = Taken::default();
+        (self.status, self.upstream_id) = (None, None);
         self.sent = Instant::now();
         self.tap = tap(&self.subject, &place, self.streamed);
         self.place = place;
@@ -202,19 +214,32 @@ impl Recording {
         }
     }
 
-    /// What the last attempt used, although nothing came of it. It counts once.
-    fn spend(&mut self, trouble: Trouble) -> Used {
-        let cost = used(&self.place, &self.subject, &self.taken, trouble);
-        self.taken = Taken::default();
-        let (usage, price) = &cost;
-        if *usage != Usage::default() {
-            self.subject.metrics.used(&self.place.provider, &self.place.model, usage, *price);
+    /// What an attempt used of which nothing comes any more, as far as that can be said.
+    fn abandoned(&mut self, trouble: Trouble) -> (Usage, Microdollars) {
+        if !trouble.may_have_cost() {
+            return (Usage::default(), Microdollars::ZERO);
         }
-        let (spent, spent_price) = &mut self.spent;
-        spent.input_tokens = sum(spent.input_tokens, usage.input_tokens);
-        spent.output_tokens = sum(spent.output_tokens, usage.output_tokens);
-        *spent_price = Microdollars(spent_price.0.saturating_add(price.0));
-        total(&cost)
+        let seen = self.left.take().unwrap_or_else(|| self.sum_up());
+        let (usage, _) = self.used(&seen, &End::Failed(trouble.to_string()));
+        let cost = self.place.pricing.cost(&usage, seen.service_tier.as_deref());
+        self.left = Some(seen);
+        (usage, cost)
+    }
+
+    /// What was seen of the answer.
+    fn sum_up(&mut self) -> AnswerSummary {
+        std::mem::replace(&mut self.tap, AnswerTap::new(self.place.format, self.streamed, 0, 0)).finish()
+    }
+
+    /// Adds what an attempt used to what the call has used, once.
+    fn spend(&mut self, usage: &Usage, cost: Microdollars) {
+        if *usage == Usage::default() {
+            return;
+        }
+        self.subject.metrics.used(&self.place.provider, &self.place.model, usage, cost);
+        self.spent.0 = self.spent.0.saturating_add(usage.prompt_tokens());
+        self.spent.1 = self.spent.1.saturating_add(usage.output_tokens.unwrap_or(0));
+        self.spent.2 = Microdollars(self.spent.2.0.saturating_add(cost.0));
     }
 
     /// Keeps the place at the provider until the call ends.
@@ -405,8 +430,7 @@ impl Recording {
 
     fn write_with(&mut self, judge: impl FnOnce(&Self, &AnswerSummary) -> End) {
         let Some(running) = self.running.take() else { return };
-        let tap = std::mem::replace(&mut self.tap, AnswerTap::new(self.place.format, self.streamed, 0, 0));
-        let summary = tap.finish();
+        let summary = self.left.take().unwrap_or_else(|| self.sum_up());
         let end = judge(self, &summary);
         let (usage, usage_source) = self.used(&summary, &end);
         let cost = self.place.pricing.cost(&usage, summary.service_tier.as_deref());
@@ -435,9 +459,9 @@ impl Recording {
             subject.metrics.failed(&place.provider, class);
         }
         // What came to nothing before was used as well.
-        let (spent, spent_cost) = self.spent;
-        let input = usage.prompt_tokens().saturating_add(spent.prompt_tokens());
-        let output = usage.output_tokens.unwrap_or(0).saturating_add(spent.output_tokens.unwrap_or(0));
+        let (spent_input, spent_output, spent_cost) = self.spent;
+        let input = usage.prompt_tokens().saturating_add(spent_input);
+        let output = usage.output_tokens.unwrap_or(0).saturating_add(spent_output);
         let cost = Microdollars(cost.0.saturating_add(spent_cost.0));
         if let Some(session) = subject.session {
             subject.sessions.record_usage(session, input, output, cost);
@@ -484,30 +508,13 @@ fn tap(subject: &Subject, place: &Place, streamed: bool) -> AnswerTap {
     tap
 }
 
-/// What an attempt used of which nothing came, at least as far as it can be said: the prompt, if the provider took it and
-/// did not refuse it.
-fn used(place: &Place, subject: &Subject, taken: &Taken, trouble: Trouble) -> (Usage, Microdollars) {
-    if !trouble.may_have_cost() || !taken.is_taken() {
-        return (Usage::default(), Microdollars::ZERO);
-    }
-    let usage = Usage { input_tokens: Some(subject.estimated_input_tokens), ..Usage::default() };
-    (usage, place.pricing.cost(&usage, None))
-}
-
-/// The same as budgets count it.
-fn total((usage, cost): &(Usage, Microdollars)) -> Used {
+/// What an attempt used, as budgets count it.
+fn total(usage: &Usage, cost: Microdollars) -> Used {
     if *usage == Usage::default() {
         return Used::default();
     }
     let tokens = usage.prompt_tokens().saturating_add(usage.output_tokens.unwrap_or(0));
-    Used { calls: 1, tokens, cost: *cost }
-}
-
-fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.saturating_add(b)),
-        (a, b) => a.or(b),
-    }
+    Used { calls: 1, tokens, cost }
 }
 
 /// What an answer was that arrived to its end.

@@ -17,11 +17,13 @@ use systemprompt_model::ActionId;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::attempt::Trouble;
 use crate::config::Timeouts;
 use crate::failure::withheld;
 use crate::lane::AnswerLane;
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
+use crate::recovery::{Recovery, WentOn};
 use crate::upstream::{self, UpstreamBody};
 
 /// After this long without a byte the caller gets a sign of life, so that proxies in between do not hang up.
@@ -41,6 +43,8 @@ pub(crate) struct Relay {
     /// Present until the end is recorded, or while the answer is being inspected.
     recording: Option<Recording>,
     inspecting: Option<Inspecting>,
+    /// How the stream goes on if it breaks off, where the route has it so.
+    recovery: Option<Recovery>,
     request_id: ActionId,
     dialect: Format,
     idle: Duration,
@@ -73,12 +77,83 @@ impl Relay {
             dialect,
             recording: Some(recording),
             inspecting: None,
+            recovery: None,
             idle: limits.idle,
             last_byte: now,
             last_sign: now,
             alarm: Box::pin(tokio::time::sleep(SILENCE.min(limits.idle))),
             cut: Box::pin(cut),
             _active: active,
+        }
+    }
+
+    /// The same, and if the stream breaks off, it goes on.
+    pub(crate) fn with_recovery(self, recovery: Option<Recovery>) -> Self {
+        Self { recovery, ..self }
+    }
+
+    /// The provider broke off. If the caller has all of the answer, that is all; otherwise another provider goes on, or the
+    /// caller is told what went wrong.
+    fn broken(
+        &mut self,
+        trouble: Trouble,
+        error: &ErrorAnswer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !self.is_complete() && self.recover(trouble, error) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.stop(error, cx)
+    }
+
+    /// Has another provider asked to go on, if that can be.
+    fn recover(&mut self, trouble: Trouble, error: &ErrorAnswer) -> bool {
+        let Some(recovery) = &mut self.recovery else { return false };
+        let Some(recording) = self.recording.take() else { return false };
+        match recovery.begin(recording, trouble, error) {
+            Ok(()) => {
+                // The alarm was set for a provider that is gone.
+                self.alarm.as_mut().reset(Instant::now() + SILENCE);
+                true
+            }
+            Err(recording) => {
+                self.recording = Some(recording);
+                false
+            }
+        }
+    }
+
+    /// Waits for another provider to go on, with signs of life. Nothing once it does.
+    fn poll_recovery(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, Infallible>>>> {
+        let recovery = self.recovery.as_mut().filter(|recovery| recovery.is_going())?;
+        match recovery.poll(cx) {
+            Poll::Ready(Ok(WentOn { recording, upstream, idle, .. })) => {
+                (self.recording, self.upstream, self.idle) = (Some(recording), upstream, idle);
+                self.last_byte = Instant::now();
+                self.alarm.as_mut().reset(self.last_byte + SILENCE.min(idle));
+                None
+            }
+            Poll::Ready(Err((recording, error))) => {
+                self.recording = Some(*recording);
+                Some(match recovery.take_error() {
+                    // In the provider's own words.
+                    Some(said) => {
+                        if let Some(recording) = self.recording.take() {
+                            recording.finish_answer();
+                        }
+                        Poll::Ready(Some(Ok(Frame::data(said))))
+                    }
+                    None => self.fail(&error),
+                })
+            }
+            Poll::Pending => {
+                if self.alarm.as_mut().poll(cx).is_pending() {
+                    return Some(Poll::Pending);
+                }
+                self.alarm.as_mut().reset(Instant::now() + SILENCE);
+                Some(Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.dialect.ping()))))))
+            }
         }
     }
 
@@ -94,7 +169,7 @@ impl Relay {
     /// Ends the stream with an error.
     fn fail(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
-        let boundary = recording.at_event_boundary();
+        let boundary = self.recovery.is_some() || recording.at_event_boundary();
         recording.finish(End::Failed(error.message.clone()));
         let end = self.lane.fail(error, self.dialect, &self.request_id.to_string(), boundary);
         Poll::Ready((!end.is_empty()).then(|| Ok(Frame::data(end))))
@@ -115,7 +190,10 @@ impl Relay {
         if let Some(recording) = self.recording.take() {
             recording.finish_answer();
         }
-        let rest = self.lane.finish();
+        let rest = match &mut self.recovery {
+            Some(recovery) => recovery.finish(),
+            None => self.lane.finish(),
+        };
         Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
     }
 
@@ -186,6 +264,9 @@ impl Body for Relay {
         if this.inspecting.is_some() {
             return this.poll_inspection(cx);
         }
+        if let Some(polled) = this.poll_recovery(cx) {
+            return polled;
+        }
         if this.recording.is_none() {
             return Poll::Ready(None);
         }
@@ -204,6 +285,23 @@ impl Body for Relay {
                             this.alarm.as_mut().reset(now + USAGE_LINGER.min(SILENCE).min(this.idle));
                         }
                     }
+                    let data = match &mut this.recovery {
+                        Some(recovery) => recovery.feed(&data),
+                        None => data,
+                    };
+                    if this.recovery.as_ref().is_some_and(Recovery::has_error) {
+                        let error = ErrorAnswer::upstream_interrupted("the provider reported an error in its answer");
+                        let recovers = this.recover(Trouble::Broken, &error);
+                        let said = if recovers { None } else { this.recovery.as_mut().and_then(Recovery::take_error) };
+                        let given = [&data[..], &said.unwrap_or_default()].concat();
+                        if recovers {
+                            cx.waker().wake_by_ref();
+                        }
+                        if given.is_empty() {
+                            return Poll::Pending;
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(given.into()))));
+                    }
                     let Ok(data) = this.lane.feed(data) else {
                         let message = "the provider's answer is too large to be inspected";
                         return this.fail(&ErrorAnswer::upstream_interrupted(message));
@@ -215,14 +313,12 @@ impl Body for Relay {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let error = upstream::broken_off(&error).to_string();
-                    return this.stop(&ErrorAnswer::upstream_interrupted(error), cx);
+                    return this.broken(Trouble::Broken, &ErrorAnswer::upstream_interrupted(error), cx);
                 }
                 Poll::Ready(None) => {
                     this.provider_is_done();
-                    return this.stop(
-                        &ErrorAnswer::upstream_interrupted("the provider's answer ended before it was complete"),
-                        cx,
-                    );
+                    let error = ErrorAnswer::upstream_interrupted("the provider's answer ended before it was complete");
+                    return this.broken(Trouble::Broken, &error, cx);
                 }
                 Poll::Pending => {}
             }
@@ -236,7 +332,7 @@ impl Body for Relay {
             match this.check_limits(now) {
                 Err(error) => {
                     this.provider_is_done();
-                    return this.stop(&error, cx);
+                    return this.broken(Trouble::TimedOut, &error, cx);
                 }
                 Ok(next) if next > now => this.alarm.as_mut().reset(next),
                 // Only the sign of life is due. It must not fall into the middle of an event.
@@ -244,7 +340,7 @@ impl Body for Relay {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
                     let between_events = this.recording.as_ref().is_some_and(Recording::at_event_boundary);
-                    let between_events = this.lane.at_boundary(between_events);
+                    let between_events = this.recovery.is_some() || this.lane.at_boundary(between_events);
                     if between_events && !this.is_complete() {
                         return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(this.dialect.ping())))));
                     }

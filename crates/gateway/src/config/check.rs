@@ -216,6 +216,14 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "add fallback_provider",
             );
         }
+        if !route.stream_recovery.is_error() && route.firsts().len() + route.lasts().len() < 2 {
+            complain(
+                "gateway",
+                at("stream_recovery"),
+                "the route leads to one provider only, so nobody could go on".to_owned(),
+                "add fallbacks, or remove the key",
+            );
+        }
         let firsts = route.firsts();
         let usual = firsts.first().and_then(|first| first.upstream_model);
         // What a caller may ask for, as it is sent upstream by the first choice.
@@ -499,6 +507,7 @@ mod tests {
                 vec![],
             ),
             (serde_json::json!({"provider": "near", "fallback_provider": "near"}), vec!["fallback_provider"]),
+            (serde_json::json!({"provider": "near", "stream_recovery": "continue"}), vec!["stream_recovery"]),
             (
                 serde_json::json!({"provider": "near", "requires": {"european": true, "no_retain": true},
                 "fallbacks": [{"provider": "far", "upstream_model": "far-1"}]}),

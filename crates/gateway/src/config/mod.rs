@@ -12,4 +12,4 @@ pub(crate) use check::{Surroundings, check};
 pub(crate) use gateway::{AuthScheme, GatewayConfig, PolicyDenyStatus};
 pub(crate) use provider::{DataHandling, ProviderConfig, ProviderWire, Surface};
 pub(crate) use resilience::{Protection, Resolved, Retries, Timeouts};
-pub(crate) use route::{Place, When, strip_marker};
+pub(crate) use route::{Place, StreamRecovery, When, strip_marker};

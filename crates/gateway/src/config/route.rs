@@ -49,12 +49,34 @@ pub(crate) struct RouteConfig {
     /// The model name sent to `fallback_provider`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_upstream_model: Option<String>,
+    /// What happens to a streamed answer that breaks off when the caller has a part of it. Default `error`.
+    #[serde(default, skip_serializing_if = "StreamRecovery::is_error")]
+    pub stream_recovery: StreamRecovery,
     /// What every provider of the route must declare under `governance`.
     #[serde(default, skip_serializing_if = "DataHandling::is_default")]
     pub requires: DataHandling,
     /// Features the request must have for the rule to match; all that are given must hold.
     #[serde(default, skip_serializing_if = "When::is_empty")]
     pub when: When,
+}
+
+/// What happens to a streamed answer that breaks off when the caller has a part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StreamRecovery {
+    /// It ends with an error.
+    #[default]
+    Error,
+    /// The next provider of the route is asked to go on, with what the caller has as the beginning of its answer. Of the
+    /// format `anthropic-messages` only, and of text only: not with thinking, nor within a tool call.
+    Continue,
+}
+
+impl StreamRecovery {
+    /// Whether it is the usual one.
+    pub(crate) fn is_error(&self) -> bool {
+        *self == Self::Error
+    }
 }
 
 /// One of several providers that share the requests of a route.

@@ -9,7 +9,7 @@ use systemprompt_llm::Format;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
-use crate::config::{DataHandling, ProviderWire, Retries, Surface, Timeouts, When};
+use crate::config::{DataHandling, ProviderWire, Retries, StreamRecovery, Surface, Timeouts, When};
 use crate::resilience::Health;
 
 /// A provider as the gateway uses it.
@@ -83,6 +83,8 @@ pub(crate) struct Route {
     pub(super) lasts: Vec<Leg>,
     /// What providers must declare.
     pub(super) requires: DataHandling,
+    /// What happens to a streamed answer that breaks off.
+    pub stream_recovery: StreamRecovery,
     /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
     pub(super) origin: &'static str,
 }
@@ -165,6 +167,7 @@ impl Route {
             firsts: vec![Leg::to(provider)],
             lasts: Vec::new(),
             requires: DataHandling::default(),
+            stream_recovery: StreamRecovery::default(),
             origin,
         }
     }

@@ -144,6 +144,7 @@ impl RoutingTable {
                     firsts: config.firsts().into_iter().filter_map(leg).collect(),
                     lasts: config.lasts().into_iter().filter_map(leg).collect(),
                     requires: config.requires,
+                    stream_recovery: config.stream_recovery,
                     origin: "rule",
                 };
                 (!route.firsts.is_empty()).then(|| Arc::new(route))

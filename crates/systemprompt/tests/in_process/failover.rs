@@ -343,6 +343,88 @@ async fn a_provider_that_is_full_is_left_for_the_fallback_until_an_answer_has_en
     fixture.context.stop().await;
 }
 
+/// A stream of nothing but these events.
+fn events(text: &str) -> Fault {
+    let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
+    Fault::Raw { status: 200, headers, body: text.as_bytes().to_vec(), cut: false }
+}
+
+const OVERLOADED: &str =
+    "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+
+#[tokio::test]
+async fn an_error_that_comes_before_anything_else_is_as_good_as_a_status() {
+    let fixture = Fixture::with(json!({"retry_attempts": 1})).await;
+    fixture.first.behave(faulty(events(OVERLOADED)));
+    let told = fixture.tell(&hello(true)).await;
+    assert_eq!(told.asked, (2, 1));
+    assert!(told.response.text().contains("message_stop") && !told.response.text().contains("Overloaded"));
+    assert!(told.attempts()[0]["why"].as_str().is_some_and(|why| why.contains("529")));
+    assert_eq!(told.end()["usage"]["tokens"], 18);
+    fixture.second.behave(faulty(events(OVERLOADED)));
+    let told = fixture.tell(&hello(true)).await;
+    assert_eq!((told.response.status.as_u16(), told.response.text().as_str()), (200, OVERLOADED), "if nothing helps");
+    assert_eq!(told.detail.summary.status, "failed");
+    fixture.context.stop().await;
+}
+
+/// The texts of a stream of Anthropic's, and how often each event stands in it.
+fn read(stream: &str) -> (String, impl Fn(&str) -> usize) {
+    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let said = data.map(|data| serde_json::from_str::<Value>(data).expect("JSON"));
+    let said = said.filter_map(|data| Some(data["delta"]["text"].as_str()?.to_owned())).collect();
+    (said, move |event: &str| stream.lines().filter(|line| *line == format!("event: {event}")).count())
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_goes_on_where_the_route_has_it_so() {
+    let resilience = json!({"stream_idle_timeout_ms": 300});
+    let route = json!({"stream_recovery": "continue"});
+    let fixture = Fixture::of(TestContext::builder(), resilience.clone(), route).await;
+    let overloaded = |begun: &str| events(&format!("{begun}{OVERLOADED}"));
+    let begun = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":10}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"token token \"}}\n\n",
+    );
+    for fault in
+        [Fault::CloseMidStream { after_chunks: 2 }, Fault::HangMidStream { after_chunks: 2 }, overloaded(begun)]
+    {
+        fixture.first.behave(faulty(fault.clone()));
+        let told = fixture.tell(&hello(true)).await;
+        let stream = told.response.text();
+        let (said, count) = read(&stream);
+        assert_eq!(said, "token ".repeat(10), "{fault:?}: {stream}");
+        let events = ["message_start", "content_block_start", "content_block_stop", "message_stop", "error"].map(count);
+        assert_eq!(events, [1, 1, 1, 1, 0], "{fault:?}: {stream}");
+        let sent: Value = serde_json::from_slice(&fixture.second.requests().last().expect("asked").body).expect("JSON");
+        assert_eq!(sent["messages"][1], json!({"role": "assistant", "content": "token token"}));
+        // Each part counts as its provider would have it: 10 tokens of the prompt and 12 letters, then 10 and 8 tokens.
+        let [elsewhere] = told.attempts()[..] else { panic!("{:#?}", told.entries) };
+        assert_eq!(elsewhere["usage"], json!({"calls": 1, "tokens": 13, "cost_microdollars": 13}), "{fault:?}");
+        assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 31, "cost_microdollars": 193}), "{fault:?}");
+        assert_eq!(told.detail.summary.status, "completed");
+        assert_eq!(told.detail.route_match.as_deref(), Some("rule:tested,failover:one->two"));
+    }
+    // What cannot be gone on with, and where nobody goes on: the caller is told.
+    let thinking = Some("hm".to_owned());
+    fixture.first.behave(Behaviour { thinking, ..faulty(Fault::CloseMidStream { after_chunks: 2 }) });
+    let told = fixture.tell(&hello(true)).await;
+    assert_eq!((told.asked.1, read(&told.response.text()).1("error")), (0, 1), "{}", told.response.text());
+    fixture.first.behave(faulty(overloaded(begun)));
+    fixture.second.behave(faulty(status(503, None)));
+    let told = fixture.tell(&hello(true)).await;
+    assert!(told.response.text().ends_with(OVERLOADED), "in the provider's own words: {}", told.response.text());
+    assert_eq!((told.detail.summary.status.as_str(), told.asked.1), ("failed", 3));
+    fixture.context.stop().await;
+
+    let fixture = Fixture::with(resilience).await;
+    fixture.first.behave(faulty(Fault::CloseMidStream { after_chunks: 2 }));
+    let told = fixture.tell(&hello(true)).await;
+    assert_eq!((told.asked, read(&told.response.text()).1("error")), ((1, 0), 1), "not unless the route has it so");
+    fixture.context.stop().await;
+}
+
 /// Nothing may go to a model of this name.
 struct Picky;
 
