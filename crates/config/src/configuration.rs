@@ -55,6 +55,38 @@ pub struct Configuration {
     warnings: Vec<Problem>,
 }
 
+/// What one configuration says otherwise than another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Sections of extensions, with the ids of their owners.
+    pub sections: Vec<(String, &'static str)>,
+    /// Other keys of the profile, and of the services tree below `services`.
+    pub keys: Vec<String>,
+    /// Names of secrets.
+    pub secrets: Vec<String>,
+}
+
+impl Differences {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sections.is_empty() && self.keys.is_empty() && self.secrets.is_empty()
+    }
+
+    /// All of them, by name.
+    pub fn names(&self) -> Vec<String> {
+        let sections = self.sections.iter().map(|(key, _)| key.clone());
+        let secrets = self.secrets.iter().map(|name| format!("secrets.{name}"));
+        sections.chain(self.keys.iter().cloned()).chain(secrets).collect()
+    }
+}
+
+/// The keys of two maps whose values differ.
+fn changed_keys(before: &Value, after: &Value) -> Vec<String> {
+    let keys = |value: &Value| value.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect::<Vec<_>>();
+    let all: BTreeSet<String> = keys(before).into_iter().chain(keys(after)).collect();
+    all.into_iter().filter(|key| before.get(key) != after.get(key)).collect()
+}
+
 /// A section that cannot be had as the type its owner asks for: a mistake of the owner, not of the user.
 #[derive(Debug, Error)]
 pub enum SectionError {
@@ -187,6 +219,34 @@ impl Configuration {
         let mut all = serde_json::json!({"profile": profile, "services": services, "documents": documents});
         self.secrets.redact(&mut all);
         all
+    }
+
+    /// What `other`, of the same project, says otherwise.
+    pub fn differences(&self, other: &Self) -> Differences {
+        let owner = |place: &Place| {
+            let spec = self.specs.iter().chain(&other.specs).find(|spec| spec.place == *place);
+            spec.map_or("", |spec| spec.extension)
+        };
+        let places: BTreeSet<&Place> = self.sections.keys().chain(other.sections.keys()).collect();
+        let changed = places.into_iter().filter(|place| self.section_value(place) != other.section_value(place));
+        let sections: Vec<_> = changed.map(|place| (place.named(), owner(place))).collect();
+        let is_section = |key: &str| {
+            self.specs.iter().any(|spec| matches!(&spec.place, Place::Profile { key: own } if *own == key))
+        };
+        let profile = changed_keys(&self.document.value, &other.document.value);
+        // Settings of extensions are told by their prefixes.
+        let keys = profile.into_iter().filter(|key| key != "extensions" && !is_section(key));
+        let disabled = self.profile.extensions.disabled != other.profile.extensions.disabled;
+        let keys = keys.chain(disabled.then(|| "extensions.disabled".to_owned()));
+        let tree = changed_keys(&self.services.to_value(), &other.services.to_value()).into_iter();
+        let names: BTreeSet<&str> = self.secrets.names().chain(other.secrets.names()).collect();
+        let value = |secrets: &Secrets, name: &str| secrets.get(name).map(|secret| secret.expose().to_owned());
+        let secrets = names.into_iter().filter(|name| value(&self.secrets, name) != value(&other.secrets, name));
+        Differences {
+            sections,
+            keys: keys.chain(tree.map(|key| format!("services.{key}"))).collect(),
+            secrets: secrets.map(str::to_owned).collect(),
+        }
     }
 
     /// What is wrong but does not stop the start.

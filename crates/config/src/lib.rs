@@ -37,7 +37,7 @@ mod section;
 mod services;
 mod yaml;
 
-pub use configuration::{Configuration, LoadRequest, SectionError};
+pub use configuration::{Configuration, Differences, LoadRequest, SectionError};
 pub use defaults::fill_defaults;
 pub use document::Location;
 pub use early::runtime_in_force;

@@ -96,6 +96,16 @@ impl Secrets {
         self.0.get(&canonical(name)).map(|entry| &entry.value)
     }
 
+    /// Whether two names mean the same secret: `anthropic`, `ANTHROPIC_API_KEY`.
+    pub fn same_name(name: &str, other: &str) -> bool {
+        canonical(name) == canonical(other)
+    }
+
+    /// The name a secret is kept under, whichever of its names this is.
+    pub fn name_of(name: &str) -> String {
+        canonical(name)
+    }
+
     /// Where a secret was set.
     pub fn origin(&self, name: &str) -> Option<SecretOrigin> {
         self.0.get(&canonical(name)).map(|entry| entry.origin)

@@ -43,6 +43,15 @@ pub enum Place {
 }
 
 impl Place {
+    /// The section as people find it.
+    pub fn named(&self) -> String {
+        match self {
+            Self::Profile { key } => (*key).to_owned(),
+            Self::Service { path, key } => format!("{path} {key}"),
+            Self::Extension { prefix } => format!("extensions.{prefix}"),
+        }
+    }
+
     /// The name the section is asked for by.
     pub fn key(&self) -> &str {
         match self {

@@ -11,7 +11,7 @@ use crate::policy::PolicyDef;
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
     ExtensionRouter, ExtensionRouterConfig, JsonValue, KnownNames, LoaderError, Migration, PermissionDef, Problem,
-    SchemaDefinition, SectionSpec, Seed, ServiceMap, WellKnownRoute,
+    Reload, SchemaDefinition, SectionSpec, Seed, ServiceMap, WellKnownRoute,
 };
 
 /// A set of things a crate adds to the product. Only [`metadata`](Self::metadata) is required.
@@ -41,8 +41,8 @@ use crate::{
 ///   registry calls each once and keeps the answer, so an extension's inventory never changes while a process runs. What
 ///   can be declared is listed in [`facet::FACETS`](crate::facet::FACETS).
 /// * **Hooks** do work, are given an [`ExtensionContext`], and are called in this order: [`provides`](Self::provides),
-///   [`on_start`](Self::on_start), [`try_router`](Self::try_router), then [`health`](Self::health) as often as somebody
-///   asks, and [`on_shutdown`](Self::on_shutdown). Extensions are taken in load order, at shutdown in reverse.
+///   [`on_start`](Self::on_start), [`try_router`](Self::try_router), then [`health`](Self::health) and [`reload`](Self::reload)
+///   as often as somebody asks, and [`on_shutdown`](Self::on_shutdown). Extensions are taken in load order, at shutdown in reverse.
 ///
 /// The value itself holds no state. What a server needs at run time lives in the services it
 /// [provides](Self::provides), so that two servers can run in one process.
@@ -252,6 +252,19 @@ pub trait Extension: Send + Sync + 'static {
     async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
         let _ = ctx;
         Ok(())
+    }
+
+    /// Makes itself ready for another configuration, which is valid: builds what follows from it, and fails if that cannot
+    /// be. Nothing changes before the server applies what this gives, which it does only if every extension is ready; calls
+    /// that have begun keep what they began with. Without it the keys the extension owns wait for a restart, and the server
+    /// says which. Limited to 30 seconds.
+    async fn reload(
+        &self,
+        ctx: &dyn ExtensionContext,
+        configuration: &Arc<Configuration>,
+    ) -> Result<Option<Reload>, LoaderError> {
+        let _ = (ctx, configuration);
+        Ok(None)
     }
 
     /// Ends its work, after the last request. Tasks on the tracker are waited for by the server afterwards; this is for

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use systemprompt_config::Configuration;
+use systemprompt_extension::Reload;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
@@ -112,6 +113,29 @@ impl Extension for GatewayExtension {
         Ok(())
     }
 
+    async fn reload(
+        &self,
+        ctx: &dyn ExtensionContext,
+        configuration: &Arc<Configuration>,
+    ) -> Result<Option<Reload>, LoaderError> {
+        let gateway = ctx.service::<Gateway>()?;
+        let before = gateway.inference.snapshot();
+        let snapshot = GatewaySnapshot::new(configuration, ctx.ambient(), Some(&before));
+        let snapshot = snapshot.map_err(|error| failed(with_causes(&error)))?;
+        let restart = fixed_at_start(&before.settings, &snapshot.settings);
+        let providers: Vec<ProviderConfig> =
+            configuration.section("providers").map_err(|error| failed(error.to_string()))?;
+        let secrets: Vec<_> = providers.into_iter().filter_map(|provider| provider.api_key_secret).collect();
+        let apply = async move {
+            let ids = snapshot.table.route_ids();
+            let registered = gateway.access.register_entities(EntityKind::GatewayRoute, &ids, "profile").await;
+            registered.map_err(|error| failed(error.to_string()))?;
+            gateway.inference.put_in_force(snapshot);
+            Ok(())
+        };
+        Ok(Some(Reload::new(apply).with_restart(restart).with_secrets(secrets)))
+    }
+
     fn router_config(&self) -> Option<ExtensionRouterConfig> {
         Some(ExtensionRouterConfig::core(PREFIXES))
     }
@@ -125,6 +149,16 @@ impl Extension for GatewayExtension {
         let router = ExtensionRouter::core(table(&gateway.inference.snapshot().settings), gateway, PREFIXES);
         Ok(vec![router.with_rate_limit(RateGroup::Gateway)])
     }
+}
+
+/// The settings that routes were mounted by.
+fn fixed_at_start(before: &GatewayConfig, after: &GatewayConfig) -> Vec<String> {
+    let moved = before.inference_path_prefix != after.inference_path_prefix;
+    let opened = !before.models_public && after.models_public;
+    [(moved, "gateway.inference_path_prefix"), (opened, "gateway.models_public")]
+        .into_iter()
+        .filter_map(|(changed, key)| changed.then(|| key.to_owned()))
+        .collect()
 }
 
 fn failed(message: String) -> LoaderError {

@@ -98,6 +98,12 @@ impl Inference {
         Ok(Reply { request: id, status: StatusCode::OK, headers, body })
     }
 
+    /// Has calls that begin from now on follow another configuration.
+    pub(crate) fn put_in_force(&self, snapshot: GatewaySnapshot) {
+        self.metrics.announce(&snapshot.table.models());
+        self.current.store(Arc::new(snapshot));
+    }
+
     /// What the configuration in force makes of the gateway.
     pub(crate) fn snapshot(&self) -> Arc<GatewaySnapshot> {
         self.current.load_full()

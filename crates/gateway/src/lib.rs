@@ -12,6 +12,7 @@
 //!
 //! To add an endpoint: a file in `routes/` and a line in its table.
 
+pub mod configured;
 pub mod extension;
 pub mod headers;
 pub mod inference;

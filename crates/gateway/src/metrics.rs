@@ -250,10 +250,15 @@ impl GatewayMetrics {
             "Streamed answers being relayed now",
             metrics.active_streams.clone(),
         );
-        for (provider, model) in models {
-            metrics.begin(provider, model);
-        }
+        metrics.announce(models);
         metrics
+    }
+
+    /// What may be counted of `models` is there at 0.
+    pub(crate) fn announce(&self, models: &[(String, String)]) {
+        for (provider, model) in models {
+            self.begin(provider, model);
+        }
     }
 
     /// Has everything there at 0.

@@ -13,7 +13,8 @@ use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::{KnownNames, LogRetention};
+use systemprompt_extension::policy::Policy;
+use systemprompt_extension::{KnownNames, LogRetention, Reload};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
@@ -166,8 +167,10 @@ impl Extension for GovernanceExtension {
             ctx.tracker(),
             ctx.shutdown().clone(),
         );
-        let policies = PolicyChain::new(&sections.policies, registry.make_policies(ctx)?, ctx.leases())
+        let registered = registry.make_policies(ctx)?;
+        let policies = PolicyChain::new(&sections.policies, registered.clone(), ctx.leases())
             .map_err(|error| failed(&with_causes(&error)))?;
+        services.insert(Arc::new(RegisteredPolicies(registered)));
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));
         services.insert(rules);
@@ -189,6 +192,33 @@ impl Extension for GovernanceExtension {
         ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
         ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
         Ok(())
+    }
+
+    async fn reload(
+        &self,
+        ctx: &dyn ExtensionContext,
+        configuration: &Arc<Configuration>,
+    ) -> Result<Option<Reload>, LoaderError> {
+        let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
+        let registered = ctx.service::<RegisteredPolicies>()?;
+        let policies = PolicyChain::new(&sections.policies, registered.0.clone(), ctx.leases())
+            .map_err(|error| failed(&with_causes(&error)))?;
+        let (gate, ledger, rules) =
+            (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
+        let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
+        let differences = ctx.configuration().differences(&configuration);
+        let at_start = [PROFILE, RETENTION].map(|place| place.named());
+        let restart: Vec<_> =
+            differences.sections.into_iter().map(|(key, _)| key).filter(|key| at_start.contains(key)).collect();
+        let apply = async move {
+            // The change is in the ledger before it counts.
+            startup::load(&gate, &ledger, &rules, &db, &configuration, &sections.access, &ambient)
+                .await
+                .map_err(|error| failed(&with_causes(&error)))?;
+            gate.put_in_force(policies);
+            Ok(())
+        };
+        Ok(Some(Reload::new(apply).with_restart(restart)))
     }
 
     async fn on_shutdown(&self, ctx: &dyn ExtensionContext) {
@@ -219,6 +249,9 @@ impl Extension for GovernanceExtension {
 }
 
 systemprompt_extension::register_built_in!(GovernanceExtension);
+
+/// The policies of extensions, which are made once.
+struct RegisteredPolicies(Vec<Arc<dyn Policy>>);
 
 /// What operators wrote about governance.
 pub(crate) struct Sections {

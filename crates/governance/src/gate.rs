@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,7 +32,8 @@ const ASK_FOR_ACCESS: &str = "Use another model, or ask an administrator for acc
 /// The one place that decides whether something may be done. One for each server; shared by all surfaces.
 pub struct Gate {
     rules: Option<Arc<AccessRules>>,
-    policies: Arc<PolicyChain>,
+    /// A reload of the configuration puts others here.
+    policies: ArcSwap<PolicyChain>,
     ledger: Arc<Ledger>,
     denials: Family<DenialLabels, Counter>,
     /// Changes that are made whether or not whoever asked is still there.
@@ -53,12 +55,20 @@ impl Gate {
         for policy in of_the_gate.chain(policies.ids()) {
             drop(denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
         }
-        Self { rules, policies: Arc::new(policies), ledger, denials, tasks: TaskTracker::new() }
+        Self { rules, policies: ArcSwap::from_pointee(policies), ledger, denials, tasks: TaskTracker::new() }
     }
 
     /// The policies in force.
-    pub fn policies(&self) -> &Arc<PolicyChain> {
-        &self.policies
+    pub fn policies(&self) -> Arc<PolicyChain> {
+        self.policies.load_full()
+    }
+
+    /// Has actions that begin from now on judged by other policies.
+    pub(crate) fn put_in_force(&self, policies: PolicyChain) {
+        for policy in policies.ids() {
+            drop(self.denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
+        }
+        self.policies.store(Arc::new(policies));
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {
@@ -89,6 +99,7 @@ impl Gate {
         if !self.ledger.is_available() {
             return Err(Refusal::LedgerUnavailable);
         }
+        let policies = self.policies();
         let started = Instant::now();
         let authority = self.decide_authority(&action).await;
         let mut evaluations = Vec::with_capacity(6);
@@ -102,8 +113,8 @@ impl Gate {
             duration_ms: started.elapsed().as_micros() as f64 / 1000.0,
         });
         if let Err(denial) = authority {
-            evaluations.extend(self.policies.unasked("already refused"));
-            return Err(self.record_refusal(action, denial, evaluations, false).await);
+            evaluations.extend(policies.unasked("already refused"));
+            return Err(self.record_refusal(&policies, action, denial, evaluations, false).await);
         }
 
         let input = PolicyInput {
@@ -116,18 +127,18 @@ impl Gate {
             texts: &Texts::of(&action.content),
             estimate: action.effect.estimate(),
         };
-        let judged = self.policies.evaluate(&input, None).await;
+        let judged = policies.evaluate(&input, None).await;
         let ChainOutcome { evaluations: said, denial, warnings, flagged, holds } = judged;
         evaluations.extend(said);
         if let Some(denial) = denial {
-            return Err(self.record_refusal(action, denial, evaluations, !flagged.is_empty()).await);
+            return Err(self.record_refusal(&policies, action, denial, evaluations, !flagged.is_empty()).await);
         }
         let verdict = match warnings.into_iter().next() {
             Some(warning) => Verdict { word: "warn", policy: warning.policy, reason: Some(warning.reason) },
-            None if self.policies.is_enabled() => Verdict::allow("default_allow"),
+            None if policies.is_enabled() => Verdict::allow("default_allow"),
             None => Verdict::allow("governance_disabled"),
         };
-        let entry = self.decided(&action, verdict, evaluations, !flagged.is_empty()).await.0;
+        let entry = self.decided(&policies, &action, verdict, evaluations, !flagged.is_empty()).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
                 open,
@@ -139,7 +150,7 @@ impl Gate {
                 effect: action.effect,
                 flagged,
                 holds,
-                policies: Arc::clone(&self.policies),
+                policies,
             }),
             Err(Unavailable) => Err(Refusal::LedgerUnavailable),
         }
@@ -154,8 +165,9 @@ impl Gate {
             detail: denial.reason.clone().into(),
             duration_ms: 0.0,
         };
-        let evaluations = std::iter::once(evaluation).chain(self.policies.unasked("already refused")).collect();
-        self.record_refusal(action, denial, evaluations, false).await
+        let policies = self.policies();
+        let evaluations = std::iter::once(evaluation).chain(policies.unasked("already refused")).collect();
+        self.record_refusal(&policies, action, denial, evaluations, false).await
     }
 
     /// What allowed it, or why it is denied. No answer is a denial.
@@ -224,13 +236,14 @@ impl Gate {
 
     async fn record_refusal<E: Effect>(
         &self,
+        policies: &PolicyChain,
         action: Action<E>,
         denial: Denial,
         evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> Refusal {
         let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
-        let (entry, reason) = self.decided(&action, verdict, evaluations, flagged).await;
+        let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged).await;
         match self.ledger.refuse(entry).await {
             Ok(()) => {
                 self.denials.get_or_create(&DenialLabels { policy: denial.policy.clone() }).inc();
@@ -243,6 +256,7 @@ impl Gate {
     /// The entry of a decision, and its reason as it may be told. `flagged`: whether a policy objected to the content.
     async fn decided<E: Effect>(
         &self,
+        policies: &PolicyChain,
         action: &Action<E>,
         verdict: Verdict,
         mut evaluations: Vec<Evaluation>,
@@ -250,7 +264,7 @@ impl Gate {
     ) -> (Sealed, Option<String>) {
         let content_sha256 = digest(&action.content).await;
         let ambient = self.ledger.ambient();
-        let mut redaction = Redaction::new(self.policies.scanner());
+        let mut redaction = Redaction::new(policies.scanner());
         let facts = FactsWriter::write(&mut redaction, flagged, |facts| action.effect.facts(facts));
         let client = action.by.client.as_ref();
         let name = client.and_then(|client| client.name.as_deref()).map(|name| redaction.text(name));
@@ -275,7 +289,7 @@ impl Gate {
             decision: DecisionId::generate(ambient),
             evaluations: &evaluations,
             policy: &verdict.policy,
-            policy_version: self.policies.version(),
+            policy_version: policies.version(),
             reason: reason.as_deref(),
             subject: &subject,
             verdict: verdict.word,

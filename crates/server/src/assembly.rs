@@ -24,28 +24,47 @@ impl Assembly {
             Ok(configuration) => Arc::new(configuration),
             Err(report) => return (None, report),
         };
-        let mut report =
-            Report::new(Some(configuration.profile_path(Path::new("profile.yaml"))), configuration.warnings().to_vec());
         let registry = linked.configured(&configuration.profile.extensions);
-        for problem in registry.validate_all() {
-            let hint = problem.hint().unwrap_or_default();
-            report.problems.push(Problem::error("profile", "extensions", problem.to_string()).suggest(hint));
-        }
-        let extension_configs = match ExtensionConfigs::resolve(&registry, &configuration) {
-            Ok(configs) => {
-                report.problems.extend(configs.warnings().iter().cloned());
-                Some(configs)
-            }
-            Err(problems) => {
-                report.problems.extend(problems);
-                None
-            }
-        };
-        let assembly = extension_configs.filter(|_| !report.has_errors()).map(|extension_configs| Self {
+        let (extension_configs, report) = judge(&registry, &configuration);
+        let assembly = extension_configs.map(|extension_configs| Self {
             configuration,
             extension_configs,
             registry: Arc::new(registry),
         });
         (assembly, report)
     }
+}
+
+/// Loads the configuration for extensions that run already, with the same checks.
+pub(crate) fn check(
+    registry: &ExtensionRegistry,
+    request: &LoadRequest,
+) -> (Option<(Arc<Configuration>, ExtensionConfigs)>, Report) {
+    let configuration = match Configuration::load(request, &registry.section_specs()) {
+        Ok(configuration) => Arc::new(configuration),
+        Err(report) => return (None, report),
+    };
+    let (extension_configs, report) = judge(registry, &configuration);
+    (extension_configs.map(|configs| (configuration, configs)), report)
+}
+
+/// Has each extension check its part. Without errors in the report there are their settings.
+fn judge(registry: &ExtensionRegistry, configuration: &Configuration) -> (Option<ExtensionConfigs>, Report) {
+    let mut report =
+        Report::new(Some(configuration.profile_path(Path::new("profile.yaml"))), configuration.warnings().to_vec());
+    for problem in registry.validate_all() {
+        let hint = problem.hint().unwrap_or_default();
+        report.problems.push(Problem::error("profile", "extensions", problem.to_string()).suggest(hint));
+    }
+    let extension_configs = match ExtensionConfigs::resolve(registry, configuration) {
+        Ok(configs) => {
+            report.problems.extend(configs.warnings().iter().cloned());
+            Some(configs)
+        }
+        Err(problems) => {
+            report.problems.extend(problems);
+            None
+        }
+    };
+    (extension_configs.filter(|_| !report.has_errors()), report)
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
+use async_trait::async_trait;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::register_built_in;
 
 use crate::context::ServerContext;
 use crate::health::{self, Readiness};
+use crate::reload::{Reloaded, Reloader};
 
 /// Health, metrics, discovery and the log.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ pub(crate) struct ContextHandle(pub(crate) Weak<ServerContext>);
 
 const PREFIXES: &[&str] = &["/health", "/livez", "/readyz", "/metrics", "/api/v1/health", "/api/v1"];
 
+#[async_trait]
 impl Extension for ServerExtension {
     fn metadata(&self) -> ExtensionMetadata {
         ExtensionMetadata { id: "server", name: "Server", version: env!("CARGO_PKG_VERSION") }
@@ -54,5 +57,18 @@ impl Extension for ServerExtension {
         let context: Arc<ServerContext> = handle.0.upgrade().ok_or_else(|| failed("the server is already gone"))?;
         let site = health::site(context, ctx.service::<Readiness>()?);
         Ok(vec![ExtensionRouter::core(health::table(), site, PREFIXES)])
+    }
+
+    async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
+        match ctx.services().get::<Reloader>().and_then(|reloader| reloader.last()) {
+            Some((_, Reloaded::Refused { problems })) => ExtensionHealth::Degraded(format!(
+                "the configuration on disk is refused, the one before is in force: {}",
+                problems.join("; ")
+            )),
+            Some((_, Reloaded::Applied { needs_restart, .. })) if !needs_restart.is_empty() => {
+                ExtensionHealth::Degraded(format!("waits for a restart: {}", needs_restart.join(", ")))
+            }
+            _ => ExtensionHealth::Healthy,
+        }
     }
 }

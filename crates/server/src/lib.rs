@@ -6,6 +6,8 @@
 //! HTTP request is in `middleware`; who may reach a router of an extension is enforced in `authorization`, and how often in
 //! `rate_limit`.
 //!
+//! Another configuration comes into force while it runs: [`reload`].
+//!
 //! The server has a few endpoints of its own — health, metrics, discovery — and two tables, the log and the rate limits that
 //! replicas share. They are an extension too: [`extension::ServerExtension`].
 
@@ -22,11 +24,13 @@ mod middleware;
 mod pace;
 mod proxies;
 mod rate_limit;
+pub mod reload;
 mod slots;
 mod stalled_stream;
 mod start;
 mod tls;
 mod unread_body;
+mod watch;
 
 pub use assembly::Assembly;
 pub use context::ServerContext;

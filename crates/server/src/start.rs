@@ -33,7 +33,9 @@ use crate::metrics::{ConnectionMetrics, HttpMetrics, describe_pools, describe_pr
 use crate::middleware::{self, Observer};
 use crate::proxies::Proxies;
 use crate::rate_limit;
+use crate::reload::{self, Reloader};
 use crate::tls::{self, TlsError};
+use crate::watch::watch;
 
 /// After requests have ended, background tasks have this long to end too.
 const TASK_LIMIT: Duration = Duration::from_secs(10);
@@ -169,6 +171,8 @@ async fn bring_up(
     let mut services = registry.collect_services(context.as_ref(), timeouts).await.map_err(StartError::Extension)?;
     services.insert(readiness.clone());
     services.insert(Arc::new(crate::extension::ContextHandle(Arc::downgrade(context))));
+    let reloader = Arc::new(Reloader::new(context));
+    services.insert(reloader.clone());
     if context.services.set(services).is_err() {
         unreachable!("the context is new");
     }
@@ -197,6 +201,11 @@ async fn bring_up(
         retention.days,
         context.shutdown.clone(),
     ));
+    let asked = context.notifications.subscribe(reload::ASKED);
+    context.tracker.spawn(reloader.clone().answer(asked));
+    if profile.server.watch_configuration {
+        context.tracker.spawn(watch(reloader, Arc::clone(configuration), context.shutdown.clone()));
+    }
     describe_process(context.metrics(), context.ambient().now());
     describe_pools(context.metrics(), context.db());
     let limits = Limits {

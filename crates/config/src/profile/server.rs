@@ -41,6 +41,10 @@ pub struct Server {
     /// Headers that protect browsers.
     #[serde(default)]
     pub security_headers: SecurityHeaders,
+    /// Whether a change of the configuration's files comes into force by itself, within seconds. What cannot be in force
+    /// without a restart waits for it, and what is not valid is refused as a whole. `admin config reload` asks for it.
+    #[serde(default = "default_watch_configuration")]
+    pub watch_configuration: bool,
     /// The name of this instance in stored log lines and on the health page; the host name by default.
     #[serde(default)]
     pub instance_id: Option<String>,
@@ -192,6 +196,10 @@ fn default_max_connections() -> u32 {
 
 fn default_max_concurrent_streams() -> u32 {
     256
+}
+
+const fn default_watch_configuration() -> bool {
+    true
 }
 
 fn default_shutdown_grace_secs() -> u64 {

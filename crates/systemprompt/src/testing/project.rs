@@ -88,6 +88,8 @@ fn usual_profile(address: SocketAddr) -> Value {
             "api_external_url": url,
             "use_https": false,
             "cors_allowed_origins": [],
+            // A test says itself when its files are to be read again.
+            "watch_configuration": false,
         },
         "paths": { "system": "../../..", "services": "../../../services", "bin": "../../../bin" },
         "security": {

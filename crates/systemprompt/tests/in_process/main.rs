@@ -12,5 +12,6 @@ mod identity;
 mod inference;
 mod limits;
 mod metrics;
+mod reload;
 mod start;
 mod telemetry;

@@ -1,5 +1,12 @@
-//! `admin config`: the configuration in force, and whether it is right.
+//! `admin config`: the configuration in force, whether it is right, and changes of it.
 
+mod catalog;
+mod gateway;
+mod import;
+mod provider;
+mod reconcile;
+mod reload;
+mod secret;
 mod show;
 mod validate;
 
@@ -8,18 +15,37 @@ use clap::Subcommand;
 use crate::error::CliResult;
 use crate::project::Invocation;
 
-/// Look at the configuration.
+/// Look at the configuration and change it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     Show(show::Show),
     Validate(validate::Validate),
+    Reload(reload::Reload),
+    Reconcile(reconcile::Reconcile),
+    #[command(subcommand)]
+    Gateway(gateway::Gateway),
+    #[command(subcommand)]
+    Catalog(catalog::Catalog),
+    #[command(subcommand)]
+    Provider(provider::Provider),
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 impl Config {
-    pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         match self {
             Self::Show(command) => command.run(invocation),
             Self::Validate(command) => command.run(invocation),
+            Self::Reload(command) => command.run(invocation).await,
+            Self::Reconcile(command) => command.run(invocation).await,
+            Self::Gateway(group) => group.run(invocation).await,
+            Self::Catalog(group) => group.run(invocation).await,
+            Self::Provider(group) => group.run(invocation).await,
+            Self::Secret(group) => group.run(invocation).await,
+            Self::Import(group) => group.run(invocation).await,
         }
     }
 }
