@@ -17,6 +17,7 @@ mod accounts;
 mod bounds;
 mod change;
 mod commands;
+mod connect;
 mod database;
 mod demonstration;
 mod error;

@@ -120,8 +120,17 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
 
 /// The part of LiteLLM's parameters of a deployment that is read.
 const READ: &[&str] = &[
-    "model", "api_key", "api_base", "base_url", "weight", "input_cost_per_token", "output_cost_per_token", "timeout",
-    "stream_timeout", "max_retries", "custom_llm_provider",
+    "model",
+    "api_key",
+    "api_base",
+    "base_url",
+    "weight",
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "timeout",
+    "stream_timeout",
+    "max_retries",
+    "custom_llm_provider",
 ];
 
 /// A deployment: one entry of `model_list`.
@@ -196,7 +205,10 @@ impl Importing<'_> {
         };
         let endpoint = base.map_or(usual, |base| base).trim_end_matches('/').to_owned();
         if endpoint.is_empty() {
-            self.unmapped(&format!("{at}.litellm_params.api_base"), "it is missing, and this kind of provider has no usual one");
+            self.unmapped(
+                &format!("{at}.litellm_params.api_base"),
+                "it is missing, and this kind of provider has no usual one",
+            );
             return None;
         }
         let endpoint = if kind == "anthropic" && !endpoint.ends_with("/v1") { endpoint + "/v1" } else { endpoint };
@@ -214,7 +226,8 @@ impl Importing<'_> {
         }
         let info = entry["model_info"].as_object().unwrap_or(&empty);
         for key in info.keys() {
-            if !["id", "mode", "base_model", "max_tokens", "max_input_tokens", "max_output_tokens"].contains(&key.as_str())
+            if !["id", "mode", "base_model", "max_tokens", "max_input_tokens", "max_output_tokens"]
+                .contains(&key.as_str())
                 && !key.ends_with("_cost_per_token")
             {
                 self.unmapped(&format!("{at}.model_info.{key}"), "it has no counterpart");
@@ -235,7 +248,8 @@ impl Importing<'_> {
         ] {
             limits.extend(value.map(|value| (key.to_owned(), json!(value))));
         }
-        let weight = parameters.get("weight").and_then(Value::as_f64).map_or(1, |weight| weight.max(0.0).round() as u32);
+        let weight =
+            parameters.get("weight").and_then(Value::as_f64).map_or(1, |weight| weight.max(0.0).round() as u32);
         Some(Deployment {
             name: name.to_owned(),
             provider,
@@ -324,7 +338,10 @@ impl Importing<'_> {
         let input = given("input_cost_per_token").or_else(|| known.map(|price| price.input_per_million));
         let output = given("output_cost_per_token").or_else(|| known.map(|price| price.output_per_million));
         if (input.is_none() || output.is_none()) && !wild {
-            self.unmapped(at, &format!("the price of `{upstream}` is not known and written as 0; correct it under `pricing`"));
+            self.unmapped(
+                at,
+                &format!("the price of `{upstream}` is not known and written as 0; correct it under `pricing`"),
+            );
         }
         Price { input_per_million: input.unwrap_or(0.0), output_per_million: output.unwrap_or(0.0) }
     }
@@ -371,8 +388,12 @@ impl Importing<'_> {
                     "max_budget" => budget.0 = value.as_f64(),
                     "budget_duration" => budget.1 = value.as_str().map(str::to_owned),
                     "routing_strategy" if value == "simple-shuffle" => {}
-                    "master_key" => self.unmapped(&path, "the administrator has a key of its own; `connect` issues others"),
-                    "database_url" => self.unmapped(&path, "the secret `database_url` names a database, which is ours alone"),
+                    "master_key" => {
+                        self.unmapped(&path, "the administrator has a key of its own; `connect` issues others")
+                    }
+                    "database_url" => {
+                        self.unmapped(&path, "the secret `database_url` names a database, which is ours alone")
+                    }
                     "set_verbose" | "drop_params" | "json_logs" | "modify_params" => {
                         self.unmapped(&path, "it needs no setting here");
                     }
@@ -394,14 +415,22 @@ impl Importing<'_> {
         let Some(dollars) = dollars else { return };
         let mut window = Map::new();
         match duration.map(|text| (text, seconds(text))) {
-            Some((text, _)) if text == "1mo" || text == "monthly" => drop(window.insert("period".to_owned(), json!("month"))),
+            Some((text, _)) if text == "1mo" || text == "monthly" => {
+                drop(window.insert("period".to_owned(), json!("month")))
+            }
             Some((_, Some(seconds))) => drop(window.insert("window_seconds".to_owned(), json!(seconds))),
             Some((text, None)) => {
-                self.unmapped("litellm_settings.budget_duration", &format!("`{text}` is no duration; a month is taken"));
+                self.unmapped(
+                    "litellm_settings.budget_duration",
+                    &format!("`{text}` is no duration; a month is taken"),
+                );
                 window.insert("period".to_owned(), json!("month"));
             }
             None => {
-                self.unmapped("litellm_settings.max_budget", "it has no budget_duration and would never end; a month is taken");
+                self.unmapped(
+                    "litellm_settings.max_budget",
+                    "it has no budget_duration and would never end; a month is taken",
+                );
                 window.insert("period".to_owned(), json!("month"));
             }
         }
@@ -419,7 +448,10 @@ impl Importing<'_> {
             }
         }
         for (alias, target) in aliases.iter().filter(|(_, target)| !names.contains(&target.as_str())) {
-            self.unmapped(&format!("router_settings.model_group_alias.{alias}"), &format!("there is no model `{target}`"));
+            self.unmapped(
+                &format!("router_settings.model_group_alias.{alias}"),
+                &format!("there is no model `{target}`"),
+            );
         }
         for name in names {
             let of_name: Vec<_> = deployments.iter().filter(|deployment| deployment.name == name).collect();
@@ -432,7 +464,8 @@ impl Importing<'_> {
             for (index, deployment) in of_name.iter().enumerate() {
                 let provider = &mut self.imported.providers[deployment.provider];
                 // Ids are unique over all providers: the first has the name, the others are reached by the route.
-                let id = if index == 0 { name.to_owned() } else { format!("{}/{}", provider.name, deployment.upstream) };
+                let id =
+                    if index == 0 { name.to_owned() } else { format!("{}/{}", provider.name, deployment.upstream) };
                 let upstream_model = (id != deployment.upstream).then(|| deployment.upstream.clone());
                 if provider.models.iter().any(|model| model.id == id) {
                     continue;
@@ -478,10 +511,14 @@ impl Importing<'_> {
             let Some(settings) = root.get(section).and_then(Value::as_object) else { continue };
             for kind in ["context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks"] {
                 if settings.contains_key(kind) {
-                    self.unmapped(&format!("{section}.{kind}"), "a route has `fallbacks` for every failure of a provider alike");
+                    self.unmapped(
+                        &format!("{section}.{kind}"),
+                        "a route has `fallbacks` for every failure of a provider alike",
+                    );
                 }
             }
-            for (index, entry) in settings.get("fallbacks").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            for (index, entry) in settings.get("fallbacks").and_then(Value::as_array).into_iter().flatten().enumerate()
+            {
                 for (name, others) in entry.as_object().into_iter().flatten() {
                     let at = format!("{section}.fallbacks[{index}].{name}");
                     let mut fallbacks = Vec::new();
@@ -646,7 +683,10 @@ environment_variables:
         );
         assert_eq!(
             settings.into_iter().collect::<Vec<_>>(),
-            [("resilience.request_timeout_ms".to_owned(), json!(60_000)), ("resilience.retry_attempts".to_owned(), json!(3))]
+            [
+                ("resilience.request_timeout_ms".to_owned(), json!(60_000)),
+                ("resilience.retry_attempts".to_owned(), json!(3))
+            ]
         );
         assert_eq!(
             policies,
@@ -687,7 +727,9 @@ environment_variables:
 
     #[test]
     fn durations() {
-        for (text, expected) in [("30s", Some(30)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("x", None), ("", None), ("0d", None)] {
+        for (text, expected) in
+            [("30s", Some(30)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("x", None), ("", None), ("0d", None)]
+        {
             assert_eq!(seconds(text), expected, "{text}");
         }
     }

@@ -1,13 +1,13 @@
 //! Changes of the profile by commands: made where they stand in the file, checked as a whole before anything is written, and
 //! recorded.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
 use systemprompt_config::edit::{EditError, Step, YamlText};
 use systemprompt_config::files::write_file;
-use std::os::unix::fs::PermissionsExt as _;
 
 use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult, Exit};
@@ -41,9 +41,8 @@ impl<'a> ProfileFile<'a> {
     pub(crate) fn open(invocation: &'a Invocation) -> CliResult<Self> {
         let project = invocation.project()?;
         let path = &project.configuration.profile_file;
-        let before = std::fs::read_to_string(path).map_err(|error| {
-            CliError::from_error("profile_unreadable", &error).exit(Exit::Configuration)
-        })?;
+        let before = std::fs::read_to_string(path)
+            .map_err(|error| CliError::from_error("profile_unreadable", &error).exit(Exit::Configuration))?;
         let document = YamlText::new(before.clone()).map_err(by_hand)?;
         Ok(Self { invocation, project, before, document })
     }
@@ -66,11 +65,6 @@ impl<'a> ProfileFile<'a> {
     /// Takes away what is at a place.
     pub(crate) fn remove(&mut self, path: &[Step<'_>]) -> CliResult<bool> {
         self.document.remove(path).map_err(by_hand)
-    }
-
-    /// The text as it would be written.
-    pub(crate) fn text(&self) -> &str {
-        self.document.text()
     }
 
     /// Checks the whole configuration with the change in it.
@@ -126,8 +120,7 @@ impl<'a> ProfileFile<'a> {
             Ok(Changed { before: Some(before), after: Some(after), value: () })
         };
         let invocation = self.invocation;
-        let recorded =
-            invocation.with_database(async |database| invocation.change(database, change, write).await);
+        let recorded = invocation.with_database(async |database| invocation.change(database, change, write).await);
         Box::pin(recorded).await?;
         Ok((invocation, Edited { file, changed: true, done, watched }))
     }

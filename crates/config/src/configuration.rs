@@ -230,9 +230,8 @@ impl Configuration {
         let places: BTreeSet<&Place> = self.sections.keys().chain(other.sections.keys()).collect();
         let changed = places.into_iter().filter(|place| self.section_value(place) != other.section_value(place));
         let sections: Vec<_> = changed.map(|place| (place.named(), owner(place))).collect();
-        let is_section = |key: &str| {
-            self.specs.iter().any(|spec| matches!(&spec.place, Place::Profile { key: own } if *own == key))
-        };
+        let is_section =
+            |key: &str| self.specs.iter().any(|spec| matches!(&spec.place, Place::Profile { key: own } if *own == key));
         let profile = changed_keys(&self.document.value, &other.document.value);
         // Settings of extensions are told by their prefixes.
         let keys = profile.into_iter().filter(|key| key != "extensions" && !is_section(key));

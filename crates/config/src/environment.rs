@@ -71,6 +71,10 @@ variables! {
     #[secret] SYNC_TOKEN = "SYNC_TOKEN", "Secret `sync_token`: token of the synchronisation with a cloud tenant.";
     HOME = "HOME", "The user's home directory, which `~/` in paths stands for.";
     USERPROFILE = "USERPROFILE", "The user's home directory where `HOME` is unset.";
+    XDG_CONFIG_HOME = "XDG_CONFIG_HOME", "Where `connect` keeps the keys of clients and finds the settings of some; `~/.config` when unset.";
+    CLAUDE_CONFIG_DIR = "CLAUDE_CONFIG_DIR", "Where Claude Code has its settings; `~/.claude` when unset.";
+    CODEX_HOME = "CODEX_HOME", "Where Codex has its settings; `~/.codex` when unset.";
+    GEMINI_CLI_HOME = "GEMINI_CLI_HOME", "The directory in which Gemini CLI has its `.gemini`; the user's home when unset.";
     XDG_DATA_HOME = "XDG_DATA_HOME", "Where set-up puts PostgreSQL's programs when the system has none; `~/.local/share` when unset.";
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR", "Where the managed cluster's socket goes when the home's path is too long for one.";
     PATH = "PATH", "Where programs such as the PostgreSQL binaries are looked for.";

@@ -21,6 +21,7 @@ mod configuration;
 mod defaults;
 mod document;
 mod early;
+pub mod edit;
 pub mod environment;
 pub mod files;
 mod home;

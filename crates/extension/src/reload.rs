@@ -56,9 +56,6 @@ impl Reload {
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reload")
-            .field("restart", &self.restart)
-            .field("secrets", &self.secrets)
-            .finish_non_exhaustive()
+        f.debug_struct("Reload").field("restart", &self.restart).field("secrets", &self.secrets).finish_non_exhaustive()
     }
 }

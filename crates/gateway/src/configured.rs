@@ -58,7 +58,12 @@ pub fn routes(configuration: &Configuration) -> Result<Vec<ConfiguredRoute>, Sec
     let shown = gateway.routes.into_iter().map(|route| ConfiguredRoute {
         id: route.route_id(),
         providers: route.firsts().into_iter().map(|place| place.provider.to_owned()).collect(),
-        fallbacks: route.fallbacks.iter().map(|fallback| fallback.provider.clone()).chain(route.fallback_provider.clone()).collect(),
+        fallbacks: route
+            .fallbacks
+            .iter()
+            .map(|fallback| fallback.provider.clone())
+            .chain(route.fallback_provider.clone())
+            .collect(),
         model_pattern: route.model_pattern,
         upstream_model: route.upstream_model,
     });

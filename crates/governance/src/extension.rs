@@ -12,8 +12,8 @@ use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
 use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
-use systemprompt_extension::prelude::*;
 use systemprompt_extension::policy::Policy;
+use systemprompt_extension::prelude::*;
 use systemprompt_extension::{KnownNames, LogRetention, Reload};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
@@ -203,8 +203,7 @@ impl Extension for GovernanceExtension {
         let registered = ctx.service::<RegisteredPolicies>()?;
         let policies = PolicyChain::new(&sections.policies, registered.0.clone(), ctx.leases())
             .map_err(|error| failed(&with_causes(&error)))?;
-        let (gate, ledger, rules) =
-            (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
+        let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
         let differences = ctx.configuration().differences(&configuration);
         let at_start = [PROFILE, RETENTION].map(|place| place.named());

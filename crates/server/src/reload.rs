@@ -194,10 +194,8 @@ async fn attempt(
     }
     let mut ready: Vec<(&'static str, Reload)> = Vec::new();
     for extension in context.registry.iter() {
-        let prepared = tokio::time::timeout(
-            Timeouts::default().start,
-            extension.reload(context.as_ref(), &configuration),
-        );
+        let prepared =
+            tokio::time::timeout(Timeouts::default().start, extension.reload(context.as_ref(), &configuration));
         match prepared.await {
             Ok(Ok(Some(reload))) => ready.push((extension.id(), reload)),
             Ok(Ok(None)) => {}

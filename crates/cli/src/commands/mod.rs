@@ -2,6 +2,7 @@
 //! its result looks. The doc comments of the arguments are the help texts and the reference.
 
 mod admin;
+mod connect;
 mod infra;
 mod plugins;
 mod reference;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Up(up::Up),
     #[command(subcommand)]
     Admin(admin::Admin),
+    Connect(connect::Connect),
     #[command(subcommand)]
     Infra(infra::Infra),
     #[command(subcommand, visible_alias = "extensions")]
@@ -63,6 +65,7 @@ impl Command {
         match self {
             Self::Up(command) => Box::pin(command.run(invocation)).await,
             Self::Admin(group) => Box::pin(group.run(&invocation)).await,
+            Self::Connect(command) => Box::pin(command.run(&invocation)).await,
             Self::Infra(group) => Box::pin(group.run(&invocation)).await,
             Self::Plugins(group) => group.run(&invocation),
             Self::Reference(command) => command.run(&invocation, Cli::command()),

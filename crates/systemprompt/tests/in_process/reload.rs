@@ -86,7 +86,9 @@ async fn providers_policies_and_switches_change_while_it_runs() {
     assert_eq!(running.reload().await, applied(&["gateway", "providers"], &[]));
     assert_eq!(running.ask("second-1", "hello").await, 200);
     assert_eq!(running.ask("other", "hello").await, 200);
-    assert!(running.metric(r#"gateway_requests_total{provider="second",model="second-1",status="failed",dialect="openai-chat"} 0"#));
+    assert!(running.metric(
+        r#"gateway_requests_total{provider="second",model="second-1",status="failed",dialect="openai-chat"} 0"#
+    ));
 
     // A price counts from the next request.
     Running::edit(&running.profile(), |profile| profile["providers"][1] = second_provider(1_000_000.0));
@@ -120,7 +122,9 @@ async fn what_is_not_valid_changes_nothing_and_is_told_everywhere() {
         profile["providers"].as_array_mut().expect("a list").push(second_provider(1.0));
         profile["gateway"]["default_provider"] = json!("nobody");
     });
-    let Reloaded::Refused { problems } = running.reload().await else { panic!("it names a provider that is not there") };
+    let Reloaded::Refused { problems } = running.reload().await else {
+        panic!("it names a provider that is not there")
+    };
     assert!(problems.iter().any(|problem| problem.contains("no provider is called `nobody`")), "{problems:?}");
     assert_eq!(running.ask("second-1", "hello").await, 404, "not half of it is in force");
     assert_eq!(running.ask("demo-1", "hello").await, 200);
@@ -144,7 +148,8 @@ async fn what_waits_for_a_restart_is_named_and_the_rest_is_in_force() {
         profile["gateway"]["inference_path_prefix"] = json!("/other/v1");
         profile["providers"].as_array_mut().expect("a list").push(second_provider(1.0));
     });
-    let secrets = running.server.configuration().profile_path(&running.server.configuration().profile.secrets.secrets_path);
+    let secrets =
+        running.server.configuration().profile_path(&running.server.configuration().profile.secrets.secrets_path);
     Running::edit(&secrets, |secrets| secrets["jwt_secret"] = json!("a secret that is long enough to be one"));
     assert_eq!(
         running.reload().await,

@@ -28,8 +28,7 @@ pub(crate) struct Reconcile {
 impl Reconcile {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         let project = invocation.project()?;
-        let compared =
-            invocation.with_database(async |database| self.compare(invocation, &project, database).await);
+        let compared = invocation.with_database(async |database| self.compare(invocation, &project, database).await);
         let found = Box::pin(compared).await?;
         invocation.printer.show(&Page::whole(found));
         Ok(())
@@ -61,9 +60,7 @@ impl Reconcile {
             return Ok(found);
         }
         let names: Vec<_> = lost.iter().map(|(kind, id)| format!("{kind}:{id}")).collect();
-        invocation
-            .confirm(self.yes, &format!("Drop {} with the access rules about them?", names.join(", ")))
-            .await?;
+        invocation.confirm(self.yes, &format!("Drop {} with the access rules about them?", names.join(", "))).await?;
         let drop = async || {
             let (kinds, ids): (Vec<_>, Vec<_>) = lost.iter().cloned().unzip();
             sqlx::query(

@@ -67,8 +67,8 @@ struct Price {
 impl<'a> Written<'a> {
     /// A model with this price for tokens read and written, if it has one of its own.
     pub(super) fn new(id: &'a str, price: Option<(f64, f64)>) -> Self {
-        let pricing = price
-            .map(|(input_per_million, output_per_million)| Price { input_per_million, output_per_million });
+        let pricing =
+            price.map(|(input_per_million, output_per_million)| Price { input_per_million, output_per_million });
         Self { id, aliases: &[], upstream_model: None, pricing }
     }
 }
@@ -107,9 +107,10 @@ impl Remove {
     async fn run(self, invocation: &Invocation) -> CliResult {
         let mut profile = ProfileFile::open(invocation)?;
         let found = listed(&profile)?;
-        let place = found.iter().enumerate().find_map(|(index, provider)| {
-            Some((index, provider.models.iter().position(|model| *model == self.id)?))
-        });
+        let place = found
+            .iter()
+            .enumerate()
+            .find_map(|(index, provider)| Some((index, provider.models.iter().position(|model| *model == self.id)?)));
         let (index, model) = place.ok_or_else(|| {
             CliError::new("unknown_model", format!("no provider offers `{}`", self.id))
                 .help("systemprompt admin config catalog provider list   shows what each offers")

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use systemprompt_gateway::configured::{ConfiguredProvider, providers};
+use systemprompt_gateway::request::queries::RequestSummary;
 use systemprompt_identity::{ApiKeys, IssuedKey};
 
 use crate::accounts::{accounts, find};
@@ -53,9 +54,8 @@ impl Test {
                 .exit(Exit::Unavailable)
         })?;
         let addresses = addresses(provider.endpoint.as_deref()).await;
-        let ask = invocation.with_database(async |database| {
-            ask(invocation, &project, database, &server, &provider, &model).await
-        });
+        let ask = invocation
+            .with_database(async |database| ask(invocation, &project, database, &server, &provider, &model).await);
         let (verification, served_by) = Box::pin(ask).await?;
         let credential = match &provider.api_key_secret {
             None => "none".to_owned(),
@@ -119,8 +119,7 @@ async fn ask(
     let IssuedKey { key, secret } = invocation.change(database, change, issue).await?;
 
     let gateway = Gateway::of(server.url.clone().unwrap_or_default(), &project.configuration);
-    let verdict =
-        probe::ask(&gateway, protocol(&provider.wire), model, server.certificate.as_deref(), &secret).await;
+    let verdict = probe::ask(&gateway, protocol(&provider.wire), model, server.certificate.as_deref(), &secret).await;
 
     let revoke = async || {
         let revoked = keys.revoke(key.id).await;
@@ -129,9 +128,13 @@ async fn ask(
     let change = Change::new("api_key.revoke", About::new("api_key", key.id), &());
     invocation.change(database, change, revoke).await?;
     let served_by = match &verdict.request_id {
-        Some(id) => requests::provider_of(&database.db, id).await,
+        Some(id) => requests::look_up(&database.db, id).await.ok(),
         None => None,
     };
+    let served_by = served_by.and_then(|found| {
+        let summary: &RequestSummary = found.first()?.request.as_ref();
+        summary.provider.clone()
+    });
     Ok((verdict, served_by))
 }
 
@@ -161,7 +164,9 @@ impl View for Tested {
     fn text(&self, layout: Layout) -> Text {
         let verdict = &self.verification;
         let elsewhere = self.elsewhere.as_ref().map(|other| {
-            format!("a route leads to `{other}`; --model names another model, `admin config gateway route list` the routes")
+            format!(
+                "a route leads to `{other}`; --model names another model, `admin config gateway route list` the routes"
+            )
         });
         layout.record(
             &Record::new()

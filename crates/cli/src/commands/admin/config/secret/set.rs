@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
-use systemprompt_config::{SecretOrigin, Secrets};
 use systemprompt_config::files::write_secret_file;
+use systemprompt_config::{SecretOrigin, Secrets};
 use systemprompt_model::Secret;
 
 use crate::change::{About, Change, Changed, StateDigest};

@@ -1,0 +1,383 @@
+//! What each client needs: the settings, the files they stand in, and what is left to do by hand.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use systemprompt_config::{Configuration, Environment, environment};
+use systemprompt_model::Secret;
+
+use super::client::Client;
+use super::document::Syntax;
+
+/// The id our provider has in settings that name several.
+const OURS: &str = "systemprompt";
+
+/// What a client is pointed at.
+pub(crate) struct Gateway {
+    /// Its address, without the path of its endpoints.
+    pub(crate) root: String,
+    /// The path of its endpoints, `/v1` unless configured otherwise.
+    pub(crate) prefix: String,
+    /// The models the key may use, the one to begin with first.
+    pub(crate) models: Vec<Model>,
+}
+
+/// A model that is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// Its id.
+    pub(crate) id: String,
+    /// What people call it.
+    pub(crate) name: String,
+}
+
+impl Gateway {
+    /// The gateway of a project at this address, with no models yet.
+    pub(crate) fn of(url: String, configuration: &Configuration) -> Self {
+        let shown = configuration.to_value();
+        let prefix = shown.pointer("/profile/gateway/inference_path_prefix").and_then(Value::as_str);
+        let prefix = prefix.unwrap_or("/v1").to_owned();
+        Self { root: url.trim_end_matches('/').to_owned(), prefix, models: Vec::new() }
+    }
+
+    /// The base URL of OpenAI clients.
+    pub(crate) fn openai(&self) -> String {
+        format!("{}{}", self.root, self.prefix)
+    }
+
+    /// The base URL of Anthropic clients, which add `/v1` themselves.
+    pub(crate) fn anthropic(&self) -> String {
+        format!("{}{}", self.root, self.prefix.strip_suffix("/v1").unwrap_or(&self.prefix))
+    }
+
+    /// The model to begin with.
+    fn model(&self) -> &str {
+        self.models.first().map_or("MODEL", |model| &model.id)
+    }
+}
+
+/// What is to be done for a client.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Its files.
+    pub(crate) files: Vec<FilePlan>,
+    /// Variables that do the same for one shell.
+    pub(crate) shell: Vec<(&'static str, Assigned)>,
+    /// What a person has to do, or to know.
+    pub(crate) steps: Vec<String>,
+}
+
+/// What a variable of a shell is set to.
+#[derive(Debug)]
+pub(crate) enum Assigned {
+    /// This text.
+    Text(String),
+    /// The key.
+    Key,
+}
+
+/// A file and the settings it gets.
+#[derive(Debug)]
+pub(crate) struct FilePlan {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// How it is written.
+    pub(crate) syntax: Syntax,
+    /// What it gets.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Where it stands.
+    pub(crate) place: Vec<String>,
+    /// What it is to be.
+    pub(crate) wanted: Wanted,
+}
+
+/// What a setting is to be.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// This value.
+    Value(Value),
+    /// The API key itself, where a client cannot read it from a file of ours.
+    Key,
+    /// Absent, because it would win over what is set.
+    Absent,
+}
+
+impl Wanted {
+    /// The value, with the key in its place.
+    pub(crate) fn with(&self, key: &Secret) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value.clone()),
+            Self::Key => Some(Value::from(key.expose())),
+            Self::Absent => None,
+        }
+    }
+}
+
+impl FilePlan {
+    fn new(path: PathBuf, syntax: Syntax) -> Self {
+        Self { path, syntax, settings: Vec::new() }
+    }
+
+    fn with(mut self, place: &[&str], wanted: Wanted) -> Self {
+        let place = place.iter().map(|step| (*step).to_owned()).collect();
+        self.settings.push(Setting { place, wanted });
+        self
+    }
+
+    fn value(self, place: &[&str], value: impl Into<Value>) -> Self {
+        self.with(place, Wanted::Value(value.into()))
+    }
+
+    /// Whether the key itself is in it.
+    pub(crate) fn holds_key(&self) -> bool {
+        self.settings.iter().any(|setting| matches!(setting.wanted, Wanted::Key))
+    }
+}
+
+/// Where settings of this user are.
+pub(crate) struct Places {
+    home: PathBuf,
+    config: PathBuf,
+    claude: Option<PathBuf>,
+    codex: Option<PathBuf>,
+    gemini: Option<PathBuf>,
+}
+
+impl Places {
+    /// As the environment says. Nothing if it has no home directory.
+    pub(crate) fn of(env: &Environment) -> Option<Self> {
+        let path = |variable| env.get(variable).map(PathBuf::from);
+        let home = path(environment::HOME).or_else(|| path(environment::USERPROFILE))?;
+        Some(Self {
+            config: path(environment::XDG_CONFIG_HOME).unwrap_or_else(|| home.join(".config")),
+            claude: path(environment::CLAUDE_CONFIG_DIR),
+            codex: path(environment::CODEX_HOME),
+            gemini: path(environment::GEMINI_CLI_HOME),
+            home,
+        })
+    }
+
+    /// What we keep for a client: its key, and what was changed for it.
+    pub(crate) fn of_client(&self, client: Client) -> PathBuf {
+        self.config.join("systemprompt/connect").join(client.name())
+    }
+}
+
+/// What `client` needs to use `gateway` with the key in `key_file`.
+pub(crate) fn plan(client: Client, gateway: &Gateway, key_file: &Path, places: &Places) -> Plan {
+    let key_file = key_file.display().to_string();
+    match client {
+        Client::ClaudeCode => claude_code(gateway, &key_file, places),
+        Client::Codex => codex(gateway, &key_file, places),
+        Client::Opencode => opencode(gateway, &key_file, places),
+        Client::GeminiCli => gemini_cli(gateway, places),
+        Client::Aider => aider(gateway, places),
+        Client::Vscode => vscode(gateway, &key_file, places),
+        Client::Cursor => cursor(gateway, &key_file),
+        Client::Sdk => sdk(gateway, places),
+    }
+}
+
+fn claude_code(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
+    let directory = places.claude.clone().unwrap_or_else(|| places.home.join(".claude"));
+    let mut settings = FilePlan::new(directory.join("settings.json"), Syntax::Json)
+        .value(&["env", "ANTHROPIC_BASE_URL"], gateway.anthropic())
+        // The list of models it offers is then the gateway's.
+        .value(&["env", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"], "1")
+        .value(&["apiKeyHelper"], format!("cat {}", quoted(key_file)))
+        // Both would win over the helper.
+        .with(&["env", "ANTHROPIC_AUTH_TOKEN"], Wanted::Absent)
+        .with(&["env", "ANTHROPIC_API_KEY"], Wanted::Absent);
+    let mut shell =
+        vec![("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())), ("ANTHROPIC_AUTH_TOKEN", Assigned::Key)];
+    // With models of Anthropic its own defaults are the right ones.
+    if !gateway.model().starts_with("claude") {
+        let model = gateway.model();
+        for name in ["ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"] {
+            settings = settings.value(&["env", name], model);
+        }
+        shell.push(("ANTHROPIC_MODEL", Assigned::Text(model.to_owned())));
+    }
+    Plan {
+        files: vec![settings],
+        shell,
+        steps: vec!["start `claude`; `/status` shows the base URL and the key helper".to_owned()],
+    }
+}
+
+fn codex(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
+    let directory = places.codex.clone().unwrap_or_else(|| places.home.join(".codex"));
+    let ours = |key| ["model_providers", OURS, key];
+    let config = FilePlan::new(directory.join("config.toml"), Syntax::Toml)
+        .value(&["model_provider"], OURS)
+        .value(&["model"], gateway.model())
+        .value(&ours("name"), OURS)
+        .value(&ours("base_url"), gateway.openai())
+        .value(&ours("wire_api"), "responses")
+        .value(&["model_providers", OURS, "auth", "command"], "cat")
+        .value(&["model_providers", OURS, "auth", "args"], json!([key_file]));
+    Plan {
+        files: vec![config],
+        shell: Vec::new(),
+        steps: vec!["start `codex`; it reads its configuration only then".to_owned()],
+    }
+}
+
+fn opencode(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
+    let directory = places.config.join("opencode");
+    // Either name is read; where both are, the second is laid over the first.
+    let with_comments = directory.join("opencode.jsonc");
+    let path = if with_comments.exists() { with_comments } else { directory.join("opencode.json") };
+    let models: serde_json::Map<_, _> =
+        gateway.models.iter().map(|model| (model.id.clone(), json!({"name": model.name}))).collect();
+    let provider = json!({
+        "npm": "@ai-sdk/openai-compatible",
+        "name": OURS,
+        "options": {"baseURL": gateway.openai(), "apiKey": format!("{{file:{key_file}}}")},
+        "models": models,
+    });
+    let config = FilePlan::new(path, Syntax::Json)
+        .value(&["provider", OURS], provider)
+        .value(&["model"], format!("{OURS}/{}", gateway.model()));
+    Plan {
+        files: vec![config],
+        shell: Vec::new(),
+        steps: vec!["start `opencode`; `/models` lists the gateway's".to_owned()],
+    }
+}
+
+fn gemini_cli(gateway: &Gateway, places: &Places) -> Plan {
+    let directory = places.gemini.clone().unwrap_or_else(|| places.home.clone()).join(".gemini");
+    let variables = FilePlan::new(directory.join(".env"), Syntax::Variables)
+        .value(&["GOOGLE_GEMINI_BASE_URL"], gateway.root.clone())
+        .with(&["GEMINI_API_KEY"], Wanted::Key)
+        .value(&["GEMINI_MODEL"], gateway.model());
+    let settings = FilePlan::new(directory.join("settings.json"), Syntax::Json)
+        .value(&["security", "auth", "selectedType"], "gemini-api-key");
+    Plan {
+        files: vec![variables, settings],
+        shell: vec![
+            ("GOOGLE_GEMINI_BASE_URL", Assigned::Text(gateway.root.clone())),
+            ("GEMINI_API_KEY", Assigned::Key),
+            ("GEMINI_MODEL", Assigned::Text(gateway.model().to_owned())),
+        ],
+        steps: vec![
+            "start `gemini` in a folder that you have told it to trust, otherwise it reads no `.env`; one of the project \
+             is read instead of this one"
+                .to_owned(),
+        ],
+    }
+}
+
+fn aider(gateway: &Gateway, places: &Places) -> Plan {
+    let model = format!("openai/{}", gateway.model());
+    let config = FilePlan::new(places.home.join(".aider.conf.yml"), Syntax::Yaml)
+        .value(&["openai-api-base"], gateway.openai())
+        .with(&["openai-api-key"], Wanted::Key)
+        .value(&["model"], model.clone());
+    Plan {
+        files: vec![config],
+        shell: vec![
+            ("OPENAI_API_BASE", Assigned::Text(gateway.openai())),
+            ("OPENAI_API_KEY", Assigned::Key),
+            ("AIDER_MODEL", Assigned::Text(model)),
+        ],
+        steps: vec![
+            "start `aider`; models it does not know get a warning that `--no-show-model-warnings` turns off".to_owned(),
+        ],
+    }
+}
+
+fn vscode(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
+    let directory = if cfg!(target_os = "macos") {
+        places.home.join("Library/Application Support/Code/User")
+    } else {
+        places.config.join("Code/User")
+    };
+    let url = format!("{}/chat/completions", gateway.openai());
+    let models: Vec<_> = gateway
+        .models
+        .iter()
+        .map(|model| {
+            json!({
+                "id": model.id, "name": model.name, "url": url, "toolCalling": true, "vision": true,
+                "maxInputTokens": 128_000, "maxOutputTokens": 16_000,
+            })
+        })
+        .collect();
+    let entry = json!({"name": OURS, "vendor": "customendpoint", "apiType": "chat-completions", "models": models});
+    let named = format!("[{OURS}]");
+    let config = FilePlan::new(directory.join("chatLanguageModels.json"), Syntax::Json).value(&[named.as_str()], entry);
+    Plan {
+        files: vec![config],
+        shell: Vec::new(),
+        steps: vec![
+            format!(
+                "in VS Code run `Chat: Manage Language Models`, choose the gear beside {OURS}, and give it the key in \
+                 {key_file}: VS Code keeps keys itself, for this file may be synchronised"
+            ),
+            "choose one of its models in the chat's model picker".to_owned(),
+        ],
+    }
+}
+
+fn cursor(gateway: &Gateway, key_file: &str) -> Plan {
+    Plan {
+        files: Vec::new(),
+        shell: Vec::new(),
+        steps: vec![
+            "in Cursor open Settings, Models, API Keys".to_owned(),
+            format!("turn on `Override OpenAI Base URL` and enter {}", gateway.openai()),
+            format!("enter the key in {key_file} as `OpenAI API Key` and verify it"),
+            format!("add the model `{}` and choose it", gateway.model()),
+            "Cursor's own servers make the requests, so the address must be one they reach: not this machine's"
+                .to_owned(),
+        ],
+    }
+}
+
+fn sdk(gateway: &Gateway, places: &Places) -> Plan {
+    let variables = [
+        ("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())),
+        ("ANTHROPIC_API_KEY", Assigned::Key),
+        ("OPENAI_BASE_URL", Assigned::Text(gateway.openai())),
+        ("OPENAI_API_KEY", Assigned::Key),
+        ("GOOGLE_GEMINI_BASE_URL", Assigned::Text(gateway.root.clone())),
+        ("GEMINI_API_KEY", Assigned::Key),
+    ];
+    let path = places.of_client(Client::Sdk).join("sdk.env");
+    let mut file = FilePlan::new(path.clone(), Syntax::Variables);
+    for (name, assigned) in &variables {
+        file = file.with(
+            &[*name],
+            match assigned {
+                Assigned::Text(text) => Wanted::Value(Value::from(text.clone())),
+                Assigned::Key => Wanted::Key,
+            },
+        );
+    }
+    Plan {
+        files: vec![file],
+        shell: variables.into(),
+        steps: vec![
+            format!(
+                "`set -a; . {}` gives a shell what the libraries read by themselves",
+                quoted(&path.display().to_string())
+            ),
+            format!("Anthropic(base_url=\"{}\", api_key=…)   Python and TypeScript alike", gateway.anthropic()),
+            format!("OpenAI(base_url=\"{}\", api_key=…)", gateway.openai()),
+            format!("genai.Client(api_key=…, http_options={{\"base_url\": \"{}\"}})", gateway.root),
+        ],
+    }
+}
+
+/// A path as one word of a shell.
+pub(crate) fn quoted(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@%+,:".contains(&byte);
+    if path.bytes().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
