@@ -27,7 +27,9 @@ Tasks:
   up [--release] [ARGS]
                       Install PostgreSQL if the machine has none, build, run `systemprompt up ARGS`;
                       with --release the optimised build, which takes longer to make
-  test                Everything CI checks: format, lints, generated files, all tests, the official SDKs
+  test                Everything CI checks: format, lints, generated files, all tests, the official SDKs,
+                      the programs people use
+  clients             Only the programs people use, against the debug build there is
   check               The quick part of it: format, lints, the rules between crates
   generate [--check]  Write the offline SQL data and the reference documentation; with --check fail if they are stale
   bench [ARGS]        Measure the optimised build; `cargo xtask bench --help` for what
@@ -55,6 +57,7 @@ fn run(task: &str, arguments: &[OsString]) -> Result<bool> {
         ("up", arguments) => up::run(&sh, arguments),
         ("bench", arguments) => bench::run(&sh, arguments),
         ("test", []) => test::run(&in_workspace(sh)?),
+        ("clients", []) => test::clients(&in_workspace(sh)?),
         ("check", []) => test::check(&in_workspace(sh)?),
         ("generate", []) => generate::run(&in_workspace(sh)?, generate::Mode::Write),
         ("generate", [flag]) if flag == "--check" => generate::run(&in_workspace(sh)?, generate::Mode::Check),

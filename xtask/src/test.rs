@@ -32,8 +32,10 @@ pub(crate) fn run(sh: &Shell) -> Result<bool> {
     })?;
     let python = step("Python SDKs", |progress| {
         progress.note("installing");
-        Ok((Python::with_sdks(sh, &target_directory(sh)?.join("sdk"))?, "ready".to_owned()))
+        let directory = target_directory(sh)?.join("sdk");
+        Ok((Python::with(sh, &directory, "tests/sdk/requirements.txt")?, "ready".to_owned()))
     })?;
+    let clients = install_clients(sh)?;
 
     let mut report = Report::default();
     format(sh, &mut report);
@@ -58,16 +60,68 @@ pub(crate) fn run(sh: &Shell) -> Result<bool> {
     let doc_tests = ["test", "--workspace", "--no-fail-fast", "--doc"];
     report.tests("documentation examples", &mut cargo(sh, &doc_tests))?;
 
+    report.tests("official SDKs", &mut pytest(sh, &python, "tests/sdk")?)?;
+    report.tests("programs people use", &mut clients.pytest(sh, &python)?)?;
+
+    Ok(report.print())
+}
+
+/// Only the programs people use, against the debug build there is.
+pub(crate) fn clients(sh: &Shell) -> Result<bool> {
+    let python = Python::with(sh, &target_directory(sh)?.join("sdk"), "tests/sdk/requirements.txt")?;
+    let clients = install_clients(sh)?;
+    let mut report = Report::default();
+    report.tests("programs people use", &mut clients.pytest(sh, &python)?)?;
+    Ok(report.print())
+}
+
+/// Pytest on a folder, with the programs of the debug build.
+fn pytest(sh: &Shell, python: &Python, folder: &str) -> Result<Command> {
     let programs = target_directory(sh)?.join("debug");
-    let mut sdks = python.command();
-    sdks.current_dir(sh.current_dir())
-        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/sdk"])
+    let mut command = python.command();
+    command
+        .current_dir(sh.current_dir())
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", folder])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("SYSTEMPROMPT_BIN", programs.join("systemprompt"))
         .env("MOCK_UPSTREAM_BIN", programs.join("systemprompt-mock-upstream"));
-    report.tests("official SDKs", &mut sdks)?;
+    Ok(command)
+}
 
-    Ok(report.print())
+/// Where the programs of `tests/clients` are installed.
+struct Clients {
+    node: PathBuf,
+    aider: PathBuf,
+}
+
+impl Clients {
+    fn pytest(&self, sh: &Shell, python: &Python) -> Result<Command> {
+        let mut command = pytest(sh, python, "tests/clients")?;
+        command.env("CLIENTS_NODE", &self.node).env("CLIENTS_AIDER", &self.aider);
+        Ok(command)
+    }
+}
+
+/// Installs what `tests/clients` drives, unless exactly that has been done before.
+fn install_clients(sh: &Shell) -> Result<Clients> {
+    step("programs people use", |progress| {
+        progress.note("installing");
+        let directory = target_directory(sh)?.join("clients");
+        let node = directory.join("node");
+        let package = sh.read_file("tests/clients/package.json")?;
+        let stamp = node.join("installed.json");
+        if fs::read_to_string(&stamp).ok().as_ref() != Some(&package) {
+            let _ = fs::remove_dir_all(&node);
+            sh.create_dir(&node)?;
+            sh.write_file(node.join("package.json"), &package)?;
+            let flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+            cmd!(sh, "npm install --prefix {node} {flags...}").quiet().run().context("npm is needed")?;
+            sh.write_file(&stamp, &package)?;
+        }
+        let aider = directory.join("aider");
+        let aider = Python::with(sh, &aider, "tests/clients/aider.txt")?.directory(&aider);
+        Ok((Clients { node, aider }, "ready".to_owned()))
+    })
 }
 
 /// The quick part: what an editor's save should not break.
@@ -207,10 +261,10 @@ struct Python {
 }
 
 impl Python {
-    /// Installs `tests/sdk/requirements.txt` below `directory`, unless exactly that has been done before: as a virtual
+    /// Installs a file of requirements below `directory`, unless exactly that has been done before: as a virtual
     /// environment, or, as Debian keeps `venv` in a package of its own, as a directory of packages.
-    fn with_sdks(sh: &Shell, directory: &Path) -> Result<Self> {
-        let requirements = sh.current_dir().join("tests/sdk/requirements.txt");
+    fn with(sh: &Shell, directory: &Path, requirements: &str) -> Result<Self> {
+        let requirements = sh.current_dir().join(requirements);
         let wanted = sh.read_file(&requirements)?;
         let (venv, packages, stamp) =
             (directory.join("venv"), directory.join("packages"), directory.join("installed.txt"));
@@ -241,6 +295,11 @@ impl Python {
         };
         sh.write_file(&stamp, wanted)?;
         Ok(python)
+    }
+
+    /// Where its programs are, in `bin`.
+    fn directory(&self, installed: &Path) -> PathBuf {
+        self.packages.clone().unwrap_or_else(|| installed.join("venv"))
     }
 
     fn command(&self) -> Command {

@@ -334,6 +334,54 @@ fn write_output(said: &mut String, arguments: &[String], output: &Output) {
     said.push('\n');
 }
 
+/// What changes the configuration, and points clients at it.
+fn configuration(outputs: &mut Outputs) {
+    let gateway = ["admin", "config", "gateway"];
+    outputs.change(&[&gateway[..], &["disable"]].concat(), [""; 3]);
+    outputs.change(&[&gateway[..], &["enable"]].concat(), [""; 3]);
+    outputs.change(
+        &[
+            &gateway[..],
+            &["route", "add", "route-$F", "mock-openai", "--id", "to-$F", "--upstream-model", "gpt-test"],
+            &["--fallback", "mock-anthropic"],
+        ]
+        .concat(),
+        [""; 3],
+    );
+    outputs.check(&[&gateway[..], &["route", "list"]].concat());
+    outputs.change(&[&gateway[..], &["route", "remove", "to-$F"]].concat(), [""; 3]);
+    outputs.change(&[&gateway[..], &["default-provider", "set", "mock-openai"]].concat(), [""; 3]);
+    outputs.change(&[&gateway[..], &["default-provider", "clear"]].concat(), [""; 3]);
+    let catalog = ["admin", "config", "catalog"];
+    let price = ["--input-per-million", "1", "--output-per-million", "2.5"];
+    outputs.change(
+        &[
+            &catalog[..],
+            &["provider", "add", "own-$F", "--wire", "demo", "--surface", "backend", "--model", "one-$F"],
+            &price,
+        ]
+        .concat(),
+        [""; 3],
+    );
+    outputs
+        .change(&[&catalog[..], &["model", "add", "own-$F", "two-$F", "--alias", "zwei-$F"], &price].concat(), [""; 3]);
+    outputs.check(&[&catalog[..], &["provider", "list"]].concat());
+    outputs.change(&[&catalog[..], &["model", "remove", "two-$F"]].concat(), [""; 3]);
+    outputs.change(&["admin", "config", "secret", "set", "own_$F", "a-value"], [""; 3]);
+    outputs.change(&["admin", "config", "reload"], [""; 3]);
+    outputs.change(&[&catalog[..], &["provider", "remove", "own-$F"]].concat(), [""; 3]);
+    outputs.change(&["admin", "config", "provider", "test", "mock-anthropic"], [""; 3]);
+    outputs.check(&["admin", "config", "reconcile"]);
+    let file = outputs.instance.home.path().join("litellm.yaml");
+    let litellm = "model_list:\n- model_name: llama\n  litellm_params: {model: ollama/llama3.3, rpm: 5, \
+                   input_cost_per_token: 0.000001, output_cost_per_token: 0}\nlitellm_settings: {max_budget: 5, \
+                   budget_duration: 30d}\n";
+    std::fs::write(&file, litellm).expect("a file");
+    outputs.check(&["admin", "config", "import", "litellm", "litellm.yaml"]);
+    let names = [(r"(aider|sdk) of \S+ on [\w.-]+", "$1 of [user] on [host]")];
+    outputs.change_masked(&["connect", "aider", "--write", "--yes", "--model", "gpt-test"], [""; 3], &names);
+}
+
 #[tokio::test]
 async fn every_command_in_its_three_forms() {
     let instance = Instance::start().await;
@@ -376,6 +424,8 @@ async fn every_command_in_its_three_forms() {
     outputs.change_each(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
     outputs.check(&["admin", "users", "count"]);
     outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
+
+    configuration(&mut outputs);
 
     outputs
         .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);

@@ -1,6 +1,7 @@
 //! Another configuration while the server runs: in force as a whole, or not at all, and no request is lost over it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use systemprompt::testing::{TestClient, TestContext};
@@ -52,6 +53,25 @@ impl Running {
         self.client.post("/v1/messages", &body).await.status.as_u16()
     }
 
+    /// What the first requests to a model cost, once so many have ended.
+    async fn costs(&self, model: &str, count: usize) -> Vec<i64> {
+        for _ in 0..500 {
+            self.server.catch_up().await;
+            let costs: Vec<i64> = sqlx::query_scalar(
+                "SELECT cost_microdollars FROM ai_requests WHERE requested_model = $1 AND status = 'completed' ORDER BY id",
+            )
+            .bind(model)
+            .fetch_all(self.server.db().read())
+            .await
+            .expect("the costs");
+            if costs.len() == count {
+                return costs;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{count} requests to {model} never ended");
+    }
+
     async fn health(&self) -> ExtensionHealth {
         let all = self.server.registry().health(&*self.server, Timeouts::default()).await;
         all.into_iter().find(|(id, _)| *id == "server").expect("the server is an extension").1
@@ -94,14 +114,7 @@ async fn providers_policies_and_switches_change_while_it_runs() {
     Running::edit(&running.profile(), |profile| profile["providers"][1] = second_provider(1_000_000.0));
     assert_eq!(running.reload().await, applied(&["providers"], &[]));
     assert_eq!(running.ask("second-1", "hello").await, 200);
-    running.server.catch_up().await;
-    let costs: Vec<i64> = sqlx::query_scalar(
-        "SELECT cost_microdollars FROM ai_requests WHERE requested_model = 'second-1' AND status = 'completed' ORDER BY id",
-    )
-    .fetch_all(running.server.db().read())
-    .await
-    .expect("the costs");
-    assert_eq!(costs.len(), 2);
+    let costs = running.costs("second-1", 2).await;
     assert!(costs[1] > costs[0] * 1000, "{costs:?}");
 
     assert_eq!(running.ask("second-1", LEAK).await, 451);

@@ -1,5 +1,6 @@
 //! `admin config catalog`: providers and their models.
 
+mod entry;
 mod model;
 mod provider;
 

@@ -1,12 +1,11 @@
 //! `admin config catalog model`.
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::json;
 use systemprompt_config::edit::Step::{Item, Key};
 use systemprompt_gateway::configured::{ConfiguredProvider, providers};
 
-use super::provider::unknown_provider;
+use super::entry::{ModelEntry, dollars, unknown_provider};
 use crate::error::{CliError, CliResult};
 use crate::profile_file::ProfileFile;
 use crate::project::Invocation;
@@ -46,33 +45,6 @@ pub(crate) struct Remove {
     id: String,
 }
 
-/// A model as it is written, in this order.
-#[derive(Debug, Serialize)]
-pub(super) struct Written<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    aliases: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_model: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pricing: Option<Price>,
-}
-
-#[derive(Debug, Serialize)]
-struct Price {
-    input_per_million: f64,
-    output_per_million: f64,
-}
-
-impl<'a> Written<'a> {
-    /// A model with this price for tokens read and written, if it has one of its own.
-    pub(super) fn new(id: &'a str, price: Option<(f64, f64)>) -> Self {
-        let pricing =
-            price.map(|(input_per_million, output_per_million)| Price { input_per_million, output_per_million });
-        Self { id, aliases: &[], upstream_model: None, pricing }
-    }
-}
-
 impl Model {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         match self {
@@ -91,10 +63,10 @@ impl Add {
             .position(|provider| provider.name == self.provider)
             .ok_or_else(|| unknown_provider(&self.provider))?;
         write_out(&mut profile, &found[index], index)?;
-        let model = Written {
+        let model = ModelEntry {
             aliases: &self.alias,
             upstream_model: self.upstream_model.as_deref(),
-            ..Written::new(&self.id, self.input_per_million.zip(self.output_per_million))
+            ..ModelEntry::new(&self.id, self.input_per_million.zip(self.output_per_million))
         };
         profile.push(&[Key("providers"), Item(index), Key("models")], &model)?;
         let request = json!({"provider": self.provider, "model": model});
@@ -134,14 +106,8 @@ fn listed(profile: &ProfileFile<'_>) -> CliResult<Vec<ConfiguredProvider>> {
 fn write_out(profile: &mut ProfileFile<'_>, provider: &ConfiguredProvider, index: usize) -> CliResult {
     if !provider.lists_models {
         for id in &provider.models {
-            profile.push(&[Key("providers"), Item(index), Key("models")], &Written::new(id, None))?;
+            profile.push(&[Key("providers"), Item(index), Key("models")], &ModelEntry::new(id, None))?;
         }
     }
     Ok(())
-}
-
-/// An amount of money that can be a price.
-pub(super) fn dollars(text: &str) -> Result<f64, String> {
-    let amount = text.parse().ok().filter(|amount| (0.0..=1_000_000.0).contains(amount));
-    amount.ok_or_else(|| "it must be a number of US dollars from 0 to 1000000".to_owned())
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use systemprompt_config::edit::Step::{Item, Key};
 use systemprompt_gateway::configured::{ConfiguredProvider, providers};
 
+use super::entry::{ModelEntry, dollars, unknown_provider};
 use crate::error::{CliError, CliResult};
 use crate::profile_file::{ProfileFile, position};
 use crate::project::Invocation;
@@ -40,10 +41,10 @@ pub(crate) struct Add {
     #[arg(long, value_name = "ID", requires_all = ["input_per_million", "output_per_million"])]
     model: Option<String>,
     /// Its price for a million tokens read, in US dollars.
-    #[arg(long, value_name = "DOLLARS", value_parser = super::model::dollars)]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     input_per_million: Option<f64>,
     /// Its price for a million tokens written, in US dollars.
-    #[arg(long, value_name = "DOLLARS", value_parser = super::model::dollars)]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     output_per_million: Option<f64>,
 }
 
@@ -69,7 +70,7 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key_secret: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    models: Vec<super::model::Written<'a>>,
+    models: Vec<ModelEntry<'a>>,
 }
 
 impl Provider {
@@ -98,7 +99,7 @@ impl Add {
             surface: &self.surface,
             endpoint: self.endpoint.as_deref(),
             api_key_secret: self.api_key_secret.as_deref(),
-            models: self.model.iter().map(|id| super::model::Written::new(id, price)).collect(),
+            models: self.model.iter().map(|id| ModelEntry::new(id, price)).collect(),
         };
         profile.push(&[Key("providers")], &provider)?;
         let done = format!("`{}` is a provider.", self.name);
@@ -115,12 +116,6 @@ impl Remove {
         let done = format!("The provider `{}` is gone.", self.name);
         profile.save("catalog.provider.remove", &json!({"name": self.name}), done).await
     }
-}
-
-/// There is none of this name.
-pub(super) fn unknown_provider(name: &str) -> CliError {
-    CliError::new("unknown_provider", format!("there is no provider `{name}`"))
-        .help("systemprompt admin config catalog provider list   shows them")
 }
 
 impl Row for ConfiguredProvider {
