@@ -7,7 +7,7 @@ use crate::error::CliError;
 /// A model as it is written, in this order.
 #[derive(Debug, Serialize)]
 pub(super) struct ModelEntry<'a> {
-    id: &'a str,
+    pub(super) id: &'a str,
     /// Other ids for it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) aliases: &'a [String],
@@ -15,11 +15,11 @@ pub(super) struct ModelEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upstream_model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pricing: Option<Price>,
+    pub(super) pricing: Option<Price>,
 }
 
 #[derive(Debug, Serialize)]
-struct Price {
+pub(super) struct Price {
     input_per_million: f64,
     output_per_million: f64,
 }
