@@ -132,11 +132,11 @@ class Ledger:
         return self._gateway.cli("infra", "db", "query", sql)["rows"]
 
     def records(self):
-        """What became of each request, once all have ended: status, provider, tokens read and written, cost."""
+        """What became of each request, once all have ended: its status or why it failed, provider, tokens read and written, cost."""
 
         def look():
             rows = self._query(
-                "SELECT status, provider, input_tokens, output_tokens, cost_microdollars FROM ai_requests "
+                "SELECT coalesce(error_message, status), provider, input_tokens, output_tokens, cost_microdollars FROM ai_requests "
                 f"WHERE id::text > '{self._before}' ORDER BY id"
             )
             return rows if rows and all(row[0] != "pending" for row in rows) else None

@@ -79,6 +79,7 @@ impl Connect {
         }
         if let Some(chosen) = self.model.take() {
             begin_with(&mut gateway.models, chosen);
+            gateway.chosen = true;
         }
         let plan = plan(self.client, &gateway, &key::file(&directory), &places);
         let files = if self.write {
@@ -120,7 +121,7 @@ impl Connect {
             }
             // With or without the path of the endpoints, as people copy it.
             let root = url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
-            return Ok((Gateway { root, prefix: "/v1".to_owned(), models: Vec::new() }, None));
+            return Ok((Gateway { root, prefix: "/v1".to_owned(), models: Vec::new(), chosen: false }, None));
         }
         let project = invocation.project()?;
         let profile = &project.configuration.profile;

@@ -20,6 +20,8 @@ pub(crate) struct Gateway {
     pub(crate) prefix: String,
     /// The models the key may use, the one to begin with first.
     pub(crate) models: Vec<Model>,
+    /// Whether somebody chose that one.
+    pub(crate) chosen: bool,
 }
 
 /// A model that is offered.
@@ -37,7 +39,7 @@ impl Gateway {
         let shown = configuration.to_value();
         let prefix = shown.pointer("/profile/gateway/inference_path_prefix").and_then(Value::as_str);
         let prefix = prefix.unwrap_or("/v1").to_owned();
-        Self { root: url.trim_end_matches('/').to_owned(), prefix, models: Vec::new() }
+        Self { root: url.trim_end_matches('/').to_owned(), prefix, models: Vec::new(), chosen: false }
     }
 
     /// The base URL of OpenAI clients.
@@ -196,7 +198,7 @@ fn claude_code(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
     let mut shell =
         vec![("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())), ("ANTHROPIC_AUTH_TOKEN", Assigned::Key)];
     // With models of Anthropic its own defaults are the right ones.
-    if !gateway.model().starts_with("claude") {
+    if gateway.chosen || !gateway.model().starts_with("claude") {
         let model = gateway.model();
         for name in ["ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"] {
             settings = settings.value(&["env", name], model);
