@@ -251,6 +251,24 @@ fn no_more_than_four_places_are_marked_for_the_cache() {
 }
 
 #[test]
+fn who_names_a_cache_gets_one() {
+    let messages = json!([
+        { "role": "system", "content": "Be brief." },
+        { "role": "user", "content": "Look" },
+        { "role": "assistant", "content": "Yes." },
+        { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] },
+    ]);
+    let (asked, lost) = claude("claude-opus-5", json!({ "prompt_cache_key": "s1", "messages": messages }));
+    let short = json!({ "type": "ephemeral" });
+    assert_eq!(asked["system"][0]["cache_control"], short);
+    assert_eq!(asked["messages"][2]["content"][1]["cache_control"], short);
+    assert_eq!(asked.to_string().matches("cache_control").count(), 2);
+    assert_eq!(lost, ["prompt_cache_key: prompt cache key approximated"]);
+    let (asked, _) = claude("claude-opus-5", json!({ "messages": messages }));
+    assert!(!asked.to_string().contains("cache_control"));
+}
+
+#[test]
 fn tools_are_offered_as_anthropic_takes_them() {
     let long = format!("mcp__{}", "server".repeat(20));
     let (asked, lost) = claude(

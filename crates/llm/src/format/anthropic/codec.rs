@@ -35,14 +35,15 @@ fn treatment(feature: Feature) -> Treatment {
         | Feature::TopP
         | Feature::TopK
         | Feature::ServiceTier => Treatment::Mapped,
-        // A function with one text; a sentence in the prompt; a turn of the user's that says whose it is; text.
-        Feature::CustomTools | Feature::JsonObject | Feature::SystemTurns | Feature::Refusals => {
-            Treatment::Approximated
-        }
+        // A function with one text; a sentence in the prompt; a turn of the user's that says whose it is; text; marks.
+        Feature::CustomTools
+        | Feature::JsonObject
+        | Feature::SystemTurns
+        | Feature::Refusals
+        | Feature::PromptCacheKey => Treatment::Approximated,
         Feature::VendorBlocks
         | Feature::ImageDetail
         | Feature::ThinkingReplay
-        | Feature::PromptCacheKey
         | Feature::Verbosity
         | Feature::Citations
         | Feature::Penalties

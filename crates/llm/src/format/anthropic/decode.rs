@@ -280,7 +280,7 @@ fn name_results(messages: &mut [Message]) {
 
 fn tool(mut tool: Object<'_>, raw: &str, further: &mut Further) -> Result<Tool, RequestError> {
     let kind = tool.text("type")?.unwrap_or_else(|| "custom".to_owned());
-    if kind.starts_with("web_search_") {
+    if kind == "web_search" || kind.starts_with("web_search_") {
         let search = WebSearch {
             max_uses: tool.count("max_uses")?,
             allowed_domains: tool.texts("allowed_domains")?,

@@ -122,6 +122,7 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
         losses.lose(Feature::Logprobs, "logprobs")?;
     }
     if request.prompt_cache_key.is_some() {
+        cache_all(&mut body);
         losses.lose(Feature::PromptCacheKey, "prompt_cache_key")?;
     }
     if request.output.verbosity.is_some() {
@@ -618,15 +619,33 @@ fn sampling(request: &Request, model: Model, body: &mut Body<'_>, losses: &mut L
     Ok(())
 }
 
-/// Leaves the last marks that may be there. Those for an hour have to come before the others.
-fn cache_marks(body: &mut Body<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
+/// Who names a key counts on prompts being cached without a word. Where nothing is marked, the operator's words are, and
+/// the conversation so far.
+fn cache_all(body: &mut Body<'_>) {
+    if marks(body).iter().any(|mark| mark.is_some()) {
+        return;
+    }
+    let said = body.messages.last_mut().and_then(|message| message.content.last_mut());
+    for block in body.system.last_mut().into_iter().chain(said) {
+        if let Some(mark) = block.cache_marks().pop() {
+            *mark = Some(CacheControl::of(CacheMark::Short));
+        }
+    }
+}
+
+/// The places for marks, in the order of the prompt.
+fn marks<'b>(body: &'b mut Body<'_>) -> Vec<&'b mut Option<CacheControl>> {
     let tools = body.tools.iter_mut().filter_map(|tool| match tool {
         ToolBody::Function { cache_control, .. } => Some(cache_control),
         ToolBody::Other(_) => None,
     });
     let blocks = body.system.iter_mut().chain(body.messages.iter_mut().flat_map(|message| &mut message.content));
-    let mut marks: Vec<&mut Option<CacheControl>> =
-        tools.chain(blocks.flat_map(Block::cache_marks)).filter(|mark| mark.is_some()).collect();
+    tools.chain(blocks.flat_map(Block::cache_marks)).collect()
+}
+
+/// Leaves the last marks that may be there. Those for an hour have to come before the others.
+fn cache_marks(body: &mut Body<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
+    let mut marks: Vec<&mut Option<CacheControl>> = marks(body).into_iter().filter(|mark| mark.is_some()).collect();
     let surplus = marks.len().saturating_sub(CACHE_MARKS);
     for mark in marks.drain(..surplus) {
         *mark = None;
