@@ -154,12 +154,17 @@ impl AnswerLane {
         }
     }
 
-    /// The end of a stream that goes wrong, for a caller of this format.
-    pub(crate) fn fail(&mut self, error: &ErrorAnswer, format: Format, request: &str, boundary: bool) -> Bytes {
+    /// The end of a stream that goes wrong: `begun` of one of whose events the caller has some, with that it has whole ones,
+    /// and `fresh` of one of which it has nothing.
+    pub(crate) fn fail(
+        &mut self,
+        error: &ErrorAnswer,
+        begun: impl FnOnce() -> (Vec<u8>, bool),
+        fresh: impl FnOnce() -> Vec<u8>,
+    ) -> Bytes {
         match self {
-            Self::Open(passage) => passage.fail(error, format, request, boundary),
-            // The caller has nothing yet.
-            Self::Screened(_, passage) => passage.fail(error, format, request, true),
+            Self::Open(passage) => passage.fail(error, begun),
+            Self::Screened(_, passage) => passage.fail(error, || (fresh(), true)),
         }
     }
 

@@ -86,13 +86,15 @@ impl Passage {
         }
     }
 
-    /// The end of a stream that goes wrong, for a caller of this format who has whole events if `boundary` says so.
-    pub(crate) fn fail(&mut self, error: &ErrorAnswer, format: Format, request: &str, boundary: bool) -> Bytes {
+    /// The end of a stream that goes wrong. `relayed` ends one that goes on as it comes, and says whether the caller has whole
+    /// events of it.
+    pub(crate) fn fail(&mut self, error: &ErrorAnswer, relayed: impl FnOnce() -> (Vec<u8>, bool)) -> Bytes {
         match self {
             // Half an event may be out already; a blank line ends it, and parsers drop what is incomplete.
             Self::Relayed(_) => {
+                let (end, boundary) = relayed();
                 let begin: &[u8] = if boundary { b"" } else { b"\n\n" };
-                [begin, &error.sse_event(format, Some(request))].concat().into()
+                [begin, &end].concat().into()
             }
             Self::Translated(stream) => {
                 let mut given = Vec::new();

@@ -10,7 +10,7 @@ use systemprompt_extension::policy::{Subject as Inspected, Texts, Usage as Used}
 use systemprompt_governance::{Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
-use systemprompt_llm::{AnswerSummary, AnswerTap, Format, UpstreamErrorSummary, Usage};
+use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamErrorSummary, Usage};
 use systemprompt_model::{Microdollars, SessionId};
 
 use crate::attempt::Trouble;
@@ -341,6 +341,11 @@ impl Recording {
     /// Whether what was fed so far ends where an event ends, so that one of ours may follow.
     pub(crate) fn at_event_boundary(&self) -> bool {
         self.tap.at_event_boundary()
+    }
+
+    /// The events that end the provider's stream with this error, where it stands.
+    pub(crate) fn error_events(&self, error: &ErrorAnswer, request: &str) -> Vec<u8> {
+        self.tap.error_events(error, Some(request))
     }
 
     /// Records the end of the call.

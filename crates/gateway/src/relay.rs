@@ -169,9 +169,14 @@ impl Relay {
     /// Ends the stream with an error.
     fn fail(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
-        let boundary = self.recovery.is_some() || recording.at_event_boundary();
+        let request = self.request_id.to_string();
+        let recovers = self.recovery.is_some();
+        let end = self.lane.fail(
+            error,
+            || (recording.error_events(error, &request), recovers || recording.at_event_boundary()),
+            || error.sse_event(self.dialect, Some(&request)),
+        );
         recording.finish(End::Failed(error.message.clone()));
-        let end = self.lane.fail(error, self.dialect, &self.request_id.to_string(), boundary);
         Poll::Ready((!end.is_empty()).then(|| Ok(Frame::data(end))))
     }
 
