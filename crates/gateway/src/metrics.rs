@@ -264,7 +264,7 @@ impl GatewayMetrics {
     /// Has everything there at 0.
     fn begin(&self, provider: &str, model: &str) {
         for status in ["completed", "failed", "withheld", "client_disconnected"] {
-            for dialect in Format::ALL {
+            for dialect in Format::OF_CALLERS {
                 let (provider, model) = (provider.to_owned(), model.to_owned());
                 let labels = RequestLabels { provider, model, status, dialect: dialect.as_str() };
                 drop(self.requests_total.get_or_create(&labels));

@@ -251,7 +251,7 @@ fn parse(format: Format, body: &[u8]) -> Result<InferenceRequest, RequestError> 
             let address = Address { model: "m".to_owned(), stream: body.len() % 2 == 1 };
             InferenceRequest::parse_addressed(format, body, address)
         }
-        Format::AnthropicMessages | Format::OpenAiChat | Format::OpenAiResponses => {
+        Format::AnthropicMessages | Format::OpenAiChat | Format::OpenAiResponses | Format::BedrockConverse => {
             InferenceRequest::parse(format, body)
         }
     }
@@ -304,8 +304,8 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
             members.insert("store".to_owned(), false.into());
             &["max_output_tokens"]
         }
-        // It was compared above.
-        Format::Gemini => &[],
+        // The one was compared above, and nobody asks in the other.
+        Format::Gemini | Format::BedrockConverse => &[],
     };
     for name in limits {
         if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))
@@ -423,6 +423,11 @@ pub fn answer(format: Format, answer: &[u8]) {
             assert!(read.usage.input_tokens <= stated || stated.is_none(), "cached tokens are not counted twice");
             assert!(read.usage.output_tokens >= usage["completion_tokens"].as_u64());
         }
+        Format::BedrockConverse => {
+            let output = usage["outputTokens"].as_u64();
+            assert!(output.is_none_or(|output| read.usage.output_tokens == Some(output)));
+            assert!(read.usage.input_tokens <= usage["inputTokens"].as_u64());
+        }
         Format::Gemini => {
             let usage = &body["usageMetadata"];
             let counted = usage["candidatesTokenCount"].as_u64().unwrap_or(0);
@@ -437,16 +442,20 @@ pub fn answer(format: Format, answer: &[u8]) {
 /// A request of a format, written for every other one. What is written is a request of that format, small enough, and
 /// comes to rest: read and written in its own format again, it says the same from then on.
 pub fn translated_request(format: Format, body: &[u8]) {
-    let Ok(request) = InferenceRequest::parse(format, Bytes::copy_from_slice(body)) else { return };
+    let Ok(request) = parse(format, body) else { return };
     for to in Format::ALL.into_iter().filter(|to| *to != format) {
         let Ok(translated) = request.translate(to, &Encoding::of("claude-sonnet-4-5"), "1", 0) else { continue };
         // Texts of ours stand in for what is missing, once for each part.
         let most = 16 * 1024 + 64 * body.len();
         assert!(translated.bytes.len() < most, "{} of {}", translated.bytes.len(), body.len());
         assert!(translated.losses.len() <= 64);
+        if to == Format::BedrockConverse {
+            assert!(serde_json::from_slice::<IgnoredAny>(&translated.bytes).is_ok());
+            continue;
+        }
         let again = |bytes: &Bytes| {
-            let request = InferenceRequest::parse(to, bytes.clone());
-            let request = request.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
+            let request =
+                parse(to, bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)));
             let translated = request.translate(to, &Encoding::of("claude-sonnet-4-5"), "1", 0);
             translated.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes))).bytes
         };
@@ -467,9 +476,10 @@ pub fn translated_answer(format: Format, answer: &[u8]) {
                 br#"{"model":"m","stream_options":{"include_usage":true},"messages":[{"role":"user","content":"a"}]}"#
             }
             Format::OpenAiResponses => br#"{"model":"m","input":"a"}"#,
-            Format::Gemini => br#"{"model":"m","contents":[{"role":"user","parts":[{"text":"a"}]}]}"#,
+            Format::BedrockConverse => continue,
+            Format::Gemini => br#"{"contents":[{"role":"user","parts":[{"text":"a"}]}]}"#,
         };
-        let request = InferenceRequest::parse(to, Bytes::from_static(request)).expect("a request");
+        let request = parse(to, request).expect("a request");
         let back = request.translate(format, &Encoding::of("m"), "1", 0).expect("a small request").back;
         let told = |chunks: &[&[u8]]| {
             let mut stream = back.stream();
@@ -909,6 +919,11 @@ mod tests {
     }
 
     #[test]
+    fn bedrock_converse_answers_do_not_depend_on_where_they_are_cut() {
+        run("answer_bedrock_converse", 1_000, |bytes| answer(Format::BedrockConverse, bytes));
+    }
+
+    #[test]
     fn gemini_answers_do_not_depend_on_where_they_are_cut() {
         run("answer_gemini", 1_000, |bytes| answer(Format::Gemini, bytes));
     }
@@ -918,6 +933,7 @@ mod tests {
         run("translate_request_anthropic", 2000, |body| translated_request(Format::AnthropicMessages, body));
         run("translate_request_openai_chat", 2000, |body| translated_request(Format::OpenAiChat, body));
         run("translate_request_openai_responses", 2000, |body| translated_request(Format::OpenAiResponses, body));
+        run("translate_request_gemini", 2000, |body| translated_request(Format::Gemini, body));
     }
 
     #[test]
@@ -925,6 +941,8 @@ mod tests {
         run("translate_answer_anthropic", 250, |bytes| translated_answer(Format::AnthropicMessages, bytes));
         run("translate_answer_openai_chat", 250, |bytes| translated_answer(Format::OpenAiChat, bytes));
         run("translate_answer_openai_responses", 250, |bytes| translated_answer(Format::OpenAiResponses, bytes));
+        run("translate_answer_bedrock_converse", 250, |bytes| translated_answer(Format::BedrockConverse, bytes));
+        run("translate_answer_gemini", 250, |bytes| translated_answer(Format::Gemini, bytes));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::answer::reading::Reading;
 use crate::answer::summary::UpstreamErrorSummary;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
-use crate::neutral::codec::{Asked, ReadStream, WriteStream};
+use crate::neutral::codec::{Asked, Caller, ReadStream, WriteStream};
 use crate::neutral::names::Names;
 use crate::neutral::stops::Stops;
 use crate::neutral::{Answer, Encoding, Event, Feature, Loss, Losses, Tool, Treatment, Unsupported};
@@ -53,7 +53,7 @@ impl InferenceRequest {
         id: &str,
         created: i64,
     ) -> Result<Translated, TranslationError> {
-        let mut request = (self.format.codec().decode)(self)?;
+        let mut request = (caller(self.format).decode)(self)?;
         request.ask_something();
         let codec = to.codec();
         let mut losses = Losses::new(to, codec.treatment);
@@ -109,13 +109,13 @@ impl Translation {
 
     /// A whole answer, whole. `None` if it is no answer of the provider's format, or not all of it, or an error.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
-        Some((self.from.codec().write_answer)(&self.answer(body)?, &self.asked))
+        Some((caller(self.from).write_answer)(&self.answer(body)?, &self.asked))
     }
 
     /// A whole answer, as the stream that the caller asked for.
     pub fn whole_as_stream(&self, body: &[u8]) -> Option<Vec<u8>> {
         let answer = self.answer(body)?;
-        let mut writer = (self.from.codec().write_stream)(self.asked.clone());
+        let mut writer = (caller(self.from).write_stream)(self.asked.clone());
         let mut stream = Vec::new();
         for event in answer.into_events() {
             writer.write(&event, &mut stream);
@@ -133,7 +133,7 @@ impl Translation {
         reader.finish(&mut events);
         let answer = Answer::of_events(events);
         let sound = answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
-        sound.then(|| (self.from.codec().write_answer)(&self.mended(answer), &self.asked))
+        sound.then(|| (caller(self.from).write_answer)(&self.mended(answer), &self.asked))
     }
 
     /// What a body of the provider says, if it says all of it.
@@ -161,7 +161,7 @@ impl Translation {
         TranslatedStream {
             parser: SseParser::new(EVENT_LIMIT),
             reader: (self.to.codec().read_stream)(),
-            writer: (self.from.codec().write_stream)(self.asked.clone()),
+            writer: (caller(self.from).write_stream)(self.asked.clone()),
             names: self.names.clone(),
             stops: (!self.stops.is_empty()).then(|| Stops::new(&self.stops)),
             events: Vec::new(),
@@ -277,4 +277,9 @@ impl Format {
     pub fn treatment(self, feature: Feature) -> Treatment {
         (self.codec().treatment)(feature)
     }
+}
+
+/// What a format does for callers. A request is of a format that they speak, or it would not have been read.
+fn caller(format: Format) -> &'static Caller {
+    format.codec().caller.as_ref().expect("a format that callers speak")
 }

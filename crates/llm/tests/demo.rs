@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use systemprompt_llm::demo::{self, DemoAnswer};
 use systemprompt_llm::{Address, AnswerSummary, AnswerTap, Format, InferenceRequest, StopReason};
 
-/// Gemini has a test of its own: its requests look like no others.
+/// Gemini has a test of its own: its requests look like no others. In Bedrock Converse nobody asks.
 const FORMATS: [Format; 3] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses];
 
 fn answer(format: Format, rest: &Value) -> DemoAnswer {
@@ -35,7 +35,7 @@ fn tool(format: Format) -> Value {
     });
     match format {
         Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
-        Format::OpenAiChat | Format::Gemini => {
+        Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
             json!({ "type": "function", "function": { "name": "weather", "parameters": schema } })
         }
         Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
@@ -123,7 +123,9 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
             Format::AnthropicMessages => json!({ "role": "user", "content": [
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
-            Format::OpenAiChat | Format::Gemini => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
+            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+                json!({ "role": "tool", "tool_call_id": "t", "content": "rain" })
+            }
             Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
         };
         let last = answer(format, &json!({ "messages": [question, result], "tools": [tool(format)] }));
@@ -142,7 +144,7 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
                 json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
-                Format::OpenAiChat | Format::Gemini => {
+                Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
                     json!({"type": "function", "function": {"name": name, "parameters": schema}})
                 }
                 Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
@@ -198,7 +200,7 @@ fn a_coding_assistant_comes_to_an_end() {
                     {"type": "text", "text": reminder},
                 ]},
             ]),
-            Format::OpenAiChat | Format::Gemini => json!([
+            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => json!([
                 {"role": "user", "content": "use Bash"},
                 {"role": "assistant", "content": null, "tool_calls": [
                     {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
@@ -246,7 +248,9 @@ fn tool_choice_is_obeyed() {
     ] {
         let other = match format {
             Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
-            Format::OpenAiChat | Format::Gemini => json!({ "type": "function", "function": { "name": "other" } }),
+            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+                json!({ "type": "function", "function": { "name": "other" } })
+            }
             Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),
         };
         let ask = |choice: &Value| {

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 use systemprompt_llm::neutral::Encoding;
-use systemprompt_llm::{Address, AnswerTap, Format, InferenceRequest, Translated, Translation, Usage};
+use systemprompt_llm::{
+    Address, AnswerTap, Format, InferenceRequest, Translated, Translation, TranslationError, Usage,
+};
 
 const CASES: [&str; 8] =
     ["text", "parallel_tools", "tool_result_image", "thinking", "structured", "refusal", "length", "cache"];
-const FORMATS: [Format; 4] = [Format::AnthropicMessages, Format::OpenAiChat, Format::OpenAiResponses, Format::Gemini];
 
 fn golden(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/translate").join(path)
@@ -30,6 +31,7 @@ fn model(format: Format) -> &'static str {
         Format::AnthropicMessages => "claude-sonnet-4-5",
         Format::OpenAiChat | Format::OpenAiResponses => "gpt-5.1",
         Format::Gemini => "gemini-3-pro",
+        Format::BedrockConverse => "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     }
 }
 
@@ -45,10 +47,10 @@ fn request(caller: Format, case: &str) -> InferenceRequest {
     request.expect("a request")
 }
 
-fn translated(caller: Format, provider: Format, case: &str) -> Translated {
+fn translated(caller: Format, provider: Format, case: &str) -> Result<Translated, TranslationError> {
     let encoding = Encoding { max_output_tokens: Some(64_000), ..Encoding::of(model(provider)) };
     let request = request(caller, case);
-    request.translate(provider, &encoding, "req1", 1_700_000_000).unwrap_or_else(|error| panic!("{case}: {error}"))
+    request.translate(provider, &encoding, "req1", 1_700_000_000)
 }
 
 fn streamed(back: &Translation, stream: &[u8], size: usize) -> String {
@@ -74,8 +76,19 @@ fn pretty(json: &[u8]) -> String {
 }
 
 fn pairs() -> impl Iterator<Item = (Format, Format)> {
-    let all = |caller| FORMATS.into_iter().map(move |provider| (caller, provider));
-    FORMATS.into_iter().flat_map(all).filter(|(caller, provider)| caller != provider)
+    let all = |caller| Format::ALL.into_iter().map(move |provider| (caller, provider));
+    Format::OF_CALLERS.into_iter().flat_map(all).filter(|(caller, provider)| caller != provider)
+}
+
+/// Compares what becomes of a case with its file.
+fn settle(caller: Format, provider: Format, case: &str, text: &str, wrong: &mut Vec<String>) {
+    let path = golden(&format!("{caller}-to-{provider}/{case}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(&path, text).expect("written");
+    } else if std::fs::read_to_string(&path).ok().as_deref() != Some(text) {
+        wrong.push(format!("{}\n{text}", path.display()));
+    }
 }
 
 #[test]
@@ -83,7 +96,13 @@ fn every_case_is_as_its_file_says() {
     let mut wrong = Vec::new();
     for (caller, provider) in pairs() {
         for case in CASES {
-            let Translated { bytes, losses, back } = translated(caller, provider, case);
+            let Translated { bytes, losses, back } = match translated(caller, provider, case) {
+                Ok(translated) => translated,
+                Err(error) => {
+                    settle(caller, provider, case, &format!("# The request is refused\n{error}\n"), &mut wrong);
+                    continue;
+                }
+            };
             let answer = read(&format!("answers/{provider}/{case}.json"));
             let stream = provider.whole_as_stream(200, &answer, true);
             let whole = back.whole(&answer).expect("an answer");
@@ -93,13 +112,7 @@ fn every_case_is_as_its_file_says() {
             }
             let _ = write!(text, "\n# What the caller is told, whole\n{}\n\n", pretty(&whole));
             let _ = write!(text, "# What the caller is told, as a stream\n{}", streamed(&back, &stream, usize::MAX));
-            let path = golden(&format!("{caller}-to-{provider}/{case}.txt"));
-            if std::env::var_os("UPDATE_GOLDEN").is_some() {
-                std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-                std::fs::write(&path, &text).expect("written");
-            } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
-                wrong.push(format!("{}\n{text}", path.display()));
-            }
+            settle(caller, provider, case, &text, &mut wrong);
         }
     }
     assert!(wrong.is_empty(), "run with UPDATE_GOLDEN=1 and look at what changes:\n{}", wrong.join("\n"));
@@ -109,7 +122,7 @@ fn every_case_is_as_its_file_says() {
 fn usage_is_the_same_whole_and_streamed_and_in_the_ledger() {
     for (caller, provider) in pairs() {
         for case in CASES {
-            let back = translated(caller, provider, case).back;
+            let Ok(Translated { back, .. }) = translated(caller, provider, case) else { continue };
             let answer = read(&format!("answers/{provider}/{case}.json"));
             let stream = provider.whole_as_stream(200, &answer, true);
             let told = usage(caller, false, &back.whole(&answer).expect("an answer"));
@@ -132,7 +145,7 @@ fn usage_is_the_same_whole_and_streamed_and_in_the_ledger() {
 fn a_stream_says_the_same_however_it_is_cut() {
     for (caller, provider) in pairs() {
         for case in CASES {
-            let back = translated(caller, provider, case).back;
+            let Ok(Translated { back, .. }) = translated(caller, provider, case) else { continue };
             let answer = read(&format!("answers/{provider}/{case}.json"));
             let stream = provider.whole_as_stream(200, &answer, true);
             let whole = streamed(&back, &stream, usize::MAX);
@@ -153,7 +166,7 @@ fn a_conversation_that_is_too_long_is_said_to_be_so_in_every_format() {
         (Format::AnthropicMessages, Format::OpenAiChat, openai),
         (Format::AnthropicMessages, Format::OpenAiResponses, openai),
     ] {
-        let error = translated(caller, provider, "text").back.error(400, body);
+        let error = translated(caller, provider, "text").expect("a small request").back.error(400, body);
         let told: Value = serde_json::from_slice(&error.body(caller, None)).expect("JSON");
         match caller {
             // Claude Code knows it by these words.
@@ -203,7 +216,7 @@ fn what_is_not_all_of_an_answer_is_none() {
         (Format::OpenAiResponses, r#"{"id":"r","object":"response","status":"completed","output":[{"type":"mess"#),
         (Format::OpenAiChat, r#"{"id":"c","choices":[{"index":0,"message":{"content":"hal"#),
     ] {
-        let back = translated(Format::AnthropicMessages, provider, "text").back;
+        let back = translated(Format::AnthropicMessages, provider, "text").expect("a small request").back;
         assert_eq!((back.whole(body.as_bytes()), back.whole_as_stream(body.as_bytes())), (None, None), "{body}");
     }
 }

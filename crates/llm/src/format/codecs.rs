@@ -11,6 +11,7 @@ impl Format {
             Self::OpenAiChat => &super::openai_chat::codec::CODEC,
             Self::OpenAiResponses => &super::openai_responses::codec::CODEC,
             Self::Gemini => &super::gemini::codec::CODEC,
+            Self::BedrockConverse => &super::bedrock_converse::codec::CODEC,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! golden files in `tests/golden`.
 
 pub(crate) mod anthropic;
+mod bedrock_converse;
 mod codecs;
 mod definition;
 pub(crate) mod gemini;
@@ -37,11 +38,17 @@ pub enum Format {
     OpenAiResponses,
     /// Gemini `generateContent` and `streamGenerateContent`.
     Gemini,
+    /// Amazon Bedrock Converse. Only providers speak it.
+    BedrockConverse,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
+    pub const ALL: [Self; 5] =
+        [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini, Self::BedrockConverse];
+
+    /// Those that callers speak to us.
+    pub const OF_CALLERS: [Self; 4] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
 
     pub(crate) const fn definition(self) -> &'static Definition {
         match self {
@@ -49,6 +56,7 @@ impl Format {
             Self::OpenAiChat => &openai_chat::DEFINITION,
             Self::OpenAiResponses => &openai_responses::DEFINITION,
             Self::Gemini => &gemini::DEFINITION,
+            Self::BedrockConverse => &bedrock_converse::DEFINITION,
         }
     }
 
@@ -138,6 +146,7 @@ mod tests {
             Format::OpenAiChat => openai_chat::answer::stop_word(reason),
             Format::OpenAiResponses => openai_responses::answer::stop_word(reason),
             Format::Gemini => gemini::answer::stop_word(reason),
+            Format::BedrockConverse => bedrock_converse::answer::stop_word(reason),
         }
     }
 
@@ -187,6 +196,11 @@ mod tests {
                 StopReason::Other(_) => "content_filter",
             };
             assert_eq!(word(OpenAiResponses, &read), in_responses, "{reason}");
+            let in_converse = match in_anthropic {
+                "refusal" | "pause_turn" => "content_filtered",
+                same => same,
+            };
+            assert_eq!(word(Format::BedrockConverse, &read), in_converse, "{reason}");
         }
     }
 

@@ -105,8 +105,9 @@ impl Answer {
                     (PartStart::Thinking { redacted: thinking.redacted }, deltas)
                 }
                 Part::ToolCall(call) => {
-                    let mut deltas = vec![Delta::Text(call.input)];
-                    deltas.extend(call.signature.map(Delta::Signature));
+                    // It travels in the id of the call where there is no other place, so it has to be known first.
+                    let mut deltas: Vec<Delta> = call.signature.map(Delta::Signature).into_iter().collect();
+                    deltas.push(Delta::Text(call.input));
                     (PartStart::ToolCall { id: call.id, name: call.name, custom: call.custom }, deltas)
                 }
                 Part::Native(format, value) => (PartStart::Native(format, value), Vec::new()),

@@ -16,14 +16,21 @@ use crate::request::error::RequestError;
 pub(crate) struct Codec {
     /// What it does with what it may have no words for, when it writes a request.
     pub(crate) treatment: fn(Feature) -> Treatment,
-    /// Reads a caller's request. It was parsed before, so it is JSON and its fields have their types.
-    pub(crate) decode: fn(&InferenceRequest) -> Result<Request, RequestError>,
     /// Writes a request for a provider.
     pub(crate) encode: fn(&Request, &Encoding, &mut Losses) -> Result<Vec<u8>, Unsupported>,
     /// Reads a provider's whole answer, an error included; `None` if it is none of this format.
     pub(crate) read_answer: fn(&[u8]) -> Option<Answer>,
     /// Reads a provider's stream.
     pub(crate) read_stream: fn() -> Box<dyn ReadStream>,
+    /// What it does for callers; `None` where none speaks it to us.
+    pub(crate) caller: Option<Caller>,
+}
+
+/// What a format that callers speak has to be able to do besides.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Reads a caller's request. It was parsed before, so it is JSON and its fields have their types.
+    pub(crate) decode: fn(&InferenceRequest) -> Result<Request, RequestError>,
     /// Writes a whole answer for a caller.
     pub(crate) write_answer: fn(&Answer, &Asked) -> Vec<u8>,
     /// Writes a stream for a caller.

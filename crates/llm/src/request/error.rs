@@ -69,6 +69,12 @@ pub enum RequestError {
         /// The path of the field.
         field: &'static str,
     },
+    /// Only providers speak the format.
+    #[error("no requests of the {format} format are served; send them in another one")]
+    OfProvidersOnly {
+        /// The format.
+        format: &'static str,
+    },
     /// A field differs from one we edit only in case; some providers would read it in place of ours.
     #[error("`{found}` differs from `{field}` only in upper and lower case; send `{field}`")]
     MisspelledCase {
@@ -86,7 +92,8 @@ impl RequestError {
             Self::Missing { field, .. } | Self::Invalid { field, .. } | Self::NotOffered { field, .. } => Some(field),
             Self::Duplicate { field } => Some(field),
             Self::MisspelledCase { found, .. } => Some(found),
-            Self::Empty { .. }
+            Self::OfProvidersOnly { .. }
+            | Self::Empty { .. }
             | Self::NotUtf8 { .. }
             | Self::Malformed { .. }
             | Self::NotAnObject { .. }

@@ -1,17 +1,19 @@
 //! How the format translates, and what it does with what it has no words for.
 
 use super::{decode, encode, read, write};
-use crate::neutral::codec::Codec;
+use crate::neutral::codec::{Caller, Codec};
 use crate::neutral::{Feature, Treatment};
 
 pub(in crate::format) static CODEC: Codec = Codec {
     treatment,
-    decode: decode::decode,
     encode: encode::encode,
     read_answer: read::read_answer,
     read_stream: read::read_stream,
-    write_answer: write::write_answer,
-    write_stream: write::write_stream,
+    caller: Some(Caller {
+        decode: decode::decode,
+        write_answer: write::write_answer,
+        write_stream: write::write_stream,
+    }),
 };
 
 fn treatment(feature: Feature) -> Treatment {

@@ -9,7 +9,7 @@ mod demo;
 mod encode;
 mod error;
 mod events;
-mod models;
+pub(super) mod models;
 mod read;
 mod request;
 mod usage;

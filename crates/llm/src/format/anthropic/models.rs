@@ -5,7 +5,7 @@
 
 /// What a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Model {
+pub(in crate::format) struct Model {
     version: Option<(u32, u32)>,
     family: Family,
 }
@@ -21,7 +21,7 @@ enum Family {
 
 impl Model {
     /// By its name.
-    pub(super) fn of(name: &str) -> Self {
+    pub(in crate::format) fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let Some(at) = name.find("claude") else { return Self { version: None, family: Family::Other } };
         let name = &name[at..];
@@ -47,57 +47,57 @@ impl Model {
     }
 
     /// It decides itself how much it thinks, if it is told to.
-    pub(super) fn thinks_adaptively(self) -> bool {
+    pub(in crate::format) fn thinks_adaptively(self) -> bool {
         self.since((4, 6))
     }
 
     /// It takes no budget for its thinking.
-    pub(super) fn only_adaptively(self) -> bool {
+    pub(in crate::format) fn only_adaptively(self) -> bool {
         self.since((4, 7))
     }
 
     /// It thinks if it is not told otherwise.
-    pub(super) fn thinks_by_default(self) -> bool {
+    pub(in crate::format) fn thinks_by_default(self) -> bool {
         self.since((5, 0))
     }
 
     /// It cannot be told not to think.
-    pub(super) fn always_thinks(self) -> bool {
+    pub(in crate::format) fn always_thinks(self) -> bool {
         self.family == Family::Fable || self.since((5, 5)) && self.family != Family::Haiku
     }
 
     /// It can be told how hard to try.
-    pub(super) fn takes_effort(self) -> bool {
+    pub(in crate::format) fn takes_effort(self) -> bool {
         self.since((4, 6)) || self.family == Family::Opus && self.since((4, 5))
     }
 
     /// It knows an effort above `high` and below `max`.
-    pub(super) fn takes_xhigh(self) -> bool {
+    pub(in crate::format) fn takes_xhigh(self) -> bool {
         self.since((4, 7))
     }
 
     /// It can be told how to sample.
-    pub(super) fn takes_sampling(self) -> bool {
+    pub(in crate::format) fn takes_sampling(self) -> bool {
         !self.since((4, 7))
     }
 
     /// It takes a temperature or a nucleus threshold, and not both.
-    pub(super) fn takes_one_of_sampling(self) -> bool {
+    pub(in crate::format) fn takes_one_of_sampling(self) -> bool {
         self.since((4, 1))
     }
 
     /// It goes on from the beginning of an answer.
-    pub(super) fn takes_prefill(self) -> bool {
+    pub(in crate::format) fn takes_prefill(self) -> bool {
         !self.since((4, 6))
     }
 
     /// It can be made to call a tool.
-    pub(super) fn takes_forced_tools(self) -> bool {
+    pub(in crate::format) fn takes_forced_tools(self) -> bool {
         !self.since((5, 5)) && self.family != Family::Fable
     }
 
     /// Its answers and the inputs of its tools can be held to a schema.
-    pub(super) fn takes_schemas(self) -> bool {
+    pub(in crate::format) fn takes_schemas(self) -> bool {
         self.since((4, 5)) || self.family == Family::Opus && self.since((4, 1))
     }
 }

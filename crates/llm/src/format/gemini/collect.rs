@@ -47,7 +47,9 @@ fn add(candidate: &mut Map<String, Value>, piece: &Map<String, Value>) {
             for (name, value) in piece {
                 match (known.get_mut(name), value) {
                     (Some(Value::Array(parts)), Value::Array(more)) if name == "parts" => {
-                        more.iter().for_each(|part| go_on(parts, part));
+                        for part in more {
+                            go_on(parts, part);
+                        }
                     }
                     _ => {
                         known.insert(name.clone(), value.clone());

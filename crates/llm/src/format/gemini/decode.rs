@@ -100,14 +100,13 @@ fn system(raw: &str, further: &mut Further) -> Result<Vec<Text>, RequestError> {
     let path = content.at("parts");
     let mut texts = Vec::new();
     for (path, raw) in one_or_many(content.take("parts"), &path) {
-        match raw::text(raw) {
-            Some(text) => texts.push(Text::plain(text)),
-            None => {
-                let mut part = read(raw, path, "a part")?;
-                texts.extend(part.text("text")?.map(Text::plain));
-                unknown(part, further);
-            }
+        if let Some(text) = raw::text(raw) {
+            texts.push(Text::plain(text));
+            continue;
         }
+        let mut part = read(raw, path, "a part")?;
+        texts.extend(part.text("text")?.map(Text::plain));
+        unknown(part, further);
     }
     content.ignore(&["role"]);
     unknown(content, further);

@@ -1,5 +1,7 @@
 //! Reading a provider's answers into neutral words.
 
+use std::borrow::Cow;
+
 use systemprompt_model::json::loose;
 
 use super::answer::stop_reason;
@@ -371,7 +373,7 @@ impl Stream {
 }
 
 fn words(value: Option<&[u8]>) -> String {
-    value.and_then(loose::text).map(|text| text.into_owned()).unwrap_or_default()
+    value.and_then(loose::text).map(Cow::into_owned).unwrap_or_default()
 }
 
 fn text(value: Option<&[u8]>) -> Option<String> {
