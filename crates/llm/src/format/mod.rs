@@ -12,6 +12,7 @@ mod bedrock_converse;
 mod codecs;
 mod definition;
 pub(crate) mod gemini;
+mod gpt;
 mod ids;
 pub(crate) mod openai_chat;
 mod openai_responses;

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::models::Model;
 use super::reasoning;
+use crate::format::gpt::Model;
 use crate::format::{Format, ids, schema};
 use crate::neutral::codec::{Compatibility, Encoding};
 use crate::neutral::turns::{Answered, Turn, turns};

@@ -8,7 +8,6 @@ mod demo;
 mod encode;
 mod error;
 mod events;
-mod models;
 mod read;
 mod reasoning;
 mod request;

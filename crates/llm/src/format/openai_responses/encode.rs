@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::models::Model;
+use crate::format::gpt::Model;
 use crate::format::{Format, ids, schema};
 use crate::neutral::codec::Encoding;
 use crate::neutral::turns::{Answered, Turn, turns};
@@ -583,7 +583,7 @@ fn reasoning(request: &Request, model: Model, body: &mut Body<'_>, losses: &mut 
 
 fn sampling(request: &Request, model: Model, body: &mut Body<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
     let asked = &request.sampling;
-    let taken = model.takes_sampling() || body.reasoning.as_ref().is_some_and(|settings| settings["effort"] == "none");
+    let taken = model.takes_sampling(body.reasoning.as_ref().and_then(|settings| settings["effort"].as_str()));
     // What is the default anyway is not lost.
     let temperature = asked.temperature.filter(|temperature| taken || (*temperature - 1.0).abs() > f64::EPSILON);
     let top_p = asked.top_p.filter(|top_p| taken || *top_p < 1.0);

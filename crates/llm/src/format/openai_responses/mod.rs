@@ -9,7 +9,6 @@ mod encode;
 mod error;
 mod events;
 mod items;
-mod models;
 mod read;
 mod request;
 mod response;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use systemprompt_model::json::{Cursor, Kind, Member, Span};
 
-use super::models::Model;
+use crate::format::gpt::Model;
 use crate::request::error::RequestError;
 use crate::request::facts::Effort;
 use crate::request::fields::{self, Field as _};

@@ -5,7 +5,7 @@ use crate::request::facts::Effort;
 
 /// What a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Model {
+pub(crate) enum Model {
     /// One that thinks before it answers, with its version in tenths: `o1` and its like have none.
     Reasoning(Option<u32>),
     /// One that does not.
@@ -16,7 +16,7 @@ pub(super) enum Model {
 
 impl Model {
     /// By its name.
-    pub(super) fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let name = name.rsplit('/').next().unwrap_or(&name);
         if ["o1", "o3", "o4"].into_iter().any(|family| name == family || name.starts_with(&format!("{family}-"))) {
@@ -35,8 +35,13 @@ impl Model {
         }
     }
 
+    /// It thinks, asked or not.
+    pub(crate) fn thinks(self) -> bool {
+        matches!(self, Self::Reasoning(_))
+    }
+
     /// The word for how hard it thinks; `None` if it cannot be told that.
-    pub(super) fn effort(self, effort: Effort) -> Option<&'static str> {
+    pub(crate) fn effort(self, effort: Effort) -> Option<&'static str> {
         let has_none = match self {
             Self::Plain => return None,
             Self::Reasoning(version) => version.is_some_and(|version| version > 50),
@@ -53,7 +58,7 @@ impl Model {
     }
 
     /// It can be told how to sample, and where to stop, when it thinks this hard. Models that think take neither.
-    pub(super) fn takes_sampling(self, effort: Option<&str>) -> bool {
+    pub(crate) fn takes_sampling(self, effort: Option<&str>) -> bool {
         match self {
             Self::Reasoning(Some(51..)) => effort.is_none_or(|effort| effort == "none"),
             Self::Reasoning(_) => false,
@@ -62,8 +67,8 @@ impl Model {
     }
 
     /// It takes texts that end the answer.
-    pub(super) fn takes_stop(self) -> bool {
-        !matches!(self, Self::Reasoning(_))
+    pub(crate) fn takes_stop(self) -> bool {
+        !self.thinks()
     }
 }
 
