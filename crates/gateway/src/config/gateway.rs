@@ -63,6 +63,12 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
+    /// Where clients of Google's API find theirs: beside ours if that is called as Google's is, below it otherwise.
+    pub(crate) fn google_path_prefix(&self) -> String {
+        let prefix = self.inference_path_prefix.as_str();
+        format!("{}/v1beta", prefix.strip_suffix("/v1").unwrap_or(prefix))
+    }
+
     /// When a derived session is over.
     pub(crate) fn session_pause(&self) -> TimeDelta {
         TimeDelta::minutes(self.session_pause_minutes.into())

@@ -16,7 +16,7 @@ pub(super) struct Descriptor {
     service: &'static str,
     version: &'static str,
     auth_scheme: AuthScheme,
-    endpoints: [String; 5],
+    endpoints: [String; 6],
 }
 
 /// Says what is served here.
@@ -31,6 +31,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Descriptor
             format!("POST {prefix}/messages"),
             format!("POST {prefix}/chat/completions"),
             format!("POST {prefix}/responses"),
+            format!("POST {}/models/{{model}}:{{method}}", snapshot.settings.google_path_prefix()),
             format!("GET {prefix}/models"),
             format!("GET {prefix}/models/{{id}}"),
         ],

@@ -40,6 +40,8 @@ pub(crate) enum RouteError {
     Method { allowed: &'static str },
     #[error("there is no model `{}` for this caller; the list of models has those there are", id.chars().take(200).collect::<String>())]
     NoModel { id: String },
+    #[error("a model has no method `{}`; it has {methods}", method.chars().take(200).collect::<String>())]
+    NoMethod { method: String, methods: &'static str },
     #[error("there is no endpoint at {path}")]
     NoEndpoint { path: String },
     #[error(transparent)]
@@ -114,7 +116,9 @@ impl RouteError {
             | Self::Session(SessionError::Required) => ErrorAnswer::invalid_request(message),
             Self::Method { allowed } => ErrorAnswer::method_not_allowed(allowed),
             Self::NoModel { .. } => ErrorAnswer { message, ..ErrorAnswer::model_not_found("") },
-            Self::NoEndpoint { .. } => ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() },
+            Self::NoEndpoint { .. } | Self::NoMethod { .. } => {
+                ErrorAnswer { code: None, message, ..ErrorAnswer::gateway_disabled() }
+            }
             Self::Rejected(Rejection::Auth(AuthError::Unavailable))
             | Self::Session(SessionError::Unavailable)
             | Self::Access(_) => {

@@ -7,11 +7,12 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use systemprompt_extension::{Arrival, AuthError, Rejection};
 use systemprompt_identity::SessionHint;
-use systemprompt_llm::{Format, InferenceRequest};
+use systemprompt_llm::{Address, Format, InferenceRequest, RequestError};
 use systemprompt_model::{ActorChain, Attribution, Client, Principal, TraceId};
 
 use super::body::{self, Limits};
@@ -24,15 +25,41 @@ use crate::inference::{Ask, Forwarded, Reply};
 
 /// Answers a request to a model, in the caller's dialect whatever happens.
 pub(super) async fn answer(gateway: &Gateway, dialect: Format, request: Request) -> Response {
+    let parse = |body| InferenceRequest::parse(dialect, body);
+    answer_read_by(gateway, dialect, parse, request).await
+}
+
+/// The same, where the path says the model and whether a stream is wanted.
+pub(super) async fn answer_addressed(
+    gateway: &Gateway,
+    dialect: Format,
+    address: Address,
+    request: Request,
+) -> Response {
+    let parse = |body| InferenceRequest::parse_addressed(dialect, body, address);
+    answer_read_by(gateway, dialect, parse, request).await
+}
+
+async fn answer_read_by(
+    gateway: &Gateway,
+    dialect: Format,
+    parse: impl FnOnce(Bytes) -> Result<InferenceRequest, RequestError>,
+    request: Request,
+) -> Response {
     let trace = trace_of(gateway, &request);
-    match ask(gateway, dialect, trace, request).await {
+    match ask(gateway, parse, trace, request).await {
         Ok(reply) => respond(trace, reply),
         Err(error) => refuse(gateway, dialect, trace, &error),
     }
 }
 
 /// Binds the request to a session, reads it, and asks.
-async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Request) -> Result<Reply, RouteError> {
+async fn ask(
+    gateway: &Gateway,
+    parse: impl FnOnce(Bytes) -> Result<InferenceRequest, RequestError>,
+    trace: TraceId,
+    request: Request,
+) -> Result<Reply, RouteError> {
     let snapshot = gateway.inference.snapshot();
     let settings = &snapshot.settings;
     if !settings.enabled {
@@ -62,7 +89,7 @@ async fn ask(gateway: &Gateway, dialect: Format, trace: TraceId, request: Reques
         None => None,
     };
     let body = body::read(&head.headers, body, Limits::of_bytes(settings.max_body_bytes)).await?;
-    let request = InferenceRequest::parse(dialect, body)?;
+    let request = parse(body)?;
     let session = match named {
         Some(session) => session,
         None => bind(request.conversation_key).await?,
@@ -123,6 +150,8 @@ pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
         Format::OpenAiChat
     } else if path.ends_with("/responses") {
         Format::OpenAiResponses
+    } else if path.contains("/v1beta/") {
+        Format::Gemini
     } else {
         dialect_of(request.headers())
     };
@@ -138,10 +167,13 @@ pub(super) fn trace_of(gateway: &Gateway, request: &Request) -> TraceId {
     request.extensions().get().copied().unwrap_or_else(|| TraceId::generate(&gateway.inference.ambient))
 }
 
-/// The dialect of a caller whose path does not tell: Anthropic clients always send their version header.
+/// The dialect of a caller whose path does not tell: Anthropic clients always send their version header, those of Google
+/// have a header of their own for the key.
 pub(super) fn dialect_of(headers: &HeaderMap) -> Format {
     if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
         Format::AnthropicMessages
+    } else if headers.contains_key("x-goog-api-key") {
+        Format::Gemini
     } else {
         Format::OpenAiChat
     }

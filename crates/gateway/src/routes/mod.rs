@@ -8,6 +8,7 @@ mod error;
 mod exchange;
 mod fallback;
 mod gateway;
+mod gemini;
 mod messages;
 mod models;
 mod otel;
@@ -27,6 +28,7 @@ pub(crate) use gateway::Gateway;
 /// is not an endpoint.
 pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
     let prefix = &settings.inference_path_prefix;
+    let google = &settings.google_path_prefix();
     let wrong_method = |dialect| fallback::WrongMethod { allowed: "POST", dialect: Some(dialect) };
     // A gateway that is switched off says so to everybody.
     let callers = if settings.enabled { Access::Authenticated } else { Access::Public };
@@ -85,5 +87,18 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
             otel::take,
         )
         .other_methods(fallback::WrongMethod { allowed: "POST", dialect: None })
+        .post(
+            &format!("{google}/models/{{*target}}"),
+            callers,
+            "Asks a model, in the Gemini dialect: the model, `:` and `generateContent` or `streamGenerateContent`.",
+            gemini::call,
+        )
+        .takes::<gemini::GenerateContentRequest>()
+        .get(&format!("{google}/models/{{*target}}"), readers, "One of these models, in Gemini's form.", gemini::show)
+        .other_methods(fallback::WrongMethod { allowed: "GET, POST", dialect: Some(Format::Gemini) })
+        .answers::<gemini::GeminiModel>(200)
+        .get(&format!("{google}/models"), readers, "The models the caller may use, in Gemini's form.", gemini::list)
+        .other_methods(fallback::WrongMethod { allowed: "GET", dialect: Some(Format::Gemini) })
+        .answers::<gemini::GeminiModels>(200)
         .unlisted(&format!("{prefix}/{{*rest}}"), any(fallback::no_endpoint))
 }

@@ -22,6 +22,7 @@ use super::gateway::Gateway;
 use crate::config::{GatewayConfig, Surface, strip_marker};
 use crate::headers::{self, INFERENCE_PROTOCOL};
 use crate::routing::Listed;
+use crate::snapshot::GatewaySnapshot;
 
 /// The models the caller may use, the default model first.
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -51,21 +52,34 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(id): Path<Str
 
 async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Result<Response, RouteError> {
     let snapshot = gateway.inference.snapshot();
-    let reader = reader(&snapshot.settings, head)?;
     let query = Query::<ListQuery>::try_from_uri(&head.uri).map_err(|error| RouteError::Query(error.body_text()))?;
     let surface = match head.headers.get(INFERENCE_PROTOCOL) {
         None => None,
         Some(name) => Some(name.to_str().ok().and_then(surface_named).ok_or(RouteError::UnknownSurface)?),
     };
-    let mut allowed: Vec<&Listed> = snapshot
-        .table
-        .advertised()
-        .filter(|listed| surface.is_none_or(|surface| listed.provider.surface == surface))
-        .collect();
+    let mut open = open_to(gateway, &snapshot, head).await?;
+    open.retain(|listed| surface.is_none_or(|surface| listed.provider.surface == surface));
+    sort(&mut open, snapshot.settings.default_model.as_deref(), surface.unwrap_or_else(|| own_surface(&head.headers)));
+    Ok(Json(page(&open, &query)).into_response())
+}
+
+async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: String) -> Result<Response, RouteError> {
+    let snapshot = gateway.inference.snapshot();
+    Ok(Json(Model::of(one(gateway, &snapshot, head, id).await?)).into_response())
+}
+
+/// The advertised models that whoever asks may use.
+pub(super) async fn open_to<'a>(
+    gateway: &Gateway,
+    snapshot: &'a GatewaySnapshot,
+    head: &http::request::Parts,
+) -> Result<Vec<&'a Listed>, RouteError> {
+    let reader = reader(&snapshot.settings, head)?;
+    let table = &snapshot.table;
+    let mut listed: Vec<&Listed> = table.advertised().collect();
     if let Some(principal) = reader {
         // One question per route, not per model: models of one provider share theirs.
-        let table = &snapshot.table;
-        let mut routes: Vec<&str> = allowed.iter().flat_map(|listed| table.routes_to(listed)).collect();
+        let mut routes: Vec<&str> = listed.iter().flat_map(|listed| table.routes_to(listed)).collect();
         routes.sort_unstable();
         routes.dedup();
         let mut open = Vec::with_capacity(routes.len());
@@ -74,19 +88,19 @@ async fn allowed_models(gateway: &Gateway, head: &http::request::Parts) -> Resul
                 open.push(route);
             }
         }
-        allowed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(route)));
+        listed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(route)));
     }
-    // The default model first, then what the client knows best.
-    let default = snapshot.settings.default_model.as_deref().map(strip_marker);
-    let own = surface.unwrap_or_else(|| own_surface(&head.headers));
-    allowed.sort_by_key(|listed| (default != Some(listed.model.id.as_str()), listed.provider.surface != own));
-    Ok(Json(page(&allowed, &query)).into_response())
+    Ok(listed)
 }
 
-async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: String) -> Result<Response, RouteError> {
-    let snapshot = gateway.inference.snapshot();
+/// One of these models, by its id or an alias. What a caller may not use is not there for it, as in the list.
+pub(super) async fn one<'a>(
+    gateway: &Gateway,
+    snapshot: &'a GatewaySnapshot,
+    head: &http::request::Parts,
+    id: String,
+) -> Result<&'a Listed, RouteError> {
     let reader = reader(&snapshot.settings, head)?;
-    // What a caller may not use is not there for it, as in the list.
     let table = &snapshot.table;
     let listed = table.find(&id);
     let mut open = listed.is_some() && reader.is_none();
@@ -95,8 +109,13 @@ async fn allowed_model(gateway: &Gateway, head: &http::request::Parts, id: Strin
             open = open || may_use(gateway, principal, route).await?;
         }
     }
-    let listed = listed.filter(|_| open).ok_or(RouteError::NoModel { id })?;
-    Ok(Json(Model::of(listed)).into_response())
+    listed.filter(|_| open).ok_or(RouteError::NoModel { id })
+}
+
+/// The default model first, then what the client knows best.
+pub(super) fn sort(models: &mut [&Listed], default: Option<&str>, own: Surface) {
+    let default = default.map(strip_marker);
+    models.sort_by_key(|listed| (default != Some(listed.model.id.as_str()), listed.provider.surface != own));
 }
 
 /// Who reads; nobody may only where the list is public.
@@ -187,6 +206,7 @@ fn surface_named(name: &str) -> Option<Surface> {
 fn own_surface(headers: &HeaderMap) -> Surface {
     match dialect_of(headers) {
         Format::AnthropicMessages => Surface::Anthropic,
+        Format::Gemini => Surface::Gemini,
         _ => Surface::OpenAi,
     }
 }

@@ -145,7 +145,7 @@ impl Authenticator {
         Ok(identified?)
     }
 
-    /// Who sends these headers: `Authorization: Bearer` first, then `x-api-key`; each may hold an API key or a token.
+    /// Who sends these headers: `Authorization: Bearer` first, then `x-api-key`, then `x-goog-api-key`; each may hold an API key or a token.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthError> {
         let credential = credential(headers)?;
         let digest: CredentialDigest = Sha256::digest(credential).into();
@@ -306,7 +306,7 @@ fn token_principal(claims: &Claims, mut account: Account) -> Principal {
     account.into_principal(user_type, Credential::Token { id: claims.jti, session: claims.session_id })
 }
 
-/// The one credential of a request. Several `Authorization` or `x-api-key` headers are refused, because a proxy in
+/// The one credential of a request. Several headers of one name are refused, because a proxy in
 /// front may have looked at another one than we would.
 fn credential(headers: &HeaderMap) -> Result<&str, AuthError> {
     let bearer = match only(headers, AUTHORIZATION.as_str())? {
@@ -315,7 +315,10 @@ fn credential(headers: &HeaderMap) -> Result<&str, AuthError> {
     };
     let credential = match bearer {
         Some((_, credential)) => credential.trim(),
-        None => only(headers, "x-api-key")?.ok_or(AuthError::Missing)?.trim(),
+        None => match only(headers, "x-api-key")? {
+            Some(key) => key.trim(),
+            None => only(headers, "x-goog-api-key")?.ok_or(AuthError::Missing)?.trim(),
+        },
     };
     match credential.len() {
         0 => Err(AuthError::Missing),
@@ -366,6 +369,7 @@ mod tests {
             replica.identity.authenticator.authenticate(&map).await.map(|principal| principal.user_id)
         };
         assert_eq!(authenticate(&[("x-api-key", key)]).await, Ok(user.id));
+        assert_eq!(authenticate(&[("x-goog-api-key", key)]).await, Ok(user.id));
         assert_eq!(authenticate(&[("authorization", &format!("bearer  {key} "))]).await, Ok(user.id));
         assert_eq!(authenticate(&[("authorization", "Basic YTpi"), ("x-api-key", key)]).await, Ok(user.id));
         let bearer = format!("Bearer {key}");

@@ -15,3 +15,4 @@ mod metrics;
 mod reload;
 mod start;
 mod telemetry;
+mod translation;

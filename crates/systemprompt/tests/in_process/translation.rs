@@ -1,0 +1,267 @@
+//! Callers of one dialect and providers of another: the answer is the caller's, the record is the provider's.
+
+use http::Request;
+use serde_json::{Value, json};
+use systemprompt::testing::{TestClient, TestContext, TestResponse};
+use systemprompt_extension::{ExtensionContext as _, ExtensionContextExt as _};
+use systemprompt_gateway::request::queries::{self, RequestDetail};
+use systemprompt_governance::Ledger;
+use systemprompt_mock_upstream::{Behaviour, Fault, MockUpstream};
+use systemprompt_model::Microdollars;
+
+/// A provider, and what it answers.
+struct Provider {
+    wire: &'static str,
+    model: &'static str,
+    whole: &'static str,
+    stream: &'static str,
+    error: &'static str,
+}
+
+/// A caller, and how it finds its way in an answer.
+struct Caller {
+    name: &'static str,
+    /// Where it asks, and with what.
+    asks: fn(&str, bool) -> (String, Value),
+    /// The text of a whole answer.
+    text: fn(&Value) -> Option<&str>,
+    /// The text in an event of a stream.
+    piece: fn(&Value) -> Option<&str>,
+    /// Whether an event is the end of a stream that is complete.
+    ends: fn(&Value) -> bool,
+    /// The word for a bad request, in the body of an error and in its event.
+    bad_request: &'static str,
+    error: fn(&Value) -> Option<&str>,
+    message: fn(&Value) -> Option<&str>,
+}
+
+const PROVIDERS: &[Provider] = &[
+    Provider {
+        wire: "anthropic",
+        model: "claude-test",
+        whole: r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-test","content":[{"type":"text","text":"Grüße aus Köln"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":7,"output_tokens":5,"cache_read_input_tokens":3}}"#,
+        stream: concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-test\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":7,\"output_tokens\":1,\"cache_read_input_tokens\":3}}}\n\n",
+            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Grüße \"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"aus Köln\"}}\n\n",
+            "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":5}}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        error: r#"{"type":"error","error":{"type":"invalid_request_error","message":"the prompt is too long"}}"#,
+    },
+    Provider {
+        wire: "openai-chat",
+        model: "gpt-test",
+        whole: r#"{"id":"c1","object":"chat.completion","created":1,"model":"gpt-test","choices":[{"index":0,"message":{"role":"assistant","content":"Grüße aus Köln"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":3}}}"#,
+        stream: concat!(
+            "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-test\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Grüße \"},\"finish_reason\":null}]}\n\n",
+            "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"aus Köln\"},\"finish_reason\":null}]}\n\n",
+            "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+            "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15,\"prompt_tokens_details\":{\"cached_tokens\":3}}}\n\n",
+            "data: [DONE]\n\n",
+        ),
+        error: r#"{"error":{"message":"the prompt is too long","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#,
+    },
+];
+
+const QUESTION: &str = "a question of some length";
+
+fn chat(model: &str, stream: bool) -> Value {
+    json!({"model": model, "max_tokens": 50, "stream": stream, "messages": [{"role": "user", "content": QUESTION}]})
+}
+
+const CALLERS: [Caller; 4] = [
+    Caller {
+        name: "anthropic-messages",
+        asks: |model, stream| ("/v1/messages".to_owned(), chat(model, stream)),
+        text: |answer| answer["content"][0]["text"].as_str(),
+        piece: |event| event["delta"]["text"].as_str(),
+        ends: |event| event["type"] == "message_stop",
+        bad_request: "invalid_request_error",
+        error: |body| body["error"]["type"].as_str(),
+        message: |body| body["error"]["message"].as_str(),
+    },
+    Caller {
+        name: "openai-chat",
+        asks: |model, stream| ("/v1/chat/completions".to_owned(), chat(model, stream)),
+        text: |answer| answer["choices"][0]["message"]["content"].as_str(),
+        piece: |event| event["choices"][0]["delta"]["content"].as_str(),
+        ends: |event| event["choices"][0]["finish_reason"] == "stop",
+        bad_request: "invalid_request_error",
+        error: |body| body["error"]["type"].as_str(),
+        message: |body| body["error"]["message"].as_str(),
+    },
+    Caller {
+        name: "openai-responses",
+        asks: |model, stream| {
+            let body = json!({"model": model, "max_output_tokens": 50, "stream": stream, "input": QUESTION});
+            ("/v1/responses".to_owned(), body)
+        },
+        text: |answer| answer["output"][0]["content"][0]["text"].as_str(),
+        piece: |event| event["delta"].as_str().filter(|_| event["type"] == "response.output_text.delta"),
+        ends: |event| event["type"] == "response.completed",
+        bad_request: "invalid_request_error",
+        error: |body| body["error"]["type"].as_str().or(body["response"]["error"]["code"].as_str()),
+        message: |body| body["error"]["message"].as_str(),
+    },
+    Caller {
+        name: "gemini",
+        asks: |model, stream| {
+            let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+            let body = json!({"contents": [{"role": "user", "parts": [{"text": QUESTION}]}],
+                "generationConfig": {"maxOutputTokens": 50}});
+            (format!("/v1beta/models/{model}:{method}"), body)
+        },
+        text: |answer| answer["candidates"][0]["content"]["parts"][0]["text"].as_str(),
+        piece: |event| event["candidates"][0]["content"]["parts"][0]["text"].as_str(),
+        ends: |event| event["candidates"][0]["finishReason"] == "STOP",
+        bad_request: "INVALID_ARGUMENT",
+        error: |body| body["error"]["status"].as_str(),
+        message: |body| body["error"]["message"].as_str(),
+    },
+];
+
+struct Fixture {
+    mock: MockUpstream,
+    context: TestContext,
+    ada: TestClient,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let mock = MockUpstream::start().await.expect("a free port");
+        let providers: Vec<_> = PROVIDERS
+            .iter()
+            .map(|provider| {
+                json!({"name": provider.wire, "wire": provider.wire, "surface": "openai", "endpoint": mock.endpoint(),
+                    "api_key_secret": "upstream", "models": [{"id": provider.model,
+                    "pricing": {"input_per_million": 3.0, "output_per_million": 15.0, "cache_read_per_million": 0.3}}]})
+            })
+            .collect();
+        let context = TestContext::builder()
+            .profile("providers", json!(providers))
+            .profile("gateway", json!({"enabled": true}))
+            .document(
+                "access-control/all.yaml",
+                json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),
+            )
+            .secret("upstream", "sk-upstream-key")
+            .start()
+            .await;
+        let ada = context.user("ada", &["admin"]).await;
+        Self { mock, context, ada }
+    }
+
+    /// What the caller gets of a provider that answers so, and what is recorded of it.
+    async fn ask(
+        &self,
+        caller: &Caller,
+        provider: &Provider,
+        stream: bool,
+        answer: Fault,
+    ) -> (TestResponse, RequestDetail) {
+        self.mock.behave(Behaviour { fault: Some(answer), ..Behaviour::default() });
+        let (path, body) = (caller.asks)(provider.model, stream);
+        let request = Request::post(path).body(body.to_string()).expect("a request");
+        let response = self.ada.request(request).await;
+        let id = response.headers["x-systemprompt-request-id"].to_str().expect("text").parse().expect("an id");
+        let ledger = self.context.service::<Ledger>().expect("a service");
+        for _ in 0..500 {
+            ledger.catch_up().await.expect("projections work");
+            let detail = queries::show_request(self.context.db().read(), id).await.expect("reads");
+            if let Some(detail) = detail.filter(|detail| detail.summary.status != "pending") {
+                return (response, detail);
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the request {id} never ended");
+    }
+}
+
+fn sends(kind: &str, status: u16, body: &str, cut: bool) -> Fault {
+    let headers = vec![("content-type".to_owned(), kind.to_owned())];
+    Fault::Raw { status, headers, body: body.as_bytes().to_vec(), cut }
+}
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+/// The events of a stream.
+fn events(stream: &str) -> Vec<Value> {
+    let data = stream.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+}
+
+/// The text a stream says in pieces.
+fn said(caller: &Caller, stream: &str) -> String {
+    events(stream).iter().filter_map(caller.piece).collect()
+}
+
+/// Every caller gets the same words of every provider, whole and streamed, whichever way the provider sends them; and the
+/// record has what that provider counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_dialect_is_answered_by_every_provider() {
+    let fixture = Fixture::new().await;
+    for caller in &CALLERS {
+        for provider in PROVIDERS {
+            for (asked_stream, kind, body) in [
+                (false, JSON, provider.whole),
+                (true, EVENTS, provider.stream),
+                (false, EVENTS, provider.stream),
+                (true, JSON, provider.whole),
+            ] {
+                let what = format!("{} of {}, stream {asked_stream}, sent as {kind}", caller.name, provider.wire);
+                let (response, record) =
+                    fixture.ask(caller, provider, asked_stream, sends(kind, 200, body, false)).await;
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                assert_eq!(response.status, 200, "{what}: {body}");
+                let is_stream = response.headers["content-type"] == EVENTS;
+                if is_stream {
+                    assert_eq!(said(caller, &body), "Grüße aus Köln", "{what}: {body}");
+                    assert!(events(&body).iter().any(caller.ends), "{what}: {body}");
+                } else {
+                    let answer: Value = serde_json::from_str(&body).expect("JSON");
+                    assert_eq!((caller.text)(&answer), Some("Grüße aus Köln"), "{what}: {body}");
+                }
+                assert!(is_stream == asked_stream || kind == JSON, "{what}");
+                let summary = &record.summary;
+                assert_eq!((summary.status.as_str(), &summary.error_message), ("completed", &None), "{what}");
+                assert_eq!((summary.input_tokens, summary.output_tokens), (Some(7), Some(5)), "{what}");
+                // 7 × 3 + 3 × 0.3 + 5 × 15 microdollars, rounded once.
+                assert_eq!(summary.cost, Some(Microdollars(97)), "{what}");
+            }
+        }
+    }
+}
+
+/// What goes wrong is told in the caller's words too, before a stream and in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_dialect_is_told_what_goes_wrong() {
+    let fixture = Fixture::new().await;
+    for caller in &CALLERS {
+        for provider in PROVIDERS {
+            let what = format!("{} of {}", caller.name, provider.wire);
+            for stream in [false, true] {
+                let (response, record) =
+                    fixture.ask(caller, provider, stream, sends(JSON, 400, provider.error, false)).await;
+                let body: Value = serde_json::from_slice(&response.body).expect("JSON");
+                let told = (response.status.as_u16(), (caller.error)(&body), (caller.message)(&body));
+                assert_eq!(told, (400, Some(caller.bad_request), Some("the prompt is too long")), "{what}: {body}");
+                assert_eq!(record.summary.status, "failed", "{what}");
+            }
+            // A stream that breaks off in the middle never ends like one that is complete.
+            let half = &provider.stream[..provider.stream.find("aus").expect("a middle")];
+            let (response, record) = fixture.ask(caller, provider, true, sends(EVENTS, 200, half, true)).await;
+            let body = String::from_utf8_lossy(&response.body).into_owned();
+            assert_eq!(said(caller, &body), "Grüße ", "{what}: {body}");
+            let events = events(&body);
+            assert!(!events.iter().any(caller.ends), "{what}: {body}");
+            assert!(events.last().is_some_and(|last| (caller.error)(last).is_some()), "{what}: {body}");
+            assert_eq!(record.summary.status, "failed", "{what}");
+            let (response, record) = fixture.ask(caller, provider, false, sends(EVENTS, 200, half, true)).await;
+            assert_eq!((response.status.as_u16(), record.summary.status.as_str()), (502, "failed"), "{what}");
+        }
+    }
+}
