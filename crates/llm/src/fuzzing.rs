@@ -21,7 +21,7 @@ use crate::demo;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::format::openai_chat::usage_chunk::UsageChunkFilter;
-use crate::neutral::Encoding;
+use crate::neutral::{Answer, Encoding};
 use crate::relay::Edits;
 use crate::request::error::RequestError;
 use crate::request::{Address, InferenceRequest};
@@ -467,6 +467,7 @@ pub fn translated_request(format: Format, body: &[u8]) {
 /// Answers of a format, told in every other one: cut anywhere the stream says the same, what it says is sound, and a
 /// stream and a whole answer agree.
 pub fn translated_answer(format: Format, answer: &[u8]) {
+    read_as_recorded(format, answer);
     for to in Format::ALL.into_iter().filter(|to| *to != format) {
         let request = match to {
             Format::AnthropicMessages => {
@@ -513,6 +514,27 @@ pub fn translated_answer(format: Format, answer: &[u8]) {
             assert_eq!((stream.usage, stream.text), (body.usage, body.text));
             assert_eq!(stream.stop_reason, body.stop_reason);
         }
+    }
+}
+
+/// What a translated answer says was used is what the ledger has of the provider's.
+fn read_as_recorded(format: Format, answer: &[u8]) {
+    let mut reader = (format.codec().read_stream)();
+    let mut events = Vec::new();
+    let mut parser = SseParser::new(answer.len());
+    parser.feed(answer, |data| reader.read(data, &mut events));
+    parser.finish(|data| reader.read(data, &mut events));
+    reader.finish(&mut events);
+    let streamed = Answer::of_events(events);
+    let recorded = summary(format, true, &[answer]);
+    // What is called a stream and is one JSON text is a whole answer to the ledger.
+    if streamed.complete && recorded.error.is_none() && !loose::is_structure(answer) {
+        assert_eq!(streamed.usage, recorded.usage);
+    }
+    let whole = (format.codec().read_answer)(answer);
+    let recorded = summary(format, false, &[answer]);
+    if let Some(whole) = whole.filter(|whole| whole.complete && whole.error.is_none() && recorded.error.is_none()) {
+        assert_eq!(whole.usage, recorded.usage);
     }
 }
 

@@ -476,6 +476,7 @@ fn translation() -> String {
          - **dropped**: it is left out, and the entry has a warning. The answer is as good without it.\n\
          - **refused**: the request is answered with status 400, which names the field. Without it the answer would be another one.\n\n\
          Who the user is (`user`, `safety_identifier`, `metadata.user_id`) is told to no provider.\n\
+         Where a provider does not know the texts that end an answer, the answer is cut here, and no warning is needed.\n\
          What a request says, and what becomes of it for a provider of each format:\n\n| |"
     );
     for format in Format::ALL {
