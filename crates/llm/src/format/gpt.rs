@@ -10,9 +10,28 @@ pub(crate) enum Model {
     Reasoning(Option<u32>),
     /// One that does not.
     Plain,
-    /// One that is not OpenAI's.
-    Other,
+    /// One that is not OpenAI's, and whether its family is known to think. A server whose model does not may refuse to be
+    /// told how hard it shall.
+    Other(bool),
 }
+
+/// Words in the names of models of others that think.
+const THINKERS: [&str; 14] = [
+    "claude",
+    "deepseek",
+    "gemini-2.5",
+    "gemini-3",
+    "glm",
+    "gpt-oss",
+    "grok-3-mini",
+    "kimi",
+    "magistral",
+    "minimax",
+    "qwen3",
+    "qwq",
+    "reason",
+    "think",
+];
 
 impl Model {
     /// By its name.
@@ -25,13 +44,14 @@ impl Model {
         if name.starts_with("chatgpt-4o") || name.contains("-chat-latest") {
             return Self::Plain;
         }
-        let Some(version) = name.strip_prefix("gpt-") else { return Self::Other };
+        let other = || Self::Other(THINKERS.iter().any(|word| name.contains(word)));
+        let Some(version) = name.strip_prefix("gpt-") else { return other() };
         let digits: String = version.chars().take_while(|letter| letter.is_ascii_digit() || *letter == '.').collect();
         let (major, minor) = digits.split_once('.').unwrap_or((&digits, "0"));
         match (major.parse::<u32>(), minor.parse::<u32>()) {
             (Ok(major @ 5..), minor) => Self::Reasoning(Some(major * 10 + minor.unwrap_or(0).min(9))),
             (Ok(_), _) => Self::Plain,
-            (Err(_), _) => Self::Other,
+            (Err(_), _) => other(),
         }
     }
 
@@ -43,9 +63,11 @@ impl Model {
     /// The word for how hard it thinks; `None` if it cannot be told that.
     pub(crate) fn effort(self, effort: Effort) -> Option<&'static str> {
         let has_none = match self {
-            Self::Plain => return None,
+            Self::Plain | Self::Other(false) => return None,
+            // What not every one of them understands is better left to it.
+            Self::Other(true) if effort == Effort::None => return None,
+            Self::Other(true) => false,
             Self::Reasoning(version) => version.is_some_and(|version| version > 50),
-            Self::Other => true,
         };
         Some(match effort {
             Effort::None if has_none => "none",
@@ -62,7 +84,7 @@ impl Model {
         match self {
             Self::Reasoning(Some(51..)) => effort.is_none_or(|effort| effort == "none"),
             Self::Reasoning(_) => false,
-            Self::Plain | Self::Other => true,
+            Self::Plain | Self::Other(_) => true,
         }
     }
 
@@ -89,8 +111,9 @@ mod tests {
             ("gpt-4o", Model::Plain),
             ("o3", Model::Reasoning(None)),
             ("o4-mini", Model::Reasoning(None)),
-            ("gpt-oss-120b", Model::Other),
-            ("deepseek-reasoner", Model::Other),
+            ("openai/gpt-oss-120b", Model::Other(true)),
+            ("deepseek-reasoner", Model::Other(true)),
+            ("llama-3.3-70b", Model::Other(false)),
         ] {
             assert_eq!(Model::of(name), model, "{name}");
         }
@@ -98,5 +121,8 @@ mod tests {
         assert_eq!(Model::of("gpt-5.1").effort(Effort::None), Some("none"));
         assert_eq!(Model::of("gpt-5.2").effort(Effort::Max), Some("xhigh"));
         assert_eq!(Model::of("gpt-4o").effort(Effort::High), None);
+        assert_eq!(Model::of("llama-3.3-70b").effort(Effort::High), None);
+        assert_eq!(Model::of("qwen3-coder").effort(Effort::Max), Some("high"));
+        assert_eq!(Model::of("qwen3-coder").effort(Effort::None), None);
     }
 }
