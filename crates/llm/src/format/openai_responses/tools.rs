@@ -262,9 +262,13 @@ fn runs_here(kind: &str, tool: &mut Object<'_>) -> bool {
 
 /// A search of the web; none if it is to look at nothing but what the vendor has kept, which others have not.
 fn web_search(tool: &mut Object<'_>, further: &mut Further) -> Result<Option<WebSearch>, RequestError> {
-    if tool.switch("external_web_access")? == Some(false) {
-        further.push((Feature::UnknownField, tool.at("external_web_access")));
-        return Ok(None);
+    for (field, kept) in
+        [("external_web_access", false), ("indexed_web_access", true), ("index_gated_web_access", true)]
+    {
+        if tool.switch(field)? == Some(kept) {
+            further.push((Feature::UnknownField, tool.at(field)));
+            return Ok(None);
+        }
     }
     let mut search = WebSearch {
         user_location: tool.json("user_location"),
