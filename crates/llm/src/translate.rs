@@ -216,8 +216,13 @@ impl TranslatedStream {
 
     /// Ends the stream with an error.
     pub fn fail(&mut self, error: &ErrorAnswer, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.writer.fail(error, out);
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // What the provider had yet to say was nothing the caller wanted.
+        match self.stops.as_ref().and_then(Stops::end) {
+            Some(end) => end.iter().for_each(|event| self.writer.write(event, out)),
+            None => self.writer.fail(error, out),
         }
     }
 

@@ -52,7 +52,10 @@ fn what_means_nothing_without_the_vendor_is_refused_or_told() {
         (json!({ "input": [{ "type": "compaction", "encrypted_content": "x" }] }), "`input[0]`"),
         (json!({ "tools": [{ "type": "code_interpreter", "container": { "type": "auto" } }] }), "`tools[0]`"),
         (json!({ "tool_choice": { "type": "mcp", "server_label": "s" } }), "`tool_choice`"),
-        (json!({ "input": [{ "role": "user", "content": [{ "type": "input_image", "file_id": "f" }] }] }), "`messages`"),
+        (
+            json!({ "input": [{ "role": "user", "content": [{ "type": "input_image", "file_id": "f" }] }] }),
+            "`messages`",
+        ),
         (json!({ "input": [{ "role": "user", "content": [{ "type": "input_text" }] }] }), "`input[0].content[0].text`"),
         (json!({ "input": [{ "type": "function_call", "name": "n" }] }), "`input[0].call_id`"),
         (json!({ "input": [{ "role": "critic", "content": "x" }] }), "`input[0].role`"),
@@ -68,7 +71,8 @@ fn what_means_nothing_without_the_vendor_is_refused_or_told() {
         "include": ["web_search_call.action.sources"], "top_logprobs": 0,
     }));
     assert_eq!(asked["messages"].as_array().map(Vec::len), Some(1));
-    for lost in ["truncation dropped", "client_metadata dropped", "store dropped", "new dropped", "include[0] dropped"] {
+    for lost in ["truncation dropped", "client_metadata dropped", "store dropped", "new dropped", "include[0] dropped"]
+    {
         assert!(losses.iter().any(|loss| loss == lost), "{lost}: {losses:?}");
     }
 }
@@ -96,7 +100,9 @@ fn tools_are_chosen_in_every_form() {
         let (asked, _) = claude(&json!({ "input": "x", "tools": tools, "tool_choice": choice }));
         assert_eq!(asked["tool_choice"], expected, "{choice}");
     }
-    for kept in [json!({ "external_web_access": false }), json!({ "external_web_access": true, "indexed_web_access": true })] {
+    for kept in
+        [json!({ "external_web_access": false }), json!({ "external_web_access": true, "indexed_web_access": true })]
+    {
         let mut search = kept.clone();
         search["type"] = "web_search".into();
         let (asked, losses) = claude(&json!({ "input": "x", "tools": [search] }));
@@ -104,7 +110,8 @@ fn tools_are_chosen_in_every_form() {
     }
     let only = json!({ "type": "allowed_tools", "mode": "auto", "tools": [{ "type": "function", "name": "a" }] });
     let (asked, _) = claude(&json!({ "input": "x", "tools": tools, "tool_choice": only }));
-    let names: Vec<&str> = asked["tools"].as_array().expect("tools").iter().filter_map(|t| t["name"].as_str()).collect();
+    let names: Vec<&str> =
+        asked["tools"].as_array().expect("tools").iter().filter_map(|t| t["name"].as_str()).collect();
     assert_eq!(names, ["a"], "only what may be called is offered");
 }
 
@@ -174,7 +181,10 @@ fn a_provider_of_this_format_is_asked_in_its_words() {
     assert_eq!((&asked["temperature"], &asked["max_output_tokens"]), (&json!(0.5), &json!(16)));
     assert!(asked.get("include").is_none() && losses.is_empty(), "{asked}");
 
-    let (asked, losses) = gpt("m", &json!({ "messages": [{ "role": "user", "content": "Say" }, { "role": "assistant", "content": "I" }] }));
+    let (asked, losses) = gpt(
+        "m",
+        &json!({ "messages": [{ "role": "user", "content": "Say" }, { "role": "assistant", "content": "I" }] }),
+    );
     assert_eq!(asked["input"].as_array().map(Vec::len), Some(3), "it is asked to go on");
     assert_eq!(losses, ["messages approximated"]);
 }
@@ -203,18 +213,26 @@ fn told(stream: &str) -> Value {
 }
 
 fn completed(output: Value) -> String {
-    event("response.completed", json!({ "response": { "id": "resp_1", "status": "completed", "output": output,
-        "usage": { "input_tokens": 3, "output_tokens": 4 } } }))
+    event(
+        "response.completed",
+        json!({ "response": { "id": "resp_1", "status": "completed", "output": output,
+        "usage": { "input_tokens": 3, "output_tokens": 4 } } }),
+    )
 }
 
 #[test]
 fn compatible_servers_are_understood() {
     let message = json!({ "type": "message", "id": "m", "content": [{ "type": "output_text", "text": "Yes" }] });
     let call = json!({ "type": "function_call", "id": "f", "call_id": "c", "name": "t", "arguments": "{\"a\":1}" });
-    let both = json!([{ "type": "text", "text": "Yes" }, { "type": "tool_use", "id": "c", "name": "t", "input": { "a": 1 } }]);
-    let done = |index: u64, item: &Value| event("response.output_item.done", json!({ "output_index": index, "item": item }));
-    let added = |index: u64, item: &Value| event("response.output_item.added", json!({ "output_index": index, "item": item }));
-    let delta = |kind: &str, index: u64, delta: &str| event(kind, json!({ "output_index": index, "content_index": 0, "delta": delta }));
+    let both =
+        json!([{ "type": "text", "text": "Yes" }, { "type": "tool_use", "id": "c", "name": "t", "input": { "a": 1 } }]);
+    let done =
+        |index: u64, item: &Value| event("response.output_item.done", json!({ "output_index": index, "item": item }));
+    let added =
+        |index: u64, item: &Value| event("response.output_item.added", json!({ "output_index": index, "item": item }));
+    let delta = |kind: &str, index: u64, delta: &str| {
+        event(kind, json!({ "output_index": index, "content_index": 0, "delta": delta }))
+    };
     let mut begun = call.clone();
     begun["arguments"] = "".into();
     for (what, stream) in [
@@ -234,7 +252,10 @@ fn compatible_servers_are_understood() {
             "mixed",
             added(1, &begun)
                 + &delta("response.output_text.delta", 0, "Yes")
-                + &event("response.function_call_arguments.done", json!({ "output_index": 1, "arguments": "{\"a\":1}" }))
+                + &event(
+                    "response.function_call_arguments.done",
+                    json!({ "output_index": 1, "arguments": "{\"a\":1}" }),
+                )
                 + &done(1, &call)
                 + &done(0, &message)
                 + &completed(json!([])),
@@ -249,7 +270,10 @@ fn compatible_servers_are_understood() {
     let thought = told(
         &(delta("response.reasoning_text.delta", 0, "I th")
             + &delta("response.reasoning_text.delta", 0, "ink")
-            + &done(0, &json!({ "type": "reasoning", "id": "r", "summary": [], "content": [{ "type": "reasoning_text", "text": "I think" }] }))
+            + &done(
+                0,
+                &json!({ "type": "reasoning", "id": "r", "summary": [], "content": [{ "type": "reasoning_text", "text": "I think" }] }),
+            )
             + &completed(json!([]))),
     );
     assert_eq!(thought["content"][0]["thinking"], "I think");
@@ -261,7 +285,10 @@ fn a_stream_that_fails_or_breaks_off_has_no_clean_end() {
         + &event("response.output_text.delta", json!({ "output_index": 0, "content_index": 0, "delta": "half" }));
     for end in [
         event("error", json!({ "code": "server_error", "message": "gone", "param": null })),
-        event("response.failed", json!({ "response": { "status": "failed", "error": { "code": "server_error", "message": "gone" } } })),
+        event(
+            "response.failed",
+            json!({ "response": { "status": "failed", "error": { "code": "server_error", "message": "gone" } } }),
+        ),
     ] {
         let out = streamed(&back(AnthropicMessages, OpenAiResponses), &(begun.clone() + &end));
         assert!(out.contains("event: error") && out.contains("gone") && !out.contains("message_stop"), "{out}");
@@ -279,7 +306,8 @@ fn a_stream_that_fails_or_breaks_off_has_no_clean_end() {
     cut.fail(&ErrorAnswer::upstream_interrupted("gone"), &mut out);
     let out = String::from_utf8(out).expect("UTF-8");
     assert!(out.contains("event: response.failed") && !out.contains("event: response.completed"), "{out}");
-    let numbers: Vec<&str> = out.split("\"sequence_number\":").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    let numbers: Vec<&str> =
+        out.split("\"sequence_number\":").skip(1).filter_map(|rest| rest.split(',').next()).collect();
     let counted: Vec<String> = (0..numbers.len()).map(|number| number.to_string()).collect();
     assert_eq!(numbers, counted);
 }
@@ -295,13 +323,21 @@ fn a_caller_of_this_format_is_told_what_it_knows() {
         "usage": { "prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14, "prompt_tokens_details": { "cached_tokens": 6 } },
     });
     let back = back(OpenAiResponses, OpenAiChat);
-    let told: Value = serde_json::from_slice(&back.whole(chat.to_string().as_bytes()).expect("an answer")).expect("JSON");
+    let told: Value =
+        serde_json::from_slice(&back.whole(chat.to_string().as_bytes()).expect("an answer")).expect("JSON");
     assert_eq!((&told["id"], &told["model"], &told["created_at"]), (&json!("resp_1"), &json!("mine"), &json!(7)));
-    assert_eq!((&told["temperature"], &told["metadata"], &told["store"]), (&json!(0.25), &json!({ "a": "b" }), &json!(false)));
-    assert_eq!((&told["status"], &told["incomplete_details"]), (&json!("incomplete"), &json!({ "reason": "max_output_tokens" })));
+    assert_eq!(
+        (&told["temperature"], &told["metadata"], &told["store"]),
+        (&json!(0.25), &json!({ "a": "b" }), &json!(false))
+    );
+    assert_eq!(
+        (&told["status"], &told["incomplete_details"]),
+        (&json!("incomplete"), &json!({ "reason": "max_output_tokens" }))
+    );
     assert_eq!((&told["service_tier"], &told["output"][0]["status"]), (&json!("flex"), &json!("incomplete")));
     let part = &told["output"][0]["content"][0];
-    let citation = json!({ "type": "url_citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 2 });
+    let citation =
+        json!({ "type": "url_citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 2 });
     assert_eq!(part["annotations"], json!([citation]));
     assert_eq!(part["logprobs"][0]["bytes"], json!([72, 195, 169]));
     assert_eq!(part["logprobs"][0]["top_logprobs"][0]["token"], "Ha");

@@ -207,6 +207,19 @@ fn an_answer_is_cut_where_a_text_comes_up_that_the_provider_does_not_know() {
         assert_eq!((&told["stop_reason"], &told["stop_sequence"]), (&"stop_sequence".into(), &"END".into()));
         assert_eq!(told["usage"]["output_tokens"], 9);
     }
+    // A provider that breaks off after that has said all that the caller gets.
+    let cut = String::from_utf8(stream).expect("UTF-8");
+    let cut = &cut[..cut.find("event: response.completed").expect("the last event")];
+    let mut translation = back.stream();
+    let mut out = Vec::new();
+    translation.feed(cut.as_bytes(), &mut out);
+    translation.finish(&mut out);
+    translation.fail(&systemprompt_llm::ErrorAnswer::upstream_interrupted("gone"), &mut out);
+    let out = String::from_utf8(out).expect("UTF-8");
+    assert!(
+        out.contains("\"stop_sequence\":\"END\"") && out.contains("message_stop") && !out.contains("gone"),
+        "{out}"
+    );
 }
 
 #[test]

@@ -71,13 +71,11 @@ impl Stops {
 
     /// Takes an event and gives what becomes of it.
     pub(crate) fn pass(&mut self, event: Event, mut give: impl FnMut(Event)) {
-        if let Place::Behind(at) = self.place {
+        if matches!(self.place, Place::Behind(_)) {
             match event {
-                Event::Stop { .. } => give(Event::Stop {
-                    reason: StopReason::StopSequence,
-                    sequence: Some(self.sequences[at].text.clone()),
-                }),
-                Event::PartStart(_) | Event::Delta(_) | Event::PartStop => {}
+                Event::PartStart(_) | Event::Delta(_) | Event::PartStop | Event::Stop { .. } => {}
+                // However the provider ends, the answer has its end.
+                Event::End | Event::Error(_) => self.end().into_iter().flatten().for_each(give),
                 event => give(event),
             }
             return;
@@ -104,6 +102,13 @@ impl Stops {
             }
             event => give(event),
         }
+    }
+
+    /// The end of an answer in which one of the sequences came up; nothing if none did.
+    pub(crate) fn end(&self) -> Option<[Event; 2]> {
+        let Place::Behind(at) = self.place else { return None };
+        let sequence = Some(self.sequences[at].text.clone());
+        Some([Event::Stop { reason: StopReason::StopSequence, sequence }, Event::End])
     }
 
     fn text(&mut self, more: &str, give: &mut impl FnMut(Event)) {
@@ -228,6 +233,11 @@ mod tests {
             Event::End,
         ]);
         assert_eq!(told, expected);
+        for end in [Event::End, Event::Error(crate::answer::summary::UpstreamErrorSummary::default())] {
+            let mut told = Vec::new();
+            stops.pass(end, |event| told.push(event));
+            assert_eq!(told, expected[expected.len() - 2..], "the answer was all there");
+        }
     }
 
     #[test]
