@@ -258,7 +258,7 @@ impl Call {
     async fn attempt(&mut self) -> Result<Response<UpstreamBody>, FailureKind> {
         let Self { means, recording, here, .. } = self;
         let Here { to, target, content, pass, .. } = here;
-        let (provider, model) = (&target.provider, to.metric_model());
+        let (provider, model) = (target.provider.clone(), to.metric_model());
         let entered = match pass.take() {
             Some(pass) => Ok(pass),
             None => provider.health.enter(&model, Instant::now()),
@@ -271,6 +271,7 @@ impl Call {
         let outcome = loop {
             let limit = target.head_limit.saturating_sub(recording.elapsed());
             let upstreams = &means.snapshot.upstreams;
+            recording.sending(target, &means.ambient);
             match upstreams.send(target, content.clone(), line, limit, recording.taken()).await {
                 Err(SendError::NeverRead) if line == Line::Pooled => {
                     *content = recording.retry(&target.name, Trouble::NeverRead)?;

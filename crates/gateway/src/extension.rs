@@ -12,7 +12,7 @@ use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_identity::Sessions;
 use systemprompt_model::{EntityKind, with_causes};
-use systemprompt_telemetry::Ingest;
+use systemprompt_telemetry::{Export, Ingest};
 
 use crate::config::{GatewayConfig, ProviderConfig, check};
 use crate::inference::Inference;
@@ -105,6 +105,7 @@ impl Extension for GatewayExtension {
             current: ArcSwap::from_pointee(snapshot),
             gate: services.require::<Gate>()?,
             sessions: sessions.clone(),
+            exporter: services.require::<Export>()?.exporter.clone(),
             ambient: ctx.ambient().clone(),
             cut: ctx.shutdown().clone(),
         });

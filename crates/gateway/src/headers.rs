@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_model::{ActionId, SessionId, TraceId};
 
+use crate::traceparent::TraceParent;
+
 /// The ledger id of a request, on every answer to a recorded request.
 pub const REQUEST_ID: HeaderName = systemprompt_extension::REQUEST_ID;
 /// The same under a brand-neutral name.
@@ -72,11 +74,7 @@ impl CallerHeaders {
             agent: text(&AGENT_ID, LONGEST_ID),
             conversation: text(&CONVERSATION_ID, LONGEST_ID),
             client: text(&USER_AGENT, LONGEST_NAME),
-            client_trace: headers
-                .get("traceparent")
-                .and_then(|value| value.to_str().ok())
-                .and_then(trace_of)
-                .map(str::to_owned),
+            client_trace: TraceParent::of(headers).map(|parent| hex::encode(parent.trace_id)),
         }
     }
 }
@@ -102,17 +100,6 @@ fn visible(value: &HeaderValue, limit: usize) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// The trace id of a W3C `traceparent` header, version 00.
-fn trace_of(traceparent: &str) -> Option<&str> {
-    let mut parts = traceparent.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let valid = version == "00"
-        && trace.len() == 32
-        && trace.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && trace.bytes().any(|byte| byte != b'0');
-    valid.then_some(trace)
-}
-
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
 pub fn stamp(headers: &mut HeaderMap, trace: TraceId, request: Option<ActionId>) {
     let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
@@ -130,14 +117,6 @@ pub fn stamp(headers: &mut HeaderMap, trace: TraceId, request: Option<ActionId>)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_well_formed_traces_are_kept() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(trace_of(&format!("00-{trace}-00f067aa0ba902b7-01")), Some(trace));
-        assert_eq!(trace_of("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
-        assert_eq!(trace_of("ff-x-y-z"), None);
-    }
 
     fn read(headers: &[(&'static str, &[u8])]) -> CallerHeaders {
         let mut map = HeaderMap::new();

@@ -11,6 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use systemprompt_governance::{Action, Gate};
 use systemprompt_identity::Sessions;
 use systemprompt_model::{ActionId, Ambient, EntityKind, Resource};
+use systemprompt_telemetry::Exporter;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::answer::{AnswerBody, Reply};
@@ -19,6 +20,7 @@ pub use crate::ask::{Ask, Forwarded};
 use crate::attempt::Trouble;
 use crate::call::{Answered, Call, Here, Means};
 use crate::config::StreamRecovery;
+use crate::exported::Traced;
 use crate::failure::untranslatable;
 pub use crate::failure::{Failure, FailureKind, ProviderShut};
 use crate::metrics::GatewayMetrics;
@@ -54,6 +56,8 @@ pub struct Inference {
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    /// Sends spans and measurements to a collector, if there is one.
+    pub(crate) exporter: Option<Arc<Exporter>>,
     pub(crate) ambient: Ambient,
     /// Cancelled when the time for draining streams is over.
     pub(crate) cut: CancellationToken,
@@ -70,7 +74,8 @@ impl Inference {
         // One configuration for all of the call, whatever is reloaded meanwhile.
         let snapshot = self.snapshot();
         let ask = Arc::new(ask);
-        let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await?;
+        let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await;
+        let call = call.inspect_err(|failure| self.export_refusal(&ask, failure))?;
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (ask.request.format, ask.request.stream_usage_requested());
         let patience = call.here.target.provider.timeouts.head_patience;
@@ -102,6 +107,15 @@ impl Inference {
     pub(crate) fn put_in_force(&self, snapshot: GatewaySnapshot) {
         self.metrics.announce(&snapshot.table.models());
         self.current.store(Arc::new(snapshot));
+    }
+
+    /// A request that is refused has its span too.
+    fn export_refusal(&self, ask: &Ask, failure: &Failure) {
+        let exporter = self.exporter.as_ref();
+        let id = failure.request.filter(|_| exporter.is_some());
+        if let Some(exported) = id.and_then(|id| Traced::begin(exporter, id, ask).end()) {
+            exported.refused(failure);
+        }
     }
 
     /// What the configuration in force makes of the gateway.
@@ -160,6 +174,7 @@ impl Inference {
             metrics: self.metrics.clone(),
             sessions: self.sessions.clone(),
             session: by.session,
+            traced: Traced::begin(self.exporter.as_ref(), id, ask),
         };
         Ok(Call {
             id,

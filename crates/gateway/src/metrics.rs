@@ -141,7 +141,14 @@ impl ErrorClass {
 
 impl EncodeLabelValue for ErrorClass {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        encoder.write_str(match self {
+        encoder.write_str(self.as_str())
+    }
+}
+
+impl ErrorClass {
+    /// Its name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
@@ -152,7 +159,7 @@ impl EncodeLabelValue for ErrorClass {
             Self::Server => "5xx",
             Self::Malformed => "malformed",
             Self::Reported => "reported",
-        })
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use systemprompt_model::{Microdollars, SessionId};
 
 use crate::attempt::Trouble;
 use crate::capture::Capture;
+use crate::exported::{Ended, Traced};
 use crate::failure::FailureKind;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
 use crate::request::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
@@ -42,6 +43,8 @@ pub(crate) struct Subject {
     pub(crate) metrics: Arc<GatewayMetrics>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) session: Option<SessionId>,
+    /// The trace it is part of.
+    pub(crate) traced: Traced,
 }
 
 /// Where a call is made, for its price and its metrics.
@@ -207,8 +210,14 @@ impl Recording {
         Ok(content)
     }
 
+    /// The request is sent to `target`, which is told of the trace if it shall be.
+    pub(crate) fn sending(&mut self, target: &mut crate::target::Target, ambient: &systemprompt_model::Ambient) {
+        self.subject.traced.sending(target, ambient);
+    }
+
     /// Counts an attempt that came to nothing.
-    fn attempt_failed(&self, trouble: Trouble) {
+    fn attempt_failed(&mut self, trouble: Trouble) {
+        self.subject.traced.failed(trouble.class().map_or("_OTHER", ErrorClass::as_str));
         if let Some(class) = trouble.class() {
             self.subject.metrics.failed(&self.place.provider, class);
         }
@@ -304,6 +313,7 @@ impl Recording {
     /// Notes the head of the answer, and whether a stream follows it.
     pub(crate) fn head_arrived(&mut self, head: &response::Parts, streamed: bool) {
         self.status = Some(head.status.as_u16());
+        self.subject.traced.head(head.status.as_u16());
         self.upstream_id = provider_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
         self.subject.metrics.head_after(&self.place.provider, self.elapsed());
         if streamed != self.streamed {
@@ -433,6 +443,47 @@ impl Recording {
         })
     }
 
+    /// Tells those who export it, if there are any.
+    fn export(
+        &mut self,
+        summary: &AnswerSummary,
+        end: &End,
+        status: &'static str,
+        (usage, usage_source): (&Usage, UsageSource),
+        cost: Microdollars,
+    ) {
+        let Some(exported) = self.subject.traced.end() else { return };
+        let error = match end {
+            End::Completed => None,
+            End::Withheld(_) => Some("withheld"),
+            End::ClientDisconnected => Some("client_disconnected"),
+            End::Failed(_) | End::NotReached(_) => {
+                Some(self.failure(summary, end).map_or("_OTHER", ErrorClass::as_str))
+            }
+        };
+        // What a provider says of a failure may quote what it was sent.
+        let message = match end {
+            End::NotReached(reason) | End::Withheld(reason) => Some(reason.as_str()),
+            End::Completed | End::Failed(_) | End::ClientDisconnected => None,
+        };
+        exported.finish(&Ended {
+            status,
+            error,
+            message,
+            provider: &self.place.provider,
+            model: &self.place.model,
+            usage,
+            usage_source,
+            cost,
+            response_model: summary.model.as_deref(),
+            response_id: summary.provider_request_id.as_deref(),
+            stop_reason: summary.stop_reason.as_ref().map(systemprompt_llm::StopReason::as_str),
+            streamed: self.streamed,
+            sent: self.begun,
+            first_byte: self.first_byte,
+        });
+    }
+
     fn write_with(&mut self, judge: impl FnOnce(&Self, &AnswerSummary) -> End) {
         let Some(running) = self.running.take() else { return };
         let summary = self.left.take().unwrap_or_else(|| self.sum_up());
@@ -471,6 +522,8 @@ impl Recording {
         if let Some(session) = subject.session {
             subject.sessions.record_usage(session, input, output, cost);
         }
+        self.export(&summary, &end, labels.status, (&usage, usage_source), cost);
+        let place = &self.place;
 
         // What a provider says of our credential may quote it, and is kept nowhere.
         let about_credentials = |error: &UpstreamErrorSummary| error.is_about_credentials(self.status);

@@ -401,6 +401,13 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Cost in millionths of a dollar by provider and model",
     ),
     (
+        "telemetry_export_items_dropped_total",
+        "counter",
+        "signal",
+        "Spans and metrics that were to be exported and were not: too many waited, or the collector did not take them",
+    ),
+    ("telemetry_export_items_sent_total", "counter", "signal", "Spans and metrics the collector took"),
+    (
         "telemetry_items_stored_total",
         "counter",
         "signal",

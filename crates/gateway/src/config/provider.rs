@@ -34,6 +34,10 @@ pub(crate) struct ProviderConfig {
     /// Headers added to every request to the provider.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_headers: BTreeMap<String, String>,
+    /// Whether the provider is told which trace a request is part of (W3C `traceparent`): the caller's, or else the server's.
+    /// For models of your own that record spans too; others could tell by it which requests belong together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace_context: bool,
     /// Whether the provider takes `stream_options.include_usage` (wire `openai-chat`), which a streamed answer is counted by.
     /// Absent: it is asked for until the provider says that it does not know the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,8 +18,6 @@ use systemprompt_model::{ActorChain, Attribution, Client, Principal, TraceId};
 use super::body::{self, Limits};
 use super::error::RouteError;
 use super::gateway::Gateway;
-use super::otel;
-use crate::config::PolicyDenyStatus;
 use crate::headers::{self, CallerHeaders};
 use crate::inference::{Ask, Forwarded, Reply};
 
@@ -135,30 +133,6 @@ fn respond(trace: TraceId, reply: Reply) -> Response {
 pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
     let mut response = error.to_response(dialect, gateway.inference.snapshot().settings.policy_deny_status);
     headers::stamp(response.headers_mut(), trace, error.request());
-    response
-}
-
-/// Says why the server does not let a request through.
-pub(super) fn reject(rejection: Rejection, request: &Request) -> Response {
-    let path = request.uri().path();
-    if otel::is_at(path) {
-        return otel::reject(rejection, request);
-    }
-    let dialect = if path.ends_with("/messages") {
-        Format::AnthropicMessages
-    } else if path.ends_with("/chat/completions") {
-        Format::OpenAiChat
-    } else if path.ends_with("/responses") {
-        Format::OpenAiResponses
-    } else if path.contains("/v1beta/") {
-        Format::Gemini
-    } else {
-        dialect_of(request.headers())
-    };
-    let mut response = RouteError::from(rejection).to_response(dialect, PolicyDenyStatus::default());
-    if let Some(trace) = request.extensions().get() {
-        headers::stamp(response.headers_mut(), *trace, None);
-    }
     response
 }
 

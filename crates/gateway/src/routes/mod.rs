@@ -12,6 +12,7 @@ mod gemini;
 mod messages;
 mod models;
 mod otel;
+mod reject;
 mod responses;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
     // A gateway that is switched off says so to everybody.
     let callers = if settings.enabled { Access::Authenticated } else { Access::Public };
     let readers = if settings.models_public { Access::Public } else { callers };
-    RouteTable::refusing_with(exchange::reject)
+    RouteTable::refusing_with(reject::reject)
         .get(prefix, Access::Public, "What is served here.", descriptor::show)
         .answers::<descriptor::Descriptor>(200)
         .get(&format!("{prefix}/"), Access::Public, "What is served here.", descriptor::show)

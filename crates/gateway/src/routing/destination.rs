@@ -23,6 +23,8 @@ pub(crate) struct Provider {
     pub surface: Surface,
     /// Base URL, without a trailing slash; empty for the demo provider.
     pub endpoint: String,
+    /// Whether it is told which trace a request is part of.
+    pub trace_context: bool,
     /// Headers added to every request.
     pub extra_headers: BTreeMap<String, String>,
     /// Time limits of its calls.

@@ -91,6 +91,7 @@ impl RoutingTable {
                 wire: config.wire,
                 surface: config.surface,
                 endpoint: config.endpoint.clone().unwrap_or_default(),
+                trace_context: config.trace_context,
                 extra_headers: config.extra_headers.clone(),
                 timeouts: resilience.timeouts(),
                 retries: resilience.retries(),

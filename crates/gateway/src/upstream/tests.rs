@@ -37,6 +37,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         wire: ProviderWire::OpenAiChat,
         surface: Surface::OpenAi,
         endpoint: format!("http://{}", listener.local_addr().expect("an address")),
+        trace_context: false,
         extra_headers: BTreeMap::new(),
         timeouts: resilience.timeouts(),
         retries: resilience.retries(),

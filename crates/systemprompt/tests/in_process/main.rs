@@ -4,6 +4,7 @@
 #![cfg(feature = "test-utils")]
 
 mod answers;
+mod export;
 mod extensions;
 mod failover;
 mod gate;

@@ -4,7 +4,7 @@ use prost::Message;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Encoding, Signal};
+use super::signal::{Encoding, Signal};
 use crate::otlp::{ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest};
 
 /// What a client sent.

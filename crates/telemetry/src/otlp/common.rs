@@ -3,7 +3,7 @@
 use prost::Message;
 use serde::Deserialize;
 
-use super::json;
+use super::json::{Base64, Number, Whole};
 
 /// What produced the telemetry.
 #[derive(Clone, PartialEq, Message, Deserialize)]
@@ -40,11 +40,38 @@ pub struct KeyValue {
 
 /// A value of any kind.
 #[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(from = "json::Any")]
+#[serde(from = "Any")]
 pub struct AnyValue {
     /// The value; absent for an empty one.
     #[prost(oneof = "any_value::Value", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub value: Option<any_value::Value>,
+}
+
+/// An [`AnyValue`] as JSON has it. Of several keys the first one counts.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Any {
+    string_value: Option<String>,
+    bool_value: Option<bool>,
+    int_value: Option<Whole>,
+    double_value: Option<Number>,
+    array_value: Option<ArrayValue>,
+    kvlist_value: Option<KeyValueList>,
+    bytes_value: Option<Base64>,
+}
+
+impl From<Any> for AnyValue {
+    fn from(any: Any) -> Self {
+        let value = None
+            .or(any.string_value.map(any_value::Value::String))
+            .or(any.bool_value.map(any_value::Value::Bool))
+            .or(any.int_value.map(|Whole(number)| any_value::Value::Int(number as i64)))
+            .or(any.double_value.map(|Number(number)| any_value::Value::Double(number)))
+            .or(any.array_value.map(any_value::Value::Array))
+            .or(any.kvlist_value.map(any_value::Value::Map))
+            .or(any.bytes_value.map(|Base64(bytes)| any_value::Value::Bytes(bytes)));
+        Self { value }
+    }
 }
 
 /// The kinds of [`AnyValue`].
@@ -96,4 +123,36 @@ pub struct KeyValueList {
     /// The entries.
     #[prost(message, repeated, tag = "1")]
     pub values: Vec<KeyValue>,
+}
+
+impl KeyValue {
+    /// An attribute that is a text.
+    pub fn text(key: &'static str, value: impl Into<String>) -> Self {
+        Self::of(key, any_value::Value::String(value.into()))
+    }
+
+    /// An attribute that is a whole number.
+    pub fn int(key: &'static str, value: u64) -> Self {
+        Self::of(key, any_value::Value::Int(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    /// An attribute that is a number.
+    pub fn double(key: &'static str, value: f64) -> Self {
+        Self::of(key, any_value::Value::Double(value))
+    }
+
+    /// An attribute that is true or not.
+    pub fn bool(key: &'static str, value: bool) -> Self {
+        Self::of(key, any_value::Value::Bool(value))
+    }
+
+    /// An attribute that is a list of texts.
+    pub fn texts(key: &'static str, values: impl IntoIterator<Item = String>) -> Self {
+        let value = |text| AnyValue { value: Some(any_value::Value::String(text)) };
+        Self::of(key, any_value::Value::Array(ArrayValue { values: values.into_iter().map(value).collect() }))
+    }
+
+    fn of(key: &'static str, value: any_value::Value) -> Self {
+        Self { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+    }
 }

@@ -1,5 +1,5 @@
 //! How the JSON of the protocol differs from what `serde` would read: 64-bit integers may be texts, ids are hexadecimal,
-//! other bytes base64, numbers that are none are words, and a value is an object with one of several keys.
+//! other bytes base64, and numbers that are none are words.
 
 use std::fmt;
 
@@ -8,38 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::any_value::Value;
-use super::{AnyValue, ArrayValue, KeyValueList};
-
-/// An [`AnyValue`] as JSON has it. Of several keys the first one counts.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Any {
-    string_value: Option<String>,
-    bool_value: Option<bool>,
-    int_value: Option<Whole>,
-    double_value: Option<Number>,
-    array_value: Option<ArrayValue>,
-    kvlist_value: Option<KeyValueList>,
-    bytes_value: Option<Base64>,
-}
-
-impl From<Any> for AnyValue {
-    fn from(any: Any) -> Self {
-        let value = None
-            .or(any.string_value.map(Value::String))
-            .or(any.bool_value.map(Value::Bool))
-            .or(any.int_value.map(|Whole(number)| Value::Int(number as i64)))
-            .or(any.double_value.map(|Number(number)| Value::Double(number)))
-            .or(any.array_value.map(Value::Array))
-            .or(any.kvlist_value.map(Value::Map))
-            .or(any.bytes_value.map(|Base64(bytes)| Value::Bytes(bytes)));
-        Self { value }
-    }
-}
-
 /// A 64-bit integer, signed or not, as a number or a text.
-struct Whole(i128);
+pub(super) struct Whole(pub(super) i128);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,7 +52,7 @@ impl<'de> Deserialize<'de> for Whole {
 }
 
 /// A number, or the word for one that is none.
-struct Number(f64);
+pub(super) struct Number(pub(super) f64);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -120,7 +90,8 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-struct Base64(Vec<u8>);
+/// Bytes.
+pub(super) struct Base64(pub(super) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

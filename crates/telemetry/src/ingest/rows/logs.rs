@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::cleaning::value;
-use super::{Maker, Origin, span_id, text_of, trace_id};
+use super::maker::{Maker, Origin, span_id, text_of, trace_id};
 use crate::otlp::{ExportLogsServiceRequest, LogRecord, any_value};
 
 /// The longest body that is kept, in bytes.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Maker, Origin};
+use super::maker::{Maker, Origin};
 use crate::otlp::{Buckets, ExportMetricsServiceRequest, KeyValue, Metric, NumberDataPoint, metric, number_data_point};
 
 #[derive(Debug)]

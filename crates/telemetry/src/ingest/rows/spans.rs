@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::cleaning::object;
-use super::{Maker, NAME, Origin, span_id, trace_id};
+use super::maker::{Maker, NAME, Origin, span_id, trace_id};
 use crate::otlp::{ExportTraceServiceRequest, Span};
 
 /// The longest reason that is kept, in bytes.
@@ -43,6 +43,7 @@ pub(super) fn rows(request: ExportTraceServiceRequest, maker: &mut Maker<'_>) ->
 }
 
 fn row(span: &Span, origin: &Origin, maker: &mut Maker<'_>) -> Option<SpanRow> {
+    let parent = span_id(&span.parent_span_id);
     let (Some(trace_id), Some(span_id)) = (trace_id(&span.trace_id), span_id(&span.span_id)) else {
         maker.reject("a span has no trace id of 16 bytes or no span id of 8");
         return None;
@@ -67,7 +68,7 @@ fn row(span: &Span, origin: &Origin, maker: &mut Maker<'_>) -> Option<SpanRow> {
         session: maker.session(&span.attributes).or_else(|| origin.session.clone()),
         trace_id,
         span_id,
-        parent: super::span_id(&span.parent_span_id),
+        parent,
         name: maker.cleaner.text(&span.name, NAME),
         kind: match span.kind {
             1 => "internal",
