@@ -39,6 +39,8 @@ mod embeddings;
 
 mod continuation;
 
+mod counting;
+
 pub mod catalog;
 pub mod demo;
 

@@ -59,7 +59,7 @@ impl MemberPlace {
 
     /// Both members as one, if the other is the next of the same object.
     pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
-        (self.next_start == Some(other.start)).then(|| Self { end: other.end, next_start: other.next_start, ..*self })
+        (self.next_start == Some(other.start)).then_some(Self { end: other.end, next_start: other.next_start, ..*self })
     }
 
     /// The bytes to cut so that what is left is an object without this member.
