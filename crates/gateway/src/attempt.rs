@@ -26,6 +26,9 @@ pub(crate) enum Trouble {
     /// The provider refused it for a reason that passes, or failed.
     #[error("the provider answered {}", .0.as_u16())]
     Status(StatusCode),
+    /// There is no credential to show to the provider.
+    #[error("there is no credential for the provider")]
+    NoCredential,
     /// The model is left alone after its failures.
     #[error("the provider is left alone after it failed repeatedly")]
     CircuitOpen,
@@ -51,6 +54,7 @@ impl Trouble {
                 SendError::Unreachable => Some(Self::Unreachable),
                 SendError::TimedOut(_) => Some(Self::TimedOut),
                 SendError::Broken(_) => Some(Self::Broken),
+                SendError::NoCredential { .. } => Some(Self::NoCredential),
                 SendError::ShuttingDown | SendError::CredentialRefused { .. } | SendError::Refused(..) => None,
             },
             FailureKind::Refused(_) | FailureKind::NotPermitted(_) | FailureKind::Withheld(_) => None,
@@ -63,7 +67,7 @@ impl Trouble {
         match self {
             Self::NeverRead | Self::Unreachable => true,
             Self::Status(status) => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504 | 529),
-            Self::TimedOut | Self::Broken | Self::CircuitOpen | Self::Full => false,
+            Self::TimedOut | Self::Broken | Self::NoCredential | Self::CircuitOpen | Self::Full => false,
         }
     }
 
@@ -77,7 +81,7 @@ impl Trouble {
         match self {
             Self::Unreachable | Self::TimedOut | Self::Broken => true,
             Self::Status(status) => status.is_server_error(),
-            Self::NeverRead | Self::CircuitOpen | Self::Full => false,
+            Self::NeverRead | Self::NoCredential | Self::CircuitOpen | Self::Full => false,
         }
     }
 
@@ -88,6 +92,7 @@ impl Trouble {
             Self::Unreachable => Some(ErrorClass::Connect),
             Self::TimedOut => Some(ErrorClass::Timeout),
             Self::Broken => Some(ErrorClass::Malformed),
+            Self::NoCredential => Some(ErrorClass::Credential),
             Self::Status(status) => ErrorClass::of_status(status.as_u16()),
             Self::CircuitOpen | Self::Full => None,
         }
@@ -98,6 +103,7 @@ impl Trouble {
         match self {
             Self::Status(status) => format!("status_{}", status.as_u16()),
             Self::NeverRead | Self::Unreachable | Self::TimedOut | Self::Broken => "transport".to_owned(),
+            Self::NoCredential => "credential".to_owned(),
             Self::CircuitOpen => "circuit_open".to_owned(),
             Self::Full => "bulkhead_full".to_owned(),
         }

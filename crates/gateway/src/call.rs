@@ -15,6 +15,7 @@ use crate::answer::{AnswerBody, Reply};
 use crate::ask::{Ask, UsageWish};
 use crate::attempt::Trouble;
 use crate::collecting::Collecting;
+use crate::credential::AskAgain;
 use crate::failure::{Failure, FailureKind, ProviderShut};
 use crate::headers::UPSTREAM_REQUEST_ID;
 use crate::lane::{AnswerLane, Shape};
@@ -116,9 +117,13 @@ impl Call {
                     Some(Trouble::TimedOut | Trouble::Broken | Trouble::Status(_)) | None => {
                         End::Failed(error.to_string())
                     }
-                    Some(Trouble::NeverRead | Trouble::Unreachable | Trouble::CircuitOpen | Trouble::Full) => {
-                        End::NotReached(error.to_string())
-                    }
+                    Some(
+                        Trouble::NeverRead
+                        | Trouble::Unreachable
+                        | Trouble::NoCredential
+                        | Trouble::CircuitOpen
+                        | Trouble::Full,
+                    ) => End::NotReached(error.to_string()),
                 });
                 return Err(Failure::new(id, error));
             }
@@ -232,9 +237,8 @@ impl Call {
         while let Some(to) = self.others.pop_front() {
             let Ok(pass) = to.provider.health.enter(&to.metric_model(), Instant::now()) else { continue };
             let target = Target::new(&to, &ask.request, &ask.forwarded.headers, &self.means.snapshot.credentials);
-            let as_taken = self.wish == UsageWish::AsTaken;
-            let Ok(prepared) = prepare(&ask.request, &to, as_taken, self.id, self.means.ambient.now().timestamp())
-            else {
+            let (as_taken, created) = (self.wish == UsageWish::AsTaken, self.means.ambient.now().timestamp());
+            let Ok(prepared) = prepare(&ask.request, &ask.forwarded.headers, &to, as_taken, self.id, created) else {
                 continue;
             };
             let place = Place::of(&to, &target.name, prepared.back.provider());
@@ -254,7 +258,8 @@ impl Call {
         false
     }
 
-    /// Makes one attempt; a second one on a new connection if nobody can have read the first.
+    /// Makes one attempt; a second one on a new connection if nobody can have read the first, and others with each further
+    /// credential if the provider refuses the first or has enough of it.
     async fn attempt(&mut self) -> Result<Response<UpstreamBody>, FailureKind> {
         let Self { means, recording, here, .. } = self;
         let Here { to, target, content, pass, .. } = here;
@@ -268,6 +273,7 @@ impl Call {
             means.metrics.breaker(&provider.name, &model, provider.health.state(&model, Instant::now()));
         }
         let mut line = Line::Pooled;
+        let mut credentials = target.credential.as_ref().map_or(0, |credential| credential.number());
         let outcome = loop {
             let limit = target.head_limit.saturating_sub(recording.elapsed());
             let upstreams = &means.snapshot.upstreams;
@@ -276,6 +282,10 @@ impl Call {
                 Err(SendError::NeverRead) if line == Line::Pooled => {
                     *content = recording.retry(&target.name, Trouble::NeverRead)?;
                     line = Line::Fresh;
+                }
+                Ok(response) if credentials > 0 && response.extensions().get::<AskAgain>().is_some() => {
+                    credentials -= 1;
+                    *content = recording.retry(&target.name, Trouble::Status(response.status()))?;
                 }
                 Err(SendError::TimedOut(_)) => break Err(SendError::TimedOut(target.head_limit).into()),
                 Err(error) => break Err(error.into()),

@@ -3,7 +3,7 @@
 //!
 //! Start reading at [`inference`]: [`Inference::ask`](inference::Inference::ask) is the path of every model request, in
 //! the order things happen — find its route (`routing`), prepare what the provider gets (`target`), pass the Gate, send
-//! (`upstream`, which only transports), choose the answer's lane (`lane`, then `relay` or `collecting`; `waiting` while
+//! (`upstream`, which only transports, and shows a `credential`), choose the answer's lane (`lane`, then `relay` or `collecting`; `waiting` while
 //! there is none) and record how it ended (`recording`).
 //! `routes` is the adapter for HTTP, one file per endpoint; `routes/error` is the only place where a failure becomes a
 //! status and a body in the caller's dialect. [`request`] is what the ledger keeps of it, and how that is queried.
@@ -25,6 +25,7 @@ mod call;
 mod capture;
 mod collecting;
 mod config;
+mod credential;
 mod exported;
 mod failure;
 mod lane;

@@ -133,7 +133,7 @@ impl ErrorClass {
             SendError::NeverRead => Self::Reset,
             SendError::TimedOut(_) => Self::Timeout,
             SendError::Refused(status, _) => Self::of_status(status.as_u16()).unwrap_or(Self::Malformed),
-            SendError::CredentialRefused { .. } => Self::Credential,
+            SendError::CredentialRefused { .. } | SendError::NoCredential { .. } => Self::Credential,
             SendError::Broken(_) | SendError::ShuttingDown => Self::Malformed,
         }
     }

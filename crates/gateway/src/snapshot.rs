@@ -8,8 +8,8 @@ use systemprompt_model::Ambient;
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings};
 use crate::routing::RoutingTable;
-use crate::target::Credentials;
-use crate::upstream::Upstreams;
+use crate::credential::{Credentials, Transport, Unusable};
+use crate::upstream::{Fetcher, Upstreams};
 
 /// Everything of the gateway that follows from its configuration.
 pub(crate) struct GatewaySnapshot {
@@ -19,6 +19,8 @@ pub(crate) struct GatewaySnapshot {
     pub table: RoutingTable,
     /// What providers are shown.
     pub credentials: Credentials,
+    /// What tokens are fetched by.
+    fetcher: Arc<Fetcher>,
     /// The clients of the providers.
     pub upstreams: Arc<Upstreams>,
 }
@@ -32,14 +34,9 @@ pub(crate) enum SnapshotError {
     /// There is nothing to check certificates against.
     #[error("the TLS roots cannot be loaded")]
     Tls(#[source] std::io::Error),
-    /// A key that cannot be shown.
-    #[error("the secret `{secret}` of the provider `{provider}` is missing or cannot be sent as a header")]
-    Secret {
-        /// Its name.
-        secret: String,
-        /// Whose it is.
-        provider: String,
-    },
+    /// A credential that cannot be shown.
+    #[error(transparent)]
+    Credential(#[from] Unusable),
 }
 
 impl GatewaySnapshot {
@@ -57,16 +54,15 @@ impl GatewaySnapshot {
         let connections = before.map(|before| before.upstreams.as_ref());
         let upstreams = Upstreams::new(&table.providers(), &trusted, ambient.clone(), connections);
         let upstreams = Arc::new(upstreams.map_err(SnapshotError::Tls)?);
-        let mut credentials = Credentials::default();
-        for provider in &providers {
-            let Some(secret) = provider.api_key_secret.as_deref() else { continue };
-            let key = config.secrets.get(secret);
-            if !key.is_some_and(|key| credentials.add(&provider.name, provider.wire, key)) {
-                let (secret, provider) = (secret.to_owned(), provider.name.clone());
-                return Err(SnapshotError::Secret { secret, provider });
-            }
-        }
-        Ok(Self { settings, table, credentials, upstreams })
+        let fetcher = match before {
+            Some(before) => before.fetcher.clone(),
+            None => Arc::new(Fetcher::new(&trusted).map_err(SnapshotError::Tls)?),
+        };
+        let transport: Arc<dyn Transport> = fetcher.clone();
+        let secret = |name: &str| config.secrets.get(name);
+        let kept = before.map(|before| &before.credentials);
+        let credentials = Credentials::new(&providers, secret, &transport, ambient, kept)?;
+        Ok(Self { settings, table, credentials, fetcher, upstreams })
     }
 }
 

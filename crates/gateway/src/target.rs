@@ -1,42 +1,26 @@
 //! Where a request is sent and how it looks there: the address, the headers, the time limits, the bytes.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_llm::neutral::{Compatibility, Encoding, Loss};
-use systemprompt_llm::{Edits, Format, InferenceRequest, TranslationError};
-use systemprompt_model::{ActionId, Secret};
+use systemprompt_llm::{Edits, Envelope, Format, InferenceRequest, TranslationError};
+use systemprompt_model::ActionId;
 
 use crate::config::{ProviderWire, Timeouts};
+use crate::credential::{CredentialSet, Credentials};
 use crate::passage::WayBack;
 use crate::routing::{Destination, Provider};
 
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// Who asks. Some providers, and the firewalls before them, refuse a client that does not say.
 const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("systemprompt/", env!("CARGO_PKG_VERSION")));
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What the API speaks when the client does not say.
 const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-
-/// The credential header of each provider that has one, by its name.
-#[derive(Default)]
-pub(crate) struct Credentials(HashMap<String, (HeaderName, HeaderValue)>);
-
-impl Credentials {
-    /// Keeps the key of a provider. False if it cannot be sent as a header.
-    #[must_use]
-    pub(crate) fn add(&mut self, provider: &str, wire: ProviderWire, api_key: &Secret) -> bool {
-        let header = credential(wire, api_key);
-        let usable = header.is_some();
-        self.0.extend(header.map(|header| (provider.to_owned(), header)));
-        usable
-    }
-}
 
 /// One place a request can be sent to.
 pub(crate) struct Target {
@@ -50,6 +34,8 @@ pub(crate) struct Target {
     pub uri: String,
     /// The headers sent along.
     pub headers: HeaderMap,
+    /// What is shown there.
+    pub credential: Option<Arc<CredentialSet>>,
     /// How long the head of an answer may take. The first byte of a buffered answer is its last, so only the limit of
     /// the whole call bounds it.
     pub head_limit: Duration,
@@ -57,7 +43,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// The place `way` leads to, for this request. Of the caller's headers only `anthropic-*` pass, and only to
-    /// Anthropic wires; whatever identifies the caller stays here.
+    /// Anthropic wires; whatever identifies the caller stays here. The credential is put on when the request is sent.
     pub(crate) fn new(
         way: &Destination,
         request: &InferenceRequest,
@@ -69,8 +55,9 @@ impl Target {
         Self {
             name: target_name(way),
             format: way.format,
-            uri: uri(&provider, &way.upstream_model, request.stream),
-            headers: headers(caller, way, credentials.0.get(&provider.name), request.stream),
+            uri: uri(way, request.stream),
+            headers: headers(caller, way, request.stream),
+            credential: credentials.of(&provider.name),
             head_limit: if request.stream { first_byte } else { total },
             provider,
         }
@@ -93,9 +80,25 @@ pub(crate) struct Prepared {
 }
 
 /// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes, or
-/// written anew in the provider's format. The provider is asked what a stream used if `ask_usage` says so, and if it takes
-/// that. `id` and `created` are what a translated answer says of itself where the provider says nothing.
+/// written anew in the provider's format; in the envelope of its cloud, which takes something from the caller's headers.
+/// The provider is asked what a stream used if `ask_usage` says so, and if it takes that. `id` and `created` are what a
+/// translated answer says of itself where the provider says nothing.
 pub(crate) fn prepare(
+    request: &InferenceRequest,
+    caller: &HeaderMap,
+    way: &Destination,
+    ask_usage: bool,
+    id: ActionId,
+    created: i64,
+) -> Result<Prepared, TranslationError> {
+    let mut prepared = written(request, way, ask_usage, id, created)?;
+    if let Some(envelope) = envelope(way.provider.wire, caller) {
+        prepared.bytes = envelope.around(&prepared.bytes);
+    }
+    Ok(prepared)
+}
+
+fn written(
     request: &InferenceRequest,
     way: &Destination,
     ask_usage: bool,
@@ -107,7 +110,11 @@ pub(crate) fn prepare(
     if way.format != request.format {
         let encoding = Encoding {
             max_output_tokens: way.max_output_tokens,
-            compatibility: Compatibility { stream_usage, ..Compatibility::default() },
+            compatibility: Compatibility {
+                max_tokens_field: provider.max_tokens_field,
+                developer_role: provider.developer_role,
+                stream_usage,
+            },
             ..Encoding::of(way.upstream_model.as_str())
         };
         let translated = request.translate(way.format, &encoding, &id.to_string(), created)?;
@@ -123,43 +130,89 @@ pub(crate) fn prepare(
     Ok(Prepared { bytes: relayed.bytes, back, losses: Vec::new() })
 }
 
-fn uri(provider: &Provider, model: &str, stream: bool) -> String {
-    // The demo model is inside the server and has no URI; it gets none that leads anywhere.
-    let path = provider.wire.format().map(|format| format.path(model, stream)).unwrap_or_default();
+/// What the clouds that serve Anthropic's models want in a body.
+fn envelope(wire: ProviderWire, caller: &HeaderMap) -> Option<Envelope> {
+    match wire {
+        ProviderWire::BedrockAnthropic => {
+            let named = caller.get_all(ANTHROPIC_BETA).iter().filter_map(|names| names.to_str().ok());
+            let beta = named.flat_map(|names| names.split(',')).map(|name| name.trim().to_owned());
+            let beta = beta.filter(|name| !name.is_empty()).collect();
+            Some(Envelope { version: "bedrock-2023-05-31", beta, keeps_stream: false })
+        }
+        // There it stays a header.
+        ProviderWire::VertexAnthropic => {
+            Some(Envelope { version: "vertex-2023-10-16", beta: Vec::new(), keeps_stream: true })
+        }
+        _ => None,
+    }
+}
+
+fn uri(way: &Destination, stream: bool) -> String {
+    let (provider, model) = (&way.provider, way.upstream_model.as_str());
+    let path: Cow<'_, str> = match provider.wire {
+        ProviderWire::BedrockAnthropic => {
+            let method = if stream { "invoke-with-response-stream" } else { "invoke" };
+            format!("/model/{}/{method}", segment(model)).into()
+        }
+        ProviderWire::VertexAnthropic => {
+            let method = if stream { "streamRawPredict" } else { "rawPredict" };
+            format!("{}/publishers/anthropic/models/{}:{method}", place(provider), segment(model)).into()
+        }
+        ProviderWire::VertexGemini => {
+            format!("{}/publishers/google{}", place(provider), way.format.path(model, stream)).into()
+        }
+        ProviderWire::Anthropic
+        | ProviderWire::OpenAiChat
+        | ProviderWire::OpenAiResponses
+        | ProviderWire::Gemini
+        | ProviderWire::BedrockConverse => way.format.path(model, stream),
+        // The demo model is inside the server and has no URI; it gets none that leads anywhere.
+        ProviderWire::Demo => Cow::Borrowed(""),
+    };
     format!("{}{path}", provider.endpoint)
 }
 
-/// The header that carries an API key to a provider of this wire; absent if the key cannot be one.
-fn credential(wire: ProviderWire, api_key: &Secret) -> Option<(HeaderName, HeaderValue)> {
-    let key = api_key.expose().trim();
-    let (name, text) = match wire {
-        ProviderWire::Anthropic => (X_API_KEY, key.to_owned()),
-        ProviderWire::OpenAiChat | ProviderWire::Demo => (AUTHORIZATION, format!("Bearer {key}")),
-    };
-    let mut value = HeaderValue::from_str(&text).ok().filter(|_| !key.is_empty())?;
-    value.set_sensitive(true);
-    Some((name, value))
+/// The project and location of a Vertex provider, as a path.
+fn place(provider: &Provider) -> String {
+    let place = provider.place.as_ref();
+    place.map(|place| format!("/projects/{}/locations/{}", place.project, place.location)).unwrap_or_default()
 }
 
-fn headers(
-    caller: &HeaderMap,
-    way: &Destination,
-    credential: Option<&(HeaderName, HeaderValue)>,
-    stream: bool,
-) -> HeaderMap {
+/// A model's name as a segment of a path. Some have versions behind an `@`, and some are ARNs with slashes.
+fn segment(model: &str) -> String {
+    let mut segment = String::with_capacity(model.len());
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment += &format!("%{byte:02X}");
+        }
+    }
+    segment
+}
+
+fn headers(caller: &HeaderMap, way: &Destination, stream: bool) -> HeaderMap {
+    let wire = way.provider.wire;
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, OUR_NAME);
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
-    if way.provider.wire == ProviderWire::Anthropic {
+    let accept = match (stream, wire.is_bedrock()) {
+        (false, _) => "application/json",
+        (true, false) => "text/event-stream",
+        (true, true) => "application/vnd.amazon.eventstream",
+    };
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    if wire == ProviderWire::Anthropic {
         for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
             headers.append(name.clone(), value.clone());
         }
         headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);
     }
-    if let Some((name, value)) = credential {
-        headers.insert(name.clone(), value.clone());
+    if wire == ProviderWire::VertexAnthropic {
+        for value in caller.get_all(ANTHROPIC_BETA) {
+            headers.append(ANTHROPIC_BETA, value.clone());
+        }
     }
     for (name, value) in way.provider.extra_headers.iter().chain(&*way.extra_headers) {
         // Both were checked when the configuration was loaded.

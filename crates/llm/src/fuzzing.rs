@@ -19,6 +19,7 @@ use crate::answer::summary::AnswerSummary;
 use crate::answer::tap::AnswerTap;
 use crate::demo;
 use crate::error::ErrorAnswer;
+use crate::event_stream::EventStream;
 use crate::format::Format;
 use crate::format::openai_chat::usage_chunk::UsageChunkFilter;
 use crate::neutral::{Answer, Encoding};
@@ -27,6 +28,20 @@ use crate::request::error::RequestError;
 use crate::request::{Address, InferenceRequest};
 use crate::sse::SseParser;
 use reference::Found;
+
+/// A binary event stream: cut anywhere, it says the same up to the same mistake, and what it says are whole events.
+pub fn event_stream(stream: &[u8]) {
+    let read = |size: usize| {
+        let (mut reader, mut events) = (EventStream::new(Format::AnthropicMessages), Vec::new());
+        let fed = stream.chunks(size.max(1)).try_for_each(|piece| reader.feed(piece, &mut events));
+        (fed.and_then(|()| reader.finish()), events)
+    };
+    let (ended, events) = read(stream.len());
+    assert!(events.is_empty() || events.ends_with(b"\n\n"), "events are whole");
+    for size in [1, 5, 13] {
+        assert_eq!(read(size), (ended, events.clone()), "in pieces of {size}");
+    }
+}
 
 /// The JSON scanner, strict, lenient and forgiving.
 pub fn json(document: &[u8]) {
@@ -903,6 +918,11 @@ mod tests {
     #[test]
     fn usage_chunks_leave_wherever_a_stream_is_cut() {
         run("usage_chunk", 2_000, usage_chunk);
+    }
+
+    #[test]
+    fn frames_say_the_same_wherever_a_stream_is_cut() {
+        run("event_stream", 2_000, event_stream);
     }
 
     #[test]

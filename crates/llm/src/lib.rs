@@ -14,7 +14,8 @@
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
 //! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), translating it
-//! (`neutral`, `translate`), reading the answer (`sse`, `answer`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
+//! (`neutral`, `translate`), reading the answer (`sse`, `answer`), what
+//! clouds put around both (`cloud`, `event_stream`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
 //!
 //! To add a format: a folder in `format/` with its definition, a variant of [`Format`], and golden files in
 //! `tests/golden`. Nothing else here asks which format it has before it.
@@ -24,6 +25,10 @@ mod format;
 mod request;
 
 mod relay;
+
+mod cloud;
+
+mod event_stream;
 
 pub mod neutral;
 
@@ -51,9 +56,11 @@ pub use answer::excerpt::Excerpt;
 pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;
+pub use cloud::{Envelope, cloud_error};
 pub use continuation::ContinuedStream;
 pub use embeddings::{EMBEDDINGS_PATH, EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 pub use error::{ErrorAnswer, ErrorKind};
+pub use event_stream::{EventStream, FrameError};
 pub use format::Format;
 pub use format::gemini::array::JsonArray;
 pub use format::openai_chat::usage_chunk::UsageChunkFilter;

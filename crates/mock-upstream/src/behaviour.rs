@@ -1,5 +1,7 @@
 //! How the mock can be told to answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How the mock answers. Every field has a default: a prompt, complete answer of eight chunks.
@@ -12,12 +14,22 @@ pub struct Behaviour {
     pub chunks: usize,
     /// Time between two parts of a stream, in milliseconds.
     pub chunk_delay_ms: u64,
+    /// Time from the head of an answer to its first byte, in milliseconds.
+    pub first_byte_delay_ms: u64,
     /// The text of each part. A buffered answer has all parts in one.
     pub chunk_text: String,
-    /// Thinking that comes before the text, signed; the OpenAI wire has none.
+    /// The whole text, cut into as many parts as a stream has; instead of `chunk_text`.
+    pub text: Option<String>,
+    /// Thinking that comes before the text, signed where the wire signs it; `openai-chat` has none.
     pub thinking: Option<String>,
-    /// A tool call that follows the text.
-    pub tool_call: Option<MockToolCall>,
+    /// Tool calls that follow the text, all at once. Their arguments are streamed in two parts.
+    pub tool_calls: Vec<MockToolCall>,
+    /// Whether tools are called only as long as the conversation has no result of one: then the text is all that comes.
+    pub tool_calls_once: bool,
+    /// Why the answer ends, if not because it is complete or calls a tool.
+    pub stop: Option<MockStop>,
+    /// Keys that are not accepted, with the status they get: 401, or 429 for one that is used up.
+    pub refused_keys: BTreeMap<String, u16>,
     /// The usage reported; `null` reports none.
     pub usage: Option<MockUsage>,
     /// What goes wrong.
@@ -32,9 +44,14 @@ impl Default for Behaviour {
             delay_ms: 0,
             chunks: 8,
             chunk_delay_ms: 0,
+            first_byte_delay_ms: 0,
             chunk_text: "token ".to_owned(),
+            text: None,
             thinking: None,
-            tool_call: None,
+            tool_calls: Vec::new(),
+            tool_calls_once: false,
+            stop: None,
+            refused_keys: BTreeMap::new(),
             usage: Some(MockUsage::default()),
             fault: None,
             fault_times: None,
@@ -66,8 +83,20 @@ pub struct MockToolCall {
     pub input: serde_json::Value,
 }
 
-/// Token counts as the Anthropic wire has them: the kinds do not overlap. On the OpenAI wire cached tokens are added
-/// to the prompt's.
+/// Why an answer ends early.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MockStop {
+    /// It has as many tokens as it may have.
+    Length,
+    /// The model refuses to answer; the text says why.
+    Refusal,
+    /// It came to this text, which ends it.
+    StopSequence(String),
+}
+
+/// Token counts as the Anthropic wire has them: the kinds do not overlap. On the OpenAI and
+/// Gemini wires cached tokens are added to the prompt's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MockUsage {
@@ -77,7 +106,7 @@ pub struct MockUsage {
     pub output_tokens: u64,
     /// Input tokens read from the cache.
     pub cache_read_tokens: u64,
-    /// Input tokens written to the cache; the OpenAI wire does not report them.
+    /// Input tokens written to the cache; only the Anthropic and Bedrock wires report them.
     pub cache_creation_tokens: u64,
 }
 
@@ -135,6 +164,11 @@ pub enum Fault {
     },
     /// Status 200 and a body, or events, that are not JSON.
     GarbageJson,
+    /// One event that is not JSON, after so many parts of a stream; on the Bedrock wires a damaged frame.
+    GarbageChunk {
+        /// Parts of the text before it.
+        after_chunks: usize,
+    },
     /// The answer arrives in pieces, each of which ends inside a UTF-8 sequence.
     SplitUtf8,
     /// A stream ends properly, but without the event that says so.

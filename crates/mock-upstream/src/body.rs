@@ -22,6 +22,9 @@ pub(crate) struct Closed;
 pub(crate) struct ScriptBody {
     script: Arc<Script>,
     next: usize,
+    /// Before the first frame.
+    first: Duration,
+    /// Before each of the others.
     delay: Duration,
     pause: Option<Pin<Box<Sleep>>>,
     yielded: bool,
@@ -30,8 +33,8 @@ pub(crate) struct ScriptBody {
 }
 
 impl ScriptBody {
-    pub(crate) fn new(script: Arc<Script>, delay: Duration, answer: Option<OpenAnswer>) -> Self {
-        Self { script, next: 0, delay, pause: None, yielded: false, answer }
+    pub(crate) fn new(script: Arc<Script>, (first, delay): (Duration, Duration), answer: Option<OpenAnswer>) -> Self {
+        Self { script, next: 0, first, delay, pause: None, yielded: false, answer }
     }
 }
 
@@ -50,9 +53,9 @@ impl Body for ScriptBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
         let this = self.get_mut();
-        let between_frames = this.next > 0 && this.next < this.script.frames.len();
-        if between_frames && !this.delay.is_zero() {
-            let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(this.delay)));
+        let delay = if this.next == 0 { this.first } else { this.delay };
+        if this.next < this.script.frames.len() && !delay.is_zero() {
+            let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(delay)));
             if pause.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -1,7 +1,9 @@
 //! A provider of model answers for tests and benchmarks: no model, but every behaviour a provider can have.
 //!
-//! It speaks Anthropic Messages and OpenAI Chat Completions, with and without `/v1` before the path, over HTTP/1.1. It
-//! answers at once or slowly, whole or in chunks, and fails in all the ways providers fail; see [`Behaviour`] and
+//! It speaks every wire, whatever comes before the path, over HTTP/1.1: Anthropic Messages, OpenAI Chat Completions,
+//! Responses and embeddings, Gemini, Bedrock's invoke and Converse with their binary frames, and the same in the paths of
+//! Vertex AI; and it is the token service of the three clouds. One description of an answer ([`Behaviour`]) is written by
+//! one writer per wire (`wire`). It answers at once or slowly, whole or in chunks, and fails in all the ways providers fail; see [`Behaviour`] and
 //! [`Fault`]. It counts requests and connections and remembers what it received, byte for byte.
 //!
 //! A test starts one inside its process:
@@ -32,16 +34,20 @@
 //! | `GET /__mock/statistics` | the counters of [`Statistics`] |
 
 mod admin;
+mod asked;
 mod behaviour;
 mod body;
 mod capture;
 mod connection;
+mod said;
 mod script;
 mod server;
 mod shared;
 mod statistics;
+mod tokens;
+mod wire;
 
-pub use behaviour::{Behaviour, Fault, MockToolCall, MockUsage};
+pub use behaviour::{Behaviour, Fault, MockStop, MockToolCall, MockUsage};
 pub use capture::{CaptureLimits, CapturedRequest};
 pub use server::MockUpstream;
 pub use statistics::Statistics;

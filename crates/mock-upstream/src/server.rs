@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -24,9 +25,12 @@ use crate::behaviour::{Behaviour, Fault};
 use crate::body::{Closed, ScriptBody};
 use crate::capture::{CaptureLimits, CapturedRequest};
 use crate::connection::Connection;
-use crate::script::{self, Asked, Dialect, Ending, Script};
+use crate::asked::{Address, Asked, Purpose};
+use crate::script::{Ending, Script};
 use crate::shared::Shared;
 use crate::statistics::{OpenAnswer, OpenConnection, Statistics};
+use crate::tokens;
+use crate::wire::Wire;
 
 /// Larger requests are refused with 413.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -123,8 +127,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ScriptBody>, Closed> {
     let (head, body) = request.into_parts();
-    let path = head.uri.path();
-    let own = path.starts_with("/__mock/");
+    let own = head.uri.path().starts_with("/__mock/");
     let open = (!own).then(|| OpenAnswer::new(shared.counters.clone()));
     let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
         return Ok(plain(open, StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
@@ -135,26 +138,26 @@ async fn answer(
         return Ok(plain(open, status, json));
     }
 
-    let number = shared.counters.request();
-    let dialect = match path.strip_prefix("/v1").unwrap_or(path) {
-        "/messages" | "/messages/count_tokens" => Dialect::Anthropic,
-        "/chat/completions" => Dialect::OpenAi,
-        _ => return Ok(refuse(open, Dialect::OpenAi, StatusCode::NOT_FOUND)),
-    };
-    let counting = path.ends_with("/count_tokens");
-    let asked = serde_json::from_slice::<Asked>(&body);
-    {
+    let address = Address::of(&head);
+    let token = if address.is_none() { tokens::answer(&head, &body, || shared.counters.token()) } else { None };
+    if address.is_some() || token.is_some() {
         let mut captures = shared.captures();
         if captures.wanted() {
             captures.push(CapturedRequest::new(&head, body.clone()));
         }
     }
-    if head.method != Method::POST {
-        return Ok(refuse(open, dialect, StatusCode::METHOD_NOT_ALLOWED));
+    if let Some((status, answer)) = token {
+        return Ok(plain(open, status, answer));
     }
-    let Ok(asked) = asked else { return Ok(refuse(open, dialect, StatusCode::BAD_REQUEST)) };
+    let number = shared.counters.request();
+    let Some(address) = address else { return Ok(refuse(open, Wire::OpenAiChat, StatusCode::NOT_FOUND)) };
+    let wire = address.wire;
+    if head.method != Method::POST {
+        return Ok(refuse(open, wire, StatusCode::METHOD_NOT_ALLOWED));
+    }
+    let Some(asked) = Asked::read(&address, &body) else { return Ok(refuse(open, wire, StatusCode::BAD_REQUEST)) };
 
-    let plan = shared.behaviours().plan(dialect, &asked);
+    let plan = shared.behaviours().plan(wire, asked, key(&head), &body);
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
     }
@@ -172,35 +175,48 @@ async fn answer(
         Some(Fault::EmptyBody) => plain(open, StatusCode::OK, Bytes::new()),
         Some(Fault::Status { status, body, retry_after }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let body = body.unwrap_or_else(|| script::error(dialect, status.as_u16()).to_string());
+            let (error, name) = wire.error(status.as_u16());
+            let body = body.unwrap_or_else(|| error.to_string());
             let mut response = plain(open, status, body.into());
+            if let Some(name) = name {
+                response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
+            }
             if let Some(value) = retry_after.and_then(|value| HeaderValue::from_str(&value).ok()) {
                 response.headers_mut().insert(RETRY_AFTER, value);
             }
             response
         }
         Some(Fault::Raw { status, headers, body, cut }) => raw(open, status, &headers, body, cut),
-        _ if counting => {
-            let tokens = body.len().div_ceil(4);
-            plain(open, StatusCode::OK, format!("{{\"input_tokens\":{tokens}}}").into())
+        _ if address.purpose == Purpose::Count => {
+            plain(open, StatusCode::OK, wire.counted(body.len().div_ceil(4)).to_string().into())
+        }
+        _ if address.purpose == Purpose::Embeddings => {
+            match wire.embeddings(&serde_json::from_slice(&body).unwrap_or_default()) {
+                Ok(vectors) => plain(open, StatusCode::OK, vectors.to_string().into()),
+                Err(status) => refuse(open, wire, status),
+            }
         }
         _ => {
             let content_type = HeaderValue::from_static(plan.script.content_type);
-            let mut response = Response::new(ScriptBody::new(plan.script, plan.chunk_delay, open));
+            let mut response = Response::new(ScriptBody::new(plan.script, (plan.first_byte, plan.chunk_delay), open));
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             response
         }
     };
-    let id = match dialect {
-        Dialect::Anthropic => ("request-id", format!("req_mock_{number}")),
-        Dialect::OpenAi => ("x-request-id", format!("req_mock_{number}")),
-    };
-    response.headers_mut().insert(id.0, HeaderValue::from_str(&id.1).expect("digits and letters"));
+    let id = HeaderValue::from_str(&format!("req_mock_{number}")).expect("digits and letters");
+    response.headers_mut().insert(wire.request_id(), id);
     Ok(response)
 }
 
-fn refuse(open: Option<OpenAnswer>, dialect: Dialect, status: StatusCode) -> Response<ScriptBody> {
-    plain(open, status, script::error(dialect, status.as_u16()).to_string().into())
+/// The key a request came with, in whichever header.
+fn key(head: &Parts) -> Option<&str> {
+    let value = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = value("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    bearer.or_else(|| ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(value))
+}
+
+fn refuse(open: Option<OpenAnswer>, wire: Wire, status: StatusCode) -> Response<ScriptBody> {
+    plain(open, status, wire.error(status.as_u16()).0.to_string().into())
 }
 
 /// An answer as it was given, of a length that is not told.
@@ -213,7 +229,7 @@ fn raw(
 ) -> Response<ScriptBody> {
     let ending = if cut { Ending::Close } else { Ending::Proper };
     let script = Script { content_type: "", frames: vec![body.into()], length: None, ending, separately: true };
-    let mut response = Response::new(ScriptBody::new(Arc::new(script), Duration::ZERO, open));
+    let mut response = Response::new(ScriptBody::new(Arc::new(script), (Duration::ZERO, Duration::ZERO), open));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
@@ -229,7 +245,7 @@ fn plain(open: Option<OpenAnswer>, status: StatusCode, body: Bytes) -> Response<
     let frames = if body.is_empty() { Vec::new() } else { vec![body] };
     let content_type = "application/json";
     let script = Script { content_type, frames, length, ending: Ending::Proper, separately: false };
-    let mut body = ScriptBody::new(Arc::new(script), Duration::ZERO, open);
+    let mut body = ScriptBody::new(Arc::new(script), (Duration::ZERO, Duration::ZERO), open);
     if length == Some(0) {
         // hyper does not ask for a body of which it knows that it is empty.
         body.end();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::behaviour::{Behaviour, Fault};
 use crate::capture::{CaptureLimits, Captures};
-use crate::script::{self, Asked, Dialect, Script};
+use crate::asked::{Asked, has_results};
+use crate::script::{self, Script};
+use crate::wire::Wire;
 use crate::statistics::Counters;
 
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Shared {
 pub(crate) struct Behaviours {
     pub(crate) default: Behaviour,
     pub(crate) by_model: HashMap<String, Behaviour>,
-    scripts: HashMap<(Dialect, Asked), Arc<Script>>,
+    scripts: HashMap<(Wire, Asked), Arc<Script>>,
 }
 
 /// Scripts kept; a client that asks for ever new models makes the mock write them anew.
@@ -56,31 +58,39 @@ impl Behaviours {
         *self = Self::default();
     }
 
-    /// How to answer this request. Counts it, where the fault is one for so many requests.
-    pub(crate) fn plan(&mut self, dialect: Dialect, asked: &Asked) -> Plan {
+    /// How to answer this request, which came with this key. Counts it, where the fault is one for so many requests.
+    pub(crate) fn plan(&mut self, wire: Wire, mut asked: Asked, key: Option<&str>, body: &[u8]) -> Plan {
         let behaviour = match self.by_model.get_mut(&asked.model) {
             Some(behaviour) => behaviour,
             None => &mut self.default,
         };
-        let fault = behaviour.take_fault();
+        asked.has_results = behaviour.tool_calls_once && has_results(body);
+        let asked = &asked;
+        let refused = key.and_then(|key| behaviour.refused_keys.get(key)).copied();
+        let fault = match refused {
+            Some(status) => Some(Fault::Status { status, body: None, retry_after: None }),
+            None => behaviour.take_fault(),
+        };
+        let first_byte = Duration::from_millis(behaviour.first_byte_delay_ms);
         let delay = Duration::from_millis(behaviour.delay_ms);
         let chunk_delay = Duration::from_millis(behaviour.chunk_delay_ms);
         let script = if fault.is_some() {
-            Arc::new(script::write(dialect, asked, behaviour, fault.as_ref()))
+            Arc::new(script::write(wire, asked, behaviour, fault.as_ref()))
         } else {
             if self.scripts.len() >= SCRIPTS_KEPT {
                 self.scripts.clear();
             }
-            let write = || Arc::new(script::write(dialect, asked, behaviour, None));
-            self.scripts.entry((dialect, asked.clone())).or_insert_with(write).clone()
+            let write = || Arc::new(script::write(wire, asked, behaviour, None));
+            self.scripts.entry((wire, asked.clone())).or_insert_with(write).clone()
         };
-        Plan { delay, chunk_delay, fault, script }
+        Plan { delay, first_byte, chunk_delay, fault, script }
     }
 }
 
 /// How one request is answered.
 pub(crate) struct Plan {
     pub(crate) delay: Duration,
+    pub(crate) first_byte: Duration,
     pub(crate) chunk_delay: Duration,
     pub(crate) fault: Option<Fault>,
     pub(crate) script: Arc<Script>,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Statistics {
     /// Requests for answers; requests to `/__mock` do not count.
     pub requests: u64,
+    /// Tokens handed out by the token services; the requests for them do not count as requests.
+    pub token_requests: u64,
     /// Connections accepted.
     pub connections: u64,
     /// Connections open now, the one of this question included.
@@ -23,6 +25,7 @@ pub struct Statistics {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: AtomicU64,
+    token_requests: AtomicU64,
     connections: AtomicU64,
     open_connections: AtomicU64,
     open_answers: AtomicU64,
@@ -34,11 +37,17 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         Statistics {
             requests: read(&self.requests),
+            token_requests: read(&self.token_requests),
             connections: read(&self.connections),
             open_connections: read(&self.open_connections),
             open_answers: read(&self.open_answers),
             abandoned_answers: read(&self.abandoned_answers),
         }
+    }
+
+    /// Counts a token and gives back its number, from 1.
+    pub(crate) fn token(&self) -> u64 {
+        self.token_requests.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Counts a request and gives back its number, from 1.

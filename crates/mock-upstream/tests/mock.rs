@@ -52,7 +52,7 @@ async fn both_dialects_are_answered_whole_and_streamed_with_and_without_v1() {
     let fixture = Fixture::new().await;
     fixture.upstream.behave(Behaviour {
         chunks: 2,
-        tool_call: Some(MockToolCall { name: "look".into(), input: json!({ "at": "it" }) }),
+        tool_calls: vec![MockToolCall { name: "look".into(), input: json!({ "at": "it" }) }],
         usage: Some(MockUsage { input_tokens: 7, output_tokens: 5, cache_read_tokens: 3, cache_creation_tokens: 0 }),
         ..Behaviour::default()
     });
@@ -282,7 +282,7 @@ async fn what_it_cannot_answer_is_refused_in_the_dialect() {
     };
     assert_eq!(refused(Method::POST, "/v1/messages", "{").await, (400, json!("invalid_request_error")));
     assert_eq!(refused(Method::GET, "/v1/messages", "").await, (405, json!("invalid_request_error")));
-    assert_eq!(refused(Method::POST, "/v1/embeddings", "{}").await, (404, json!("not_found_error")));
+    assert_eq!(refused(Method::POST, "/v1/nothing", "{}").await, (404, json!("not_found_error")));
     let (_, body) =
         fixture.send(Method::POST, "/v1/messages/count_tokens", "{\"model\":\"m\"}".into()).await.expect("ok");
     assert_eq!(body, "{\"input_tokens\":4}");

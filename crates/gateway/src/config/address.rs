@@ -6,17 +6,22 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Whether an endpoint may be configured: https, or http to this machine or a trusted host; never a literal private
-/// address that is not trusted. Names are checked again when they are resolved, see `upstream/resolver.rs`.
+/// Whether an endpoint may be configured: it is a base URL, at an address that may be asked ([`check_address`]).
 pub(super) fn check_endpoint(endpoint: &str, trusted: &BTreeSet<String>) -> Result<(), String> {
     let url = Url::parse(endpoint).map_err(|error| format!("`{endpoint}` is not a URL: {error}"))?;
-    let host = url.host().ok_or_else(|| format!("`{endpoint}` has no host"))?;
     if endpoint.ends_with('/') {
         return Err(format!("`{endpoint}` ends with a slash"));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("the endpoint carries a user, a query or a fragment".to_owned());
     }
+    check_address(&url, trusted)
+}
+
+/// Whether a URL may be asked: https, or http to this machine or a trusted host; never a literal private address that is
+/// not trusted. Names are checked again when they are resolved, see `upstream/resolver.rs`.
+pub(crate) fn check_address(url: &Url, trusted: &BTreeSet<String>) -> Result<(), String> {
+    let host = url.host().ok_or_else(|| format!("`{url}` has no host"))?;
     let is_trusted = trusted.contains(&host.to_string().to_ascii_lowercase());
     let (is_loopback, is_private) = match host {
         Host::Domain(name) => (name == "localhost" || name.ends_with(".localhost"), false),
@@ -25,11 +30,25 @@ pub(super) fn check_endpoint(endpoint: &str, trusted: &BTreeSet<String>) -> Resu
     };
     match url.scheme() {
         _ if is_loopback || is_trusted => Ok(()),
-        "https" if is_private => Err(format!("`{endpoint}` names a private address")),
+        "https" if is_private => Err(format!("`{url}` names a private address")),
         "https" => Ok(()),
-        "http" => Err(format!("`{endpoint}` would send prompts and the API key in clear text")),
-        other => Err(format!("`{endpoint}` has the scheme {other}")),
+        "http" => Err(format!("`{url}` would send prompts and credentials in clear text")),
+        other => Err(format!("`{url}` has the scheme {other}")),
     }
+}
+
+/// The names and addresses of the metadata services of the clouds. Nothing but a metadata credential leads there.
+const METADATA_HOSTS: [&str; 3] = ["metadata.google.internal", "169.254.169.254", "[fd00:ec2::254]"];
+
+/// Whether the base URL of a metadata service may be configured: one of the clouds', which speak plain HTTP, or what an
+/// endpoint may be.
+pub(super) fn check_token_url(url: &str, trusted: &BTreeSet<String>) -> Result<(), String> {
+    check_endpoint(url, &with_metadata(trusted))
+}
+
+/// The hosts that may be asked for a credential of this machine.
+pub(crate) fn with_metadata(trusted: &BTreeSet<String>) -> BTreeSet<String> {
+    trusted.iter().cloned().chain(METADATA_HOSTS.map(str::to_owned)).collect()
 }
 
 /// Whether an address is one of the public internet: not loopback, private, link-local, carrier-grade NAT (RFC 6598),

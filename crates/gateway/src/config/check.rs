@@ -8,9 +8,13 @@ use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
 use super::address::check_endpoint;
+use super::auth::Auth;
+use super::check_auth::check_auth;
 use super::gateway::GatewayConfig;
-use super::provider::{DataHandling, ProviderConfig, ProviderWire};
+use super::provider::{DataHandling, ProviderConfig};
 use super::route::strip_marker;
+use super::surroundings::Surroundings;
+use super::wire::ProviderWire;
 
 /// One thing that is wrong with the `providers` or `gateway` keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,17 +27,6 @@ pub(crate) struct Mistake {
     pub message: String,
     /// How to mend it.
     pub fix: String,
-}
-
-/// What the checks need to know from outside the two keys.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Surroundings {
-    /// Whether the profile describes a production environment.
-    pub production: bool,
-    /// Names of the secrets that exist.
-    pub secrets: BTreeSet<String>,
-    /// Hosts that may be reached over plain HTTP or at private addresses.
-    pub trusted_hosts: BTreeSet<String>,
 }
 
 /// Every mistake in the two keys, in document order.
@@ -65,7 +58,7 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "give every provider a name of its own",
             );
         }
-        match (provider.wire, provider.endpoint.as_deref()) {
+        match (provider.wire, provider.base_url().as_deref()) {
             (ProviderWire::Demo, _) if around.production => complain(
                 "providers",
                 at("wire"),
@@ -82,6 +75,8 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "the demo provider runs inside the server and has no endpoint".to_owned(),
                 "remove the key",
             ),
+            // What would make one is missing, and told.
+            (wire, None) if wire.is_bedrock() || wire.is_vertex() => {}
             (_, None) => complain(
                 "providers",
                 at("endpoint"),
@@ -99,13 +94,13 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 }
             }
         }
-        if let Some(secret) = provider.api_key_secret.as_ref().filter(|secret| !around.secrets.contains(*secret)) {
-            complain(
-                "providers",
-                at("api_key_secret"),
-                format!("the secret `{secret}` does not exist"),
-                "add it to the profile's secrets.json, or export its environment variable",
-            );
+        for (field, message, fix) in check_auth(provider, around) {
+            complain("providers", at(&field), message, fix);
+        }
+        if let Auth::Header(name) = provider.authentication() {
+            check_header(&name, "value", |reason| {
+                complain("providers", at("auth"), reason, "use letters, digits and hyphens, e.g. header:x-goog-api-key");
+            });
         }
         for (name, value) in &provider.extra_headers {
             check_header(name, value, |reason| {

@@ -1,15 +1,22 @@
 //! The profile keys `providers` and `gateway`, and the checks they must pass before the server starts.
 
 mod address;
+mod auth;
 mod check;
+mod check_auth;
 mod gateway;
 mod provider;
 mod resilience;
 mod route;
+mod surroundings;
+mod wire;
 
-pub(crate) use address::is_public;
-pub(crate) use check::{Surroundings, check};
+pub(crate) use address::{check_address, is_public, with_metadata};
+pub(crate) use auth::{Auth, IdentityConfig, IdentitySource};
+pub(crate) use check::check;
 pub(crate) use gateway::{AuthScheme, GatewayConfig, PolicyDenyStatus};
-pub(crate) use provider::{DataHandling, ProviderConfig, ProviderWire, Surface};
+pub(crate) use provider::{DataHandling, MaxTokensField, ProviderConfig, Surface};
 pub(crate) use resilience::{Protection, Resolved, Retries, Timeouts};
 pub(crate) use route::{Place, StreamRecovery, When, strip_marker};
+pub(crate) use surroundings::Surroundings;
+pub(crate) use wire::ProviderWire;

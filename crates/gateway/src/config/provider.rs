@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use systemprompt_llm::Format;
 use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, LongPromptPricing, Pricing, ServiceTiers};
 
+use super::auth::{Auth, IdentityConfig};
 use super::resilience::Resilience;
+use super::wire::ProviderWire;
 
 /// One upstream provider: an endpoint, the wire it speaks, its credential and its models.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -25,12 +26,32 @@ pub(crate) struct ProviderConfig {
     pub wire: ProviderWire,
     /// The client family the models are advertised to. Models of `backend` are never listed.
     pub surface: Surface,
-    /// Base URL without a trailing slash, such as `https://api.anthropic.com/v1`. Not used by the `demo` wire.
+    /// Base URL without a trailing slash, such as `https://api.anthropic.com/v1`. Absent: of the Bedrock wires the one of
+    /// `region`, of the Vertex wires the one of `location`. Not used by the `demo` wire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// Name of the secret that holds the API key. Absent for private endpoints that need none.
+    /// The AWS region (Bedrock wires, and `auth: sigv4`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The Google Cloud project (Vertex wires).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The Google Cloud location, such as `europe-west1`, `eu` or `global` (Vertex wires).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// How requests are authenticated. Absent: as is usual on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Name of the secret that holds the API key, or what else `auth` takes: an AWS access key or a Google credential as
+    /// JSON, the secret of an Entra application. Absent for private endpoints that need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret: Option<String>,
+    /// The same for several credentials. One is used until the provider refuses it or has enough of it, then the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_key_secrets: Vec<String>,
+    /// Where a credential comes from that is not the secret itself, and whose it is (`auth` `sigv4`, `gcp` and `entra`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityConfig>,
     /// Headers added to every request to the provider.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra_headers: BTreeMap<String, String>,
@@ -41,7 +62,15 @@ pub(crate) struct ProviderConfig {
     /// Whether the provider takes `stream_options.include_usage` (wire `openai-chat`), which a streamed answer is counted by.
     /// Absent: it is asked for until the provider says that it does not know the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream_usage: Option<bool>,
+    pub supports_stream_usage: Option<bool>,
+    /// What the provider calls the output limit (wire `openai-chat`), in requests written for it. Default:
+    /// `max_completion_tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_field: Option<MaxTokensField>,
+    /// Whether the provider knows the role `developer` (wires `openai-chat` and `openai-responses`). Otherwise requests
+    /// written for it have `system` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supports_developer_role: Option<bool>,
     /// The models offered. Absent: the built-in catalog's models of the provider of this name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelConfig>,
@@ -53,7 +82,37 @@ pub(crate) struct ProviderConfig {
     pub governance: DataHandling,
 }
 
+/// What a provider calls the output limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MaxTokensField {
+    /// As OpenAI did at first, and as most compatible servers do.
+    MaxTokens,
+    /// As OpenAI does.
+    MaxCompletionTokens,
+}
+
 impl ProviderConfig {
+    /// The base URL, stated or of the place.
+    pub(crate) fn base_url(&self) -> Option<String> {
+        let stated = self.endpoint.clone();
+        stated.or_else(|| self.wire.endpoint_of(self.region.as_deref(), self.location.as_deref()))
+    }
+
+    /// How requests are authenticated: as stated, or as is usual on the wire if there is anything to do it with.
+    pub(crate) fn authentication(&self) -> Auth {
+        let usual = self.wire.usual_auth();
+        let has_key = self.secrets().next().is_some();
+        self.auth.clone().unwrap_or(if has_key || usual.is_identity() { usual } else { Auth::None })
+    }
+
+    /// The names of the secrets of its credentials, with their keys in the configuration.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (String, &str)> {
+        let one = self.api_key_secret.as_deref().map(|name| ("api_key_secret".to_owned(), name));
+        let several = self.api_key_secrets.iter().enumerate();
+        one.into_iter().chain(several.map(|(at, name)| (format!("api_key_secrets/{at}"), name.as_str())))
+    }
+
     /// The models a provider offers: its own list, else the built-in catalog's for its name. Prices and limits a model does
     /// not state come from the catalog too.
     pub(crate) fn models(&self) -> Vec<CatalogModel> {
@@ -109,39 +168,6 @@ impl DataHandling {
         let demands =
             [("european", self.european, declared.european), ("no_retain", self.no_retain, declared.no_retain)];
         demands.into_iter().filter(|(_, demanded, promised)| *demanded && !promised).map(|(name, ..)| name).collect()
-    }
-}
-
-/// The HTTP shape an upstream speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ProviderWire {
-    /// Anthropic Messages: `POST {endpoint}/messages`.
-    Anthropic,
-    /// OpenAI Chat Completions: `POST {endpoint}/chat/completions`.
-    #[serde(rename = "openai-chat")]
-    OpenAiChat,
-    /// Deterministic answers from inside the server, in every dialect; for trying things out, refused in production.
-    Demo,
-}
-
-impl ProviderWire {
-    /// The format this provider speaks. `demo` has none of its own: it answers in the caller's.
-    pub(crate) const fn format(self) -> Option<Format> {
-        match self {
-            Self::Anthropic => Some(Format::AnthropicMessages),
-            Self::OpenAiChat => Some(Format::OpenAiChat),
-            Self::Demo => None,
-        }
-    }
-
-    /// The name in the configuration.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::OpenAiChat => "openai-chat",
-            Self::Demo => "demo",
-        }
     }
 }
 

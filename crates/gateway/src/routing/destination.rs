@@ -37,6 +37,28 @@ pub(crate) struct Provider {
     pub handling: DataHandling,
     /// Whether it tells what a stream used.
     pub stream_usage: StreamUsage,
+    /// The Google Cloud project and location whose models are asked (Vertex wires).
+    pub place: Option<VertexPlace>,
+    /// It calls the output limit `max_tokens` (wire `openai-chat`).
+    pub max_tokens_field: bool,
+    /// It knows the role `developer`.
+    pub developer_role: bool,
+}
+
+/// Where in Google Cloud a model is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VertexPlace {
+    /// The project.
+    pub project: String,
+    /// The location.
+    pub location: String,
+}
+
+impl VertexPlace {
+    /// Both or nothing.
+    pub(super) fn of(project: Option<String>, location: Option<String>) -> Option<Self> {
+        Some(Self { project: project?, location: location? })
+    }
 }
 
 /// Whether a provider takes `stream_options.include_usage`.

@@ -8,10 +8,10 @@ use systemprompt_llm::catalog::{CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
-use super::destination::{Leg, Route};
+use super::destination::{Leg, Route, VertexPlace};
 use super::families::short_names;
 use super::{Destination, Provider, StreamUsage, Way, split};
-use crate::config::{GatewayConfig, Place, ProviderConfig, Resolved, Surface, strip_marker};
+use crate::config::{GatewayConfig, MaxTokensField, Place, ProviderConfig, Resolved, Surface, strip_marker};
 use crate::resilience::Health;
 
 /// Why a request has no way to go.
@@ -90,14 +90,17 @@ impl RoutingTable {
                 name: config.name.clone(),
                 wire: config.wire,
                 surface: config.surface,
-                endpoint: config.endpoint.clone().unwrap_or_default(),
+                endpoint: config.base_url().unwrap_or_default(),
                 trace_context: config.trace_context,
                 extra_headers: config.extra_headers.clone(),
                 timeouts: resilience.timeouts(),
                 retries: resilience.retries(),
                 health: known.map_or_else(|| Arc::new(Health::new(protection)), |known| known.health.clone()),
                 handling: config.governance,
-                stream_usage: StreamUsage::new(config.stream_usage),
+                stream_usage: StreamUsage::new(config.supports_stream_usage),
+                place: VertexPlace::of(config.project.clone(), config.location.clone()),
+                max_tokens_field: config.max_tokens_field == Some(MaxTokensField::MaxTokens),
+                developer_role: config.supports_developer_role.unwrap_or(false),
             });
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));

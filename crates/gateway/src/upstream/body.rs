@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::decode::Decoded;
 use super::error::BodyError;
+use super::events::Framed;
 use super::watched::Busy;
 
 /// This much of an answer is looked at, at most: its beginning may be blank.
@@ -27,8 +28,12 @@ pub(crate) enum UpstreamBody {
     Http(FromProvider),
     /// The same, where the provider compresses its answers.
     Decoded(Box<Decoded<FromProvider>>),
+    /// A stream of frames.
+    Framed(Box<Framed<Self>>),
     /// The demo provider.
     Demo(Paced),
+    /// Nothing.
+    Empty,
     /// One whose beginning was looked at.
     Peeked(VecDeque<Result<Bytes, BodyError>>, Box<Self>),
 }
@@ -69,6 +74,8 @@ impl Body for UpstreamBody {
         match self.get_mut() {
             Self::Http(body) => Pin::new(body).poll_frame(cx),
             Self::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::Framed(body) => Pin::new(&mut **body).poll_frame(cx),
+            Self::Empty => Poll::Ready(None),
             Self::Demo(body) => Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Peeked(first, rest) => match first.pop_front() {
                 Some(first) => Poll::Ready(Some(first.map(Frame::data))),

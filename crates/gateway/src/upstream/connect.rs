@@ -1,17 +1,42 @@
-//! Connecting to a provider: within a time limit, and watched so that it can be told what became of a request.
+//! Connecting to a provider: within a time limit, at no address it must not have, and watched so that it can be told what
+//! became of a request.
 
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
-use hyper_rustls::MaybeHttpsStream;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
+use super::resolver::GuardedResolver;
 use super::watched::Watched;
+
+/// What connections to providers are made with.
+pub(super) type Connector = Bounded<HttpsConnector<HttpConnector<GuardedResolver>>>;
+
+/// A connector that leads to public addresses and to `trusted` hosts.
+pub(super) fn connector(trusted: Arc<BTreeSet<String>>, limit: Duration, idle: Duration) -> io::Result<Connector> {
+    let crypto = rustls::crypto::aws_lc_rs::default_provider();
+    let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(trusted));
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_mins(1)));
+    tcp.enforce_http(false);
+    // Company certificate authorities are in the system's store; a bare container has none, there the bundled roots serve.
+    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(crypto.clone()) {
+        Ok(builder) => builder,
+        Err(_) => HttpsConnectorBuilder::new().with_provider_and_webpki_roots(crypto).map_err(io::Error::other)?,
+    };
+    let inner = tls.https_or_http().enable_http1().enable_http2().wrap_connector(tcp);
+    Ok(Bounded { inner, limit, idle })
+}
 
 /// A connector that gives up after a while, name look-up and TLS included. (`tower`'s own time-out is not `Unpin`, which
 /// the pooled client demands.)

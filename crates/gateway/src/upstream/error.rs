@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::HeaderValue;
-use systemprompt_llm::ErrorAnswer;
+use systemprompt_llm::{ErrorAnswer, FrameError};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,14 @@ pub enum SendError {
     /// The provider broke off or sent what is no answer.
     #[error("the upstream provider {0}")]
     Broken(&'static str),
+    /// There is no credential to show to the provider. Nothing was sent.
+    #[error("the gateway has no credential for the upstream provider `{provider}`: {reason}")]
+    NoCredential {
+        /// The provider.
+        provider: String,
+        /// What became of the request for one.
+        reason: String,
+    },
     /// The server stops, and waits no longer.
     #[error("the gateway is shutting down; the upstream provider had not answered yet")]
     ShuttingDown,
@@ -45,6 +53,9 @@ pub(crate) enum BodyError {
     /// The connection did.
     #[error("the connection broke off")]
     Connection(#[from] hyper::Error),
+    /// A stream of frames is damaged, or ends inside one.
+    #[error("the stream of frames is damaged")]
+    Frames(#[from] FrameError),
     /// What came is not what its encoding says, or unpacks to far too much.
     #[error("the answer cannot be unpacked")]
     Encoding(#[source] io::Error),
@@ -58,6 +69,7 @@ impl SendError {
             Self::ShuttingDown => ErrorAnswer::shutting_down(),
             Self::TimedOut(_) => ErrorAnswer::upstream_timeout(self.to_string()),
             Self::NeverRead | Self::Broken(_) => ErrorAnswer::upstream_interrupted(self.to_string()),
+            Self::NoCredential { .. } => ErrorAnswer::not_ready(self.to_string()),
             Self::CredentialRefused { .. } => ErrorAnswer::provider_credential_refused(&self.to_string()),
             Self::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
         }

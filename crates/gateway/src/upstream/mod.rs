@@ -8,6 +8,8 @@ mod connect;
 mod decode;
 mod demo;
 mod error;
+mod events;
+mod fetch;
 mod outgoing;
 mod resolver;
 mod watched;
@@ -19,25 +21,25 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use systemprompt_llm::cloud_error;
 use systemprompt_model::{Ambient, with_causes};
 
 use body::FromProvider;
 pub(crate) use body::UpstreamBody;
-use connect::Bounded;
+use connect::{Connector, connector};
 use decode::Decoded;
 use error::BodyError;
+use events::Framed;
 pub use error::SendError;
+pub(crate) use fetch::Fetcher;
 use outgoing::Outgoing;
 pub(crate) use outgoing::Taken;
-use resolver::GuardedResolver;
 use watched::Watch;
 
 use crate::config::{ProviderWire, Timeouts};
@@ -47,8 +49,6 @@ use crate::target::Target;
 
 const HTTP2_PING: Duration = Duration::from_secs(20);
 const HTTP2_PONG: Duration = Duration::from_secs(10);
-
-type Connector = Bounded<HttpsConnector<HttpConnector<GuardedResolver>>>;
 
 /// The clients of all providers.
 pub(crate) struct Upstreams {
@@ -64,6 +64,12 @@ struct Clients {
     /// How long connecting may take, and keeping a connection.
     limits: (Duration, Duration),
 }
+
+/// What AWS calls its streams of frames.
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
+/// An error of a cloud is read up to this size, and for so long.
+const CLOUD_ERROR_LIMIT: usize = 64 * 1024;
+const CLOUD_ERROR_TIME: Duration = Duration::from_secs(10);
 
 /// Which connection an attempt is made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +90,6 @@ impl Upstreams {
         before: Option<&Self>,
     ) -> Result<Self, std::io::Error> {
         let trusted = Arc::new(trusted.clone());
-        let crypto = rustls::crypto::aws_lc_rs::default_provider();
         let clients = providers
             .iter()
             .filter(|provider| provider.wire != ProviderWire::Demo)
@@ -94,20 +99,7 @@ impl Upstreams {
                 if let Some(kept) = kept.filter(|kept| kept.limits == (connect, pool_idle)) {
                     return Ok((provider.name.clone(), kept.clone()));
                 }
-                let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(trusted.clone()));
-                tcp.set_nodelay(true);
-                tcp.set_keepalive(Some(Duration::from_mins(1)));
-                tcp.enforce_http(false);
-                // Company certificate authorities are in the system's store; a bare container has none, there the
-                // bundled roots serve.
-                let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(crypto.clone()) {
-                    Ok(builder) => builder,
-                    Err(_) => HttpsConnectorBuilder::new()
-                        .with_provider_and_webpki_roots(crypto.clone())
-                        .map_err(std::io::Error::other)?,
-                };
-                let connector = tls.https_or_http().enable_http1().enable_http2().wrap_connector(tcp);
-                let connector = Bounded { inner: connector, limit: connect, idle: pool_idle };
+                let connector = connector(trusted.clone(), connect, pool_idle)?;
                 Ok((provider.name.clone(), Clients::new(&connector)))
             })
             .collect::<Result<_, std::io::Error>>()?;
@@ -128,19 +120,32 @@ impl Upstreams {
             taken.take();
             return demo::answer(target.format, content, &self.ambient);
         };
-        let mut request = Request::post(&target.uri)
-            .body(Outgoing::new(content, taken.clone()))
-            .map_err(|_| SendError::Broken("has an endpoint that is not a URI"))?;
-        request.headers_mut().clone_from(&target.headers);
+        let request = Request::post(&target.uri).body(());
+        let request = request.map_err(|_| SendError::Broken("has an endpoint that is not a URI"))?;
+        let (mut head, ()) = request.into_parts();
+        head.headers.clone_from(&target.headers);
         let client = match line {
             Line::Pooled => &clients.pooled,
             Line::Fresh => &clients.fresh,
         };
-        match tokio::time::timeout(limit, client.request(request)).await {
-            Ok(Ok(response)) => unpacked(response),
-            Ok(Err(error)) => Err(classify(&error, &taken)),
-            Err(_) => Err(SendError::TimedOut(limit)),
-        }
+        let answering = async {
+            let mut shown = None;
+            if let Some(credential) = &target.credential {
+                let showing = credential.show(&mut head, &content).await.map_err(|error| SendError::NoCredential {
+                    provider: target.provider.name.clone(),
+                    reason: error.to_string(),
+                })?;
+                shown = showing.map(|shown| (credential, shown));
+            }
+            let request = Request::from_parts(head, Outgoing::new(content, taken.clone()));
+            let response = client.request(request).await.map_err(|error| classify(&error, &taken))?;
+            let (mut head, body) = unpacked(response).into_parts();
+            if let Some(again) = shown.and_then(|(credential, shown)| credential.note(shown, &head)) {
+                head.extensions.insert(again);
+            }
+            Ok(in_own_words(Response::from_parts(head, body), target).await)
+        };
+        tokio::time::timeout(limit, answering).await.unwrap_or(Err(SendError::TimedOut(limit)))
     }
 }
 
@@ -163,7 +168,7 @@ impl Clients {
 }
 
 /// The answer as if it had not been compressed. It is asked not to be, and some providers do it all the same.
-fn unpacked(response: Response<Incoming>) -> Result<Response<UpstreamBody>, SendError> {
+fn unpacked(response: Response<Incoming>) -> Response<UpstreamBody> {
     let watch = response.extensions().get::<Arc<Watch>>();
     let busy = watch.map(|watch| watch.answers(response.headers()));
     let (mut head, body) = response.into_parts();
@@ -180,7 +185,32 @@ fn unpacked(response: Response<Incoming>) -> Result<Response<UpstreamBody>, Send
             UpstreamBody::Decoded(Box::new(Decoded::unknown(body)))
         }
     };
-    Ok(Response::from_parts(head, body))
+    Response::from_parts(head, body)
+}
+
+/// The answer in the format of its provider, where a cloud puts it into an envelope of its own: the frames of its streams
+/// become server-sent events, and its errors those of the format.
+async fn in_own_words(response: Response<UpstreamBody>, target: &Target) -> Response<UpstreamBody> {
+    let wire = target.provider.wire;
+    if !(wire.is_bedrock() || wire.is_vertex()) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    if !head.status.is_success() {
+        let mut said = Vec::new();
+        // Of one that breaks off, what came is worth more than that it did.
+        let _ = collect(body, CLOUD_ERROR_LIMIT, CLOUD_ERROR_TIME, |piece| said.extend_from_slice(piece)).await;
+        let said = cloud_error(target.format, head.status.as_u16(), &said).unwrap_or(said);
+        head.headers.remove(CONTENT_LENGTH);
+        return Response::from_parts(head, UpstreamBody::Peeked([Ok(said.into())].into(), Box::new(UpstreamBody::Empty)));
+    }
+    let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if wire.is_bedrock() && kind.starts_with(EVENT_STREAM) {
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        let body = UpstreamBody::Framed(Box::new(Framed::new(body, target.format)));
+        return Response::from_parts(head, body);
+    }
+    Response::from_parts(head, body)
 }
 
 /// A body was longer than allowed.
@@ -224,13 +254,14 @@ pub(crate) fn broken_off(error: &BodyError) -> SendError {
     tracing::debug!(error = %with_causes(error), "the provider's answer broke off");
     match error {
         BodyError::Connection(_) => SendError::Broken("broke off its answer"),
+        BodyError::Frames(_) => SendError::Broken("sent a damaged stream"),
         BodyError::Encoding(_) => SendError::Broken("sent an answer that cannot be unpacked"),
     }
 }
 
 /// The id under which the provider knows the request.
 pub(crate) fn provider_request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
-    ["request-id", "x-request-id"].iter().find_map(|name| headers.get(*name))
+    ["request-id", "x-request-id", "x-amzn-requestid", "apim-request-id"].iter().find_map(|name| headers.get(*name))
 }
 
 fn classify(error: &Error, taken: &Taken) -> SendError {

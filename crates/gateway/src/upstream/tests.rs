@@ -44,12 +44,16 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         health: Arc::new(Health::new(resilience.protection())),
         handling: DataHandling::default(),
         stream_usage: StreamUsage::default(),
+        place: None,
+        max_tokens_field: false,
+        developer_role: false,
     });
     let target = Target {
         name: systemprompt_governance::Target::new("raw/model"),
         format: Format::OpenAiChat,
         uri: provider.endpoint.clone(),
         headers: HeaderMap::new(),
+        credential: None,
         head_limit: Duration::from_secs(10),
         provider: provider.clone(),
     };

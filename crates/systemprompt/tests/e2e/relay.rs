@@ -81,7 +81,7 @@ async fn usage_and_price_are_the_same_buffered_and_streamed_in_both_dialects() {
             cache_read_tokens: 0,
             cache_creation_tokens: 0,
         }),
-        tool_call: Some(MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) }),
+        tool_calls: vec![MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) }],
         ..Behaviour::default()
     });
     for (path, model, cost) in [("/v1/messages", "claude-test", 6000), ("/v1/chat/completions", "gpt-test", 1400)] {

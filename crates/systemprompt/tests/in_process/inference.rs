@@ -313,8 +313,8 @@ fn is_lasting(name: &str, value: &Value) -> bool {
 #[tokio::test]
 async fn both_ways_of_asking_send_the_same_bytes_and_leave_the_same_entries() {
     let fixture = Fixture::new().await;
-    let tool_call = Some(MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) });
-    fixture.mock.behave(Behaviour { tool_call, ..Behaviour::default() });
+    let tool_calls = vec![MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) }];
+    fixture.mock.behave(Behaviour { tool_calls, ..Behaviour::default() });
     for (format, path, model) in [
         (Format::AnthropicMessages, "/v1/messages", "claude-test"),
         (Format::OpenAiChat, "/v1/chat/completions", "gpt-test"),
@@ -399,7 +399,7 @@ async fn a_word_in_an_answer_is_seen_however_it_is_written() {
     let thought = Behaviour { thinking: Some("it is forbidden to think".to_owned()), ..Behaviour::default() };
     let input = json!({"q": "it is forbidden to ask"});
     let wanted =
-        Behaviour { tool_call: Some(MockToolCall { name: "look_up".to_owned(), input }), ..Behaviour::default() };
+        Behaviour { tool_calls: vec![MockToolCall { name: "look_up".to_owned(), input }], ..Behaviour::default() };
     let faulty = Behaviour { fault: Some(escaped), ..Behaviour::default() };
     for (behaviour, stream) in [
         (faulty, false),
@@ -670,7 +670,7 @@ async fn an_answer_that_is_too_large_is_not_free() {
 #[tokio::test]
 async fn the_tables_come_out_the_same_when_they_are_filled_anew() {
     let fixture = Fixture::new().await;
-    let tool_call = Some(MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) });
+    let tool_calls = vec![MockToolCall { name: "look_up".to_owned(), input: json!({"q": "x"}) }];
     let ledger = fixture.context.service::<Ledger>().expect("a service");
     let mut seen = Vec::new();
     for (model, fault) in [
@@ -680,8 +680,8 @@ async fn the_tables_come_out_the_same_when_they_are_filled_anew() {
         ("claude-test", None),
         ("claude-test", Some(Fault::GarbageJson)),
     ] {
-        let tool_call = tool_call.clone();
-        fixture.mock.behave(Behaviour { fault, fault_times: Some(1), tool_call, ..Behaviour::default() });
+        let tool_calls = tool_calls.clone();
+        fixture.mock.behave(Behaviour { fault, fault_times: Some(1), tool_calls, ..Behaviour::default() });
         let body = format!(r#"{{"model":"{model}","max_tokens":5,"messages":[{{"role":"user","content":"Hello"}}]}}"#);
         let (id, _, _) = fixture.send("/v1/messages", &body).await;
         // The decision is applied by itself at times, and the end later: both ways must come to the same.

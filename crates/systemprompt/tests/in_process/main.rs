@@ -17,3 +17,4 @@ mod reload;
 mod start;
 mod telemetry;
 mod translation;
+mod wires;
