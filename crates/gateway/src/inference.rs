@@ -137,7 +137,8 @@ impl Inference {
             }
         };
         let created = self.ambient.now().timestamp();
-        let prepared_for = |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
+        let prepared_for =
+            |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
         let (candidates, passed_over) = in_order(&way, |to| prepared_for(to).is_ok());
         let to = candidates.first().unwrap_or(&way.first).clone();
 

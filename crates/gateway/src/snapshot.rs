@@ -7,8 +7,8 @@ use systemprompt_config::{Configuration, environment};
 use systemprompt_model::Ambient;
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings};
-use crate::routing::RoutingTable;
 use crate::credential::{Credentials, Transport, Unusable};
+use crate::routing::RoutingTable;
 use crate::upstream::{Fetcher, Upstreams};
 
 /// Everything of the gateway that follows from its configuration.

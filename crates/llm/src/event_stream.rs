@@ -258,7 +258,10 @@ mod tests {
 
     fn chunk(event: &str) -> Vec<u8> {
         let payload = format!(r#"{{"bytes":"{}","p":"abcdef"}}"#, STANDARD.encode(event));
-        frame(&[(":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")], payload.as_bytes())
+        frame(
+            &[(":event-type", "chunk"), (":content-type", "application/json"), (":message-type", "event")],
+            payload.as_bytes(),
+        )
     }
 
     fn read(format: Format, stream: &[u8], size: usize) -> Result<String, FrameError> {
@@ -308,7 +311,10 @@ mod tests {
             event("initial-response", b"{}"),
             event("messageStart", b"{\"role\":\n\"assistant\"}"),
             event("contentBlockStop", b""),
-            frame(&[(":exception-type", "throttlingException"), (":message-type", "exception")], b"{\"message\":\"m\"}"),
+            frame(
+                &[(":exception-type", "throttlingException"), (":message-type", "exception")],
+                b"{\"message\":\"m\"}",
+            ),
         ]
         .concat();
         let expected = concat!(

@@ -21,11 +21,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::asked::{Address, Asked, Purpose};
 use crate::behaviour::{Behaviour, Fault};
 use crate::body::{Closed, ScriptBody};
 use crate::capture::{CaptureLimits, CapturedRequest};
 use crate::connection::Connection;
-use crate::asked::{Address, Asked, Purpose};
 use crate::script::{Ending, Script};
 use crate::shared::Shared;
 use crate::statistics::{OpenAnswer, OpenConnection, Statistics};

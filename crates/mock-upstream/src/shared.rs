@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::asked::{Asked, has_results};
 use crate::behaviour::{Behaviour, Fault};
 use crate::capture::{CaptureLimits, Captures};
-use crate::asked::{Asked, has_results};
 use crate::script::{self, Script};
-use crate::wire::Wire;
 use crate::statistics::Counters;
+use crate::wire::Wire;
 
 #[derive(Debug)]
 pub(crate) struct Shared {

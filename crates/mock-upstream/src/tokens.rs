@@ -12,7 +12,8 @@ pub(crate) fn answer(head: &Parts, body: &[u8], number: impl FnOnce() -> u64) ->
     let good = |text: String| Some((StatusCode::OK, Bytes::from(text)));
     let refused = Some((StatusCode::BAD_REQUEST, Bytes::from_static(b"{\"error\":\"invalid_request\"}")));
     let oauth = |number: u64| {
-        json!({ "access_token": format!("mock-token-{number}"), "expires_in": 3600, "token_type": "Bearer" }).to_string()
+        json!({ "access_token": format!("mock-token-{number}"), "expires_in": 3600, "token_type": "Bearer" })
+            .to_string()
     };
     match (&head.method, path) {
         // Google's and Entra's token endpoints, and Google's token exchange.

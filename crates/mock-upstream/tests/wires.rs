@@ -167,9 +167,8 @@ async fn prompts_are_counted_and_texts_become_vectors() {
 #[tokio::test]
 async fn clouds_hand_out_tokens() {
     let fixture = Fixture::new().await;
-    let request = |method: Method, path: &str| {
-        Request::builder().method(method).uri(format!("{}{path}", fixture.upstream.url()))
-    };
+    let request =
+        |method: Method, path: &str| Request::builder().method(method).uri(format!("{}{path}", fixture.upstream.url()));
     let (_, token) = fixture.send(request(Method::POST, "/token"), "grant_type=client_credentials").await;
     assert!(String::from_utf8_lossy(&token).contains("\"mock-token-1\""));
     let machine = request(Method::GET, "/computeMetadata/v1/instance/service-accounts/default/token?scopes=x");

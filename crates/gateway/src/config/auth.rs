@@ -30,9 +30,7 @@ pub(crate) enum Auth {
 
 /// It is none of the ways there are.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "`{0}` is no way to authenticate; write bearer, x-api-key, header:<name>, sigv4, gcp, entra or none"
-)]
+#[error("`{0}` is no way to authenticate; write bearer, x-api-key, header:<name>, sigv4, gcp, entra or none")]
 pub(crate) struct UnknownAuth(String);
 
 impl Auth {

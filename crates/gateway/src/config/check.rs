@@ -99,7 +99,12 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
         }
         if let Auth::Header(name) = provider.authentication() {
             check_header(&name, "value", |reason| {
-                complain("providers", at("auth"), reason, "use letters, digits and hyphens, e.g. header:x-goog-api-key");
+                complain(
+                    "providers",
+                    at("auth"),
+                    reason,
+                    "use letters, digits and hyphens, e.g. header:x-goog-api-key",
+                );
             });
         }
         for (name, value) in &provider.extra_headers {

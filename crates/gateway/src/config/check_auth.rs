@@ -52,8 +52,9 @@ fn check_place(provider: &ProviderConfig, auth: &Auth, wrong: &mut Vec<Wrong>) {
                 NO_EFFECT,
             )),
             // It becomes part of an address.
-            Some(value) if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
-                || value.is_empty() =>
+            Some(value)
+                if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte))
+                    || value.is_empty() =>
             {
                 wrong.push((key.to_owned(), format!("`{value}` is not a name"), example));
             }

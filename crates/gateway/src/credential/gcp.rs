@@ -121,7 +121,9 @@ pub(super) fn written(secret: &Secret, url: Option<&str>) -> Result<GcpCredentia
             }
             match (&federated.credential_source.file, &federated.credential_source.url) {
                 (Some(_), None) | (None, Some(_)) => Ok(GcpCredential::Federated(Box::new(federated))),
-                _ => Err("the credential_source names neither a file nor a url, which are the sources that can be read"),
+                _ => {
+                    Err("the credential_source names neither a file nor a url, which are the sources that can be read")
+                }
             }
         }
         _ => Err("its type is none of service_account, authorized_user and external_account"),
@@ -137,8 +139,7 @@ impl Source for GcpSource {
         match &self.kind {
             GcpCredential::ServiceAccount { email, key_id, key, url } => {
                 let issued = now.timestamp();
-                let claims =
-                    json!({ "iss": email, "scope": scope, "aud": url, "iat": issued, "exp": issued + 3600 });
+                let claims = json!({ "iss": email, "scope": scope, "aud": url, "iat": issued, "exp": issued + 3600 });
                 let header = Header { kid: key_id.clone(), ..Header::new(Algorithm::RS256) };
                 let assertion = jsonwebtoken::encode(&header, &claims, key)
                     .map_err(|_| CredentialError::Unfit("the key of the service account does not sign"))?;

@@ -174,7 +174,8 @@ mod tests {
                 "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
             ),
         ] {
-            let mut request = http::Request::builder().method(method).uri(format!("https://example.amazonaws.com{path}"));
+            let mut request =
+                http::Request::builder().method(method).uri(format!("https://example.amazonaws.com{path}"));
             if let Some(kind) = kind {
                 request = request.header("content-type", kind);
             }

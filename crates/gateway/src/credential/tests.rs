@@ -33,7 +33,9 @@ impl Transport for Script {
         self.headers.lock().unwrap().push(headers);
         let body = String::from_utf8(body.to_vec()).expect("text");
         self.asked.lock().unwrap().push((format!("{} {}", head.method, head.uri), reach, body));
-        let Some((status, body)) = self.answers.lock().unwrap().pop_front() else { return Err(NotFetched::Unreachable) };
+        let Some((status, body)) = self.answers.lock().unwrap().pop_front() else {
+            return Err(NotFetched::Unreachable);
+        };
         let mut answer = Response::new(body.into());
         *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
         Ok(answer)
@@ -79,7 +81,8 @@ impl Fixture {
 
     /// The headers of a request that shows a credential, and what the set is told of its answer.
     async fn show(&self, status: u16, headers: &[(&str, &str)]) -> Result<(http::HeaderMap, Option<AskAgain>), String> {
-        let request = Request::post("https://provider.example/model/m/invoke").header("content-type", "application/json");
+        let request =
+            Request::post("https://provider.example/model/m/invoke").header("content-type", "application/json");
         let (mut head, ()) = request.body(()).expect("a request").into_parts();
         let shown = self.set.show(&mut head, b"{}").await.map_err(|error| error.to_string())?;
         let mut answer = Response::builder().status(status);
@@ -99,7 +102,8 @@ impl Fixture {
 
 fn entra() -> Fixture {
     let identity = serde_json::json!({"tenant_id": "t", "client_id": "c", "token_url": "https://login.example/token"});
-    let provider = serde_json::json!({"wire": "openai-chat", "auth": "entra", "api_key_secret": "s", "identity": identity});
+    let provider =
+        serde_json::json!({"wire": "openai-chat", "auth": "entra", "api_key_secret": "s", "identity": identity});
     Fixture::new(provider, &[("s", "client secret")])
 }
 
@@ -164,7 +168,8 @@ async fn a_token_the_provider_refuses_is_replaced_once() {
 
 #[tokio::test]
 async fn keys_take_turns_when_one_is_refused_or_used_up() {
-    let provider = serde_json::json!({"wire": "anthropic", "endpoint": "https://a.example", "api_key_secrets": ["a", "b", "c"]});
+    let provider =
+        serde_json::json!({"wire": "anthropic", "endpoint": "https://a.example", "api_key_secrets": ["a", "b", "c"]});
     let fixture = Fixture::new(provider, &[("a", "key-a"), ("b", "key-b"), ("c", "key-c")]);
     let key = |headers: &http::HeaderMap| headers["x-api-key"].to_str().expect("text").to_owned();
     let mut seen = Vec::new();
@@ -186,7 +191,8 @@ async fn keys_take_turns_when_one_is_refused_or_used_up() {
 
 #[tokio::test]
 async fn roles_of_aws_come_from_the_metadata_service_and_from_sts() {
-    let provider = serde_json::json!({"wire": "bedrock-anthropic", "region": "eu-central-1", "identity": {"source": "metadata"}});
+    let provider =
+        serde_json::json!({"wire": "bedrock-anthropic", "region": "eu-central-1", "identity": {"source": "metadata"}});
     let fixture = Fixture::new(provider, &[]);
     fixture.script.says(200, "session-token");
     fixture.script.says(200, "the-role\n");
@@ -197,7 +203,10 @@ async fn roles_of_aws_come_from_the_metadata_service_and_from_sts() {
     let (headers, _) = fixture.show(200, &[]).await.expect("a signature");
     assert_eq!(headers["x-amz-security-token"], "t");
     let shown = headers["authorization"].to_str().expect("text");
-    assert!(shown.starts_with("AWS4-HMAC-SHA256 Credential=ASIA1/20260102/eu-central-1/bedrock/aws4_request"), "{shown}");
+    assert!(
+        shown.starts_with("AWS4-HMAC-SHA256 Credential=ASIA1/20260102/eu-central-1/bedrock/aws4_request"),
+        "{shown}"
+    );
     let asked: Vec<_> = fixture.script.asked().into_iter().map(|(line, reach, _)| (line, reach)).collect();
     let base = "http://169.254.169.254/latest";
     let line = |text: &str| (text.replace("{}", base), Reach::Metadata);
@@ -224,9 +233,11 @@ async fn roles_of_aws_come_from_the_metadata_service_and_from_sts() {
 
     // What the key may not do is no refusal of the key; an expired one is.
     fixture.clock.advance(TimeDelta::minutes(5));
-    let (_, again) = fixture.show(403, &[("x-amzn-errortype", "AccessDeniedException:http://x")]).await.expect("signed");
+    let (_, again) =
+        fixture.show(403, &[("x-amzn-errortype", "AccessDeniedException:http://x")]).await.expect("signed");
     assert_eq!(again, None);
-    let (_, again) = fixture.show(403, &[("x-amzn-errortype", "ExpiredTokenException:http://x")]).await.expect("signed");
+    let (_, again) =
+        fixture.show(403, &[("x-amzn-errortype", "ExpiredTokenException:http://x")]).await.expect("signed");
     assert_eq!(again, Some(AskAgain));
 }
 
@@ -241,7 +252,8 @@ async fn workloads_of_google_exchange_the_token_they_have() {
         "service_account_impersonation_url": "https://iam.example/sa:generateAccessToken",
         "credential_source": {"file": file, "format": {"type": "json", "subject_token_field_name": "id_token"}},
     });
-    let provider = serde_json::json!({"wire": "vertex-anthropic", "project": "p", "location": "global", "api_key_secret": "s"});
+    let provider =
+        serde_json::json!({"wire": "vertex-anthropic", "project": "p", "location": "global", "api_key_secret": "s"});
     let fixture = Fixture::new(provider, &[("s", &credential.to_string())]);
     fixture.script.says(200, r#"{"access_token":"exchanged","expires_in":3600}"#);
     fixture.script.says(200, r#"{"accessToken":"ours","expireTime":"2026-01-02T04:04:05Z"}"#);

@@ -45,7 +45,8 @@ pub(super) fn granted_text(body: &[u8], what: &'static str) -> Result<(String, i
         Some(Value::String(text)) => text.parse().ok(),
         _ => None,
     };
-    let seconds = seconds.filter(|seconds| (1..=31_536_000).contains(seconds)).ok_or_else(|| strange("its duration"))?;
+    let seconds =
+        seconds.filter(|seconds| (1..=31_536_000).contains(seconds)).ok_or_else(|| strange("its duration"))?;
     Ok((token, seconds))
 }
 

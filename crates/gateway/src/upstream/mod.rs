@@ -35,8 +35,8 @@ pub(crate) use body::UpstreamBody;
 use connect::{Connector, connector};
 use decode::Decoded;
 use error::BodyError;
-use events::Framed;
 pub use error::SendError;
+use events::Framed;
 pub(crate) use fetch::Fetcher;
 use outgoing::Outgoing;
 pub(crate) use outgoing::Taken;
@@ -202,7 +202,10 @@ async fn in_own_words(response: Response<UpstreamBody>, target: &Target) -> Resp
         let _ = collect(body, CLOUD_ERROR_LIMIT, CLOUD_ERROR_TIME, |piece| said.extend_from_slice(piece)).await;
         let said = cloud_error(target.format, head.status.as_u16(), &said).unwrap_or(said);
         head.headers.remove(CONTENT_LENGTH);
-        return Response::from_parts(head, UpstreamBody::Peeked([Ok(said.into())].into(), Box::new(UpstreamBody::Empty)));
+        return Response::from_parts(
+            head,
+            UpstreamBody::Peeked([Ok(said.into())].into(), Box::new(UpstreamBody::Empty)),
+        );
     }
     let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if wire.is_bedrock() && kind.starts_with(EVENT_STREAM) {

@@ -38,7 +38,8 @@ fn envelope(said: &Said<'_>, object: &str, choices: Value) -> Value {
 
 pub(super) fn whole(said: &Said<'_>) -> Value {
     let refuses = said.stop == Stop::Refusal;
-    let (content, refusal) = if refuses { (Value::Null, said.text().into()) } else { (said.text().into(), Value::Null) };
+    let (content, refusal) =
+        if refuses { (Value::Null, said.text().into()) } else { (said.text().into(), Value::Null) };
     let mut message = json!({ "role": "assistant", "content": content, "refusal": refusal });
     if !said.calls.is_empty() {
         let calls = said.calls.iter().map(|call| {

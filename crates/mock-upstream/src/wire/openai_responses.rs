@@ -111,7 +111,8 @@ pub(super) fn events(said: &Said<'_>) -> Vec<Vec<Event>> {
             place.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
             place
         };
-        let (begin, whole) = (json!({ "type": "summary_text", "text": "" }), json!({ "type": "summary_text", "text": thinking }));
+        let (begin, whole) =
+            (json!({ "type": "summary_text", "text": "" }), json!({ "type": "summary_text", "text": thinking }));
         let item = |item: Value| json!({ "output_index": 0, "item": item });
         opening.push(event("response.output_item.added", item(reasoning(json!([])))));
         opening.push(event("response.reasoning_summary_part.added", at(json!({ "part": begin }))));

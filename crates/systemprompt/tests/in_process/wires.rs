@@ -36,9 +36,7 @@ impl Fixture {
         let mock = MockUpstream::start().await.expect("a free port");
         let (url, endpoint) = (mock.url(), mock.endpoint());
         let google = json!({"source": "metadata", "token_url": url});
-        let vertex = |wire: &str| {
-            json!({"wire": wire, "endpoint": endpoint, "project": "p-1", "location": "europe-west1", "identity": google})
-        };
+        let vertex = |wire: &str| json!({"wire": wire, "endpoint": endpoint, "project": "p-1", "location": "europe-west1", "identity": google});
         let entra = json!({"tenant_id": "t", "client_id": "c", "token_url": format!("{url}/token")});
         let machine = json!({"source": "metadata", "token_url": url});
         let keys = json!(["one", "two"]);
@@ -81,26 +79,74 @@ impl Fixture {
 async fn requests_arrive_at_the_address_and_in_the_envelope_of_their_cloud() {
     let fixture = Fixture::new().await;
     let messages = r#""messages":[{"role":"user","content":"hi"}]"#;
-    let bedrock =
-        format!(r#"{{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a-1","b-2"],"max_tokens":9, {messages}}}"#);
-    let vertex = |stream| {
-        format!(r#"{{"anthropic_version":"vertex-2023-10-16","max_tokens":9, "stream":{stream},{messages}}}"#)
-    };
-    let anthropic =
-        |stream| format!(r#"{{"model":"eu.model-1:0","max_tokens":9, "stream":{stream},{messages}}}"#);
+    let bedrock = format!(
+        r#"{{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["a-1","b-2"],"max_tokens":9, {messages}}}"#
+    );
+    let vertex =
+        |stream| format!(r#"{{"anthropic_version":"vertex-2023-10-16","max_tokens":9, "stream":{stream},{messages}}}"#);
+    let anthropic = |stream| format!(r#"{{"model":"eu.model-1:0","max_tokens":9, "stream":{stream},{messages}}}"#);
     let place = "/v1/projects/p-1/locations/europe-west1/publishers";
     let aws = "AWS4-HMAC-SHA256 Credential=";
     for (provider, stream, path, header, value, body) in [
         ("bedrock", false, "/model/eu.model-1%3A0/invoke".to_owned(), "authorization", aws, Some(bedrock.clone())),
-        ("bedrock", true, "/model/eu.model-1%3A0/invoke-with-response-stream".to_owned(), "authorization", aws, Some(bedrock.clone())),
-        ("role", false, "/model/eu.model-1%3A0/invoke".to_owned(), "x-amz-security-token", "mock-session", Some(bedrock)),
+        (
+            "bedrock",
+            true,
+            "/model/eu.model-1%3A0/invoke-with-response-stream".to_owned(),
+            "authorization",
+            aws,
+            Some(bedrock.clone()),
+        ),
+        (
+            "role",
+            false,
+            "/model/eu.model-1%3A0/invoke".to_owned(),
+            "x-amz-security-token",
+            "mock-session",
+            Some(bedrock),
+        ),
         ("converse", false, "/model/eu.model-1%3A0/converse".to_owned(), "authorization", aws, None),
         ("converse", true, "/model/eu.model-1%3A0/converse-stream".to_owned(), "authorization", aws, None),
-        ("vertex", false, format!("{place}/anthropic/models/eu.model-1%3A0:rawPredict"), "authorization", "Bearer mock-token-", Some(vertex(false))),
-        ("vertex", true, format!("{place}/anthropic/models/eu.model-1%3A0:streamRawPredict"), "authorization", "Bearer mock-token-", Some(vertex(true))),
-        ("google", false, format!("{place}/google/models/eu.model-1%3A0:generateContent"), "authorization", "Bearer mock-token-", None),
-        ("google", true, format!("{place}/google/models/eu.model-1%3A0:streamGenerateContent?alt=sse"), "authorization", "Bearer mock-token-", None),
-        ("gemini", true, "/v1beta/models/eu.model-1%3A0:streamGenerateContent?alt=sse".to_owned(), "x-goog-api-key", "key-one", None),
+        (
+            "vertex",
+            false,
+            format!("{place}/anthropic/models/eu.model-1%3A0:rawPredict"),
+            "authorization",
+            "Bearer mock-token-",
+            Some(vertex(false)),
+        ),
+        (
+            "vertex",
+            true,
+            format!("{place}/anthropic/models/eu.model-1%3A0:streamRawPredict"),
+            "authorization",
+            "Bearer mock-token-",
+            Some(vertex(true)),
+        ),
+        (
+            "google",
+            false,
+            format!("{place}/google/models/eu.model-1%3A0:generateContent"),
+            "authorization",
+            "Bearer mock-token-",
+            None,
+        ),
+        (
+            "google",
+            true,
+            format!("{place}/google/models/eu.model-1%3A0:streamGenerateContent?alt=sse"),
+            "authorization",
+            "Bearer mock-token-",
+            None,
+        ),
+        (
+            "gemini",
+            true,
+            "/v1beta/models/eu.model-1%3A0:streamGenerateContent?alt=sse".to_owned(),
+            "x-goog-api-key",
+            "key-one",
+            None,
+        ),
         ("foundry", false, "/v1/messages".to_owned(), "authorization", "Bearer mock-token-", Some(anthropic(false))),
         ("azure", false, "/openai/v1/chat/completions".to_owned(), "api-key", "key-two", None),
         ("keys", true, "/v1/messages".to_owned(), "x-api-key", "key-one", Some(anthropic(true))),
