@@ -15,7 +15,7 @@ use systemprompt_model::json::{
 };
 
 use crate::answer::pieces::StreamTexts;
-use crate::answer::summary::AnswerSummary;
+use crate::answer::summary::{AnswerSummary, Usage};
 use crate::answer::tap::AnswerTap;
 use crate::demo;
 use crate::error::ErrorAnswer;
@@ -506,6 +506,12 @@ pub fn translated_answer(format: Format, answer: &[u8]) {
             stream.finish(&mut out);
             (stream.ended(), out)
         };
+        // Anthropic's streams say at their beginning what the prompt took. What of it was cached may be known later, and
+        // readers that never believe a lower count go by the first.
+        let used = |summary: &AnswerSummary| match to {
+            Format::AnthropicMessages => Usage { input_tokens: None, ..summary.usage },
+            _ => summary.usage,
+        };
         let (ended, whole) = told(&[answer]);
         assert!(whole.len() < 64 * 1024 + 1024 * answer.len(), "{} of {}", whole.len(), answer.len());
         for chunks in cuts(answer) {
@@ -519,7 +525,7 @@ pub fn translated_answer(format: Format, answer: &[u8]) {
             assert!(read.complete, "{}", String::from_utf8_lossy(&whole));
             let collected = back.stream_as_whole(answer).expect("a stream that came to its end");
             let buffered = summary(to, false, &[&collected]);
-            assert_eq!((buffered.usage, buffered.text), (read.usage, read.text));
+            assert_eq!((used(&buffered), buffered.text), (used(&read), read.text));
             assert_eq!((buffered.stop_reason, buffered.thinking), (read.stop_reason, read.thinking));
         }
         if let Some(body) = back.whole(answer) {
@@ -980,11 +986,11 @@ mod tests {
 
     #[test]
     fn answers_are_told_in_other_formats() {
-        run("translate_answer_anthropic", 250, |bytes| translated_answer(Format::AnthropicMessages, bytes));
-        run("translate_answer_openai_chat", 250, |bytes| translated_answer(Format::OpenAiChat, bytes));
-        run("translate_answer_openai_responses", 250, |bytes| translated_answer(Format::OpenAiResponses, bytes));
-        run("translate_answer_bedrock_converse", 250, |bytes| translated_answer(Format::BedrockConverse, bytes));
-        run("translate_answer_gemini", 250, |bytes| translated_answer(Format::Gemini, bytes));
+        run("translate_answer_anthropic", 120, |bytes| translated_answer(Format::AnthropicMessages, bytes));
+        run("translate_answer_openai_chat", 120, |bytes| translated_answer(Format::OpenAiChat, bytes));
+        run("translate_answer_openai_responses", 120, |bytes| translated_answer(Format::OpenAiResponses, bytes));
+        run("translate_answer_bedrock_converse", 120, |bytes| translated_answer(Format::BedrockConverse, bytes));
+        run("translate_answer_gemini", 120, |bytes| translated_answer(Format::Gemini, bytes));
     }
 
     #[test]

@@ -44,8 +44,6 @@ mod embeddings;
 
 mod continuation;
 
-mod counting;
-
 pub mod catalog;
 pub mod demo;
 

@@ -83,7 +83,7 @@ fn pairs() -> impl Iterator<Item = (Format, Format)> {
 /// Compares what becomes of a case with its file.
 fn settle(caller: Format, provider: Format, case: &str, text: &str, wrong: &mut Vec<String>) {
     let path = golden(&format!("{caller}-to-{provider}/{case}.txt"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if option_env!("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         std::fs::write(&path, text).expect("written");
     } else if std::fs::read_to_string(&path).ok().as_deref() != Some(text) {

@@ -124,7 +124,7 @@ impl<'a> Object<'a> {
 
     /// Takes any JSON value, as it stands there.
     pub(crate) fn json(&mut self, name: &str) -> Option<Json> {
-        self.take(name).and_then(|raw| Json::parse(raw))
+        self.take(name).and_then(Json::parse)
     }
 
     /// The names of the members that nobody took and that are not `null`.

@@ -2,7 +2,6 @@
 
 use super::event::{Delta, Event, PartStart, TokenLogprob};
 use super::part::{Part, Text, Thinking, ToolCall};
-use crate::answer::reading::raise;
 use crate::answer::summary::{StopReason, UpstreamErrorSummary, Usage};
 
 /// A whole answer in neutral words.
@@ -57,7 +56,7 @@ impl Answer {
             }),
             Event::Delta(delta) => self.delta(delta),
             Event::PartStop => {}
-            Event::Usage(usage) => self.usage.raise(&usage),
+            Event::Usage(usage) => self.usage.update(&usage),
             Event::ServiceTier(tier) => self.service_tier = Some(tier),
             Event::Stop { reason, sequence } => {
                 self.stop_reason = Some(reason);
@@ -135,14 +134,16 @@ impl Answer {
 }
 
 impl Usage {
-    /// Raises each count to what a later word of the provider says.
-    pub fn raise(&mut self, stated: &Self) {
-        raise(&mut self.input_tokens, stated.input_tokens);
-        raise(&mut self.output_tokens, stated.output_tokens);
-        raise(&mut self.cache_read_tokens, stated.cache_read_tokens);
-        raise(&mut self.cache_creation_tokens, stated.cache_creation_tokens);
-        raise(&mut self.cache_creation_1h_tokens, stated.cache_creation_1h_tokens);
-        raise(&mut self.reasoning_tokens, stated.reasoning_tokens);
-        raise(&mut self.web_searches, stated.web_searches);
+    /// Takes over what a later word of the provider says. It is of the whole answer so far, so a count may also be lower:
+    /// what was cached is told apart from the rest of the prompt once it is known.
+    pub fn update(&mut self, stated: &Self) {
+        let later = |known: &mut Option<u64>, stated: Option<u64>| *known = stated.or(*known);
+        later(&mut self.input_tokens, stated.input_tokens);
+        later(&mut self.output_tokens, stated.output_tokens);
+        later(&mut self.cache_read_tokens, stated.cache_read_tokens);
+        later(&mut self.cache_creation_tokens, stated.cache_creation_tokens);
+        later(&mut self.cache_creation_1h_tokens, stated.cache_creation_1h_tokens);
+        later(&mut self.reasoning_tokens, stated.reasoning_tokens);
+        later(&mut self.web_searches, stated.web_searches);
     }
 }

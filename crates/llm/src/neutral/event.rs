@@ -26,7 +26,7 @@ pub enum Event {
     Delta(Delta),
     /// The part that is open is complete.
     PartStop,
-    /// What was used so far. Counts are cumulative, and one that is absent says nothing.
+    /// What was used so far. Counts are of the whole answer and the latest ones count; one that is absent says nothing.
     Usage(Usage),
     /// The class of service the request was given.
     ServiceTier(String),

@@ -547,9 +547,8 @@ fn effort_word(reasoning: &Reasoning, model: Model) -> Option<&'static str> {
         Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::Xhigh if model.takes_xhigh() => "xhigh",
-        Effort::High | Effort::Xhigh => "high",
-        Effort::Max if model.takes_xhigh() || model.thinks_adaptively() => "max",
-        Effort::Max => "high",
+        Effort::Max if model.thinks_adaptively() => "max",
+        Effort::High | Effort::Xhigh | Effort::Max => "high",
     })
 }
 
@@ -579,7 +578,7 @@ fn sampling(request: &Request, model: Model, body: &mut Body<'_>, losses: &mut L
     let asked = &request.sampling;
     let thinks = body.thinking.as_ref().is_some_and(|thinking| thinking["type"] != "disabled");
     // What is the default anyway is not lost.
-    let temperature = asked.temperature.filter(|temperature| *temperature != 1.0);
+    let temperature = asked.temperature.filter(|temperature| (*temperature - 1.0).abs() > f64::EPSILON);
     let top_p = asked.top_p.filter(|top_p| *top_p < 1.0);
     if let Some(temperature) = temperature {
         if thinks || !model.takes_sampling() {

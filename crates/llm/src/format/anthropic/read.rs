@@ -1,5 +1,6 @@
 //! Reading a provider's answers into neutral words.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -103,7 +104,7 @@ impl Stream {
 
     fn begin(&mut self, id: Option<&[u8]>, model: Option<&[u8]>, events: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.begun, true) {
-            let text = |value: Option<&[u8]>| value.and_then(loose::text).map(|text| text.into_owned());
+            let text = |value: Option<&[u8]>| value.and_then(loose::text).map(Cow::into_owned);
             events.push(Event::Start { id: text(id), model: text(model) });
         }
     }
@@ -127,8 +128,7 @@ impl Stream {
         let [kind, text, thinking, signature, data, id, name, input, citations] = self
             .reading
             .pick(block, ["type", "text", "thinking", "signature", "data", "id", "name", "input", "citations"]);
-        let words =
-            |value: Option<&[u8]>| value.and_then(loose::text).map(|text| text.into_owned()).unwrap_or_default();
+        let words = |value: Option<&[u8]>| value.and_then(loose::text).map(Cow::into_owned).unwrap_or_default();
         let kind = words(kind);
         match kind.as_str() {
             "text" => {
@@ -188,7 +188,7 @@ impl Stream {
     fn citation(&mut self, index: u64, citation: &[u8], events: &mut Vec<Event>) {
         let [url, source, title, document, cited] =
             self.reading.pick(citation, ["url", "source", "title", "document_title", "cited_text"]);
-        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(|text| text.into_owned());
+        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(Cow::into_owned);
         let citation = Citation {
             uri: text(url).or(text(source)),
             title: text(title).or(text(document)),
@@ -251,7 +251,7 @@ impl Stream {
         details: Option<&[u8]>,
         events: &mut Vec<Event>,
     ) {
-        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(|text| text.into_owned());
+        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(Cow::into_owned);
         let Some(word) = text(reason).filter(|word| !word.is_empty() && word != "null") else { return };
         self.close(events);
         self.stop = Some((stop_reason(&word), text(sequence)));

@@ -182,13 +182,18 @@ impl Written<'_> {
 
 /// More of a block.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Piece<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: String },
-    InputJsonDelta { partial_json: &'a str },
-    CitationsDelta { citation: Value },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
+    #[serde(rename = "citations_delta")]
+    Citations { citation: Value },
 }
 
 #[derive(Serialize)]
@@ -201,7 +206,8 @@ struct End<'a> {
 pub(super) fn write_stream(asked: Asked) -> Box<dyn WriteStream> {
     Box::new(Stream {
         asked,
-        start: Some(None),
+        begun: false,
+        id: None,
         usage: Usage::default(),
         tier: None,
         index: 0,
@@ -213,8 +219,10 @@ pub(super) fn write_stream(asked: Asked) -> Box<dyn WriteStream> {
 
 struct Stream {
     asked: Asked,
-    /// The message has not begun; with the provider's id if it is known.
-    start: Option<Option<String>>,
+    /// The message has begun.
+    begun: bool,
+    /// The provider's id of it.
+    id: Option<String>,
     usage: Usage,
     tier: Option<&'static str>,
     /// How many blocks there were.
@@ -250,13 +258,15 @@ enum Open {
 impl Stream {
     /// Begins the message, if it has not begun.
     fn begin(&mut self, out: &mut Vec<u8>) {
-        let Some(id) = self.start.take() else { return };
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
         let mut usage = usage(&Usage { output_tokens: None, reasoning_tokens: None, ..self.usage });
         if let Some(tier) = self.tier {
             usage["service_tier"] = tier.into();
         }
         let message = Message {
-            id: message_id(id.as_deref(), &self.asked),
+            id: message_id(self.id.as_deref(), &self.asked),
             r#type: "message",
             role: "assistant",
             model: &self.asked.model,
@@ -313,20 +323,20 @@ impl Stream {
             self.call(out);
         }
         match (&mut self.open, delta) {
-            (Open::Text, Delta::Text(text)) => self.piece(Piece::TextDelta { text }, out),
+            (Open::Text, Delta::Text(text)) => self.piece(Piece::Text { text }, out),
             (Open::Text, Delta::Citation(cited)) => {
-                self.piece(Piece::CitationsDelta { citation: citation(cited) }, out);
+                self.piece(Piece::Citations { citation: citation(cited) }, out);
             }
-            (Open::Thinking, Delta::Text(thinking)) => self.piece(Piece::ThinkingDelta { thinking }, out),
+            (Open::Thinking, Delta::Text(thinking)) => self.piece(Piece::Thinking { thinking }, out),
             (Open::Thinking, Delta::Signature(signature)) => {
-                self.piece(Piece::SignatureDelta { signature: sealed(signature) }, out);
+                self.piece(Piece::Signature { signature: sealed(signature) }, out);
             }
             (Open::Redacted, Delta::Signature(signature)) => {
                 self.block(&Json::of(&json!({ "type": "redacted_thinking", "data": sealed(signature) })), out);
                 self.open = Open::Native;
             }
             (Open::Call { signature, .. }, Delta::Signature(given)) => *signature = Some(given.clone()),
-            (Open::Input, Delta::Text(partial_json)) => self.piece(Piece::InputJsonDelta { partial_json }, out),
+            (Open::Input, Delta::Text(partial_json)) => self.piece(Piece::InputJson { partial_json }, out),
             (Open::Custom(input), Delta::Text(more)) => input.push_str(more),
             // Probabilities have no place here.
             _ => {}
@@ -340,7 +350,7 @@ impl Stream {
             Open::Nothing | Open::Redacted => return,
             Open::Custom(input) => {
                 let input = json!({ "input": input }).to_string();
-                self.piece(Piece::InputJsonDelta { partial_json: &input }, out);
+                self.piece(Piece::InputJson { partial_json: &input }, out);
             }
             Open::Text | Open::Thinking | Open::Call { .. } | Open::Input | Open::Native => {}
         }
@@ -360,12 +370,10 @@ impl WriteStream for Stream {
     fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, .. } => {
-                if let Some(start) = &mut self.start {
-                    start.clone_from(id);
-                }
+                self.id.clone_from(id);
                 return;
             }
-            Event::Usage(usage) => return self.usage.raise(usage),
+            Event::Usage(usage) => return self.usage.update(usage),
             Event::ServiceTier(given) => {
                 self.tier = tier(given);
                 return;

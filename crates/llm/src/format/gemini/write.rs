@@ -117,7 +117,7 @@ impl Stream {
     fn event(&mut self, event: &Event, tell: &mut impl FnMut(Chunk)) {
         match event {
             Event::Start { id, .. } => self.id.clone_from(id),
-            Event::Usage(usage) => self.usage.raise(usage),
+            Event::Usage(usage) => self.usage.update(usage),
             Event::ServiceTier(tier) => self.tier = Some(tier.clone()),
             Event::PartStart(start) => self.part_start(start, tell),
             Event::Delta(delta) => self.delta(delta, tell),

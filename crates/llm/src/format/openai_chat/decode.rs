@@ -264,15 +264,14 @@ fn part(mut part: Object<'_>, parts: &mut Vec<Part>, further: &mut Further) -> R
             let field = if kind == "video_url" { "video_url" } else { "image_url" };
             let mut detail = part.text("detail")?;
             let raw = part.take(field).ok_or(RequestError::Missing { field: path.into(), fix: "send the address" })?;
-            let url = match raw::text(raw) {
-                Some(url) => url,
-                None => {
-                    let mut image = Object::read(raw, part.at(field), "an object with `url`")?;
-                    detail = image.text("detail")?.or(detail);
-                    let url = image.required_text("url", "send an address or a data URL")?;
-                    unknown(image, further);
-                    url
-                }
+            let url = if let Some(url) = raw::text(raw) {
+                url
+            } else {
+                let mut image = Object::read(raw, part.at(field), "an object with `url`")?;
+                detail = image.text("detail")?.or(detail);
+                let url = image.required_text("url", "send an address or a data URL")?;
+                unknown(image, further);
+                url
             };
             let kind = if field == "video_url" { MediaKind::Video } else { MediaKind::Image };
             let (media_type, source) = place(url);

@@ -116,12 +116,12 @@ struct Audio {
 
 #[derive(Debug, Default, Serialize)]
 struct File {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filename: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_data: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "filename")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "file_data")]
+    data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "file_id")]
+    id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -452,13 +452,13 @@ impl Conversation<'_> {
             }
             (MediaKind::Document, Source::Base64(data)) => ContentPart::File {
                 file: File {
-                    filename: Some(media.name.clone().unwrap_or_else(|| "document.pdf".to_owned())),
-                    file_data: Some(data_url("application/pdf", data)),
-                    file_id: None,
+                    name: Some(media.name.clone().unwrap_or_else(|| "document.pdf".to_owned())),
+                    data: Some(data_url("application/pdf", data)),
+                    id: None,
                 },
             },
             (MediaKind::Document, Source::File(Format::OpenAiChat | Format::OpenAiResponses, id)) => {
-                ContentPart::File { file: File { file_id: Some(id.clone()), ..File::default() } }
+                ContentPart::File { file: File { id: Some(id.clone()), ..File::default() } }
             }
             (_, Source::PlainText(text)) => {
                 let name = media.name.as_deref().map(|name| format!(" title=\"{name}\"")).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Reading a provider's answers into neutral words.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use systemprompt_model::json::loose;
@@ -244,7 +245,7 @@ impl Stream {
         let [citation] = self.reading.pick(annotation, ["url_citation"]);
         let Some(citation) = citation else { return };
         let [url, title, start, end] = self.reading.pick(citation, ["url", "title", "start_index", "end_index"]);
-        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(|text| text.into_owned());
+        let text = |value: Option<&[u8]>| value.and_then(loose::text).map(Cow::into_owned);
         let span = start.and_then(loose::count).zip(end.and_then(loose::count));
         let citation = Citation { uri: text(url), title: text(title), snippet: None, span };
         self.sequence.delta(TEXT, Delta::Citation(citation), events);
@@ -383,7 +384,7 @@ impl Stream {
 }
 
 fn words(value: Option<&[u8]>) -> String {
-    value.and_then(loose::text).map(|text| text.into_owned()).unwrap_or_default()
+    value.and_then(loose::text).map(Cow::into_owned).unwrap_or_default()
 }
 
 fn number(value: Option<&[u8]>) -> f64 {

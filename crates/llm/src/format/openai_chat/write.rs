@@ -367,7 +367,7 @@ impl Stream {
                 self.piece(Piece { reasoning_content: Some(text), ..Piece::default() }, out);
             }
             (Open::Call { signature, .. } | Open::Custom(ToolCall { signature, .. }), Delta::Signature(given)) => {
-                *signature = Some(given.clone())
+                *signature = Some(given.clone());
             }
             (Open::Input(some), Delta::Text(text)) => {
                 *some = true;
@@ -417,7 +417,7 @@ impl WriteStream for Stream {
     fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, .. } => self.id = completion_id(id.as_deref(), &self.asked),
-            Event::Usage(usage) => self.usage.raise(usage),
+            Event::Usage(usage) => self.usage.update(usage),
             Event::ServiceTier(given) => self.tier = tier(given),
             Event::PartStart(start) => {
                 self.begin(out);

@@ -354,7 +354,7 @@ impl Stream {
             }
             Event::Delta(delta) => self.delta(delta),
             Event::PartStop => self.part_stop(),
-            Event::Usage(usage) => self.usage.raise(usage),
+            Event::Usage(usage) => self.usage.update(usage),
             Event::ServiceTier(tier) => self.tier = Some(tier.clone()),
             Event::Stop { reason, .. } => {
                 self.stop = Some(reason.clone());
