@@ -24,7 +24,7 @@ use crate::passage::WayBack;
 use crate::recording::{End, Place, Recording};
 use crate::recovery::{GoOn, GoingOn, Recovery, WentOn};
 use crate::relay::Relay;
-use crate::resilience::{Pass, backoff};
+use crate::resilience::{Pass, ShutReason, backoff};
 use crate::routing::Destination;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare};
@@ -66,7 +66,7 @@ pub(crate) struct Call {
     pub(crate) id: ActionId,
     pub(crate) means: Means,
     pub(crate) wish: UsageWish,
-    pub(crate) recording: Recording,
+    pub(crate) recording: Box<Recording>,
     /// Where it is sent.
     pub(crate) here: Here,
     /// Where it may go instead, in order.
@@ -222,6 +222,11 @@ impl Call {
         if !trouble.may_be_repeated() || self.retries >= retries.attempts {
             return None;
         }
+        let to = &self.here.to;
+        if to.provider.health.is_shut(&to.metric_model(), Instant::now()) == Some(ShutReason::CircuitOpen) {
+            // This was one failure too many. What it said is worth more to the caller than that it is left alone now.
+            return None;
+        }
         let headers = answer.map(|answer| &answer.head.headers);
         if headers.is_some_and(backoff::is_final) {
             return None;
@@ -330,10 +335,10 @@ struct Onward {
 }
 
 impl GoOn for Onward {
-    fn go_on(self: Box<Self>, recording: Recording, said: String, trouble: Trouble) -> GoingOn {
+    fn go_on(self: Box<Self>, recording: Box<Recording>, said: String, trouble: Trouble) -> GoingOn {
         Box::pin(async move {
             let Self { ask, id, means, wish, here, mut others, retries } = *self;
-            let Some(request) = ask.request.going_on(&said) else { return Err(Box::new(recording)) };
+            let Some(request) = ask.request.going_on(&said) else { return Err(recording) };
             others.retain(|to| to.format == request.format);
             let continued = Ask { by: ask.by.clone(), request, forwarded: ask.forwarded.clone() };
             let cut = means.cut.clone();
@@ -344,7 +349,7 @@ impl GoOn for Onward {
                 () = cut.cancelled() => None,
             };
             let Call { means, mut recording, here, others, retries, .. } = call;
-            let Some(Opened { head, body, shape: Shape::Events }) = sent else { return Err(Box::new(recording)) };
+            let Some(Opened { head, body, shape: Shape::Events }) = sent else { return Err(recording) };
             recording.head_arrived(&head, true);
             let idle = here.target.provider.timeouts.idle;
             let next: Option<Box<dyn GoOn>> = here

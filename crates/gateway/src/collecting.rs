@@ -47,7 +47,7 @@ impl Collecting<'_> {
     /// Reads an answer to its end, has policies look at it, and records it.
     pub(crate) async fn collect(
         &self,
-        mut recording: Recording,
+        mut recording: Box<Recording>,
         head: &response::Parts,
         body: UpstreamBody,
     ) -> Result<Whole, FailureKind> {
@@ -106,7 +106,7 @@ impl Collecting<'_> {
 
     /// An answer whose status says that it is none. The caller gets the provider's own words, unless they are about
     /// something that is not its business.
-    fn refused(&self, recording: Recording, head: &response::Parts, body: Bytes) -> Result<Whole, FailureKind> {
+    fn refused(&self, recording: Box<Recording>, head: &response::Parts, body: Bytes) -> Result<Whole, FailureKind> {
         let status = head.status;
         let error = recording.finish_refused();
         if error.is_about_credentials(Some(status.as_u16())) {

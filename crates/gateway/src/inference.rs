@@ -186,7 +186,7 @@ impl Inference {
                 cut: self.cut.clone(),
             },
             wish,
-            recording: Recording::new(running, subject, place, request.stream),
+            recording: Box::new(Recording::new(running, subject, place, request.stream)),
             here: Here { to, target, content, back: prepared.back, pass: None },
             others: candidates.into_iter().skip(1).collect::<VecDeque<_>>(),
             retries: 0,

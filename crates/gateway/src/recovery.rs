@@ -17,7 +17,7 @@ use crate::upstream::UpstreamBody;
 /// Who can ask another provider to go on.
 pub(crate) trait GoOn: Send {
     /// Asks for the rest of an answer of which this was said. Gives back the recording if nobody goes on.
-    fn go_on(self: Box<Self>, recording: Recording, said: String, trouble: Trouble) -> GoingOn;
+    fn go_on(self: Box<Self>, recording: Box<Recording>, said: String, trouble: Trouble) -> GoingOn;
 }
 
 /// Another provider is being asked. Dropping it is giving up the call.
@@ -25,7 +25,7 @@ pub(crate) type GoingOn = Pin<Box<dyn Future<Output = Result<WentOn, Box<Recordi
 
 /// Another provider goes on.
 pub(crate) struct WentOn {
-    pub(crate) recording: Recording,
+    pub(crate) recording: Box<Recording>,
     pub(crate) upstream: UpstreamBody,
     /// How long it may be silent.
     pub(crate) idle: Duration,
@@ -70,10 +70,10 @@ impl Recovery {
     /// the recording if it cannot.
     pub(crate) fn begin(
         &mut self,
-        recording: Recording,
+        recording: Box<Recording>,
         trouble: Trouble,
         error: &ErrorAnswer,
-    ) -> Result<(), Recording> {
+    ) -> Result<(), Box<Recording>> {
         let Some(said) = self.stream.said().map(str::to_owned) else { return Err(recording) };
         let Some(next) = self.next.take() else { return Err(recording) };
         self.going = Some((next.go_on(recording, said, trouble), error.clone()));

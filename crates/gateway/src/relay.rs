@@ -34,14 +34,17 @@ const LINGER: Duration = Duration::from_secs(1);
 const USAGE_LINGER: Duration = Duration::from_secs(30);
 
 /// An answer that was held back, while policies look at it. Dropping it is giving up the call.
-type Inspecting = Pin<Box<dyn Future<Output = (Recording, Inspection, Bytes)> + Send>>;
+type Inspecting = Pin<Box<dyn Future<Output = (Box<Recording>, Inspection, Bytes)> + Send>>;
+
+/// The next piece for the caller.
+type Polled = Poll<Option<Result<Frame<Bytes>, Infallible>>>;
 
 /// The body of a streamed answer.
 pub(crate) struct Relay {
     upstream: UpstreamBody,
     lane: AnswerLane,
     /// Present until the end is recorded, or while the answer is being inspected.
-    recording: Option<Recording>,
+    recording: Option<Box<Recording>>,
     inspecting: Option<Inspecting>,
     /// How the stream goes on if it breaks off, where the route has it so.
     recovery: Option<Recovery>,
@@ -63,7 +66,7 @@ impl Relay {
     pub(crate) fn new(
         upstream: UpstreamBody,
         lane: AnswerLane,
-        recording: Recording,
+        recording: Box<Recording>,
         (request_id, dialect): (ActionId, Format),
         limits: Timeouts,
         cut: WaitForCancellationFutureOwned,
@@ -94,12 +97,7 @@ impl Relay {
 
     /// The provider broke off. If the caller has all of the answer, that is all; otherwise another provider goes on, or the
     /// caller is told what went wrong.
-    fn broken(
-        &mut self,
-        trouble: Trouble,
-        error: &ErrorAnswer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn broken(&mut self, trouble: Trouble, error: &ErrorAnswer, cx: &mut Context<'_>) -> Polled {
         if !self.is_complete() && self.recover(trouble, error) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -125,7 +123,7 @@ impl Relay {
     }
 
     /// Waits for another provider to go on, with signs of life. Nothing once it does.
-    fn poll_recovery(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, Infallible>>>> {
+    fn poll_recovery(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
         let recovery = self.recovery.as_mut().filter(|recovery| recovery.is_going())?;
         match recovery.poll(cx) {
             Poll::Ready(Ok(WentOn { recording, upstream, idle, .. })) => {
@@ -135,7 +133,7 @@ impl Relay {
                 None
             }
             Poll::Ready(Err((recording, error))) => {
-                self.recording = Some(*recording);
+                self.recording = Some(recording);
                 Some(match recovery.take_error() {
                     // In the provider's own words.
                     Some(said) => {
@@ -159,7 +157,7 @@ impl Relay {
 
     /// Ends the stream although the provider has not. If the caller has all of the answer, that is all; otherwise it is
     /// told what went wrong, in its dialect.
-    fn stop(&mut self, error: &ErrorAnswer, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn stop(&mut self, error: &ErrorAnswer, cx: &mut Context<'_>) -> Polled {
         if self.is_complete() {
             return self.complete(cx);
         }
@@ -167,7 +165,7 @@ impl Relay {
     }
 
     /// Ends the stream with an error.
-    fn fail(&mut self, error: &ErrorAnswer) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn fail(&mut self, error: &ErrorAnswer) -> Polled {
         let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
         let request = self.request_id.to_string();
         let recovers = self.recovery.is_some();
@@ -182,7 +180,7 @@ impl Relay {
 
     /// An answer that arrived to its end is recorded, once policies have seen it if they want to. The provider may have
     /// ended it with an error of its own, which the caller sees.
-    fn complete(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn complete(&mut self, cx: &mut Context<'_>) -> Polled {
         if let Some(held) = self.lane.take_held()
             && let Some(mut recording) = self.recording.take()
         {
@@ -203,7 +201,7 @@ impl Relay {
     }
 
     /// Waits for what policies say about an answer that was held back, with signs of life.
-    fn poll_inspection(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_inspection(&mut self, cx: &mut Context<'_>) -> Polled {
         let Some(inspecting) = &mut self.inspecting else { return Poll::Ready(None) };
         let Poll::Ready((recording, inspection, given)) = inspecting.as_mut().poll(cx) else {
             ready!(self.alarm.as_mut().poll(cx));
@@ -228,12 +226,12 @@ impl Relay {
 
     /// Whether the caller has all of the answer, and the provider only has to say that it has no more.
     fn is_complete(&self) -> bool {
-        self.recording.as_ref().is_some_and(Recording::terminal_seen)
+        self.recording.as_ref().is_some_and(|recording| recording.terminal_seen())
     }
 
     /// Whether the model said why it stopped, though the provider may have more to say.
     fn has_stopped(&self) -> bool {
-        self.recording.as_ref().is_some_and(Recording::has_stopped)
+        self.recording.as_ref().is_some_and(|recording| recording.has_stopped())
     }
 
     /// Nothing more comes of the provider: the answer is complete if the model said why it stopped.
@@ -264,7 +262,7 @@ impl Body for Relay {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         if this.inspecting.is_some() {
             return this.poll_inspection(cx);
@@ -344,7 +342,7 @@ impl Body for Relay {
                 Ok(_) => {
                     this.last_sign = now;
                     this.alarm.as_mut().reset(now + SILENCE.min(this.idle));
-                    let between_events = this.recording.as_ref().is_some_and(Recording::at_event_boundary);
+                    let between_events = this.recording.as_ref().is_some_and(|recording| recording.at_event_boundary());
                     let between_events = this.recovery.is_some() || this.lane.at_boundary(between_events);
                     if between_events && !this.is_complete() {
                         return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(this.dialect.ping())))));

@@ -17,7 +17,7 @@ pub(crate) fn wait(retries: &Retries, before: u32, asked: Option<Duration>, chan
     }
     let doubled = retries.base_delay.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX));
     let whole = doubled.min(retries.max_delay);
-    let wait = whole - (whole / 2).mul_f64(f64::from(chance) / f64::from(u16::MAX));
+    let wait = whole.mul_f64(1.0 - f64::from(chance) / f64::from(u16::MAX) / 2.0);
     Some(wait.max(asked))
 }
 
