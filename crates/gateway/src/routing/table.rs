@@ -370,8 +370,8 @@ mod tests {
             (Format::OpenAiChat, "gpt-x", "", Ok(("oai", "gpt-x"))),
             (Format::OpenAiChat, "mini-nano", "", Err("not offered")),
             (Format::AnthropicMessages, "unheard-of", "", Err("not offered")),
-            (Format::AnthropicMessages, "gpt-x", "", Err("/v1/chat/completions")),
-            (Format::OpenAiChat, "claude-x", "", Err("/v1/messages")),
+            (Format::AnthropicMessages, "gpt-x", "", Ok(("oai", "gpt-x"))),
+            (Format::OpenAiChat, "claude-x", "", Ok(("ant", "claude-x-real"))),
         ] {
             let found = table.resolve(&request(dialect, model, more), None);
             match (found, expected) {
