@@ -18,6 +18,7 @@ use crate::answer::pieces::StreamTexts;
 use crate::answer::summary::{AnswerSummary, Usage};
 use crate::answer::tap::AnswerTap;
 use crate::demo;
+use crate::embeddings::{EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 use crate::error::ErrorAnswer;
 use crate::event_stream::EventStream;
 use crate::format::Format;
@@ -559,6 +560,30 @@ fn read_as_recorded(format: Format, answer: &[u8]) {
     }
 }
 
+/// Requests for embeddings: what is relayed is one that differs in what was edited only, and what is written for Gemini is JSON
+/// with as many texts as were sent.
+pub fn embeddings(body: &[u8]) {
+    let Ok(request) = EmbeddingsRequest::parse(Bytes::copy_from_slice(body)) else { return };
+    let relayed = request.relay("theirs");
+    let again = EmbeddingsRequest::parse(relayed.clone()).expect("what is relayed is a request");
+    assert_eq!((again.model.as_str(), again.inputs), ("theirs", request.inputs));
+    assert_eq!(again.relay("theirs"), relayed);
+    if let Ok(Value::Object(mut expected)) = serde_json::from_slice(body) {
+        expected.insert("model".to_owned(), "theirs".into());
+        expected.remove("user");
+        assert_eq!(serde_json::from_slice::<Value>(&relayed).ok(), Some(expected.into()));
+    }
+    if let Ok(EmbeddingsForGemini { bytes, back }) = request.for_gemini("m") {
+        // Half surrogate pairs are JSON to us and not to serde_json.
+        if let Ok(written) = serde_json::from_slice::<Value>(&bytes) {
+            assert_eq!(written["requests"].as_array().map(Vec::len), Some(request.inputs));
+        }
+        let answer = format!(r#"{{"embeddings":[{}]}}"#, vec![r#"{"values":[0.5]}"#; request.inputs].join(","));
+        let told = back.whole(answer.as_bytes()).expect("an answer");
+        assert_eq!(embeddings_usage(Format::OpenAiChat, &told).input_tokens, Some(request.estimated_input_tokens));
+    }
+}
+
 /// Our own errors: whatever a message says, what is written is one error, readable by our own reader of answers.
 pub fn error(message: &[u8]) {
     let error = ErrorAnswer::invalid_request(String::from_utf8_lossy(message));
@@ -991,6 +1016,11 @@ mod tests {
         run("translate_answer_openai_responses", 120, |bytes| translated_answer(Format::OpenAiResponses, bytes));
         run("translate_answer_bedrock_converse", 120, |bytes| translated_answer(Format::BedrockConverse, bytes));
         run("translate_answer_gemini", 120, |bytes| translated_answer(Format::Gemini, bytes));
+    }
+
+    #[test]
+    fn requests_for_embeddings_are_relayed_with_their_edits_only() {
+        run("embeddings", 3_000, embeddings);
     }
 
     #[test]

@@ -40,10 +40,20 @@ pub(super) fn events(body: &[u8], request_id: Option<&str>, seen: Option<&Readin
         "object": "response",
         "created_at": created.unwrap_or(0),
         "status": "failed",
+        "background": false,
         "error": of_response(kind, code, &message),
         "incomplete_details": null,
         "model": model.unwrap_or_default(),
         "output": [],
+        "instructions": null,
+        "metadata": {},
+        "parallel_tool_calls": true,
+        "store": false,
+        "temperature": null,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": null,
+        "usage": null,
     });
     let mut events = Events::from(seen.map_or(0, Reading::next_event));
     announce(&mut events, kind, code, &message);
@@ -54,7 +64,10 @@ pub(super) fn events(body: &[u8], request_id: Option<&str>, seen: Option<&Readin
 /// The event for an error, which many clients look for. The others do for the terminal event, which has to follow: a client
 /// that knows neither has no end at all, and not a clean one.
 pub(super) fn announce(events: &mut Events, kind: Option<&str>, code: Option<&str>, message: &str) {
-    events.push("error", &json!({ "code": code.or(kind), "message": message, "param": null }));
+    let code = code.or(kind);
+    // As the vendor documents it, and as it sends it: clients read the one or the other.
+    let error = json!({ "type": kind, "code": code, "message": message, "param": null });
+    events.push("error", &json!({ "code": code, "message": message, "param": null, "error": error }));
 }
 
 /// The error of a response.

@@ -30,11 +30,14 @@ pub(super) struct Response<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
     background: bool,
+    completed_at: Option<i64>,
+    frequency_penalty: f64,
     instructions: Option<Json>,
     max_output_tokens: Option<Json>,
     max_tool_calls: Option<Json>,
     metadata: Json,
     parallel_tool_calls: Json,
+    presence_penalty: f64,
     previous_response_id: Option<Json>,
     prompt_cache_key: Option<Json>,
     reasoning: Json,
@@ -63,11 +66,14 @@ impl Settings {
         let nothing = || Json::of(&json!({ "effort": null, "summary": null }));
         Self {
             background: false,
+            completed_at: None,
+            frequency_penalty: 0.0,
             instructions: asked("instructions"),
             max_output_tokens: asked("max_output_tokens"),
             max_tool_calls: asked("max_tool_calls"),
             metadata: asked("metadata").unwrap_or_else(Json::empty_object),
             parallel_tool_calls: asked("parallel_tool_calls").unwrap_or_else(|| Json::of(&true)),
+            presence_penalty: 0.0,
             previous_response_id: None,
             prompt_cache_key: asked("prompt_cache_key"),
             reasoning: asked("reasoning").unwrap_or_else(nothing),

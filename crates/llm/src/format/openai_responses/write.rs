@@ -162,7 +162,8 @@ impl Stream {
                     self.events.of_summary("response.reasoning_summary_part.done", item, 0, json!({ "part": summary }));
                 }
                 let summary = if text.is_empty() { json!([]) } else { json!([summary]) };
-                self.done(&reasoning(&id, &summary, signature.map(|signature| sealed(&signature, redacted))));
+                let sealed = signature.map(|signature| sealed(&signature, redacted));
+                self.done(&reasoning(&id, "completed", &summary, sealed));
             }
             open @ Open::Waiting { .. } => {
                 self.open = open;
@@ -223,7 +224,7 @@ impl Stream {
         match start {
             PartStart::Thinking { redacted } => {
                 let id = self.item_id("rs");
-                self.events.item_added(self.index(), &reasoning(&id, &json!([]), None));
+                self.events.item_added(self.index(), &reasoning(&id, "in_progress", &json!([]), None));
                 self.open = Open::Thinking { id, text: String::new(), signature: None, redacted: *redacted };
             }
             PartStart::ToolCall { id, name, custom } => {
@@ -431,8 +432,8 @@ fn message(id: &str, status: &str, content: &[Value]) -> Value {
     json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": content })
 }
 
-fn reasoning(id: &str, summary: &Value, encrypted: Option<String>) -> Value {
-    let mut item = json!({ "id": id, "type": "reasoning", "summary": summary });
+fn reasoning(id: &str, status: &str, summary: &Value, encrypted: Option<String>) -> Value {
+    let mut item = json!({ "id": id, "type": "reasoning", "status": status, "summary": summary });
     if let Some(encrypted) = encrypted {
         item["encrypted_content"] = encrypted.into();
     }
