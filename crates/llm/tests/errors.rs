@@ -153,7 +153,10 @@ fn an_error_inside_a_responses_stream_ends_it_as_failed() {
         let events = numbered(&error.sse_event(Format::OpenAiResponses, Some("a-b")), 0);
         assert_eq!(events.len(), 2);
         assert_eq!((&events[0]["type"], &events[0]["code"]), (&json!("error"), &json!(code)));
-        assert_eq!((&events[0]["message"], &events[0]["error"]["message"]), (&json!(error.message), &json!(error.message)));
+        assert_eq!(
+            (&events[0]["message"], &events[0]["error"]["message"]),
+            (&json!(error.message), &json!(error.message))
+        );
         let response = &events[1]["response"];
         assert_eq!((&events[1]["type"], &response["status"]), (&json!("response.failed"), &json!("failed")));
         assert_eq!(response["error"], json!({ "code": code_of_response, "message": error.message }));
