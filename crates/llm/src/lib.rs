@@ -44,6 +44,8 @@ mod embeddings;
 
 mod continuation;
 
+mod counting;
+
 pub mod catalog;
 pub mod demo;
 

@@ -28,19 +28,25 @@ pub struct Excerpt {
     pub tail: String,
 }
 
-/// The messages of a request body of any dialect that has them: `system` or `instructions`, then `messages`.
+/// The messages of a request body of any dialect that has them: `system`, `instructions` or `systemInstruction`, then
+/// `messages`, `input` or `contents`.
 pub(super) fn messages_of_request(body: &str) -> Vec<Message> {
     let Ok(Value::Object(mut body)) = serde_json::from_str(body) else { return Vec::new() };
-    let system = ["system", "instructions"].into_iter().find_map(|key| body.remove(key));
-    let system = system.map(|content| ("system".to_owned(), content));
-    let listed = match body.remove("messages").or_else(|| body.remove("input")) {
+    let mut first = |keys: &[&str]| keys.iter().find_map(|key| body.remove(*key));
+    let system = first(&["system", "instructions", "systemInstruction", "system_instruction"]);
+    let system = system.map(|mut said| {
+        let parts = said.get_mut("parts").map(Value::take);
+        ("system".to_owned(), parts.unwrap_or(said))
+    });
+    let listed = match first(&["messages", "input", "contents"]) {
         Some(Value::Array(messages)) => messages,
         _ => Vec::new(),
     };
     let listed = listed.into_iter().map(|mut message| {
         let role = message.get("role").and_then(Value::as_str).unwrap_or("unknown").to_owned();
         // A message without `content` is shown as it is: tool results of some dialects have other keys.
-        let content = message.get_mut("content").map(Value::take).unwrap_or(message);
+        let content = ["content", "parts"].into_iter().find_map(|key| message.get_mut(key).map(Value::take));
+        let content = content.unwrap_or(message);
         (role, content)
     });
     let numbered = system.into_iter().chain(listed).zip(0..);
@@ -70,8 +76,12 @@ fn content_of_json(body: &str) -> Option<Value> {
     if let Some(content) = body.get_mut("content") {
         return Some(content.take());
     }
-    let choices = body.get_mut("choices")?.as_array_mut()?;
-    let said = choices.iter_mut().filter_map(|choice| choice.pointer_mut("/message/content").map(Value::take));
+    let (choices, place) = match body.get("candidates") {
+        Some(_) => (body.get_mut("candidates"), "/content/parts"),
+        None => (body.get_mut("choices"), "/message/content"),
+    };
+    let choices = choices?.as_array_mut()?;
+    let said = choices.iter_mut().filter_map(|choice| choice.pointer_mut(place).map(Value::take));
     let mut said: Vec<Value> = said.collect();
     if said.len() > 1 { Some(Value::Array(said)) } else { said.pop() }
 }
@@ -115,6 +125,11 @@ mod tests {
                 json!([{"sequence": 0, "role": "system", "content": "s"},
                        {"sequence": 1, "role": "assistant", "content": {"role": "assistant", "tool_calls": []}}]),
             ),
+            (
+                json!({"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+                json!([{"sequence": 0, "role": "system", "content": [{"text": "s"}]},
+                       {"sequence": 1, "role": "user", "content": [{"text": "hi"}]}]),
+            ),
             (json!([1]), json!([])),
         ] {
             let messages = messages_of_request(&body.to_string());
@@ -128,6 +143,7 @@ mod tests {
             (r#"{"content":[{"type":"text","text":"hi"}]}"#, json!([{"type": "text", "text": "hi"}])),
             (r#"{"choices":[{"message":{"content":"hi"}}]}"#, json!("hi")),
             (r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#, json!(["a", "b"])),
+            (r#"{"candidates":[{"content":{"parts":[{"text":"hi"}]}}]}"#, json!([{"text": "hi"}])),
             ("hi there", json!("hi there")),
         ] {
             assert_eq!(answer(3, body, "openai-chat").content, expected);

@@ -33,22 +33,26 @@ struct Texts {
 type Place = u64;
 
 /// Fields that name an event or what it belongs to.
-const LABELS: [&str; 16] = [
+const LABELS: [&str; 20] = [
     "call_id",
     "event_id",
     "finish_reason",
+    "finishReason",
     "fingerprint",
     "id",
     "item_id",
     "model",
+    "modelVersion",
     "obfuscation",
     "object",
+    "responseId",
     "role",
     "service_tier",
     "signature",
     "status",
     "stop_reason",
     "system_fingerprint",
+    "thoughtSignature",
     "type",
 ];
 

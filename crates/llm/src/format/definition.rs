@@ -1,5 +1,8 @@
 //! What a format is: all that the rest of the crate needs to know of it.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::answer::reading::Reading;
@@ -60,6 +63,22 @@ pub(crate) struct Definition {
     pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
 }
 
+/// How a format counts the tokens of a prompt.
+#[derive(Debug)]
+pub(crate) struct Count {
+    /// Where requests to count are posted.
+    pub(crate) path: Path,
+    /// The inference request inside of a request to count.
+    pub(crate) inside: fn(&[u8]) -> &[u8],
+    /// The request to count for a provider, of an inference request that the caller wrote in this format: the model, and
+    /// whether the provider takes it without an envelope.
+    pub(crate) relayed: fn(&[u8], &str, bool) -> Vec<u8>,
+    /// The same, of an inference request that was written anew.
+    pub(crate) written: fn(&[u8], &str, bool) -> Vec<u8>,
+    /// The field of the answer that says how many there are.
+    pub(crate) field: &'static str,
+}
+
 /// Where requests are posted.
 #[derive(Debug)]
 pub(crate) enum Path {
@@ -74,4 +93,25 @@ pub(crate) enum Path {
         /// What stands behind it, for a stream.
         streamed: &'static str,
     },
+}
+
+impl Path {
+    /// The path for a model.
+    pub(crate) fn of(&self, model: &str, stream: bool) -> Cow<'static, str> {
+        match self {
+            Self::Fixed(path) => Cow::Borrowed(path),
+            Self::OfModel { before, whole, streamed } => {
+                let mut path = (*before).to_owned();
+                for byte in model.bytes() {
+                    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                        path.push(char::from(byte));
+                    } else {
+                        let _ = write!(path, "%{byte:02X}");
+                    }
+                }
+                path.push_str(if stream { streamed } else { whole });
+                Cow::Owned(path)
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@
 pub(crate) mod anthropic;
 mod bedrock_converse;
 mod codecs;
+mod counts;
 mod definition;
 pub(crate) mod gemini;
 mod gpt;
@@ -22,7 +23,7 @@ mod schema;
 use std::borrow::Cow;
 use std::fmt;
 
-pub(crate) use definition::{Definition, Path};
+pub(crate) use definition::Definition;
 
 use crate::error::ErrorAnswer;
 use crate::sse;
@@ -69,21 +70,7 @@ impl Format {
     /// The path to which requests for a model are posted, below our prefix as below a provider's endpoint, with its leading
     /// slash and, in formats that ask there for a stream of events, its query.
     pub fn path(self, model: &str, stream: bool) -> Cow<'static, str> {
-        match &self.definition().path {
-            Path::Fixed(path) => Cow::Borrowed(path),
-            Path::OfModel { before, whole, streamed } => {
-                let mut path = (*before).to_owned();
-                for byte in model.bytes() {
-                    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                        path.push(char::from(byte));
-                    } else {
-                        path.push_str(&format!("%{byte:02X}"));
-                    }
-                }
-                path.push_str(if stream { streamed } else { whole });
-                Cow::Owned(path)
-            }
-        }
+        self.definition().path.of(model, stream)
     }
 
     /// The header under which the vendor's clients look for the id of a request.

@@ -91,6 +91,14 @@ impl InferenceRequest {
         Self::read(format, body, reader)
     }
 
+    /// Reads a request whose tokens are to be counted: it need not say how long the answer may be.
+    pub(crate) fn parse_uncounted(format: Format, body: Bytes, model: Option<String>) -> Result<Self, RequestError> {
+        let mut reader = Reader::default();
+        reader.model = model;
+        reader.counting = true;
+        Self::read(format, body, reader)
+    }
+
     fn read(format: Format, body: Bytes, mut reader: Reader) -> Result<Self, RequestError> {
         if body.trim_ascii().is_empty() {
             return Err(RequestError::Empty { conversation: format.definition().conversation });
@@ -141,7 +149,7 @@ impl InferenceRequest {
         let Definition { conversation, conversation_fix, .. } = format.definition();
         let message_count = reader.message_count.ok_or_else(|| missing(conversation, conversation_fix))?;
         let max_tokens = reader.layout.token_limits.iter().map(|limit| limit.value).min();
-        if reader.max_tokens_required && !reader.max_tokens_given {
+        if reader.max_tokens_required && !reader.max_tokens_given && !reader.counting {
             return Err(missing("max_tokens", "say how many tokens the answer may have, e.g. 1024"));
         }
         Ok(Self {

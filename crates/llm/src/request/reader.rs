@@ -19,6 +19,8 @@ pub(crate) struct Reader {
     pub(crate) model: Option<String>,
     pub(crate) stream: bool,
     pub(crate) max_tokens_required: bool,
+    /// The tokens of the prompt are to be counted, and there will be no answer.
+    pub(crate) counting: bool,
     /// There is an output limit, if only one that a provider will refuse.
     pub(crate) max_tokens_given: bool,
     pub(crate) tools: usize,

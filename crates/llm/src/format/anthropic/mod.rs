@@ -4,6 +4,7 @@ pub(super) mod answer;
 mod blocks;
 pub(super) mod codec;
 mod collect;
+pub(super) mod count;
 mod decode;
 mod demo;
 mod encode;

@@ -40,17 +40,17 @@ pub(super) enum Block {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ToolUse {
-    tool_use_id: String,
+    #[serde(rename = "toolUseId")]
+    id: String,
     pub(super) name: String,
     input: Json,
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    tool_use_id: String,
+    #[serde(rename = "toolUseId")]
+    id: String,
     content: Vec<Block>,
     status: &'static str,
 }
@@ -147,10 +147,10 @@ impl Conversation<'_> {
                 },
                 Part::ToolCall(call) => {
                     let given = if call.id.is_empty() { format!("call_{}", self.ids.len()) } else { call.id.clone() };
-                    let tool_use_id = ids::fitting(&given, LONGEST_ID);
-                    self.ids.push(tool_use_id.clone());
+                    let id = ids::fitting(&given, LONGEST_ID);
+                    self.ids.push(id.clone());
                     let (name, input) = (call.name.clone(), call.input_object());
-                    blocks.push(Block::ToolUse(ToolUse { tool_use_id, name, input }));
+                    blocks.push(Block::ToolUse(ToolUse { id, name, input }));
                     self.mark(call.cache, &mut blocks)?;
                 }
                 Part::Native(..) => self.losses.lose(Feature::VendorBlocks, "messages")?,
@@ -165,11 +165,10 @@ impl Conversation<'_> {
     fn own_thinking(&self, thought: &Thinking) -> Option<Value> {
         let signature = thought.signature.as_ref()?;
         let data = match signature.by {
-            Format::BedrockConverse => signature.data.clone(),
             Format::AnthropicMessages if !matches!(self.model, Model::Claude(_)) => return None,
             // There it is a text, and here the bytes of it.
             Format::AnthropicMessages if thought.redacted => BASE64_STANDARD.encode(&signature.data),
-            Format::AnthropicMessages => signature.data.clone(),
+            Format::BedrockConverse | Format::AnthropicMessages => signature.data.clone(),
             _ => return None,
         };
         Some(if thought.redacted {
@@ -244,7 +243,7 @@ impl Conversation<'_> {
         let Some(result) = answer.result else {
             let words = "The call was interrupted: there is no result.".to_owned();
             let content = vec![Block::Text(words)];
-            blocks.push(Block::ToolResult(Answer { tool_use_id: id, content, status: "error" }));
+            blocks.push(Block::ToolResult(Answer { id, content, status: "error" }));
             return Ok(());
         };
         let mut content = Vec::new();
@@ -262,7 +261,7 @@ impl Conversation<'_> {
             inside.push(Block::Text("(nothing)".to_owned()));
         }
         let status = if result.is_error { "error" } else { "success" };
-        blocks.push(Block::ToolResult(Answer { tool_use_id: id, content: inside, status }));
+        blocks.push(Block::ToolResult(Answer { id, content: inside, status }));
         if !outside.is_empty() {
             self.losses.lose(Feature::MediaInToolResults, "messages")?;
             blocks.extend(outside);

@@ -9,6 +9,7 @@ pub(crate) mod array;
 pub(super) mod codec;
 mod collect;
 mod contents;
+pub(super) mod count;
 mod decode;
 mod demo;
 mod encode;
