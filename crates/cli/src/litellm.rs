@@ -335,8 +335,8 @@ impl Importing<'_> {
         let base = info.get("base_model").and_then(Value::as_str).unwrap_or(upstream);
         let base = base.rsplit('/').next().unwrap_or(base);
         let known = catalog::default_catalog().find(base).and_then(|model| model.pricing);
-        let input = given("input_cost_per_token").or_else(|| known.map(|price| price.input_per_million));
-        let output = given("output_cost_per_token").or_else(|| known.map(|price| price.output_per_million));
+        let input = given("input_cost_per_token").or_else(|| known.map(|price| price.input_per_million.as_f64()));
+        let output = given("output_cost_per_token").or_else(|| known.map(|price| price.output_per_million.as_f64()));
         if (input.is_none() || output.is_none()) && !wild {
             self.unmapped(
                 at,

@@ -363,8 +363,10 @@ pub struct RecordedUsage {
     pub calls: i64,
     /// Money, in millionths of a dollar.
     pub cost_microdollars: i64,
-    /// Tokens.
-    pub tokens: i64,
+    /// Tokens of the prompt, cached ones included.
+    pub input_tokens: i64,
+    /// Tokens of the answer.
+    pub output_tokens: i64,
 }
 
 /// An action was found open after its server died.

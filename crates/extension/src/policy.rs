@@ -127,8 +127,10 @@ pub struct PolicyInput<'a> {
     /// What is said in them, with JSON's escapes resolved, and the words of a stream put together, thoughts and the inputs
     /// of tool calls included. A policy that looks for words looks here.
     pub texts: &'a Texts<'a>,
+    /// What it is asked of, by its configured name, where that is a model.
+    pub model: Option<&'a str>,
     /// What it will use up, as far as can be said beforehand.
-    pub estimate: Usage,
+    pub estimate: Estimate,
 }
 
 /// What of an action is judged.
@@ -156,15 +158,85 @@ pub enum Subject<'a> {
 pub struct Usage {
     /// Calls.
     pub calls: u64,
-    /// Tokens of prompt and answer.
-    pub tokens: u64,
+    /// Tokens of the prompt, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
     /// Money.
     pub cost: Microdollars,
 }
 
 impl Usage {
+    /// Nothing.
+    pub const NOTHING: Self = Self { calls: 0, input_tokens: 0, output_tokens: 0, cost: Microdollars::ZERO };
     /// One call of which nothing else is known.
-    pub const ONE_CALL: Self = Self { calls: 1, tokens: 0, cost: Microdollars::ZERO };
+    pub const ONE_CALL: Self = Self { calls: 1, ..Self::NOTHING };
+
+    /// Tokens of prompt and answer.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+/// What an action will use up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// What actions like this one usually do.
+    pub expected: Usage,
+    /// The most it can, where there is a bound; otherwise as expected.
+    pub most: Usage,
+}
+
+impl Estimate {
+    /// One call of which nothing else is known.
+    pub const ONE_CALL: Self = Self::exactly(Usage::ONE_CALL);
+
+    /// Of something that is known beforehand.
+    pub const fn exactly(usage: Usage) -> Self {
+        Self { expected: usage, most: usage }
+    }
+}
+
+/// How much of a limit is left, as callers are told: with an answer and with a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// What the limit is called, in ASCII: `user-month-cost`.
+    pub name: String,
+    /// What is counted.
+    pub counted: Counted,
+    /// The most that may be used within the window.
+    pub limit: u64,
+    /// What of it is left.
+    pub remaining: u64,
+    /// The length of the window.
+    pub window: Duration,
+    /// When all of it is there again.
+    pub reset: Duration,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counted {
+    /// Calls.
+    Requests,
+    /// Tokens of the prompt.
+    InputTokens,
+    /// Tokens of the answer.
+    OutputTokens,
+    /// Money, in millionths of a US dollar.
+    Microdollars,
+}
+
+impl Counted {
+    /// The name in headers, tables and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::Microdollars => "cost_microdollars",
+        }
+    }
 }
 
 /// What a policy says.
@@ -173,6 +245,8 @@ pub enum Verdict {
     Pass,
     /// Nothing against it, and something is set aside for it until it is known what it used.
     Hold(Box<dyn Hold>),
+    /// The same, and it objects all the same: that is recorded, and the action goes on.
+    HoldAndWarn(Box<dyn Hold>, Violation),
     /// It does not apply, and why.
     Skip(Cow<'static, str>),
     /// It objects, and what it objects to goes on all the same, whatever the mode of the policy: it is recorded.
@@ -188,6 +262,11 @@ pub enum Verdict {
 pub trait Hold: Send + Sync {
     /// The action has ended and used this.
     fn settle(self: Box<Self>, used: &Usage);
+
+    /// What is left of the limits it is part of, for the caller.
+    fn allowances(&self) -> &[Allowance] {
+        &[]
+    }
 }
 
 /// Why a policy objects.
@@ -204,6 +283,8 @@ pub struct Violation {
     pub advice: Option<String>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
+    /// What is left of the limits that were asked, the one at fault included.
+    pub allowances: Vec<Allowance>,
     /// Parts of the content that must not be stored.
     pub flagged: Vec<Range<usize>>,
 }
@@ -211,7 +292,15 @@ pub struct Violation {
 impl Violation {
     /// An objection with nothing to hide and no time to wait.
     pub fn new(kind: DenialKind, code: &'static str, reason: impl Into<String>) -> Self {
-        Self { kind, code, reason: reason.into(), advice: None, retry_after: None, flagged: Vec::new() }
+        Self {
+            kind,
+            code,
+            reason: reason.into(),
+            advice: None,
+            retry_after: None,
+            allowances: Vec::new(),
+            flagged: Vec::new(),
+        }
     }
 
     /// The same objection with what the caller can do about it.

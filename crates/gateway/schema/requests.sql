@@ -55,6 +55,8 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     answer_partial          BOOLEAN,       -- something of the answer could not be read
     tokens_used             BIGINT GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
     cost_microdollars       BIGINT,
+    cost_source             TEXT,          -- provider, estimated, unpriced, none
+    price_version           TEXT,          -- the version of the price table
     cache_hit               BOOLEAN,
     latency_ms              BIGINT,
     ttft_ms                 BIGINT,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use systemprompt_config::{Configuration, SectionError};
 
 use crate::config::{GatewayConfig, ProviderConfig};
+use crate::snapshot::surroundings;
 
 /// A provider of the configuration.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -41,8 +42,9 @@ pub struct ConfiguredRoute {
 /// The providers, in their order.
 pub fn providers(configuration: &Configuration) -> Result<Vec<ConfiguredProvider>, SectionError> {
     let providers: Vec<ProviderConfig> = configuration.section("providers")?;
+    let catalog = surroundings(configuration).catalog;
     let shown = providers.into_iter().map(|provider| ConfiguredProvider {
-        models: provider.models().into_iter().map(|model| model.id).collect(),
+        models: provider.models(&catalog).into_iter().map(|model| model.id).collect(),
         lists_models: !provider.models.is_empty(),
         wire: provider.wire.as_str().to_owned(),
         name: provider.name,

@@ -10,17 +10,20 @@ use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
+use systemprompt_governance::config::QuotaAlertConfig;
+use systemprompt_governance::quota::Quotas;
 use systemprompt_identity::Sessions;
 use systemprompt_model::{EntityKind, with_causes};
 use systemprompt_telemetry::{Export, Ingest};
 
-use crate::config::{GatewayConfig, ProviderConfig, check};
+use crate::config::{GatewayConfig, ProviderConfig, check, check_webhook};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
 use crate::request::Requests;
 use crate::routes::{Gateway, table};
 use crate::routing::RoutingTable;
 use crate::snapshot::{GatewaySnapshot, surroundings};
+use crate::upstream::Webhooks;
 
 /// The model gateway.
 #[derive(Debug, Default)]
@@ -71,7 +74,13 @@ impl Extension for GatewayExtension {
             return Vec::new();
         };
         let providers: Vec<ProviderConfig> = providers;
-        check(&providers, &gateway, &surroundings(config))
+        let surroundings = surroundings(config);
+        let alerts: Vec<QuotaAlertConfig> = config.section_at(&QuotaAlertConfig::PLACE).unwrap_or_default();
+        let unreachable = alerts.iter().enumerate().filter_map(|(index, alert)| {
+            let message = check_webhook(&alert.webhook.as_ref()?.url, &surroundings.trusted_hosts).err()?;
+            Some(config.error(QuotaAlertConfig::PLACE.key(), &format!("/{index}/webhook/url"), message))
+        });
+        check(&providers, &gateway, &surroundings)
             .into_iter()
             .map(|mistake| {
                 let field = format!("{}{}", mistake.key, dotted(&mistake.pointer));
@@ -79,6 +88,7 @@ impl Extension for GatewayExtension {
                     .suggest(mistake.fix)
                     .at_option(config.locate(mistake.key, &mistake.pointer).as_ref())
             })
+            .chain(unreachable)
             .collect()
     }
 
@@ -87,7 +97,8 @@ impl Extension for GatewayExtension {
             return Vec::new();
         };
         let (providers, gateway): (Vec<ProviderConfig>, GatewayConfig) = (providers, gateway);
-        vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway, None).route_ids())]
+        let catalog = surroundings(config).catalog;
+        vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway, &catalog, None).route_ids())]
     }
 
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
@@ -98,6 +109,12 @@ impl Extension for GatewayExtension {
             .register_entities(EntityKind::GatewayRoute, &snapshot.table.route_ids(), "profile")
             .await
             .map_err(|error| failed(error.to_string()))?;
+        let quotas = services.require::<Quotas>()?;
+        if quotas.has_webhooks() {
+            let webhooks = Webhooks::new(&surroundings(ctx.configuration()).trusted_hosts)
+                .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+            ctx.tracker().spawn(quotas.deliver_alerts(Arc::new(webhooks), ctx.shutdown().clone()));
+        }
         let sessions = services.require::<Sessions>()?;
         let telemetry = services.require::<Ingest>()?;
         let inference = Arc::new(Inference {

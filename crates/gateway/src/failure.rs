@@ -97,7 +97,15 @@ impl From<NoRoute> for Denial {
             NoRoute::NotExposed { .. } => ("model_exposure", DenialKind::NotExposed, "model_not_exposed"),
             NoRoute::Residency { .. } => ("residency", DenialKind::NotExposed, "residency_not_met"),
         };
-        Self { policy: policy.to_owned(), kind, reason: no_route.to_string(), advice: None, retry_after: None, code }
+        Self {
+            policy: policy.to_owned(),
+            kind,
+            reason: no_route.to_string(),
+            advice: None,
+            retry_after: None,
+            allowances: Vec::new(),
+            code,
+        }
     }
 }
 
@@ -109,6 +117,7 @@ pub(crate) fn untranslatable(error: &TranslationError) -> Denial {
         reason: error.to_string(),
         advice: None,
         retry_after: None,
+        allowances: Vec::new(),
         code: "not_supported_by_provider",
     }
 }

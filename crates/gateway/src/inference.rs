@@ -14,6 +14,7 @@ use systemprompt_model::{ActionId, Ambient, EntityKind, Resource};
 use systemprompt_telemetry::Exporter;
 use tokio_util::sync::CancellationToken;
 
+use crate::allowance;
 pub use crate::answer::{AnswerBody, Reply};
 use crate::ask::UsageWish;
 pub use crate::ask::{Ask, Forwarded};
@@ -79,6 +80,8 @@ impl Inference {
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (ask.request.format, ask.request.stream_usage_requested());
         let patience = call.here.target.provider.timeouts.head_patience;
+        let mut limits = HeaderMap::new();
+        allowance::write(&mut limits, &call.recording.allowances(), ask.request.format, self.ambient.now());
         let inference = Arc::clone(self);
         let mut answering = Box::pin(async move {
             let refused = match call.answer(&ask).await? {
@@ -91,16 +94,20 @@ impl Inference {
                 Err(_) => Ok(refused),
             }
         });
+        let with_limits = |mut reply: Reply, limits: HeaderMap| {
+            reply.headers.extend(limits);
+            reply
+        };
         if !is_stream {
-            return answering.await;
+            return answering.await.map(|reply| with_limits(reply, limits));
         }
         // The caller gets the status of the answer if it comes for as long as the caller has patience.
         if let Ok(reply) = tokio::time::timeout(patience, &mut answering).await {
-            return reply;
+            return reply.map(|reply| with_limits(reply, limits));
         }
         let body = AnswerBody::stream(Waiting::new(answering, id, dialect, self.cut.clone().cancelled_owned()));
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]);
-        Ok(Reply { request: id, status: StatusCode::OK, headers, body })
+        Ok(with_limits(Reply { request: id, status: StatusCode::OK, headers, body }, limits))
     }
 
     /// Has calls that begin from now on follow another configuration.
@@ -169,6 +176,7 @@ impl Inference {
             dialect: request.format,
             first: (target_name(&way.first), way.first.provider.name.clone()),
             route_match: way.route_match,
+            prices: snapshot.prices,
             estimated_input_tokens: request.estimated_input_tokens,
             choices: request.answers,
             received: forwarded.received.unwrap_or_else(Instant::now),

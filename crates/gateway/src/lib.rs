@@ -18,6 +18,7 @@ pub mod headers;
 pub mod inference;
 pub mod request;
 
+mod allowance;
 mod answer;
 mod ask;
 mod attempt;

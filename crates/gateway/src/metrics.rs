@@ -28,6 +28,7 @@ pub(crate) struct GatewayMetrics {
     failovers_total: Family<FailoverLabels, Counter>,
     breaker_state: Family<ModelLabels, Gauge>,
     active_streams: Gauge,
+    unpriced_requests: Family<ModelLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -205,7 +206,13 @@ impl GatewayMetrics {
             failovers_total: Family::default(),
             breaker_state: Family::default(),
             active_streams: Gauge::default(),
+            unpriced_requests: Family::default(),
         };
+        registry.register(
+            "gateway_unpriced_requests",
+            "Requests that used something for which no price is known, so that their cost is recorded as zero",
+            metrics.unpriced_requests.clone(),
+        );
         registry.register(
             "gateway_requests",
             "Governed model requests by how they ended",
@@ -350,6 +357,12 @@ impl GatewayMetrics {
         }
         let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
         self.cost_microdollars_total.get_or_create(&labels).inc_by(u64::try_from(cost.0).unwrap_or(0));
+    }
+
+    /// Counts a request that used something nobody knows a price for.
+    pub(crate) fn unpriced(&self, provider: &str, model: &str) {
+        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+        self.unpriced_requests.get_or_create(&labels).inc();
     }
 
     /// Counts a stream as active until the guard is dropped.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::NaiveDate;
 use http::response;
-use systemprompt_extension::policy::{Subject as Inspected, Texts, Usage as Used};
+use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
 use systemprompt_governance::{Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
@@ -18,7 +19,7 @@ use crate::capture::Capture;
 use crate::exported::{Ended, Traced};
 use crate::failure::FailureKind;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
-use crate::request::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
+use crate::request::{CostSource, Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 use crate::resilience::Slot;
 use crate::routing::Destination;
 use crate::upstream::{Taken, provider_request_id};
@@ -34,6 +35,8 @@ pub(crate) struct Subject {
     pub(crate) route_match: String,
     /// Where the route leads first: the permit's name of the place, and the provider.
     pub(crate) first: (Target, String),
+    /// The version of the prices.
+    pub(crate) prices: NaiveDate,
     /// Tokens of the prompt, as estimated from its length.
     pub(crate) estimated_input_tokens: u64,
     /// How many answers the caller asked for.
@@ -58,7 +61,8 @@ pub(crate) struct Place {
     model: String,
     /// The model's name at the provider.
     upstream_model: String,
-    pricing: Pricing,
+    /// What to charge, if anybody knows.
+    pricing: Option<Pricing>,
     /// How long policies may look at the answer.
     inspection_limit: Duration,
 }
@@ -75,6 +79,11 @@ impl Place {
             pricing: to.pricing,
             inspection_limit: to.provider.timeouts.inspection,
         }
+    }
+
+    /// What it costs here.
+    fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Microdollars {
+        self.pricing.map(|pricing| pricing.cost(usage, service_tier)).unwrap_or_default()
     }
 }
 
@@ -170,6 +179,11 @@ impl Recording {
         }
     }
 
+    /// What is left of the caller's limits.
+    pub(crate) fn allowances(&self) -> Vec<Allowance> {
+        self.running.iter().flat_map(Running::allowances).cloned().collect()
+    }
+
     /// Begins another attempt at the same place after this trouble, and gives the bytes to send again.
     pub(crate) fn retry(&mut self, target: &Target, trouble: Trouble) -> Result<Bytes, NotPermitted> {
         self.subject.metrics.retried(&self.place.provider);
@@ -230,7 +244,7 @@ impl Recording {
         }
         let seen = self.left.take().unwrap_or_else(|| self.sum_up());
         let (usage, _) = self.used(&seen, &End::Failed(trouble.to_string()));
-        let cost = self.place.pricing.cost(&usage, seen.service_tier.as_deref());
+        let cost = self.place.cost(&usage, seen.service_tier.as_deref());
         self.left = Some(seen);
         (usage, cost)
     }
@@ -489,7 +503,17 @@ impl Recording {
         let summary = self.left.take().unwrap_or_else(|| self.sum_up());
         let end = judge(self, &summary);
         let (usage, usage_source) = self.used(&summary, &end);
-        let cost = self.place.pricing.cost(&usage, summary.service_tier.as_deref());
+        let cost_source = match (self.place.pricing, usage_source) {
+            (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
+            (Some(_), UsageSource::Provider | UsageSource::Estimated) => CostSource::Estimated,
+            (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
+            (_, UsageSource::None) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::None,
+            (_, UsageSource::None) => CostSource::Estimated,
+        };
+        let cost = self.place.cost(&usage, summary.service_tier.as_deref());
+        if cost_source == CostSource::Unpriced {
+            self.subject.metrics.unpriced(&self.place.provider, &self.place.model);
+        }
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
             End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) => {
@@ -533,12 +557,14 @@ impl Recording {
             (tool_call_part(sequence), call.input_excerpt.clone())
         });
         running.finish(Outcome {
-            usage: Used { calls: 1, tokens: input.saturating_add(output), cost },
+            usage: Used { calls: 1, input_tokens: input, output_tokens: output, cost },
             answer: self.capture.take().filter(|_| !quotes_credential).map(Capture::finish),
             parts: parts.collect(),
             result: Some(Inferred {
                 usage,
                 usage_source,
+                cost_source,
+                prices: Some(self.subject.prices),
                 partial: summary.is_partial(),
                 service_tier: summary.service_tier,
                 http_status: self.status,
@@ -571,8 +597,8 @@ fn total(usage: &Usage, cost: Microdollars) -> Used {
     if *usage == Usage::default() {
         return Used::default();
     }
-    let tokens = usage.prompt_tokens().saturating_add(usage.output_tokens.unwrap_or(0));
-    Used { calls: 1, tokens, cost }
+    let (input_tokens, output_tokens) = (usage.prompt_tokens(), usage.output_tokens.unwrap_or(0));
+    Used { calls: 1, input_tokens, output_tokens, cost }
 }
 
 /// What an answer was that arrived to its end.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use systemprompt_config::{Configuration, environment};
+use systemprompt_llm::catalog::{self, Catalog};
 use systemprompt_model::Ambient;
 
 use crate::config::{GatewayConfig, ProviderConfig, Surroundings};
@@ -15,6 +17,8 @@ use crate::upstream::{Fetcher, Upstreams};
 pub(crate) struct GatewaySnapshot {
     /// The key `gateway`.
     pub settings: GatewayConfig,
+    /// The version of the models and prices.
+    pub prices: NaiveDate,
     /// Where requests go.
     pub table: RoutingTable,
     /// What providers are shown.
@@ -49,8 +53,8 @@ impl GatewaySnapshot {
     ) -> Result<Self, SnapshotError> {
         let providers: Vec<ProviderConfig> = section(config, "providers")?;
         let settings: GatewayConfig = section(config, "gateway")?;
-        let table = RoutingTable::new(&providers, &settings, before.map(|before| &before.table));
-        let trusted = surroundings(config).trusted_hosts;
+        let Surroundings { trusted_hosts: trusted, catalog, .. } = surroundings(config);
+        let table = RoutingTable::new(&providers, &settings, &catalog, before.map(|before| &before.table));
         let connections = before.map(|before| before.upstreams.as_ref());
         let upstreams = Upstreams::new(&table.providers(), &trusted, ambient.clone(), connections);
         let upstreams = Arc::new(upstreams.map_err(SnapshotError::Tls)?);
@@ -62,18 +66,37 @@ impl GatewaySnapshot {
         let secret = |name: &str| config.secrets.get(name);
         let kept = before.map(|before| &before.credentials);
         let credentials = Credentials::new(&providers, secret, &transport, ambient, kept)?;
-        Ok(Self { settings, table, credentials, fetcher, upstreams })
+        Ok(Self { settings, prices: catalog.version, table, credentials, fetcher, upstreams })
     }
 }
 
 /// What the checks of the configuration need to know besides the two keys.
 pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
     let trusted = config.environment.get(environment::SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default();
+    let (catalog, catalog_flaws) = match read_catalog(config) {
+        Ok(catalog) => {
+            let flaws = catalog.flaws();
+            (catalog, flaws)
+        }
+        Err(flaw) => (catalog::default_catalog(), vec![flaw]),
+    };
     Surroundings {
+        catalog: Arc::new(catalog),
+        catalog_flaws,
         production: config.profile.is_production(),
         secrets: config.secrets.names().map(str::to_owned).collect(),
         trusted_hosts: trusted.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
     }
+}
+
+/// The operator's models and prices, or the built-in ones.
+fn read_catalog(config: &Configuration) -> Result<Catalog, String> {
+    let gateway: GatewayConfig = config.section("gateway").unwrap_or_default();
+    let Some(file) = gateway.catalog else { return Ok(catalog::default_catalog()) };
+    let path = config.profile_path(&file.path);
+    let shown = path.display();
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+    Catalog::parse(&text).map_err(|error| format!("`{shown}` is not a catalog: {error}"))
 }
 
 fn section<T: DeserializeOwned + Default>(config: &Configuration, key: &str) -> Result<T, SnapshotError> {

@@ -18,7 +18,7 @@ use crate::routing::{Destination, Provider};
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// Who asks. Some providers, and the firewalls before them, refuse a client that does not say.
-const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("systemprompt/", env!("CARGO_PKG_VERSION")));
+pub(crate) const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("systemprompt/", env!("CARGO_PKG_VERSION")));
 /// What the API speaks when the client does not say.
 const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 

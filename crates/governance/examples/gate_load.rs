@@ -95,7 +95,7 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
     };
     let leases = Leases::new(Arc::clone(database), ambient.clone());
     tracker.spawn(leases.clone().run(stop.clone()));
-    let policies = PolicyChain::new(&policies, Vec::new(), &leases).expect("policies");
+    let policies = PolicyChain::new(&policies, Vec::new(), &leases, None).expect("policies");
     let gate = Arc::new(Gate::new(Some(rules), policies, Arc::clone(&ledger), &metrics));
 
     work(&gate, &ambient, callers, Duration::from_millis(500)).await;
@@ -207,7 +207,7 @@ async fn work(gate: &Arc<Gate>, ambient: &Ambient, callers: usize, time: Duratio
                 latencies.push(asked.elapsed());
                 let (_, running) = permit.begin(&target).expect("it is the target");
                 running.finish(Outcome {
-                    usage: Usage { calls: 1, tokens: 24, cost: Microdollars(75) },
+                    usage: Usage { calls: 1, input_tokens: 20, output_tokens: 4, cost: Microdollars(75) },
                     answer: Some(Payload::complete(ANSWER.as_bytes())),
                     ..Outcome::completed(Answered)
                 });

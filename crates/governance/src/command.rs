@@ -71,7 +71,7 @@ impl CommandGate {
         policies.policies.retain(|policy| !matches!(policy, PolicyConfig::Registered(_)));
         // A command counts nothing: changes have no limit.
         let leases = Leases::new(Arc::clone(database), ambient.clone());
-        let policies = PolicyChain::new(&policies, Vec::new(), &leases)?;
+        let policies = PolicyChain::new(&policies, Vec::new(), &leases, None)?;
         let metrics = Metrics::new();
         let ledger = Ledger::start(database, options, projections, ambient, &TaskTracker::new(), &metrics).await?;
         let gate = Gate::new(None, policies, Arc::clone(&ledger), &metrics);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use systemprompt_extension::policy::DenialKind;
+use systemprompt_extension::policy::{Allowance, DenialKind};
 use systemprompt_model::ActionId;
 
 /// What the Gate answers instead of a permit. Either way nothing may be done.
@@ -31,6 +31,8 @@ pub struct Denial {
     pub advice: Option<String>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
+    /// What is left of the limits that were asked, where a limit said it.
+    pub allowances: Vec<Allowance>,
     /// The stable, machine-readable reason, e.g. `policy_denied`.
     pub code: &'static str,
 }

@@ -5,7 +5,7 @@
 //! what will be used up.
 
 use chrono::{DateTime, Utc};
-use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_extension::policy::{Estimate, Subject};
 use systemprompt_model::UserId;
 
 use crate::ledger::canonical::CanonicalObject;
@@ -32,8 +32,13 @@ pub trait Effect: Send + Sync + 'static {
     fn facts(&self, facts: &mut FactsWriter<'_, '_>);
 
     /// What it will use up, as far as can be said beforehand: what budgets set aside.
-    fn estimate(&self) -> Usage {
-        Usage::ONE_CALL
+    fn estimate(&self) -> Estimate {
+        Estimate::ONE_CALL
+    }
+
+    /// The model that is asked, by its configured name, where one is.
+    fn model(&self) -> Option<&str> {
+        None
     }
 }
 

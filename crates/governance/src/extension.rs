@@ -19,12 +19,13 @@ use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
-use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GovernanceConfig, PolicyConfig};
+use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GatewayPolicyConfig, GovernanceConfig, PolicyConfig, QuotaAlertConfig, quota};
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
 use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
 use crate::policy::PolicyChain;
+use crate::quota::{self as quotas, Quotas};
 use crate::secret_scan;
 use crate::startup;
 
@@ -34,6 +35,10 @@ const PROFILE: Place = Place::Profile { key: "governance" };
 const RETENTION: Place = Place::Profile { key: "retention" };
 /// Which policies apply, for every server.
 const POLICIES: Place = GovernanceConfig::PLACE;
+/// How much may be used, for every server.
+const QUOTAS: Place = GatewayPolicyConfig::PLACE;
+/// Who is told when it comes to an end.
+const ALERTS: Place = QuotaAlertConfig::PLACE;
 /// Who may use what, for every server.
 const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules" };
 /// The departments rules speak of.
@@ -41,6 +46,8 @@ const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: 
 
 /// How long a stopping server waits for changes that were begun.
 const CHANGES_WITHIN: Duration = Duration::from_secs(3);
+/// How long it then waits until quotas have counted what the last requests used.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// How long it waits until they and everything else are in the ledger. The hook has ten seconds.
 const DRAIN_WITHIN: Duration = Duration::from_secs(8);
 /// How long it then takes to bring the projections up.
@@ -69,6 +76,7 @@ impl Extension for GovernanceExtension {
             ledger::schema(),
             SchemaDefinition::inline("governance_decisions", include_str!("../schema/decisions.sql")),
             SchemaDefinition::inline("governance_changes", include_str!("../schema/changes.sql")),
+            SchemaDefinition::inline("ai_quota_buckets", quotas::SCHEMA),
             SchemaDefinition::inline("access_control_entities", include_str!("../schema/access.sql")),
         ]
     }
@@ -92,6 +100,8 @@ impl Extension for GovernanceExtension {
             section(PROFILE, schema_for!(GovernanceProfile)),
             section(RETENTION, schema_for!(RetentionProfile)),
             section(POLICIES, schema_for!(GovernanceConfig)),
+            section(QUOTAS, schema_for!(Vec<GatewayPolicyConfig>)),
+            section(ALERTS, schema_for!(Vec<QuotaAlertConfig>)),
             section(RULES, schema_for!(Vec<AccessRuleConfig>)),
             section(DEPARTMENTS, schema_for!(Vec<DepartmentConfig>)),
         ]
@@ -117,8 +127,15 @@ impl Extension for GovernanceExtension {
                 .collect(),
             _ => Vec::new(),
         });
+        let quotas = quota::flaws(&sections.quotas).into_iter();
+        let quotas = quotas.map(|flaw| (QUOTAS.key(), flaw.pointer, flaw.message));
+        let has_secret = |name: &str| config.secrets.get(name).is_some();
+        let alerts = quota::alert_flaws(&sections.alerts, &sections.quotas, has_secret).into_iter();
+        let alerts = alerts.map(|flaw| (ALERTS.key(), flaw.pointer, flaw.message));
         policies
             .chain(scanned)
+            .chain(quotas)
+            .chain(alerts)
             .chain(access)
             .map(|(key, pointer, message)| config.error(key, &pointer, message))
             .collect()
@@ -167,13 +184,24 @@ impl Extension for GovernanceExtension {
             ctx.tracker(),
             ctx.shutdown().clone(),
         );
+        let (quotas, desk, recorder) = Quotas::new(
+            &sections.alerts,
+            |name| configuration.secrets.get(name).cloned(),
+            Arc::clone(ctx.db()),
+            ctx.ambient().clone(),
+            ctx.metrics(),
+        );
+        ctx.tracker().spawn(desk.run(ctx.shutdown().clone()));
+        ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
         let registered = registry.make_policies(ctx)?;
-        let policies = PolicyChain::new(&sections.policies, registered.clone(), ctx.leases())
+        let limits = Some((&quotas, sections.quotas.as_slice()));
+        let policies = PolicyChain::new(&sections.policies, registered.clone(), ctx.leases(), limits)
             .map_err(|error| failed(&with_causes(&error)))?;
         services.insert(Arc::new(RegisteredPolicies(registered)));
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));
         services.insert(rules);
+        services.insert(quotas);
         services.insert(ledger);
         Ok(())
     }
@@ -189,6 +217,9 @@ impl Extension for GovernanceExtension {
         startup::load(&gate, &ledger, &rules, ctx.db(), ctx.configuration(), &sections.access, ctx.ambient())
             .await
             .map_err(|error| failed(&with_causes(&error)))?;
+        let quotas = ctx.service::<Quotas>()?;
+        quotas.keep_policies(&sections.quotas).await.map_err(|error| failed(&with_causes(&error)))?;
+        ctx.tracker().spawn(quotas.maintain(ctx.shutdown().clone()));
         ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
         ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
         Ok(())
@@ -201,12 +232,14 @@ impl Extension for GovernanceExtension {
     ) -> Result<Option<Reload>, LoaderError> {
         let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
         let registered = ctx.service::<RegisteredPolicies>()?;
-        let policies = PolicyChain::new(&sections.policies, registered.0.clone(), ctx.leases())
+        let quotas = ctx.service::<Quotas>()?;
+        let limits = Some((&quotas, sections.quotas.as_slice()));
+        let policies = PolicyChain::new(&sections.policies, registered.0.clone(), ctx.leases(), limits)
             .map_err(|error| failed(&with_causes(&error)))?;
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
         let differences = ctx.configuration().differences(&configuration);
-        let at_start = [PROFILE, RETENTION].map(|place| place.named());
+        let at_start = [PROFILE, RETENTION, ALERTS].map(|place| place.named());
         let restart: Vec<_> =
             differences.sections.into_iter().map(|(key, _)| key).filter(|key| at_start.contains(key)).collect();
         let apply = async move {
@@ -214,6 +247,7 @@ impl Extension for GovernanceExtension {
             startup::load(&gate, &ledger, &rules, &db, &configuration, &sections.access, &ambient)
                 .await
                 .map_err(|error| failed(&with_causes(&error)))?;
+            quotas.keep_policies(&sections.quotas).await.map_err(|error| failed(&with_causes(&error)))?;
             gate.put_in_force(policies);
             Ok(())
         };
@@ -224,6 +258,9 @@ impl Extension for GovernanceExtension {
         let begun = Instant::now();
         if let Some(gate) = ctx.services().get::<Gate>() {
             gate.finish_changes(CHANGES_WITHIN).await;
+        }
+        if let Some(quotas) = ctx.services().get::<Quotas>() {
+            quotas.flush(FLUSH_WITHIN).await;
         }
         if let Some(ledger) = ctx.services().get::<Ledger>() {
             ledger.drain(DRAIN_WITHIN.saturating_sub(begun.elapsed())).await;
@@ -258,6 +295,8 @@ pub(crate) struct Sections {
     retention: RetentionProfile,
     pub(crate) policies: GovernanceConfig,
     access: AccessControlConfig,
+    quotas: Vec<GatewayPolicyConfig>,
+    alerts: Vec<QuotaAlertConfig>,
 }
 
 impl Sections {
@@ -272,6 +311,8 @@ impl Sections {
                 profile: config.section_at(&PROFILE)?,
                 retention: config.section_at(&RETENTION)?,
                 policies: config.section_at(&POLICIES)?,
+                quotas: config.section_at(&QUOTAS)?,
+                alerts: config.section_at(&ALERTS)?,
                 access: AccessControlConfig {
                     rules: config.section_at(&RULES)?,
                     departments: config.section_at(&DEPARTMENTS)?,

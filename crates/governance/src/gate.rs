@@ -51,7 +51,7 @@ impl Gate {
     pub fn new(rules: Option<Arc<AccessRules>>, policies: PolicyChain, ledger: Arc<Ledger>, metrics: &Metrics) -> Self {
         let denials = Family::<DenialLabels, Counter>::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
-        let of_the_gate = ["authz_rule_based", "authz_default_deny"].into_iter();
+        let of_the_gate = ["authz_rule_based", "authz_default_deny", "quota"].into_iter();
         for policy in of_the_gate.chain(policies.ids()) {
             drop(denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
         }
@@ -125,6 +125,7 @@ impl Gate {
             subject: action.effect.subject(),
             content: &action.content,
             texts: &Texts::of(&action.content),
+            model: action.effect.model(),
             estimate: action.effect.estimate(),
         };
         let judged = policies.evaluate(&input, None).await;
@@ -194,6 +195,7 @@ impl Gate {
                         .to_owned(),
                 ),
                 retry_after: None,
+                allowances: Vec::new(),
                 code: "not_an_administrator",
             }),
         }
@@ -207,6 +209,7 @@ impl Gate {
             reason: format!("{resource}: {why}"),
             advice: advice.map(str::to_owned),
             retry_after: None,
+            allowances: Vec::new(),
             code,
         };
         let unreadable = || {

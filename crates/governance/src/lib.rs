@@ -37,6 +37,7 @@ pub mod ledger;
 pub mod page;
 mod permit;
 pub mod policy;
+pub mod quota;
 mod redaction;
 mod running;
 pub mod secret_scan;

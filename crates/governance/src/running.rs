@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use systemprompt_extension::policy::{Hold, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::policy::{Allowance, Hold, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_model::{ActionId, Attribution, Resource};
 use tokio::sync::oneshot;
 
@@ -82,6 +82,11 @@ impl<E: Effect> Running<E> {
         &self.effect
     }
 
+    /// What is left of the limits that were asked, for the caller.
+    pub fn allowances(&self) -> impl Iterator<Item = &Allowance> {
+        self.holds.iter().flat_map(|hold| hold.allowances())
+    }
+
     /// How much of the answer is worth holding for [`Outcome::answer`], in bytes.
     pub fn content_limit(&self) -> usize {
         if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
@@ -126,6 +131,7 @@ impl<E: Effect> Running<E> {
             subject: self.effect.subject(),
             content: &content,
             texts: &Texts::of(&content),
+            model: self.effect.model(),
             estimate: self.effect.estimate(),
         };
         let outcome = self.policies.evaluate_content(&input).await;
@@ -189,6 +195,7 @@ impl<E: Effect> Running<E> {
             subject,
             content,
             texts,
+            model: self.effect.model(),
             estimate: self.effect.estimate(),
         };
         let outcome = self.policies.evaluate(&input, Some(tokio::time::Instant::now() + limit)).await;

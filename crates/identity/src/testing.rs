@@ -97,7 +97,7 @@ impl World {
         let (projections, metrics) = (GovernanceExtension.projections(), Metrics::new());
         let ledger = Ledger::start(&db, options, projections, &self.ambient, &tracker, &metrics).await.expect("starts");
         let policies =
-            PolicyChain::new(&GovernanceConfig::default(), Vec::new(), &leases).expect("the defaults are valid");
+            PolicyChain::new(&GovernanceConfig::default(), Vec::new(), &leases, None).expect("the defaults are valid");
         let gate = Arc::new(Gate::new(None, policies, Arc::clone(&ledger), &metrics));
         let identity = Identity::start(IdentityOptions {
             leases,

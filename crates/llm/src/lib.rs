@@ -15,7 +15,8 @@
 //!
 //! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), translating it
 //! (`neutral`, `translate`), reading the answer (`sse`, `answer`), what
-//! clouds put around both (`cloud`, `event_stream`), errors (`error`), prices ([`catalog`]) and the offline model ([`demo`]).
+//! clouds put around both (`cloud`, `event_stream`), errors (`error`), prices ([`catalog`]), counting
+//! tokens ([`tokens`]) and the offline model ([`demo`]).
 //!
 //! To add a format: a folder in `format/` with its definition, a variant of [`Format`], and golden files in
 //! `tests/golden`. Nothing else here asks which format it has before it.
@@ -48,6 +49,7 @@ mod counting;
 
 pub mod catalog;
 pub mod demo;
+pub mod tokens;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

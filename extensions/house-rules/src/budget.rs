@@ -39,7 +39,7 @@ impl Policy for Budget {
         };
         let key = LeaseKey::new("house_rules.tokens", account.as_uuid());
         let limit = Sliding::new(self.tokens_per_day, Unit::Tokens, DAY);
-        let claim = Claim::new(key, limit, input.estimate.tokens.max(1)).for_call(input.action.as_uuid());
+        let claim = Claim::new(key, limit, input.estimate.most.tokens().max(1)).for_call(input.action.as_uuid());
         match self.leases.reserve(&claim).await {
             Ok(reservation) => Verdict::Hold(Box::new(SetAside(reservation))),
             Err(ReserveError::Exhausted(exhausted)) => Verdict::Fail(Violation {
@@ -62,6 +62,6 @@ struct SetAside(Reservation);
 
 impl Hold for SetAside {
     fn settle(self: Box<Self>, used: &Usage) {
-        self.0.settle(used.tokens);
+        self.0.settle(used.tokens());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use systemprompt::axum::body::Bytes;
-use systemprompt::extension::policy::{Subject, Texts, Usage};
+use systemprompt::extension::policy::{Estimate, Subject, Texts, Usage};
 use systemprompt::governance::{
     Action, Denial, Effect, Facts, FactsWriter, Gate, Inspection, Outcome, Permit, Refusal, Target,
 };
@@ -34,8 +34,8 @@ impl Effect for Ask {
         facts.count("tokens", Some(self.tokens));
     }
 
-    fn estimate(&self) -> Usage {
-        Usage { tokens: self.tokens, ..Usage::ONE_CALL }
+    fn estimate(&self) -> Estimate {
+        Estimate::exactly(Usage { output_tokens: self.tokens, ..Usage::ONE_CALL })
     }
 }
 
@@ -132,12 +132,12 @@ async fn tokens_are_set_aside_counted_and_given_back() {
     let permit = ask(&server, user, "long", 900).await.expect("there is enough");
     denied(ask(&server, user, "while it runs", 200).await);
     let (_, running) = permit.begin(&target).expect("it is the target");
-    let usage = Usage { tokens: 100, ..Usage::ONE_CALL };
+    let usage = Usage { output_tokens: 100, ..Usage::ONE_CALL };
     running.finish(Outcome { usage, ..Outcome::completed(Answered) });
 
     let permit = ask(&server, user, "it used a hundred", 900).await.expect("the rest was given back");
     let (_, running) = permit.begin(&target).expect("it is the target");
-    let usage = Usage { tokens: 900, ..Usage::ONE_CALL };
+    let usage = Usage { output_tokens: 900, ..Usage::ONE_CALL };
     running.finish(Outcome { usage, ..Outcome::completed(Answered) });
     let denial = denied(ask(&server, user, "no more", 1).await);
     assert_eq!((denial.policy.as_str(), denial.code), ("house_rules.budget", "house_rules_budget"));

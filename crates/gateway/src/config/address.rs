@@ -18,10 +18,18 @@ pub(super) fn check_endpoint(endpoint: &str, trusted: &BTreeSet<String>) -> Resu
     check_address(&url, trusted)
 }
 
+/// Whether messages may be sent to an address: the same, and it may have a query.
+pub(crate) fn check_webhook(address: &str, trusted: &BTreeSet<String>) -> Result<(), String> {
+    let url = Url::parse(address).map_err(|error| format!("the address is not a URL: {error}"))?;
+    check_address(&url, trusted)
+}
+
 /// Whether a URL may be asked: https, or http to this machine or a trusted host; never a literal private address that is
 /// not trusted. Names are checked again when they are resolved, see `upstream/resolver.rs`.
 pub(crate) fn check_address(url: &Url, trusted: &BTreeSet<String>) -> Result<(), String> {
-    let host = url.host().ok_or_else(|| format!("`{url}` has no host"))?;
+    // Without a query, which may hold a secret.
+    let shown = &url[..url::Position::AfterPath];
+    let host = url.host().ok_or_else(|| format!("`{shown}` has no host"))?;
     let is_trusted = trusted.contains(&host.to_string().to_ascii_lowercase());
     let (is_loopback, is_private) = match host {
         Host::Domain(name) => (name == "localhost" || name.ends_with(".localhost"), false),
@@ -30,10 +38,10 @@ pub(crate) fn check_address(url: &Url, trusted: &BTreeSet<String>) -> Result<(),
     };
     match url.scheme() {
         _ if is_loopback || is_trusted => Ok(()),
-        "https" if is_private => Err(format!("`{url}` names a private address")),
+        "https" if is_private => Err(format!("`{shown}` names a private address")),
         "https" => Ok(()),
-        "http" => Err(format!("`{url}` would send prompts and credentials in clear text")),
-        other => Err(format!("`{url}` has the scheme {other}")),
+        "http" => Err(format!("`{shown}` would send prompts and credentials in clear text")),
+        other => Err(format!("`{shown}` has the scheme {other}")),
     }
 }
 

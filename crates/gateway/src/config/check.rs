@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use systemprompt_config::nearest;
 use systemprompt_extension::instead_of;
-use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
 use super::address::check_endpoint;
@@ -44,9 +43,13 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
     // What models are called at their providers.
     let upstream_names: BTreeMap<String, String> = providers
         .iter()
-        .flat_map(ProviderConfig::models)
+        .flat_map(|provider| provider.models(&around.catalog))
         .map(|model| (model.id.clone(), model.upstream_model.unwrap_or(model.id)))
         .collect();
+
+    for flaw in &around.catalog_flaws {
+        complain("gateway", "/catalog/path".to_owned(), flaw.clone(), "mend the file, or remove the key");
+    }
 
     for (index, provider) in providers.iter().enumerate() {
         let at = |field: &str| format!("/{index}/{field}");
@@ -117,12 +120,12 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 );
             });
         }
-        let models = provider.models();
+        let models = provider.models(&around.catalog);
         if models.is_empty() {
             complain(
                 "providers",
                 at("models"),
-                format!("the provider `{}` lists no models and the built-in catalog knows none for it", provider.name),
+                format!("the provider `{}` lists no models and the catalog knows none for it", provider.name),
                 "list at least one model with its pricing",
             );
         }
@@ -141,19 +144,11 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 priced.insert((provider.name.clone(), id.clone()));
             }
             priced.extend(model.upstream_model.iter().map(|name| (provider.name.clone(), name.clone())));
-            if let Some(field) = model.pricing.and_then(|pricing| pricing.invalid_field()) {
-                complain(
-                    "providers",
-                    at(&format!("models/{position}/pricing/{field}")),
-                    format!("the price of `{}` is not a number of dollars, zero or more", model.id),
-                    "write the price of a million tokens in US dollars",
-                );
-            }
             if model.pricing.is_none() {
                 complain(
                     "providers",
                     at(&format!("models/{position}/id")),
-                    format!("the model `{}` has no price and the built-in catalog knows none", model.id),
+                    format!("the model `{}` has no price and the catalog knows none", model.id),
                     "add pricing: { input_per_million, output_per_million }",
                 );
             }
@@ -270,17 +265,6 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                         place.provider
                     ),
                     &format!("set governance.{condition} of the provider if that is so, or name another provider"),
-                );
-            }
-            if let Some(field) = place.pricing.map(Pricing::from).and_then(|pricing| pricing.invalid_field()) {
-                complain(
-                    "gateway",
-                    within(&format!("pricing/{field}")),
-                    format!(
-                        "the price of the route for `{}` is not a number of dollars, zero or more",
-                        route.model_pattern
-                    ),
-                    "write the price of a million tokens in US dollars",
                 );
             }
             let at_provider = |name: &str| priced.contains(&(place.provider.to_owned(), name.to_owned()));
@@ -515,8 +499,8 @@ mod tests {
             ),
             (
                 serde_json::json!({"provider": "near", "fallbacks": [{"provider": "far", "upstream_model": "far-1",
-                "extra_headers": {"host": "x"}, "pricing": {"input_per_million": -1.0, "output_per_million": 1.0}}]}),
-                vec!["fallbacks/0/pricing/input_per_million", "fallbacks/0/extra_headers/host"],
+                "extra_headers": {"host": "x"}, "pricing": {"input_per_million": 1.0, "output_per_million": 1.0}}]}),
+                vec!["fallbacks/0/extra_headers/host"],
             ),
         ] {
             let mut whole = route.clone();

@@ -1,5 +1,7 @@
 //! The profile key `gateway`.
 
+use std::path::PathBuf;
+
 use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,8 @@ pub(crate) struct GatewayConfig {
     pub policy_deny_status: PolicyDenyStatus,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
+    /// A file of models and prices instead of the built-in one.
+    pub catalog: Option<CatalogConfig>,
     /// Time limits of upstream calls, retries, and what keeps requests from a provider that is down.
     #[schemars(schema_with = "Resilience::schema_for_all")]
     pub resilience: Resilience,
@@ -57,6 +61,7 @@ impl Default for GatewayConfig {
             models_public: false,
             policy_deny_status: PolicyDenyStatus::default(),
             max_body_bytes: 32 * 1024 * 1024,
+            catalog: None,
             resilience: Resilience::default(),
         }
     }
@@ -73,6 +78,14 @@ impl GatewayConfig {
     pub(crate) fn session_pause(&self) -> TimeDelta {
         TimeDelta::minutes(self.session_pause_minutes.into())
     }
+}
+
+/// Where models and prices are read from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CatalogConfig {
+    /// A JSON file in the form of the built-in one (`version`, `currency`, `models`), relative to the profile.
+    pub path: PathBuf,
 }
 
 /// How clients present their credential.

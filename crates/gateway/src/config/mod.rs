@@ -11,7 +11,7 @@ mod route;
 mod surroundings;
 mod wire;
 
-pub(crate) use address::{check_address, is_public, with_metadata};
+pub(crate) use address::{check_address, check_webhook, is_public, with_metadata};
 pub(crate) use auth::{Auth, IdentityConfig, IdentitySource};
 pub(crate) use check::check;
 pub(crate) use gateway::{AuthScheme, GatewayConfig, PolicyDenyStatus};

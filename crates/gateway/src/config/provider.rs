@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use systemprompt_llm::catalog::{self, Capabilities, CatalogModel, LongPromptPricing, Pricing, ServiceTiers};
+use systemprompt_llm::catalog::{
+    Capabilities, Catalog, CatalogModel, Decimal, LongPromptPricing, Pricing, ServiceTiers,
+};
 
 use super::auth::{Auth, IdentityConfig};
 use super::resilience::Resilience;
@@ -113,10 +115,9 @@ impl ProviderConfig {
         one.into_iter().chain(several.map(|(at, name)| (format!("api_key_secrets/{at}"), name.as_str())))
     }
 
-    /// The models a provider offers: its own list, else the built-in catalog's for its name. Prices and limits a model does
+    /// The models a provider offers: its own list, else the catalog's for its name. Prices and limits a model does
     /// not state come from the catalog too.
-    pub(crate) fn models(&self) -> Vec<CatalogModel> {
-        let catalog = catalog::default_catalog();
+    pub(crate) fn models(&self, catalog: &Catalog) -> Vec<CatalogModel> {
         if self.models.is_empty() {
             return catalog.iter().filter(|model| model.provider == self.name).cloned().collect();
         }
@@ -211,27 +212,60 @@ pub(crate) struct ModelConfig {
     pub capabilities: Option<Capabilities>,
 }
 
-/// Prices in US dollars per million tokens.
+/// Prices in US dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PricingConfig {
-    /// Tokens read that were not in the provider's cache.
-    pub input_per_million: f64,
-    /// Tokens generated.
-    pub output_per_million: f64,
-    /// Tokens read from the provider's prompt cache; as input unless given.
+    /// A million tokens read that were not in the provider's cache.
+    pub input_per_million: Decimal,
+    /// A million tokens generated.
+    pub output_per_million: Decimal,
+    /// A million tokens read from the provider's prompt cache; as input unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_read_per_million: Option<f64>,
-    /// Tokens written to the provider's prompt cache; as input unless given.
+    pub cache_read_per_million: Option<Decimal>,
+    /// A million tokens written to the provider's prompt cache; as input unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_write_per_million: Option<f64>,
-    /// Tokens written to the provider's prompt cache for an hour; 1.6 times `cache_write_per_million` unless given, as at
-    /// Anthropic.
+    pub cache_write_per_million: Option<Decimal>,
+    /// A million tokens written to the provider's prompt cache for an hour; 1.6 times `cache_write_per_million` unless given,
+    /// as at Anthropic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_write_1h_per_million: Option<f64>,
-    /// A thousand searches of the web that the provider makes by itself, in US dollars; free unless given.
+    pub cache_write_1h_per_million: Option<Decimal>,
+    /// A million tokens of reasoning; as output unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub web_search_per_thousand: Option<f64>,
+    pub reasoning_per_million: Option<Decimal>,
+    /// A million tokens of sound that is read; as input unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_input_per_million: Option<Decimal>,
+    /// A million tokens of sound that is made; as output unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_output_per_million: Option<Decimal>,
+    /// A million tokens of images that are read; as input unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_input_per_million: Option<Decimal>,
+    /// A million tokens of images that are made; as output unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_output_per_million: Option<Decimal>,
+    /// An image that is made, besides its tokens; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_image: Option<Decimal>,
+    /// The same in cents; instead of `per_image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_image_cents: Option<Decimal>,
+    /// A request, besides everything else; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_request: Option<Decimal>,
+    /// A thousand searches of the web that the provider makes by itself; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_search_per_thousand: Option<Decimal>,
+    /// Whether a request that searched the web pays for one search, however many it made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web_search_once: bool,
+    /// A thousand searches in files that the provider keeps; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_search_per_thousand: Option<Decimal>,
+    /// A thousand runs of code at the provider; free unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_execution_per_thousand: Option<Decimal>,
     /// Other prices for long prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_prompt: Option<LongPromptPricing>,
@@ -248,7 +282,17 @@ impl From<PricingConfig> for Pricing {
             cache_read_per_million: config.cache_read_per_million.unwrap_or(config.input_per_million),
             cache_write_per_million: config.cache_write_per_million.unwrap_or(config.input_per_million),
             cache_write_1h_per_million: config.cache_write_1h_per_million,
-            web_search_per_thousand: config.web_search_per_thousand.unwrap_or(0.0),
+            reasoning_per_million: config.reasoning_per_million,
+            audio_input_per_million: config.audio_input_per_million,
+            audio_output_per_million: config.audio_output_per_million,
+            image_input_per_million: config.image_input_per_million,
+            image_output_per_million: config.image_output_per_million,
+            per_image: config.per_image.or(config.per_image_cents.map(Decimal::cents)).unwrap_or_default(),
+            per_request: config.per_request.unwrap_or_default(),
+            web_search_per_thousand: config.web_search_per_thousand.unwrap_or_default(),
+            web_search_once: config.web_search_once,
+            file_search_per_thousand: config.file_search_per_thousand.unwrap_or_default(),
+            code_execution_per_thousand: config.code_execution_per_thousand.unwrap_or_default(),
             long_prompt: config.long_prompt,
             service_tiers: config.service_tiers,
         }

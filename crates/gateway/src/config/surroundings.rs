@@ -1,9 +1,12 @@
 //! What the checks of the configuration need to know besides the keys they check.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use systemprompt_llm::catalog::{self, Catalog};
 
 /// What the checks need to know from outside the two keys.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     /// Whether the profile describes a production environment.
     pub production: bool,
@@ -11,4 +14,20 @@ pub(crate) struct Surroundings {
     pub secrets: BTreeSet<String>,
     /// Hosts that may be reached over plain HTTP or at private addresses.
     pub trusted_hosts: BTreeSet<String>,
+    /// Models and prices, and everything that is wrong with the file they are read from.
+    pub catalog: Arc<Catalog>,
+    /// See `catalog`.
+    pub catalog_flaws: Vec<String>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            production: false,
+            secrets: BTreeSet::new(),
+            trusted_hosts: BTreeSet::new(),
+            catalog: Arc::new(catalog::default_catalog()),
+            catalog_flaws: Vec::new(),
+        }
+    }
 }

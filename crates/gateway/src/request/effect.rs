@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_extension::policy::{Estimate, Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
 use systemprompt_llm::neutral::Loss;
 use systemprompt_llm::{Format, InferenceRequest};
 
-use crate::routing::Way;
+use crate::routing::{Destination, Way};
 
 /// Most texts that end an answer that are recorded.
 const STOP_SEQUENCE_LIMIT: usize = 64;
+/// Tokens of an answer that is as long as usual: most are shorter, and clients ask for far longer ones than they get.
+const USUAL_OUTPUT: u64 = 1000;
 /// Most tool calls of one answer that are recorded.
 const TOOL_CALL_LIMIT: usize = 128;
 
@@ -36,7 +39,9 @@ pub(crate) struct Infer {
     temperature: Option<f64>,
     tools: u64,
     top_p: Option<f64>,
-    estimate: Usage,
+    estimate: Estimate,
+    /// The model by its configured name, for quotas of one model.
+    quota_model: Option<String>,
 }
 
 impl Infer {
@@ -63,31 +68,37 @@ impl Infer {
             temperature: request.temperature,
             tools: request.tools as u64,
             top_p: request.top_p,
-            estimate: way.map_or(Usage::ONE_CALL, |way| estimate(request, way)),
+            estimate: way.map_or(Estimate::ONE_CALL, |way| estimate(request, way)),
+            quota_model: way.map(|way| way.first.model_id().to_owned()),
         }
     }
 }
 
-/// What a request will use up if the answer is as long as it may be, where that costs most; nothing is known of an answer
-/// without a limit.
-fn estimate(request: &InferenceRequest, way: &Way) -> Usage {
+/// What a request will use up: with an answer of the usual length at the first choice, and with one as long as it may be
+/// where that costs most. Of an answer without a limit nothing more is known than what is usual.
+fn estimate(request: &InferenceRequest, way: &Way) -> Estimate {
     let input = request.estimated_input_tokens;
-    way.candidates()
-        .map(|to| {
-            let output = match to.max_output_tokens {
-                Some(limit) => request.max_tokens.map_or(limit, |asked| asked.min(limit)),
-                None => request.max_tokens.unwrap_or(0),
-            };
-            let output = output.saturating_mul(request.answers);
-            let tokens = systemprompt_llm::Usage {
-                input_tokens: Some(input),
-                output_tokens: Some(output),
-                ..systemprompt_llm::Usage::default()
-            };
-            Usage { calls: 1, tokens: input.saturating_add(output), cost: to.pricing.cost(&tokens, None) }
-        })
-        .reduce(|most, next| Usage { calls: 1, tokens: most.tokens.max(next.tokens), cost: most.cost.max(next.cost) })
-        .unwrap_or(Usage::ONE_CALL)
+    let with = |to: &Destination, longest: u64| {
+        let limit = match (request.max_tokens, to.max_output_tokens) {
+            (Some(asked), Some(limit)) => asked.min(limit),
+            (asked, limit) => asked.or(limit).unwrap_or(USUAL_OUTPUT),
+        };
+        let output = limit.min(longest).saturating_mul(request.answers);
+        let tokens = systemprompt_llm::Usage {
+            input_tokens: Some(input),
+            output_tokens: Some(output),
+            ..systemprompt_llm::Usage::default()
+        };
+        let cost = to.pricing.map(|pricing| pricing.cost(&tokens, None)).unwrap_or_default();
+        Usage { calls: 1, input_tokens: input, output_tokens: output, cost }
+    };
+    let expected = with(&way.first, USUAL_OUTPUT);
+    let most = way.candidates().map(|to| with(to, u64::MAX)).fold(expected, |most, next| Usage {
+        output_tokens: most.output_tokens.max(next.output_tokens),
+        cost: most.cost.max(next.cost),
+        ..most
+    });
+    Estimate { expected, most }
 }
 
 impl Effect for Infer {
@@ -119,8 +130,12 @@ impl Effect for Infer {
         facts.number("top_p", self.top_p);
     }
 
-    fn estimate(&self) -> Usage {
+    fn estimate(&self) -> Estimate {
         self.estimate
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.quota_model.as_deref()
     }
 }
 
@@ -179,11 +194,40 @@ impl UsageSource {
     }
 }
 
+/// How the cost of a request came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum CostSource {
+    /// From what the provider counted.
+    Provider,
+    /// From counts some or all of which were estimated.
+    Estimated,
+    /// It used something, and nobody knows a price: it is not known and recorded as zero.
+    Unpriced,
+    /// It used nothing.
+    #[default]
+    None,
+}
+
+impl CostSource {
+    /// The word for it in the ledger.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Estimated => "estimated",
+            Self::Unpriced => "unpriced",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What came of asking a model.
 #[derive(Debug, Default)]
 pub(crate) struct Inferred {
     pub(crate) usage: systemprompt_llm::Usage,
     pub(crate) usage_source: UsageSource,
+    pub(crate) cost_source: CostSource,
+    /// The version of the prices.
+    pub(crate) prices: Option<NaiveDate>,
     /// The class of service the provider gave it.
     pub(crate) service_tier: Option<String>,
     /// Something of the answer could not be read.
@@ -222,14 +266,23 @@ pub(crate) fn tool_call_part(sequence: usize) -> Cow<'static, str> {
 
 impl Facts for Inferred {
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("audio_input_tokens", self.usage.audio_input_tokens);
+        facts.count("audio_output_tokens", self.usage.audio_output_tokens);
         facts.count("cache_creation_1h_tokens", self.usage.cache_creation_1h_tokens);
         facts.count("cache_creation_tokens", Some(self.usage.cache_creation_tokens.unwrap_or(0)));
         facts.count("cache_read_tokens", Some(self.usage.cache_read_tokens.unwrap_or(0)));
+        facts.count("code_executions", self.usage.code_executions);
+        facts.text("cost_source", self.cost_source.as_str());
+        facts.count("file_searches", self.usage.file_searches);
         facts.count("http_status", self.http_status.map(u64::from));
+        facts.count("image_input_tokens", self.usage.image_input_tokens);
+        facts.count("image_output_tokens", self.usage.image_output_tokens);
+        facts.count("images", self.usage.images);
         facts.count("input_tokens", Some(self.usage.input_tokens.unwrap_or(0)));
         facts.stranger("model", self.model.as_deref());
         facts.count("output_tokens", Some(self.usage.output_tokens.unwrap_or(0)));
         facts.boolean("partial", self.partial);
+        facts.optional_text("prices", self.prices.map(|day| day.to_string()).as_deref());
         facts.stranger_id("provider_request_id", self.provider_request_id.as_deref());
         facts.count("reasoning_tokens", self.usage.reasoning_tokens);
         facts.stranger("route_match", self.route_match.as_deref());
@@ -251,6 +304,15 @@ impl Facts for Inferred {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct InferredFacts {
+    pub(super) audio_input_tokens: Option<i64>,
+    pub(super) audio_output_tokens: Option<i64>,
+    pub(super) code_executions: Option<i64>,
+    pub(super) cost_source: Option<String>,
+    pub(super) file_searches: Option<i64>,
+    pub(super) image_input_tokens: Option<i64>,
+    pub(super) image_output_tokens: Option<i64>,
+    pub(super) images: Option<i64>,
+    pub(super) prices: Option<String>,
     pub(super) cache_creation_1h_tokens: Option<i64>,
     pub(super) cache_creation_tokens: i64,
     pub(super) cache_read_tokens: i64,

@@ -8,5 +8,5 @@ mod projection;
 pub mod queries;
 pub mod said;
 
-pub(crate) use effect::{Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
+pub(crate) use effect::{CostSource, Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 pub(crate) use projection::Requests;

@@ -179,7 +179,8 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider,
+            cost_source, price_version
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
@@ -192,7 +193,8 @@ async fn insert(
             r.provider_request_id, r.http_status, r.stop_reason, r.input_tokens, r.output_tokens, r.cache_read_tokens,
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
             r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
-            r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb, r.served_provider
+            r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb, r.served_provider,
+            r.cost_source, r.price_version
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -201,7 +203,7 @@ async fn insert(
             $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
             $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
-            $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[]
+            $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
@@ -209,7 +211,8 @@ async fn insert(
             prepared_sha256, created_at, status, error_message, attempts, model, provider_request_id, http_status,
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
-            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider, left_route
+            reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider, left_route,
+            cost_source, price_version
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -267,6 +270,8 @@ async fn insert(
         column!(|_decided, facts| (!facts.losses.is_empty()).then(|| serde_json::json!(facts.losses).to_string())) as _,
         &ends.served_provider as _,
         &ends.route_match as _,
+        &ends.cost_source as _,
+        &ends.price_version as _,
     )
     .execute(connection)
     .await?;
@@ -308,7 +313,9 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
             usage_source = CASE WHEN e.counts THEN e.usage_source ELSE r.usage_source END,
             answer_partial = CASE WHEN e.counts THEN e.answer_partial ELSE r.answer_partial END,
             served_provider = CASE WHEN e.counts THEN e.served_provider ELSE r.served_provider END,
-            route_match = CASE WHEN e.counts THEN COALESCE(e.left_route, r.route_match) ELSE r.route_match END
+            route_match = CASE WHEN e.counts THEN COALESCE(e.left_route, r.route_match) ELSE r.route_match END,
+            cost_source = CASE WHEN e.counts THEN e.cost_source ELSE r.cost_source END,
+            price_version = CASE WHEN e.counts THEN e.price_version ELSE r.price_version END
         FROM (
             SELECT
                 l.*,
@@ -326,12 +333,13 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
                 $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
                 $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[], $20::bigint[], $21::bigint[],
-                $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[], $27::text[]
+                $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[], $27::text[], $28::text[], $29::text[]
             ) AS l (
                 id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
                 output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
                 response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens, reasoning_tokens,
-                web_searches, service_tier, usage_source, answer_partial, served_provider, left_route
+                web_searches, service_tier, usage_source, answer_partial, served_provider, left_route,
+                cost_source, price_version
             )
             JOIN ai_requests AS known ON known.id = l.id
         ) AS e
@@ -364,6 +372,8 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
         &ends.partial as _,
         &ends.served_provider as _,
         &ends.route_match as _,
+        &ends.cost_source as _,
+        &ends.price_version as _,
     )
     .execute(connection)
     .await?;
@@ -444,6 +454,8 @@ struct Ends<'a> {
     partial: Vec<Option<bool>>,
     served_provider: Vec<Option<&'a str>>,
     route_match: Vec<Option<&'a str>>,
+    cost_source: Vec<Option<&'a str>>,
+    price_version: Vec<Option<&'a str>>,
 }
 
 impl<'a> Ends<'a> {
@@ -480,6 +492,8 @@ impl<'a> Ends<'a> {
             ends.partial.push(facts.map(|facts| facts.partial));
             ends.served_provider.push(facts.and_then(|facts| facts.served_provider.as_deref()));
             ends.route_match.push(facts.and_then(|facts| facts.route_match.as_deref()));
+            ends.cost_source.push(facts.and_then(|facts| facts.cost_source.as_deref()));
+            ends.price_version.push(facts.and_then(|facts| facts.prices.as_deref()));
         }
         ends
     }
@@ -546,7 +560,7 @@ mod tests {
             "cache_creation_tokens": 0, "cache_read_tokens": 0, "input_tokens": 3, "output_tokens": 4,
             "tool_calls": [{"id": "call_1", "name": "look_up"}],
         });
-        let usage = json!({"calls": 1, "cost_microdollars": 5, "tokens": 7});
+        let usage = json!({"calls": 1, "cost_microdollars": 5, "input_tokens": 4, "output_tokens": 3});
         let body = json!({"effect": "infer", "facts": facts, "latency_ms": 6, "status": "completed", "usage": usage});
         entry(second, EntryKind::Ended, body)
     }

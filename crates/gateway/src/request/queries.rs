@@ -176,6 +176,11 @@ pub struct RequestDetail {
     pub service_tier: Option<String>,
     /// Who counted the tokens: `provider`, `estimated`, or `none` if there was nothing to count.
     pub usage_source: Option<String>,
+    /// How the cost came about: `provider` or `estimated`, as the tokens were counted; `unpriced` if nobody knows a price,
+    /// so that it is recorded as zero; `none` if nothing was used.
+    pub cost_source: Option<String>,
+    /// The version of the price table it was computed with.
+    pub price_version: Option<String>,
     /// Whether something of the answer could not be read.
     pub answer_partial: Option<bool>,
     /// From sending to the first byte of the answer, in milliseconds.
@@ -240,7 +245,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
             r.attempts, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches, r.service_tier, r.usage_source,
-            r.answer_partial, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
+            r.answer_partial, r.cost_source, r.price_version, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
             d.tool_name, d.decision,
             d.policy, d.reason, d.evaluated_rules, d.policy_version
         FROM ai_requests AS r
@@ -345,6 +350,8 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         web_searches: row.web_searches,
         service_tier: row.service_tier,
         usage_source: row.usage_source,
+        cost_source: row.cost_source,
+        price_version: row.price_version,
         answer_partial: row.answer_partial,
         ttft_ms: row.ttft_ms,
         content_bytes: row.content_bytes,

@@ -1,6 +1,8 @@
 //! Everything that can go wrong with a request to an endpoint, and what the caller is told. This is the one place where
 //! an error becomes a status and a body, in the caller's dialect.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
@@ -19,6 +21,9 @@ use crate::config::PolicyDenyStatus;
 use crate::failure::{Failure, FailureKind, withheld};
 use crate::packing::Packing;
 use crate::upstream::SendError;
+
+/// The longest time official SDKs wait before they ask again.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// Why a request to one of the endpoints got no answer from behind it.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,11 @@ impl RouteError {
             // An answer that was withheld was made and is paid for, and a key of ours mends itself not; SDKs would try again.
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
+        let is_long = |denial: &Denial| denial.retry_after.is_some_and(|wait| wait > LONGEST_RETRY);
+        if self.denial().is_some_and(|denial| !denial.allowances.is_empty() && is_long(denial)) {
+            // SDKs do not wait as long, and would be refused twice more within seconds.
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         if let Self::Body(BodyError::Encoded(_)) = self {
             response.headers_mut().insert(ACCEPT_ENCODING, Packing::NAMES);
         }
@@ -152,12 +162,22 @@ impl RouteError {
         }
     }
 
+    /// What the Gate said, if it refused.
+    pub(super) fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Model(Failure { kind: FailureKind::Refused(Refusal::Denied(denial)), .. }) => Some(denial),
+            _ => None,
+        }
+    }
+
     fn retry_after(&self) -> Option<HeaderValue> {
+        if let Some(Denial { retry_after: Some(wait), allowances, .. }) = self.denial() {
+            // A window that ends next month is not worth asking about each minute.
+            let seconds = if allowances.is_empty() { retry_after_seconds(*wait) } else { wait.as_secs().max(1) };
+            return Some(HeaderValue::from(seconds));
+        }
         let Self::Model(failure) = self else { return None };
         match &failure.kind {
-            FailureKind::Refused(Refusal::Denied(Denial { retry_after: Some(wait), .. })) => {
-                Some(HeaderValue::from(retry_after_seconds(*wait)))
-            }
             FailureKind::Upstream(SendError::Refused(_, retry)) => retry.clone(),
             FailureKind::Shut(shut) => Some(HeaderValue::from(retry_after_seconds(shut.retry_after))),
             _ => None,

@@ -18,6 +18,7 @@ use systemprompt_model::{ActorChain, Attribution, Client, Principal, TraceId};
 use super::body::{self, Limits};
 use super::error::RouteError;
 use super::gateway::Gateway;
+use crate::allowance;
 use crate::headers::{self, CallerHeaders};
 use crate::inference::{Ask, Forwarded, Reply};
 
@@ -132,6 +133,9 @@ fn respond(trace: TraceId, reply: Reply) -> Response {
 /// Says why there is no answer.
 pub(super) fn refuse(gateway: &Gateway, dialect: Format, trace: TraceId, error: &RouteError) -> Response {
     let mut response = error.to_response(dialect, gateway.inference.snapshot().settings.policy_deny_status);
+    if let Some(denial) = error.denial() {
+        allowance::write(response.headers_mut(), &denial.allowances, dialect, gateway.inference.ambient.now());
+    }
     headers::stamp(response.headers_mut(), trace, error.request());
     response
 }

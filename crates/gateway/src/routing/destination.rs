@@ -147,8 +147,8 @@ pub(crate) struct Destination {
     pub upstream_model: String,
     /// Headers that win over the provider's.
     pub extra_headers: Arc<BTreeMap<String, String>>,
-    /// What to charge.
-    pub pricing: Pricing,
+    /// What to charge, if anybody knows.
+    pub pricing: Option<Pricing>,
     /// Largest output of the model, in tokens.
     pub max_output_tokens: Option<u64>,
     /// The model's id in the registry, if it is listed there.
@@ -163,6 +163,11 @@ impl Way {
 }
 
 impl Destination {
+    /// The model's id in the registry, or its name at the provider.
+    pub(crate) fn model_id(&self) -> &str {
+        self.listed.as_deref().unwrap_or(&self.upstream_model)
+    }
+
     /// The model's name in metrics. A name that only a caller made up must not become a time series.
     pub(crate) fn metric_model(&self) -> String {
         self.listed.as_deref().unwrap_or("other").to_owned()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use systemprompt_llm::InferenceRequest;
-use systemprompt_llm::catalog::{CatalogModel, Pricing};
+use systemprompt_llm::catalog::{Catalog, CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
@@ -76,7 +76,7 @@ pub(crate) struct Listed {
 impl RoutingTable {
     /// The table of a checked configuration. Entries that name unknown providers were refused by `config::check`. How the
     /// providers of the table `before` do is not forgotten.
-    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig, before: Option<&Self>) -> Self {
+    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig, catalog: &Catalog, before: Option<&Self>) -> Self {
         let before = before.map(Self::providers).unwrap_or_default();
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
@@ -104,7 +104,7 @@ impl RoutingTable {
             });
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));
-            for model in config.models() {
+            for model in config.models(catalog) {
                 let listed = Arc::new(Listed { model, provider: provider.clone(), route: route.clone() });
                 for id in std::iter::once(&listed.model.id).chain(&listed.model.aliases) {
                     registry.entry(id.clone()).or_insert_with(|| listed.clone());
@@ -230,8 +230,7 @@ impl RoutingTable {
             .pricing
             .or_else(|| served.and_then(|served| served.model.pricing))
             .or_else(|| listed.and_then(|listed| listed.model.pricing))
-            .or_else(|| self.registry.get(upstream_model).and_then(|named| named.model.pricing))
-            .unwrap_or_default();
+            .or_else(|| self.registry.get(upstream_model).and_then(|named| named.model.pricing));
         let known = served.or(listed).map(|known| &known.model);
         Destination {
             provider: leg.provider.clone(),
@@ -325,6 +324,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use systemprompt_llm::Format;
+    use systemprompt_llm::catalog::default_catalog;
 
     fn table(gateway: serde_json::Value) -> RoutingTable {
         let providers: Vec<ProviderConfig> = serde_json::from_value(serde_json::json!([
@@ -338,7 +338,7 @@ mod tests {
                 {"id": "big-x", "pricing": {"input_per_million": 9.0, "output_per_million": 9.0}}]},
         ]))
         .expect("providers");
-        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"), None)
+        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"), &default_catalog(), None)
     }
 
     /// The places of a way, in their order.
@@ -395,7 +395,7 @@ mod tests {
         let way = table(serde_json::json!({}))
             .resolve(&request(Format::AnthropicMessages, "claude-x", ""), None)
             .expect("a route");
-        assert!((way.first.pricing.output_per_million - 15.0).abs() < f64::EPSILON);
+        assert_eq!(way.first.pricing.map(|pricing| pricing.output_per_million.to_string()).as_deref(), Some("15"));
         assert_eq!(way.first.max_output_tokens, Some(100));
         assert_eq!(way.route_match, "registry:ant");
     }
@@ -412,9 +412,10 @@ mod tests {
         let expected =
             [("ant", "claude-x-real"), ("big", "big-x"), ("big", "other"), ("oai", "gpt-x"), ("big", "claude-x-real")];
         assert_eq!(places(&way), expected);
-        let prices: Vec<f64> = way.candidates().map(|to| to.pricing.input_per_million).collect();
+        let price = |to: &Destination| to.pricing.map(|pricing| pricing.input_per_million.to_string());
+        let prices: Vec<String> = way.candidates().filter_map(price).collect();
         // Of what nobody knows a price, the price of the model that was asked for is the best guess.
-        assert_eq!(prices, [3.0, 9.0, 4.0, 1.0, 3.0]);
+        assert_eq!(prices, ["3", "9", "4", "1", "3"]);
         let with_headers: Vec<bool> = way.candidates().map(|to| !to.extra_headers.is_empty()).collect();
         assert_eq!(
             with_headers,

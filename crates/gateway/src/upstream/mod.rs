@@ -13,6 +13,7 @@ mod fetch;
 mod outgoing;
 mod resolver;
 mod watched;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error as _;
@@ -41,6 +42,7 @@ pub(crate) use fetch::Fetcher;
 use outgoing::Outgoing;
 pub(crate) use outgoing::Taken;
 use watched::Watch;
+pub(crate) use webhooks::Webhooks;
 
 use crate::config::{ProviderWire, Timeouts};
 use crate::packing::Packing;

@@ -1,10 +1,11 @@
-//! The two documents an operator writes: `services/governance/config.yaml` (policies) and `services/access-control/*.yaml`
-//! (who may use what). Unknown keys, policy ids and modes are errors.
+//! The documents an operator writes: `services/governance/config.yaml` (policies), `services/gateway/*.yaml` (quotas) and
+//! `services/access-control/*.yaml` (who may use what). Unknown keys, policy ids and modes are errors.
 
 mod access;
 mod flaw;
 mod governance;
 mod mode;
+pub(crate) mod quota;
 mod rate_limit;
 mod scope_check;
 mod secret_scan;
@@ -14,6 +15,10 @@ pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, Department
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
 pub use self::mode::PolicyMode;
+pub use self::quota::{
+    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaFaultMode, QuotaMatch, QuotaReservation, QuotaSubject,
+    QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
+};
 pub use self::rate_limit::RateLimitConfig;
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};

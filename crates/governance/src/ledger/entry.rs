@@ -220,7 +220,8 @@ fn usage_object(entry: &mut CanonicalObject, used: Usage) {
     entry.object("usage", |usage| {
         usage.integer("calls", Some(count(used.calls)));
         usage.integer("cost_microdollars", Some(used.cost.0));
-        usage.integer("tokens", Some(count(used.tokens)));
+        usage.integer("input_tokens", Some(count(used.input_tokens)));
+        usage.integer("output_tokens", Some(count(used.output_tokens)));
     });
 }
 

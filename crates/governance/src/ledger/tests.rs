@@ -151,7 +151,7 @@ impl Setup {
             .await
             .expect("the ledger starts");
         let leases = Leases::new(Arc::clone(database), self.ambient.clone());
-        let policies = PolicyChain::new(&POLICIES, Vec::new(), &leases).expect("the defaults are valid");
+        let policies = PolicyChain::new(&POLICIES, Vec::new(), &leases, None).expect("the defaults are valid");
         let gate = Gate::new(None, policies, Arc::clone(&ledger), &metrics);
         Fixture { ledger, gate, metrics, ambient: self.ambient }
     }
@@ -454,7 +454,7 @@ async fn other_bytes_leave_only_after_they_were_judged() {
     assert!(matches!(&denied, NotDiverted::Denied(denial) if denial.policy == "secret_scan"), "{denied}");
     assert_eq!(running.retry(&second, "refused", Usage::default()).unwrap(), "hello", "what was judged is what leaves");
     let other = Bytes::from_static(b"hello, third");
-    let used = Usage { calls: 1, tokens: 3, cost: Microdollars(9) };
+    let used = Usage { calls: 1, input_tokens: 2, output_tokens: 3, cost: Microdollars(9) };
     assert_eq!(running.divert(&third, other.clone(), "it broke off", used).await.unwrap(), other);
     assert_eq!(running.retry(&third, "once more", Usage::default()).unwrap(), other, "and again");
     running.finish(Outcome::completed(Answered { tokens: 1 }));
@@ -467,7 +467,7 @@ async fn other_bytes_leave_only_after_they_were_judged() {
     assert_eq!(digests, [Some(first.as_str()), None, Some(last.as_str()), None, None]);
     let asked: Vec<_> = entries[2]["evaluations"].as_array().unwrap().iter().map(|said| &said["policy_id"]).collect();
     assert_eq!(asked, ["secret_scan"], "whoever counts is not asked twice");
-    assert_eq!((&entries[2]["usage"]["tokens"], &entries[3]["usage"]), (&json!(3), &Value::Null));
+    assert_eq!((&entries[2]["usage"]["output_tokens"], &entries[3]["usage"]), (&json!(3), &Value::Null));
     assert_eq!(entries[4]["inspections"][0]["result"], "fail", "that it was denied is recorded: {}", entries[4]);
     let kept: Vec<String> = sqlx::query_scalar("SELECT body FROM ledger_content").fetch_all(&pool).await.unwrap();
     assert_eq!(kept, ["hello"], "what was decided upon is what is kept");
@@ -1088,7 +1088,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         latency_ms: Some(13),
         reason: Some("another reason"),
         status: "failed",
-        usage: Usage { calls: 14, tokens: 15, cost: Microdollars(16) },
+        usage: Usage { calls: 14, input_tokens: 15, output_tokens: 17, cost: Microdollars(16) },
     };
     let attempted = AttemptedEntry {
         action,
@@ -1097,7 +1097,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         effect: "ask",
         number: 20,
         target: "second",
-        used: Usage { calls: 23, tokens: 24, cost: Microdollars(25) },
+        used: Usage { calls: 23, input_tokens: 24, output_tokens: 26, cost: Microdollars(25) },
         why: "why",
     };
     let heads =
@@ -1569,7 +1569,7 @@ async fn content_is_kept_as_the_retention_setting_says() {
         let setup = Setup { retention: Retention { content, days: 30, ledger_days: None }, ..Setup::default() };
         let mut fixture = setup.start(&database.pool).await;
         let leases = Leases::new(Arc::clone(&database.pool), fixture.ambient.clone());
-        let policies = PolicyChain::new(&warn, Vec::new(), &leases).unwrap();
+        let policies = PolicyChain::new(&warn, Vec::new(), &leases, None).unwrap();
         fixture.gate = Gate::new(None, policies, Arc::clone(&fixture.ledger), &Metrics::new());
         let permit = fixture.admit(request).await.unwrap();
         let id = permit.id();

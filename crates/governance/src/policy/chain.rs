@@ -16,12 +16,14 @@ use systemprompt_database::lease::Leases;
 use systemprompt_extension::policy::{Hold, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
 use tokio::time::Instant as Deadline;
 
+use super::quota::Quota;
 use super::rate_limit::RateLimit;
 use super::scope_check::ScopeCheck;
 use super::secret_scan::SecretScan;
 use super::tool_blocklist::ToolBlocklist;
-use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode};
+use crate::config::{GatewayPolicyConfig, GovernanceConfig, PolicyConfig, PolicyMode};
 use crate::denial::Denial;
+use crate::quota::{Meters, Quotas};
 use crate::secret_scan::SecretScanner;
 
 /// What a policy said, as it is recorded.
@@ -92,6 +94,7 @@ impl ChainOutcome {
             reason: violation.reason,
             advice: violation.advice,
             retry_after: violation.retry_after,
+            allowances: violation.allowances,
             code: violation.code,
         };
         match mode {
@@ -137,16 +140,23 @@ pub enum PolicyError {
 }
 
 impl PolicyChain {
-    /// The chain of `config`, in its order; then the policies of extensions, `registered`, that it does not mention,
+    /// The quotas, if there are any; the chain of `config`, in its order; then the policies of extensions, `registered`, that it does not mention,
     /// enforced; then the built-in ones it leaves out, switched off.
     pub fn new(
         config: &GovernanceConfig,
         mut registered: Vec<Arc<dyn Policy>>,
         leases: &Leases,
+        quotas: Option<(&Arc<Quotas>, &[GatewayPolicyConfig])>,
     ) -> Result<Self, PolicyError> {
         let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
         let known = registered.iter().map(|policy| format!("`{}`", policy.id())).collect::<Vec<_>>().join(", ");
         let mut entries: Vec<Entry> = Vec::new();
+        let meters = quotas.map(|(quotas, policies)| (quotas, Meters::new(policies)));
+        if let Some((quotas, meters)) = meters.filter(|(_, meters)| !meters.is_empty()) {
+            // Each of their windows has a mode of its own.
+            let policy: Arc<dyn Policy> = Arc::new(Quota::new(Arc::clone(quotas), meters));
+            entries.push(Entry { id: Quota::ID, mode: PolicyMode::Enforce, policy: Some(policy) });
+        }
         for policy in &config.policies {
             let mode = policy.mode().unwrap_or(config.mode);
             let (id, built): (&'static str, Arc<dyn Policy>) = match policy {
@@ -177,7 +187,7 @@ impl PolicyChain {
                 entries.push(Entry { id, mode: config.mode, policy: None });
             }
         }
-        Ok(Self { enabled: config.enabled, entries, scanner, version: version_of(config) })
+        Ok(Self { enabled: config.enabled, entries, scanner, version: version_of(config, quotas.map(|(_, policies)| policies)) })
     }
 
     /// Whether policies are asked at all.
@@ -190,7 +200,7 @@ impl PolicyChain {
         self.entries.iter().map(|entry| entry.id)
     }
 
-    /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON.
+    /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON, that of the quotas included.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -255,6 +265,10 @@ impl PolicyChain {
                         outcome.holds.push(hold);
                         (EvaluationResult::Pass, Cow::Borrowed(""))
                     }
+                    Verdict::HoldAndWarn(hold, violation) => {
+                        outcome.holds.push(hold);
+                        outcome.object(entry.id, PolicyMode::Warn, violation)
+                    }
                     Verdict::Skip(why) => (EvaluationResult::Skip, why),
                     Verdict::Warn(violation) => outcome.object(entry.id, PolicyMode::Warn, violation),
                     Verdict::Fail(violation) => outcome.object(entry.id, entry.mode, violation),
@@ -316,8 +330,11 @@ impl fmt::Debug for PolicyChain {
     }
 }
 
-fn version_of(config: &GovernanceConfig) -> String {
-    let json = serde_json::to_vec(config).expect("the configuration's types have no maps with odd keys");
+fn version_of(config: &GovernanceConfig, quotas: Option<&[GatewayPolicyConfig]>) -> String {
+    let mut json = serde_json::to_vec(config).expect("the configuration's types have no maps with odd keys");
+    if let Some(quotas) = quotas.filter(|quotas| !quotas.is_empty()) {
+        json.extend(serde_json::to_vec(quotas).expect("the configuration's types have no maps with odd keys"));
+    }
     let mut digest = hex::encode(Sha256::digest(json));
     digest.truncate(16);
     digest

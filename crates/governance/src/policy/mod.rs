@@ -4,6 +4,7 @@
 //! [`PolicyConfig`](crate::config::PolicyConfig); a file here with its [`Policy`] and its tests; a line in [`PolicyChain::new`].
 
 mod chain;
+mod quota;
 mod rate_limit;
 mod scope_check;
 mod secret_scan;

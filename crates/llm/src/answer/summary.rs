@@ -24,8 +24,22 @@ pub struct Usage {
     pub cache_creation_1h_tokens: Option<u64>,
     /// Of `output_tokens`, those of hidden reasoning, where the provider tells.
     pub reasoning_tokens: Option<u64>,
+    /// Of `input_tokens`, those of sound.
+    pub audio_input_tokens: Option<u64>,
+    /// Of `input_tokens`, those of images, where the provider tells.
+    pub image_input_tokens: Option<u64>,
+    /// Of `output_tokens`, those of sound.
+    pub audio_output_tokens: Option<u64>,
+    /// Of `output_tokens`, those of images, where the provider tells.
+    pub image_output_tokens: Option<u64>,
+    /// Images that were made.
+    pub images: Option<u64>,
     /// Searches of the web that the provider made for the answer, which it charges for one by one.
     pub web_searches: Option<u64>,
+    /// Searches in files that the provider keeps.
+    pub file_searches: Option<u64>,
+    /// Runs of code at the provider.
+    pub code_executions: Option<u64>,
 }
 
 impl Usage {

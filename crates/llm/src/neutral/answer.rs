@@ -144,6 +144,13 @@ impl Usage {
         later(&mut self.cache_creation_tokens, stated.cache_creation_tokens);
         later(&mut self.cache_creation_1h_tokens, stated.cache_creation_1h_tokens);
         later(&mut self.reasoning_tokens, stated.reasoning_tokens);
+        later(&mut self.audio_input_tokens, stated.audio_input_tokens);
+        later(&mut self.image_input_tokens, stated.image_input_tokens);
+        later(&mut self.audio_output_tokens, stated.audio_output_tokens);
+        later(&mut self.image_output_tokens, stated.image_output_tokens);
+        later(&mut self.images, stated.images);
         later(&mut self.web_searches, stated.web_searches);
+        later(&mut self.file_searches, stated.file_searches);
+        later(&mut self.code_executions, stated.code_executions);
     }
 }

@@ -1,6 +1,6 @@
 //! What all formats read alike: fields that mean the same wherever they stand.
 
-use systemprompt_model::json::{self, Cursor, Kind, Member, Span};
+use systemprompt_model::json::{self, Cursor, Kind, Member, Span, Text};
 
 use super::conversation::Opening;
 use super::error::RequestError;
@@ -9,7 +9,14 @@ use super::fields::{Field, Seen};
 use super::layout::{Count, Layout};
 
 /// Inline media is paid by size in pixels or seconds, not by the length of its Base64.
-const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
+pub(crate) const TOKENS_OF_INLINE_MEDIA: u64 = 1_000;
+
+/// Whether a string below `key` is an image, a sound or a file.
+pub(crate) fn is_inline_media(key: &[u8], text: &Text<'_>) -> bool {
+    let inline = matches!(key, b"data" | b"file_data") || text.raw.starts_with(b"data:");
+    // A short `data` is somebody's tool argument, not an image.
+    inline && text.raw.len() > 256
+}
 
 /// The facts of a request as far as it was read; a format's reader writes into it.
 #[derive(Default)]
@@ -122,9 +129,7 @@ impl Reader {
     /// Reads a value whose strings the model will see, counting them.
     pub(crate) fn text(&mut self, cursor: &mut Cursor<'_>) -> Result<Span, RequestError> {
         let span = cursor.walk(|key, text| {
-            let inline = matches!(key, b"data" | b"file_data") || text.raw.starts_with(b"data:");
-            // A short `data` is somebody's tool argument, not an image.
-            if inline && text.raw.len() > 256 {
+            if is_inline_media(key, &text) {
                 self.inline_media += 1;
             } else {
                 self.characters += text.characters();

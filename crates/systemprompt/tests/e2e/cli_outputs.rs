@@ -461,6 +461,8 @@ async fn every_command_in_its_three_forms() {
     outputs.check_all(&[
         (&["admin", "config", "show", "server"], &[]),
         (&["admin", "config", "validate"], &[]),
+        (&["admin", "gateway", "quotas", "list"], &[]),
+        (&["admin", "gateway", "quotas", "show", "ada"], &[]),
         (&["infra", "services", "status"], &[]),
         // How many there are grows with the product.
         (&["infra", "db", "status"], &[(r"(tables.?:?) +\d+", "$1 [n]")]),

@@ -60,6 +60,8 @@ pub struct Setup {
     pub profile: String,
     /// Content of `services/governance/config.yaml` instead of the default.
     pub governance: Option<String>,
+    /// Content of `services/gateway/policies.yaml`, which is not there by default.
+    pub quotas: Option<String>,
     /// Further arguments of `up`.
     pub arguments: Vec<String>,
 }
@@ -120,6 +122,11 @@ pub fn prepare(home: &Path, mock: &MockUpstream, setup: &Setup, database_url: Op
     if let Some(governance) = &setup.governance {
         let services = home.join("home/services/governance/config.yaml");
         std::fs::write(services, governance).expect("the services are writable");
+    }
+    if let Some(quotas) = &setup.quotas {
+        let services = home.join("home/services/gateway");
+        std::fs::create_dir_all(&services).expect("the services are writable");
+        std::fs::write(services.join("policies.yaml"), quotas).expect("the services are writable");
     }
     if let Some(url) = database_url {
         let file = home.join("home/profiles/local/secrets.json");

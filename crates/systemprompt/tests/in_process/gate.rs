@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use systemprompt::testing::{TestContext, TestContextBuilder};
 use systemprompt_extension::policy::{
-    DenialKind, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Texts, Usage, Verdict, Violation,
+    DenialKind, Estimate, Hold, Phase, Policy, PolicyDef, PolicyInput, Subject, Texts, Usage, Verdict, Violation,
 };
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{ExtensionContext, ExtensionHealth, Timeouts};
@@ -62,8 +62,8 @@ impl Effect for Ask {
         facts.part_of_content("stop", &self.stop);
     }
 
-    fn estimate(&self) -> Usage {
-        Usage { calls: 1, tokens: 0, cost: Microdollars(40) }
+    fn estimate(&self) -> Estimate {
+        Estimate::exactly(Usage { cost: Microdollars(40), ..Usage::ONE_CALL })
     }
 }
 
@@ -198,7 +198,7 @@ async fn what_is_allowed_gets_a_permit_for_exactly_its_bytes() {
     assert_eq!(&content[..], PROMPT.as_bytes());
     running.finish(Outcome {
         answer: Some(Payload::complete("hi there")),
-        usage: Usage { calls: 1, tokens: 7, cost: Microdollars(8) },
+        usage: Usage { calls: 1, input_tokens: 4, output_tokens: 3, cost: Microdollars(8) },
         ..Outcome::completed(Answered::default())
     });
     drain(&server).await;
@@ -371,6 +371,7 @@ async fn no_text_of_a_record_holds_a_credential() {
             reason: format!("No gateway route matches model `my-{KEY}`"),
             advice: None,
             retry_after: None,
+            allowances: Vec::new(),
             code: "model_not_found",
         };
         for server in [&open, &strict] {
@@ -462,6 +463,7 @@ async fn a_refusal_of_the_surface_is_recorded_like_any_other() {
         reason: "No gateway route matches model".to_owned(),
         advice: None,
         retry_after: None,
+        allowances: Vec::new(),
         code: "model_not_found",
     };
     assert_eq!(gate(&server).refuse(unknown, denial.clone()).await, Refusal::Denied(denial));
@@ -605,7 +607,7 @@ impl Policy for Budget {
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         let Subject::Prompt = input.subject else { return Verdict::Skip(Cow::Borrowed("it costs nothing")) };
-        let wanted = input.estimate.cost.0;
+        let wanted = input.estimate.most.cost.0;
         let taken =
             self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| (left >= wanted).then_some(left - wanted));
         match taken {
@@ -634,7 +636,7 @@ async fn policies_of_extensions_judge_hold_and_are_settled() {
     let server = server().extension(House { left: Arc::clone(&left) }).start().await;
     let gate = gate(&server);
     let spend = |cost: i64| Outcome {
-        usage: Usage { calls: 1, tokens: 0, cost: Microdollars(cost) },
+        usage: Usage { cost: Microdollars(cost), ..Usage::ONE_CALL },
         ..Outcome::completed(Answered::default())
     };
     let first = action(PROMPT, &["user"]);

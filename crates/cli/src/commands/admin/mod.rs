@@ -1,6 +1,7 @@
 //! `admin`: people, keys and configuration.
 
 mod config;
+mod gateway;
 mod setup;
 mod users;
 
@@ -16,6 +17,8 @@ pub(crate) enum Admin {
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
+    Gateway(gateway::Gateway),
+    #[command(subcommand)]
     Users(users::Users),
 }
 
@@ -24,6 +27,7 @@ impl Admin {
         match self {
             Self::Setup(command) => command.run(invocation).await,
             Self::Config(group) => Box::pin(group.run(invocation)).await,
+            Self::Gateway(group) => group.run(invocation).await,
             Self::Users(group) => group.run(invocation).await,
         }
     }

@@ -1,6 +1,11 @@
 //! Reading what an answer cost.
 
+use systemprompt_model::json::loose;
+
 use crate::answer::reading::{Reading, raise};
+
+/// Kinds of tokens that are looked at.
+const KINDS: usize = 16;
 
 /// Notes what a raw `usageMetadata` says.
 ///
@@ -8,7 +13,7 @@ use crate::answer::reading::{Reading, raise};
 /// own tools added to the prompt is counted apart. The total tells where a server counts otherwise.
 pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let Some(usage) = usage.filter(|usage| usage.starts_with(b"{")) else { return };
-    let [prompt, cached, candidates, thoughts, tools, total, tier, traffic] = answer.pick(
+    let [prompt, cached, candidates, thoughts, tools, total, tier, traffic, prompt_kinds, candidate_kinds] = answer.pick(
         usage,
         [
             "promptTokenCount",
@@ -19,8 +24,12 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
             "totalTokenCount",
             "serviceTier",
             "trafficType",
+            "promptTokensDetails",
+            "candidatesTokensDetails",
         ],
     );
+    let [audio_in, image_in] = ["AUDIO", "IMAGE"].map(|kind| of_kind(answer, prompt_kinds, kind));
+    let [audio_out, image_out] = ["AUDIO", "IMAGE"].map(|kind| of_kind(answer, candidate_kinds, kind));
     let [prompt, cached, candidates, thoughts, tools, total] =
         [prompt, cached, candidates, thoughts, tools, total].map(|value| answer.count(value));
     raise(&mut answer.counted.prompt, prompt);
@@ -29,8 +38,24 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     raise(&mut answer.counted.total, total);
     raise(&mut answer.usage.cache_read_tokens, cached);
     raise(&mut answer.usage.reasoning_tokens, thoughts);
+    raise(&mut answer.usage.audio_input_tokens, audio_in);
+    raise(&mut answer.usage.image_input_tokens, image_in);
+    raise(&mut answer.usage.audio_output_tokens, audio_out);
+    raise(&mut answer.usage.image_output_tokens, image_out);
     answer.service_tier(tier.or(traffic));
     derive(answer);
+}
+
+/// The tokens of one kind in a list of `{modality, tokenCount}`.
+fn of_kind(answer: &mut Reading, kinds: Option<&[u8]>, kind: &str) -> Option<u64> {
+    let mut count = None;
+    for element in loose::elements(kinds?, KINDS) {
+        let [modality, tokens] = answer.pick(element, ["modality", "tokenCount"]);
+        if modality.and_then(loose::text).is_some_and(|modality| modality == kind) {
+            raise(&mut count, answer.count(tokens));
+        }
+    }
+    count.filter(|count| *count > 0)
 }
 
 /// Makes kinds that do not overlap of what was counted.

@@ -21,15 +21,19 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
             "service_tier",
         ],
     );
-    let [read, written, written_anthropic] = prompt_details.map_or([None; 3], |details| {
-        answer.pick(details, ["cached_tokens", "cache_write_tokens", "cache_creation_tokens"])
+    let [read, written, written_anthropic, audio_in, image_in] = prompt_details.map_or([None; 5], |details| {
+        answer.pick(
+            details,
+            ["cached_tokens", "cache_write_tokens", "cache_creation_tokens", "audio_tokens", "image_tokens"],
+        )
     });
     // DeepSeek's name, Moonshot's, and those of proxies that pass on Anthropic's.
     let [read_hit, read_flat, read_anthropic, written_flat] = answer.pick(
         usage,
         ["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"],
     );
-    let [reasoning] = completion_details.map_or([None], |details| answer.pick(details, ["reasoning_tokens"]));
+    let [reasoning, audio_out, image_out] = completion_details
+        .map_or([None; 3], |details| answer.pick(details, ["reasoning_tokens", "audio_tokens", "image_tokens"]));
     let [reasoning_flat, sources, queries, by_lifetime] =
         answer.pick(usage, ["reasoning_tokens", "num_sources_used", "num_search_queries", "cache_creation"]);
     let [one_hour] = by_lifetime.map_or([None], |written| answer.pick(written, ["ephemeral_1h_input_tokens"]));
@@ -49,6 +53,8 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let reasoning = largest(&[reasoning, reasoning_flat]);
     let searches = largest(&[sources, queries]);
     let one_hour = largest(&[one_hour]);
+    let [audio_in, image_in, audio_out, image_out] =
+        [audio_in, image_in, audio_out, image_out].map(|count| largest(&[count]).filter(|count| *count > 0));
 
     raise(&mut answer.counted.prompt, prompt);
     raise(&mut answer.counted.completion, completion);
@@ -58,6 +64,10 @@ pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     raise(&mut answer.usage.cache_creation_1h_tokens, one_hour);
     raise(&mut answer.usage.reasoning_tokens, reasoning);
     raise(&mut answer.usage.web_searches, searches);
+    raise(&mut answer.usage.audio_input_tokens, audio_in);
+    raise(&mut answer.usage.image_input_tokens, image_in);
+    raise(&mut answer.usage.audio_output_tokens, audio_out);
+    raise(&mut answer.usage.image_output_tokens, image_out);
     answer.service_tier(service_tier);
     derive(answer);
 }

@@ -1,0 +1,23 @@
+//! `admin gateway`: the model gateway at work.
+
+mod quotas;
+
+use clap::Subcommand;
+
+use crate::error::CliResult;
+use crate::project::Invocation;
+
+/// The model gateway at work.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    #[command(subcommand)]
+    Quotas(quotas::Quotas),
+}
+
+impl Gateway {
+    pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
+        match self {
+            Self::Quotas(group) => group.run(invocation).await,
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Quotas against PostgreSQL, by several servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+use serde_json::json;
+use systemprompt_database::testing::{self, TestDatabase};
+use systemprompt_database::{Database, Module};
+use systemprompt_extension::{Metrics, SchemaDefinition};
+use systemprompt_extension::policy::{Estimate, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_model::{
+    ActionId, Ambient, Attribution, EntityKind, ManualClock, Microdollars, Resource, Secret, SeededEntropy, UserId,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// A Thursday, four minutes after ten.
+const BEGINNING: &str = "2026-11-26T10:04:00Z";
+
+struct Servers {
+    database: TestDatabase,
+    clock: Arc<ManualClock>,
+    ambient: Ambient,
+    quotas: Vec<Arc<Quotas>>,
+    policies: Vec<GatewayPolicyConfig>,
+    meters: Meters,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+fn module() -> Module {
+    Module {
+        id: "quotas".to_owned(),
+        required: true,
+        schemas: vec![
+            SchemaDefinition::inline("ai_quota_buckets", SCHEMA),
+            SchemaDefinition::inline("ledger", include_str!("../../schema/ledger.sql")),
+        ],
+        ..Module::default()
+    }
+}
+
+async fn servers(count: usize, policies: serde_json::Value) -> Servers {
+    let database = testing::database(&[module()]).await;
+    let beginning: DateTime<Utc> = BEGINNING.parse().expect("a time");
+    let clock = Arc::new(ManualClock::new(beginning));
+    let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(3)) };
+    let stop = CancellationToken::new();
+    let policies: Vec<GatewayPolicyConfig> = serde_json::from_value(policies).expect("policies");
+    assert_eq!(crate::config::quota::flaws(&policies), []);
+    let quotas = (0..count).map(|_| quotas(&policies, &database.pool, &ambient, &stop)).collect();
+    let meters = Meters::new(&policies);
+    Servers { database, clock, ambient, quotas, policies, meters, _stop: stop.drop_guard() }
+}
+
+/// Quotas that tell of three parts of each limit, and are run until `stop`.
+fn quotas(
+    policies: &[GatewayPolicyConfig],
+    pool: &DbPool,
+    ambient: &Ambient,
+    stop: &CancellationToken,
+) -> Arc<Quotas> {
+    let alerts = json!([{"name": "finance", "webhook": {"url": "https://hooks.example", "secret": "hook"}}]);
+    let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alerts).expect("alerts");
+    assert_eq!(crate::config::quota::alert_flaws(&alerts, policies, |name| name == "hook"), []);
+    let secret = |_: &str| Some(Secret::new("s3"));
+    let metrics = Metrics::new();
+    let (quotas, desk, recorder) =
+        Quotas::new(&alerts, secret, Arc::clone(pool), ambient.clone(), &metrics);
+    tokio::spawn(desk.run(stop.clone()));
+    tokio::spawn(recorder.run(stop.clone()));
+    quotas
+}
+
+fn one(windows: serde_json::Value) -> serde_json::Value {
+    json!([{"name": "q", "spec": {"quota_windows": windows}}])
+}
+
+/// A request that will use so many tokens and so much money.
+struct Request {
+    by: Attribution,
+    action: ActionId,
+    model: &'static str,
+    estimate: Estimate,
+}
+
+impl Servers {
+    fn user(&self, name: &str) -> Attribution {
+        let mut by = Attribution::operator(name, 1, &self.ambient);
+        let principal = Arc::make_mut(&mut by.principal);
+        principal.user_id = UserId::generate(&self.ambient);
+        principal.attributes.insert("group".to_owned(), "red".to_owned());
+        by
+    }
+
+    fn request(&self, by: &Attribution) -> Request {
+        let expected = Usage { calls: 1, input_tokens: 100, output_tokens: 10, cost: Microdollars(1000) };
+        let most = Usage { output_tokens: 50, cost: Microdollars(4000), ..expected };
+        let (by, action) = (by.clone(), ActionId::generate(&self.ambient));
+        Request { by, action, model: "claude-x", estimate: Estimate { expected, most } }
+    }
+
+    async fn judge(&self, server: usize, request: &Request) -> Said {
+        let content = Bytes::from_static(b"{}");
+        let input = PolicyInput {
+            phase: Phase::Before,
+            action: request.action,
+            by: &request.by,
+            resource: &Resource::entity(EntityKind::GatewayRoute, "route-1"),
+            subject: Subject::Prompt,
+            content: &content,
+            texts: &Texts::of(&content),
+            model: Some(request.model),
+            estimate: request.estimate,
+        };
+        self.quotas[server].judge(&self.meters, &input).await
+    }
+
+    async fn hold(&self, server: usize, by: &Attribution) -> Counting {
+        match self.judge(server, &self.request(by)).await {
+            Said::Counted { hold, warning: None } => hold,
+            Said::Refused(violation) => panic!("{}", violation.reason),
+            _ => panic!("it is to be counted"),
+        }
+    }
+
+    async fn refusal(&self, server: usize, by: &Attribution) -> Violation {
+        match self.judge(server, &self.request(by)).await {
+            Said::Refused(violation) => violation,
+            _ => panic!("it is to be refused"),
+        }
+    }
+
+    /// What all buckets of a kind of subject hold: requests, input, output, cost.
+    async fn counted(&self, kind: &str) -> [i64; 4] {
+        for quotas in &self.quotas {
+            quotas.clerk.flush().await;
+        }
+        let sums = "SELECT ARRAY[COALESCE(sum(requests), 0), COALESCE(sum(input_tokens), 0), \
+                    COALESCE(sum(output_tokens), 0), COALESCE(sum(cost_microdollars), 0)]::bigint[] \
+                    FROM ai_quota_buckets WHERE subject_kind = $1";
+        let sums: Vec<i64> =
+            sqlx::query_scalar(sums).bind(kind).fetch_one(self.database.pool.read()).await.expect("sums");
+        sums.try_into().expect("four of them")
+    }
+
+    async fn holds(&self) -> i64 {
+        for quotas in &self.quotas {
+            quotas.clerk.flush().await;
+        }
+        let count = sqlx::query_scalar("SELECT count(*) FROM ai_quota_holds");
+        count.fetch_one(self.database.pool.read()).await.expect("a count")
+    }
+}
+
+fn used(cost: i64) -> Usage {
+    Usage { calls: 1, input_tokens: 120, output_tokens: 30, cost: Microdollars(cost) }
+}
+
+#[tokio::test]
+async fn of_many_at_once_on_three_servers_exactly_the_limit_is_granted() {
+    let windows = json!([
+        {"period": "month", "subject": "user", "max_requests": 10},
+        {"window_seconds": 3600, "subject": "group", "max_requests": 13},
+    ]);
+    let servers = servers(3, one(windows)).await;
+    let (ada, bob) = (servers.user("ada"), servers.user("bob"));
+    let judged = join_all((0..60).map(async |at| {
+        let by = if at < 30 { &ada } else { &bob };
+        servers.judge(at % 3, &servers.request(by)).await
+    }));
+    let judged = judged.await;
+    let granted = judged.iter().filter(|said| matches!(said, Said::Counted { .. })).count();
+    assert_eq!(granted, 13, "all of the group");
+    assert!(judged.iter().take(30).filter(|said| matches!(said, Said::Counted { .. })).count() <= 10);
+    assert_eq!(servers.counted("group").await[0], 13);
+    assert_eq!(servers.counted("user").await[0], 13, "what was refused by one window is counted in none");
+    drop(judged);
+    assert_eq!(servers.counted("user").await, [0; 4], "nothing was sent");
+    assert_eq!(servers.holds().await, 0);
+}
+
+#[tokio::test]
+async fn the_estimate_counts_until_the_end_is_known() {
+    let servers = servers(2, one(json!([{"period": "day", "subject": "user", "max_cost_microdollars": 2500}]))).await;
+    let ada = servers.user("ada");
+    let (first, second) = (servers.hold(0, &ada).await, servers.hold(1, &ada).await);
+    let third = servers.hold(0, &ada).await;
+    assert_eq!(servers.counted("user").await, [3, 300, 30, 3000]);
+    // Less than the limit was set aside before the third, and more after it.
+    let refusal = servers.refusal(1, &ada).await;
+    assert_eq!((refusal.kind, refusal.code), (DenialKind::RateLimited, "insufficient_quota"));
+    assert_eq!(
+        refusal.reason,
+        "the quota `q` allows the user `ada` $0.002500 per day; $0.003000 are used or set aside, and it opens again at \
+         2026-11-27T00:00:00Z"
+    );
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(13 * 3600 + 56 * 60 + 1)));
+    assert_eq!(refusal.allowances[0].remaining, 0);
+
+    first.settle(&used(400));
+    drop(second);
+    assert_eq!(servers.counted("user").await, [2, 220, 40, 1400]);
+    let fourth = servers.hold(1, &ada).await;
+    assert_eq!(fourth.allowances().len(), 1);
+    assert_eq!((fourth.allowances()[0].limit, fourth.allowances()[0].remaining), (2500, 100));
+    third.settle(&used(9000));
+    fourth.settle(&used(1000));
+    assert_eq!(servers.counted("user").await[3], 10_400);
+    servers.refusal(0, &ada).await;
+    // Tomorrow is another day.
+    servers.clock.advance(TimeDelta::hours(14));
+    servers.hold(0, &ada).await.settle(&used(1));
+    assert_eq!(servers.holds().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_what_the_policy_says() {
+    for (reservation, held, fits) in [("none", [1, 0, 0, 0], 1), ("expected", [1, 100, 10, 1000], 1), ("maximum", [0; 4], 0)] {
+        let policies = json!([{"name": "q", "spec": {
+            "quota_reservation": reservation,
+            "quota_windows": [{"period": "week", "subject": "installation", "max_cost_microdollars": 3999}],
+        }}]);
+        let servers = servers(1, policies).await;
+        let ada = servers.user("ada");
+        let said = servers.judge(0, &servers.request(&ada)).await;
+        assert_eq!(usize::from(matches!(said, Said::Counted { .. })), fits, "{reservation}");
+        assert_eq!(servers.counted("installation").await, held, "{reservation}");
+        if let Said::Refused(violation) = said {
+            assert!(violation.reason.contains("this request may need $0.004000"), "{}", violation.reason);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_warning_is_given_and_the_request_counts() {
+    let policies = json!([{"name": "watch", "spec": {
+        "quota_mode": "warn",
+        "quota_windows": [{"window_seconds": 60, "subject": "model", "max_requests": 1}],
+    }}]);
+    let servers = servers(1, policies).await;
+    let ada = servers.user("ada");
+    servers.hold(0, &ada).await.settle(&used(5));
+    let Said::Counted { hold, warning: Some(warning) } = servers.judge(0, &servers.request(&ada)).await else {
+        panic!("it goes on with a warning");
+    };
+    assert!(warning.reason.contains("`watch` allows the model `claude-x` 1 requests per minute"), "{}", warning.reason);
+    hold.settle(&used(6));
+    assert_eq!(servers.counted("model").await[0], 2);
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_is_refused_unless_that_is_switched_off() {
+    for (fault, refused) in [("closed", true), ("open", false)] {
+        let policies = json!([{"name": "q", "spec": {
+            "quota_fault_mode": fault,
+            "quota_windows": [{"period": "day", "subject": "project", "max_requests": 1}],
+        }}]);
+        let servers = servers(1, policies).await;
+        let ada = servers.user("ada");
+        match servers.judge(0, &servers.request(&ada)).await {
+            Said::Refused(violation) => {
+                assert!(refused);
+                assert_eq!(violation.code, "quota_subject_unknown");
+                assert!(violation.reason.contains("no attribute `project`"), "{}", violation.reason);
+            }
+            Said::NotConcerned => assert!(!refused),
+            _ => panic!("it is not counted"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_what_fits_is_counted_and_a_call_judged_again_counts_once() {
+    let windows = json!([
+        {"period": "day", "subject": "user", "match": {"models": ["gpt-*"]}, "max_requests": 1},
+        {"period": "day", "subject": "user", "match": {"models": ["claude-*"], "users": ["ada"]}, "max_requests": 1},
+        {"period": "day", "subject": "user", "match": {"routes": ["route-1"]}, "max_requests": 2},
+    ]);
+    let servers = servers(1, one(windows)).await;
+    let (ada, bob) = (servers.user("ada"), servers.user("bob"));
+    let request = servers.request(&ada);
+    let Said::Counted { hold, .. } = servers.judge(0, &request).await else { panic!("it is counted") };
+    assert_eq!(hold.allowances().iter().map(|left| left.name.as_str()).collect::<Vec<_>>(), [
+        "user-day-2-requests",
+        "user-day-3-requests"
+    ]);
+    assert!(matches!(servers.judge(0, &request).await, Said::Repeated));
+    servers.refusal(0, &ada).await;
+    servers.hold(0, &bob).await.settle(&used(1));
+    hold.settle(&used(1));
+    assert_eq!(servers.counted("user").await[0], 3);
+}
+
+#[tokio::test]
+async fn what_dead_servers_left_behind_is_settled_by_the_ledger() {
+    let servers = servers(1, one(json!([{"period": "day", "subject": "user", "max_requests": 100}]))).await;
+    let ada = servers.user("ada");
+    let [undecided, ended, abandoned, running] = [0; 4].map(|_| servers.request(&ada));
+    for request in [&undecided, &ended, &abandoned, &running] {
+        // Its server is gone, and tells nobody.
+        std::mem::forget(servers.judge(0, request).await);
+    }
+    let end = r#"{"usage":{"calls":1,"cost_microdollars":77,"input_tokens":5,"output_tokens":6}}"#;
+    let entries = [
+        (&ended, "decided", "{}"),
+        (&ended, "ended", end),
+        (&abandoned, "decided", "{}"),
+        (&abandoned, "abandoned", "{}"),
+        (&running, "decided", "{}"),
+    ];
+    for (seq, (request, kind, body)) in entries.into_iter().enumerate() {
+        let entry = "INSERT INTO ledger (chain_id, seq, at, kind, action_id, body, hash) \
+                     VALUES ('00000000-0000-0000-0000-000000000001', $1, $2, $3, $4, $5, '')";
+        let entry = sqlx::query(entry).bind(seq as i64).bind(servers.ambient.now()).bind(kind);
+        let entry = entry.bind(request.action.as_uuid()).bind(body);
+        entry.execute(servers.database.pool.write()).await.expect("an entry");
+    }
+    assert_eq!(servers.quotas[0].recover().await.expect("it looks"), 0, "they may still be decided");
+    servers.clock.advance(TimeDelta::minutes(3));
+    assert_eq!(servers.quotas[0].recover().await.expect("it looks"), 3);
+    // The one that ended, the one that was abandoned, and the one that runs.
+    assert_eq!(servers.counted("user").await, [3, 205, 26, 2077]);
+    assert_eq!(servers.holds().await, 1);
+}
+
+#[tokio::test]
+async fn without_the_database_the_answer_is_no_and_ends_are_not_lost() {
+    let servers = servers(1, one(json!([{"period": "day", "subject": "user", "max_requests": 100}]))).await;
+    let ada = servers.user("ada");
+    let held = servers.hold(0, &ada).await;
+    let pool = Database::connect(&servers.database.connect_options()).await.expect("it is there");
+    let policies = servers.policies.clone();
+    let stop = CancellationToken::new();
+    let away = self::quotas(&policies, &pool, &servers.ambient, &stop);
+    pool.close().await;
+    let servers = Servers { quotas: vec![Arc::clone(&servers.quotas[0]), away], ..servers };
+    assert_eq!(servers.refusal(1, &ada).await.kind, DenialKind::Unavailable);
+    stop.cancel();
+    held.settle(&used(3));
+    servers.quotas[0].clerk.flush().await;
+    assert_eq!(servers.holds().await, 0);
+}
+
+#[tokio::test]
+async fn policies_are_kept_as_they_are_loaded() {
+    let servers = servers(1, one(json!([{"period": "day", "subject": "user", "max_requests": 1}]))).await;
+    let orphan = "INSERT INTO ai_gateway_policies VALUES ('old', 1, true, '{}', now())";
+    sqlx::query(orphan).execute(servers.database.pool.write()).await.expect("a row");
+    for _ in 0..2 {
+        servers.quotas[0].keep_policies(&servers.policies).await.expect("they are kept");
+    }
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM ai_gateway_policies")
+        .fetch_all(servers.database.pool.read())
+        .await
+        .expect("rows");
+    assert_eq!(names, ["q"]);
+    servers.hold(0, &servers.user("ada")).await.settle(&used(7));
+    servers.quotas[0].clerk.flush().await;
+    let filter = QuotaFilter { limit: 10, ..QuotaFilter::default() };
+    let rows = list(servers.database.pool.read(), &filter, servers.ambient.now()).await;
+    let rows = rows.expect("rows");
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row.subject_name.as_str(), row.requests, row.max_requests, row.mode), ("ada", 1, Some(1), "enforce"));
+}
+
+/// Takes what it is given, or nothing.
+#[derive(Default)]
+struct Letterbox(std::sync::Mutex<Vec<(String, Vec<(&'static str, String)>, serde_json::Value)>>, std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Courier for Letterbox {
+    async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String> {
+        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err("upside down".to_owned());
+        }
+        let body = serde_json::from_str(&body).expect("JSON");
+        self.0.lock().expect("no panic").push((url.to_owned(), headers.to_vec(), body));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
+    let servers = servers(2, one(json!([{"period": "day", "subject": "user", "max_requests": 10}]))).await;
+    let ada = servers.user("ada");
+    for at in 0..10 {
+        servers.hold(at % 2, &ada).await.settle(&used(1));
+    }
+    servers.refusal(0, &ada).await;
+    servers.refusal(1, &ada).await;
+    // Both servers see every threshold; they are written down by tasks of their own.
+    let raised = async || {
+        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM ai_quota_alerts");
+        count.fetch_one(servers.database.pool.read()).await.expect("a count")
+    };
+    while raised().await < 3 {
+        tokio::task::yield_now().await;
+    }
+    let courier = Letterbox::default();
+    courier.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    let deliver = async |server: usize| {
+        let Quotas { alerts, db, ambient, .. } = &*servers.quotas[server];
+        alerting::deliver_waiting(alerts, &courier, db, ambient).await.expect("it looks")
+    };
+    assert_eq!(deliver(0).await, 0, "nobody took them");
+    courier.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(deliver(1).await, 0, "not yet again");
+    servers.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(deliver(1).await, 3);
+    assert_eq!(deliver(0).await, 0, "once");
+    let rows = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+    assert_eq!(rows.iter().map(|row| (row.threshold, row.attempts)).collect::<Vec<_>>(), [(100, 2), (80, 2), (50, 2)]);
+    assert!(rows.iter().all(|row| row.delivered_at.is_some() && row.last_error.is_none()), "{rows:?}");
+    let told = courier.0.lock().expect("no panic");
+    let mut thresholds: Vec<_> =
+        told.iter().map(|(_, _, body)| body["data"]["threshold_percent"].as_u64().expect("a number")).collect();
+    thresholds.sort_unstable();
+    assert_eq!(thresholds, [50, 80, 100]);
+    let (url, headers, body) = &told[0];
+    assert_eq!(url, "https://hooks.example");
+    assert_eq!(body["data"]["subject"]["name"], "ada");
+    assert_eq!(body["data"]["limit"], 10);
+    assert!(headers.iter().any(|(name, value)| *name == "webhook-signature" && value.starts_with("v1,")));
+}
