@@ -173,10 +173,13 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
             "answer",
             detail.answer_partial.filter(|partial| *partial).map(|_| "could only be read in part".to_owned()),
         )
-        .with("cost", match (summary.cost, detail.cost_source.as_deref()) {
-            (Some(_), Some("unpriced")) => Some("unknown: the model has no price".to_owned()),
-            (cost, _) => cost.map(|cost| cost.to_string()),
-        })
+        .with(
+            "cost",
+            match (summary.cost, detail.cost_source.as_deref()) {
+                (Some(_), Some("unpriced")) => Some("unknown: the model has no price".to_owned()),
+                (cost, _) => cost.map(|cost| cost.to_string()),
+            },
+        )
         .with("prices of", detail.price_version.clone())
         .with("latency", summary.latency_ms.map(|latency| format!("{latency} ms")))
         .with("first byte", detail.ttft_ms.map(|latency| format!("{latency} ms")))

@@ -36,9 +36,8 @@ pub(crate) fn write(headers: &mut HeaderMap, allowances: &[Allowance], dialect: 
     set(headers, RATE_LIMIT, limits);
 
     // The vendors have one limit of each kind: the one that binds first.
-    let tightest = |counted: Counted| {
-        allowances.iter().filter(|left| left.counted == counted).min_by_key(|left| left.remaining)
-    };
+    let tightest =
+        |counted: Counted| allowances.iter().filter(|left| left.counted == counted).min_by_key(|left| left.remaining);
     match dialect {
         Format::AnthropicMessages => {
             for (counted, kind) in [
@@ -106,7 +105,8 @@ mod tests {
         let told = |dialect| {
             let mut headers = HeaderMap::new();
             write(&mut headers, &allowances, dialect, now);
-            let text = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().expect("ASCII"));
+            let text =
+                |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().expect("ASCII"));
             let mut lines: Vec<String> = headers.iter().map(text).collect();
             lines.sort_unstable();
             lines
@@ -119,11 +119,10 @@ mod tests {
              \"user-3600s-cost\";r=4999000;t=1, \"user-3600s-input_tokens\";r=999999999999999;t=1",
         ];
         assert_eq!(told(Format::OpenAiChat)[..2], common);
-        assert_eq!(told(Format::OpenAiChat)[2..], [
-            "x-ratelimit-limit-requests: 50",
-            "x-ratelimit-remaining-requests: 7",
-            "x-ratelimit-reset-requests: 61s",
-        ]);
+        assert_eq!(
+            told(Format::OpenAiChat)[2..],
+            ["x-ratelimit-limit-requests: 50", "x-ratelimit-remaining-requests: 7", "x-ratelimit-reset-requests: 61s",]
+        );
         let anthropic = told(Format::AnthropicMessages);
         assert!(anthropic.contains(&"anthropic-ratelimit-requests-remaining: 7".to_owned()), "{anthropic:?}");
         assert!(anthropic.contains(&"anthropic-ratelimit-requests-reset: 2026-11-26T10:01:01Z".to_owned()));

@@ -19,7 +19,10 @@ use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
-use crate::config::{AccessControlConfig, AccessRuleConfig, DepartmentConfig, GatewayPolicyConfig, GovernanceConfig, PolicyConfig, QuotaAlertConfig, quota};
+use crate::config::{
+    AccessControlConfig, AccessRuleConfig, DepartmentConfig, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
+    QuotaAlertConfig, quota,
+};
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn an_image_is_not_counted_as_text() {
-        let image = json!([{"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "A".repeat(9999))}}]);
+        let image =
+            json!([{"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "A".repeat(9999))}}]);
         assert!((1000..1100).contains(&count("gpt-5", &request(image))));
     }
 

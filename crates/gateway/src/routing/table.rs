@@ -76,7 +76,12 @@ pub(crate) struct Listed {
 impl RoutingTable {
     /// The table of a checked configuration. Entries that name unknown providers were refused by `config::check`. How the
     /// providers of the table `before` do is not forgotten.
-    pub(crate) fn new(providers: &[ProviderConfig], gateway: &GatewayConfig, catalog: &Catalog, before: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        providers: &[ProviderConfig],
+        gateway: &GatewayConfig,
+        catalog: &Catalog,
+        before: Option<&Self>,
+    ) -> Self {
         let before = before.map(Self::providers).unwrap_or_default();
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
@@ -338,7 +343,12 @@ mod tests {
                 {"id": "big-x", "pricing": {"input_per_million": 9.0, "output_per_million": 9.0}}]},
         ]))
         .expect("providers");
-        RoutingTable::new(&providers, &serde_json::from_value(gateway).expect("a gateway block"), &default_catalog(), None)
+        RoutingTable::new(
+            &providers,
+            &serde_json::from_value(gateway).expect("a gateway block"),
+            &default_catalog(),
+            None,
+        )
     }
 
     /// The places of a way, in their order.

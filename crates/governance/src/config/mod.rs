@@ -16,8 +16,8 @@ pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
 pub use self::mode::PolicyMode;
 pub use self::quota::{
-    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaFaultMode, QuotaMatch, QuotaReservation, QuotaSubject,
-    QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
+    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaFaultMode, QuotaMatch,
+    QuotaReservation, QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::scope_check::ScopeCheckConfig;

@@ -307,7 +307,8 @@ pub(crate) fn alert_flaws(
             flaws.push(Flaw::new(format!("{at}/thresholds"), "must be one or more numbers between 1 and 1000 percent"));
         }
         for name in alert.policies.iter().filter(|name| policies.iter().all(|policy| policy.name != **name)) {
-            flaws.push(Flaw::new(format!("{at}/policies"), format!("no policy of services/gateway is called `{name}`")));
+            flaws
+                .push(Flaw::new(format!("{at}/policies"), format!("no policy of services/gateway is called `{name}`")));
         }
         let Some(webhook) = &alert.webhook else { continue };
         if !has_secret(&webhook.secret) {
@@ -352,8 +353,7 @@ impl QuotaWindowConfig {
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
-        let limits =
-            [self.max_requests, self.max_input_tokens, self.max_output_tokens, self.max_cost_microdollars];
+        let limits = [self.max_requests, self.max_input_tokens, self.max_output_tokens, self.max_cost_microdollars];
         if limits.iter().all(Option::is_none) {
             flaws.push(Flaw::new(
                 at,
@@ -439,6 +439,8 @@ mod tests {
         }
         let twice = read(json!([{"name": "a"}, {"name": "a"}, {"name": " "}])).unwrap();
         assert_eq!(flaws(&twice).len(), 2);
-        assert!(read(json!([{"name": "a", "spec": {"time_zone": "Mars/Base"}}])).unwrap_err().contains("Europe/Berlin"));
+        assert!(
+            read(json!([{"name": "a", "spec": {"time_zone": "Mars/Base"}}])).unwrap_err().contains("Europe/Berlin")
+        );
     }
 }

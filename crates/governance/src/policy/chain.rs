@@ -187,7 +187,12 @@ impl PolicyChain {
                 entries.push(Entry { id, mode: config.mode, policy: None });
             }
         }
-        Ok(Self { enabled: config.enabled, entries, scanner, version: version_of(config, quotas.map(|(_, policies)| policies)) })
+        Ok(Self {
+            enabled: config.enabled,
+            entries,
+            scanner,
+            version: version_of(config, quotas.map(|(_, policies)| policies)),
+        })
     }
 
     /// Whether policies are asked at all.

@@ -204,9 +204,7 @@ impl Recorder {
             threshold_percent = crossing.threshold,
             "a quota has reached a part of its limit"
         );
-        self.raised
-            .get_or_create(&AlertLabels { alert: alert.name.clone(), threshold: crossing.threshold })
-            .inc();
+        self.raised.get_or_create(&AlertLabels { alert: alert.name.clone(), threshold: crossing.threshold }).inc();
         self.alerts.waiting.notify_one();
         Ok(())
     }
@@ -267,7 +265,8 @@ pub(super) async fn deliver_waiting(
             }
             Err(why) => {
                 let is_over = now - waiting.raised_at > GIVEN_UP_AFTER;
-                let wait = TimeDelta::seconds(10_i64.saturating_mul(1 << waiting.attempts.clamp(0, 9))).min(TimeDelta::hours(1));
+                let wait = TimeDelta::seconds(10_i64.saturating_mul(1 << waiting.attempts.clamp(0, 9)))
+                    .min(TimeDelta::hours(1));
                 let next = (!is_over).then(|| now + wait);
                 tracing::warn!(alert = waiting.alert, why, given_up = is_over, "an alert was not taken by its webhook");
                 queries::not_delivered(db.write(), waiting.message_id, next, &why).await?;

@@ -254,7 +254,8 @@ impl Desk {
         let mut found = turned.found.into_iter();
         for ((wanted, asking), granted) in wanted.into_iter().zip(asking).zip(turned.granted) {
             let mine: Vec<(i64, Usage)> = found.by_ref().take(wanted.claims.len()).collect();
-            let buckets = mine.iter().zip(wanted.claims).map(|((id, _), claim)| (*id, claim.bucket)).collect::<Vec<_>>();
+            let buckets =
+                mine.iter().zip(wanted.claims).map(|((id, _), claim)| (*id, claim.bucket)).collect::<Vec<_>>();
             for ((id, used), (_, bucket)) in mine.iter().zip(&buckets) {
                 let used = if granted { plus(used, &wanted.set_aside) } else { *used };
                 readings.push(Reading { id: *id, bucket: bucket.clone(), used });

@@ -135,9 +135,8 @@ impl Meter {
                 key.push_str(&format!(" {what}={}", names.join(",")));
             }
         }
-        let patterns = |texts: &BTreeSet<String>| {
-            texts.iter().filter_map(|text| Pattern::new(text).ok()).collect::<Vec<_>>()
-        };
+        let patterns =
+            |texts: &BTreeSet<String>| texts.iter().filter_map(|text| Pattern::new(text).ok()).collect::<Vec<_>>();
         let mut meter = Self {
             name: String::new(),
             subject,

@@ -154,7 +154,11 @@ impl Quotas {
         };
         let (clerk, desk) = Clerk::new(Arc::clone(&db), ambient.clone(), watch);
         let objections = Family::<ObjectionLabels, Counter>::default();
-        metrics.register("gateway_quota_objections", "Requests beyond a quota, refused or warned of", objections.clone());
+        metrics.register(
+            "gateway_quota_objections",
+            "Requests beyond a quota, refused or warned of",
+            objections.clone(),
+        );
         let open = Arc::default();
         (Arc::new(Self { clerk, alerts, objections, db, ambient, open }), desk, recorder)
     }
@@ -217,9 +221,7 @@ impl Quotas {
                 self.object(&quota, "enforce");
                 Said::Refused(violation)
             }
-            Err(clerk::Unavailable) => {
-                Said::Refused(Violation::unavailable("the quota cannot be checked at present"))
-            }
+            Err(clerk::Unavailable) => Said::Refused(Violation::unavailable("the quota cannot be checked at present")),
         }
     }
 
@@ -261,7 +263,10 @@ impl Quotas {
                 let house = async {
                     let settled = self.recover().await?;
                     if settled > 0 {
-                        tracing::warn!(requests = settled, "settled the quotas of requests that dead servers left behind");
+                        tracing::warn!(
+                            requests = settled,
+                            "settled the quotas of requests that dead servers left behind"
+                        );
                     }
                     if round.is_multiple_of(120) {
                         queries::delete_ended(self.db.write(), self.ambient.now() - KEPT).await?;

@@ -176,12 +176,15 @@ pub(super) async fn left_behind(pool: &PgPool, before: DateTime<Utc>) -> Result<
     .map(|row| {
         let counted = row.usage.and_then(|usage| serde_json::from_value(usage).ok());
         let used = match (row.end_kind.as_deref(), counted) {
-            (Some("ended"), Some(systemprompt_extension::ledger::RecordedUsage {
-                calls,
-                cost_microdollars,
-                input_tokens,
-                output_tokens,
-            })) => Usage {
+            (
+                Some("ended"),
+                Some(systemprompt_extension::ledger::RecordedUsage {
+                    calls,
+                    cost_microdollars,
+                    input_tokens,
+                    output_tokens,
+                }),
+            ) => Usage {
                 calls: count(calls),
                 input_tokens: count(input_tokens),
                 output_tokens: count(output_tokens),

@@ -165,7 +165,8 @@ pub async fn alerts(pool: &PgPool, subject: &str) -> Result<Vec<QuotaAlertRow>, 
 /// The policies that were loaded last. One of another version that cannot be read any more limits nothing.
 async fn loaded(pool: &PgPool) -> Result<Vec<GatewayPolicyConfig>, sqlx::Error> {
     let rows = sqlx::query!("SELECT name, enabled, spec FROM ai_gateway_policies ORDER BY position").fetch_all(pool);
-    let policy = |name, enabled, spec| Some(GatewayPolicyConfig { name, enabled, spec: serde_json::from_value(spec).ok()? });
+    let policy =
+        |name, enabled, spec| Some(GatewayPolicyConfig { name, enabled, spec: serde_json::from_value(spec).ok()? });
     Ok(rows.await?.into_iter().filter_map(|row| policy(row.name, row.enabled, row.spec)).collect())
 }
 

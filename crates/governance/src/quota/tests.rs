@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_database::{Database, Module};
-use systemprompt_extension::{Metrics, SchemaDefinition};
 use systemprompt_extension::policy::{Estimate, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::{Metrics, SchemaDefinition};
 use systemprompt_model::{
     ActionId, Ambient, Attribution, EntityKind, ManualClock, Microdollars, Resource, Secret, SeededEntropy, UserId,
 };
@@ -57,19 +57,13 @@ async fn servers(count: usize, policies: serde_json::Value) -> Servers {
 }
 
 /// Quotas that tell of three parts of each limit, and are run until `stop`.
-fn quotas(
-    policies: &[GatewayPolicyConfig],
-    pool: &DbPool,
-    ambient: &Ambient,
-    stop: &CancellationToken,
-) -> Arc<Quotas> {
+fn quotas(policies: &[GatewayPolicyConfig], pool: &DbPool, ambient: &Ambient, stop: &CancellationToken) -> Arc<Quotas> {
     let alerts = json!([{"name": "finance", "webhook": {"url": "https://hooks.example", "secret": "hook"}}]);
     let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alerts).expect("alerts");
     assert_eq!(crate::config::quota::alert_flaws(&alerts, policies, |name| name == "hook"), []);
     let secret = |_: &str| Some(Secret::new("s3"));
     let metrics = Metrics::new();
-    let (quotas, desk, recorder) =
-        Quotas::new(&alerts, secret, Arc::clone(pool), ambient.clone(), &metrics);
+    let (quotas, desk, recorder) = Quotas::new(&alerts, secret, Arc::clone(pool), ambient.clone(), &metrics);
     tokio::spawn(desk.run(stop.clone()));
     tokio::spawn(recorder.run(stop.clone()));
     quotas
@@ -219,7 +213,9 @@ async fn the_estimate_counts_until_the_end_is_known() {
 
 #[tokio::test]
 async fn what_is_set_aside_is_what_the_policy_says() {
-    for (reservation, held, fits) in [("none", [1, 0, 0, 0], 1), ("expected", [1, 100, 10, 1000], 1), ("maximum", [0; 4], 0)] {
+    for (reservation, held, fits) in
+        [("none", [1, 0, 0, 0], 1), ("expected", [1, 100, 10, 1000], 1), ("maximum", [0; 4], 0)]
+    {
         let policies = json!([{"name": "q", "spec": {
             "quota_reservation": reservation,
             "quota_windows": [{"period": "week", "subject": "installation", "max_cost_microdollars": 3999}],
@@ -284,10 +280,10 @@ async fn only_what_fits_is_counted_and_a_call_judged_again_counts_once() {
     let (ada, bob) = (servers.user("ada"), servers.user("bob"));
     let request = servers.request(&ada);
     let Said::Counted { hold, .. } = servers.judge(0, &request).await else { panic!("it is counted") };
-    assert_eq!(hold.allowances().iter().map(|left| left.name.as_str()).collect::<Vec<_>>(), [
-        "user-day-2-requests",
-        "user-day-3-requests"
-    ]);
+    assert_eq!(
+        hold.allowances().iter().map(|left| left.name.as_str()).collect::<Vec<_>>(),
+        ["user-day-2-requests", "user-day-3-requests"]
+    );
     assert!(matches!(servers.judge(0, &request).await, Said::Repeated));
     servers.refusal(0, &ada).await;
     servers.hold(0, &bob).await.settle(&used(1));
@@ -370,7 +366,10 @@ async fn policies_are_kept_as_they_are_loaded() {
 
 /// Takes what it is given, or nothing.
 #[derive(Default)]
-struct Letterbox(std::sync::Mutex<Vec<(String, Vec<(&'static str, String)>, serde_json::Value)>>, std::sync::atomic::AtomicBool);
+struct Letterbox(
+    std::sync::Mutex<Vec<(String, Vec<(&'static str, String)>, serde_json::Value)>>,
+    std::sync::atomic::AtomicBool,
+);
 
 #[async_trait::async_trait]
 impl Courier for Letterbox {

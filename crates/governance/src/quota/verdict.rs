@@ -50,8 +50,9 @@ fn objection(
     let wait = found.window.rest(now);
     let advice = "An administrator sets it in services/gateway, and sees what is used with `systemprompt admin gateway \
                   quotas list`";
-    let violation = Violation::new(DenialKind::RateLimited, "insufficient_quota", reason(found, counted, limit, wanted))
-        .with_advice(advice);
+    let violation =
+        Violation::new(DenialKind::RateLimited, "insufficient_quota", reason(found, counted, limit, wanted))
+            .with_advice(advice);
     // Whole seconds, and not before the window has ended.
     let violation = Violation { retry_after: Some(Duration::from_secs(wait.as_secs() + 1)), ..violation };
     Some((found.meter.name.clone(), violation))

@@ -53,7 +53,10 @@ impl Catalog {
             match &model.pricing {
                 None => flaws.push(format!("`{}` has no pricing, so it could not be offered", model.id)),
                 Some(pricing) if pricing.long_prompt.is_some_and(|long| long.above_tokens == 0) => {
-                    flaws.push(format!("`{}` has long prompts above 0 tokens; give those prices as the usual ones", model.id));
+                    flaws.push(format!(
+                        "`{}` has long prompts above 0 tokens; give those prices as the usual ones",
+                        model.id
+                    ));
                 }
                 Some(_) => {}
             }
@@ -176,7 +179,9 @@ mod tests {
         assert_eq!(catalog.flaws(), [] as [&str; 0]);
         for model in &catalog {
             let pricing = model.pricing.expect("every model has a price");
-            assert!(pricing.input_per_million > Decimal::ZERO && pricing.output_per_million > pricing.input_per_million);
+            assert!(
+                pricing.input_per_million > Decimal::ZERO && pricing.output_per_million > pricing.input_per_million
+            );
             assert!(pricing.cache_read_per_million <= pricing.input_per_million, "{}", model.id);
             if let Some(long) = pricing.long_prompt {
                 assert!(long.input_per_million > pricing.input_per_million, "{}", model.id);

@@ -64,7 +64,11 @@ async fn three_servers_grant_exactly_one_limit() {
     let (granted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!((granted.len(), refused.len()), (QUOTA, QUOTA), "{}", answers[0].text());
     assert_eq!(servers[0].mock.requests().len(), QUOTA);
-    assert!(granted.iter().all(|answer| answer.header("ratelimit").is_some_and(|left| left.contains("user-month-requests"))));
+    assert!(
+        granted
+            .iter()
+            .all(|answer| answer.header("ratelimit").is_some_and(|left| left.contains("user-month-requests")))
+    );
     for refusal in refused {
         assert_eq!(refusal.status, 429);
         assert!(refusal.text().contains("the quota `trial` allows the user"), "{}", refusal.text());

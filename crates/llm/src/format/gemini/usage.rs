@@ -13,21 +13,22 @@ const KINDS: usize = 16;
 /// own tools added to the prompt is counted apart. The total tells where a server counts otherwise.
 pub(super) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let Some(usage) = usage.filter(|usage| usage.starts_with(b"{")) else { return };
-    let [prompt, cached, candidates, thoughts, tools, total, tier, traffic, prompt_kinds, candidate_kinds] = answer.pick(
-        usage,
-        [
-            "promptTokenCount",
-            "cachedContentTokenCount",
-            "candidatesTokenCount",
-            "thoughtsTokenCount",
-            "toolUsePromptTokenCount",
-            "totalTokenCount",
-            "serviceTier",
-            "trafficType",
-            "promptTokensDetails",
-            "candidatesTokensDetails",
-        ],
-    );
+    let [prompt, cached, candidates, thoughts, tools, total, tier, traffic, prompt_kinds, candidate_kinds] = answer
+        .pick(
+            usage,
+            [
+                "promptTokenCount",
+                "cachedContentTokenCount",
+                "candidatesTokenCount",
+                "thoughtsTokenCount",
+                "toolUsePromptTokenCount",
+                "totalTokenCount",
+                "serviceTier",
+                "trafficType",
+                "promptTokensDetails",
+                "candidatesTokensDetails",
+            ],
+        );
     let [audio_in, image_in] = ["AUDIO", "IMAGE"].map(|kind| of_kind(answer, prompt_kinds, kind));
     let [audio_out, image_out] = ["AUDIO", "IMAGE"].map(|kind| of_kind(answer, candidate_kinds, kind));
     let [prompt, cached, candidates, thoughts, tools, total] =

@@ -25,12 +25,8 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let filter = QuotaFilter {
-            subject_kind: self.kind,
-            subject: None,
-            ended: self.ended,
-            limit: self.limit.into(),
-        };
+        let filter =
+            QuotaFilter { subject_kind: self.kind, subject: None, ended: self.ended, limit: self.limit.into() };
         let now = invocation.ambient.now();
         let items = list(database.db.write(), &filter, now).await.map_err(CliError::database)?;
         invocation.printer.show(&Page::whole(items));

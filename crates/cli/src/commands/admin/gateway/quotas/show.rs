@@ -24,7 +24,8 @@ struct SubjectQuotas {
 
 impl Show {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let filter = QuotaFilter { subject: Some(self.subject.clone()), ended: true, limit: 1000, ..QuotaFilter::default() };
+        let filter =
+            QuotaFilter { subject: Some(self.subject.clone()), ended: true, limit: 1000, ..QuotaFilter::default() };
         let pool = database.db.write();
         let windows = list(pool, &filter, invocation.ambient.now()).await.map_err(CliError::database)?;
         if windows.is_empty() {
@@ -41,7 +42,11 @@ impl Show {
 impl View for SubjectQuotas {
     fn text(&self, layout: Layout) -> Text {
         let windows = QuotaRow::lay_out(&self.windows, layout);
-        if self.alerts.is_empty() { windows } else { Text::apart([windows, QuotaAlertRow::lay_out(&self.alerts, layout)]) }
+        if self.alerts.is_empty() {
+            windows
+        } else {
+            Text::apart([windows, QuotaAlertRow::lay_out(&self.alerts, layout)])
+        }
     }
 }
 
@@ -55,12 +60,6 @@ impl Row for QuotaAlertRow {
             (None, Some(why)) => format!("not yet, tried {} times: {why}", self.attempts),
             (None, None) => "in the log".to_owned(),
         };
-        vec![
-            time(self.raised_at),
-            self.alert.clone(),
-            self.counted.clone(),
-            self.threshold.to_string(),
-            told,
-        ]
+        vec![time(self.raised_at), self.alert.clone(), self.counted.clone(), self.threshold.to_string(), told]
     }
 }
