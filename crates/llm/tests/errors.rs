@@ -180,6 +180,22 @@ fn an_error_inside_a_responses_stream_ends_it_as_failed() {
 }
 
 #[test]
+fn an_error_in_a_stream_that_nobody_asked_for_is_told_in_a_body() {
+    let failed = r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"rate_limit_exceeded","message":"slow"}}}"#;
+    let flat = r#"{"type":"error","code":"rate_limit_exceeded","message":"slow","param":null}"#;
+    let nested = r#"{"type":"error","sequence_number":1,"error":{"code":"rate_limit_exceeded","message":"slow","type":"requests"}}"#;
+    for event in [failed, flat, nested] {
+        let stream = format!("data: {{\"type\":\"response.created\",\"response\":{{}}}}\n\ndata: {event}\n\n");
+        let body = Format::OpenAiResponses.error_in_stream(stream.as_bytes()).expect("an error");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!("slow"), &json!("rate_limit_exceeded")));
+    }
+    let event = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"r"}"#;
+    let stream = format!("event: error\ndata: {event}\n\n");
+    assert_eq!(Format::AnthropicMessages.error_in_stream(stream.as_bytes()).as_deref(), Some(event.as_bytes()));
+}
+
+#[test]
 fn a_bad_request_becomes_an_error_that_says_what_to_do() {
     let error = RequestError::Missing { field: "max_tokens".into(), fix: "say how many tokens the answer may have" };
     assert_eq!(error.field(), Some("max_tokens"));

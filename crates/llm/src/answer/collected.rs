@@ -4,6 +4,7 @@ use serde_json::Value;
 use systemprompt_model::json::loose;
 
 use super::reading::Reading;
+use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::sse::SseParser;
 
@@ -31,14 +32,22 @@ impl Format {
         serde_json::to_vec(&message).ok()
     }
 
-    /// The first event of a stream that reports an error, without what makes an event of it.
+    /// The first event of a stream that reports an error, without what makes an event of it: a body with the error.
     pub fn error_in_stream(self, stream: &[u8]) -> Option<Vec<u8>> {
         let mut found = None;
         let mut look = |data: &[u8]| {
             if found.is_none() {
                 let mut reading = Reading::new(0, 0);
                 reading.read(self.definition().answer_event, data);
-                found = reading.error.map(|_| data.to_vec());
+                found = reading.error.map(|error| {
+                    let [kind, inside] = loose::pick(data, ["type", "error"]);
+                    let is_event = kind.and_then(loose::text).is_some_and(|kind| kind.starts_with("response.") || kind == "error");
+                    if is_event && inside.is_none_or(|inside| !inside.starts_with(b"{")) {
+                        let error = ErrorAnswer::of_upstream(error.http_status(), &error);
+                        return error.body(self, None);
+                    }
+                    data.to_vec()
+                });
             }
         };
         let mut parser = SseParser::new(LIMIT);
