@@ -188,7 +188,10 @@ fn an_error_in_a_stream_that_nobody_asked_for_is_told_in_a_body() {
         let stream = format!("data: {{\"type\":\"response.created\",\"response\":{{}}}}\n\ndata: {event}\n\n");
         let body = Format::OpenAiResponses.error_in_stream(stream.as_bytes()).expect("an error");
         let body: Value = serde_json::from_slice(&body).expect("JSON");
-        assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!("slow"), &json!("rate_limit_exceeded")));
+        assert_eq!(
+            (&body["error"]["message"], &body["error"]["code"]),
+            (&json!("slow"), &json!("rate_limit_exceeded"))
+        );
     }
     let event = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"r"}"#;
     let stream = format!("event: error\ndata: {event}\n\n");

@@ -41,7 +41,8 @@ impl Format {
                 reading.read(self.definition().answer_event, data);
                 found = reading.error.map(|error| {
                     let [kind, inside] = loose::pick(data, ["type", "error"]);
-                    let is_event = kind.and_then(loose::text).is_some_and(|kind| kind.starts_with("response.") || kind == "error");
+                    let is_event =
+                        kind.and_then(loose::text).is_some_and(|kind| kind.starts_with("response.") || kind == "error");
                     if is_event && inside.is_none_or(|inside| !inside.starts_with(b"{")) {
                         let error = ErrorAnswer::of_upstream(error.http_status(), &error);
                         return error.body(self, None);
