@@ -292,3 +292,35 @@ fn a_gemini_caller_is_understood_in_both_spellings() {
     let refused = cached.translate(Format::OpenAiChat, &Encoding::of("gpt-x"), "1", 0).expect_err("it is Google's");
     assert!(refused.to_string().contains("cachedContent"), "{refused}");
 }
+
+#[test]
+fn work_grows_with_what_is_read() {
+    // Nothing here looks at a clock: work that grew with the square of this would not come to an end in anybody's patience.
+    const MANY: usize = 3_000;
+    let calls: Vec<Value> = (0..MANY).map(|_| json!({ "functionCall": { "name": "f" } })).collect();
+    let results: Vec<Value> =
+        (0..MANY).map(|_| json!({ "functionResponse": { "name": "f", "response": { "result": "r" } } })).collect();
+    let contents = json!([{ "role": "model", "parts": calls }, { "role": "user", "parts": results }]);
+    let request = gemini(&json!({ "contents": contents }));
+    let translated = request.translate(Format::OpenAiChat, &Encoding::of("gpt-4o"), "1", 0).expect("a request");
+    let asked: Value = serde_json::from_slice(&translated.bytes).expect("JSON");
+    let answered = asked["messages"].as_array().expect("messages").iter().filter(|message| message["content"] == "r");
+    assert_eq!(answered.count(), MANY);
+
+    let text = "ü".repeat(MANY);
+    let supports: Vec<Value> = (0..MANY)
+        .map(|at| json!({ "segment": { "startIndex": at, "endIndex": 2 * at }, "groundingChunkIndices": [0] }))
+        .collect();
+    let answer = json!({ "candidates": [{
+        "content": { "parts": [{ "text": text }] },
+        "finishReason": "STOP",
+        "groundingMetadata": { "groundingChunks": [{ "web": { "uri": "https://k" } }], "groundingSupports": supports },
+    }] });
+    let back =
+        chat(&json!({})).translate(Format::Gemini, &Encoding::of("gemini-3-flash"), "1", 0).expect("a request").back;
+    let told = back.whole(answer.to_string().as_bytes()).expect("an answer");
+    assert!(told.len() < MANY * 500, "{}", told.len());
+    let telling = gemini(&json!({ "contents": { "parts": { "text": "a" } } }));
+    let back = telling.translate(Format::OpenAiChat, &Encoding::of("gpt-4o"), "1", 0).expect("a request").back;
+    assert!(back.whole(&told).is_some_and(|whole| whole.len() < MANY * 500));
+}

@@ -9,6 +9,7 @@
 
 pub(crate) mod anthropic;
 mod bedrock_converse;
+mod claude;
 mod codecs;
 mod counts;
 mod definition;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::blocks::{Block, CacheControl, Message, Source};
-use super::models::Model;
+use crate::format::claude::Model;
 use crate::format::{Format, ids, schema};
 use crate::neutral::codec::Encoding;
 use crate::neutral::turns::{Answered, Turn, turns};

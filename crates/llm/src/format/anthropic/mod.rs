@@ -10,7 +10,6 @@ mod demo;
 mod encode;
 mod error;
 mod events;
-pub(super) mod models;
 mod read;
 mod request;
 mod usage;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::format::anthropic::models::Model as Claude;
+use crate::format::claude::Model as Claude;
 use crate::neutral::Reasoning;
 use crate::request::facts::Effort;
 

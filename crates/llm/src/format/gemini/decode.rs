@@ -1,5 +1,7 @@
 //! Reading a caller's request into neutral words.
 
+use std::collections::{HashMap, VecDeque};
+
 use serde_json::Value;
 
 use super::request::camel;
@@ -113,10 +115,19 @@ fn system(raw: &str, further: &mut Further) -> Result<Vec<Text>, RequestError> {
     Ok(texts)
 }
 
-/// The calls of the model's last turn that nobody answered, with the names of their tools.
+/// A call that may wait for its answer.
+struct Open {
+    id: String,
+    answered: bool,
+}
+
+/// The calls of the model's last turn, with the names of their tools.
 #[derive(Default)]
 struct Calls {
-    open: Vec<(String, String)>,
+    open: Vec<Open>,
+    /// Their places, by id and by the name of the tool, in their order.
+    by_id: HashMap<String, VecDeque<usize>>,
+    by_name: HashMap<String, VecDeque<usize>>,
     /// How many there were in the conversation.
     count: usize,
 }
@@ -126,19 +137,34 @@ impl Calls {
     fn called(&mut self, id: Option<String>, name: &str) -> String {
         let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{}", self.count));
         self.count += 1;
-        self.open.push((id.clone(), name.to_owned()));
+        let at = self.open.len();
+        self.by_id.entry(id.clone()).or_default().push_back(at);
+        self.by_name.entry(name.to_owned()).or_default().push_back(at);
+        self.open.push(Open { id: id.clone(), answered: false });
         id
+    }
+
+    /// The model speaks again: what nobody answered stays without.
+    fn begin(&mut self) {
+        self.open.clear();
+        self.by_id.clear();
+        self.by_name.clear();
     }
 
     /// The call that a result is about: the one it names, or else the first of this tool.
     fn answered(&mut self, id: Option<&str>, name: &str) -> String {
-        let by_id = self.open.iter().position(|(open, _)| id == Some(open));
-        let at = by_id.or_else(|| self.open.iter().position(|(_, called)| called == name));
-        match (at, id) {
-            (Some(at), _) => self.open.remove(at).0,
-            (None, Some(id)) => id.to_owned(),
-            (None, None) => format!("nobody_{name}"),
-        }
+        let Self { open, by_id, by_name, .. } = self;
+        let mut next = |places: Option<&mut VecDeque<usize>>| {
+            let places = places?;
+            while let Some(at) = places.pop_front() {
+                if !std::mem::replace(&mut open[at].answered, true) {
+                    return Some(open[at].id.clone());
+                }
+            }
+            None
+        };
+        let found = id.and_then(|id| next(by_id.get_mut(id))).or_else(|| next(by_name.get_mut(name)));
+        found.or_else(|| id.map(str::to_owned)).unwrap_or_else(|| format!("nobody_{name}"))
     }
 }
 
@@ -151,7 +177,7 @@ fn content(mut content: Object<'_>, calls: &mut Calls, further: &mut Further) ->
         _ => return Err(RequestError::invalid(content.at("role"), "`user` or `model`")),
     };
     if role == Role::Assistant {
-        calls.open.clear();
+        calls.begin();
     }
     let path = content.at("parts");
     let mut parts = Vec::new();

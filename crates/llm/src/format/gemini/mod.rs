@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod media;
 mod models;
+mod places;
 mod read;
 mod request;
 mod schemas;

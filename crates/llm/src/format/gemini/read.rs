@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use systemprompt_model::json::loose;
 
 use super::answer::stop_reason;
+use super::places::Places;
 use super::signature;
 use super::usage::usage;
 use crate::answer::reading::{Reading, is_error, raise, unwrapped};
@@ -53,8 +54,6 @@ pub(super) fn read_stream() -> Box<dyn ReadStream> {
 
 struct Stream {
     reading: Reading,
-    /// What was told of usage.
-    told: Usage,
     begun: bool,
     /// The provider's id of the answer.
     id: String,
@@ -82,7 +81,6 @@ impl Stream {
     fn new() -> Self {
         Self {
             reading: Reading::new(0, 0),
-            told: Usage::default(),
             begun: false,
             id: String::new(),
             open: Open::Nothing,
@@ -114,7 +112,6 @@ impl Stream {
             events.push(Event::Start { id: text(self.id.clone()), model: text(words(model)) });
         }
         usage(&mut self.reading, counted);
-        self.tell_usage(events);
         // Others were not asked for.
         if let Some(candidate) = candidates.and_then(|list| loose::elements(list, 1).first().copied()) {
             self.candidate(candidate, events);
@@ -129,13 +126,12 @@ impl Stream {
                 self.stop = Some(StopReason::other(&reason));
             }
         }
-        self.tell_usage(events);
     }
 
+    /// Tells what was used, at the end: of what is known before, a later word of what was cached may take something away.
     fn tell_usage(&mut self, events: &mut Vec<Event>) {
-        if self.reading.usage != self.told {
-            self.told = self.reading.usage;
-            events.push(Event::Usage(self.told));
+        if self.reading.usage != Usage::default() {
+            events.push(Event::Usage(self.reading.usage));
         }
         events.extend(self.reading.new_service_tier().map(Event::ServiceTier));
     }
@@ -304,16 +300,16 @@ impl Stream {
                 (text(uri), text(title))
             })
             .collect();
+        let places = Places::of(&self.text);
         let mut found = Vec::new();
         for support in loose::elements(supports.unwrap_or_default(), MOST) {
             let [segment, indices] = loose::pick(support, ["segment", "groundingChunkIndices"]);
-            let [start, end, said] =
-                segment.map_or([None; 3], |segment| loose::pick(segment, ["startIndex", "endIndex", "text"]));
-            let span = self.span(start, end);
+            let [start, end] = segment.map_or([None; 2], |segment| loose::pick(segment, ["startIndex", "endIndex"]));
+            let span = span(&places, start, end);
             for index in loose::elements(indices.unwrap_or_default(), MOST) {
                 let source = loose::count(index).and_then(|index| sources.get(usize::try_from(index).ok()?));
                 let Some((uri, title)) = source else { continue };
-                found.push(Citation { uri: uri.clone(), title: title.clone(), snippet: text(said), span });
+                found.push(Citation { uri: uri.clone(), title: title.clone(), snippet: None, span });
             }
         }
         self.cite(found, events);
@@ -326,10 +322,11 @@ impl Stream {
         }
         let [sources, citations] = loose::pick(citations, ["citationSources", "citations"]);
         let list = sources.or(citations).unwrap_or_default();
+        let places = Places::of(&self.text);
         let mut found = Vec::new();
         for source in loose::elements(list, MOST) {
             let [uri, title, start, end] = loose::pick(source, ["uri", "title", "startIndex", "endIndex"]);
-            let span = self.span(start, end);
+            let span = span(&places, start, end);
             found.push(Citation { uri: text(uri), title: text(title), snippet: None, span });
         }
         self.cite(found, events);
@@ -343,17 +340,6 @@ impl Stream {
         self.cited = self.cited.max(count);
     }
 
-    /// The characters between two places of the text that are counted in bytes.
-    fn span(&self, start: Option<&[u8]>, end: Option<&[u8]>) -> Option<(u64, u64)> {
-        let place = |value: Option<&[u8]>| {
-            let bytes = value.map_or(Some(0), loose::count).and_then(|bytes| usize::try_from(bytes).ok())?;
-            let before = self.text.get(..self.text.floor_char_boundary(bytes))?;
-            Some(before.chars().count() as u64)
-        };
-        end?;
-        place(start).zip(place(end))
-    }
-
     fn fail(&mut self, error: UpstreamErrorSummary, events: &mut Vec<Event>) {
         self.ended = true;
         events.push(Event::Error(error));
@@ -364,12 +350,20 @@ impl Stream {
             return;
         }
         self.hush(events);
+        self.tell_usage(events);
         let reason = self.stop.take().unwrap_or(StopReason::EndTurn);
         // The format has one word for both.
         let reason = if self.calls > 0 && reason == StopReason::EndTurn { StopReason::ToolUse } else { reason };
         events.push(Event::Stop { reason, sequence: None });
         events.push(Event::End);
     }
+}
+
+/// The characters between two places of a text that are counted in bytes. The first is left out where it is the beginning.
+fn span(places: &Places<'_>, start: Option<&[u8]>, end: Option<&[u8]>) -> Option<(u64, u64)> {
+    let place = |value: Option<&[u8]>| value.map_or(Some(0), loose::count).map(|bytes| places.characters(bytes));
+    end?;
+    place(start).zip(place(end))
 }
 
 fn words(value: Option<&[u8]>) -> String {

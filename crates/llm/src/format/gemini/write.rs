@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::stop_word;
+use super::places::Places;
 use super::{error, signature};
 use crate::answer::summary::{StopReason, Usage};
 use crate::error::ErrorAnswer;
@@ -78,8 +79,9 @@ struct Stream {
     usage: Usage,
     tier: Option<String>,
     open: Open,
-    /// What the text that is open says.
+    /// What the text that is open says, and where that comes from.
     text: String,
+    citations: Vec<Citation>,
     refused: bool,
     /// Where the texts come from.
     chunks: Vec<Value>,
@@ -106,6 +108,7 @@ impl Stream {
             tier: None,
             open: Open::Nothing,
             text: String::new(),
+            citations: Vec::new(),
             refused: false,
             chunks: Vec::new(),
             supports: Vec::new(),
@@ -158,7 +161,7 @@ impl Stream {
                 self.text.push_str(text);
                 tell(Chunk::part(json!({ "text": text })));
             }
-            (Open::Text, Delta::Citation(citation)) => self.cite(citation),
+            (Open::Text, Delta::Citation(citation)) => self.citations.push(citation.clone()),
             (Open::Thinking(_), Delta::Text(text)) => tell(Chunk::part(json!({ "text": text, "thought": true }))),
             (Open::Thinking(signature) | Open::Call(ToolCall { signature, .. }), Delta::Signature(given)) => {
                 *signature = Some(given.clone());
@@ -181,24 +184,25 @@ impl Stream {
                 }
             }
             Open::Call(call) => tell(Chunk::part(function_call(&call))),
-            Open::Nothing | Open::Text | Open::Thinking(None) => {}
+            Open::Text => self.cite(),
+            Open::Nothing | Open::Thinking(None) => {}
         }
     }
 
-    /// Notes where a text comes from. Google counts bytes where others count characters.
-    fn cite(&mut self, citation: &Citation) {
-        let Some(uri) = &citation.uri else { return };
-        let place = |characters: u64| {
-            let characters = usize::try_from(characters).unwrap_or(usize::MAX);
-            self.text.char_indices().nth(characters).map_or(self.text.len(), |(at, _)| at)
-        };
-        let (start, end) = citation.span.map_or((0, self.text.len()), |(start, end)| (place(start), place(end)));
-        let said = self.text.get(start..end).unwrap_or_default();
-        self.supports.push(json!({
-            "segment": { "startIndex": start, "endIndex": end, "text": said },
-            "groundingChunkIndices": [self.chunks.len()],
-        }));
-        self.chunks.push(json!({ "web": { "uri": uri, "title": citation.title.as_deref().unwrap_or(uri) } }));
+    /// Notes where the text that ends comes from.
+    fn cite(&mut self) {
+        if self.citations.is_empty() {
+            return;
+        }
+        let places = Places::of(&self.text);
+        for citation in self.citations.drain(..) {
+            let Some(uri) = &citation.uri else { continue };
+            let whole = (0, self.text.len());
+            let (start, end) = citation.span.map_or(whole, |(start, end)| (places.bytes(start), places.bytes(end)));
+            let segment = json!({ "startIndex": start, "endIndex": end });
+            self.supports.push(json!({ "segment": segment, "groundingChunkIndices": [self.chunks.len()] }));
+            self.chunks.push(json!({ "web": { "uri": uri, "title": citation.title.as_deref().unwrap_or(uri) } }));
+        }
     }
 
     fn end(&mut self, tell: &mut impl FnMut(Chunk)) {

@@ -5,7 +5,7 @@
 
 /// What a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::format) struct Model {
+pub(crate) struct Model {
     version: Option<(u32, u32)>,
     family: Family,
 }
@@ -21,7 +21,7 @@ enum Family {
 
 impl Model {
     /// By its name.
-    pub(in crate::format) fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let Some(at) = name.find("claude") else { return Self { version: None, family: Family::Other } };
         let name = &name[at..];
@@ -47,57 +47,57 @@ impl Model {
     }
 
     /// It decides itself how much it thinks, if it is told to.
-    pub(in crate::format) fn thinks_adaptively(self) -> bool {
+    pub(crate) fn thinks_adaptively(self) -> bool {
         self.since((4, 6))
     }
 
     /// It takes no budget for its thinking.
-    pub(in crate::format) fn only_adaptively(self) -> bool {
+    pub(crate) fn only_adaptively(self) -> bool {
         self.since((4, 7))
     }
 
     /// It thinks if it is not told otherwise.
-    pub(in crate::format) fn thinks_by_default(self) -> bool {
+    pub(crate) fn thinks_by_default(self) -> bool {
         self.since((5, 0))
     }
 
     /// It cannot be told not to think.
-    pub(in crate::format) fn always_thinks(self) -> bool {
+    pub(crate) fn always_thinks(self) -> bool {
         self.family == Family::Fable || self.since((5, 5)) && self.family != Family::Haiku
     }
 
     /// It can be told how hard to try.
-    pub(in crate::format) fn takes_effort(self) -> bool {
+    pub(crate) fn takes_effort(self) -> bool {
         self.since((4, 6)) || self.family == Family::Opus && self.since((4, 5))
     }
 
     /// It knows an effort above `high` and below `max`.
-    pub(in crate::format) fn takes_xhigh(self) -> bool {
+    pub(crate) fn takes_xhigh(self) -> bool {
         self.since((4, 7))
     }
 
     /// It can be told how to sample.
-    pub(in crate::format) fn takes_sampling(self) -> bool {
+    pub(crate) fn takes_sampling(self) -> bool {
         !self.since((4, 7))
     }
 
     /// It takes a temperature or a nucleus threshold, and not both.
-    pub(in crate::format) fn takes_one_of_sampling(self) -> bool {
+    pub(crate) fn takes_one_of_sampling(self) -> bool {
         self.since((4, 1))
     }
 
     /// It goes on from the beginning of an answer.
-    pub(in crate::format) fn takes_prefill(self) -> bool {
+    pub(crate) fn takes_prefill(self) -> bool {
         !self.since((4, 6))
     }
 
     /// It can be made to call a tool.
-    pub(in crate::format) fn takes_forced_tools(self) -> bool {
+    pub(crate) fn takes_forced_tools(self) -> bool {
         !self.since((5, 5)) && self.family != Family::Fable
     }
 
     /// Its answers and the inputs of its tools can be held to a schema.
-    pub(in crate::format) fn takes_schemas(self) -> bool {
+    pub(crate) fn takes_schemas(self) -> bool {
         self.since((4, 5)) || self.family == Family::Opus && self.since((4, 1))
     }
 }
