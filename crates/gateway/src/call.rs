@@ -290,6 +290,12 @@ impl Call {
                 }
                 Ok(response) if credentials > 0 && response.extensions().get::<AskAgain>().is_some() => {
                     credentials -= 1;
+                    let status = response.status().as_u16();
+                    tracing::warn!(
+                        provider = provider.name,
+                        status,
+                        "the provider refuses a credential or has enough of it; another one is shown"
+                    );
                     *content = recording.retry(&target.name, Trouble::Status(response.status()))?;
                 }
                 Err(SendError::TimedOut(_)) => break Err(SendError::TimedOut(target.head_limit).into()),

@@ -90,9 +90,16 @@ impl Fixture {
                     provider("one", first.endpoint(), "claude-test", 1.0),
                     provider("two", second.endpoint(), "claude-other", 10.0),
                     provider("nobody", "http://127.0.0.1:1".to_owned(), "claude-nowhere", 1.0),
+                    {"name": "keys", "wire": "anthropic", "surface": "anthropic", "endpoint": first.endpoint(),
+                        "api_key_secrets": ["one-key", "other-key"],
+                        "models": [{"id": "claude-keys", "pricing": {"input_per_million": 1.0, "output_per_million": 1.0}}]},
+                    {"name": "chat", "wire": "openai-chat", "surface": "openai", "endpoint": second.endpoint(),
+                        "models": [{"id": "gpt-other", "pricing": {"input_per_million": 2.0, "output_per_million": 2.0}}]},
                 ]),
             )
             .profile("gateway", json!({"enabled": true, "resilience": settings, "routes": [rule]}))
+            .secret("one-key", "sk-one")
+            .secret("other-key", "sk-other")
             .start()
             .await;
         let ada = context.user("ada", &["admin"]).await;
@@ -345,6 +352,46 @@ async fn a_provider_that_is_full_is_left_for_the_fallback_until_an_answer_has_en
     assert_eq!(fixture.recorded(id).await.1.last().expect("an end")["reason"], "client_disconnected");
     assert_eq!(fixture.tell(&hello(false)).await.asked, (1, 0));
     drop(also_open);
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn another_key_comes_before_another_provider() {
+    let route = json!({"provider": "keys", "upstream_model": "claude-keys"});
+    let fixture = Fixture::of(TestContext::builder(), json!({"retry_attempts": 0}), route).await;
+    for (code, keys) in [(401, ["sk-one", "sk-other"]), (429, ["sk-other", "sk-other"])] {
+        fixture.first.behave(once(status(code, Some("60"))));
+        let told = fixture.tell(&hello(false)).await;
+        let requests = fixture.first.requests();
+        let shown: Vec<_> = requests.iter().rev().take(2).rev().filter_map(|sent| sent.header("x-api-key")).collect();
+        if code == 401 {
+            assert_eq!((told.asked, shown.as_slice()), ((2, 0), keys.as_slice()), "{}", told.response.text());
+            assert!(told.attempts()[0]["why"].as_str().is_some_and(|why| why.contains("401")));
+        } else {
+            // The first key rests, and so does the second now.
+            assert_eq!((told.asked, shown.as_slice()), ((1, 1), keys.as_slice()), "{}", told.response.text());
+        }
+        assert_eq!(told.response.status, 200);
+        assert_eq!(told.end()["usage"]["tokens"], 18);
+    }
+    fixture.context.stop().await;
+}
+
+#[tokio::test]
+async fn a_fallback_may_speak_another_format() {
+    let route = json!({"fallbacks": [{"provider": "chat", "upstream_model": "gpt-other"}]});
+    let fixture = Fixture::of(TestContext::builder(), json!({"retry_attempts": 0}), route).await;
+    fixture.first.behave(faulty(status(503, None)));
+    for stream in [false, true] {
+        let told = fixture.tell(&hello(stream)).await;
+        let answer = told.response.text();
+        assert_eq!((told.response.status, told.asked), (StatusCode::OK, (1, 1)), "{answer}");
+        assert_eq!(fixture.second.requests().last().expect("asked").path, "/v1/chat/completions");
+        assert!(answer.contains(if stream { "event: message_stop" } else { r#""type":"message""# }), "{answer}");
+        assert!(told.attempts()[0]["content"]["sha256"].is_string(), "other bytes, which were judged");
+        assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 18, "cost_microdollars": 36}));
+        assert_eq!(told.detail.served_provider.as_deref(), Some("chat"));
+    }
     fixture.context.stop().await;
 }
 
