@@ -61,7 +61,7 @@ fn items(stream: &[u8]) -> Vec<Value> {
             assert!(item.remove("id").is_some());
             items.push(data["item"].take());
         }
-        last = kind.to_owned();
+        kind.clone_into(&mut last);
     }
     assert_eq!(last, "response.completed");
     items
@@ -76,35 +76,32 @@ fn answer(format: Format) -> Value {
         ("call_4", "local_shell", json!({ "command": ["ls", "-l"], "timeout_ms": 5 })),
         ("call_5", "tool_search", json!({ "query": "calendar" })),
     ];
-    match format {
-        Format::AnthropicMessages => {
-            let mut content = vec![
-                json!({ "type": "thinking", "thinking": "I plan.", "signature": "EqQB==" }),
-                json!({ "type": "redacted_thinking", "data": "secret" }),
-                json!({ "type": "text", "text": "I look." }),
-            ];
-            let calls =
-                calls.map(|(id, name, input)| json!({ "type": "tool_use", "id": id, "name": name, "input": input }));
-            content.extend(calls);
-            json!({
-                "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": content,
-                "stop_reason": "tool_use", "stop_sequence": null, "usage": { "input_tokens": 9, "output_tokens": 4 },
-            })
-        }
-        _ => {
-            let calls = calls.map(|(id, name, input)| {
-                let function = json!({ "name": name, "arguments": input.to_string() });
-                json!({ "id": id, "type": "function", "function": function })
-            });
-            let message = json!({
-                "role": "assistant", "content": "I look.", "reasoning_content": "I plan.", "tool_calls": calls,
-            });
-            json!({
-                "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
-                "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }],
-                "usage": { "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13 },
-            })
-        }
+    if format == Format::AnthropicMessages {
+        let mut content = vec![
+            json!({ "type": "thinking", "thinking": "I plan.", "signature": "EqQB==" }),
+            json!({ "type": "redacted_thinking", "data": "secret" }),
+            json!({ "type": "text", "text": "I look." }),
+        ];
+        let calls =
+            calls.map(|(id, name, input)| json!({ "type": "tool_use", "id": id, "name": name, "input": input }));
+        content.extend(calls);
+        json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": content,
+            "stop_reason": "tool_use", "stop_sequence": null, "usage": { "input_tokens": 9, "output_tokens": 4 },
+        })
+    } else {
+        let calls = calls.map(|(id, name, input)| {
+            let function = json!({ "name": name, "arguments": input.to_string() });
+            json!({ "id": id, "type": "function", "function": function })
+        });
+        let message = json!({
+            "role": "assistant", "content": "I look.", "reasoning_content": "I plan.", "tool_calls": calls,
+        });
+        json!({
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }],
+            "usage": { "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13 },
+        })
     }
 }
 
