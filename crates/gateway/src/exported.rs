@@ -65,7 +65,7 @@ impl Traced {
 
     /// The last attempt came to nothing.
     pub(crate) fn failed(&mut self, error: &str) {
-        if let Some(last) = self.last() {
+        if let Some(last) = self.last().filter(|last| last.ended.is_none()) {
             last.ended = Some(Instant::now());
             last.error = Some(error.to_owned());
         }

@@ -76,6 +76,11 @@ struct FailoverLabels {
     reason: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    channel: &'static str,
+}
+
 /// How a provider failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ErrorClass {
@@ -194,6 +199,7 @@ impl GatewayMetrics {
     /// Creates the metrics and announces them in `registry`. What may be counted of `models`, each with its provider, is
     /// there at 0 from the start, so that an alert sees the first one.
     pub(crate) fn new(registry: &Metrics, models: &[(String, String)]) -> Self {
+        let streams = Family::<ChannelLabel, Gauge>::default();
         let metrics = Self {
             requests_total: Family::default(),
             overhead_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
@@ -205,7 +211,7 @@ impl GatewayMetrics {
             upstream_errors_total: Family::default(),
             failovers_total: Family::default(),
             breaker_state: Family::default(),
-            active_streams: Gauge::default(),
+            active_streams: streams.get_or_create(&ChannelLabel { channel: "inference" }).clone(),
             unpriced_requests: Family::default(),
         };
         registry.register(
@@ -259,11 +265,7 @@ impl GatewayMetrics {
             "Whether a model is left alone after its failures: 0 no, 1 it is being tried out, 2 yes",
             metrics.breaker_state.clone(),
         );
-        registry.register(
-            "sse_active_connections",
-            "Streamed answers being relayed now",
-            metrics.active_streams.clone(),
-        );
+        registry.register("sse_active_connections", "Streamed answers being relayed now, by what they are of", streams);
         metrics.announce(models);
         metrics
     }

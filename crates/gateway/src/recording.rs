@@ -231,6 +231,9 @@ impl Recording {
 
     /// Counts an attempt that came to nothing.
     fn attempt_failed(&mut self, trouble: Trouble) {
+        if let Trouble::Status(status) = trouble {
+            self.subject.traced.head(status.as_u16());
+        }
         self.subject.traced.failed(trouble.class().map_or("_OTHER", ErrorClass::as_str));
         if let Some(class) = trouble.class() {
             self.subject.metrics.failed(&self.place.provider, class);

@@ -393,7 +393,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("process_resident_memory_bytes", "gauge", "", "Memory in use"),
     ("process_start_time_seconds", "gauge", "", "When the server started, in seconds since 1970"),
     ("systemprompt_build_info", "gauge", "version", "1, with the version that runs"),
-    ("sse_active_connections", "gauge", "", "Streamed answers being relayed now"),
+    ("sse_active_connections", "gauge", "channel", "Streamed answers being relayed now, by what they are of"),
     (
         "gateway_cost_microdollars_total",
         "counter",

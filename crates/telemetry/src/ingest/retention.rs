@@ -96,3 +96,47 @@ async fn delete_points(db: &DbPool, before: DateTime<Utc>, most: i64) -> Result<
     .await?;
     Ok(deleted.rows_affected())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use systemprompt_database::{Database, Module};
+    use systemprompt_extension::Extension as _;
+    use systemprompt_governance::config::SecretScanConfig;
+    use systemprompt_governance::secret_scan::SecretScanner;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::extension::TelemetryExtension;
+    use crate::ingest::signal::{Encoding, Signal};
+    use crate::ingest::{read, rows, store};
+    use crate::stored::{TelemetryFilter, list_logs};
+
+    #[tokio::test]
+    async fn telemetry_is_deleted_when_it_is_old_or_too_much() {
+        let schemas = TelemetryExtension.schemas();
+        let module = Module { id: "telemetry".to_owned(), required: true, schemas, ..Module::default() };
+        let database = systemprompt_database::testing::database(&[module]).await;
+        let db = Database::connect(&database.connect_options()).await.expect("connects");
+        let scanner = SecretScanner::new(&SecretScanConfig::default()).expect("its patterns compile");
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        for age in (1..=10).rev() {
+            let record = json!({ "eventName": format!("{age} days") });
+            let body = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] }).to_string();
+            let request =
+                read::read(Some(Signal::Logs), Encoding::Json, body.as_bytes()).expect("readable").expect("one");
+            let at = now - TimeDelta::days(age);
+            let rows = rows::rows(request, at, &scanner);
+            store::insert(&db, Uuid::nil(), at, &rows).await.expect("stores");
+        }
+        let left = async || {
+            let filter = TelemetryFilter { limit: 100, ..TelemetryFilter::default() };
+            let records = list_logs(&db, &filter).await.expect("reads");
+            records.into_iter().filter_map(|record| record.event).collect::<Vec<_>>()
+        };
+        delete(&db, now - TimeDelta::days(3), MOST_ROWS).await.expect("deletes");
+        assert_eq!(left().await, ["1 days", "2 days", "3 days"]);
+        delete(&db, now - TimeDelta::days(30), 2).await.expect("deletes");
+        assert_eq!(left().await, ["1 days", "2 days"]);
+    }
+}

@@ -11,19 +11,19 @@ use crate::otlp::{ExportLogsServiceRequest, LogRecord, any_value};
 const BODY: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub(in crate::ingest) struct LogRow {
-    pub(in crate::ingest) session: Option<String>,
-    pub(in crate::ingest) at: DateTime<Utc>,
-    pub(in crate::ingest) severity_number: i16,
-    pub(in crate::ingest) severity: Option<String>,
-    pub(in crate::ingest) event: Option<String>,
-    pub(in crate::ingest) body: Option<String>,
-    pub(in crate::ingest) trace_id: Option<Uuid>,
-    pub(in crate::ingest) span_id: Option<String>,
-    pub(in crate::ingest) service: Option<String>,
-    pub(in crate::ingest) scope: Option<String>,
-    pub(in crate::ingest) attributes: String,
-    pub(in crate::ingest) resource: String,
+pub(crate) struct LogRow {
+    pub(crate) session: Option<String>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) severity_number: i16,
+    pub(crate) severity: Option<String>,
+    pub(crate) event: Option<String>,
+    pub(crate) body: Option<String>,
+    pub(crate) trace_id: Option<Uuid>,
+    pub(crate) span_id: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) attributes: String,
+    pub(crate) resource: String,
 }
 
 pub(super) fn rows(request: ExportLogsServiceRequest, maker: &mut Maker<'_>) -> Vec<LogRow> {

@@ -7,22 +7,22 @@ use super::maker::{Maker, Origin};
 use crate::otlp::{Buckets, ExportMetricsServiceRequest, KeyValue, Metric, NumberDataPoint, metric, number_data_point};
 
 #[derive(Debug)]
-pub(in crate::ingest) struct PointRow {
-    pub(in crate::ingest) session: Option<String>,
-    pub(in crate::ingest) at: DateTime<Utc>,
-    pub(in crate::ingest) since: Option<DateTime<Utc>>,
-    pub(in crate::ingest) name: String,
-    pub(in crate::ingest) unit: Option<String>,
-    pub(in crate::ingest) kind: &'static str,
-    pub(in crate::ingest) temporality: Option<&'static str>,
-    pub(in crate::ingest) is_monotonic: Option<bool>,
-    pub(in crate::ingest) value: Option<f64>,
-    pub(in crate::ingest) count: Option<i64>,
-    pub(in crate::ingest) distribution: Option<String>,
-    pub(in crate::ingest) service: Option<String>,
-    pub(in crate::ingest) scope: Option<String>,
-    pub(in crate::ingest) attributes: String,
-    pub(in crate::ingest) resource: String,
+pub(crate) struct PointRow {
+    pub(crate) session: Option<String>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) name: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) kind: &'static str,
+    pub(crate) temporality: Option<&'static str>,
+    pub(crate) is_monotonic: Option<bool>,
+    pub(crate) value: Option<f64>,
+    pub(crate) count: Option<i64>,
+    pub(crate) distribution: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) attributes: String,
+    pub(crate) resource: String,
 }
 
 /// A data point of any kind.

@@ -12,23 +12,23 @@ use crate::otlp::{ExportTraceServiceRequest, Span};
 const MESSAGE: usize = 4096;
 
 #[derive(Debug)]
-pub(in crate::ingest) struct SpanRow {
-    pub(in crate::ingest) session: Option<String>,
-    pub(in crate::ingest) trace_id: Uuid,
-    pub(in crate::ingest) span_id: String,
-    pub(in crate::ingest) parent: Option<String>,
-    pub(in crate::ingest) name: String,
-    pub(in crate::ingest) kind: &'static str,
-    pub(in crate::ingest) started_at: DateTime<Utc>,
-    pub(in crate::ingest) duration_us: i64,
-    pub(in crate::ingest) status: &'static str,
-    pub(in crate::ingest) status_message: Option<String>,
-    pub(in crate::ingest) service: Option<String>,
-    pub(in crate::ingest) scope: Option<String>,
-    pub(in crate::ingest) attributes: String,
-    pub(in crate::ingest) events: String,
-    pub(in crate::ingest) links: String,
-    pub(in crate::ingest) resource: String,
+pub(crate) struct SpanRow {
+    pub(crate) session: Option<String>,
+    pub(crate) trace_id: Uuid,
+    pub(crate) span_id: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) duration_us: i64,
+    pub(crate) status: &'static str,
+    pub(crate) status_message: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) attributes: String,
+    pub(crate) events: String,
+    pub(crate) links: String,
+    pub(crate) resource: String,
 }
 
 pub(super) fn rows(request: ExportTraceServiceRequest, maker: &mut Maker<'_>) -> Vec<SpanRow> {
