@@ -201,7 +201,7 @@ impl CallTrace {
     }
 
     /// The call is over.
-    pub(crate) fn finish(mut self: Box<Self>, end: &Ended<'_>) {
+    pub(crate) fn finish(mut self, end: &Ended<'_>) {
         let now = Instant::now();
         self.measure(end, now);
         if !self.is_sampled {
@@ -254,7 +254,7 @@ impl CallTrace {
     }
 
     /// The gateway refused.
-    pub(crate) fn refused(mut self: Box<Self>, failure: &Failure) {
+    pub(crate) fn refused(mut self, failure: &Failure) {
         if !self.is_sampled {
             return;
         }

@@ -8,13 +8,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prost::Message;
 use systemprompt_config::Secrets;
+use systemprompt_model::Secret;
 
 use crate::config::{ExportConfig, base};
 use crate::otlp::ExportReply;
@@ -83,7 +84,7 @@ impl Collector {
             add(name, Some(value), false)?;
         }
         for (name, secret) in &config.secret_headers {
-            add(name, secrets.get(secret).map(|secret| secret.expose()), true)?;
+            add(name, secrets.get(secret).map(Secret::expose), true)?;
         }
         let crypto = rustls::crypto::aws_lc_rs::default_provider();
         // Company certificate authorities are in the system's store; a bare container has none, there the bundled roots
@@ -114,7 +115,7 @@ impl Collector {
             let answer = self.client.request(request).await.map_err(|error| later(error.to_string()))?;
             let (head, body) = answer.into_parts();
             // Read to its end, so that the connection can be used again.
-            let body = Limited::new(body, ANSWER).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = Limited::new(body, ANSWER).collect().await.map(Collected::to_bytes).unwrap_or_default();
             Ok((head, body))
         };
         let exchange = tokio::time::timeout(LIMIT, exchange).await;

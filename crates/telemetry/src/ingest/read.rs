@@ -36,14 +36,16 @@ fn decode<T: Message + Default + DeserializeOwned>(encoding: Encoding, body: &[u
 /// JSON says in its only key what it is.
 fn recognise_json(body: &[u8]) -> Result<Option<Request>, String> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
     struct Keys {
-        resource_spans: Option<serde::de::IgnoredAny>,
-        resource_logs: Option<serde::de::IgnoredAny>,
-        resource_metrics: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "resourceSpans")]
+        spans: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "resourceLogs")]
+        logs: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "resourceMetrics")]
+        metrics: Option<serde::de::IgnoredAny>,
     }
     let keys: Keys = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let signal = match (keys.resource_spans, keys.resource_logs, keys.resource_metrics) {
+    let signal = match (keys.spans, keys.logs, keys.metrics) {
         (Some(_), None, None) => Signal::Traces,
         (None, Some(_), None) => Signal::Logs,
         (None, None, Some(_)) => Signal::Metrics,

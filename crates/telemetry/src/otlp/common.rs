@@ -49,27 +49,34 @@ pub struct AnyValue {
 
 /// An [`AnyValue`] as JSON has it. Of several keys the first one counts.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct Any {
-    string_value: Option<String>,
-    bool_value: Option<bool>,
-    int_value: Option<Whole>,
-    double_value: Option<Number>,
-    array_value: Option<ArrayValue>,
-    kvlist_value: Option<KeyValueList>,
-    bytes_value: Option<Base64>,
+    #[serde(rename = "stringValue")]
+    string: Option<String>,
+    #[serde(rename = "boolValue")]
+    bool: Option<bool>,
+    #[serde(rename = "intValue")]
+    int: Option<Whole>,
+    #[serde(rename = "doubleValue")]
+    double: Option<Number>,
+    #[serde(rename = "arrayValue")]
+    array: Option<ArrayValue>,
+    #[serde(rename = "kvlistValue")]
+    map: Option<KeyValueList>,
+    #[serde(rename = "bytesValue")]
+    bytes: Option<Base64>,
 }
 
 impl From<Any> for AnyValue {
     fn from(any: Any) -> Self {
         let value = None
-            .or(any.string_value.map(any_value::Value::String))
-            .or(any.bool_value.map(any_value::Value::Bool))
-            .or(any.int_value.map(|Whole(number)| any_value::Value::Int(number as i64)))
-            .or(any.double_value.map(|Number(number)| any_value::Value::Double(number)))
-            .or(any.array_value.map(any_value::Value::Array))
-            .or(any.kvlist_value.map(any_value::Value::Map))
-            .or(any.bytes_value.map(|Base64(bytes)| any_value::Value::Bytes(bytes)));
+            .or(any.string.map(any_value::Value::String))
+            .or(any.bool.map(any_value::Value::Bool))
+            .or(any.int.map(|Whole(number)| any_value::Value::Int(number as i64)))
+            .or(any.double.map(|Number(number)| any_value::Value::Double(number)))
+            .or(any.array.map(any_value::Value::Array))
+            .or(any.map.map(any_value::Value::Map))
+            .or(any.bytes.map(|Base64(bytes)| any_value::Value::Bytes(bytes)));
         Self { value }
     }
 }
