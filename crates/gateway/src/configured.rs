@@ -16,7 +16,7 @@ pub struct ConfiguredProvider {
     pub wire: String,
     /// Where it is.
     pub endpoint: Option<String>,
-    /// The secret that holds its key.
+    /// The secret that holds its key, or the first of several.
     pub api_key_secret: Option<String>,
     /// Whether it lists its models itself; otherwise they are the built-in catalog's.
     pub lists_models: bool,
@@ -47,9 +47,9 @@ pub fn providers(configuration: &Configuration) -> Result<Vec<ConfiguredProvider
         models: provider.models(&catalog).into_iter().map(|model| model.id).collect(),
         lists_models: !provider.models.is_empty(),
         wire: provider.wire.as_str().to_owned(),
-        name: provider.name,
-        endpoint: provider.endpoint,
-        api_key_secret: provider.api_key_secret,
+        endpoint: provider.base_url(),
+        api_key_secret: provider.secrets().next().map(|(_, secret)| secret.to_owned()),
+        name: provider.name.clone(),
     });
     Ok(shown.collect())
 }

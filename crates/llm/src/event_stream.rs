@@ -175,7 +175,7 @@ fn length(rest: &[u8]) -> Result<Option<usize>, FrameError> {
 }
 
 fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+    bytes.iter().fold(0, |number, byte| (number << 8) | u32::from(*byte))
 }
 
 /// JSON may have line ends between its parts, and a server-sent event has none.

@@ -82,7 +82,9 @@ fn streamed(wire: Wire, asked: &Asked, events: Vec<Vec<Event>>, fault: Option<&F
     if let Some(Fault::GarbageChunk { after_chunks }) = fault {
         let garbage = if wire.is_framed() {
             let mut damaged = frame("chunk", b"{}");
-            damaged.last_mut().map(|last| *last ^= 1);
+            if let Some(last) = damaged.last_mut() {
+                *last ^= 1;
+            }
             damaged
         } else {
             Event { name: "garbage".to_owned(), data: GARBAGE.to_owned() }.named().into_bytes()

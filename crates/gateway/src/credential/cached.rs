@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use systemprompt_model::Ambient;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio_util::task::TaskTracker;
 
 use super::error::CredentialError;
 
@@ -42,6 +43,8 @@ pub(super) struct Cached<S: Source> {
     flight: Arc<Mutex<Option<(DateTime<Utc>, CredentialError)>>>,
     /// The provider does not take the value that is held.
     refused: AtomicBool,
+    /// Requests for a new one. Nothing waits for them at the end of the server: what they bring is for nobody then.
+    tasks: TaskTracker,
 }
 
 struct Held<T> {
@@ -64,6 +67,7 @@ impl<S: Source> Cached<S> {
             held: ArcSwapOption::empty(),
             flight: Arc::default(),
             refused: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
         })
     }
 
@@ -74,7 +78,7 @@ impl<S: Source> Cached<S> {
                 && let Ok(flight) = self.flight.clone().try_lock_owned()
             {
                 // It still serves, so nobody waits.
-                tokio::spawn(self.clone().renew(flight));
+                self.tasks.spawn(self.clone().renew(flight));
             }
             return Ok(held.value.clone());
         }
@@ -89,7 +93,7 @@ impl<S: Source> Cached<S> {
             return Err(error.clone());
         }
         // In a task of its own: that the one who asks goes away is no reason to begin anew for the others.
-        tokio::spawn(self.clone().renew(flight)).await.unwrap_or(Err(CredentialError::GivenUp))
+        self.tasks.spawn(self.clone().renew(flight)).await.unwrap_or(Err(CredentialError::GivenUp))
     }
 
     /// The provider refused the value. True if it was not asked for just now, so that a new one may be worth a try.

@@ -4,6 +4,7 @@ mod anthropic;
 mod converse;
 mod event;
 mod gemini;
+mod kind;
 mod openai_chat;
 mod openai_responses;
 
@@ -11,20 +12,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 pub(crate) use event::{Event, GARBAGE, frame};
+pub(crate) use kind::Wire;
 
 use crate::said::Said;
-
-/// The format of a request and its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Wire {
-    Anthropic,
-    OpenAiChat,
-    OpenAiResponses,
-    Gemini,
-    /// Anthropic's events in frames.
-    BedrockAnthropic,
-    BedrockConverse,
-}
 
 impl Wire {
     /// Whether its streams are frames.
