@@ -52,6 +52,14 @@ const tasks = {
     const told = await client.chat.completions.create({ model, messages: [...messages, message, result], tools });
     return { called: message.tool_calls[0].function, finish: told.choices[0].finish_reason };
   },
+  async structured() {
+    const OpenAI = await load("openai");
+    const client = new OpenAI({ maxRetries: 0 });
+    const schema = { ...parameters, additionalProperties: false };
+    const response_format = { type: "json_schema", json_schema: { name: "place", strict: true, schema } };
+    const answer = await client.chat.completions.create({ model, messages, response_format });
+    return { answer: JSON.parse(answer.choices[0].message.content) };
+  },
   async cancelled() {
     const Anthropic = await load("@anthropic-ai/sdk");
     const client = new Anthropic({ maxRetries: 0 });

@@ -37,6 +37,15 @@ def test_a_tool_is_called_and_its_result_goes_back(user, gateway, mock, wire, mo
 
 
 @pytest.mark.parametrize("wire, model", [("anthropic", "claude-sonnet-5"), ("openai-chat", "gpt-test")])
+def test_an_answer_of_a_given_shape_is_asked_for(user, gateway, mock, wire, model):
+    mock.behave(chunks=1, chunk_text='{"city": "Oslo"}')
+    assert ask(user, gateway, "structured", model)["answer"] == {"city": "Oslo"}
+    (request,) = mock.requests()
+    shape = request["body"]["output_config" if wire == "anthropic" else "response_format"]
+    assert '"required": ["city"]' in json.dumps(shape)
+
+
+@pytest.mark.parametrize("wire, model", [("anthropic", "claude-sonnet-5"), ("openai-chat", "gpt-test")])
 def test_who_goes_away_is_not_charged_for_what_never_came(user, gateway, mock, ledger, wire, model):
     mock.behave(chunks=200, chunk_delay_ms=50)
     session = ledger()

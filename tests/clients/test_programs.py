@@ -89,6 +89,16 @@ def test_claude_code_uses_a_tool_and_goes_on(user, ledger):
     assert len(records) >= 2 and all(record[0] == "completed" for record in records), records
 
 
+@pytest.mark.parametrize("client, prompt", [("codex", "Use the exec_command tool."), ("opencode", "Use the bash tool.")])
+def test_a_tool_is_used_and_its_result_goes_back(user, ledger, client, prompt):
+    user.connect(client, "--write", "--model", "demo-1")
+    session = ledger()
+    # What the demo model has the tool say, and says of it afterwards.
+    assert "The tool answered" in PROGRAMS[client][0](user, prompt)
+    records = session.records()
+    assert len(records) >= 2 and all(record[0] == "completed" for record in records), records
+
+
 @pytest.mark.parametrize("client", ["claude-code", "codex"])
 def test_a_refusal_is_one_a_person_understands(user, mock, client):
     program, models = PROGRAMS[client]
