@@ -45,6 +45,8 @@ pub(crate) struct Provider {
     endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key_secret: Option<String>,
+    /// Absent: the built-in catalog's models of the provider of this name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) models: Vec<Model>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resilience: Option<Value>,

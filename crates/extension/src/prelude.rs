@@ -5,7 +5,7 @@ pub use crate::{
     Access, ClientIp, ConfigError, Configuration, Database, DbPool, DynExtensionContext, Endpoint, Extension,
     ExtensionContext, ExtensionContextExt, ExtensionHealth, ExtensionMetadata, ExtensionRegistry, ExtensionRole,
     ExtensionRouter, ExtensionRouterConfig, JsonValue, LoaderError, LoaderErrors, Metrics, Migration, PermissionDef,
-    Place, Problem, RESERVED_PATHS, RateGroup, RouteTable, SchemaDefinition, SchemaSource, SectionSpec, Seed,
+    Place, Problem, RESERVED_PATHS, RateGroup, Reload, RouteTable, SchemaDefinition, SchemaSource, SectionSpec, Seed,
     ServiceMap, WellKnownRoute, link_extensions, register_extension,
 };
 pub use async_trait::async_trait;

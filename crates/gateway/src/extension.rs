@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use systemprompt_config::Configuration;
-use systemprompt_extension::Reload;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
@@ -140,7 +139,9 @@ impl Extension for GatewayExtension {
         let before = gateway.inference.snapshot();
         let snapshot = GatewaySnapshot::new(configuration, ctx.ambient(), Some(&before));
         let snapshot = snapshot.map_err(|error| failed(with_causes(&error)))?;
-        let restart = fixed_at_start(&before.settings, &snapshot.settings);
+        let mounted: GatewayConfig =
+            ctx.configuration().section("gateway").map_err(|error| failed(error.to_string()))?;
+        let restart = fixed_at_start(&mounted, &snapshot.settings);
         let providers: Vec<ProviderConfig> =
             configuration.section("providers").map_err(|error| failed(error.to_string()))?;
         let secrets: Vec<_> = providers.into_iter().filter_map(|provider| provider.api_key_secret).collect();

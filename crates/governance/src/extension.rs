@@ -14,7 +14,7 @@ use systemprompt_extension::facet::Projections;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::{KnownNames, LogRetention, Reload};
+use systemprompt_extension::{KnownNames, LogRetention};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};

@@ -60,15 +60,15 @@ impl Extension for ServerExtension {
     }
 
     async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
-        match ctx.services().get::<Reloader>().and_then(|reloader| reloader.last()) {
+        let Some(reloader) = ctx.services().get::<Reloader>() else { return ExtensionHealth::Healthy };
+        let waiting = reloader.waiting();
+        match reloader.last() {
             Some((_, Reloaded::Refused { problems })) => ExtensionHealth::Degraded(format!(
                 "the configuration on disk is refused, the one before is in force: {}",
                 problems.join("; ")
             )),
-            Some((_, Reloaded::Applied { needs_restart, .. })) if !needs_restart.is_empty() => {
-                ExtensionHealth::Degraded(format!("waits for a restart: {}", needs_restart.join(", ")))
-            }
-            _ => ExtensionHealth::Healthy,
+            _ if waiting.is_empty() => ExtensionHealth::Healthy,
+            _ => ExtensionHealth::Degraded(format!("waits for a restart: {}", waiting.join(", "))),
         }
     }
 }

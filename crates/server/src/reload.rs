@@ -86,6 +86,8 @@ pub struct Reloader {
 struct State {
     /// What is in force, but for what needs a restart.
     configuration: Arc<Configuration>,
+    /// What needs one.
+    waiting: Vec<String>,
     last: Option<(DateTime<Utc>, Reloaded)>,
 }
 
@@ -107,13 +109,19 @@ impl Reloader {
             "1 while the configuration on disk is not the one in force because it is refused",
             rejected.clone(),
         );
-        let state = Mutex::new(State { configuration: Arc::clone(context.configuration()), last: None });
+        let state =
+            Mutex::new(State { configuration: Arc::clone(context.configuration()), waiting: Vec::new(), last: None });
         Self { context: Arc::downgrade(context), turn: tokio::sync::Mutex::default(), state, reloads, rejected }
     }
 
     /// When a reload was last made, and how it went.
     pub fn last(&self) -> Option<(DateTime<Utc>, Reloaded)> {
         self.state().last.clone()
+    }
+
+    /// What of the configuration on disk only a restart puts in force.
+    pub fn waiting(&self) -> Vec<String> {
+        self.state().waiting.clone()
     }
 
     /// Reads the configuration again and puts it in force if it is one.
@@ -123,7 +131,11 @@ impl Reloader {
         let before = Arc::clone(&self.state().configuration);
         let reloaded = match attempt(&context, &before).await {
             Ok((configuration, reloaded)) => {
-                self.state().configuration = configuration;
+                let mut state = self.state();
+                state.configuration = configuration;
+                if let Reloaded::Applied { needs_restart, .. } = &reloaded {
+                    state.waiting.clone_from(needs_restart);
+                }
                 reloaded
             }
             Err(problems) => Reloaded::Refused { problems },
@@ -203,14 +215,16 @@ async fn attempt(
             Err(_) => return Err(vec![format!("`{}` was not ready in time", extension.id())]),
         }
     }
-    let mut needs_restart: Vec<String> = differences.keys.clone();
-    for (key, owner) in &differences.sections {
+    // Since the start: what waited for a restart before still does.
+    let since_start = context.configuration().differences(&configuration);
+    let mut needs_restart: Vec<String> = since_start.keys.clone();
+    for (key, owner) in &since_start.sections {
         if !ready.iter().any(|(id, _)| id == owner) {
             needs_restart.push(key.clone());
         }
     }
     let taken: BTreeSet<&String> = ready.iter().flat_map(|(_, reload)| reload.secrets()).collect();
-    let kept = differences.secrets.iter().filter(|secret| !taken.contains(secret));
+    let kept = since_start.secrets.iter().filter(|secret| !taken.contains(secret));
     needs_restart.extend(kept.map(|secret| format!("secrets.{secret}")));
     needs_restart.extend(ready.iter().flat_map(|(_, reload)| reload.restart()).cloned());
     for (_, reload) in ready {

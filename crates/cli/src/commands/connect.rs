@@ -132,10 +132,16 @@ impl Connect {
     }
 
     async fn key(&self, invocation: &Invocation, directory: &Path) -> CliResult<ClientKey> {
-        let project = invocation.project().map_err(|error| {
-            let help = "run it beside the gateway, or give it a key with --api-key -";
-            if error.code == "no_project" { error.help(help) } else { error }
-        })?;
+        let project = match invocation.project() {
+            Ok(project) => project,
+            // Far from the gateway, the key that was given before serves on.
+            Err(error) if error.code == "no_project" => {
+                let kept = key::kept(directory).map(|secret| ClientKey { secret, origin: Origin::Kept, issued: None });
+                let help = "run it beside the gateway, or give it a key with --api-key -";
+                return kept.ok_or_else(|| error.help(help));
+            }
+            Err(error) => return Err(error),
+        };
         let user = self.user.clone().unwrap_or_else(|| project.configuration.profile.system_admin.username.clone());
         let client = self.client;
         let obtain = invocation

@@ -173,6 +173,20 @@ async fn what_waits_for_a_restart_is_named_and_the_rest_is_in_force() {
     );
     assert_eq!(running.ask("second-1", "hello").await, 200, "at the path it was mounted at");
     assert!(matches!(running.health().await, ExtensionHealth::Degraded(why) if why.contains("restart")));
+
+    // It still waits when something else changes, and does not when it is as it was.
+    Running::edit(&running.profile(), |profile| profile["providers"][1] = second_provider(2.0));
+    let Reloaded::Applied { changed, needs_restart } = running.reload().await else { panic!("it is valid") };
+    assert_eq!((changed.as_slice(), needs_restart.len()), (&["providers".to_owned()][..], 3), "{needs_restart:?}");
+    assert_eq!(running.reload().await, Reloaded::Unchanged);
+    assert!(!running.health().await.is_healthy());
+    Running::edit(&running.profile(), |profile| {
+        profile["server"].as_object_mut().expect("a map").remove("shutdown_grace_secs");
+        profile["gateway"]["inference_path_prefix"] = json!("/v1");
+    });
+    Running::edit(&secrets, |secrets| drop(secrets.as_object_mut().expect("a map").remove("jwt_secret")));
+    assert!(matches!(running.reload().await, Reloaded::Applied { needs_restart, .. } if needs_restart.is_empty()));
+    assert!(running.health().await.is_healthy());
 }
 
 #[tokio::test]
