@@ -49,7 +49,7 @@ PROGRAMS = {
 def test_an_answer_arrives_and_the_ledger_has_what_the_provider_said(user, mock, ledger, client, wire):
     program, models = PROGRAMS[client]
     report = user.connect(client, "--write", "--model", models[wire])
-    assert report["verification"]["verified"], report
+    assert report["verification"]["works"], report
     mock.reset()
     session = ledger()
     assert SAID in program(user, "Say something.")

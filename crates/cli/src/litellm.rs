@@ -22,6 +22,7 @@ pub(crate) struct Imported {
     /// Entries of `policies` in `services/gateway/policies.yaml`.
     pub(crate) policies: Vec<Value>,
     /// Secrets that must be set, with where LiteLLM had them.
+    #[serde(rename = "secret_sources")]
     pub(crate) secrets: BTreeMap<String, String>,
     /// What was not taken over: where it stands, and why or what to do.
     pub(crate) unmapped: Vec<Unmapped>,

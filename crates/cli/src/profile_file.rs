@@ -29,7 +29,7 @@ pub(crate) struct Edited {
     /// The file.
     pub(crate) file: PathBuf,
     /// Whether it says otherwise now.
-    pub(crate) changed: bool,
+    pub(crate) written: bool,
     /// What was done, in a sentence.
     pub(crate) done: String,
     /// Whether running servers take it by themselves.
@@ -108,7 +108,7 @@ impl<'a> ProfileFile<'a> {
         let (file, watched) = (configuration.profile_file.clone(), configuration.profile.server.watch_configuration);
         if self.document.text() == self.before {
             let done = "The profile says so already.".to_owned();
-            return Ok((self.invocation, Edited { file, changed: false, done, watched }));
+            return Ok((self.invocation, Edited { file, written: false, done, watched }));
         }
         self.check()?;
         let mode = std::fs::metadata(&file).map_or(0o644, |metadata| metadata.permissions().mode() & 0o777);
@@ -122,7 +122,7 @@ impl<'a> ProfileFile<'a> {
         let invocation = self.invocation;
         let recorded = invocation.with_database(async |database| invocation.change(database, change, write).await);
         Box::pin(recorded).await?;
-        Ok((invocation, Edited { file, changed: true, done, watched }))
+        Ok((invocation, Edited { file, written: true, done, watched }))
     }
 }
 
@@ -137,7 +137,7 @@ fn by_hand(error: EditError) -> CliError {
 
 impl View for Edited {
     fn text(&self, _: Layout) -> Text {
-        if !self.changed {
+        if !self.written {
             return Text::line(&self.done);
         }
         let next = if self.watched {

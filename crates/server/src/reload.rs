@@ -25,6 +25,16 @@ pub const ASKED: &str = "config_reload";
 /// The channel on which each server says how it went, as a [`Report`].
 pub const ANSWERED: &str = "config_reloaded";
 
+/// Secrets that are read at the start, whether or not they were there.
+const OF_THE_PROCESS: [&str; 6] = [
+    "database_url",
+    "database_write_url",
+    "jwt_secret",
+    "manifest_signing_secret_seed",
+    "oauth_at_rest_pepper",
+    "signing_key_pem",
+];
+
 /// Most sentences of a report; the log has all of them.
 const SENTENCES: usize = 8;
 /// Longest sentence of a report.
@@ -224,7 +234,9 @@ async fn attempt(
         }
     }
     let taken: BTreeSet<&String> = ready.iter().flat_map(|(_, reload)| reload.secrets()).collect();
-    let kept = since_start.secrets.iter().filter(|secret| !taken.contains(secret));
+    // One that nobody had at the start is nobody's yet, but for those the process itself looks for.
+    let was_set = |name: &str| context.configuration().secrets.get(name).is_some() || OF_THE_PROCESS.contains(&name);
+    let kept = since_start.secrets.iter().filter(|secret| !taken.contains(secret) && was_set(secret));
     needs_restart.extend(kept.map(|secret| format!("secrets.{secret}")));
     needs_restart.extend(ready.iter().flat_map(|(_, reload)| reload.restart()).cloned());
     for (_, reload) in ready {

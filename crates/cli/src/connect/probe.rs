@@ -21,12 +21,14 @@ const SHOWN: usize = 200;
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     /// Whether a model answered.
+    #[serde(rename = "works")]
     pub(crate) verified: bool,
     /// The endpoint that was asked.
     pub(crate) endpoint: String,
     /// The model that was asked.
     pub(crate) model: Option<String>,
     /// The status of the answer; nothing if there was none.
+    #[serde(rename = "http_status")]
     pub(crate) status: Option<u16>,
     /// How long it took.
     pub(crate) latency_ms: u64,
