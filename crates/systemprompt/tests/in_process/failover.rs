@@ -188,7 +188,7 @@ async fn a_refusal_that_passes_is_sent_once_more_and_billed_once() {
             assert_eq!((&again["number"], &again["target"]), (&json!(2), &json!("one/claude-test")));
             assert!(again["why"].as_str().is_some_and(|why| why.contains(&code.to_string())), "{again}");
             assert_eq!((&again["usage"], &again["content"]), (&Value::Null, &Value::Null), "a refusal is free");
-            assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 18, "cost_microdollars": 18}));
+            assert_eq!(told.end()["usage"], json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 18}));
             assert_eq!((told.detail.attempts, told.detail.served_provider.as_deref()), (2, Some("one")));
             assert_eq!(told.detail.route_match.as_deref(), Some("rule:tested"));
         }
@@ -212,7 +212,7 @@ async fn when_the_budget_is_spent_the_fallback_answers_for_its_own_price() {
         let last = told.attempts()[2];
         assert_eq!(last["content"]["sha256"], hex::encode(<sha2::Sha256 as sha2::Digest>::digest(sent)));
         assert!(last["evaluations"].as_array().is_some_and(|said| !said.is_empty()), "{last}");
-        assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 18, "cost_microdollars": 180}));
+        assert_eq!(told.end()["usage"], json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 180}));
         let detail = &told.detail;
         assert_eq!(detail.summary.provider.as_deref(), Some("one"), "the route's own");
         assert_eq!(detail.served_provider.as_deref(), Some("two"));
@@ -412,7 +412,7 @@ async fn an_error_that_comes_before_anything_else_is_as_good_as_a_status() {
     assert_eq!(told.asked, (2, 1));
     assert!(told.response.text().contains("message_stop") && !told.response.text().contains("Overloaded"));
     assert!(told.attempts()[0]["why"].as_str().is_some_and(|why| why.contains("529")));
-    assert_eq!(told.end()["usage"]["tokens"], 18);
+    assert_eq!(tokens(&told.end()["usage"]), 18);
     fixture.second.behave(faulty(events(OVERLOADED)));
     let told = fixture.tell(&hello(true)).await;
     assert_eq!((told.response.status.as_u16(), told.response.text().as_str()), (200, OVERLOADED), "if nothing helps");
@@ -453,8 +453,10 @@ async fn a_stream_that_breaks_off_goes_on_where_the_route_has_it_so() {
         assert_eq!(sent["messages"][1], json!({"role": "assistant", "content": "token token"}));
         // Each part counts as its provider would have it: 10 tokens of the prompt and 12 letters, then 10 and 8 tokens.
         let [elsewhere] = told.attempts()[..] else { panic!("{:#?}", told.entries) };
-        assert_eq!(elsewhere["usage"], json!({"calls": 1, "tokens": 13, "cost_microdollars": 13}), "{fault:?}");
-        assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 31, "cost_microdollars": 193}), "{fault:?}");
+        let used = json!({"calls": 1, "input_tokens": 10, "output_tokens": 3, "cost_microdollars": 13});
+        assert_eq!(elsewhere["usage"], used, "{fault:?}");
+        let used = json!({"calls": 1, "input_tokens": 20, "output_tokens": 11, "cost_microdollars": 193});
+        assert_eq!(told.end()["usage"], used, "{fault:?}");
         assert_eq!(told.detail.summary.status, "completed");
         assert_eq!(told.detail.route_match.as_deref(), Some("rule:tested,failover:one->two"));
     }
