@@ -188,7 +188,10 @@ async fn a_refusal_that_passes_is_sent_once_more_and_billed_once() {
             assert_eq!((&again["number"], &again["target"]), (&json!(2), &json!("one/claude-test")));
             assert!(again["why"].as_str().is_some_and(|why| why.contains(&code.to_string())), "{again}");
             assert_eq!((&again["usage"], &again["content"]), (&Value::Null, &Value::Null), "a refusal is free");
-            assert_eq!(told.end()["usage"], json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 18}));
+            assert_eq!(
+                told.end()["usage"],
+                json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 18})
+            );
             assert_eq!((told.detail.attempts, told.detail.served_provider.as_deref()), (2, Some("one")));
             assert_eq!(told.detail.route_match.as_deref(), Some("rule:tested"));
         }
@@ -212,7 +215,10 @@ async fn when_the_budget_is_spent_the_fallback_answers_for_its_own_price() {
         let last = told.attempts()[2];
         assert_eq!(last["content"]["sha256"], hex::encode(<sha2::Sha256 as sha2::Digest>::digest(sent)));
         assert!(last["evaluations"].as_array().is_some_and(|said| !said.is_empty()), "{last}");
-        assert_eq!(told.end()["usage"], json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 180}));
+        assert_eq!(
+            told.end()["usage"],
+            json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 180})
+        );
         let detail = &told.detail;
         assert_eq!(detail.summary.provider.as_deref(), Some("one"), "the route's own");
         assert_eq!(detail.served_provider.as_deref(), Some("two"));
