@@ -56,10 +56,8 @@ pub(crate) fn write(headers: &mut HeaderMap, allowances: &[Allowance], dialect: 
                 say("reset", reset.to_rfc3339_opts(SecondsFormat::Secs, true));
             }
         }
-        // Google's SDKs read none, and nobody asks in the words of the last.
-        Format::Gemini | Format::BedrockConverse => {}
         // Their tokens are those of prompt and answer together, which no limit of ours counts.
-        Format::OpenAiChat | Format::OpenAiResponses => {
+        Format::OpenAiChat | Format::OpenAiResponses | Format::OpenAiEmbeddings => {
             if let Some(left) = tightest(Counted::Requests) {
                 set(headers, HeaderName::from_static("x-ratelimit-limit-requests"), left.limit.to_string());
                 set(headers, HeaderName::from_static("x-ratelimit-remaining-requests"), left.remaining.to_string());
@@ -67,6 +65,8 @@ pub(crate) fn write(headers: &mut HeaderMap, allowances: &[Allowance], dialect: 
                 set(headers, HeaderName::from_static("x-ratelimit-reset-requests"), reset);
             }
         }
+        // Google's SDKs read none, and nobody asks in the words of the others.
+        Format::Gemini | Format::BedrockConverse | Format::GeminiEmbeddings => {}
     }
 }
 

@@ -26,6 +26,7 @@ mod call;
 mod capture;
 mod collecting;
 mod config;
+mod counting;
 mod credential;
 mod exported;
 mod failure;

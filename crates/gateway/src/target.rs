@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_llm::neutral::{Compatibility, Encoding, Loss};
-use systemprompt_llm::{Edits, Envelope, Format, InferenceRequest, TranslationError};
+use systemprompt_llm::{Address, Edits, Envelope, Format, InferenceRequest, TranslationError};
 use systemprompt_model::ActionId;
 
 use crate::config::{ProviderWire, Timeouts};
@@ -30,6 +30,8 @@ pub(crate) struct Target {
     pub provider: Arc<Provider>,
     /// The format that is spoken there.
     pub format: Format,
+    /// The model, and whether a stream is wanted, where only the address says it.
+    pub asked: Address,
     /// The address.
     pub uri: String,
     /// The headers sent along.
@@ -55,6 +57,7 @@ impl Target {
         Self {
             name: target_name(way),
             format: way.format,
+            asked: Address { model: way.upstream_model.clone(), stream: request.stream },
             uri: uri(way, request.stream),
             headers: headers(caller, way, request.stream),
             credential: credentials.of(&provider.name),

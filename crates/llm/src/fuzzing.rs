@@ -18,7 +18,6 @@ use crate::answer::pieces::StreamTexts;
 use crate::answer::summary::{AnswerSummary, Usage};
 use crate::answer::tap::AnswerTap;
 use crate::demo;
-use crate::embeddings::{EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 use crate::error::ErrorAnswer;
 use crate::event_stream::EventStream;
 use crate::format::Format;
@@ -263,13 +262,11 @@ pub fn request(format: Format, body: &[u8]) {
 fn parse(format: Format, body: &[u8]) -> Result<InferenceRequest, RequestError> {
     let body = Bytes::copy_from_slice(body);
     match format {
-        Format::Gemini => {
+        Format::Gemini | Format::GeminiEmbeddings => {
             let address = Address { model: "m".to_owned(), stream: body.len() % 2 == 1 };
             InferenceRequest::parse_addressed(format, body, address)
         }
-        Format::AnthropicMessages | Format::OpenAiChat | Format::OpenAiResponses | Format::BedrockConverse => {
-            InferenceRequest::parse(format, body)
-        }
+        _ => InferenceRequest::parse(format, body),
     }
 }
 
@@ -322,6 +319,7 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
         }
         // The one was compared above, and nobody asks in the other.
         Format::Gemini | Format::BedrockConverse => &[],
+        Format::OpenAiEmbeddings | Format::GeminiEmbeddings => &[],
     };
     for name in limits {
         if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))
@@ -452,6 +450,7 @@ pub fn answer(format: Format, answer: &[u8]) {
                 usage["promptTokenCount"].as_u64().zip(Some(usage["toolUsePromptTokenCount"].as_u64().unwrap_or(0)));
             assert!(prompt.is_none_or(|(prompt, tools)| read.usage.input_tokens <= Some(prompt.saturating_add(tools))));
         }
+        Format::OpenAiEmbeddings | Format::GeminiEmbeddings => assert_eq!(read.usage.output_tokens, Some(0)),
     }
 }
 
@@ -493,8 +492,8 @@ pub fn translated_answer(format: Format, answer: &[u8]) {
                 br#"{"model":"m","stream_options":{"include_usage":true},"messages":[{"role":"user","content":"a"}]}"#
             }
             Format::OpenAiResponses => br#"{"model":"m","input":"a"}"#,
-            Format::BedrockConverse => continue,
             Format::Gemini => br#"{"contents":[{"role":"user","parts":[{"text":"a"}]}]}"#,
+            _ => continue,
         };
         let request = parse(to, request).expect("a request");
         let back = request.translate(format, &Encoding::of("m"), "1", 0).expect("a small request").back;
@@ -563,24 +562,29 @@ fn read_as_recorded(format: Format, answer: &[u8]) {
 /// Requests for embeddings: what is relayed is one that differs in what was edited only, and what is written for Gemini is JSON
 /// with as many texts as were sent.
 pub fn embeddings(body: &[u8]) {
-    let Ok(request) = EmbeddingsRequest::parse(Bytes::copy_from_slice(body)) else { return };
-    let relayed = request.relay("theirs");
-    let again = EmbeddingsRequest::parse(relayed.clone()).expect("what is relayed is a request");
-    assert_eq!((again.model.as_str(), again.inputs), ("theirs", request.inputs));
-    assert_eq!(again.relay("theirs"), relayed);
+    let format = Format::OpenAiEmbeddings;
+    let Ok(request) = InferenceRequest::parse(format, Bytes::copy_from_slice(body)) else { return };
+    let edits = Edits { model: Some("theirs".to_owned()), ..Edits::default() };
+    let relayed = request.relay(&edits).bytes;
+    let again = InferenceRequest::parse(format, relayed.clone()).expect("what is relayed is a request");
+    assert_eq!((again.model.as_str(), again.message_count), ("theirs", request.message_count));
+    assert_eq!(again.relay(&edits).bytes, relayed);
     if let Ok(Value::Object(mut expected)) = serde_json::from_slice(body) {
         expected.insert("model".to_owned(), "theirs".into());
         expected.remove("user");
         assert_eq!(serde_json::from_slice::<Value>(&relayed).ok(), Some(expected.into()));
     }
-    if let Ok(EmbeddingsForGemini { bytes, back }) = request.for_gemini("m") {
+    if let Ok(written) = request.translate(Format::GeminiEmbeddings, &Encoding::of("m"), "1", 0) {
         // Half surrogate pairs are JSON to us and not to serde_json.
-        if let Ok(written) = serde_json::from_slice::<Value>(&bytes) {
-            assert_eq!(written["requests"].as_array().map(Vec::len), Some(request.inputs));
+        if let Ok(written) = serde_json::from_slice::<Value>(&written.bytes) {
+            assert_eq!(written["requests"].as_array().map(Vec::len), Some(request.message_count));
         }
-        let answer = format!(r#"{{"embeddings":[{}]}}"#, vec![r#"{"values":[0.5]}"#; request.inputs].join(","));
-        let told = back.whole(answer.as_bytes()).expect("an answer");
-        assert_eq!(embeddings_usage(Format::OpenAiChat, &told).input_tokens, Some(request.estimated_input_tokens));
+        let values = vec![r#"{"values":[0.5]}"#; request.message_count].join(",");
+        let answer = format!(r#"{{"embeddings":[{values}]}}"#);
+        assert!(summary(Format::GeminiEmbeddings, false, &[answer.as_bytes()]).complete);
+        let told = written.back.whole(answer.as_bytes()).expect("an answer");
+        let told = summary(format, false, &[&told]);
+        assert_eq!((told.complete, told.usage.input_tokens), (true, Some(request.estimated_input_tokens)));
     }
 }
 

@@ -60,7 +60,6 @@ pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSumm
 pub use answer::tap::AnswerTap;
 pub use cloud::{Envelope, cloud_error};
 pub use continuation::ContinuedStream;
-pub use embeddings::{EMBEDDINGS_PATH, EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest, embeddings_usage};
 pub use error::{ErrorAnswer, ErrorKind};
 pub use event_stream::{EventStream, FrameError};
 pub use format::Format;

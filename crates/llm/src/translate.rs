@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::answer::reading::Reading;
 use crate::answer::summary::UpstreamErrorSummary;
+use crate::embeddings::{EmbeddingsBack, EmbeddingsForGemini, EmbeddingsRequest};
 use crate::error::ErrorAnswer;
 use crate::format::Format;
 use crate::neutral::codec::{Asked, Caller, ReadStream, WriteStream};
@@ -41,6 +42,14 @@ pub enum TranslationError {
     /// It says something the provider's format has no words for.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// Nothing like it can be asked of the provider.
+    #[error("{from} cannot be asked of a provider of the {to} format; choose another model")]
+    NotOffered {
+        /// What is asked.
+        from: Format,
+        /// The provider's format.
+        to: Format,
+    },
 }
 
 impl InferenceRequest {
@@ -53,6 +62,12 @@ impl InferenceRequest {
         id: &str,
         created: i64,
     ) -> Result<Translated, TranslationError> {
+        if (self.format, to) == (Format::OpenAiEmbeddings, Format::GeminiEmbeddings) {
+            return self.translate_embeddings(encoding);
+        }
+        if !(self.format.is_conversation() && to.is_conversation()) {
+            return Err(TranslationError::NotOffered { from: self.format, to });
+        }
         let mut request = (caller(self.format).decode)(self)?;
         request.ask_something();
         let codec = to.codec();
@@ -79,8 +94,25 @@ impl InferenceRequest {
         Ok(Translated {
             bytes: bytes.into(),
             losses: losses.into_found(),
-            back: Translation { from: self.format, to, asked, names, stops },
+            back: Translation { from: self.format, to, asked, names, stops, embeddings: None },
         })
+    }
+
+    fn translate_embeddings(&self, encoding: &Encoding) -> Result<Translated, TranslationError> {
+        let request = EmbeddingsRequest::parse(self.body.clone())?;
+        let EmbeddingsForGemini { bytes, back } = request.for_gemini(&encoding.model)?;
+        let asked = Asked {
+            model: self.model.clone(),
+            id: String::new(),
+            created: 0,
+            body: Bytes::new(),
+            custom_tools: Vec::new(),
+            stream_usage: false,
+        };
+        let (names, stops) = (Names::default(), Vec::new());
+        let (from, to) = (Format::OpenAiEmbeddings, Format::GeminiEmbeddings);
+        let back = Translation { from, to, asked, names, stops, embeddings: Some(back) };
+        Ok(Translated { bytes, losses: Vec::new(), back })
     }
 }
 
@@ -94,6 +126,8 @@ pub struct Translation {
     names: Names,
     /// Texts that end the answer, and that the provider does not know.
     stops: Vec<String>,
+    /// The way back of embeddings, which are no conversation.
+    embeddings: Option<EmbeddingsBack>,
 }
 
 impl Translation {
@@ -109,6 +143,9 @@ impl Translation {
 
     /// A whole answer, whole. `None` if it is no answer of the provider's format, or not all of it, or an error.
     pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
+        if let Some(back) = &self.embeddings {
+            return back.whole(body);
+        }
         Some((caller(self.from).write_answer)(&self.answer(body)?, &self.asked))
     }
 

@@ -35,7 +35,11 @@ fn tool(format: Format) -> Value {
     });
     match format {
         Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
-        Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+        Format::OpenAiChat
+        | Format::Gemini
+        | Format::BedrockConverse
+        | Format::OpenAiEmbeddings
+        | Format::GeminiEmbeddings => {
             json!({ "type": "function", "function": { "name": "weather", "parameters": schema } })
         }
         Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
@@ -123,7 +127,11 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
             Format::AnthropicMessages => json!({ "role": "user", "content": [
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
-            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+            Format::OpenAiChat
+            | Format::Gemini
+            | Format::BedrockConverse
+            | Format::OpenAiEmbeddings
+            | Format::GeminiEmbeddings => {
                 json!({ "role": "tool", "tool_call_id": "t", "content": "rain" })
             }
             Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
@@ -144,7 +152,11 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
                 json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
-                Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+                Format::OpenAiChat
+                | Format::Gemini
+                | Format::BedrockConverse
+                | Format::OpenAiEmbeddings
+                | Format::GeminiEmbeddings => {
                     json!({"type": "function", "function": {"name": name, "parameters": schema}})
                 }
                 Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
@@ -200,7 +212,11 @@ fn a_coding_assistant_comes_to_an_end() {
                     {"type": "text", "text": reminder},
                 ]},
             ]),
-            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => json!([
+            Format::OpenAiChat
+            | Format::Gemini
+            | Format::BedrockConverse
+            | Format::OpenAiEmbeddings
+            | Format::GeminiEmbeddings => json!([
                 {"role": "user", "content": "use Bash"},
                 {"role": "assistant", "content": null, "tool_calls": [
                     {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
@@ -248,7 +264,11 @@ fn tool_choice_is_obeyed() {
     ] {
         let other = match format {
             Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
-            Format::OpenAiChat | Format::Gemini | Format::BedrockConverse => {
+            Format::OpenAiChat
+            | Format::Gemini
+            | Format::BedrockConverse
+            | Format::OpenAiEmbeddings
+            | Format::GeminiEmbeddings => {
                 json!({ "type": "function", "function": { "name": "other" } })
             }
             Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),

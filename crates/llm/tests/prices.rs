@@ -31,6 +31,7 @@ fn answer(format: Format, usage: &str, more: &str) -> String {
             r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"hi"}}]}}}},"stopReason":"end_turn",
             "usage":{usage}{more}}}"#
         ),
+        _ => panic!("{format} is no conversation"),
     }
 }
 
@@ -159,7 +160,7 @@ fn what_is_used_costs_what_the_catalog_says() {
         (
             Format::BedrockConverse,
             "claude-sonnet-5-5",
-            r#"{"inputTokens":100,"outputTokens":10,"totalTokens":110,"cacheReadInputTokens":1000,
+            r#"{"inputTokens":100,"outputTokens":10,"totalTokens":1310,"cacheReadInputTokens":1000,
             "cacheWriteInputTokens":200}"#,
             "",
             200 + 100 + 100 + 500,

@@ -32,6 +32,7 @@ fn model(format: Format) -> &'static str {
         Format::OpenAiChat | Format::OpenAiResponses => "gpt-5.1",
         Format::Gemini => "gemini-3-pro",
         Format::BedrockConverse => "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        _ => panic!("{format} is no conversation"),
     }
 }
 

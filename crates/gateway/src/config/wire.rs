@@ -45,6 +45,16 @@ impl ProviderWire {
         }
     }
 
+    /// The format in which a request of a caller's format is asked of such a provider; `None` if it cannot be.
+    pub(crate) const fn asked(self, caller: Format) -> Option<Format> {
+        match (self, self.format()) {
+            // Vertex AI has another way to embed.
+            (Self::VertexGemini, _) if matches!(caller, Format::OpenAiEmbeddings) => None,
+            (_, Some(format)) => caller.asked_of(format),
+            (_, None) => Some(caller),
+        }
+    }
+
     /// The name in the configuration.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ pub(super) struct Descriptor {
     service: &'static str,
     version: &'static str,
     auth_scheme: AuthScheme,
-    endpoints: [String; 6],
+    endpoints: [String; 8],
 }
 
 /// Says what is served here.
@@ -29,7 +29,9 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Descriptor
         auth_scheme: snapshot.settings.auth_scheme,
         endpoints: [
             format!("POST {prefix}/messages"),
+            format!("POST {prefix}/messages/count_tokens"),
             format!("POST {prefix}/chat/completions"),
+            format!("POST {prefix}/embeddings"),
             format!("POST {prefix}/responses"),
             format!("POST {}/models/{{model}}:{{method}}", snapshot.settings.google_path_prefix()),
             format!("GET {prefix}/models"),

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use systemprompt_extension::{Arrival, AuthError, Rejection};
 use systemprompt_identity::SessionHint;
@@ -39,6 +39,22 @@ pub(super) async fn answer_addressed(
     answer_read_by(gateway, dialect, parse, request).await
 }
 
+/// Answers how many tokens a request has, whose model the path may have named.
+pub(super) async fn count(gateway: &Gateway, dialect: Format, model: Option<String>, request: Request) -> Response {
+    let trace = trace_of(gateway, &request);
+    let parse = |body: Bytes| InferenceRequest::parse_count(dialect, &body, model);
+    let counted = async { Ok(gateway.inference.count_tokens(&read(gateway, parse, trace, request).await?).await?) };
+    match counted.await {
+        Ok(count) => {
+            let mut response = Response::new(Body::from(dialect.count_answer(count.tokens).unwrap_or_default()));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers::stamp(response.headers_mut(), trace, count.request);
+            response
+        }
+        Err(error) => refuse(gateway, dialect, trace, &error),
+    }
+}
+
 async fn answer_read_by(
     gateway: &Gateway,
     dialect: Format,
@@ -52,13 +68,23 @@ async fn answer_read_by(
     }
 }
 
-/// Binds the request to a session, reads it, and asks.
+/// Reads a request, and asks.
 async fn ask(
     gateway: &Gateway,
     parse: impl FnOnce(Bytes) -> Result<InferenceRequest, RequestError>,
     trace: TraceId,
     request: Request,
 ) -> Result<Reply, RouteError> {
+    Ok(gateway.inference.ask(read(gateway, parse, trace, request).await?).await?)
+}
+
+/// Binds a request to a session, and reads it.
+async fn read(
+    gateway: &Gateway,
+    parse: impl FnOnce(Bytes) -> Result<InferenceRequest, RequestError>,
+    trace: TraceId,
+    request: Request,
+) -> Result<Ask, RouteError> {
     let snapshot = gateway.inference.snapshot();
     let settings = &snapshot.settings;
     if !settings.enabled {
@@ -108,7 +134,7 @@ async fn ask(
         agent: caller.agent,
         received: Some(received),
     };
-    Ok(gateway.inference.ask(Ask { by, request, forwarded }).await?)
+    Ok(Ask { by, request, forwarded })
 }
 
 /// Why it is not known who asks. A route that was mounted for everybody lets such requests through to its handler.

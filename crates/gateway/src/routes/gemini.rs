@@ -25,7 +25,7 @@ use crate::headers;
 use crate::routing::Listed;
 
 /// What can be done with a model.
-const METHODS: &str = "generateContent, streamGenerateContent";
+const METHODS: &str = "generateContent, streamGenerateContent, countTokens";
 
 /// Asks a model, in the Gemini dialect. The path says which, and whether for a stream.
 pub(super) async fn call(
@@ -34,15 +34,16 @@ pub(super) async fn call(
     request: Request,
 ) -> Response {
     let (model, method) = target.rsplit_once(':').unwrap_or((&target, ""));
+    let model = model.strip_prefix("models/").unwrap_or(model).to_owned();
     let stream = match method {
         "generateContent" => false,
         "streamGenerateContent" => true,
+        "countTokens" => return exchange::count(&gateway, Format::Gemini, Some(model), request).await,
         _ => {
             let error = RouteError::NoMethod { method: method.to_owned(), methods: METHODS };
             return exchange::refuse(&gateway, Format::Gemini, trace_of(&gateway, &request), &error);
         }
     };
-    let model = model.strip_prefix("models/").unwrap_or(model).to_owned();
     let as_events = request.uri().query().is_some_and(|query| query.split('&').any(|field| field == "alt=sse"));
     let response = exchange::answer_addressed(&gateway, Format::Gemini, Address { model, stream }, request).await;
     if stream && !as_events { in_array(response) } else { response }
@@ -141,7 +142,7 @@ pub(super) struct GeminiModel {
     /// The longest answer, in tokens; absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_token_limit: Option<u64>,
-    supported_generation_methods: [&'static str; 2],
+    supported_generation_methods: [&'static str; 3],
 }
 
 impl GeminiModel {
@@ -153,7 +154,7 @@ impl GeminiModel {
             display_name: listed.model.display_name.clone(),
             input_token_limit: listed.model.context_window,
             output_token_limit: listed.model.max_output_tokens,
-            supported_generation_methods: ["generateContent", "streamGenerateContent"],
+            supported_generation_methods: ["generateContent", "streamGenerateContent", "countTokens"],
         }
     }
 }

@@ -3,7 +3,9 @@
 
 pub(crate) mod body;
 mod chat_completions;
+mod count_tokens;
 mod descriptor;
+mod embeddings;
 mod error;
 mod exchange;
 mod fallback;
@@ -48,6 +50,18 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         .other_methods(wrong_method(Format::AnthropicMessages))
         .takes::<messages::MessagesRequest>()
         .post(
+            &format!("{prefix}/messages/count_tokens"),
+            callers,
+            "Counts the tokens of a request in the Anthropic Messages dialect.",
+            count_tokens::create,
+        )
+        .other_methods(wrong_method(Format::AnthropicMessages))
+        .takes::<messages::MessagesRequest>()
+        .answers::<count_tokens::TokenCount>(200)
+        .post(&format!("{prefix}/embeddings"), callers, "Asks a model for embeddings, in OpenAI's form.", embeddings::create)
+        .other_methods(wrong_method(Format::OpenAiEmbeddings))
+        .takes::<embeddings::EmbeddingsRequest>()
+        .post(
             &format!("{prefix}/chat/completions"),
             callers,
             "Asks a model, in the OpenAI Chat Completions dialect.",
@@ -91,7 +105,7 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         .post(
             &format!("{google}/models/{{*target}}"),
             callers,
-            "Asks a model, in the Gemini dialect: the model, `:` and `generateContent` or `streamGenerateContent`.",
+            "Asks a model, in the Gemini dialect: the model, `:` and `generateContent`, `streamGenerateContent` or `countTokens`.",
             gemini::call,
         )
         .takes::<gemini::GenerateContentRequest>()

@@ -226,6 +226,7 @@ impl RoutingTable {
         listed: Option<&Listed>,
         request: &InferenceRequest,
     ) -> Destination {
+        let wire = leg.provider.wire;
         let of_provider =
             listed.filter(|listed| listed.provider.name == leg.provider.name && leg.upstream_model.is_none());
         let key = (leg.provider.name.clone(), upstream_model.to_owned());
@@ -239,8 +240,8 @@ impl RoutingTable {
         let known = served.or(listed).map(|known| &known.model);
         Destination {
             provider: leg.provider.clone(),
-            // The demo provider answers in the caller's.
-            format: leg.provider.wire.format().unwrap_or(request.format),
+            // What cannot be asked there is refused when it is written.
+            format: wire.asked(request.format).or(wire.format()).unwrap_or(request.format),
             upstream_model: upstream_model.to_owned(),
             extra_headers: leg.extra_headers.clone(),
             pricing,

@@ -9,6 +9,7 @@ use systemprompt_model::Ambient;
 
 use super::body::{Paced, UpstreamBody};
 use super::error::SendError;
+use crate::target::Target;
 
 /// What a vendor says to a request for no tokens.
 fn refusal(format: Format) -> Response<UpstreamBody> {
@@ -21,15 +22,19 @@ fn refusal(format: Format) -> Response<UpstreamBody> {
 }
 
 /// The demo model's answer to a request.
-pub(super) fn answer(format: Format, content: Bytes, ambient: &Ambient) -> Result<Response<UpstreamBody>, SendError> {
-    let request = InferenceRequest::parse(format, content).map_err(|_| SendError::Broken("cannot read the request"))?;
+pub(super) fn answer(target: &Target, content: Bytes, ambient: &Ambient) -> Result<Response<UpstreamBody>, SendError> {
+    let format = target.format;
+    let request = InferenceRequest::parse_addressed(format, content, target.asked.clone());
+    let request = request.map_err(|_| SendError::Broken("cannot read the request"))?;
     if request.answers_nothing() {
         return Ok(refusal(format));
     }
     let answer = demo::answer(&request);
     let id = hex::encode(ambient.bytes::<12>());
     let created = ambient.now().timestamp();
-    let (content_type, events) = if request.stream {
+    let (content_type, events) = if let Some(body) = demo::embeddings(&request) {
+        ("application/json", vec![DemoEvent { bytes: body.into(), delay_ms: 0 }])
+    } else if request.stream {
         ("text/event-stream", answer.events(format, &id, created))
     } else {
         ("application/json", vec![DemoEvent { bytes: answer.buffered(format, &id, created).into(), delay_ms: 0 }])

@@ -120,7 +120,7 @@ impl Upstreams {
     ) -> Result<Response<UpstreamBody>, SendError> {
         let Some(clients) = self.clients.get(&target.provider.name) else {
             taken.take();
-            return demo::answer(target.format, content, &self.ambient);
+            return demo::answer(target, content, &self.ambient);
         };
         let request = Request::post(&target.uri).body(());
         let request = request.map_err(|_| SendError::Broken("has an endpoint that is not a URI"))?;

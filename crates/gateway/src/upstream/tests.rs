@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use systemprompt_llm::Format;
+use systemprompt_llm::{Address, Format};
 use systemprompt_model::Ambient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +51,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
     let target = Target {
         name: systemprompt_governance::Target::new("raw/model"),
         format: Format::OpenAiChat,
+        asked: Address { model: "model".to_owned(), stream: false },
         uri: provider.endpoint.clone(),
         headers: HeaderMap::new(),
         credential: None,

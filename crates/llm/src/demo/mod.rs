@@ -11,12 +11,19 @@ pub(crate) mod stream;
 pub use answer::{DemoAnswer, DemoToolCall};
 pub use stream::DemoEvent;
 
+use crate::embeddings::EmbeddingsRequest;
 use crate::format::Format;
 use crate::request::InferenceRequest;
 
 /// Answers a request.
 pub fn answer(request: &InferenceRequest) -> DemoAnswer {
     reply::compose(request)
+}
+
+/// Answers a request for embeddings; `None` if it is none.
+pub fn embeddings(request: &InferenceRequest) -> Option<Vec<u8>> {
+    let of_embeddings = request.format == Format::OpenAiEmbeddings;
+    EmbeddingsRequest::parse(request.body().clone()).ok().filter(|_| of_embeddings).map(|request| request.demo())
 }
 
 impl DemoAnswer {

@@ -7,25 +7,21 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use systemprompt_model::json::{self, loose};
 
-use super::answer::embeddings_usage;
 use super::request::{EmbeddingsRequest, Texts};
-use crate::answer::reading::Reading;
-use crate::error::ErrorAnswer;
-use crate::format::Format;
 use crate::request::error::RequestError;
 
 /// A request written for Gemini.
 #[derive(Debug)]
-pub struct EmbeddingsForGemini {
+pub(crate) struct EmbeddingsForGemini {
     /// The body.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// The way back.
-    pub back: EmbeddingsBack,
+    pub(crate) back: EmbeddingsBack,
 }
 
 /// The way back of a request that was written for Gemini.
 #[derive(Debug, Clone)]
-pub struct EmbeddingsBack {
+pub(crate) struct EmbeddingsBack {
     model: String,
     inputs: usize,
     estimated: u64,
@@ -89,7 +85,7 @@ struct ListUsage {
 
 impl EmbeddingsRequest {
     /// Writes the request for Gemini, which knows the model by this name.
-    pub fn for_gemini(&self, model: &str) -> Result<EmbeddingsForGemini, RequestError> {
+    pub(crate) fn for_gemini(&self, model: &str) -> Result<EmbeddingsForGemini, RequestError> {
         let spans = match &self.texts {
             Texts::One(span) => std::slice::from_ref(span),
             Texts::Several(spans) => spans,
@@ -122,7 +118,7 @@ impl EmbeddingsRequest {
 
 impl EmbeddingsBack {
     /// Gemini's answer as the caller gets it. `None` if it is none, or has not as many embeddings as were asked for.
-    pub fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn whole(&self, body: &[u8]) -> Option<Vec<u8>> {
         let [embeddings] = json::pick(body, ["embeddings"]).ok()?;
         let mut data = Vec::new();
         for (index, embedding) in json::elements(embeddings?, usize::MAX).into_iter().enumerate() {
@@ -133,20 +129,11 @@ impl EmbeddingsBack {
             return None;
         }
         // It does not always count.
-        let tokens = embeddings_usage(Format::Gemini, body).input_tokens.unwrap_or(self.estimated);
+        let [counted] = loose::pick(body, ["usageMetadata"]);
+        let [counted] = counted.map_or([None], |usage| loose::pick(usage, ["promptTokenCount"]));
+        let tokens = counted.and_then(loose::count).unwrap_or(self.estimated);
         let usage = ListUsage { prompt_tokens: tokens, total_tokens: tokens };
         serde_json::to_vec(&List { object: "list", data, model: &self.model, usage }).ok()
-    }
-
-    /// The error that a body with this status reports.
-    pub fn error(&self, status: u16, body: &[u8]) -> ErrorAnswer {
-        let mut reading = Reading::new(0, 0);
-        reading.read(Format::Gemini.definition().answer_body, body);
-        let mut error = reading.error.unwrap_or_default();
-        if error.message.is_empty() {
-            error.message = format!("the upstream provider answered with status {status}");
-        }
-        ErrorAnswer::of_upstream(status, &error)
     }
 
     fn numbers<'a>(&self, values: &'a [u8]) -> Option<Numbers<'a>> {
@@ -209,14 +196,5 @@ mod tests {
         let request = EmbeddingsRequest::parse(Bytes::from_static(br#"{"model":"e","input":[1,2]}"#)).expect("one");
         let error = request.for_gemini("m").expect_err("tokens");
         assert!(error.to_string().starts_with("`input` is not offered here"), "{error}");
-    }
-
-    #[test]
-    fn an_error_is_told_in_words() {
-        let (_, back) = asked(r#"{"model":"e","input":"x"}"#);
-        let body = br#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#;
-        let told: Value = serde_json::from_slice(&back.error(404, body).body(Format::OpenAiChat, None)).expect("JSON");
-        assert_eq!(told["error"]["message"], "models/x is not found");
-        assert_eq!(told["error"]["type"], "not_found_error");
     }
 }

@@ -1,6 +1,12 @@
 //! Reading a request, and relaying it.
 
-use bytes::{Bytes, BytesMut};
+use std::cell::RefCell;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use systemprompt_model::Fnv1a;
 use systemprompt_model::json::{Cursor, Kind, Member, Span};
 
 use crate::request::error::RequestError;
@@ -9,7 +15,11 @@ use crate::request::layout::MemberPlace;
 use crate::request::reader::Reader;
 
 /// The field of what is embedded.
-const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
+
+/// How long an embedding of the demo model is where the caller does not say, and at most.
+const DEMO_DIMENSIONS: u64 = 64;
+const DEMO_LONGEST: u64 = 4096;
 
 fields::fields! {
     guarded:
@@ -21,23 +31,21 @@ fields::fields! {
     read:;
 }
 
-/// A request for embeddings: the facts routing, limits and the ledger ask for, and the caller's untouched bytes.
+/// A request for embeddings, as far as its answer has to know.
 #[derive(Debug, Clone)]
-pub struct EmbeddingsRequest {
-    /// The model the caller asked for, 1 to 256 bytes.
-    pub model: String,
+pub(crate) struct EmbeddingsRequest {
+    /// The model the caller asked for.
+    pub(super) model: String,
     /// How many embeddings are asked for, at least one.
-    pub inputs: usize,
+    pub(super) inputs: usize,
     /// Characters of all texts divided by four, or the tokens where the caller sends them.
-    pub estimated_input_tokens: u64,
+    pub(super) estimated_input_tokens: u64,
     /// How long each embedding shall be.
-    pub dimensions: Option<u64>,
+    pub(super) dimensions: Option<u64>,
     /// The numbers of an embedding are wanted in Base64 and not as a list.
-    pub base64: bool,
+    pub(super) base64: bool,
     pub(super) texts: Texts,
     pub(super) body: Bytes,
-    model_at: Span,
-    user: Option<MemberPlace>,
 }
 
 /// Where the texts are.
@@ -58,67 +66,85 @@ struct Reading {
     base64: bool,
 }
 
+/// Reads a request body.
+pub(crate) fn read(reader: &mut Reader, body: &[u8]) -> Result<(), RequestError> {
+    read_all(reader, body).map(drop)
+}
+
+fn read_all(reader: &mut Reader, body: &[u8]) -> Result<Reading, RequestError> {
+    let reading = RefCell::new(Reading::default());
+    reader.object(body, |reader, field: Field, member, cursor| {
+        value(reader, &mut reading.borrow_mut(), field, member, cursor)
+    })?;
+    let reading = reading.into_inner();
+    reader.message_count = reading.texts.as_ref().map(|(_, inputs)| *inputs);
+    reader.tokens(reading.tokens);
+    Ok(reading)
+}
+
 impl EmbeddingsRequest {
-    /// Reads a request body. What holds for other requests holds for it: see
-    /// [`InferenceRequest::parse`](crate::InferenceRequest::parse).
-    pub fn parse(body: Bytes) -> Result<Self, RequestError> {
-        if body.trim_ascii().is_empty() {
-            return Err(RequestError::Empty { conversation: INPUT });
-        }
-        if let Err(error) = std::str::from_utf8(&body) {
-            return Err(RequestError::NotUtf8 { offset: error.valid_up_to() });
-        }
+    /// Reads a body once more that was read as a request before.
+    pub(crate) fn parse(body: Bytes) -> Result<Self, RequestError> {
         let mut reader = Reader::default();
-        reader.conversation = INPUT;
-        let reading = std::cell::RefCell::new(Reading::default());
-        reader.object(&body, |reader, field: Field, member, cursor| {
-            value(reader, &mut reading.borrow_mut(), field, member, cursor)
-        })?;
-        let reading = reading.into_inner();
+        let reading = read_all(&mut reader, &body)?;
         let missing = |field: &'static str, fix| RequestError::Missing { field: field.into(), fix };
-        let estimated_input_tokens = reader.estimated_tokens().saturating_add(reading.tokens);
+        let estimated_input_tokens = reader.estimated_tokens();
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall embed"))?;
         let (texts, inputs) = reading.texts.ok_or_else(|| missing(INPUT, "send a text, or an array of texts"))?;
-        Ok(Self {
-            model,
-            inputs,
-            estimated_input_tokens,
-            dimensions: reading.dimensions,
-            base64: reading.base64,
-            texts,
-            model_at: reader.layout.model.unwrap_or_default(),
-            user: reader.layout.withheld.pop(),
-            body,
-        })
+        let Reading { dimensions, base64, .. } = reading;
+        Ok(Self { model, inputs, estimated_input_tokens, dimensions, base64, texts, body })
+    }
+}
+
+impl EmbeddingsRequest {
+    /// What the demo model answers. Texts that share words are near each other; nothing else is meant by the numbers.
+    pub(crate) fn demo(&self) -> Vec<u8> {
+        let texts: Vec<String> = match &self.texts {
+            Texts::One(span) => vec![self.text(span)],
+            Texts::Several(spans) => spans.iter().map(|span| self.text(span)).collect(),
+            Texts::Tokens => vec!["tokens".to_owned(); self.inputs],
+        };
+        let length = usize::try_from(self.dimensions.unwrap_or(DEMO_DIMENSIONS).min(DEMO_LONGEST)).unwrap_or(1);
+        let data: Vec<Value> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                let numbers = demo_numbers(text, length);
+                let numbers = if self.base64 {
+                    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                    Value::from(BASE64_STANDARD.encode(bytes))
+                } else {
+                    Value::from(numbers)
+                };
+                json!({ "object": "embedding", "index": index, "embedding": numbers })
+            })
+            .collect();
+        let tokens = self.estimated_input_tokens.max(1);
+        let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
+        json!({ "object": "list", "data": data, "model": self.model, "usage": usage }).to_string().into_bytes()
     }
 
-    /// The bytes the caller sent.
-    pub fn body(&self) -> &Bytes {
-        &self.body
+    fn text(&self, span: &Span) -> String {
+        serde_json::from_slice(&self.body[span.clone()]).unwrap_or_default()
     }
+}
 
-    /// The body for a provider compatible with OpenAI: the caller's, with the name the provider knows the model by, and
-    /// without `user`, which identifies a person.
-    pub fn relay(&self, model: &str) -> Bytes {
-        let mut edits = Vec::new();
-        if model != self.model {
-            edits.push((self.model_at.clone(), serde_json::Value::from(model).to_string().into_bytes()));
-        }
-        edits.extend(self.user.as_ref().map(|user| (user.cut(), Vec::new())));
-        if edits.is_empty() {
-            return self.body.clone();
-        }
-        edits.sort_by_key(|(at, _)| at.start);
-        let mut relayed = BytesMut::with_capacity(self.body.len() + model.len());
-        let mut copied = 0;
-        for (at, replacement) in edits {
-            relayed.extend_from_slice(&self.body[copied..at.start]);
-            relayed.extend_from_slice(&replacement);
-            copied = at.end;
-        }
-        relayed.extend_from_slice(&self.body[copied..]);
-        relayed.freeze()
+/// A place for each word, by its hash, and all of it of length one.
+fn demo_numbers(text: &str, length: usize) -> Vec<f32> {
+    let mut numbers = vec![0.0_f32; length];
+    for word in text.split_whitespace() {
+        let mut hash = Fnv1a::default();
+        hash.write(word.to_lowercase().as_bytes());
+        let hash = hash.finish();
+        numbers[(hash % length as u64) as usize] += if hash >> 63 == 0 { 1.0 } else { -1.0 };
     }
+    let norm = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
+    if norm > 0.0 {
+        numbers.iter_mut().for_each(|number| *number /= norm);
+    } else {
+        numbers[0] = 1.0;
+    }
+    numbers
 }
 
 fn value(
@@ -199,9 +225,48 @@ fn input(reader: &mut Reader, tokens: &mut u64, cursor: &mut Cursor<'_>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Format;
+    use crate::relay::Edits;
+    use crate::request::InferenceRequest;
 
     fn parse(body: &str) -> Result<EmbeddingsRequest, RequestError> {
         EmbeddingsRequest::parse(Bytes::from(body.to_owned()))
+    }
+
+    #[test]
+    fn texts_that_share_words_are_near_each_other() {
+        let numbers = |text: &str| demo_numbers(text, 64);
+        let near = |a: &str, b: &str| numbers(a).iter().zip(numbers(b)).map(|(a, b)| a * b).sum::<f32>();
+        assert!((near("the red car", "the red car") - 1.0).abs() < 1e-5);
+        assert!(near("the red car", "a red car") > near("the red car", "something else entirely"));
+        let answer = parse(r#"{"model":"m","input":["a b",""],"dimensions":3}"#).expect("a request").demo();
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(answer["data"][1]["embedding"], json!([1.0, 0.0, 0.0]));
+        assert_eq!(answer["data"][0]["embedding"].as_array().map(Vec::len), Some(3));
+    }
+
+    /// The readers check what is read first.
+    #[test]
+    fn the_whole_is_checked_where_requests_are() {
+        let parse = |body: &str| InferenceRequest::parse(Format::OpenAiEmbeddings, Bytes::from(body.to_owned()));
+        for (body, expected) in [
+            ("", "send a JSON object with `model` and `input`"),
+            ("[]", "must be a JSON object with `model` and `input`"),
+            (r#"{"model":"m"}"#, "`input` is missing"),
+        ] {
+            let error = parse(body).expect_err(body);
+            assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body}");
+        }
+        let edits = Edits { model: Some("up".to_owned()), ..Edits::default() };
+        for (given, expected) in [
+            (r#"{ "model": "m", "input": "x" , "z":1}"#, r#"{ "model": "up", "input": "x" , "z":1}"#),
+            (r#"{"input":"x","user":"u","model":"m"}"#, r#"{"input":"x","model":"up"}"#),
+            (r#"{"model":"m","input":[1,2],"user":"u"}"#, r#"{"model":"up","input":[1,2]}"#),
+        ] {
+            let request = parse(given).expect("a request");
+            assert_eq!(request.relay(&edits).bytes, expected);
+        }
+        assert_eq!(parse(r#"{"model":"m","input":[1,2,3]}"#).expect("a request").estimated_input_tokens, 3);
     }
 
     #[test]
@@ -222,8 +287,6 @@ mod tests {
     #[test]
     fn a_bad_body_names_its_field_and_the_fix() {
         for (body, expected) in [
-            ("", "send a JSON object with `model` and `input`"),
-            ("[]", "must be a JSON object with `model` and `input`"),
             (r#"{"model":"m"}"#, "`input` is missing"),
             (r#"{"input":"x"}"#, "`model` is missing"),
             (r#"{"model":"m","input":[]}"#, "`input` must be an array with at least one text"),
@@ -239,18 +302,5 @@ mod tests {
             let error = parse(body).expect_err(body);
             assert!(error.to_string().contains(expected), "{error} — expected {expected:?} for {body}");
         }
-    }
-
-    #[test]
-    fn what_is_relayed_differs_in_the_model_and_the_user_only() {
-        for (given, expected) in [
-            (r#"{ "model": "m", "input": "x" , "z":1}"#, r#"{ "model": "up", "input": "x" , "z":1}"#),
-            (r#"{"input":"x","user":"u","model":"m"}"#, r#"{"input":"x","model":"up"}"#),
-            (r#"{"model":"m","input":"x","user":"u"}"#, r#"{"model":"up","input":"x"}"#),
-        ] {
-            assert_eq!(parse(given).expect("a request").relay("up"), expected);
-        }
-        let request = parse(r#"{"model":"m","input":"x"}"#).expect("a request");
-        assert_eq!(request.relay("m").as_ptr(), request.body().as_ptr(), "nothing to edit copies nothing");
     }
 }

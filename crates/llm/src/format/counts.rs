@@ -9,7 +9,7 @@ impl Format {
         match self {
             Self::AnthropicMessages => Some(&super::anthropic::count::COUNT),
             Self::Gemini => Some(&super::gemini::count::COUNT),
-            Self::OpenAiChat | Self::OpenAiResponses | Self::BedrockConverse => None,
+            _ => None,
         }
     }
 }

@@ -13,6 +13,7 @@ mod claude;
 mod codecs;
 mod counts;
 mod definition;
+mod embeddings;
 pub(crate) mod gemini;
 mod gpt;
 mod ids;
@@ -43,14 +44,18 @@ pub enum Format {
     Gemini,
     /// Amazon Bedrock Converse. Only providers speak it.
     BedrockConverse,
+    /// OpenAI Embeddings.
+    OpenAiEmbeddings,
+    /// Gemini `batchEmbedContents`; providers only.
+    GeminiEmbeddings,
 }
 
 impl Format {
-    /// All of them.
+    /// Those of conversations.
     pub const ALL: [Self; 5] =
         [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini, Self::BedrockConverse];
 
-    /// Those that callers speak to us.
+    /// Those of them that callers speak to us.
     pub const OF_CALLERS: [Self; 4] = [Self::AnthropicMessages, Self::OpenAiChat, Self::OpenAiResponses, Self::Gemini];
 
     pub(crate) const fn definition(self) -> &'static Definition {
@@ -60,7 +65,25 @@ impl Format {
             Self::OpenAiResponses => &openai_responses::DEFINITION,
             Self::Gemini => &gemini::DEFINITION,
             Self::BedrockConverse => &bedrock_converse::DEFINITION,
+            Self::OpenAiEmbeddings => &embeddings::OPENAI,
+            Self::GeminiEmbeddings => &embeddings::GEMINI,
         }
+    }
+
+    /// The format in which a request of this one is asked of a provider whose conversations are in `provider`; `None` if it
+    /// cannot be.
+    pub const fn asked_of(self, provider: Self) -> Option<Self> {
+        match (self, provider) {
+            (Self::OpenAiEmbeddings, Self::OpenAiChat | Self::OpenAiResponses) => Some(Self::OpenAiEmbeddings),
+            (Self::OpenAiEmbeddings, Self::Gemini) => Some(Self::GeminiEmbeddings),
+            (Self::OpenAiEmbeddings | Self::GeminiEmbeddings, _) => None,
+            _ => Some(provider),
+        }
+    }
+
+    /// Whether it is the format of a conversation.
+    pub(crate) fn is_conversation(self) -> bool {
+        Self::ALL.contains(&self)
     }
 
     /// The name used in logs, metrics and the ledger.
@@ -136,6 +159,7 @@ mod tests {
             Format::OpenAiResponses => openai_responses::answer::stop_word(reason),
             Format::Gemini => gemini::answer::stop_word(reason),
             Format::BedrockConverse => bedrock_converse::answer::stop_word(reason),
+            _ => panic!("{format} is no conversation"),
         }
     }
 

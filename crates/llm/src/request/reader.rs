@@ -42,6 +42,7 @@ pub(crate) struct Reader {
     pub(crate) layout: Layout,
     characters: usize,
     inline_media: u64,
+    tokens: u64,
 }
 
 impl Reader {
@@ -264,9 +265,16 @@ impl Reader {
         Ok(())
     }
 
-    /// The length of the prompt: characters of all text divided by four, plus 1,000 for each inline medium.
+    /// Counts what comes in tokens already.
+    pub(crate) fn tokens(&mut self, tokens: u64) {
+        self.tokens = self.tokens.saturating_add(tokens);
+    }
+
+    /// The length of the prompt: characters of all text divided by four, plus 1,000 for each inline medium, and what came in
+    /// tokens.
     pub(crate) fn estimated_tokens(&self) -> u64 {
-        (self.characters as u64).div_ceil(4) + self.inline_media * TOKENS_OF_INLINE_MEDIA
+        let estimated = (self.characters as u64).div_ceil(4) + self.inline_media * TOKENS_OF_INLINE_MEDIA;
+        estimated.saturating_add(self.tokens)
     }
 }
 

@@ -64,6 +64,32 @@ const PROVIDERS: &[Provider] = &[
         ),
         error: r#"{"error":{"message":"the prompt is too long","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#,
     },
+    Provider {
+        wire: "openai-responses",
+        model: "o-test",
+        whole: r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"o-test","output":[{"id":"msg_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Grüße aus Köln","annotations":[]}]}],"usage":{"input_tokens":10,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":15}}"#,
+        stream: concat!(
+            "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",\"model\":\"o-test\",\"output\":[]}}\n\n",
+            "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"sequence_number\":1,\"output_index\":0,\"item\":{\"id\":\"msg_1\",\"type\":\"message\",\"status\":\"in_progress\",\"role\":\"assistant\",\"content\":[]}}\n\n",
+            "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\",\"sequence_number\":2,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]}}\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":3,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"Grüße \"}\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":4,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"aus Köln\"}\n\n",
+            "event: response.output_text.done\ndata: {\"type\":\"response.output_text.done\",\"sequence_number\":5,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"text\":\"Grüße aus Köln\"}\n\n",
+            "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"sequence_number\":6,\"output_index\":0,\"item\":{\"id\":\"msg_1\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"Grüße aus Köln\",\"annotations\":[]}]}}\n\n",
+            "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":7,\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"completed\",\"model\":\"o-test\",\"output\":[{\"id\":\"msg_1\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"Grüße aus Köln\",\"annotations\":[]}]}],\"usage\":{\"input_tokens\":10,\"input_tokens_details\":{\"cached_tokens\":3},\"output_tokens\":5,\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":15}}}\n\n",
+        ),
+        error: r#"{"error":{"message":"the prompt is too long","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}"#,
+    },
+    Provider {
+        wire: "gemini",
+        model: "gemini-test",
+        whole: r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Grüße aus Köln"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":10,"cachedContentTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":15},"modelVersion":"gemini-test","responseId":"r1"}"#,
+        stream: concat!(
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"Grüße \"}]},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":10,\"totalTokenCount\":10},\"modelVersion\":\"gemini-test\",\"responseId\":\"r1\"}\n\n",
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"aus Köln\"}]},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":10,\"cachedContentTokenCount\":3,\"candidatesTokenCount\":5,\"totalTokenCount\":15},\"modelVersion\":\"gemini-test\",\"responseId\":\"r1\"}\n\n",
+        ),
+        error: r#"{"error":{"code":400,"message":"the prompt is too long","status":"INVALID_ARGUMENT"}}"#,
+    },
 ];
 
 const QUESTION: &str = "a question of some length";
@@ -234,6 +260,71 @@ async fn every_dialect_is_answered_by_every_provider() {
             }
         }
     }
+}
+
+/// What a provider does not count itself is estimated; where it counts, its count is what the caller gets. Nothing of it is a
+/// request for a model.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_counted_by_who_answers() {
+    let fixture = Fixture::new().await;
+    let counts = |field: &str| sends(JSON, 200, &format!("{{\"{field}\":1234}}"), false);
+    for (path, field, body) in [
+        ("/v1/messages/count_tokens", "input_tokens", json!({"messages": [{"role": "user", "content": QUESTION}]})),
+        ("/v1beta/models/MODEL:countTokens", "totalTokens", json!({"contents": [{"parts": [{"text": QUESTION}]}]})),
+    ] {
+        for provider in PROVIDERS {
+            let (answer, expected) = match provider.wire {
+                "anthropic" => (counts("input_tokens"), 1234),
+                "gemini" => (counts("totalTokens"), 1234),
+                // Nobody is asked.
+                _ => (sends(JSON, 500, "{}", false), QUESTION.len().div_ceil(4)),
+            };
+            fixture.mock.behave(Behaviour { fault: Some(answer), ..Behaviour::default() });
+            let mut body = body.clone();
+            if path.starts_with("/v1/") {
+                body["model"] = provider.model.into();
+            }
+            let request =
+                Request::post(path.replace("MODEL", provider.model)).body(body.to_string()).expect("a request");
+            let response = fixture.ada.request(request).await;
+            let what = format!("{path} of {}", provider.wire);
+            let told: Value = serde_json::from_slice(&response.body).expect("JSON");
+            assert_eq!((response.status.as_u16(), &told[field]), (200, &json!(expected)), "{what}: {told}");
+            // A provider that fails does not stop anybody.
+            fixture.mock.behave(Behaviour { fault: Some(sends(JSON, 500, "{}", false)), ..Behaviour::default() });
+            let request =
+                Request::post(path.replace("MODEL", provider.model)).body(body.to_string()).expect("a request");
+            let response = fixture.ada.request(request).await;
+            let told: Value = serde_json::from_slice(&response.body).expect("JSON");
+            assert_eq!(told[field], QUESTION.len().div_ceil(4), "{what}");
+        }
+    }
+}
+
+/// Embeddings come from those who have them, in OpenAI's form, and are paid for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_are_embedded_by_who_can() {
+    let fixture = Fixture::new().await;
+    let openai = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1.25]}],"model":"m","usage":{"prompt_tokens":1000,"total_tokens":1000}}"#;
+    let gemini = r#"{"embeddings":[{"values":[0.5,-1.25]}],"usageMetadata":{"promptTokenCount":1000}}"#;
+    let embeddings = Caller {
+        asks: |model, _| ("/v1/embeddings".to_owned(), json!({"model": model, "input": QUESTION})),
+        ..CALLERS[1]
+    };
+    for (wire, answer) in [("openai-chat", openai), ("openai-responses", openai), ("gemini", gemini)] {
+        let provider = PROVIDERS.iter().find(|provider| provider.wire == wire).expect("one of them");
+        let (response, record) = fixture.ask(&embeddings, provider, false, sends(JSON, 200, answer, false)).await;
+        let told: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!((response.status.as_u16(), &told["data"][0]["embedding"]), (200, &json!([0.5, -1.25])), "{wire}");
+        let summary = &record.summary;
+        assert_eq!(
+            (summary.status.as_str(), summary.input_tokens, summary.output_tokens),
+            ("completed", Some(1000), Some(0))
+        );
+        assert_eq!(summary.cost, Some(Microdollars(3000)), "{wire}");
+    }
+    let (response, record) = fixture.ask(&embeddings, &PROVIDERS[0], false, sends(JSON, 200, openai, false)).await;
+    assert_eq!((response.status.as_u16(), record.summary.status.as_str()), (400, "rejected"));
 }
 
 /// What goes wrong is told in the caller's words too, before a stream and in it.

@@ -22,7 +22,7 @@ mod read;
 mod request;
 mod schemas;
 mod signature;
-mod usage;
+pub(super) mod usage;
 mod write;
 
 use super::definition::{Definition, Path};

@@ -11,7 +11,7 @@ mod events;
 mod read;
 mod reasoning;
 mod request;
-mod usage;
+pub(super) mod usage;
 pub(crate) mod usage_chunk;
 mod write;
 

@@ -1,0 +1,155 @@
+//! Counting the tokens of a request without asking it.
+//!
+//! What is counted by a provider leaves the house like a question, so it passes the Gate and is recorded, as an effect of its
+//! own that costs nothing. Where the provider does not count, or not now, the length of the request is what there is: a
+//! client that cannot tell how full its conversation is stops working.
+
+use bytes::Bytes;
+use systemprompt_extension::policy::{Estimate, Subject};
+use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
+use systemprompt_llm::Format;
+use systemprompt_llm::neutral::Encoding;
+use systemprompt_model::{ActionId, EntityKind, Resource};
+
+use crate::ask::Ask;
+use crate::config::ProviderWire;
+use crate::credential::Credentials;
+use crate::failure::Failure;
+use crate::inference::Inference;
+use crate::routing::Destination;
+use crate::target::Target;
+use crate::upstream::{self, Line, SendError, Taken};
+
+/// An answer is a number and a few words.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// The effect: the tokens of a prompt are counted by a provider.
+#[derive(Debug, Clone)]
+pub(crate) struct CountTokens {
+    dialect: Format,
+    model: String,
+    provider: String,
+    requested_model: String,
+}
+
+impl Effect for CountTokens {
+    const KIND: &'static str = "count_tokens";
+    type Result = Counted;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::Prompt
+    }
+
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.text("dialect", self.dialect.as_str());
+        facts.stranger("model", Some(&self.model));
+        facts.optional_text("provider", Some(&self.provider));
+        facts.stranger("requested_model", Some(&self.requested_model));
+    }
+
+    /// Clients count on every turn, several times. It is no call of a model, and uses nothing up.
+    fn estimate(&self) -> Estimate {
+        Estimate::default()
+    }
+}
+
+/// What came of counting.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    http_status: Option<u16>,
+    tokens: Option<u64>,
+}
+
+impl Facts for Counted {
+    fn facts(&self, facts: &mut FactsWriter<'_, '_>) {
+        facts.count("http_status", self.http_status.map(u64::from));
+        facts.count("tokens", self.tokens);
+    }
+}
+
+/// How many tokens a request has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenCount {
+    /// The record, if a provider was asked.
+    pub(crate) request: Option<ActionId>,
+    pub(crate) tokens: u64,
+}
+
+impl Inference {
+    /// Counts the tokens of a request as the provider of its model counts them, and estimates them where it does not.
+    ///
+    /// # Errors
+    ///
+    /// The model leads nowhere, or the Gate refused.
+    pub(crate) async fn count_tokens(&self, ask: &Ask) -> Result<TokenCount, Failure> {
+        let Ask { by, request, forwarded } = ask;
+        let id = ActionId::generate(&self.ambient);
+        let snapshot = self.snapshot();
+        let mut action = Action {
+            id,
+            by: by.clone(),
+            resource: Resource::entity(EntityKind::GatewayRoute, ""),
+            targets: Vec::new(),
+            content: Bytes::new(),
+            effect: CountTokens {
+                dialect: request.format,
+                model: String::new(),
+                provider: String::new(),
+                requested_model: request.model.clone(),
+            },
+            received_at: self.ambient.now(),
+        };
+        let way = match snapshot.table.resolve(request, forwarded.conversation.as_deref()) {
+            Ok(way) => way,
+            Err(no_route) => return Err(Failure::new(id, self.gate.refuse(action, no_route.into()).await)),
+        };
+        let to = &way.first;
+        let estimated = TokenCount { request: None, tokens: request.estimated_input_tokens.max(1) };
+        let Some((mut target, content)) = asked(to, ask, &snapshot.credentials) else { return Ok(estimated) };
+        target.head_limit = target.head_limit.min(to.provider.timeouts.total);
+        action.resource = Resource::entity(EntityKind::GatewayRoute, &way.route.id);
+        action.targets = vec![target.name.clone()];
+        action.content = content;
+        action.effect.model.clone_from(&to.upstream_model);
+        action.effect.provider.clone_from(&to.provider.name);
+
+        let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
+        let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
+        let limit = target.head_limit;
+        let answer = async {
+            let sent = snapshot.upstreams.send(&target, content, Line::Pooled, limit, Taken::default()).await?;
+            let (head, body) = sent.into_parts();
+            let body = upstream::collect(body, ANSWER_LIMIT, limit, |_| ()).await?;
+            Ok::<_, SendError>((head.status, body))
+        };
+        let (outcome, tokens) = match answer.await {
+            Ok((status, body)) => {
+                let tokens = to.format.counted(&body).filter(|_| status.is_success());
+                let result = Counted { http_status: Some(status.as_u16()), tokens };
+                let outcome = match tokens {
+                    Some(_) => Outcome::completed(result),
+                    None => Outcome {
+                        result: Some(result),
+                        ..Outcome::failed(format!("upstream status {}, and no count", status.as_u16()))
+                    },
+                };
+                (outcome, tokens)
+            }
+            Err(error) => (Outcome::failed(error.to_string()), None),
+        };
+        running.finish(outcome);
+        Ok(tokens
+            .map_or(TokenCount { request: Some(id), ..estimated }, |tokens| TokenCount { request: Some(id), tokens }))
+    }
+}
+
+/// Where and with what the provider is asked to count; `None` if it does not.
+fn asked(to: &Destination, ask: &Ask, credentials: &Credentials) -> Option<(Target, Bytes)> {
+    let counts = matches!(to.provider.wire, ProviderWire::Anthropic | ProviderWire::Gemini);
+    let path = to.format.count_path(&to.upstream_model).filter(|_| counts)?;
+    let encoding = Encoding { max_output_tokens: to.max_output_tokens, ..Encoding::of(to.upstream_model.as_str()) };
+    let content = ask.request.to_count(to.format, &encoding, false).ok()??;
+    let mut target = Target::new(to, &ask.request, &ask.forwarded.headers, credentials);
+    target.uri = format!("{}{path}", to.provider.endpoint);
+    Some((target, content.into()))
+}
