@@ -55,6 +55,7 @@ pub(crate) struct Provider {
 
 /// A model as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the profile")]
 pub(crate) struct Model {
     id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -259,7 +260,7 @@ impl Importing<'_> {
             upstream: upstream.to_owned(),
             weight,
             price,
-            limits: (!limits.is_empty()).then(|| Value::Object(limits)),
+            limits: (!limits.is_empty()).then_some(Value::Object(limits)),
         })
     }
 
@@ -289,7 +290,7 @@ impl Importing<'_> {
         ] {
             settings.extend(value.map(|value| (key.to_owned(), json!(value))));
         }
-        (!settings.is_empty()).then(|| Value::Object(settings))
+        (!settings.is_empty()).then_some(Value::Object(settings))
     }
 
     /// The provider with these properties; a new one if there is none yet.
@@ -392,10 +393,10 @@ impl Importing<'_> {
                     "budget_duration" => budget.1 = value.as_str().map(str::to_owned),
                     "routing_strategy" if value == "simple-shuffle" => {}
                     "master_key" => {
-                        self.unmapped(&path, "the administrator has a key of its own; `connect` issues others")
+                        self.unmapped(&path, "the administrator has a key of its own; `connect` issues others");
                     }
                     "database_url" => {
-                        self.unmapped(&path, "the secret `database_url` names a database, which is ours alone")
+                        self.unmapped(&path, "the secret `database_url` names a database, which is ours alone");
                     }
                     "set_verbose" | "drop_params" | "json_logs" | "modify_params" => {
                         self.unmapped(&path, "it needs no setting here");
@@ -419,7 +420,7 @@ impl Importing<'_> {
         let mut window = Map::new();
         match duration.map(|text| (text, seconds(text))) {
             Some((text, _)) if text == "1mo" || text == "monthly" => {
-                drop(window.insert("period".to_owned(), json!("month")))
+                drop(window.insert("period".to_owned(), json!("month")));
             }
             Some((_, Some(seconds))) => drop(window.insert("window_seconds".to_owned(), json!(seconds))),
             Some((text, None)) => {

@@ -95,7 +95,8 @@ impl<'a> ProfileFile<'a> {
     /// Checks, writes and records the change. Nothing is recorded if nothing changes.
     pub(crate) async fn save(self, operation: &'static str, request: &Value, done: String) -> CliResult {
         let edited = self.write(operation, request, done).await?;
-        Ok(edited.0.printer.show(&edited.1))
+        edited.0.printer.show(&edited.1);
+        Ok(())
     }
 
     async fn write(

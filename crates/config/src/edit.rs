@@ -242,7 +242,7 @@ impl<'a> Writing<'a> {
     }
 
     fn set(&self, path: &[Step<'_>], block: &Block) -> Option<String> {
-        let Some((last, parents)) = path.split_last() else { return None };
+        let (last, parents) = path.split_last()?;
         let Some(root) = self.root.as_ref() else { return self.append_to_root(path, block) };
         let (found, left) = Self::walk(root, path);
         if left == 0 {
@@ -425,6 +425,9 @@ fn value_at(text: &str, path: &[Step<'_>]) -> Option<Value> {
     YamlText::new(text).ok()?.get(path).cloned()
 }
 
+/// A key whose value is still to come, with its line and column.
+type PendingKey = (String, usize, usize);
+
 /// Reads where the nodes stand.
 struct Tree<'a> {
     text: &'a str,
@@ -434,7 +437,7 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     fn read(&mut self) -> Result<Option<Node>, String> {
-        let mut stack: Vec<(Node, Option<(String, usize, usize)>)> = Vec::new();
+        let mut stack: Vec<(Node, Option<PendingKey>)> = Vec::new();
         let mut root = None;
         for event in Parser::new_from_str(self.text) {
             let (event, span) = event.map_err(|error| error.to_string())?;

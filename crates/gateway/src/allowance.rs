@@ -48,7 +48,9 @@ pub(crate) fn write(headers: &mut HeaderMap, allowances: &[Allowance], dialect: 
                 let Some(left) = tightest(counted) else { continue };
                 let mut say = |what: &str, value: String| {
                     let name = HeaderName::try_from(format!("anthropic-ratelimit-{kind}-{what}"));
-                    name.into_iter().for_each(|name| set(headers, name, value.clone()));
+                    if let Ok(name) = name {
+                        set(headers, name, value);
+                    }
                 };
                 say("limit", left.limit.to_string());
                 say("remaining", left.remaining.to_string());

@@ -176,7 +176,8 @@ fn fixed_at_start(before: &GatewayConfig, after: &GatewayConfig) -> Vec<String> 
     let opened = !before.models_public && after.models_public;
     [(moved, "gateway.inference_path_prefix"), (opened, "gateway.models_public")]
         .into_iter()
-        .filter_map(|(changed, key)| changed.then(|| key.to_owned()))
+        .filter(|(changed, _)| *changed)
+        .map(|(_, key)| key.to_owned())
         .collect()
 }
 

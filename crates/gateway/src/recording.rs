@@ -508,10 +508,9 @@ impl Recording {
         let (usage, usage_source) = self.used(&summary, &end);
         let cost_source = match (self.place.pricing, usage_source) {
             (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
-            (Some(_), UsageSource::Provider | UsageSource::Estimated) => CostSource::Estimated,
             (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
             (_, UsageSource::None) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::None,
-            (_, UsageSource::None) => CostSource::Estimated,
+            _ => CostSource::Estimated,
         };
         let cost = self.place.cost(&usage, summary.service_tier.as_deref());
         if cost_source == CostSource::Unpriced {

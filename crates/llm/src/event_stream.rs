@@ -102,7 +102,7 @@ impl EventStream {
         let (headers, payload) = checked[PRELUDE..].split_at(number(&checked[4..8]) as usize);
         let headers = Headers::read(headers)?;
         match headers.message_type {
-            b"event" => self.event(headers.event_type, payload, events),
+            b"event" => event(headers.event_type, payload, events),
             b"exception" => {
                 self.exception(headers.exception_type, payload, events);
                 Ok(())
@@ -114,24 +114,6 @@ impl EventStream {
             }
             _ => Err(FrameError::Headers),
         }
-    }
-
-    fn event(&self, kind: &[u8], payload: &[u8], events: &mut Vec<u8>) -> Result<(), FrameError> {
-        if kind == b"chunk" {
-            let [bytes] = loose::pick(payload, ["bytes"]);
-            let bytes = bytes.and_then(loose::text).ok_or(FrameError::Payload)?;
-            let event = STANDARD.decode(bytes.as_bytes()).map_err(|_| FrameError::Payload)?;
-            let [name] = loose::pick(&event, ["type"]);
-            let name = name.and_then(loose::text).unwrap_or_default();
-            let begin = format!("event: {}\n", name.replace(['\n', '\r'], " "));
-            events.extend(sse::event(begin.as_bytes(), &one_line(&event)));
-            return Ok(());
-        }
-        // The protocol lets a service begin with an answer to the request itself, which says nothing here.
-        if kind != b"initial-response" {
-            events.extend(wrapped(kind, payload));
-        }
-        Ok(())
     }
 
     /// What went wrong, as the format says it: Anthropic's in its own words, others as one more kind of event.
@@ -152,6 +134,24 @@ impl EventStream {
         let body = cloud_error(self.format, status, payload).unwrap_or_else(|| payload.to_vec());
         events.extend((self.format.definition().error_events)(&body, None, None));
     }
+}
+
+fn event(kind: &[u8], payload: &[u8], events: &mut Vec<u8>) -> Result<(), FrameError> {
+    if kind == b"chunk" {
+        let [bytes] = loose::pick(payload, ["bytes"]);
+        let bytes = bytes.and_then(loose::text).ok_or(FrameError::Payload)?;
+        let event = STANDARD.decode(bytes.as_bytes()).map_err(|_| FrameError::Payload)?;
+        let [name] = loose::pick(&event, ["type"]);
+        let name = name.and_then(loose::text).unwrap_or_default();
+        let begin = format!("event: {}\n", name.replace(['\n', '\r'], " "));
+        events.extend(sse::event(begin.as_bytes(), &one_line(&event)));
+        return Ok(());
+    }
+    // The protocol lets a service begin with an answer to the request itself, which says nothing here.
+    if kind != b"initial-response" {
+        events.extend(wrapped(kind, payload));
+    }
+    Ok(())
 }
 
 /// An event whose data is an object with its kind as its only member.

@@ -318,8 +318,7 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
             &["max_output_tokens"]
         }
         // The one was compared above, and nobody asks in the other.
-        Format::Gemini | Format::BedrockConverse => &[],
-        Format::OpenAiEmbeddings | Format::GeminiEmbeddings => &[],
+        Format::Gemini | Format::BedrockConverse | Format::OpenAiEmbeddings | Format::GeminiEmbeddings => &[],
     };
     for name in limits {
         if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))

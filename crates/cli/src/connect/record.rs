@@ -270,7 +270,7 @@ fn back_up(path: &Path, text: &str, mode: u32) -> io::Result<PathBuf> {
         let suffix = if number == 0 { String::new() } else { format!(".{number}") };
         path.with_file_name(format!("{name}.{BACKUP}{suffix}"))
     };
-    let backup = (0..).map(free).find(|backup| !backup.exists()).unwrap_or_else(|| free(0));
+    let backup = (0..=u32::MAX).map(free).find(|backup| !backup.exists()).unwrap_or_else(|| free(0));
     write_file(&backup, text.as_bytes(), mode)?;
     Ok(backup)
 }

@@ -68,12 +68,11 @@ impl Credentials {
                 secrets: found.collect::<Result<_, _>>()?,
             };
             let kept = before.and_then(|before| before.0.get(&provider.name)).filter(|(old, _)| *old == recipe);
-            let set = match kept {
-                Some((_, set)) => set.clone(),
-                None => {
-                    let credentials = recipe.credentials(transport, ambient).map_err(unusable)?;
-                    Arc::new(CredentialSet::new(credentials, ambient.clone()))
-                }
+            let set = if let Some((_, set)) = kept {
+                set.clone()
+            } else {
+                let credentials = recipe.credentials(transport, ambient).map_err(unusable)?;
+                Arc::new(CredentialSet::new(credentials, ambient.clone()))
             };
             all.insert(provider.name.clone(), (recipe, set));
         }

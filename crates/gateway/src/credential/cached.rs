@@ -34,13 +34,16 @@ pub(super) trait Source: Send + Sync + 'static {
     async fn fetch(&self, now: DateTime<Utc>) -> Result<(Self::Value, Option<DateTime<Utc>>), CredentialError>;
 }
 
+/// When asking for a value failed, and why.
+type LastFailure = (DateTime<Utc>, CredentialError);
+
 /// A value that is kept for as long as it is good. However many want it at once, one asks for it.
 pub(super) struct Cached<S: Source> {
     source: S,
     ambient: Ambient,
     held: ArcSwapOption<Held<S::Value>>,
     /// Held by whoever asks for a new one. What is in it is the last failure.
-    flight: Arc<Mutex<Option<(DateTime<Utc>, CredentialError)>>>,
+    flight: Arc<Mutex<Option<LastFailure>>>,
     /// The provider does not take the value that is held.
     refused: AtomicBool,
     /// Requests for a new one. Nothing waits for them at the end of the server: what they bring is for nobody then.

@@ -49,7 +49,7 @@ pub trait Courier: Send + Sync {
 
 /// The alerts of one server.
 pub(super) struct Alerts {
-    alerts: Vec<QuotaAlertConfig>,
+    configured: Vec<QuotaAlertConfig>,
     /// What messages of each alert are signed with.
     keys: BTreeMap<String, hmac::Key>,
     seen: Mutex<HashSet<(usize, i64, Counted, u32)>>,
@@ -91,7 +91,7 @@ impl Alerts {
         let (crossed, crossings) = mpsc::unbounded_channel();
         let keys = keys.collect();
         let waiting = Arc::new(Notify::new());
-        let alerts = Arc::new(Self { alerts: alerts.to_vec(), keys, seen: Mutex::default(), crossed, waiting });
+        let alerts = Arc::new(Self { configured: alerts.to_vec(), keys, seen: Mutex::default(), crossed, waiting });
         let recorder = Recorder { alerts: Arc::clone(&alerts), crossings, db, ambient, raised };
         (alerts, recorder)
     }
@@ -103,13 +103,13 @@ impl Alerts {
 
     /// Looks at what buckets hold now.
     pub(super) fn look(&self, readings: &[Reading]) {
-        if self.alerts.is_empty() {
+        if self.configured.is_empty() {
             return;
         }
         for reading in readings {
             let meter = &reading.bucket.counted_by;
             for (counted, limit) in meter.enforced.iter().chain(meter.warned.iter()) {
-                for (index, alert) in self.alerts.iter().enumerate() {
+                for (index, alert) in self.configured.iter().enumerate() {
                     if !alert.policies.is_empty() && !alert.policies.contains(&limit.policy) {
                         continue;
                     }
@@ -138,7 +138,7 @@ impl Alerts {
         let message = json!({
             "type": "quota.threshold",
             "data": {
-                "alert": self.alerts[index].name,
+                "alert": self.configured[index].name,
                 "policy": limit.policy,
                 "quota": meter,
                 "subject": {"kind": bucket.kind, "id": bucket.subject, "name": bucket.subject_name},
@@ -179,7 +179,7 @@ impl Recorder {
     }
 
     async fn record(&self, crossing: &Crossing) -> Result<(), sqlx::Error> {
-        let alert = &self.alerts.alerts[crossing.alert];
+        let alert = &self.alerts.configured[crossing.alert];
         let now = self.ambient.now();
         let raised = Raised {
             alert: &alert.name,
@@ -246,7 +246,7 @@ pub(super) async fn deliver_waiting(
     let now = ambient.now();
     let names: Vec<String> = alerts.keys.keys().cloned().collect();
     for waiting in queries::take_waiting(db.write(), &names, now).await? {
-        let alert = alerts.alerts.iter().find(|alert| alert.name == waiting.alert);
+        let alert = alerts.configured.iter().find(|alert| alert.name == waiting.alert);
         let (Some(webhook), Some(key)) =
             (alert.and_then(|alert| alert.webhook.as_ref()), alerts.keys.get(&waiting.alert))
         else {

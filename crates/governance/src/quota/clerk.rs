@@ -215,11 +215,10 @@ impl Desk {
         let turned = match timeout(PATIENCE, statement).await {
             Ok(Ok(turned)) => turned,
             failed => {
-                match failed {
-                    Ok(Err(error)) => {
-                        tracing::error!(error = %with_causes(&error), "quotas cannot be counted; requests are refused");
-                    }
-                    _ => tracing::error!("PostgreSQL does not answer in time; quotas cannot be counted"),
+                if let Ok(Err(error)) = failed {
+                    tracing::error!(error = %with_causes(&error), "quotas cannot be counted; requests are refused");
+                } else {
+                    tracing::error!("PostgreSQL does not answer in time; quotas cannot be counted");
                 }
                 // It may have been counted, and was not made.
                 pile.ended.extend(wanted.into_iter().map(|wanted| Ended {
@@ -227,7 +226,9 @@ impl Desk {
                     used: Usage::NOTHING,
                     buckets: Vec::new(),
                 }));
-                asking.into_iter().for_each(|answer| drop(answer.send(Err(Unavailable))));
+                for answer in asking {
+                    drop(answer.send(Err(Unavailable)));
+                }
                 return false;
             }
         };

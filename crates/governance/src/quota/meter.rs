@@ -228,12 +228,10 @@ impl Limits {
     pub(crate) fn violated(&self, used: &Usage, wanted: &Usage, strict: bool) -> Option<(Counted, &Limit)> {
         self.iter().find(|(counted, limit)| {
             let used = amount(used, *counted);
-            match counted {
-                Counted::Requests => used >= limit.most,
-                Counted::InputTokens | Counted::OutputTokens | Counted::Microdollars if strict => {
-                    used.saturating_add(amount(wanted, *counted)) > limit.most
-                }
-                Counted::InputTokens | Counted::OutputTokens | Counted::Microdollars => used >= limit.most,
+            if strict && *counted != Counted::Requests {
+                used.saturating_add(amount(wanted, *counted)) > limit.most
+            } else {
+                used >= limit.most
             }
         })
     }

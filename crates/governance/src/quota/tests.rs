@@ -1,4 +1,5 @@
 //! Quotas against PostgreSQL, by several servers.
+#![allow(clippy::disallowed_methods, reason = "tests own the tasks they spawn")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -364,12 +365,12 @@ async fn policies_are_kept_as_they_are_loaded() {
     assert_eq!((row.subject_name.as_str(), row.requests, row.max_requests, row.mode), ("ada", 1, Some(1), "enforce"));
 }
 
+/// An address, headers and a body.
+type Letter = (String, Vec<(&'static str, String)>, serde_json::Value);
+
 /// Takes what it is given, or nothing.
 #[derive(Default)]
-struct Letterbox(
-    std::sync::Mutex<Vec<(String, Vec<(&'static str, String)>, serde_json::Value)>>,
-    std::sync::atomic::AtomicBool,
-);
+struct Letterbox(std::sync::Mutex<Vec<Letter>>, std::sync::atomic::AtomicBool);
 
 #[async_trait::async_trait]
 impl Courier for Letterbox {

@@ -140,7 +140,9 @@ fn demo_numbers(text: &str, length: usize) -> Vec<f32> {
     }
     let norm = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
     if norm > 0.0 {
-        numbers.iter_mut().for_each(|number| *number /= norm);
+        for number in &mut numbers {
+            *number /= norm;
+        }
     } else {
         numbers[0] = 1.0;
     }

@@ -386,7 +386,7 @@ async fn an_answer_that_policies_want_to_see_is_held_back_until_they_have() {
             let end = &fixture.entries(id).await[1];
             assert_eq!(end["status"], "failed", "{what}: {end}");
             assert!(end["reason"].as_str().is_some_and(|reason| reason.contains("withheld")), "{what}: {end}");
-            assert!(tokens(&end) > 0, "it was billed: {what}: {end}");
+            assert!(tokens(end) > 0, "it was billed: {what}: {end}");
         }
     }
     fixture.context.stop().await;
@@ -441,7 +441,7 @@ async fn an_error_of_the_provider_is_looked_at_like_any_other_answer() {
         assert_eq!(text.contains(message), expected == 529, "{text}");
         let end = &fixture.entries(id).await[1];
         assert_eq!(end["status"], "failed", "{end}");
-        assert_eq!(tokens(&end), 0, "a refusal is free: {end}");
+        assert_eq!(tokens(end), 0, "a refusal is free: {end}");
         assert_eq!(end["inspections"][0]["policy_id"], "probe.word", "{end}");
     }
     fixture.context.stop().await;
@@ -468,7 +468,7 @@ async fn nobody_waits_for_a_policy_forever() {
             assert!(message.contains("did not answer in time"), "{what}: {text}");
             let end = &fixture.entries(id).await[1];
             assert_eq!((&end["status"], &end["inspections"][0]["result"]), (&json!("failed"), &json!("fail")), "{end}");
-            assert!(tokens(&end) > 0, "it was billed: {end}");
+            assert!(tokens(end) > 0, "it was billed: {end}");
         }
     }
     fixture.context.stop().await;
@@ -526,7 +526,7 @@ async fn what_was_sent_is_counted_however_the_answer_ends() {
         let (id, _, answer) = fixture.send("/v1/messages", &body(model, stream)).await;
         let end = &fixture.entries(id).await[1];
         let what = format!("{model}, streamed: {stream}, {:?}: {end} {}", behaviour.fault, answer.len());
-        let tokens = tokens(&end) as usize;
+        let tokens = tokens(end) as usize;
         assert!((least..=most).contains(&tokens), "{least}..={most}: {what}");
         assert_eq!(end["usage"]["cost_microdollars"].as_u64().is_some_and(|cost| cost > 0), least > 0, "{what}");
         let settled = budget.0.lock().expect("nobody panicked").pop().expect("settled");
@@ -669,7 +669,7 @@ async fn an_answer_that_is_too_large_is_not_free() {
     let (id, status, answer) = fixture.send("/v1/messages", HELLO).await;
     assert_eq!(status, 502, "{}", String::from_utf8_lossy(&answer));
     let end = &fixture.entries(id).await[1];
-    assert!(tokens(&end) > 8_000_000, "{end}");
+    assert!(tokens(end) > 8_000_000, "{end}");
     fixture.context.stop().await;
 }
 

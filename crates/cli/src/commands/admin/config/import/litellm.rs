@@ -1,5 +1,6 @@
 //! `admin config import litellm`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -64,7 +65,8 @@ impl Litellm {
         let budgets = configuration.services.root.join(BUDGETS);
         let policies = match std::fs::read_to_string(&budgets) {
             Ok(text) => text,
-            Err(_) => String::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(CliError::from_error("import_failed", &error)),
         };
         let mut policies = YamlText::new(policies).map_err(|error| CliError::from_error("import_failed", &error))?;
         for policy in &imported.policies {
