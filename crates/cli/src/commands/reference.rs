@@ -365,6 +365,16 @@ fn http(registry: &ExtensionRegistry) -> String {
 /// What `/metrics` shows: name, kind, labels, meaning. A metric exists once its feature has built it, so this list is
 /// written by hand; `tests/e2e/routes.rs` compares it with the page of a running server.
 const METRICS: &[(&str, &str, &str, &str)] = &[
+    ("config_rejected", "gauge", "", "1 while the configuration on disk is not the one in force because it is refused"),
+    ("config_reloads_total", "counter", "outcome", "Reloads of the configuration by how they went"),
+    ("gateway_quota_alerts_total", "counter", "alert, threshold", "Parts of limits that were reached"),
+    ("gateway_quota_objections_total", "counter", "quota, mode", "Requests beyond a quota, refused or warned of"),
+    (
+        "gateway_unpriced_requests_total",
+        "counter",
+        "provider, model",
+        "Requests that used something for which no price is known, so that their cost is recorded as zero",
+    ),
     (
         "audit_chain_lag_seconds",
         "gauge",

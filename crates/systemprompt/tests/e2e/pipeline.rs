@@ -130,17 +130,12 @@ async fn every_step_refuses_in_its_own_way_and_nothing_reaches_the_provider() {
     };
     refused(&instance, &[], &anthropic, &openai, &expected).await;
 
-    // The wrong endpoint. No policy says so.
-    let (anthropic, openai) = bodies("gpt-test", "claude-test", "Hello");
-    let expected = Refusal {
-        status: 400,
-        anthropic_type: "invalid_request_error",
-        openai_type: "invalid_request_error",
-        message: "send the request to POST /v1/",
-        recorded: true,
-    };
-    refused(&instance, &[], &anthropic, &openai, &expected).await;
-    assert!(!instance.send(Method::POST, "/v1/messages", &[], anthropic).await.text().contains("governance"));
+    // What the provider has no words for. No policy says so.
+    let body = json!({"model": "claude-test", "n": 2, "messages": [{"role": "user", "content": "Hello"}]}).to_string();
+    let response = instance.send(Method::POST, "/v1/chat/completions", &[], body).await;
+    assert_eq!(response.status, 400);
+    assert!(response.text().contains("`n` cannot be sent"), "{}", response.text());
+    assert!(!response.text().contains("governance"));
 
     // 20. The governance chain, over the exact bytes.
     let prompt = format!("my key is {FAKE_AWS_KEY}");

@@ -378,7 +378,8 @@ async fn another_key_comes_before_another_provider() {
             assert_eq!((told.asked, shown.as_slice()), ((1, 1), keys.as_slice()), "{}", told.response.text());
         }
         assert_eq!(told.response.status, 200);
-        assert_eq!(told.end()["usage"]["tokens"], 18);
+        let usage = &told.end()["usage"];
+        assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(10), &json!(8)));
     }
     fixture.context.stop().await;
 }
@@ -395,7 +396,10 @@ async fn a_fallback_may_speak_another_format() {
         assert_eq!(fixture.second.requests().last().expect("asked").path, "/v1/chat/completions");
         assert!(answer.contains(if stream { "event: message_stop" } else { r#""type":"message""# }), "{answer}");
         assert!(told.attempts()[0]["content"]["sha256"].is_string(), "other bytes, which were judged");
-        assert_eq!(told.end()["usage"], json!({"calls": 1, "tokens": 18, "cost_microdollars": 36}));
+        assert_eq!(
+            told.end()["usage"],
+            json!({"calls": 1, "input_tokens": 10, "output_tokens": 8, "cost_microdollars": 36})
+        );
         assert_eq!(told.detail.served_provider.as_deref(), Some("chat"));
     }
     fixture.context.stop().await;

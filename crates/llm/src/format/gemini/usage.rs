@@ -11,7 +11,7 @@ const KINDS: usize = 16;
 ///
 /// `promptTokenCount` contains the cached tokens; `candidatesTokenCount` does not contain the thoughts, and what Google's
 /// own tools added to the prompt is counted apart. The total tells where a server counts otherwise.
-pub(in crate::format) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
+pub(crate) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let Some(usage) = usage.filter(|usage| usage.starts_with(b"{")) else { return };
     let [prompt, cached, candidates, thoughts, tools, total, tier, traffic, prompt_kinds, candidate_kinds] = answer
         .pick(

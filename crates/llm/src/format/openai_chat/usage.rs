@@ -6,7 +6,7 @@ use crate::answer::reading::{Counted, Reading, raise};
 ///
 /// `prompt_tokens` contains the cached tokens, and `completion_tokens` the reasoning, at OpenAI and at most others; ours
 /// are kinds that do not overlap. Where a server counts otherwise, its total tells.
-pub(in crate::format) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
+pub(crate) fn usage(answer: &mut Reading, usage: Option<&[u8]>) {
     let Some(usage) = usage.filter(|usage| usage.starts_with(b"{")) else { return };
     let [prompt, input, completion, output, total, prompt_details, completion_details, service_tier] = answer.pick(
         usage,
