@@ -367,6 +367,18 @@ fn http(registry: &ExtensionRegistry) -> String {
 const METRICS: &[(&str, &str, &str, &str)] = &[
     ("config_rejected", "gauge", "", "1 while the configuration on disk is not the one in force because it is refused"),
     ("config_reloads_total", "counter", "outcome", "Reloads of the configuration by how they went"),
+    (
+        "gateway_breaker_state",
+        "gauge",
+        "provider, model",
+        "Whether a model is left alone after its failures: 0 no, 1 it is being tried out, 2 yes",
+    ),
+    (
+        "gateway_upstream_failovers_total",
+        "counter",
+        "from, to, reason",
+        "Requests that went on from one provider to another, by the reason",
+    ),
     ("gateway_quota_alerts_total", "counter", "alert, threshold", "Parts of limits that were reached"),
     ("gateway_quota_objections_total", "counter", "quota, mode", "Requests beyond a quota, refused or warned of"),
     (
@@ -449,7 +461,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "gateway_upstream_retries_total",
         "counter",
         "provider",
-        "Attempts made again because the provider had closed an idle connection",
+        "Attempts made once more at the same provider",
     ),
     ("gateway_upstream_ttfb_seconds", "histogram", "provider", "Time from sending a request to the head of the answer"),
     ("http_request_duration_seconds", "histogram", "method, path, status", "Time to the head of the answer"),
