@@ -220,7 +220,7 @@ def test_thinking_comes_through_and_goes_back_signed(client, mock, prompt, strea
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_and_its_result(client, gateway, mock, prompt, stream):
-    mock.behave(tool_call={"name": "get_weather", "input": {"city": "Kraków", "days": [1, 2]}})
+    mock.behave(tool_calls=[{"name": "get_weather", "input": {"city": "Kraków", "days": [1, 2]}}])
     request = {"model": "claude-test", "max_tokens": 300, "tools": [WEATHER], "tool_choice": {"type": "auto"}}
     if stream:
         with client.messages.stream(**request, messages=user(prompt)) as events:

@@ -190,7 +190,7 @@ def test_images(client, mock, prompt, model):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_and_its_result(client, gateway, mock, prompt, stream):
-    mock.behave(tool_call={"name": "get_weather", "input": {"city": "Kraków", "days": [1, 2]}})
+    mock.behave(tool_calls=[{"name": "get_weather", "input": {"city": "Kraków", "days": [1, 2]}}])
     request = {"model": "gpt-test", "tools": [WEATHER], "tool_choice": "auto"}
     if stream:
         state = ChatCompletionStreamState(input_tools=[WEATHER])
