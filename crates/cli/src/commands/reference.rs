@@ -457,12 +457,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ),
     ("gateway_tokens_total", "counter", "kind, provider, model", "Tokens by kind, provider and model"),
     ("gateway_upstream_errors_total", "counter", "provider, class", "Failures of providers by their class"),
-    (
-        "gateway_upstream_retries_total",
-        "counter",
-        "provider",
-        "Attempts made once more at the same provider",
-    ),
+    ("gateway_upstream_retries_total", "counter", "provider", "Attempts made once more at the same provider"),
     ("gateway_upstream_ttfb_seconds", "histogram", "provider", "Time from sending a request to the head of the answer"),
     ("http_request_duration_seconds", "histogram", "method, path, status", "Time to the head of the answer"),
     ("http_requests_in_flight", "gauge", "", "HTTP requests whose answer has not begun"),
