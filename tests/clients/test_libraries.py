@@ -28,7 +28,7 @@ def test_whole_and_streamed_answers_are_the_same_and_are_counted(user, gateway, 
 
 @pytest.mark.parametrize("wire, model", [("anthropic", "claude-sonnet-5"), ("openai-chat", "gpt-test")])
 def test_a_tool_is_called_and_its_result_goes_back(user, gateway, mock, wire, model):
-    mock.behave(tool_call={"name": "weather", "input": {"city": "Oslo"}})
+    mock.behave(tool_calls=[{"name": "weather", "input": {"city": "Oslo"}}])
     answer = ask(user, gateway, "tool", model)
     assert answer["called"]["name"] == "weather"
     assert json.loads(answer["called"]["arguments"]) == {"city": "Oslo"}

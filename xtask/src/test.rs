@@ -1,5 +1,6 @@
 //! What must hold before a change lands.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -114,8 +115,16 @@ fn install_clients(sh: &Shell) -> Result<Clients> {
             let _ = fs::remove_dir_all(&node);
             sh.create_dir(&node)?;
             sh.write_file(node.join("package.json"), &package)?;
-            let flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
-            cmd!(sh, "npm install --prefix {node} {flags...}").quiet().run().context("npm is needed")?;
+            let programs = directory.join("npm");
+            let programs = Python::with(sh, &programs, "tests/clients/node.txt")?.directory(&programs).join("bin");
+            let path = env::var_os("PATH").unwrap_or_default();
+            let path = env::join_paths(std::iter::once(programs).chain(env::split_paths(&path)))?;
+            let _path = sh.push_env("PATH", path);
+            // Of all that is installed only these two have to run something: they put their own program where it is looked for.
+            let natives = ["@anthropic-ai/claude-code", "opencode-ai"];
+            let quiet = ["--no-audit", "--no-fund", "--silent"];
+            cmd!(sh, "npm install --prefix {node} {quiet...} --ignore-scripts").quiet().run()?;
+            cmd!(sh, "npm rebuild --prefix {node} {quiet...} --ignore-scripts=false {natives...}").quiet().run()?;
             sh.write_file(&stamp, &package)?;
         }
         let aider = directory.join("aider");
