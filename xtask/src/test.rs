@@ -117,7 +117,7 @@ fn install_clients(sh: &Shell) -> Result<Clients> {
             sh.write_file(node.join("package.json"), &package)?;
             let programs = directory.join("npm");
             let programs = Python::with(sh, &programs, "tests/clients/node.txt")?.directory(&programs).join("bin");
-            let path = env::var_os("PATH").unwrap_or_default();
+            let path = sh.var_os("PATH").unwrap_or_default();
             let path = env::join_paths(std::iter::once(programs).chain(env::split_paths(&path)))?;
             let _path = sh.push_env("PATH", path);
             // Of all that is installed only these two have to run something: they put their own program where it is looked for.
