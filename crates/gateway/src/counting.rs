@@ -4,11 +4,13 @@
 //! own that costs nothing. Where the provider does not count, or not now, the length of the request is what there is: a
 //! client that cannot tell how full its conversation is stops working.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use systemprompt_extension::policy::{Estimate, Subject};
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
-use systemprompt_llm::Format;
 use systemprompt_llm::neutral::Encoding;
+use systemprompt_llm::{Format, InferenceRequest, tokens};
 use systemprompt_model::{ActionId, EntityKind, Resource};
 
 use crate::ask::Ask;
@@ -22,6 +24,8 @@ use crate::upstream::{self, Line, SendError, Taken};
 
 /// An answer is a number and a few words.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// Counting takes a moment; a client that waits for it does nothing else.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The effect: the tokens of a prompt are counted by a provider.
 #[derive(Debug, Clone)]
@@ -104,9 +108,9 @@ impl Inference {
             Err(no_route) => return Err(Failure::new(id, self.gate.refuse(action, no_route.into()).await)),
         };
         let to = &way.first;
-        let estimated = TokenCount { request: None, tokens: request.estimated_input_tokens.max(1) };
-        let Some((mut target, content)) = asked(to, ask, &snapshot.credentials) else { return Ok(estimated) };
-        target.head_limit = target.head_limit.min(to.provider.timeouts.total);
+        let Some((target, content)) = asked(to, ask, &snapshot.credentials) else {
+            return Ok(TokenCount { request: None, tokens: estimated(request).await });
+        };
         action.resource = Resource::entity(EntityKind::GatewayRoute, &way.route.id);
         action.targets = vec![target.name.clone()];
         action.content = content;
@@ -115,7 +119,7 @@ impl Inference {
 
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
         let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
-        let limit = target.head_limit;
+        let limit = target.head_limit.min(PATIENCE);
         let answer = async {
             let sent = snapshot.upstreams.send(&target, content, Line::Pooled, limit, Taken::default()).await?;
             let (head, body) = sent.into_parts();
@@ -138,9 +142,20 @@ impl Inference {
             Err(error) => (Outcome::failed(error.to_string()), None),
         };
         running.finish(outcome);
-        Ok(tokens
-            .map_or(TokenCount { request: Some(id), ..estimated }, |tokens| TokenCount { request: Some(id), tokens }))
+        let tokens = match tokens {
+            Some(tokens) => tokens,
+            None => estimated(request).await,
+        };
+        Ok(TokenCount { request: Some(id), tokens })
     }
+}
+
+/// How many tokens there are, as well as can be said without the provider. A long conversation takes its time, in which
+/// others are served.
+async fn estimated(request: &InferenceRequest) -> u64 {
+    let (roughly, request) = (request.estimated_input_tokens, request.clone());
+    let counting = tokio::task::spawn_blocking(move || tokens::count(&request.model, &request));
+    counting.await.unwrap_or(roughly).max(1)
 }
 
 /// Where and with what the provider is asked to count; `None` if it does not.
