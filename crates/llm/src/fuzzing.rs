@@ -249,6 +249,9 @@ pub fn request(format: Format, body: &[u8]) {
             }
         }
     }
+    for text in [None, Some("the \"gateway's\" own words")] {
+        instructed(&request, text);
+    }
     let answer = demo::answer(&request);
     let events: Vec<u8> = answer.events(format, "1", 0).iter().flat_map(|event| event.bytes.to_vec()).collect();
     for (streamed, bytes) in [(false, answer.buffered(format, "1", 0)), (true, events)] {
@@ -268,6 +271,15 @@ fn parse(format: Format, body: &[u8]) -> Result<InferenceRequest, RequestError> 
         }
         _ => InferenceRequest::parse(format, body),
     }
+}
+
+/// Other instructions make another request, which has no other ones.
+fn instructed(request: &InferenceRequest, text: Option<&str>) {
+    let Ok(changed) = request.with_instructions(text) else { return };
+    assert_eq!((&changed.model, changed.stream), (&request.model, request.stream));
+    let again = changed.with_instructions(text).expect("what was changed can be changed");
+    let value = |request: &InferenceRequest| serde_json::from_slice::<Value>(request.body()).ok();
+    assert_eq!(value(&again), value(&changed));
 }
 
 /// What is relayed is a request that differs in the edited fields only, and relaying it again changes nothing.

@@ -13,7 +13,7 @@
 //!
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
-//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`), translating it
+//! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`, `instructions`), translating it
 //! (`neutral`, `translate`), reading the answer (`sse`, `answer`), what
 //! clouds put around both (`cloud`, `event_stream`), errors (`error`), prices ([`catalog`]), counting
 //! tokens ([`tokens`]) and the offline model ([`demo`]).
@@ -25,7 +25,11 @@ mod format;
 
 mod request;
 
+mod splice;
+
 mod relay;
+
+mod instructions;
 
 mod cloud;
 

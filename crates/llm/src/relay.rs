@@ -1,11 +1,11 @@
 //! The relay lane: the caller's bytes with spliced edits, nothing else changed.
 
-use bytes::{BufMut, Bytes, BytesMut};
-
+use bytes::Bytes;
 use systemprompt_model::json::Span;
 
 use crate::request::InferenceRequest;
-use crate::request::layout::{MemberPlace, StreamOptions};
+use crate::request::layout::StreamOptions;
+use crate::splice::{self, Splice};
 
 /// What to change in a relayed request.
 ///
@@ -38,38 +38,12 @@ pub struct Relayed {
     pub usage_added: bool,
 }
 
-/// One change: these bytes become those.
-struct Splice {
-    at: Span,
-    replacement: Vec<u8>,
-}
-
-impl Splice {
-    fn number(at: &Span, number: u64) -> Self {
-        Self { at: at.clone(), replacement: number.to_string().into_bytes() }
-    }
-}
-
 impl InferenceRequest {
     /// The body for the provider: the caller's with these edits and no other change.
     pub fn relay(&self, edits: &Edits) -> Relayed {
         let usage_added = self.adds_stream_usage(edits);
-        let mut splices = self.splices(edits, usage_added);
-        if splices.is_empty() {
-            return Relayed { bytes: self.body.clone(), usage_added };
-        }
-        // An insertion goes before a cut that starts at the same place.
-        splices.sort_by_key(|splice| (splice.at.start, splice.at.end));
-        let growth: usize = splices.iter().map(|splice| splice.replacement.len()).sum();
-        let mut relayed = BytesMut::with_capacity(self.body.len() + growth);
-        let mut copied = 0;
-        for splice in splices {
-            relayed.put_slice(&self.body[copied..splice.at.start]);
-            relayed.put_slice(&splice.replacement);
-            copied = splice.at.end;
-        }
-        relayed.put_slice(&self.body[copied..]);
-        Relayed { bytes: relayed.freeze(), usage_added }
+        let bytes = splice::apply(&self.body, self.splices(edits, usage_added));
+        Relayed { bytes, usage_added }
     }
 
     fn adds_stream_usage(&self, edits: &Edits) -> bool {
@@ -84,8 +58,7 @@ impl InferenceRequest {
         if let Some(model) = edits.model.as_ref().filter(|model| **model != self.model)
             && let Some(at) = &self.layout.model
         {
-            let quoted = serde_json::Value::from(model.as_str()).to_string();
-            splices.push(Splice { at: at.clone(), replacement: quoted.into_bytes() });
+            splices.push(Splice::new(at.clone(), serde_json::Value::from(model.as_str()).to_string()));
         }
         let most = edits.max_tokens_limit.unwrap_or(u64::MAX);
         for limit in self.layout.token_limits.iter().filter(|limit| limit.odd || limit.value > most) {
@@ -101,20 +74,8 @@ impl InferenceRequest {
         if let Some(answers) = self.layout.answers.as_ref().filter(|answers| answers.odd) {
             splices.push(Splice::number(&answers.at, answers.value));
         }
-        // Neighbours leave together, or the comma between them would be cut twice.
-        let mut withheld: Vec<MemberPlace> = Vec::new();
-        for member in &self.layout.withheld {
-            if let Some(last) = withheld.last_mut()
-                && let Some(both) = last.joined(member)
-            {
-                *last = both;
-            } else {
-                withheld.push(member.clone());
-            }
-        }
-        splices.extend(withheld.iter().map(|member| Splice { at: member.cut(), replacement: Vec::new() }));
-        let edits = self.layout.edits.iter();
-        splices.extend(edits.map(|(at, text)| Splice { at: at.clone(), replacement: text.as_bytes().to_vec() }));
+        splices.extend(splice::cuts(&self.layout.withheld));
+        splices.extend(self.layout.edits.iter().map(|(at, text)| Splice::new(at.clone(), *text)));
         if usage_added {
             splices.extend(self.stream_usage());
         }
@@ -132,6 +93,6 @@ impl InferenceRequest {
             StreamOptions::Object { inside, empty: true, .. } => (*inside..*inside, br#""include_usage":true"#),
             StreamOptions::Object { inside, empty: false, .. } => (*inside..*inside, br#""include_usage":true,"#),
         };
-        Some(Splice { at, replacement: replacement.to_vec() })
+        Some(Splice::new(at, replacement))
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Definition {
     pub(crate) conversation: &'static str,
     /// What to send in it, for somebody who left it out.
     pub(crate) conversation_fix: &'static str,
+    /// Where a request has what the operator of the conversation tells the model; `None` where it is no conversation, or none
+    /// of a caller.
+    pub(crate) instructions: Option<Instructions>,
     /// Writes the events that end a stream with the error of a body: the request's id, and what was seen of the stream.
     pub(crate) error_events: WriteErrorEvents,
     /// Writes the body of an error; with the request's id where it has a place there.
@@ -61,6 +64,21 @@ pub(crate) struct Definition {
     pub(crate) demo_events: fn(&DemoAnswer, &str, i64) -> Vec<DemoEvent>,
     /// Reads an element of a request's `tools`.
     pub(crate) offered_tool: for<'a> fn(&'a [u8]) -> Option<OfferedTool<'a>>,
+}
+
+/// Where a request has what the operator of the conversation tells the model. In every format a message of the conversation
+/// may be the operator's too, by its role.
+#[derive(Debug)]
+pub(crate) enum Instructions {
+    /// In a field of its own.
+    Field {
+        /// Its name, in every spelling; the first is the one to write.
+        names: &'static [&'static str],
+        /// Writes its value from a text; it may keep something of the old value, which is `null` if there is none.
+        value: fn(&str, &[u8]) -> String,
+    },
+    /// In messages alone.
+    Messages,
 }
 
 /// How a format counts the tokens of a prompt.

@@ -15,6 +15,7 @@ pub(super) static OPENAI: Definition = Definition {
     path: Path::Fixed("/embeddings"),
     conversation: request::INPUT,
     conversation_fix: "send a text, or an array of texts",
+    instructions: None,
     read_request: request::read,
     answer_event: event,
     answer_body: openai_body,
@@ -29,6 +30,7 @@ pub(super) static OPENAI: Definition = Definition {
 pub(super) static GEMINI: Definition = Definition {
     name: "gemini-embeddings",
     path: Path::OfModel { before: "/models/", whole: ":batchEmbedContents", streamed: ":batchEmbedContents" },
+    instructions: None,
     answer_event: event,
     answer_body: gemini_body,
     collect: no_collection,

@@ -12,7 +12,7 @@ mod bedrock_converse;
 mod claude;
 mod codecs;
 mod counts;
-mod definition;
+pub(crate) mod definition;
 mod embeddings;
 pub(crate) mod gemini;
 mod gpt;

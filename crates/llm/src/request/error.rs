@@ -69,6 +69,15 @@ pub enum RequestError {
         /// The path of the field.
         field: &'static str,
     },
+    /// Nothing is asked but by the operator of the conversation, whose words do not go on.
+    #[error(
+        "`{field}` holds nothing but system messages, and the gateway does not pass these on to this model; \
+         send what is asked as a message of the user"
+    )]
+    OnlyInstructions {
+        /// The field of the conversation.
+        field: &'static str,
+    },
     /// Only providers speak the format.
     #[error("no requests of the {format} format are served; send them in another one")]
     OfProvidersOnly {
@@ -90,7 +99,7 @@ impl RequestError {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::Missing { field, .. } | Self::Invalid { field, .. } | Self::NotOffered { field, .. } => Some(field),
-            Self::Duplicate { field } => Some(field),
+            Self::Duplicate { field } | Self::OnlyInstructions { field } => Some(field),
             Self::MisspelledCase { found, .. } => Some(found),
             Self::OfProvidersOnly { .. }
             | Self::Empty { .. }

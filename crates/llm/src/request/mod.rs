@@ -99,7 +99,8 @@ impl InferenceRequest {
         Self::read(format, body, reader)
     }
 
-    fn read(format: Format, body: Bytes, mut reader: Reader) -> Result<Self, RequestError> {
+    /// Reads a body for a reader that may know something of it already.
+    pub(crate) fn read(format: Format, body: Bytes, mut reader: Reader) -> Result<Self, RequestError> {
         if body.trim_ascii().is_empty() {
             return Err(RequestError::Empty { conversation: format.definition().conversation });
         }

@@ -12,10 +12,11 @@ mod error;
 mod events;
 mod read;
 mod request;
+mod system;
 mod usage;
 mod write;
 
-use super::definition::{Definition, Path};
+use super::definition::{Definition, Instructions, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "anthropic-messages",
@@ -24,6 +25,7 @@ pub(super) static DEFINITION: Definition = Definition {
     ping: b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     conversation: "messages",
     conversation_fix: "send an array with at least one message",
+    instructions: Some(Instructions::Field { names: &["system"], value: system::exchanged }),
     error_events: error::events,
     error_body: error::body,
     read_request: request::read,

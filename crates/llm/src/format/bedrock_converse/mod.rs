@@ -26,6 +26,8 @@ pub(super) static DEFINITION: Definition = Definition {
     ping: b": ping\n\n",
     conversation: "messages",
     conversation_fix: "send an array with at least one message",
+    // Nobody asks in it.
+    instructions: None,
     error_events: error::events,
     error_body: error::body,
     read_request: request::read,

@@ -25,7 +25,9 @@ mod signature;
 pub(super) mod usage;
 mod write;
 
-use super::definition::{Definition, Path};
+use serde_json::json;
+
+use super::definition::{Definition, Instructions, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "gemini",
@@ -35,6 +37,10 @@ pub(super) static DEFINITION: Definition = Definition {
     ping: b"\r\n\r\n",
     conversation: "contents",
     conversation_fix: "send an array with at least one content",
+    instructions: Some(Instructions::Field {
+        names: &["systemInstruction", "system_instruction"],
+        value: |text, _| json!({"parts": [{"text": text}]}).to_string(),
+    }),
     error_events: error::events,
     error_body: error::body,
     read_request: request::read,

@@ -15,7 +15,7 @@ pub(super) mod usage;
 pub(crate) mod usage_chunk;
 mod write;
 
-use super::definition::{Definition, Path};
+use super::definition::{Definition, Instructions, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "openai-chat",
@@ -25,6 +25,7 @@ pub(super) static DEFINITION: Definition = Definition {
     ping: b": ping\n\n",
     conversation: "messages",
     conversation_fix: "send an array with at least one message",
+    instructions: Some(Instructions::Messages),
     error_events: error::events,
     error_body: error::body,
     read_request: request::read,

@@ -17,7 +17,9 @@ mod tools;
 mod usage;
 mod write;
 
-use super::definition::{Definition, Path};
+use serde_json::Value;
+
+use super::definition::{Definition, Instructions, Path};
 
 pub(super) static DEFINITION: Definition = Definition {
     name: "openai-responses",
@@ -27,6 +29,10 @@ pub(super) static DEFINITION: Definition = Definition {
     ping: b": ping\n\n",
     conversation: "input",
     conversation_fix: "send a text, or an array with at least one item",
+    instructions: Some(Instructions::Field {
+        names: &["instructions"],
+        value: |text, _| Value::from(text).to_string(),
+    }),
     error_events: error::events,
     error_body: error::body,
     read_request: request::read,
