@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use systemprompt_model::EntityKind;
 
+use crate::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef};
 use crate::ledger::Projection;
 use crate::policy::PolicyDef;
 
@@ -233,6 +234,21 @@ pub trait Extension: Send + Sync + 'static {
     /// Policies it adds to those the Gate asks. They run after the built-in ones unless the configuration of governance
     /// puts them elsewhere.
     fn governance_policies(&self) -> Vec<PolicyDef> {
+        Vec::new()
+    }
+
+    /// Guards it adds, which may refuse requests to models.
+    fn gateway_guards(&self) -> Vec<GatewayGuardDef> {
+        Vec::new()
+    }
+
+    /// Selectors it adds, which may send requests to models another way.
+    fn route_selectors(&self) -> Vec<RouteSelectorDef> {
+        Vec::new()
+    }
+
+    /// Overrides it adds of what callers have models told as their operator.
+    fn system_prompt_overrides(&self) -> Vec<SystemPromptOverrideDef> {
         Vec::new()
     }
 

@@ -28,6 +28,7 @@ mod grant;
 mod health;
 mod known_names;
 mod lifecycle;
+mod made;
 mod metadata;
 mod metrics;
 mod order;
@@ -48,6 +49,7 @@ mod validate;
 
 pub mod api;
 pub mod facet;
+pub mod gateway;
 pub mod ledger;
 pub mod openapi;
 pub mod policy;

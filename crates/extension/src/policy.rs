@@ -127,10 +127,21 @@ pub struct PolicyInput<'a> {
     /// What is said in them, with JSON's escapes resolved, and the words of a stream put together, thoughts and the inputs
     /// of tool calls included. A policy that looks for words looks here.
     pub texts: &'a Texts<'a>,
-    /// What it is asked of, by its configured name, where that is a model.
-    pub model: Option<&'a str>,
+    /// The model that is asked, where one is.
+    pub model: Option<ModelCall<'a>>,
     /// What it will use up, as far as can be said beforehand.
     pub estimate: Estimate,
+}
+
+/// A model that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelCall<'a> {
+    /// The model, by its configured name.
+    pub name: &'a str,
+    /// The provider that is asked first.
+    pub provider: &'a str,
+    /// Whether the answer is wanted as a stream.
+    pub streaming: bool,
 }
 
 /// What of an action is judged.

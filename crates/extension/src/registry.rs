@@ -9,6 +9,7 @@ use systemprompt_config::{Place, SectionSpec};
 use systemprompt_database::Module;
 
 use crate::facet::{Config, Declared, Facet as _, Listed, Permissions, Policies, Roles, Sections, WellKnown};
+use crate::made::Made;
 use crate::panics::panic_message;
 use crate::policy::Policy;
 use crate::set::{Entry, Set, normal_id};
@@ -180,6 +181,17 @@ impl ExtensionRegistry {
             }
         }
         Ok(made)
+    }
+
+    /// Makes what all enabled extensions declare in one facet, in load order, each with its name.
+    pub fn make_all<F, T>(&self, ctx: &dyn ExtensionContext) -> Result<Vec<(&'static str, Arc<T>)>, LoaderError>
+    where
+        F: Listed<Contribution = Made<T>>,
+        T: ?Sized + 'static,
+    {
+        let declared = self.declared::<F>();
+        let all = declared.iter().flat_map(|declared| declared.contributions);
+        all.map(|made| Ok((made.name, made.make(ctx)?))).collect()
     }
 
     /// Who may do what, as the enabled extensions declare it.

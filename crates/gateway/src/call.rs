@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{AnswerBody, Reply};
 use crate::ask::{Ask, UsageWish};
 use crate::attempt::Trouble;
+use crate::cache::{Caching, Told};
 use crate::collecting::Collecting;
 use crate::credential::AskAgain;
 use crate::failure::{Failure, FailureKind, ProviderShut};
@@ -66,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) id: ActionId,
     pub(crate) means: Means,
     pub(crate) wish: UsageWish,
+    /// What the cache is to it, if its route has one.
+    pub(crate) caching: Option<Box<Caching>>,
     pub(crate) recording: Box<Recording>,
     /// Where it is sent.
     pub(crate) here: Here,
@@ -102,11 +105,20 @@ impl Call {
         let id = self.id;
         let cut = self.means.cut.clone();
 
+        // What was answered before.
+        let (kept, told) = match self.caching.take() {
+            Some(caching) => self.kept(caching).await,
+            None => (None, None),
+        };
+
         // Send.
-        let sent = tokio::select! {
-            biased;
-            sent = self.send(ask) => sent,
-            () = cut.cancelled() => Err(SendError::ShuttingDown.into()),
+        let sent = match kept {
+            Some(kept) => Ok(kept),
+            None => tokio::select! {
+                biased;
+                sent = self.send(ask) => sent,
+                () = cut.cancelled() => Err(SendError::ShuttingDown.into()),
+            },
         };
         let Self { means, wish, mut recording, here, others, retries, goes_on, .. } = self;
         let Opened { head, body, shape } = match sent {
@@ -137,6 +149,9 @@ impl Call {
         }
         if let Some(id) = upstream::provider_request_id(&head.headers) {
             headers.insert(UPSTREAM_REQUEST_ID, id.clone());
+        }
+        if let Some(told) = told {
+            told.write(&mut headers);
         }
 
         // Lane, which finishes the call at the answer's end.
@@ -172,6 +187,19 @@ impl Call {
         let unknown_field = back.usage_added() && provider.stream_usage.may_be_refused(whole.status, &whole.body);
         let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(whole.body) };
         Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) })
+    }
+
+    /// Looks for what was answered to the same request before. If it is not there, the answer that comes is gathered.
+    async fn kept(&mut self, caching: Box<Caching>) -> (Option<Opened>, Option<Told>) {
+        let (found, told) = caching.find().await;
+        let Some(found) = found else {
+            self.recording.gather(caching.gather());
+            return (None, Some(told));
+        };
+        self.recording.answered_from_cache();
+        let mut response = Response::new(UpstreamBody::whole(found.answer.clone()));
+        *response.headers_mut() = found.upstream_headers();
+        (Some(self.open(response).await), Some(told))
     }
 
     /// Makes attempts until one has a result for the caller, or there is nowhere left to go: once more at the same place
@@ -348,7 +376,7 @@ impl GoOn for Onward {
             others.retain(|to| to.format == request.format);
             let continued = Ask { by: ask.by.clone(), request, forwarded: ask.forwarded.clone() };
             let cut = means.cut.clone();
-            let mut call = Call { id, means, wish, recording, here, others, retries, goes_on: true };
+            let mut call = Call { id, means, wish, caching: None, recording, here, others, retries, goes_on: true };
             let sent = tokio::select! {
                 biased;
                 sent = call.send_on(&continued, trouble) => sent,

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use systemprompt_extension::policy::{Estimate, Subject};
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
 use systemprompt_llm::neutral::Encoding;
@@ -16,10 +17,10 @@ use systemprompt_model::{ActionId, EntityKind, Resource};
 use crate::ask::Ask;
 use crate::config::ProviderWire;
 use crate::credential::Credentials;
-use crate::failure::Failure;
+use crate::failure::{Failure, untranslatable};
 use crate::inference::Inference;
 use crate::routing::Destination;
-use crate::target::Target;
+use crate::target::{Target, instructed};
 use crate::upstream::{self, Line, SendError, Taken};
 
 /// An answer is a number and a few words.
@@ -107,9 +108,20 @@ impl Inference {
             Ok(way) => way,
             Err(no_route) => return Err(Failure::new(id, self.gate.refuse(action, no_route.into()).await)),
         };
+        let way = match self.with_extensions(&snapshot, ask, way).await {
+            Ok(way) => way,
+            Err((_, denial)) => return Err(Failure::new(id, self.gate.refuse(action, denial).await)),
+        };
         let to = &way.first;
-        let Some((target, content)) = asked(to, ask, &snapshot.credentials) else {
-            return Ok(TokenCount { request: None, tokens: estimated(request).await });
+        let request = match instructed(request, to) {
+            Ok(request) => request,
+            Err(error) => {
+                let denial = untranslatable(&error.into());
+                return Err(Failure::new(id, self.gate.refuse(action, denial).await));
+            }
+        };
+        let Some((target, content)) = asked(to, &request, &forwarded.headers, &snapshot.credentials) else {
+            return Ok(TokenCount { request: None, tokens: estimated(&request).await });
         };
         action.resource = Resource::entity(EntityKind::GatewayRoute, &way.route.id);
         action.targets = vec![target.name.clone()];
@@ -144,7 +156,7 @@ impl Inference {
         running.finish(outcome);
         let tokens = match tokens {
             Some(tokens) => tokens,
-            None => estimated(request).await,
+            None => estimated(&request).await,
         };
         Ok(TokenCount { request: Some(id), tokens })
     }
@@ -159,12 +171,17 @@ async fn estimated(request: &InferenceRequest) -> u64 {
 }
 
 /// Where and with what the provider is asked to count; `None` if it does not.
-fn asked(to: &Destination, ask: &Ask, credentials: &Credentials) -> Option<(Target, Bytes)> {
+fn asked(
+    to: &Destination,
+    request: &InferenceRequest,
+    caller: &HeaderMap,
+    credentials: &Credentials,
+) -> Option<(Target, Bytes)> {
     let counts = matches!(to.provider.wire, ProviderWire::Anthropic | ProviderWire::Gemini);
     let path = to.format.count_path(&to.upstream_model).filter(|_| counts)?;
     let encoding = Encoding { max_output_tokens: to.max_output_tokens, ..Encoding::of(to.upstream_model.as_str()) };
-    let content = ask.request.to_count(to.format, &encoding, false).ok()??;
-    let mut target = Target::new(to, &ask.request, &ask.forwarded.headers, credentials);
+    let content = request.to_count(to.format, &encoding, false).ok()??;
+    let mut target = Target::new(to, request, caller, credentials);
     target.uri = format!("{}{path}", to.provider.endpoint);
     Some((target, content.into()))
 }

@@ -15,6 +15,8 @@ use systemprompt_identity::Sessions;
 use systemprompt_model::{EntityKind, with_causes};
 use systemprompt_telemetry::{Export, Ingest};
 
+use crate::brought::Brought;
+use crate::cache::AnswerCache;
 use crate::config::{GatewayConfig, ProviderConfig, check, check_webhook};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
@@ -48,7 +50,10 @@ impl Extension for GatewayExtension {
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
-        vec![SchemaDefinition::inline("ai_requests", include_str!("../schema/requests.sql"))]
+        vec![
+            SchemaDefinition::inline("ai_requests", include_str!("../schema/requests.sql")),
+            SchemaDefinition::inline("gateway_answers", include_str!("../schema/answers.sql")),
+        ]
     }
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
@@ -116,10 +121,16 @@ impl Extension for GatewayExtension {
         }
         let sessions = services.require::<Sessions>()?;
         let telemetry = services.require::<Ingest>()?;
+        let metrics = Arc::new(GatewayMetrics::new(ctx.metrics(), &snapshot.table.models()));
+        let (cache, writer) =
+            AnswerCache::new(ctx.db().clone(), ctx.ambient().clone(), metrics.clone(), snapshot.settings.answer_cache);
+        ctx.tracker().spawn(writer.run(ctx.shutdown().clone()));
         let inference = Arc::new(Inference {
-            metrics: Arc::new(GatewayMetrics::new(ctx.metrics(), &snapshot.table.models())),
+            metrics,
+            cache,
             current: ArcSwap::from_pointee(snapshot),
             gate: services.require::<Gate>()?,
+            brought: Brought::of(&*services.require::<ExtensionRegistry>()?, ctx)?,
             sessions: sessions.clone(),
             exporter: services.require::<Export>()?.exporter.clone(),
             ambient: ctx.ambient().clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::{Denial, NotPermitted, Refusal};
-use systemprompt_llm::{ErrorAnswer, TranslationError};
+use systemprompt_llm::{ErrorAnswer, RequestError, TranslationError};
 use systemprompt_model::ActionId;
 
 use crate::resilience::{Shut, ShutReason};
@@ -109,15 +109,21 @@ impl From<NoRoute> for Denial {
     }
 }
 
-/// So is one that cannot be said in the words of its provider.
+/// So is one that cannot be said in the words of its provider, or of which nothing is left without its system prompt.
 pub(crate) fn untranslatable(error: &TranslationError) -> Denial {
+    let (policy, code) = match error {
+        TranslationError::Request(RequestError::OnlyInstructions { .. }) => {
+            ("system_prompt_override", "only_system_messages")
+        }
+        _ => ("translation", "not_supported_by_provider"),
+    };
     Denial {
-        policy: "translation".to_owned(),
+        policy: policy.to_owned(),
         kind: DenialKind::NotExposed,
         reason: error.to_string(),
         advice: None,
         retry_after: None,
         allowances: Vec::new(),
-        code: "not_supported_by_provider",
+        code,
     }
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use systemprompt_governance::{Action, Gate};
+use systemprompt_governance::{Action, Denial, Gate};
 use systemprompt_identity::Sessions;
 use systemprompt_model::{ActionId, Ambient, EntityKind, Resource};
 use systemprompt_telemetry::Exporter;
@@ -19,6 +19,8 @@ pub use crate::answer::{AnswerBody, Reply};
 use crate::ask::UsageWish;
 pub use crate::ask::{Ask, Forwarded};
 use crate::attempt::Trouble;
+use crate::brought::Brought;
+use crate::cache::{AnswerCache, Asked, Caching};
 use crate::call::{Answered, Call, Here, Means};
 use crate::config::StreamRecovery;
 use crate::exported::Traced;
@@ -57,6 +59,10 @@ pub struct Inference {
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<GatewayMetrics>,
+    /// The answers that are given once more.
+    pub(crate) cache: Arc<AnswerCache>,
+    /// What extensions say of where requests go, and of what models are told.
+    pub(crate) brought: Brought,
     /// Sends spans and measurements to a collector, if there is one.
     pub(crate) exporter: Option<Arc<Exporter>>,
     pub(crate) ambient: Ambient,
@@ -113,6 +119,7 @@ impl Inference {
     /// Has calls that begin from now on follow another configuration.
     pub(crate) fn put_in_force(&self, snapshot: GatewaySnapshot) {
         self.metrics.announce(&snapshot.table.models());
+        self.cache.put_in_force(snapshot.settings.answer_cache);
         self.current.store(Arc::new(snapshot));
     }
 
@@ -143,6 +150,13 @@ impl Inference {
                 return Err(Failure::new(id, refusal));
             }
         };
+        let way = match self.with_extensions(snapshot, ask, way).await {
+            Ok(way) => way,
+            Err((way, denial)) => {
+                let action = self.action(id, ask, way.as_ref().map(|way| (way, &[][..])), Bytes::new());
+                return Err(Failure::new(id, self.gate.refuse(action, denial).await));
+            }
+        };
         let created = self.ambient.now().timestamp();
         let prepared_for =
             |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
@@ -163,6 +177,7 @@ impl Inference {
         // Admit, for all the places the route leads to.
         let mut action = self.action(id, ask, Some((&way, &candidates)), prepared.bytes);
         action.effect.losses = prepared.losses;
+        action.effect.system_prompt_override = to.override_name().map(str::to_owned);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
@@ -175,9 +190,10 @@ impl Inference {
         let subject = Subject {
             dialect: request.format,
             first: (target_name(&way.first), way.first.provider.name.clone()),
+            system_prompt_override: to.override_name().map(str::to_owned),
             route_match: way.route_match,
             prices: snapshot.prices,
-            estimated_input_tokens: request.estimated_input_tokens,
+            estimated_input_tokens: prepared.estimated_input_tokens,
             choices: request.answers,
             received: forwarded.received.unwrap_or_else(Instant::now),
             metrics: self.metrics.clone(),
@@ -185,8 +201,14 @@ impl Inference {
             session: by.session,
             traced: Traced::begin(self.exporter.as_ref(), id, ask),
         };
+        let caching = way.route.cache.map(|rules| {
+            let (route, headers) = (way.route.id.as_str(), &forwarded.headers);
+            let asked = Asked { principal: &by.principal, request, headers, route, target: &target, content: &content };
+            Box::new(Caching::of(&self.cache, rules, &asked))
+        });
         Ok(Call {
             id,
+            caching,
             means: Means {
                 snapshot: snapshot.clone(),
                 metrics: self.metrics.clone(),
@@ -200,6 +222,25 @@ impl Inference {
             retries: 0,
             goes_on: way.route.stream_recovery == StreamRecovery::Continue,
         })
+    }
+
+    /// The way that extensions choose, and what models are told there, if they have something to say of it.
+    pub(crate) async fn with_extensions(
+        &self,
+        snapshot: &GatewaySnapshot,
+        ask: &Ask,
+        mut way: Way,
+    ) -> Result<Way, (Option<Way>, Denial)> {
+        if self.brought.has_selectors() {
+            let refined = Box::pin(self.brought.refine(&snapshot.table, ask, way)).await;
+            way = refined.map_err(|no_route| (None, no_route.into()))?;
+        }
+        if self.brought.has_overrides()
+            && let Err(denial) = Box::pin(self.brought.instruct(&ask.by.principal, &mut way)).await
+        {
+            return Err((Some(way), denial));
+        }
+        Ok(way)
     }
 
     /// The request as the Gate sees it. Without a way it is a request that found none.

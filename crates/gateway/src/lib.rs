@@ -2,7 +2,7 @@
 //! the vendors, over HTTP.
 //!
 //! Start reading at [`inference`]: [`Inference::ask`](inference::Inference::ask) is the path of every model request, in
-//! the order things happen — find its route (`routing`), prepare what the provider gets (`target`), pass the Gate, send
+//! the order things happen — find its route (`routing`, and what extensions say of it, `brought`), prepare what the provider gets (`target`), pass the Gate, send
 //! (`upstream`, which only transports, and shows a `credential`), choose the answer's lane (`lane`, then `relay` or `collecting`; `waiting` while
 //! there is none) and record how it ended (`recording`).
 //! `routes` is the adapter for HTTP, one file per endpoint; `routes/error` is the only place where a failure becomes a
@@ -12,6 +12,7 @@
 //!
 //! To add an endpoint: a file in `routes/` and a line in its table.
 
+pub mod cache;
 pub mod configured;
 pub mod extension;
 pub mod headers;
@@ -22,6 +23,7 @@ mod allowance;
 mod answer;
 mod ask;
 mod attempt;
+mod brought;
 mod call;
 mod capture;
 mod collecting;

@@ -29,6 +29,43 @@ pub(crate) struct GatewayMetrics {
     breaker_state: Family<ModelLabels, Gauge>,
     active_streams: Gauge,
     unpriced_requests: Family<ModelLabels, Counter>,
+    answer_cache: Family<CacheLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: CacheResult,
+}
+
+/// What came of asking the cache of answers, or of writing to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CacheResult {
+    /// The answer was there.
+    Hit,
+    /// It was not.
+    Miss,
+    /// It was not looked for, because the caller did not want it or the request is none whose answer is kept.
+    Bypass,
+    /// An answer was written.
+    Stored,
+    /// An answer could not be written.
+    Dropped,
+}
+
+impl CacheResult {
+    const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Bypass, Self::Stored, Self::Dropped];
+}
+
+impl EncodeLabelValue for CacheResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.write_str(match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Stored => "stored",
+            Self::Dropped => "dropped",
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -213,7 +250,16 @@ impl GatewayMetrics {
             breaker_state: Family::default(),
             active_streams: streams.get_or_create(&ChannelLabel { channel: "inference" }).clone(),
             unpriced_requests: Family::default(),
+            answer_cache: Family::default(),
         };
+        for result in CacheResult::ALL {
+            drop(metrics.answer_cache.get_or_create(&CacheLabels { result }));
+        }
+        registry.register(
+            "gateway_answer_cache",
+            "Requests of routes with a cache by whether their answer was there, and answers that were written to it",
+            metrics.answer_cache.clone(),
+        );
         registry.register(
             "gateway_unpriced_requests",
             "Requests that used something for which no price is known, so that their cost is recorded as zero",
@@ -300,6 +346,11 @@ impl GatewayMetrics {
         for class in ErrorClass::ALL {
             drop(self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.to_owned(), class }));
         }
+    }
+
+    /// The cache of answers was asked or written to.
+    pub(crate) fn cache(&self, result: CacheResult) {
+        self.answer_cache.get_or_create(&CacheLabels { result }).inc();
     }
 
     /// A provider failed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::NaiveDate;
-use http::response;
+use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
 use systemprompt_governance::{Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
@@ -15,7 +15,9 @@ use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamEr
 use systemprompt_model::{Microdollars, SessionId};
 
 use crate::attempt::Trouble;
+use crate::cache::Gathering;
 use crate::capture::Capture;
+use crate::config::NO_OVERRIDE;
 use crate::exported::{Ended, Traced};
 use crate::failure::FailureKind;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
@@ -35,6 +37,8 @@ pub(crate) struct Subject {
     pub(crate) route_match: String,
     /// Where the route leads first: the permit's name of the place, and the provider.
     pub(crate) first: (Target, String),
+    /// What was done to the system prompt of the bytes that were decided upon.
+    pub(crate) system_prompt_override: Option<String>,
     /// The version of the prices.
     pub(crate) prices: NaiveDate,
     /// Tokens of the prompt, as estimated from its length.
@@ -61,6 +65,8 @@ pub(crate) struct Place {
     model: String,
     /// The model's name at the provider.
     upstream_model: String,
+    /// What is done to the system prompt here.
+    system_prompt_override: Option<String>,
     /// What to charge, if anybody knows.
     pricing: Option<Pricing>,
     /// How long policies may look at the answer.
@@ -76,6 +82,7 @@ impl Place {
             provider: to.provider.name.clone(),
             model: to.metric_model(),
             upstream_model: to.upstream_model.clone(),
+            system_prompt_override: to.override_name().map(str::to_owned),
             pricing: to.pricing,
             inspection_limit: to.provider.timeouts.inspection,
         }
@@ -151,6 +158,10 @@ pub(crate) struct Recording {
     held: bool,
     /// How the provider failed, where the answer does not say.
     broke: Option<ErrorClass>,
+    /// The answer is one that was given before.
+    cached: bool,
+    /// The answer, if it may be given once more.
+    gathering: Option<Box<Gathering>>,
 }
 
 impl Recording {
@@ -176,7 +187,19 @@ impl Recording {
             taken: Taken::default(),
             held: false,
             broke: None,
+            cached: false,
+            gathering: None,
         }
+    }
+
+    /// The answer comes from the cache: the provider has nothing to do with it.
+    pub(crate) fn answered_from_cache(&mut self) {
+        self.cached = true;
+    }
+
+    /// The answer is gathered from now on, because it may be given once more.
+    pub(crate) fn gather(&mut self, gathering: Option<Gathering>) {
+        self.gathering = gathering.map(Box::new);
     }
 
     /// What is left of the caller's limits.
@@ -213,6 +236,8 @@ impl Recording {
         self.running = Some(running);
         // Only what is left behind counts: a place that may not be asked changes nothing.
         let content = judged?;
+        // The answer of another place is none to this request.
+        self.gathering = None;
         self.attempt_failed(trouble);
         self.spend(&usage, cost);
         self.left = None;
@@ -330,9 +355,15 @@ impl Recording {
     /// Notes the head of the answer, and whether a stream follows it.
     pub(crate) fn head_arrived(&mut self, head: &response::Parts, streamed: bool) {
         self.status = Some(head.status.as_u16());
-        self.subject.traced.head(head.status.as_u16());
+        match &mut self.gathering {
+            Some(gathering) if head.status == StatusCode::OK => gathering.begin(&head.headers),
+            _ => self.gathering = None,
+        }
+        if !self.cached {
+            self.subject.traced.head(head.status.as_u16());
+            self.subject.metrics.head_after(&self.place.provider, self.elapsed());
+        }
         self.upstream_id = provider_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        self.subject.metrics.head_after(&self.place.provider, self.elapsed());
         if streamed != self.streamed {
             self.streamed = streamed;
             self.tap = tap(&self.subject, &self.place, streamed);
@@ -347,6 +378,9 @@ impl Recording {
         self.tap.feed(bytes);
         if let Some(capture) = &mut self.capture {
             capture.feed(bytes);
+        }
+        if let Some(gathering) = &mut self.gathering {
+            gathering.feed(bytes);
         }
     }
 
@@ -460,6 +494,12 @@ impl Recording {
         })
     }
 
+    /// What was done to the system prompt, if it is not what the decision says.
+    fn other_override(&self) -> Option<String> {
+        let here = &self.place.system_prompt_override;
+        (*here != self.subject.system_prompt_override).then(|| here.clone().unwrap_or_else(|| NO_OVERRIDE.to_owned()))
+    }
+
     /// Tells those who export it, if there are any.
     fn export(
         &mut self,
@@ -506,13 +546,22 @@ impl Recording {
         let summary = self.left.take().unwrap_or_else(|| self.sum_up());
         let end = judge(self, &summary);
         let (usage, usage_source) = self.used(&summary, &end);
+        if let Some(gathering) = self.gathering.take()
+            && end == End::Completed
+            && running.may_be_repeated()
+        {
+            gathering.keep(self.subject.dialect, &summary);
+        }
         let cost_source = match (self.place.pricing, usage_source) {
+            _ if self.cached => CostSource::None,
             (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
             (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
             (_, UsageSource::None) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::None,
             _ => CostSource::Estimated,
         };
-        let cost = self.place.cost(&usage, summary.service_tier.as_deref());
+        // What was answered before was paid for then.
+        let used = if self.cached { Usage::default() } else { usage };
+        let cost = self.place.cost(&used, summary.service_tier.as_deref());
         if cost_source == CostSource::Unpriced {
             self.subject.metrics.unpriced(&self.place.provider, &self.place.model);
         }
@@ -536,19 +585,19 @@ impl Recording {
             },
             dialect: subject.dialect.as_str(),
         };
-        subject.metrics.ended(&labels, subject.received.elapsed(), &usage, cost);
+        subject.metrics.ended(&labels, subject.received.elapsed(), &used, cost);
         if let Some(class) = self.failure(&summary, &end) {
             subject.metrics.failed(&place.provider, class);
         }
         // What came to nothing before was used as well.
         let (spent_input, spent_output, spent_cost) = self.spent;
-        let input = usage.prompt_tokens().saturating_add(spent_input);
-        let output = usage.output_tokens.unwrap_or(0).saturating_add(spent_output);
+        let input = used.prompt_tokens().saturating_add(spent_input);
+        let output = used.output_tokens.unwrap_or(0).saturating_add(spent_output);
         let cost = Microdollars(cost.0.saturating_add(spent_cost.0));
         if let Some(session) = subject.session {
             subject.sessions.record_usage(session, input, output, cost);
         }
-        self.export(&summary, &end, labels.status, (&usage, usage_source), cost);
+        self.export(&summary, &end, labels.status, (&used, usage_source), cost);
         let place = &self.place;
 
         // What a provider says of our credential may quote it, and is kept nowhere.
@@ -566,11 +615,13 @@ impl Recording {
                 usage,
                 usage_source,
                 cost_source,
+                cache_hit: self.cached,
                 prices: Some(self.subject.prices),
                 partial: summary.is_partial(),
                 service_tier: summary.service_tier,
                 http_status: self.status,
                 route_match: self.failover(),
+                system_prompt_override: self.other_override(),
                 served_provider: self.status.map(|_| place.provider.clone()),
                 model: summary.model.or_else(|| self.failover().map(|_| place.upstream_model.clone())),
                 provider_request_id: self.upstream_id.take().or(summary.provider_request_id),

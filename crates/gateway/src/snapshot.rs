@@ -8,9 +8,9 @@ use systemprompt_config::{Configuration, environment};
 use systemprompt_llm::catalog::{self, Catalog};
 use systemprompt_model::Ambient;
 
-use crate::config::{GatewayConfig, ProviderConfig, Surroundings};
+use crate::config::{GatewayConfig, PromptText, ProviderConfig, Surroundings};
 use crate::credential::{Credentials, Transport, Unusable};
-use crate::routing::RoutingTable;
+use crate::routing::{PromptOverrides, RoutingTable};
 use crate::upstream::{Fetcher, Upstreams};
 
 /// Everything of the gateway that follows from its configuration.
@@ -53,8 +53,9 @@ impl GatewaySnapshot {
     ) -> Result<Self, SnapshotError> {
         let providers: Vec<ProviderConfig> = section(config, "providers")?;
         let settings: GatewayConfig = section(config, "gateway")?;
-        let Surroundings { trusted_hosts: trusted, catalog, .. } = surroundings(config);
-        let table = RoutingTable::new(&providers, &settings, &catalog, before.map(|before| &before.table));
+        let Surroundings { trusted_hosts: trusted, catalog, prompts, .. } = surroundings(config);
+        let table = RoutingTable::new(&providers, &settings, &catalog, before.map(|before| &before.table))
+            .with_prompts(PromptOverrides::new(&settings, &prompts));
         let connections = before.map(|before| before.upstreams.as_ref());
         let upstreams = Upstreams::new(&table.providers(), &trusted, ambient.clone(), connections);
         let upstreams = Arc::new(upstreams.map_err(SnapshotError::Tls)?);
@@ -83,6 +84,7 @@ pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
     Surroundings {
         catalog: Arc::new(catalog),
         catalog_flaws,
+        prompts: read_prompts(config),
         production: config.profile.is_production(),
         secrets: config.secrets.names().map(str::to_owned).collect(),
         trusted_hosts: trusted.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
@@ -97,6 +99,19 @@ fn read_catalog(config: &Configuration) -> Result<Catalog, String> {
     let shown = path.display();
     let text = std::fs::read_to_string(&path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
     Catalog::parse(&text).map_err(|error| format!("`{shown}` is not a catalog: {error}"))
+}
+
+/// The prompts of the overrides of system prompts.
+fn read_prompts(config: &Configuration) -> Vec<Option<Result<String, String>>> {
+    let gateway: GatewayConfig = config.section("gateway").unwrap_or_default();
+    let read = |text| match text {
+        PromptText::Text(text) => Ok(text),
+        PromptText::File(file) => {
+            let path = config.profile_path(&file.path);
+            std::fs::read_to_string(&path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+        }
+    };
+    gateway.system_prompt_overrides.into_iter().map(|config| config.prompt.map(read)).collect()
 }
 
 fn section<T: DeserializeOwned + Default>(config: &Configuration, key: &str) -> Result<T, SnapshotError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use systemprompt_llm::neutral::{Compatibility, Encoding, Loss};
-use systemprompt_llm::{Address, Edits, Envelope, Format, InferenceRequest, TranslationError};
+use systemprompt_llm::{Address, Edits, Envelope, Format, InferenceRequest, RequestError, TranslationError};
 use systemprompt_model::ActionId;
 
 use crate::config::{ProviderWire, Timeouts};
@@ -80,10 +80,12 @@ pub(crate) struct Prepared {
     pub back: WayBack,
     /// What of the caller's request the body does not say, or not in the same words.
     pub losses: Vec<Loss>,
+    /// Tokens of the prompt, as estimated from its length.
+    pub estimated_input_tokens: u64,
 }
 
-/// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes, or
-/// written anew in the provider's format; in the envelope of its cloud, which takes something from the caller's headers.
+/// The bytes of a request as the provider at the end of `way` gets them: the caller's own, with the few edits it takes and
+/// other instructions where there are some, or written anew in the provider's format; in the envelope of its cloud, which takes something from the caller's headers.
 /// The provider is asked what a stream used if `ask_usage` says so, and if it takes that. `id` and `created` are what a
 /// translated answer says of itself where the provider says nothing.
 pub(crate) fn prepare(
@@ -94,11 +96,22 @@ pub(crate) fn prepare(
     id: ActionId,
     created: i64,
 ) -> Result<Prepared, TranslationError> {
-    let mut prepared = written(request, way, ask_usage, id, created)?;
+    let mut prepared = written(&*instructed(request, way)?, way, ask_usage, id, created)?;
     if let Some(envelope) = envelope(way.provider.wire, caller) {
         prepared.bytes = envelope.around(&prepared.bytes);
     }
     Ok(prepared)
+}
+
+/// A request with what the model at `way` is to be told in the place of the caller's system prompt, if there is something.
+pub(crate) fn instructed<'r>(
+    request: &'r InferenceRequest,
+    way: &Destination,
+) -> Result<Cow<'r, InferenceRequest>, RequestError> {
+    match &way.instructions {
+        Some(instructions) => request.with_instructions(instructions.text.as_deref()).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(request)),
+    }
 }
 
 fn written(
@@ -122,7 +135,8 @@ fn written(
         };
         let translated = request.translate(way.format, &encoding, &id.to_string(), created)?;
         let back = WayBack::Translated(Box::new(translated.back));
-        return Ok(Prepared { bytes: translated.bytes, back, losses: translated.losses });
+        let (losses, estimated_input_tokens) = (translated.losses, request.estimated_input_tokens);
+        return Ok(Prepared { bytes: translated.bytes, back, losses, estimated_input_tokens });
     }
     let relayed = request.relay(&Edits {
         model: (way.upstream_model != request.model).then(|| way.upstream_model.clone()),
@@ -130,7 +144,8 @@ fn written(
         include_stream_usage: stream_usage,
     });
     let back = WayBack::Relayed { format: request.format, usage_added: relayed.usage_added };
-    Ok(Prepared { bytes: relayed.bytes, back, losses: Vec::new() })
+    let estimated_input_tokens = request.estimated_input_tokens;
+    Ok(Prepared { bytes: relayed.bytes, back, losses: Vec::new(), estimated_input_tokens })
 }
 
 /// What the clouds that serve Anthropic's models want in a body.

@@ -5,7 +5,7 @@
 //! what will be used up.
 
 use chrono::{DateTime, Utc};
-use systemprompt_extension::policy::{Estimate, Subject};
+use systemprompt_extension::policy::{Estimate, ModelCall, Subject};
 use systemprompt_model::UserId;
 
 use crate::ledger::canonical::CanonicalObject;
@@ -36,8 +36,8 @@ pub trait Effect: Send + Sync + 'static {
         Estimate::ONE_CALL
     }
 
-    /// The model that is asked, by its configured name, where one is.
-    fn model(&self) -> Option<&str> {
+    /// The model that is asked, where one is.
+    fn model(&self) -> Option<ModelCall<'_>> {
         None
     }
 }

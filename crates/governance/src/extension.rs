@@ -10,7 +10,8 @@ use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-use systemprompt_extension::facet::Projections;
+use systemprompt_extension::facet::{GatewayGuards, Projections};
+use systemprompt_extension::gateway::GatewayRequestGuard;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
@@ -21,13 +22,13 @@ use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
 use crate::config::{
     AccessControlConfig, AccessRuleConfig, DepartmentConfig, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
-    QuotaAlertConfig, quota,
+    QuotaAlertConfig, RequestGuardsConfig, quota,
 };
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
 use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
-use crate::policy::PolicyChain;
+use crate::policy::{Guard, PolicyChain};
 use crate::quota::{self as quotas, Quotas};
 use crate::secret_scan;
 use crate::startup;
@@ -197,10 +198,13 @@ impl Extension for GovernanceExtension {
         ctx.tracker().spawn(desk.run(ctx.shutdown().clone()));
         ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
         let registered = registry.make_policies(ctx)?;
+        let guards = registry.make_all::<GatewayGuards, _>(ctx)?;
         let limits = Some((&quotas, sections.quotas.as_slice()));
-        let policies = PolicyChain::new(&sections.policies, registered.clone(), ctx.leases(), limits)
+        let registered = Registered { policies: registered, guards };
+        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), limits)
+            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
             .map_err(|error| failed(&with_causes(&error)))?;
-        services.insert(Arc::new(RegisteredPolicies(registered)));
+        services.insert(Arc::new(registered));
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));
         services.insert(rules);
@@ -234,10 +238,11 @@ impl Extension for GovernanceExtension {
         configuration: &Arc<Configuration>,
     ) -> Result<Option<Reload>, LoaderError> {
         let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
-        let registered = ctx.service::<RegisteredPolicies>()?;
+        let registered = ctx.service::<Registered>()?;
         let quotas = ctx.service::<Quotas>()?;
         let limits = Some((&quotas, sections.quotas.as_slice()));
-        let policies = PolicyChain::new(&sections.policies, registered.0.clone(), ctx.leases(), limits)
+        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), limits)
+            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
             .map_err(|error| failed(&with_causes(&error)))?;
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
@@ -289,8 +294,21 @@ impl Extension for GovernanceExtension {
 
 systemprompt_extension::register_built_in!(GovernanceExtension);
 
-/// The policies of extensions, which are made once.
-struct RegisteredPolicies(Vec<Arc<dyn Policy>>);
+/// The policies and guards of extensions, which are made once.
+struct Registered {
+    policies: Vec<Arc<dyn Policy>>,
+    guards: Vec<(&'static str, Arc<dyn GatewayRequestGuard>)>,
+}
+
+impl Registered {
+    /// The guards as policies, under these settings.
+    fn guards(&self, db: &DbPool, config: &RequestGuardsConfig) -> Vec<Arc<dyn Policy>> {
+        let guard = |(name, guard): &(&'static str, Arc<dyn GatewayRequestGuard>)| {
+            Arc::new(Guard::new(name, Arc::clone(guard), Arc::clone(db), config)) as Arc<dyn Policy>
+        };
+        self.guards.iter().map(guard).collect()
+    }
+}
 
 /// What operators wrote about governance.
 pub(crate) struct Sections {

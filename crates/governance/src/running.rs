@@ -92,6 +92,11 @@ impl<E: Effect> Running<E> {
         if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
     }
 
+    /// Whether what came back may be given once more to the same request: no policy found anything in either.
+    pub fn may_be_repeated(&self) -> bool {
+        self.flagged.is_empty() && !self.answer_is_suspect
+    }
+
     /// Begins another attempt under the same decision, because the one before it came to nothing, having used `used`: an
     /// entry `attempted`. Gives the bytes to send again, which are those that were judged last.
     ///

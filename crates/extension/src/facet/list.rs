@@ -2,8 +2,8 @@
 
 use super::kind::{Declared, Described, Facet};
 use super::{
-    Config, CrossExtensionTables, Endpoints, Migrations, Permissions, Policies, Projections, Roles, Routes, Schemas,
-    Sections, Seeds, WellKnown,
+    Config, CrossExtensionTables, Endpoints, GatewayGuards, Migrations, Permissions, Policies, Projections, Roles,
+    RouteSelectors, Routes, Schemas, Sections, Seeds, SystemPromptOverrides, WellKnown,
 };
 use crate::{Extension, LoaderError};
 
@@ -60,6 +60,9 @@ facets! {
     permissions: Permissions,
     policies: Policies,
     projections: Projections,
+    gateway_guards: GatewayGuards,
+    route_selectors: RouteSelectors,
+    system_prompt_overrides: SystemPromptOverrides,
 }
 
 /// A facet for those who list what there is.

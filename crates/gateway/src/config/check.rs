@@ -219,6 +219,9 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                 "add fallbacks, or remove the key",
             );
         }
+        for (field, message, fix) in route.cache.iter().flat_map(|cache| cache.flaws(gateway.answer_cache)) {
+            complain("gateway", at(&format!("cache/{field}")), message, fix);
+        }
         let firsts = route.firsts();
         let usual = firsts.first().and_then(|first| first.upstream_model);
         // What a caller may ask for, as it is sent upstream by the first choice.
@@ -298,6 +301,30 @@ pub(crate) fn check(providers: &[ProviderConfig], gateway: &GatewayConfig, aroun
                     );
                 });
             }
+        }
+    }
+    let mut override_names = BTreeSet::new();
+    for (index, config) in gateway.system_prompt_overrides.iter().enumerate() {
+        let at = |field: &str| format!("/system_prompt_overrides/{index}/{field}");
+        if !override_names.insert(config.shown(index)) {
+            complain(
+                "gateway",
+                at("name"),
+                format!("two overrides are called `{}`", config.shown(index)),
+                "give one of them another name, so that records tell them apart",
+            );
+        }
+        if let Some(provider) = config.provider.as_deref().filter(|name| !names.contains(name)) {
+            complain(
+                "gateway",
+                at("provider"),
+                format!("no provider is called `{provider}`"),
+                &another_name(provider, &names),
+            );
+        }
+        let read = around.prompts.get(index).and_then(Option::as_ref);
+        for (field, message, fix) in config.flaws(read) {
+            complain("gateway", at(field), message, fix);
         }
     }
     if let Some(provider) = gateway.default_provider.as_deref().filter(|name| !names.contains(name)) {
@@ -490,6 +517,11 @@ mod tests {
                 "pricing": {"input_per_million": 1.0, "output_per_million": 1.0}}),
                 vec![],
             ),
+            (serde_json::json!({"provider": "near", "cache": {"ttl_seconds": 60}}), vec![]),
+            (
+                serde_json::json!({"provider": "near", "cache": {"ttl_seconds": 0, "max_entry_bytes": 0}}),
+                vec!["cache/ttl_seconds", "cache/max_entry_bytes"],
+            ),
             (serde_json::json!({"provider": "near", "fallback_provider": "near"}), vec!["fallback_provider"]),
             (serde_json::json!({"provider": "near", "stream_recovery": "continue"}), vec!["stream_recovery"]),
             (
@@ -511,6 +543,37 @@ mod tests {
             let places: Vec<_> = found.iter().map(|mistake| mistake.pointer.trim_start_matches("/routes/0/")).collect();
             assert_eq!(places, expected, "{route}: {found:#?}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_overrides_of_system_prompts() {
+        let gateway: GatewayConfig = serde_json::from_value(serde_json::json!({"system_prompt_overrides": [
+            {"action": "replace", "prompt": "Be brief."},
+            {"action": "replace", "provider": "nobody", "model_pattern": ""},
+            {"name": "strip-4", "action": "strip", "prompt": "x"},
+            {"action": "strip"},
+            {"name": "none", "action": "replace", "prompt": " "},
+            {"action": "replace", "prompt": {"path": "gone.md"}},
+        ]}))
+        .expect("a gateway block");
+        let read = |text: &str| Some(Ok(text.to_owned()));
+        let prompts =
+            vec![read("Be brief."), None, read("x"), None, read(" "), Some(Err("`gone.md` cannot be read".to_owned()))];
+        let around = Surroundings { prompts, ..Surroundings::default() };
+        let found: Vec<_> = check(&[], &gateway, &around).into_iter().map(|mistake| mistake.pointer).collect();
+        assert_eq!(
+            found,
+            [
+                "/system_prompt_overrides/1/provider",
+                "/system_prompt_overrides/1/model_pattern",
+                "/system_prompt_overrides/1/prompt",
+                "/system_prompt_overrides/2/prompt",
+                "/system_prompt_overrides/3/name",
+                "/system_prompt_overrides/4/name",
+                "/system_prompt_overrides/4/prompt",
+                "/system_prompt_overrides/5/prompt",
+            ]
+        );
     }
 
     #[test]

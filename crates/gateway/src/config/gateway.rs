@@ -6,8 +6,10 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cache::AnswerCacheConfig;
 use super::resilience::Resilience;
 use super::route::RouteConfig;
+use super::system_prompt::SystemPromptOverrideConfig;
 
 /// The profile key `gateway`: whether and how models can be asked.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -18,6 +20,8 @@ pub(crate) struct GatewayConfig {
     /// Rules that send a model to a provider; the first that matches wins. A model of the registry that no rule
     /// matches goes to the provider that lists it.
     pub routes: Vec<RouteConfig>,
+    /// What becomes of the system prompts of callers; of those that are for the provider and model the first counts.
+    pub system_prompt_overrides: Vec<SystemPromptOverrideConfig>,
     /// Adds a last rule that sends every model to this provider.
     pub default_provider: Option<String>,
     /// The model offered to clients first.
@@ -39,6 +43,8 @@ pub(crate) struct GatewayConfig {
     pub policy_deny_status: PolicyDenyStatus,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
+    /// The answers that routes with a `cache` keep.
+    pub answer_cache: AnswerCacheConfig,
     /// A file of models and prices instead of the built-in one.
     pub catalog: Option<CatalogConfig>,
     /// Time limits of upstream calls, retries, and what keeps requests from a provider that is down.
@@ -51,6 +57,7 @@ impl Default for GatewayConfig {
         Self {
             enabled: false,
             routes: Vec::new(),
+            system_prompt_overrides: Vec::new(),
             default_provider: None,
             default_model: None,
             allow_unlisted_models: false,
@@ -61,6 +68,7 @@ impl Default for GatewayConfig {
             models_public: false,
             policy_deny_status: PolicyDenyStatus::default(),
             max_body_bytes: 32 * 1024 * 1024,
+            answer_cache: AnswerCacheConfig::default(),
             catalog: None,
             resilience: Resilience::default(),
         }

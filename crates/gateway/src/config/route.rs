@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use systemprompt_llm::{Effort, InferenceRequest, ResponseFormat};
 use systemprompt_model::Fnv1a;
 
+use super::cache::RouteCacheConfig;
 use super::provider::{DataHandling, PricingConfig};
 
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -49,6 +50,9 @@ pub(crate) struct RouteConfig {
     /// The model name sent to `fallback_provider`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_upstream_model: Option<String>,
+    /// Answers are kept, and given once more to the same request. Absent: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<RouteCacheConfig>,
     /// What happens to a streamed answer that breaks off when the caller has a part of it. Default `error`.
     #[serde(default, skip_serializing_if = "StreamRecovery::is_error")]
     pub stream_recovery: StreamRecovery,

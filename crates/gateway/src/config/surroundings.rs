@@ -18,6 +18,8 @@ pub(crate) struct Surroundings {
     pub catalog: Arc<Catalog>,
     /// See `catalog`.
     pub catalog_flaws: Vec<String>,
+    /// The prompts of the overrides of system prompts, as they were read.
+    pub prompts: Vec<Option<Result<String, String>>>,
 }
 
 impl Default for Surroundings {
@@ -28,6 +30,7 @@ impl Default for Surroundings {
             trusted_hosts: BTreeSet::new(),
             catalog: Arc::new(catalog::default_catalog()),
             catalog_flaws: Vec::new(),
+            prompts: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use systemprompt_extension::policy::{Estimate, Subject, Usage};
+use systemprompt_extension::policy::{Estimate, ModelCall, Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
 use systemprompt_llm::neutral::Loss;
 use systemprompt_llm::{Format, InferenceRequest};
@@ -36,6 +36,8 @@ pub(crate) struct Infer {
     route_match: String,
     stop_sequences: Vec<String>,
     stream: bool,
+    /// What was done to the caller's system prompt, by its name in the configuration or in an extension.
+    pub(crate) system_prompt_override: Option<String>,
     temperature: Option<f64>,
     tools: u64,
     top_p: Option<f64>,
@@ -65,6 +67,7 @@ impl Infer {
             route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
             stop_sequences: request.stop_sequences.iter().take(STOP_SEQUENCE_LIMIT).cloned().collect(),
             stream: request.stream,
+            system_prompt_override: None,
             temperature: request.temperature,
             tools: request.tools as u64,
             top_p: request.top_p,
@@ -127,6 +130,7 @@ impl Effect for Infer {
         facts.stranger("route_match", Some(&self.route_match));
         facts.part_of_content("stop_sequences", &self.stop_sequences);
         facts.boolean("stream", self.stream);
+        facts.optional_text("system_prompt_override", self.system_prompt_override.as_deref());
         facts.number("temperature", self.temperature);
         facts.count("tools", Some(self.tools));
         facts.number("top_p", self.top_p);
@@ -136,8 +140,9 @@ impl Effect for Infer {
         self.estimate
     }
 
-    fn model(&self) -> Option<&str> {
-        self.quota_model.as_deref()
+    fn model(&self) -> Option<ModelCall<'_>> {
+        let name = self.quota_model.as_deref()?;
+        Some(ModelCall { name, provider: &self.provider, streaming: self.stream })
     }
 }
 
@@ -156,6 +161,7 @@ pub(super) struct InferFacts {
     pub(super) route_match: Option<String>,
     pub(super) stop_sequences: Option<Vec<String>>,
     pub(super) stream: bool,
+    pub(super) system_prompt_override: Option<String>,
     pub(super) temperature: Option<f64>,
     pub(super) tools: i64,
     pub(super) top_p: Option<f64>,
@@ -230,12 +236,16 @@ pub(crate) struct Inferred {
     pub(crate) cost_source: CostSource,
     /// The version of the prices.
     pub(crate) prices: Option<NaiveDate>,
+    /// It was answered from what an earlier request had been answered.
+    pub(crate) cache_hit: bool,
     /// The class of service the provider gave it.
     pub(crate) service_tier: Option<String>,
     /// Something of the answer could not be read.
     pub(crate) partial: bool,
     /// How the route was left for another place than its first, in the stead of what the decision says of it.
     pub(crate) route_match: Option<String>,
+    /// What was done to the system prompt at the place that answered, in the stead of what the decision says of it.
+    pub(crate) system_prompt_override: Option<String>,
     /// The provider that answered.
     pub(crate) served_provider: Option<String>,
     /// The status the provider answered with.
@@ -272,6 +282,7 @@ impl Facts for Inferred {
         facts.count("audio_output_tokens", self.usage.audio_output_tokens);
         facts.count("cache_creation_1h_tokens", self.usage.cache_creation_1h_tokens);
         facts.count("cache_creation_tokens", Some(self.usage.cache_creation_tokens.unwrap_or(0)));
+        facts.boolean("cache_hit", self.cache_hit);
         facts.count("cache_read_tokens", Some(self.usage.cache_read_tokens.unwrap_or(0)));
         facts.count("code_executions", self.usage.code_executions);
         facts.text("cost_source", self.cost_source.as_str());
@@ -291,6 +302,7 @@ impl Facts for Inferred {
         facts.optional_text("served_provider", self.served_provider.as_deref());
         facts.stranger("service_tier", self.service_tier.as_deref());
         facts.stranger("stop_reason", self.stop_reason.as_deref());
+        facts.optional_text("system_prompt_override", self.system_prompt_override.as_deref());
         let recorded = &self.tool_calls[..self.tool_calls.len().min(TOOL_CALL_LIMIT)];
         facts.list("tool_calls", recorded, |call, facts| {
             facts.stranger_id("id", Some(&call.id));
@@ -317,6 +329,7 @@ pub(super) struct InferredFacts {
     pub(super) prices: Option<String>,
     pub(super) cache_creation_1h_tokens: Option<i64>,
     pub(super) cache_creation_tokens: i64,
+    pub(super) cache_hit: Option<bool>,
     pub(super) cache_read_tokens: i64,
     pub(super) http_status: Option<i16>,
     pub(super) input_tokens: i64,
@@ -329,6 +342,7 @@ pub(super) struct InferredFacts {
     pub(super) served_provider: Option<String>,
     pub(super) service_tier: Option<String>,
     pub(super) stop_reason: Option<String>,
+    pub(super) system_prompt_override: Option<String>,
     pub(super) tool_calls: Vec<ToolCallFacts>,
     pub(super) ttft_ms: Option<i64>,
     pub(super) usage_source: Option<String>,

@@ -180,7 +180,7 @@ async fn insert(
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
             reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider,
-            cost_source, price_version
+            cost_source, price_version, cache_hit, system_prompt_override
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
@@ -194,7 +194,8 @@ async fn insert(
             r.cache_creation_tokens, r.cost_microdollars, r.latency_ms, r.ttft_ms, r.response_bytes, r.response_sha256,
             r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
             r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb, r.served_provider,
-            r.cost_source, r.price_version
+            r.cost_source, r.price_version, r.cache_hit,
+            NULLIF(COALESCE(r.left_prompt, r.system_prompt_override), 'none')
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -203,7 +204,8 @@ async fn insert(
             $31::int[], $32::text[], $33::text[], $34::smallint[], $35::text[], $36::bigint[], $37::bigint[],
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
             $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
-            $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[]
+            $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[],
+            $58::boolean[], $59::text[], $60::text[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
@@ -212,7 +214,7 @@ async fn insert(
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
             reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider, left_route,
-            cost_source, price_version
+            cost_source, price_version, cache_hit, left_prompt, system_prompt_override
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -272,6 +274,9 @@ async fn insert(
         &ends.route_match as _,
         &ends.cost_source as _,
         &ends.price_version as _,
+        &ends.cache_hit as _,
+        &ends.system_prompt_override as _,
+        column!(|_decided, facts| facts.system_prompt_override.as_deref()) as _,
     )
     .execute(connection)
     .await?;
@@ -315,7 +320,12 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
             served_provider = CASE WHEN e.counts THEN e.served_provider ELSE r.served_provider END,
             route_match = CASE WHEN e.counts THEN COALESCE(e.left_route, r.route_match) ELSE r.route_match END,
             cost_source = CASE WHEN e.counts THEN e.cost_source ELSE r.cost_source END,
-            price_version = CASE WHEN e.counts THEN e.price_version ELSE r.price_version END
+            price_version = CASE WHEN e.counts THEN e.price_version ELSE r.price_version END,
+            cache_hit = CASE WHEN e.counts THEN e.cache_hit ELSE r.cache_hit END,
+            system_prompt_override = CASE
+                WHEN e.counts THEN NULLIF(COALESCE(e.left_prompt, r.system_prompt_override), 'none')
+                ELSE r.system_prompt_override
+            END
         FROM (
             SELECT
                 l.*,
@@ -333,13 +343,14 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
                 $1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::smallint[], $8::text[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
                 $16::bigint[], $17::bytea[], $18::timestamptz[], $19::timestamptz[], $20::bigint[], $21::bigint[],
-                $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[], $27::text[], $28::text[], $29::text[]
+                $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[], $27::text[], $28::text[], $29::text[],
+                $30::boolean[], $31::text[]
             ) AS l (
                 id, status, error_message, attempts, model, provider_request_id, http_status, stop_reason, input_tokens,
                 output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars, latency_ms, ttft_ms,
                 response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens, reasoning_tokens,
                 web_searches, service_tier, usage_source, answer_partial, served_provider, left_route,
-                cost_source, price_version
+                cost_source, price_version, cache_hit, left_prompt
             )
             JOIN ai_requests AS known ON known.id = l.id
         ) AS e
@@ -374,6 +385,8 @@ async fn update(connection: &mut PgConnection, later: &BTreeMap<&Uuid, &Progress
         &ends.route_match as _,
         &ends.cost_source as _,
         &ends.price_version as _,
+        &ends.cache_hit as _,
+        &ends.system_prompt_override as _,
     )
     .execute(connection)
     .await?;
@@ -456,6 +469,9 @@ struct Ends<'a> {
     route_match: Vec<Option<&'a str>>,
     cost_source: Vec<Option<&'a str>>,
     price_version: Vec<Option<&'a str>>,
+    cache_hit: Vec<Option<bool>>,
+    /// Where it is another than the decision says; `none` where there was none.
+    system_prompt_override: Vec<Option<&'a str>>,
 }
 
 impl<'a> Ends<'a> {
@@ -494,6 +510,8 @@ impl<'a> Ends<'a> {
             ends.route_match.push(facts.and_then(|facts| facts.route_match.as_deref()));
             ends.cost_source.push(facts.and_then(|facts| facts.cost_source.as_deref()));
             ends.price_version.push(facts.and_then(|facts| facts.prices.as_deref()));
+            ends.cache_hit.push(facts.and_then(|facts| facts.cache_hit));
+            ends.system_prompt_override.push(facts.and_then(|facts| facts.system_prompt_override.as_deref()));
         }
         ends
     }

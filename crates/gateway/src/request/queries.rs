@@ -152,6 +152,10 @@ pub struct RequestDetail {
     pub dialect: String,
     /// The route that matched.
     pub route_match: Option<String>,
+    /// What was done to the caller's system prompt: the name of the override.
+    pub system_prompt_override: Option<String>,
+    /// Whether it was answered from the gateway's cache.
+    pub cache_hit: Option<bool>,
     /// The provider that answered; another one than `provider` after a failover.
     pub served_provider: Option<String>,
     /// The provider's own id of the request.
@@ -245,7 +249,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.http_status, r.stop_reason, r.cache_read_tokens, r.cache_creation_tokens, r.ttft_ms, r.content_bytes,
             r.prepared_sha256, r.response_bytes, r.response_sha256, r.completed_at,
             r.attempts, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches, r.service_tier, r.usage_source,
-            r.answer_partial, r.cost_source, r.price_version, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
+            r.answer_partial, r.cost_source, r.price_version, r.system_prompt_override, r.cache_hit, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
             d.tool_name, d.decision,
             d.policy, d.reason, d.evaluated_rules, d.policy_version
         FROM ai_requests AS r
@@ -338,6 +342,8 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         actor_id: row.actor_id,
         dialect: row.dialect,
         route_match: row.route_match,
+        system_prompt_override: row.system_prompt_override,
+        cache_hit: row.cache_hit,
         served_provider: row.served_provider,
         provider_request_id: row.provider_request_id,
         http_status: row.http_status,

@@ -9,7 +9,8 @@ use systemprompt_llm::Format;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
 
-use crate::config::{DataHandling, ProviderWire, Retries, StreamRecovery, Surface, Timeouts, When};
+use super::prompts::PromptOverride;
+use crate::config::{DataHandling, ProviderWire, Retries, RouteCacheConfig, StreamRecovery, Surface, Timeouts, When};
 use crate::resilience::Health;
 
 /// A provider as the gateway uses it.
@@ -107,6 +108,8 @@ pub(crate) struct Route {
     pub(super) lasts: Vec<Leg>,
     /// What providers must declare.
     pub(super) requires: DataHandling,
+    /// Which answers are given once more.
+    pub cache: Option<RouteCacheConfig>,
     /// What happens to a streamed answer that breaks off.
     pub stream_recovery: StreamRecovery,
     /// How the route came to be, recorded as `route_match`: `rule`, `registry` or `default`.
@@ -151,6 +154,8 @@ pub(crate) struct Destination {
     pub pricing: Option<Pricing>,
     /// Largest output of the model, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// What the model is told in the place of a caller's system prompt, if that is not left as it is.
+    pub instructions: Option<Arc<PromptOverride>>,
     /// The model's id in the registry, if it is listed there.
     pub(super) listed: Option<String>,
 }
@@ -166,6 +171,11 @@ impl Destination {
     /// The model's id in the registry, or its name at the provider.
     pub(crate) fn model_id(&self) -> &str {
         self.listed.as_deref().unwrap_or(&self.upstream_model)
+    }
+
+    /// What records call the override of the system prompt, if there is one.
+    pub(crate) fn override_name(&self) -> Option<&str> {
+        self.instructions.as_ref().map(|instructions| instructions.name.as_str())
     }
 
     /// The model's name in metrics. A name that only a caller made up must not become a time series.
@@ -196,6 +206,7 @@ impl Route {
             firsts: vec![Leg::to(provider)],
             lasts: Vec::new(),
             requires: DataHandling::default(),
+            cache: None,
             stream_recovery: StreamRecovery::default(),
             origin,
         }

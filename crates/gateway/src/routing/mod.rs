@@ -3,8 +3,10 @@
 
 mod destination;
 mod families;
+mod prompts;
 mod split;
 mod table;
 
 pub(crate) use destination::{Destination, Provider, StreamUsage, Way};
+pub(crate) use prompts::{PromptOverride, PromptOverrides};
 pub(crate) use table::{Listed, NoRoute, RoutingTable};

@@ -10,7 +10,7 @@ use systemprompt_model::pattern::Pattern;
 
 use super::destination::{Leg, Route, VertexPlace};
 use super::families::short_names;
-use super::{Destination, Provider, StreamUsage, Way, split};
+use super::{Destination, PromptOverrides, Provider, StreamUsage, Way, split};
 use crate::config::{GatewayConfig, MaxTokensField, Place, ProviderConfig, Resolved, Surface, strip_marker};
 use crate::resilience::Health;
 
@@ -60,6 +60,7 @@ pub(crate) struct RoutingTable {
     listing: Vec<Arc<Listed>>,
     allow_unlisted: bool,
     prefix: String,
+    prompts: PromptOverrides,
 }
 
 /// A model of the registry with the route that leads to its provider.
@@ -153,6 +154,7 @@ impl RoutingTable {
                     firsts: config.firsts().into_iter().filter_map(leg).collect(),
                     lasts: config.lasts().into_iter().filter_map(leg).collect(),
                     requires: config.requires,
+                    cache: config.cache,
                     stream_recovery: config.stream_recovery,
                     origin: "rule",
                 };
@@ -171,7 +173,13 @@ impl RoutingTable {
             listing,
             allow_unlisted: gateway.allow_unlisted_models,
             prefix: gateway.inference_path_prefix.clone(),
+            prompts: PromptOverrides::default(),
         }
+    }
+
+    /// The same table, and what models are told in the place of their callers' system prompts.
+    pub(crate) fn with_prompts(self, prompts: PromptOverrides) -> Self {
+        Self { prompts, ..self }
     }
 
     /// Where a request goes, which may belong to a conversation its caller named.
@@ -189,6 +197,33 @@ impl RoutingTable {
         if listed.is_none() && Pattern::is_wild(route.pattern.as_str()) && !self.allow_unlisted {
             return Err(NoRoute::NotExposed { model: asked.to_owned(), prefix: self.prefix.clone() });
         }
+        self.along(route, request, conversation)
+    }
+
+    /// Where a request goes that takes the route of this id, whatever models that is for.
+    pub(crate) fn resolve_by(
+        &self,
+        route: &str,
+        request: &InferenceRequest,
+        conversation: Option<&str>,
+    ) -> Result<Way, NoRoute> {
+        let found = self.routes().find(|known| known.id == route);
+        let found = found.ok_or_else(|| NoRoute::Unknown {
+            model: strip_marker(&request.model).to_owned(),
+            prefix: self.prefix.clone(),
+        })?;
+        self.along(found, request, conversation)
+    }
+
+    fn along(
+        &self,
+        route: &Arc<Route>,
+        request: &InferenceRequest,
+        conversation: Option<&str>,
+    ) -> Result<Way, NoRoute> {
+        let asked = strip_marker(&request.model);
+        let listed = self.registry.get(asked);
+        let model = listed.map_or(asked, |listed| listed.model.id.as_str());
         let key = sticky_key(request, conversation);
         let weights = route.firsts.iter().map(|leg| (leg.provider.name.as_str(), leg.weight));
         let firsts: Vec<&Leg> = split::order(key, weights).into_iter().map(|index| &route.firsts[index]).collect();
@@ -238,7 +273,9 @@ impl RoutingTable {
             .or_else(|| listed.and_then(|listed| listed.model.pricing))
             .or_else(|| self.registry.get(upstream_model).and_then(|named| named.model.pricing));
         let known = served.or(listed).map(|known| &known.model);
+        let id = known.map_or(upstream_model, |model| model.id.as_str());
         Destination {
+            instructions: self.prompts.of(&leg.provider.name, [id, upstream_model]),
             provider: leg.provider.clone(),
             // What cannot be asked there is refused when it is written.
             format: wire.asked(request.format).or(wire.format()).unwrap_or(request.format),

@@ -39,6 +39,11 @@ pub(crate) enum UpstreamBody {
 }
 
 impl UpstreamBody {
+    /// A body of which all is there.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::Peeked(VecDeque::from([Ok(bytes)]), Box::new(Self::Empty))
+    }
+
     /// Waits for the beginning, at most so long and until `is_enough`, and gives it along with the whole. Empty if nothing
     /// came.
     pub(crate) async fn peek(mut self, wait: Duration, is_enough: impl Fn(&[u8]) -> bool) -> (Bytes, Self) {

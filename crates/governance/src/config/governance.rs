@@ -11,6 +11,7 @@ use systemprompt_extension::instead_of;
 use super::flaw::Flaw;
 use super::mode::PolicyMode;
 use super::rate_limit::RateLimitConfig;
+use super::request_guards::RequestGuardsConfig;
 use super::scope_check::ScopeCheckConfig;
 use super::secret_scan::SecretScanConfig;
 use super::tool_blocklist::{ToolBlocklistConfig, ToolPattern};
@@ -27,6 +28,9 @@ pub struct GovernanceConfig {
     /// The policies in the order of their evaluation. Each id at most once. The default is all of them, with their
     /// defaults; a policy that is left out of a given list does not run and is recorded as `disabled`.
     pub policies: Vec<PolicyConfig>,
+    /// How the guards that extensions bring are asked; they come before the policies.
+    #[serde(skip_serializing_if = "RequestGuardsConfig::is_default")]
+    pub request_guards: RequestGuardsConfig,
 }
 
 impl Default for GovernanceConfig {
@@ -40,6 +44,7 @@ impl Default for GovernanceConfig {
                 PolicyConfig::ToolBlocklist(ToolBlocklistConfig::default()),
                 PolicyConfig::RateLimit(RateLimitConfig::default()),
             ],
+            request_guards: RequestGuardsConfig::default(),
         }
     }
 }
@@ -236,6 +241,7 @@ impl GovernanceConfig {
                 PolicyConfig::Registered(_) => {}
             }
         }
+        self.request_guards.flaws("/request_guards", &mut flaws);
         flaws
     }
 }

@@ -7,6 +7,7 @@ mod governance;
 mod mode;
 pub(crate) mod quota;
 mod rate_limit;
+mod request_guards;
 mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
@@ -14,12 +15,13 @@ mod tool_blocklist;
 pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig};
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
-pub use self::mode::PolicyMode;
+pub use self::mode::{FaultMode, PolicyMode};
 pub use self::quota::{
-    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaFaultMode, QuotaMatch,
-    QuotaReservation, QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
+    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaMatch, QuotaReservation,
+    QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
 };
 pub use self::rate_limit::RateLimitConfig;
+pub use self::request_guards::RequestGuardsConfig;
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};
 pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};

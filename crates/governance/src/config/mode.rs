@@ -1,4 +1,4 @@
-//! What a violation of a policy does.
+//! What a violation of a policy does, and what happens where nobody can say whether there is one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,4 +12,15 @@ pub enum PolicyMode {
     Enforce,
     /// It is recorded with the decision, and the request goes on.
     Warn,
+}
+
+/// What happens to a request of which somebody who is to judge it cannot say anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultMode {
+    /// It is refused.
+    #[default]
+    Closed,
+    /// It goes on as if nobody had been asked.
+    Open,
 }

@@ -11,7 +11,7 @@ use systemprompt_config::Place;
 use systemprompt_model::pattern::Pattern;
 
 use super::flaw::Flaw;
-use super::mode::PolicyMode;
+use super::mode::{FaultMode, PolicyMode};
 
 /// The longest window in seconds: ten years.
 const LONGEST_WINDOW: u64 = 10 * 366 * 86_400;
@@ -43,24 +43,13 @@ pub struct GatewayPolicySpec {
     pub quota_mode: PolicyMode,
     /// What happens to a request of which nobody can say whose it is, for a window that must know: `closed` refuses it,
     /// `open` leaves that window out.
-    pub quota_fault_mode: QuotaFaultMode,
+    pub quota_fault_mode: FaultMode,
     /// What is set aside of a request before it is made, and given back or added to at its end.
     pub quota_reservation: QuotaReservation,
     /// The time zone of days, weeks and months, by its name in the IANA data, e.g. `Europe/Berlin`. Default `UTC`.
     pub time_zone: TimeZone,
     /// The windows. A request counts in all that concern it, or is refused and counts in none.
     pub quota_windows: Vec<QuotaWindowConfig>,
-}
-
-/// What happens to a request of which nobody can say whose it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum QuotaFaultMode {
-    /// It is refused.
-    #[default]
-    Closed,
-    /// It does not count.
-    Open,
 }
 
 /// What is set aside of a request before it is made.

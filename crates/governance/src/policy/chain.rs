@@ -195,6 +195,19 @@ impl PolicyChain {
         })
     }
 
+    /// The same chain with guards that are asked before the policies, and after the quotas.
+    pub(crate) fn with_guards(mut self, guards: Vec<Arc<dyn Policy>>) -> Result<Self, PolicyError> {
+        let after_quotas = usize::from(self.entries.first().is_some_and(|entry| entry.id == Quota::ID));
+        for (at, guard) in (after_quotas..).zip(guards) {
+            if self.ids().any(|id| id == guard.id()) {
+                return Err(PolicyError::Duplicate(guard.id().to_owned()));
+            }
+            let entry = Entry { id: guard.id(), mode: PolicyMode::Enforce, policy: Some(guard) };
+            self.entries.insert(at, entry);
+        }
+        Ok(self)
+    }
+
     /// Whether policies are asked at all.
     pub fn is_enabled(&self) -> bool {
         self.enabled

@@ -4,6 +4,7 @@
 //! [`PolicyConfig`](crate::config::PolicyConfig); a file here with its [`Policy`] and its tests; a line in [`PolicyChain::new`].
 
 mod chain;
+mod guard;
 mod quota;
 mod rate_limit;
 mod scope_check;
@@ -12,3 +13,4 @@ mod tool_blocklist;
 
 pub(crate) use chain::ChainOutcome;
 pub use chain::{Evaluation, EvaluationResult, PolicyChain, PolicyError};
+pub(crate) use guard::Guard;

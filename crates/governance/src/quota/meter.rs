@@ -12,7 +12,7 @@ use systemprompt_model::{Credential, ResourceKind};
 
 use super::window::Windows;
 use crate::config::{
-    GatewayPolicyConfig, PolicyMode, QuotaFaultMode, QuotaMatch, QuotaReservation, QuotaSubject, QuotaWindowConfig,
+    FaultMode, GatewayPolicyConfig, PolicyMode, QuotaMatch, QuotaReservation, QuotaSubject, QuotaWindowConfig,
 };
 
 /// Everything that is counted.
@@ -32,7 +32,7 @@ pub(crate) struct Meter {
     pub(crate) enforced: Limits,
     /// What a request beyond it is noted for.
     pub(crate) warned: Limits,
-    pub(crate) fault: QuotaFaultMode,
+    pub(crate) fault: FaultMode,
     pub(crate) reservation: QuotaReservation,
     only: Only,
 }
@@ -93,8 +93,8 @@ impl Meters {
                     PolicyMode::Warn => &mut meter.warned,
                 };
                 limits.tighten(window, &policy.name);
-                if spec.quota_fault_mode == QuotaFaultMode::Closed && spec.quota_mode == PolicyMode::Enforce {
-                    meter.fault = QuotaFaultMode::Closed;
+                if spec.quota_fault_mode == FaultMode::Closed && spec.quota_mode == PolicyMode::Enforce {
+                    meter.fault = FaultMode::Closed;
                 }
                 if spec.quota_mode == PolicyMode::Enforce {
                     meter.reservation = meter.reservation.max(spec.quota_reservation);
@@ -144,7 +144,7 @@ impl Meter {
             key,
             enforced: Limits::default(),
             warned: Limits::default(),
-            fault: QuotaFaultMode::Open,
+            fault: FaultMode::Open,
             reservation: QuotaReservation::None,
             only: Only { models: patterns(&only.models), routes: patterns(&only.routes), config: only },
         };
@@ -167,7 +167,7 @@ impl Meter {
             ResourceKind::Installation => "",
         };
         let fits = |patterns: &[Pattern], name: &str| patterns.is_empty() || patterns.iter().any(|p| p.fits(name));
-        fits(models, input.model.unwrap_or_default())
+        fits(models, input.model.map(|model| model.name).unwrap_or_default())
             && fits(routes, route)
             && (config.users.is_empty() || config.users.contains(&principal.user_name))
             && (config.roles.is_empty() || principal.roles.iter().any(|role| config.roles.contains(role)))
@@ -183,7 +183,7 @@ impl Meter {
                 Credential::ApiKey(key) => of(key.to_string(), format!("{key} of {}", principal.user_name)),
                 Credential::Token { .. } | Credential::OperatingSystem { .. } | Credential::Installation => None,
             },
-            QuotaSubject::Model => input.model.and_then(|model| of(model.to_owned(), model.to_owned())),
+            QuotaSubject::Model => input.model.and_then(|model| of(model.name.to_owned(), model.name.to_owned())),
             QuotaSubject::Installation => of("installation".to_owned(), "this installation".to_owned()),
             QuotaSubject::Attribute(name) => {
                 let value = principal.attributes.get(name).filter(|value| !value.is_empty())?;

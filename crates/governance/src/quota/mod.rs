@@ -48,7 +48,7 @@ pub(crate) use self::meter::Meters;
 use self::meter::{Limits, Meter, Whose};
 use self::verdict::Found;
 use self::window::Window;
-use crate::config::{GatewayPolicyConfig, QuotaAlertConfig, QuotaFaultMode, QuotaReservation};
+use crate::config::{FaultMode, GatewayPolicyConfig, QuotaAlertConfig, QuotaReservation};
 
 #[cfg(test)]
 mod tests;
@@ -175,7 +175,7 @@ impl Quotas {
         let mut reservation = QuotaReservation::None;
         for meter in meters.iter().filter(|meter| meter.concerns(input)) {
             let Some(whose) = meter.whose(input) else {
-                if meter.fault == QuotaFaultMode::Open {
+                if meter.fault == FaultMode::Open {
                     continue;
                 }
                 return Said::Refused(unknown_subject(meter.subject.as_str()));

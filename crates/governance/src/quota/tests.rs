@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_database::{Database, Module};
-use systemprompt_extension::policy::{Estimate, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::policy::{Estimate, ModelCall, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_extension::{Metrics, SchemaDefinition};
 use systemprompt_model::{
     ActionId, Ambient, Attribution, EntityKind, ManualClock, Microdollars, Resource, Secret, SeededEntropy, UserId,
@@ -108,7 +108,7 @@ impl Servers {
             subject: Subject::Prompt,
             content: &content,
             texts: &Texts::of(&content),
-            model: Some(request.model),
+            model: Some(ModelCall { name: request.model, provider: "oai", streaming: false }),
             estimate: request.estimate,
         };
         self.quotas[server].judge(&self.meters, &input).await

@@ -4,6 +4,8 @@
 #![cfg(feature = "test-utils")]
 
 mod answers;
+mod brought;
+mod cache;
 mod export;
 mod extensions;
 mod failover;
@@ -11,6 +13,7 @@ mod gate;
 mod guard;
 mod identity;
 mod inference;
+mod instructions;
 mod limits;
 mod metrics;
 mod reload;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use systemprompt_extension::facet::FACETS;
+use systemprompt_extension::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef};
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt_extension::policy::PolicyDef;
 use systemprompt_extension::prelude::*;
@@ -61,6 +62,21 @@ impl Extension for Everything {
     }
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
         vec![Arc::new(Days)]
+    }
+    fn gateway_guards(&self) -> Vec<GatewayGuardDef> {
+        vec![GatewayGuardDef::new("everything.guard", "A guard.", |_| {
+            Err(LoaderError::MissingService { service: "all" })
+        })]
+    }
+    fn route_selectors(&self) -> Vec<RouteSelectorDef> {
+        vec![RouteSelectorDef::new("everything.selector", "A selector.", |_| {
+            Err(LoaderError::MissingService { service: "all" })
+        })]
+    }
+    fn system_prompt_overrides(&self) -> Vec<SystemPromptOverrideDef> {
+        vec![SystemPromptOverrideDef::new("everything.override", "An override.", |_| {
+            Err(LoaderError::MissingService { service: "all" })
+        })]
     }
 }
 

@@ -1,5 +1,6 @@
 //! `admin gateway`: the model gateway at work.
 
+mod cache;
 mod quotas;
 
 use clap::Subcommand;
@@ -11,12 +12,15 @@ use crate::project::Invocation;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Gateway {
     #[command(subcommand)]
+    Cache(cache::Cache),
+    #[command(subcommand)]
     Quotas(quotas::Quotas),
 }
 
 impl Gateway {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         match self {
+            Self::Cache(group) => group.run(invocation).await,
             Self::Quotas(group) => group.run(invocation).await,
         }
     }
