@@ -15,7 +15,7 @@ use http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
-use systemprompt_model::{ErrorCode, Principal, TraceId, with_causes};
+use systemprompt_model::{Ambient, Attribution, ErrorCode, Principal, TraceId, with_causes};
 
 pub use crate::rate_limit::SHOULD_RETRY;
 use crate::{AuthError, RateLimited, Rejection};
@@ -291,5 +291,21 @@ impl<S: Sync> OptionalFromRequestParts<S> for AuthUser {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
         Ok(parts.extensions.get::<Arc<Principal>>().cloned().map(Self))
+    }
+}
+
+/// The caller as the one in whose name something is done, in a handler's arguments: a model is asked, a tool is called.
+/// What is done is attributed to the caller, and part of the request's trace.
+#[derive(Debug, Clone)]
+pub struct OnBehalfOf(pub Attribution);
+
+impl<S: Sync> FromRequestParts<S> for OnBehalfOf {
+    type Rejection = ErrorAnswer;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ErrorAnswer> {
+        let AuthUser(principal) = <AuthUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        // The server begins a trace for every request, before any router sees it.
+        let trace = parts.extensions.get::<TraceId>().copied();
+        Ok(Self(Attribution::user(principal, trace.unwrap_or_else(|| TraceId::generate(&Ambient::system())))))
     }
 }

@@ -1,6 +1,6 @@
 //! What an extension's `extension.rs` needs, in one line: `use systemprompt::extension::prelude::*;`.
 
-pub use crate::api::{ApiError, ApiResult, AuthUser, ExtensionError};
+pub use crate::api::{ApiError, ApiResult, AuthUser, ExtensionError, OnBehalfOf};
 pub use crate::{
     Access, ClientIp, ConfigError, Configuration, Database, DbPool, DynExtensionContext, Endpoint, Extension,
     ExtensionContext, ExtensionContextExt, ExtensionHealth, ExtensionMetadata, ExtensionRegistry, ExtensionRole,

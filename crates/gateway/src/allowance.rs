@@ -59,7 +59,11 @@ pub(crate) fn write(headers: &mut HeaderMap, allowances: &[Allowance], dialect: 
             }
         }
         // Their tokens are those of prompt and answer together, which no limit of ours counts.
-        Format::OpenAiChat | Format::OpenAiResponses | Format::OpenAiEmbeddings => {
+        Format::OpenAiChat
+        | Format::OpenAiResponses
+        | Format::OpenAiEmbeddings
+        | Format::OpenAiImages
+        | Format::OpenAiImageEdits => {
             if let Some(left) = tightest(Counted::Requests) {
                 set(headers, HeaderName::from_static("x-ratelimit-limit-requests"), left.limit.to_string());
                 set(headers, HeaderName::from_static("x-ratelimit-remaining-requests"), left.remaining.to_string());

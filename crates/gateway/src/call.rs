@@ -176,7 +176,7 @@ impl Call {
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
         let back = &here.back;
-        let collecting = Collecting { back, stream, provider: &provider.name, shape, limit: limits.total };
+        let collecting = Collecting { back, stream, provider: &provider.name, shape, limit: here.target.limit };
         let whole = collecting.collect(recording, &head, body).await.map_err(|kind| Failure::new(id, kind))?;
         if let Some(kind) = whole.kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -239,7 +239,7 @@ impl Call {
     /// Looks at how an answer begins.
     async fn open(&self, response: Response<UpstreamBody>) -> Opened {
         let (head, body) = response.into_parts();
-        let patience = self.here.target.provider.timeouts.total.saturating_sub(self.recording.elapsed());
+        let patience = self.here.target.limit.saturating_sub(self.recording.elapsed());
         let (shape, body) = Shape::of(&head, body, patience, self.here.back.provider()).await;
         Opened { head, body, shape }
     }

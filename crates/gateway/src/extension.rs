@@ -17,12 +17,13 @@ use systemprompt_telemetry::{Export, Ingest};
 
 use crate::brought::Brought;
 use crate::cache::AnswerCache;
-use crate::config::{GatewayConfig, ProviderConfig, check, check_webhook};
+use crate::config::{AiConfig, GatewayConfig, ProviderConfig, check, check_webhook};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
 use crate::request::Requests;
 use crate::routes::{Gateway, table};
 use crate::routing::RoutingTable;
+use crate::service::AiService;
 use crate::snapshot::{GatewaySnapshot, surroundings};
 use crate::upstream::Webhooks;
 
@@ -69,6 +70,11 @@ impl Extension for GatewayExtension {
         vec![
             section("providers", schemars::schema_for!(Vec<ProviderConfig>)),
             section("gateway", schemars::schema_for!(GatewayConfig)),
+            SectionSpec {
+                place: AiConfig::PLACE,
+                schema: schemars::schema_for!(AiConfig).to_value(),
+                extension: "gateway",
+            },
         ]
     }
 
@@ -93,6 +99,7 @@ impl Extension for GatewayExtension {
                     .at_option(config.locate(mistake.key, &mistake.pointer).as_ref())
             })
             .chain(unreachable)
+            .chain(AiConfig::check(config, &providers, &surroundings.catalog))
             .collect()
     }
 
@@ -137,6 +144,7 @@ impl Extension for GatewayExtension {
             cut: ctx.shutdown().clone(),
         });
         services.insert(Arc::new(Gateway { sessions, access, inference: inference.clone(), telemetry }));
+        services.insert(Arc::new(AiService::new(inference.clone())));
         services.insert(inference);
         Ok(())
     }

@@ -31,6 +31,7 @@ use crate::recording::{Place, Recording, Subject};
 use crate::request::Infer;
 use crate::resilience::ShutReason;
 use crate::routing::{Destination, Way};
+use crate::settled::Inside;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare, target_name};
 pub use crate::upstream::SendError;
@@ -78,10 +79,15 @@ impl Inference {
     ///
     /// The Gate refused, or no usable answer came.
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
+        self.ask_from_inside(ask, Inside::default()).await
+    }
+
+    /// The same, for somebody who wants to know what it came to.
+    pub(crate) async fn ask_from_inside(self: &Arc<Self>, ask: Ask, inside: Inside) -> Result<Reply, Failure> {
         // One configuration for all of the call, whatever is reloaded meanwhile.
         let snapshot = self.snapshot();
         let ask = Arc::new(ask);
-        let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken)).await;
+        let call = Box::pin(self.begin(&snapshot, &ask, UsageWish::AsTaken, &inside)).await;
         let call = call.inspect_err(|failure| self.export_refusal(&ask, failure))?;
         let (id, is_stream) = (call.id, ask.request.stream);
         let dialect = (ask.request.format, ask.request.stream_usage_requested());
@@ -95,7 +101,7 @@ impl Inference {
                 Answered::UsageRefused(reply) => reply,
             };
             // A request of its own: what is sent now was not judged yet.
-            match inference.begin(&snapshot, &ask, UsageWish::Refused).await {
+            match inference.begin(&snapshot, &ask, UsageWish::Refused, &inside).await {
                 Ok(call) => Ok(call.answer(&ask).await.map_or(refused, Answered::reply)),
                 Err(_) => Ok(refused),
             }
@@ -138,7 +144,13 @@ impl Inference {
     }
 
     /// All that comes before the first byte is sent: the way, the bytes, the Gate's permit.
-    async fn begin(&self, snapshot: &Arc<GatewaySnapshot>, ask: &Ask, wish: UsageWish) -> Result<Call, Failure> {
+    async fn begin(
+        &self,
+        snapshot: &Arc<GatewaySnapshot>,
+        ask: &Ask,
+        wish: UsageWish,
+        inside: &Inside,
+    ) -> Result<Call, Failure> {
         let Ask { by, request, forwarded } = ask;
         let id = ActionId::generate(&self.ambient);
 
@@ -176,7 +188,7 @@ impl Inference {
 
         // Admit, for all the places the route leads to.
         let mut action = self.action(id, ask, Some((&way, &candidates)), prepared.bytes);
-        action.effect.losses = prepared.losses;
+        action.effect.losses = inside.losses.iter().cloned().chain(prepared.losses).collect();
         action.effect.system_prompt_override = to.override_name().map(str::to_owned);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
@@ -200,6 +212,7 @@ impl Inference {
             sessions: self.sessions.clone(),
             session: by.session,
             traced: Traced::begin(self.exporter.as_ref(), id, ask),
+            teller: inside.teller.clone(),
         };
         let caching = way.route.cache.map(|rules| {
             let (route, headers) = (way.route.id.as_str(), &forwarded.headers);

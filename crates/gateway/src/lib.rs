@@ -8,6 +8,8 @@
 //! `routes` is the adapter for HTTP, one file per endpoint; `routes/error` is the only place where a failure becomes a
 //! status and a body in the caller's dialect. [`request`] is what the ledger keeps of it, and how that is queried.
 //!
+//! [`service`] asks from inside the server, in neutral words, for agents, tools, jobs and extensions.
+//!
 //! Wire formats are not known here; they are `systemprompt-llm`'s. A new provider of a known wire is configuration only.
 //!
 //! To add an endpoint: a file in `routes/` and a line in its table.
@@ -18,6 +20,7 @@ pub mod extension;
 pub mod headers;
 pub mod inference;
 pub mod request;
+pub mod service;
 
 mod allowance;
 mod answer;
@@ -42,6 +45,7 @@ mod relay;
 mod resilience;
 mod routes;
 mod routing;
+mod settled;
 mod snapshot;
 mod target;
 mod traceparent;

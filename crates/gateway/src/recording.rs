@@ -24,6 +24,7 @@ use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
 use crate::request::{CostSource, Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 use crate::resilience::Slot;
 use crate::routing::Destination;
+use crate::settled::{Settled, Teller};
 use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
@@ -52,6 +53,8 @@ pub(crate) struct Subject {
     pub(crate) session: Option<SessionId>,
     /// The trace it is part of.
     pub(crate) traced: Traced,
+    /// Who inside the server is told what it came to.
+    pub(crate) teller: Option<Teller>,
 }
 
 /// Where a call is made, for its price and its metrics.
@@ -162,6 +165,8 @@ pub(crate) struct Recording {
     cached: bool,
     /// The answer, if it may be given once more.
     gathering: Option<Box<Gathering>>,
+    /// The status that the failure means, where the caller is told of one.
+    told: Option<u16>,
 }
 
 impl Recording {
@@ -189,6 +194,7 @@ impl Recording {
             broke: None,
             cached: false,
             gathering: None,
+            told: None,
         }
     }
 
@@ -324,8 +330,14 @@ impl Recording {
         }
     }
 
+    /// Notes the status that a failure means.
+    pub(crate) fn tells(&mut self, error: &ErrorAnswer) {
+        self.told = Some(error.status);
+    }
+
     /// Notes why no answer came, or no whole one.
     pub(crate) fn broke(&mut self, error: &FailureKind) {
+        self.tells(&error.told());
         self.broke = match error {
             FailureKind::Upstream(error) => Some(ErrorClass::of(error)),
             _ => None,
@@ -599,6 +611,18 @@ impl Recording {
         }
         self.export(&summary, &end, labels.status, (&used, usage_source), cost);
         let place = &self.place;
+        if let Some(teller) = &self.subject.teller {
+            teller.tell(Settled {
+                request: running.id(),
+                provider: place.provider.clone(),
+                model: summary.model.clone().unwrap_or_else(|| place.upstream_model.clone()),
+                usage,
+                cost,
+                cached: self.cached,
+                withheld: matches!(end, End::Withheld(_)),
+                failure: self.told,
+            });
+        }
 
         // What a provider says of our credential may quote it, and is kept nowhere.
         let about_credentials = |error: &UpstreamErrorSummary| error.is_about_credentials(self.status);

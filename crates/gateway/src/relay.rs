@@ -166,7 +166,8 @@ impl Relay {
 
     /// Ends the stream with an error.
     fn fail(&mut self, error: &ErrorAnswer) -> Polled {
-        let Some(recording) = self.recording.take() else { return Poll::Ready(None) };
+        let Some(mut recording) = self.recording.take() else { return Poll::Ready(None) };
+        recording.tells(error);
         let request = self.request_id.to_string();
         let recovers = self.recovery.is_some();
         let end = self.lane.fail(

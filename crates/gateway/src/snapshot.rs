@@ -8,7 +8,7 @@ use systemprompt_config::{Configuration, environment};
 use systemprompt_llm::catalog::{self, Catalog};
 use systemprompt_model::Ambient;
 
-use crate::config::{GatewayConfig, PromptText, ProviderConfig, Surroundings};
+use crate::config::{AiConfig, GatewayConfig, PromptText, ProviderConfig, Surroundings};
 use crate::credential::{Credentials, Transport, Unusable};
 use crate::routing::{PromptOverrides, RoutingTable};
 use crate::upstream::{Fetcher, Upstreams};
@@ -17,6 +17,8 @@ use crate::upstream::{Fetcher, Upstreams};
 pub(crate) struct GatewaySnapshot {
     /// The key `gateway`.
     pub settings: GatewayConfig,
+    /// `services/ai/config.yaml`.
+    pub ai: AiConfig,
     /// The version of the models and prices.
     pub prices: NaiveDate,
     /// Where requests go.
@@ -53,6 +55,7 @@ impl GatewaySnapshot {
     ) -> Result<Self, SnapshotError> {
         let providers: Vec<ProviderConfig> = section(config, "providers")?;
         let settings: GatewayConfig = section(config, "gateway")?;
+        let ai: AiConfig = config.section_at(&AiConfig::PLACE)?;
         let Surroundings { trusted_hosts: trusted, catalog, prompts, .. } = surroundings(config);
         let table = RoutingTable::new(&providers, &settings, &catalog, before.map(|before| &before.table))
             .with_prompts(PromptOverrides::new(&settings, &prompts));
@@ -67,7 +70,7 @@ impl GatewaySnapshot {
         let secret = |name: &str| config.secrets.get(name);
         let kept = before.map(|before| &before.credentials);
         let credentials = Credentials::new(&providers, secret, &transport, ambient, kept)?;
-        Ok(Self { settings, prices: catalog.version, table, credentials, fetcher, upstreams })
+        Ok(Self { settings, ai, prices: catalog.version, table, credentials, fetcher, upstreams })
     }
 }
 

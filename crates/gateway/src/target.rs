@@ -41,6 +41,8 @@ pub(crate) struct Target {
     /// How long the head of an answer may take. The first byte of a buffered answer is its last, so only the limit of
     /// the whole call bounds it.
     pub head_limit: Duration,
+    /// How long all of it may take, if it is not streamed.
+    pub limit: Duration,
 }
 
 impl Target {
@@ -53,7 +55,9 @@ impl Target {
         credentials: &Credentials,
     ) -> Self {
         let provider = way.provider.clone();
-        let Timeouts { first_byte, total, .. } = provider.timeouts;
+        let Timeouts { first_byte, total, images, .. } = provider.timeouts;
+        let images = images.unwrap_or_else(|| provider.wire.usual_image_timeout());
+        let total = if request.makes_images { images } else { total };
         Self {
             name: target_name(way),
             format: way.format,
@@ -62,6 +66,7 @@ impl Target {
             headers: headers(caller, way, request.stream),
             credential: credentials.of(&provider.name),
             head_limit: if request.stream { first_byte } else { total },
+            limit: total,
             provider,
         }
     }

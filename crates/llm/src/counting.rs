@@ -11,7 +11,7 @@ use crate::neutral::Encoding;
 use crate::relay::Edits;
 use crate::request::InferenceRequest;
 use crate::request::error::RequestError;
-use crate::translate::TranslationError;
+use crate::translation_error::TranslationError;
 
 impl InferenceRequest {
     /// Reads a request to count tokens, as the inference request whose tokens are to be counted. `model` is the one that the

@@ -330,7 +330,12 @@ fn relayed(request: &InferenceRequest, original: Option<&Value>, edits: &Edits) 
             &["max_output_tokens"]
         }
         // The one was compared above, and nobody asks in the other.
-        Format::Gemini | Format::BedrockConverse | Format::OpenAiEmbeddings | Format::GeminiEmbeddings => &[],
+        Format::Gemini
+        | Format::BedrockConverse
+        | Format::OpenAiEmbeddings
+        | Format::GeminiEmbeddings
+        | Format::OpenAiImages
+        | Format::OpenAiImageEdits => &[],
     };
     for name in limits {
         if let (Some(limit), Some(value @ Value::Number(_))) = (edits.max_tokens_limit, members.get_mut(*name))
@@ -462,6 +467,7 @@ pub fn answer(format: Format, answer: &[u8]) {
             assert!(prompt.is_none_or(|(prompt, tools)| read.usage.input_tokens <= Some(prompt.saturating_add(tools))));
         }
         Format::OpenAiEmbeddings | Format::GeminiEmbeddings => assert_eq!(read.usage.output_tokens, Some(0)),
+        Format::OpenAiImages | Format::OpenAiImageEdits => {}
     }
 }
 

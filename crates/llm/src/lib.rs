@@ -14,7 +14,7 @@
 //! Everything here is a pure function or a state machine that a test can drive without a socket or a clock.
 //!
 //! In reading order: the formats (`format`), reading a request (`request`), changing it (`relay`, `instructions`), translating it
-//! (`neutral`, `translate`), reading the answer (`sse`, `answer`), what
+//! (`neutral`, `translate`), saying one of our own (`spoken`), reading the answer (`sse`, `answer`), what
 //! clouds put around both (`cloud`, `event_stream`), errors (`error`), prices ([`catalog`]), counting
 //! tokens ([`tokens`]) and the offline model ([`demo`]).
 //!
@@ -39,6 +39,10 @@ pub mod neutral;
 
 mod translate;
 
+mod translation_error;
+
+mod spoken;
+
 mod sse;
 
 mod answer;
@@ -46,6 +50,8 @@ mod answer;
 mod error;
 
 mod embeddings;
+
+mod images;
 
 mod continuation;
 
@@ -69,8 +75,11 @@ pub use event_stream::{EventStream, FrameError};
 pub use format::Format;
 pub use format::gemini::array::JsonArray;
 pub use format::openai_chat::usage_chunk::UsageChunkFilter;
+pub use images::{ImageOrder, MadeImage};
 pub use relay::{Edits, Relayed};
 pub use request::error::RequestError;
 pub use request::facts::{Effort, ResponseFormat};
 pub use request::{Address, InferenceRequest};
-pub use translate::{Translated, TranslatedStream, Translation, TranslationError};
+pub use spoken::{HeardStream, Hearing, Spoken};
+pub use translate::{Translated, TranslatedStream, Translation};
+pub use translation_error::TranslationError;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use systemprompt_model::json::Span;
 
 use crate::request::InferenceRequest;
+use crate::request::error::RequestError;
 use crate::request::layout::StreamOptions;
 use crate::splice::{self, Splice};
 
@@ -39,6 +40,12 @@ pub struct Relayed {
 }
 
 impl InferenceRequest {
+    /// The same request for a model of this name.
+    pub(crate) fn asking_for(&self, model: &str) -> Result<Self, RequestError> {
+        let edits = Edits { model: Some(model.to_owned()), ..Edits::default() };
+        Self::parse(self.format, self.relay(&edits).bytes)
+    }
+
     /// The body for the provider: the caller's with these edits and no other change.
     pub fn relay(&self, edits: &Edits) -> Relayed {
         let usage_added = self.adds_stream_usage(edits);

@@ -39,7 +39,9 @@ fn tool(format: Format) -> Value {
         | Format::Gemini
         | Format::BedrockConverse
         | Format::OpenAiEmbeddings
-        | Format::GeminiEmbeddings => {
+        | Format::GeminiEmbeddings
+        | Format::OpenAiImages
+        | Format::OpenAiImageEdits => {
             json!({ "type": "function", "function": { "name": "weather", "parameters": schema } })
         }
         Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
@@ -131,7 +133,9 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
             | Format::Gemini
             | Format::BedrockConverse
             | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings => {
+            | Format::GeminiEmbeddings
+            | Format::OpenAiImages
+            | Format::OpenAiImageEdits => {
                 json!({ "role": "tool", "tool_call_id": "t", "content": "rain" })
             }
             Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
@@ -156,7 +160,9 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
                 | Format::Gemini
                 | Format::BedrockConverse
                 | Format::OpenAiEmbeddings
-                | Format::GeminiEmbeddings => {
+                | Format::GeminiEmbeddings
+                | Format::OpenAiImages
+                | Format::OpenAiImageEdits => {
                     json!({"type": "function", "function": {"name": name, "parameters": schema}})
                 }
                 Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
@@ -216,7 +222,9 @@ fn a_coding_assistant_comes_to_an_end() {
             | Format::Gemini
             | Format::BedrockConverse
             | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings => json!([
+            | Format::GeminiEmbeddings
+            | Format::OpenAiImages
+            | Format::OpenAiImageEdits => json!([
                 {"role": "user", "content": "use Bash"},
                 {"role": "assistant", "content": null, "tool_calls": [
                     {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
@@ -268,7 +276,9 @@ fn tool_choice_is_obeyed() {
             | Format::Gemini
             | Format::BedrockConverse
             | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings => {
+            | Format::GeminiEmbeddings
+            | Format::OpenAiImages
+            | Format::OpenAiImageEdits => {
                 json!({ "type": "function", "function": { "name": "other" } })
             }
             Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),

@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Count,
     /// Vectors of texts, one or several.
     Embeddings,
+    /// Images, as OpenAI's API for them has them.
+    Images,
 }
 
 /// Where a request goes.
@@ -45,6 +47,8 @@ impl Address {
             return plain(Wire::OpenAiResponses, Purpose::Answer);
         } else if ends("/embeddings") {
             return plain(Wire::OpenAiChat, Purpose::Embeddings);
+        } else if ends("/images/generations") || ends("/images/edits") {
+            return plain(Wire::OpenAiChat, Purpose::Images);
         }
         let (before, last) = path.rsplit_once('/')?;
         let in_path = |wire, purpose, model: &str, stream| {
@@ -90,6 +94,8 @@ pub(crate) struct Asked {
     pub(crate) array: bool,
     /// The conversation has results of tools.
     pub(crate) has_results: bool,
+    /// The answer is to have an image (`gemini`).
+    pub(crate) has_image: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +122,7 @@ impl Asked {
             stream_usage: fields.stream_options.is_some_and(|options| options.include_usage),
             array: address.array,
             has_results: false,
+            has_image: address.wire == Wire::Gemini && has(body, br#""IMAGE""#),
         })
     }
 }
@@ -130,7 +137,11 @@ pub(crate) fn has_results(body: &[u8]) -> bool {
         br#""toolResult""#,
         br#""tool_call_id""#,
     ];
-    words.iter().any(|word| body.windows(word.len()).any(|window| window == *word))
+    words.iter().any(|word| has(body, word))
+}
+
+fn has(body: &[u8], word: &[u8]) -> bool {
+    body.windows(word.len()).any(|window| window == word)
 }
 
 fn decoded(segment: &str) -> String {

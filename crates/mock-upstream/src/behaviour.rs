@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub tool_calls: Vec<MockToolCall>,
     /// Whether tools are called only as long as the conversation has no result of one: then the text is all that comes.
     pub tool_calls_once: bool,
+    /// A search of the web that a buffered answer goes by.
+    pub search: Option<MockSearch>,
     /// Why the answer ends, if not because it is complete or calls a tool.
     pub stop: Option<MockStop>,
     /// Keys that are not accepted, with the status they get: 401, or 429 for one that is used up.
@@ -50,6 +52,7 @@ impl Default for Behaviour {
             thinking: None,
             tool_calls: Vec::new(),
             tool_calls_once: false,
+            search: None,
             stop: None,
             refused_keys: BTreeMap::new(),
             usage: Some(MockUsage::default()),
@@ -81,6 +84,16 @@ pub struct MockToolCall {
     pub name: String,
     /// Its input.
     pub input: serde_json::Value,
+}
+
+/// A search of the web that the provider made, for all of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MockSearch {
+    /// What was searched for; each is charged for.
+    pub queries: Vec<String>,
+    /// The address and the title of what was found.
+    pub sources: Vec<(String, String)>,
 }
 
 /// Why an answer ends early.

@@ -47,7 +47,7 @@ mod statistics;
 mod tokens;
 mod wire;
 
-pub use behaviour::{Behaviour, Fault, MockStop, MockToolCall, MockUsage};
+pub use behaviour::{Behaviour, Fault, MockSearch, MockStop, MockToolCall, MockUsage};
 pub use capture::{CaptureLimits, CapturedRequest};
 pub use server::MockUpstream;
 pub use statistics::Statistics;

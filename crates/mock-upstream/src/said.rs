@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::asked::Asked;
-use crate::behaviour::{Behaviour, Fault, MockStop, MockUsage};
+use crate::behaviour::{Behaviour, Fault, MockSearch, MockStop, MockUsage};
 
 /// What proves to a provider that thinking is its own.
 pub(crate) const SIGNATURE: &str = "bW9jayBzaWduYXR1cmU=";
@@ -15,6 +15,9 @@ pub(crate) struct Said<'a> {
     /// The text, in the parts a stream has it in.
     pub(crate) parts: Vec<String>,
     pub(crate) calls: Vec<Call<'a>>,
+    pub(crate) search: Option<&'a MockSearch>,
+    /// There is an image behind the text.
+    pub(crate) has_image: bool,
     pub(crate) stop: Stop<'a>,
     pub(crate) usage: Option<MockUsage>,
     /// A stream says what was used, where that is up to the caller.
@@ -63,6 +66,8 @@ impl<'a> Said<'a> {
             thinking: behaviour.thinking.as_deref(),
             parts: parts(behaviour, fault),
             calls,
+            search: behaviour.search.as_ref(),
+            has_image: asked.has_image,
             stop,
             usage: behaviour.usage,
             stream_usage: asked.stream_usage,

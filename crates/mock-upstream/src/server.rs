@@ -196,6 +196,12 @@ async fn answer(
                 Err(status) => refuse(open, wire, status),
             }
         }
+        _ if address.purpose == Purpose::Images => {
+            match wire.images(&serde_json::from_slice(&body).unwrap_or_default()) {
+                Ok(images) => plain(open, StatusCode::OK, images.to_string().into()),
+                Err(status) => refuse(open, wire, status),
+            }
+        }
         _ => {
             let content_type = HeaderValue::from_static(plan.script.content_type);
             let mut response = Response::new(ScriptBody::new(plan.script, (plan.first_byte, plan.chunk_delay), open));

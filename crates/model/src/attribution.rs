@@ -34,6 +34,12 @@ pub struct Client {
 }
 
 impl Attribution {
+    /// A user who does something outside of any session, in this trace.
+    pub fn user(principal: Arc<Principal>, trace: TraceId) -> Self {
+        let actors = ActorChain::user(principal.user_id);
+        Self { principal, actors, session: None, context: None, task: None, trace, client: None }
+    }
+
     /// The person at the command line of the machine, outside of any session, in a trace of its own.
     pub fn operator(name: &str, uid: u32, ambient: &Ambient) -> Self {
         Self::of(Principal::operator(name, uid), ActorChain::operator(name, uid), ambient)

@@ -28,6 +28,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`extension`] | the extension API; `extension::prelude` is what `extension.rs` imports |
+//! | `ai` | asking models (feature `ai`) |
 //! | [`database`] | pools, schema and migration types |
 //! | [`config`] | the profile and the sections features add to it |
 //! | [`models`] | who is calling, money, time, secrets |
@@ -35,14 +36,29 @@
 //! | [`traits`] | the traits an author's own types implement |
 //! | `testing` | starts the server an extension will run in, on a database of its own (feature `test-utils`) |
 //!
-//! The features: `core` is the extension API; `test-utils` adds `testing` and the built-in features; `full`, the default,
+//! The features: `core` is the extension API; `ai` adds `ai`, and what of it an extension needs to the prelude; `test-utils` adds `testing` and the built-in features; `full`, the default,
 //! adds the binary. An extension crate depends on it with `default-features = false, features = ["core"]`.
 
 pub use systemprompt_config as config;
-pub use systemprompt_extension as extension;
 pub use systemprompt_extension::{link_extensions, register_extension};
 
 pub use {async_trait, axum, inventory, schemars, serde_json, sqlx, tokio};
+
+/// The extension API.
+pub mod extension {
+    pub use systemprompt_extension::*;
+
+    /// What an extension's `extension.rs` needs, in one line: `use systemprompt::extension::prelude::*;`.
+    pub mod prelude {
+        pub use systemprompt_extension::prelude::*;
+        #[cfg(feature = "ai")]
+        pub use systemprompt_gateway::service::{AiContext, AiError, AiMessage, AiRequest, AiResponse, AiService};
+    }
+}
+
+/// Asking models, under the same rules and with the same records as a client's request: `ctx.ai()`.
+#[cfg(feature = "ai")]
+pub use systemprompt_gateway::service as ai;
 
 /// Reaching PostgreSQL, and what an extension says about its tables.
 pub mod database {

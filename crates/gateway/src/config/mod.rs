@@ -1,6 +1,7 @@
-//! The profile keys `providers` and `gateway`, and the checks they must pass before the server starts.
+//! The profile keys `providers` and `gateway`, `services/ai/config.yaml`, and the checks they must pass before the server starts.
 
 mod address;
+mod ai;
 mod auth;
 mod cache;
 mod check;
@@ -14,6 +15,7 @@ mod system_prompt;
 mod wire;
 
 pub(crate) use address::{check_address, check_webhook, is_public, with_metadata};
+pub(crate) use ai::AiConfig;
 pub(crate) use auth::{Auth, IdentityConfig, IdentitySource};
 pub(crate) use cache::{AnswerCacheConfig, CacheScope, RouteCacheConfig};
 pub(crate) use check::check;

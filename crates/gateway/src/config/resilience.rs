@@ -28,6 +28,10 @@ pub(crate) struct Resilience {
     /// A stream may go on as long as something comes. Default 900000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_ms: Option<u64>,
+    /// The whole call to one provider for an answer with images. Default 300000 for the wires `gemini` and `vertex-gemini`,
+    /// 120000 for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_timeout_ms: Option<u64>,
     /// Keeping a connection on which nothing is asked; less if the provider says so in `Keep-Alive`. Default 15000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_idle_timeout_ms: Option<u64>,
@@ -72,6 +76,8 @@ impl Resilience {
         head_patience_ms: Some(45_000),
         stream_idle_timeout_ms: Some(600_000),
         request_timeout_ms: Some(900_000),
+        // The wire says it.
+        image_timeout_ms: None,
         pool_idle_timeout_ms: Some(15_000),
         inspection_timeout_ms: Some(30_000),
         retry_attempts: Some(2),
@@ -111,6 +117,8 @@ pub(crate) struct Timeouts {
     pub idle: Duration,
     /// The whole call, if it is not streamed.
     pub total: Duration,
+    /// The whole call, if the answer is to have images; as long as such a provider usually needs if nobody says it.
+    pub images: Option<Duration>,
     /// Keeping an idle connection.
     pub pool_idle: Duration,
     /// Policies' look at an answer.
@@ -176,6 +184,7 @@ impl<'a> Resolved<'a> {
             head_patience: limit(|r| r.head_patience_ms),
             idle: limit(|r| r.stream_idle_timeout_ms),
             total: limit(|r| r.request_timeout_ms),
+            images: self.pick(|r| r.image_timeout_ms).map(|_| limit(|r| r.image_timeout_ms)),
             pool_idle: limit(|r| r.pool_idle_timeout_ms),
             inspection: limit(|r| r.inspection_timeout_ms),
         }

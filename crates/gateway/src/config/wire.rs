@@ -1,5 +1,7 @@
 //! The HTTP shapes of providers: which format, in which envelope, at which address.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_llm::Format;
@@ -52,6 +54,14 @@ impl ProviderWire {
             (Self::VertexGemini, _) if matches!(caller, Format::OpenAiEmbeddings) => None,
             (_, Some(format)) => caller.asked_of(format),
             (_, None) => Some(caller),
+        }
+    }
+
+    /// How long an answer with images may usually take.
+    pub(crate) const fn usual_image_timeout(self) -> Duration {
+        match self {
+            Self::Gemini | Self::VertexGemini => Duration::from_secs(300),
+            _ => Duration::from_secs(120),
         }
     }
 

@@ -86,7 +86,7 @@ fn estimate(request: &InferenceRequest, way: &Way) -> Estimate {
             (Some(asked), Some(limit)) => asked.min(limit),
             (asked, limit) => asked.or(limit).unwrap_or(USUAL_OUTPUT),
         };
-        // An embedding is no text.
+        // An embedding is no text. What an image takes is known only when it is there.
         let limit = if request.format == Format::OpenAiEmbeddings { 0 } else { limit };
         let output = limit.min(longest).saturating_mul(request.answers);
         let tokens = systemprompt_llm::Usage {

@@ -329,6 +329,11 @@ impl RoutingTable {
         providers
     }
 
+    /// The model of this id or alias, advertised or not.
+    pub(crate) fn listed(&self, id: &str) -> Option<&Listed> {
+        self.registry.get(strip_marker(id)).map(AsRef::as_ref)
+    }
+
     /// The advertised model of this id or alias.
     pub(crate) fn find(&self, id: &str) -> Option<&Listed> {
         let listed = self.registry.get(strip_marker(id))?;

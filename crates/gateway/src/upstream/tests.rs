@@ -56,6 +56,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         headers: HeaderMap::new(),
         credential: None,
         head_limit: Duration::from_secs(10),
+        limit: Duration::from_secs(10),
         provider: provider.clone(),
     };
     (Upstreams::new(&[provider], &BTreeSet::new(), Ambient::system(), None).expect("clients"), target)

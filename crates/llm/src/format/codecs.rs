@@ -8,7 +8,9 @@ impl Format {
     pub(crate) fn codec(self) -> &'static Codec {
         match self {
             Self::AnthropicMessages => &super::anthropic::codec::CODEC,
-            Self::OpenAiChat | Self::OpenAiEmbeddings => &super::openai_chat::codec::CODEC,
+            Self::OpenAiChat | Self::OpenAiEmbeddings | Self::OpenAiImages | Self::OpenAiImageEdits => {
+                &super::openai_chat::codec::CODEC
+            }
             Self::OpenAiResponses => &super::openai_responses::codec::CODEC,
             Self::Gemini | Self::GeminiEmbeddings => &super::gemini::codec::CODEC,
             Self::BedrockConverse => &super::bedrock_converse::codec::CODEC,

@@ -16,7 +16,9 @@ pub(crate) mod definition;
 mod embeddings;
 pub(crate) mod gemini;
 mod gpt;
+mod grounding;
 mod ids;
+mod images;
 pub(crate) mod openai_chat;
 mod openai_responses;
 mod raw;
@@ -48,6 +50,10 @@ pub enum Format {
     OpenAiEmbeddings,
     /// Gemini `batchEmbedContents`; providers only.
     GeminiEmbeddings,
+    /// OpenAI's API that makes images from words.
+    OpenAiImages,
+    /// OpenAI's API that makes images from others and words.
+    OpenAiImageEdits,
 }
 
 impl Format {
@@ -67,6 +73,8 @@ impl Format {
             Self::BedrockConverse => &bedrock_converse::DEFINITION,
             Self::OpenAiEmbeddings => &embeddings::OPENAI,
             Self::GeminiEmbeddings => &embeddings::GEMINI,
+            Self::OpenAiImages => &images::GENERATIONS,
+            Self::OpenAiImageEdits => &images::EDITS,
         }
     }
 
@@ -76,7 +84,8 @@ impl Format {
         match (self, provider) {
             (Self::OpenAiEmbeddings, Self::OpenAiChat | Self::OpenAiResponses) => Some(Self::OpenAiEmbeddings),
             (Self::OpenAiEmbeddings, Self::Gemini) => Some(Self::GeminiEmbeddings),
-            (Self::OpenAiEmbeddings | Self::GeminiEmbeddings, _) => None,
+            (Self::OpenAiImages | Self::OpenAiImageEdits, Self::OpenAiChat | Self::OpenAiResponses) => Some(self),
+            (Self::OpenAiEmbeddings | Self::GeminiEmbeddings | Self::OpenAiImages | Self::OpenAiImageEdits, _) => None,
             _ => Some(provider),
         }
     }
@@ -95,6 +104,11 @@ impl Format {
     /// slash and, in formats that ask there for a stream of events, its query.
     pub fn path(self, model: &str, stream: bool) -> Cow<'static, str> {
         self.definition().path.of(model, stream)
+    }
+
+    /// Whether the path names the model, and not the body.
+    pub(crate) const fn says_model_in_path(self) -> bool {
+        matches!(self.definition().path, definition::Path::OfModel { .. })
     }
 
     /// The header under which the vendor's clients look for the id of a request.

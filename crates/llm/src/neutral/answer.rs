@@ -39,7 +39,8 @@ impl Answer {
         answer
     }
 
-    fn add(&mut self, event: Event) {
+    /// Takes up the next event of the stream that builds it up.
+    pub fn add(&mut self, event: Event) {
         match event {
             Event::Start { id, model } => {
                 self.id = self.id.take().or(id);

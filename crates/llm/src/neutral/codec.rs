@@ -1,10 +1,12 @@
 //! What a format has to be able to do for a translation.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::answer::Answer;
 use super::event::Event;
 use super::feature::{Feature, Treatment};
+use super::grounding::Grounding;
 use super::losses::{Losses, Unsupported};
 use super::request::Request;
 use crate::error::ErrorAnswer;
@@ -22,6 +24,8 @@ pub(crate) struct Codec {
     pub(crate) read_answer: fn(&[u8]) -> Option<Answer>,
     /// Reads a provider's stream.
     pub(crate) read_stream: fn() -> Box<dyn ReadStream>,
+    /// Reads where a whole answer comes from, if its provider searched for it.
+    pub(crate) grounding: fn(&Value) -> Grounding,
     /// What it does for callers; `None` where none speaks it to us.
     pub(crate) caller: Option<Caller>,
 }

@@ -11,6 +11,7 @@ mod answer;
 pub(crate) mod codec;
 mod event;
 mod feature;
+mod grounding;
 mod json;
 mod losses;
 pub(crate) mod names;
@@ -25,10 +26,11 @@ pub use answer::Answer;
 pub use codec::{Compatibility, Encoding};
 pub use event::{Delta, Event, PartStart, TokenLogprob};
 pub use feature::{Feature, Treatment};
+pub use grounding::{Grounding, WebSource};
 pub use json::Json;
 pub use losses::{Loss, Losses, Unsupported};
 pub use part::{CacheMark, Citation, Media, MediaKind, Part, Source, Text, Thinking, ToolCall, ToolResult};
 pub use request::{
-    CustomTool, Function, Message, Output, Reasoning, Request, Role, Sampling, Tool, ToolChoice, WebSearch,
+    CustomTool, Function, ImageOutput, Message, Output, Reasoning, Request, Role, Sampling, Tool, ToolChoice, WebSearch,
 };
 pub use sealed::Signature;

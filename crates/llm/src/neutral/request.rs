@@ -230,6 +230,17 @@ pub struct Output {
     pub strict: Option<bool>,
     /// How long-winded: OpenAI's `low`, `medium`, `high`.
     pub verbosity: Option<String>,
+    /// The answer is to have images.
+    pub images: Option<ImageOutput>,
+}
+
+/// The images of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageOutput {
+    /// Width to height, such as `16:9`.
+    pub aspect_ratio: Option<String>,
+    /// How large: Google's `1K`, `2K`, `4K`.
+    pub size: Option<String>,
 }
 
 impl Request {

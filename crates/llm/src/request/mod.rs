@@ -57,6 +57,8 @@ pub struct InferenceRequest {
     pub top_p: Option<f64>,
     /// Texts that end the answer.
     pub stop_sequences: Vec<String>,
+    /// Whether the answer is to have images, which take longer than words.
+    pub makes_images: bool,
     /// The number of messages, at least one.
     pub message_count: usize,
     /// Characters of all text divided by four, plus 1,000 for each inline image, sound or file.
@@ -166,6 +168,7 @@ impl InferenceRequest {
             temperature: reader.temperature,
             top_p: reader.top_p,
             stop_sequences: reader.stop_sequences,
+            makes_images: reader.makes_images,
             message_count,
             estimated_input_tokens,
             conversation_key: reader.opening.key(&body),

@@ -37,6 +37,8 @@ pub(crate) struct Reader {
     pub(crate) temperature: Option<f64>,
     pub(crate) top_p: Option<f64>,
     pub(crate) stop_sequences: Vec<String>,
+    /// The answer is to have images.
+    pub(crate) makes_images: bool,
     pub(crate) message_count: Option<usize>,
     pub(crate) opening: Opening,
     pub(crate) layout: Layout,

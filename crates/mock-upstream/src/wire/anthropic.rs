@@ -46,12 +46,32 @@ pub(super) fn whole(said: &Said<'_>) -> Value {
     if let Some(thinking) = said.thinking {
         content.push(json!({ "type": "thinking", "thinking": thinking, "signature": SIGNATURE }));
     }
-    content.push(json!({ "type": "text", "text": said.text() }));
+    let mut text = json!({ "type": "text", "text": said.text() });
+    if let Some(search) = said.search {
+        content.extend(search.queries.iter().enumerate().flat_map(|(at, query)| {
+            let id = format!("srvtoolu_{at}");
+            let found = search.sources.iter().map(|(url, title)| {
+                json!({ "type": "web_search_result", "url": url, "title": title, "encrypted_content": SIGNATURE })
+            });
+            [
+                json!({ "type": "server_tool_use", "id": id, "name": "web_search", "input": { "query": query } }),
+                json!({ "type": "web_search_tool_result", "tool_use_id": id, "content": found.collect::<Vec<_>>() }),
+            ]
+        }));
+        let cited = search.sources.iter().map(|(url, title)| {
+            json!({ "type": "web_search_result_location", "url": url, "title": title, "cited_text": "as it says there" })
+        });
+        text["citations"] = cited.collect();
+    }
+    content.push(text);
     content.extend(said.calls.iter().map(|call| tool(call, call.input)));
     let (reason, sequence) = stop(said);
     let mut message = message(said, content.into(), reason.into(), sequence);
     if let Some(used) = said.usage {
         message["usage"] = usage(used, used.output_tokens);
+        if let Some(search) = said.search {
+            message["usage"]["server_tool_use"] = json!({ "web_search_requests": search.queries.len() });
+        }
     }
     message
 }

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::event::Event;
+use super::event::{Event, base64};
 use crate::said::{SIGNATURE, Said, Stop};
+
+/// A picture of one pixel.
+pub(super) const PIXEL: &[u8] = b"\x89PNG\r\n\x1a\nmock";
 
 fn usage(said: &Said<'_>) -> Option<Value> {
     let used = said.usage?;
@@ -53,8 +56,24 @@ fn calls(said: &Said<'_>) -> Vec<Value> {
 pub(super) fn whole(said: &Said<'_>) -> Value {
     let mut parts: Vec<Value> = said.thinking.into_iter().map(thought).collect();
     parts.push(json!({ "text": said.text() }));
+    if said.has_image {
+        parts.push(json!({ "inlineData": { "mimeType": "image/png", "data": base64(PIXEL) } }));
+    }
     parts.extend(calls(said));
-    response(said, parts, true)
+    let mut response = response(said, parts, true);
+    if let Some(search) = said.search {
+        let found = search.sources.iter().map(|(uri, title)| json!({ "web": { "uri": uri, "title": title } }));
+        let supports = (0..search.sources.len()).map(|at| {
+            let segment = json!({ "startIndex": 0, "endIndex": said.text().len(), "text": said.text() });
+            json!({ "segment": segment, "groundingChunkIndices": [at], "confidenceScores": [0.75] })
+        });
+        response["candidates"][0]["groundingMetadata"] = json!({
+            "webSearchQueries": search.queries,
+            "groundingChunks": found.collect::<Vec<_>>(),
+            "groundingSupports": supports.collect::<Vec<_>>(),
+        });
+    }
+    response
 }
 
 pub(super) fn events(said: &Said<'_>) -> Vec<Vec<Event>> {

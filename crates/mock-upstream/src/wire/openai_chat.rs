@@ -48,6 +48,13 @@ pub(super) fn whole(said: &Said<'_>) -> Value {
         });
         message["tool_calls"] = calls.collect();
     }
+    if let Some(search) = said.search {
+        let cited = search.sources.iter().map(|(url, title)| {
+            let place = json!({ "url": url, "title": title, "start_index": 0, "end_index": said.text().len() });
+            json!({ "type": "url_citation", "url_citation": place })
+        });
+        message["annotations"] = cited.collect();
+    }
     let choice = json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": stop(said) });
     let mut completion = envelope(said, "chat.completion", json!([choice]));
     if let Some(used) = said.usage {

@@ -89,7 +89,21 @@ fn output(said: &Said<'_>) -> Vec<Value> {
 }
 
 pub(super) fn whole(said: &Said<'_>) -> Value {
-    response(said, status(said), output(said))
+    let mut output = output(said);
+    if let Some(search) = said.search {
+        let cited = search.sources.iter().map(|(url, title)| {
+            json!({ "type": "url_citation", "url": url, "title": title, "start_index": 0, "end_index": said.text().len() })
+        });
+        if let Some(message) = output.iter_mut().find(|item| item["type"] == "message") {
+            message["content"][0]["annotations"] = cited.collect();
+        }
+        let calls = search.queries.iter().enumerate().map(|(at, query)| {
+            let action = json!({ "type": "search", "query": query, "queries": [query] });
+            json!({ "type": "web_search_call", "id": format!("ws_{at}"), "status": "completed", "action": action })
+        });
+        output.splice(0..0, calls.collect::<Vec<_>>());
+    }
+    response(said, status(said), output)
 }
 
 pub(super) fn events(said: &Said<'_>) -> Vec<Vec<Event>> {

@@ -17,6 +17,7 @@ mod instructions;
 mod limits;
 mod metrics;
 mod reload;
+mod service;
 mod start;
 mod telemetry;
 mod translation;

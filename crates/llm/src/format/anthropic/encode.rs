@@ -125,6 +125,9 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
         cache_all(&mut body);
         losses.lose(Feature::PromptCacheKey, "prompt_cache_key")?;
     }
+    if request.output.images.is_some() {
+        losses.lose(Feature::OutputModalities, "modalities")?;
+    }
     if request.output.verbosity.is_some() {
         losses.lose(Feature::Verbosity, "verbosity")?;
     }

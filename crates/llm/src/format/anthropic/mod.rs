@@ -10,6 +10,7 @@ mod demo;
 mod encode;
 mod error;
 mod events;
+mod grounding;
 mod read;
 mod request;
 mod system;

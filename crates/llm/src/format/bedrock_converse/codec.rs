@@ -9,6 +9,7 @@ pub(in crate::format) static CODEC: Codec = Codec {
     encode: encode::encode,
     read_answer: read::read_answer,
     read_stream: read::read_stream,
+    grounding: crate::format::grounding::none,
     caller: None,
 };
 

@@ -133,6 +133,7 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
         (request.logprobs.is_some(), Feature::Logprobs, "logprobs"),
         (request.prompt_cache_key.is_some(), Feature::PromptCacheKey, "prompt_cache_key"),
         (request.output.verbosity.is_some(), Feature::Verbosity, "verbosity"),
+        (request.output.images.is_some(), Feature::OutputModalities, "modalities"),
     ] {
         if is_asked {
             losses.lose(feature, field)?;

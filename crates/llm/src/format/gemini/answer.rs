@@ -76,7 +76,8 @@ fn chunk(answer: &mut Reading, data: &[u8]) {
 const UNSPECIFIED: &[u8] = b"\"FINISH_REASON_UNSPECIFIED\"";
 
 fn part(answer: &mut Reading, candidate: u64, part: &[u8]) {
-    let [text, thought, call] = answer.pick(part, ["text", "thought", "functionCall"]);
+    let [text, thought, call, inline] = answer.pick(part, ["text", "thought", "functionCall", "inlineData"]);
+    image(answer, thought, inline);
     if thought == Some(b"true") {
         answer.thinking(text);
     } else {
@@ -91,6 +92,15 @@ fn part(answer: &mut Reading, candidate: u64, part: &[u8]) {
         known.name = name.and_then(loose::text).map(|name| bounded(&name)).unwrap_or_default();
     }
     answer.tool_input(index, &input.map_or("{}".into(), String::from_utf8_lossy));
+}
+
+/// Counts a part that is an image. A draft among the thoughts is none.
+pub(super) fn image(answer: &mut Reading, thought: Option<&[u8]>, inline: Option<&[u8]>) {
+    let Some(inline) = inline.filter(|_| thought != Some(b"true")) else { return };
+    let [kind] = answer.pick(inline, ["mimeType"]);
+    if kind.and_then(loose::text).is_some_and(|kind| kind.starts_with("image/")) {
+        answer.usage.images = Some(answer.usage.images.unwrap_or(0).saturating_add(1));
+    }
 }
 
 /// What a provider's word for the end of an answer, or for the refusal of a prompt, means.

@@ -86,6 +86,10 @@ struct GenerationConfig<'a> {
     response_json_schema: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking_config: Option<Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    response_modalities: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_config: Option<Value>,
 }
 
 impl GenerationConfig<'_> {
@@ -115,6 +119,14 @@ pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses
         if inexact {
             losses.lose(Feature::Reasoning, "reasoning")?;
         }
+    }
+    if let Some(images) = &request.output.images {
+        config.response_modalities = &["TEXT", "IMAGE"];
+        let named = [("aspectRatio", &images.aspect_ratio), ("imageSize", &images.size)];
+        let told =
+            named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.as_deref()?))));
+        let told: serde_json::Map<String, Value> = told.collect();
+        config.image_config = (!told.is_empty()).then_some(Value::Object(told));
     }
     sampling(request, config, losses)?;
     body.service_tier = match request.service_tier.as_deref() {

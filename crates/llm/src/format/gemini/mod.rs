@@ -15,6 +15,7 @@ mod demo;
 mod encode;
 mod error;
 mod events;
+mod grounding;
 mod media;
 mod models;
 mod places;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use systemprompt_model::json::loose;
 
-use super::answer::stop_reason;
+use super::answer::{image, stop_reason};
 use super::places::Places;
 use super::signature;
 use super::usage::usage;
@@ -177,8 +177,9 @@ impl Stream {
     }
 
     fn part(&mut self, part: &[u8], events: &mut Vec<Event>) {
-        let [text, thought, call, signed] =
-            self.reading.pick(part, ["text", "thought", "functionCall", "thoughtSignature"]);
+        let [text, thought, call, signed, inline] =
+            self.reading.pick(part, ["text", "thought", "functionCall", "thoughtSignature", "inlineData"]);
+        image(&mut self.reading, thought, inline);
         let signed = Some(words(signed)).filter(|signed| !signed.is_empty());
         if let Some(call) = call.filter(|call| call.starts_with(b"{")) {
             return self.call(call, signed, events);

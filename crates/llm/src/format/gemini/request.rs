@@ -195,6 +195,16 @@ fn generation_config(reader: &mut Reader, cursor: &mut Cursor<'_>) -> Result<(),
                 reader.text(cursor)?;
             }
             ("thinkingConfig", Kind::Object) => thinking_config(reader, cursor)?,
+            ("responseModalities", Kind::Array) => cursor
+                .elements(|_, cursor| {
+                    if cursor.kind()? == Kind::String {
+                        reader.makes_images |= cursor.string()?.decode().eq_ignore_ascii_case("image");
+                    } else {
+                        cursor.skip()?;
+                    }
+                    Ok::<_, RequestError>(())
+                })
+                .map(drop)?,
             _ => {
                 cursor.skip()?;
             }

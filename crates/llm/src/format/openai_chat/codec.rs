@@ -9,6 +9,7 @@ pub(in crate::format) static CODEC: Codec = Codec {
     encode: encode::encode,
     read_answer: read::read_answer,
     read_stream: read::read_stream,
+    grounding: super::grounding::grounding,
     caller: Some(Caller {
         decode: decode::decode,
         write_answer: write::write_answer,

@@ -186,6 +186,9 @@ struct SchemaBody<'a> {
 /// Writes a request.
 pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses) -> Result<Vec<u8>, Unsupported> {
     let model = Model::of(&encoding.model);
+    if request.output.images.is_some() {
+        losses.lose(Feature::OutputModalities, "modalities")?;
+    }
     let compatibility = encoding.compatibility;
     let mut body = Body { model: &encoding.model, stream: request.stream, ..Body::default() };
     let mut conversation =

@@ -8,6 +8,7 @@ mod demo;
 mod encode;
 mod error;
 mod events;
+mod grounding;
 mod read;
 mod reasoning;
 mod request;

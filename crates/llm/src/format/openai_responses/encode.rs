@@ -201,6 +201,9 @@ enum Output<'a> {
 /// Writes a request.
 pub(super) fn encode(request: &Request, encoding: &Encoding, losses: &mut Losses) -> Result<Vec<u8>, Unsupported> {
     let model = Model::of(&encoding.model);
+    if request.output.images.is_some() {
+        losses.lose(Feature::OutputModalities, "modalities")?;
+    }
     let mut conversation = Conversation { losses, input: Vec::new() };
     conversation.write(request)?;
     if conversation.input.is_empty() {
