@@ -8,6 +8,7 @@ use systemprompt_model::EntityKind;
 use crate::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef};
 use crate::ledger::Projection;
 use crate::policy::PolicyDef;
+use crate::safety::SafetyScannerDef;
 
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
@@ -249,6 +250,12 @@ pub trait Extension: Send + Sync + 'static {
 
     /// Overrides it adds of what callers have models told as their operator.
     fn system_prompt_overrides(&self) -> Vec<SystemPromptOverrideDef> {
+        Vec::new()
+    }
+
+    /// Scanners it adds to those that look at prompts and answers for safety. They run where `spec.safety.scanners` of
+    /// `services/gateway/policies.yaml` names them.
+    fn safety_scanners(&self) -> Vec<SafetyScannerDef> {
         Vec::new()
     }
 

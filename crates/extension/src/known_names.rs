@@ -17,6 +17,8 @@ pub struct KnownNames {
     pub roles: BTreeSet<String>,
     /// The policies that extensions bring.
     pub policies: BTreeSet<String>,
+    /// The safety scanners that extensions bring, with the categories each can find.
+    pub safety_scanners: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What to do about a name that is none of `known`: the one that was meant, or all there are.

@@ -53,6 +53,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod openapi;
 pub mod policy;
+pub mod safety;
 pub mod settings;
 
 pub mod prelude;

@@ -8,10 +8,13 @@ use systemprompt_config::profile::Extensions;
 use systemprompt_config::{Place, SectionSpec};
 use systemprompt_database::Module;
 
-use crate::facet::{Config, Declared, Facet as _, Listed, Permissions, Policies, Roles, Sections, WellKnown};
+use crate::facet::{
+    Config, Declared, Facet as _, Listed, Permissions, Policies, Roles, SafetyScanners, Sections, WellKnown,
+};
 use crate::made::Made;
 use crate::panics::panic_message;
 use crate::policy::Policy;
+use crate::safety::RegisteredScanner;
 use crate::set::{Entry, Set, normal_id};
 use crate::settings::strict_schema;
 use crate::{
@@ -192,6 +195,24 @@ impl ExtensionRegistry {
         let declared = self.declared::<F>();
         let all = declared.iter().flat_map(|declared| declared.contributions);
         all.map(|made| Ok((made.name, made.make(ctx)?))).collect()
+    }
+
+    /// Makes the safety scanners of all enabled extensions, in load order.
+    pub fn make_safety_scanners(&self, ctx: &dyn ExtensionContext) -> Result<Vec<RegisteredScanner>, LoaderError> {
+        let mut made = Vec::new();
+        for Declared { extension, contributions } in self.declared::<SafetyScanners>() {
+            for def in contributions {
+                let scanner = def.make(ctx)?;
+                if scanner.name() != def.name {
+                    return Err(LoaderError::InitializationFailed {
+                        extension: extension.to_owned(),
+                        message: format!("the safety scanner '{}' calls itself '{}'", def.name, scanner.name()),
+                    });
+                }
+                made.push(RegisteredScanner { scanner, categories: def.categories.clone() });
+            }
+        }
+        Ok(made)
     }
 
     /// Who may do what, as the enabled extensions declare it.

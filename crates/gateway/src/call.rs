@@ -163,16 +163,25 @@ impl Call {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             let passage = here.back.passage();
             let is_held = recording.holds_answer();
-            let lane = if is_held { AnswerLane::screened(passage) } else { AnswerLane::Open(passage) };
+            let guard = if is_held { None } else { recording.guarded() };
+            let lane = match &guard {
+                _ if is_held => AnswerLane::screened(passage),
+                Some((_, characters)) => AnswerLane::guarded(passage, *characters, recording.choices()),
+                None => AnswerLane::Open(passage),
+            };
+            if !is_held {
+                recording.overhear();
+            }
             let caller = here.back.caller();
             let active = means.metrics.stream_started();
-            let recovers = goes_on && !is_held && here.can_be_gone_on_with();
+            let recovers = goes_on && !is_held && guard.is_none() && here.can_be_gone_on_with();
             let recovery = recovers.then(|| {
                 let ask = ask.clone();
                 Recovery::new(Box::new(Onward { ask, id, means, wish, here, others, retries }))
             });
             let relay = Relay::new(body, lane, recording, (id, caller), limits, cut.cancelled_owned(), active);
-            let body = AnswerBody::stream(relay.with_recovery(recovery));
+            let relay = relay.with_guard(guard.map(|(safety, _)| safety)).with_recovery(recovery);
+            let body = AnswerBody::stream(relay);
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
         let back = &here.back;

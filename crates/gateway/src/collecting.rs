@@ -84,9 +84,14 @@ impl Collecting<'_> {
             }
         };
         // An error is looked at like any other answer: it may repeat what it was sent.
-        if recording.holds_answer() {
+        let (is_held, is_looked_at) = (recording.holds_answer(), recording.is_looked_at());
+        if is_held || is_looked_at {
             let said = if kind == Some(EVENTS) { texts(&body) } else { Vec::new() };
-            if let Inspection::Withhold(denial) = recording.inspect(&body, &said).await {
+            let mut inspection = if is_held { recording.inspect(&body, &said).await } else { Inspection::Give };
+            if is_looked_at && inspection == Inspection::Give {
+                inspection = recording.look_for_safety(&body, &said).await;
+            }
+            if let Inspection::Withhold(denial) = inspection {
                 recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
                 return Err(FailureKind::Withheld(denial));
             }

@@ -4,6 +4,7 @@
 //! own that costs nothing. Where the provider does not count, or not now, the length of the request is what there is: a
 //! client that cannot tell how full its conversation is stops working.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http::HeaderMap;
 use systemprompt_extension::policy::{Estimate, Subject};
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
 use systemprompt_llm::neutral::Encoding;
-use systemprompt_llm::{Format, InferenceRequest, tokens};
+use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tokens};
 use systemprompt_model::{ActionId, EntityKind, Resource};
 
 use crate::ask::Ask;
@@ -43,6 +44,10 @@ impl Effect for CountTokens {
 
     fn subject(&self) -> Subject<'_> {
         Subject::Prompt
+    }
+
+    fn earlier(&self, content: &[u8]) -> Vec<Range<usize>> {
+        earlier_turns(content)
     }
 
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
-use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, StreamTexts};
+use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, StreamTexts, StreamWindow, WindowFull};
 
 use crate::passage::Passage;
 use crate::upstream::UpstreamBody;
@@ -109,6 +109,8 @@ impl Shape {
 pub(crate) enum AnswerLane {
     /// Every piece when it comes.
     Open(Passage),
+    /// Every event when it comes, but for the last characters, which are looked at before.
+    Guarded(Box<StreamWindow>, Passage),
     /// Nothing before policies have seen all of it.
     Screened(Box<Held>, Passage),
 }
@@ -131,10 +133,24 @@ impl AnswerLane {
         Self::Screened(Box::new(Held { stream: BytesMut::new(), texts }), passage)
     }
 
-    /// Takes a piece from the provider and gives what may go to the caller now, which may be nothing.
-    pub(crate) fn feed(&mut self, piece: Bytes) -> Result<Bytes, TooLarge> {
+    /// The lane of an answer in which up to `choices` texts are said in turns, and of each of which so many characters are
+    /// held back until they have been looked at.
+    pub(crate) fn guarded(passage: Passage, characters: usize, choices: u64) -> Self {
+        let choices = usize::try_from(choices).unwrap_or(usize::MAX);
+        Self::Guarded(Box::new(StreamWindow::new(characters, choices, HELD_LIMIT)), passage)
+    }
+
+    /// Takes a piece from the provider, whose model may have `stopped`, and gives what may go to the caller now, which may
+    /// be nothing.
+    pub(crate) fn feed(&mut self, piece: Bytes, stopped: bool) -> Result<Bytes, TooLarge> {
         match self {
             Self::Open(passage) => Ok(passage.feed(piece)),
+            Self::Guarded(window, passage) => {
+                window.feed(&piece).map_err(|WindowFull| TooLarge)?;
+                // What says nothing more need not wait for more.
+                let all = stopped && !window.is_due(true);
+                Ok(released(window, passage, all))
+            }
             Self::Screened(held, _) => {
                 if held.stream.len() + piece.len() > HELD_LIMIT {
                     return Err(TooLarge);
@@ -146,10 +162,43 @@ impl AnswerLane {
         }
     }
 
+    /// What is to be looked at before more of a guarded answer goes to the caller; once its model has `stopped`, whatever is
+    /// new.
+    pub(crate) fn fresh(&self, stopped: bool) -> Option<Vec<String>> {
+        match self {
+            Self::Guarded(window, _) if window.is_due(stopped) => Some(window.fresh()),
+            _ => None,
+        }
+    }
+
+    /// The same of an answer that is at its end.
+    pub(crate) fn last(&mut self) -> Option<Vec<String>> {
+        if let Self::Guarded(window, _) = self {
+            window.end();
+        }
+        self.fresh(true)
+    }
+
+    /// Nothing is said against what was to be looked at: gives what may go to the caller for that, which is all of it once
+    /// the model has `stopped`.
+    pub(crate) fn cleared(&mut self, stopped: bool) -> Bytes {
+        match self {
+            Self::Guarded(window, passage) => {
+                window.cleared();
+                released(window, passage, stopped)
+            }
+            Self::Open(_) | Self::Screened(..) => Bytes::new(),
+        }
+    }
+
     /// Gives what was kept back of an answer that is at its end and was not screened.
     pub(crate) fn finish(&mut self) -> Bytes {
         match self {
             Self::Open(passage) => passage.finish(),
+            Self::Guarded(window, passage) => {
+                let given = released(window, passage, true);
+                joined(given, passage.finish())
+            }
             Self::Screened(..) => Bytes::new(),
         }
     }
@@ -164,6 +213,8 @@ impl AnswerLane {
     ) -> Bytes {
         match self {
             Self::Open(passage) => passage.fail(error, begun),
+            // The caller has whole events.
+            Self::Guarded(_, passage) => passage.fail(error, || (begun().0, true)),
             Self::Screened(_, passage) => passage.fail(error, || (fresh(), true)),
         }
     }
@@ -172,7 +223,7 @@ impl AnswerLane {
     pub(crate) fn at_boundary(&self, provider: bool) -> bool {
         match self {
             Self::Open(passage) => passage.at_boundary(provider),
-            Self::Screened(..) => true,
+            Self::Guarded(..) | Self::Screened(..) => true,
         }
     }
 
@@ -180,8 +231,8 @@ impl AnswerLane {
     pub(crate) fn take_held(&mut self) -> Option<HeldAnswer> {
         match std::mem::replace(self, Self::Open(Passage::Relayed(None))) {
             Self::Screened(held, passage) => Some(HeldAnswer::new(*held, passage)),
-            open @ Self::Open(_) => {
-                *self = open;
+            other @ (Self::Open(_) | Self::Guarded(..)) => {
+                *self = other;
                 None
             }
         }
@@ -203,10 +254,19 @@ impl HeldAnswer {
         let stream = held.stream.freeze();
         let said = held.texts.finish();
         let given = passage.feed(stream.clone());
-        let rest = passage.finish();
-        let given = if rest.is_empty() { given } else { [given, rest].concat().into() };
+        let given = joined(given, passage.finish());
         Self { stream, said, given }
     }
+}
+
+/// What of a guarded stream may go to the caller, as the caller gets it.
+fn released(window: &mut StreamWindow, passage: &mut Passage, all: bool) -> Bytes {
+    let events = window.release(all);
+    if events.is_empty() { events } else { passage.feed(events) }
+}
+
+fn joined(given: Bytes, rest: Bytes) -> Bytes {
+    if rest.is_empty() { given } else { [given, rest].concat().into() }
 }
 
 #[cfg(test)]
@@ -249,7 +309,7 @@ mod tests {
     #[test]
     fn a_relayed_stream_passes_as_it_comes() {
         let mut lane = AnswerLane::Open(Passage::Relayed(None));
-        assert_eq!(lane.feed(Bytes::from_static(STREAM)), Ok(Bytes::from_static(STREAM)));
+        assert_eq!(lane.feed(Bytes::from_static(STREAM), false), Ok(Bytes::from_static(STREAM)));
         assert!(lane.at_boundary(true) && !lane.at_boundary(false));
         assert_eq!(lane.finish(), "");
         assert!(lane.take_held().is_none());
@@ -259,7 +319,7 @@ mod tests {
     fn a_screened_stream_is_held_back_and_its_text_put_together() {
         let mut lane = AnswerLane::screened(Passage::Relayed(None));
         for piece in STREAM.chunks(7) {
-            assert_eq!(lane.feed(Bytes::copy_from_slice(piece)), Ok(Bytes::new()));
+            assert_eq!(lane.feed(Bytes::copy_from_slice(piece), false), Ok(Bytes::new()));
             assert!(lane.at_boundary(false), "the caller has nothing yet");
         }
         let held = lane.take_held().expect("held back");
@@ -269,9 +329,25 @@ mod tests {
     }
 
     #[test]
+    fn a_guarded_stream_passes_as_it_comes_but_for_what_was_not_looked_at() {
+        let mut lane = AnswerLane::guarded(Passage::Relayed(None), 100, 1);
+        let mut given = Vec::new();
+        for piece in STREAM.chunks(7) {
+            given.extend_from_slice(&lane.feed(Bytes::copy_from_slice(piece), false).expect("room"));
+            assert!(lane.at_boundary(false), "the caller has whole events");
+        }
+        assert_eq!((given.len(), lane.fresh(false)), (0, None), "too little for a look");
+        assert_eq!(lane.last(), Some(vec!["forbidden".to_owned()]));
+        given.extend_from_slice(&lane.cleared(true));
+        given.extend_from_slice(&lane.finish());
+        assert_eq!(given, STREAM);
+        assert_eq!(lane.last(), None);
+    }
+
+    #[test]
     fn a_held_stream_has_a_limit() {
         let mut lane = AnswerLane::screened(Passage::Relayed(None));
-        assert_eq!(lane.feed(vec![b'x'; HELD_LIMIT].into()), Ok(Bytes::new()));
-        assert_eq!(lane.feed(Bytes::from_static(b"x")), Err(TooLarge));
+        assert_eq!(lane.feed(vec![b'x'; HELD_LIMIT].into(), false), Ok(Bytes::new()));
+        assert_eq!(lane.feed(Bytes::from_static(b"x"), false), Err(TooLarge));
     }
 }

@@ -35,6 +35,7 @@ mod counting;
 mod credential;
 mod exported;
 mod failure;
+mod heard;
 mod lane;
 mod metrics;
 mod packing;

@@ -8,11 +8,13 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
-use systemprompt_governance::{Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
+use systemprompt_governance::{AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamErrorSummary, Usage};
 use systemprompt_model::{Microdollars, SessionId};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::attempt::Trouble;
 use crate::cache::Gathering;
@@ -20,6 +22,7 @@ use crate::capture::Capture;
 use crate::config::NO_OVERRIDE;
 use crate::exported::{Ended, Traced};
 use crate::failure::FailureKind;
+use crate::heard::Heard;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
 use crate::request::{CostSource, Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 use crate::resilience::Slot;
@@ -108,6 +111,8 @@ pub(crate) enum End {
     NotReached(String),
     /// With a complete answer that the caller may not have, for this reason.
     Withheld(String),
+    /// With an answer of which the caller may not have the rest, for this reason.
+    Cut(String),
     /// The caller did not wait for the answer.
     ClientDisconnected,
 }
@@ -167,6 +172,10 @@ pub(crate) struct Recording {
     gathering: Option<Box<Gathering>>,
     /// The status that the failure means, where the caller is told of one.
     told: Option<u16>,
+    /// What looks at the answer for safety, if anything does.
+    safety: Option<AnswerSafety>,
+    /// What a stream says that is to be looked at when it is over.
+    heard: Option<Heard>,
 }
 
 impl Recording {
@@ -176,6 +185,7 @@ impl Recording {
         subject.metrics.sent_after(sent.duration_since(subject.received));
         Self {
             capture: Some(Capture::new(running.content_limit())),
+            safety: running.safety(),
             running: Some(running),
             tap: tap(&subject, &place, streamed),
             streamed,
@@ -195,6 +205,7 @@ impl Recording {
             cached: false,
             gathering: None,
             told: None,
+            heard: None,
         }
     }
 
@@ -350,7 +361,7 @@ impl Recording {
             return Some(class);
         }
         match end {
-            End::Completed | End::Withheld(_) | End::ClientDisconnected => None,
+            End::Completed | End::Withheld(_) | End::Cut(_) | End::ClientDisconnected => None,
             End::Failed(_) | End::NotReached(_) => Some(self.broke.unwrap_or(if summary.error.is_some() {
                 ErrorClass::Reported
             } else {
@@ -393,6 +404,78 @@ impl Recording {
         }
         if let Some(gathering) = &mut self.gathering {
             gathering.feed(bytes);
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.feed(bytes);
+        }
+    }
+
+    /// What is to look at a stream as it comes, and how many characters of it are to be held back for that.
+    pub(crate) fn guarded(&self) -> Option<(AnswerSafety, usize)> {
+        let safety = self.safety.as_ref()?;
+        Some((safety.clone(), safety.window()?))
+    }
+
+    /// How many answers the caller asked for.
+    pub(crate) fn choices(&self) -> u64 {
+        self.subject.choices
+    }
+
+    /// Whether a whole answer is looked at for safety.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.safety.is_some()
+    }
+
+    /// A stream goes to the caller as it comes: what it says is looked at when it is over, if anything looks.
+    pub(crate) fn overhear(&mut self) {
+        self.heard = self.safety.as_ref().map(|_| Heard::default());
+    }
+
+    /// Looks at a whole answer for safety, which the caller does not have.
+    pub(crate) async fn look_for_safety(&mut self, answer: &[u8], said: &[String]) -> Inspection {
+        let (Some(safety), Some(running)) = (&self.safety, &mut self.running) else { return Inspection::Give };
+        running.look_for_safety(safety, &Texts::with(answer, said), false).await
+    }
+
+    /// Records the end of a stream: this one, or that of an answer that arrived. What it said is looked at before if anything
+    /// looks, whether or not the caller waits for that; what is given tells when it is done.
+    pub(crate) fn close(mut self: Box<Self>, end: Option<End>) -> Option<JoinHandle<()>> {
+        let looking = self.heard.take().zip(self.safety.clone());
+        let Some((heard, safety)) = looking.filter(|_| Handle::try_current().is_ok()) else {
+            self.finish_as(end);
+            return None;
+        };
+        let tasks = safety.tasks().clone();
+        Some(tasks.spawn(async move {
+            self.look_at(heard, &safety, matches!(end, Some(End::Cut(_)))).await;
+            self.finish_as(end);
+        }))
+    }
+
+    /// The caller of a stream went away. The same.
+    pub(crate) fn leave(mut self: Box<Self>) {
+        let looking = self.heard.take().zip(self.safety.clone());
+        let Some((heard, safety)) = looking.filter(|_| Handle::try_current().is_ok()) else { return };
+        let tasks = safety.tasks().clone();
+        tasks.spawn(async move {
+            self.look_at(heard, &safety, false).await;
+            drop(self);
+        });
+    }
+
+    async fn look_at(&mut self, heard: Heard, safety: &AnswerSafety, was_cut: bool) {
+        let said = heard.finish();
+        if let Some(running) = &mut self.running {
+            running.look_for_safety(safety, &Texts::with(b"", &said), !was_cut).await;
+        }
+    }
+
+    fn finish_as(self, end: Option<End>) {
+        match end {
+            Some(end) => self.finish(end),
+            None => {
+                self.finish_answer();
+            }
         }
     }
 
@@ -524,7 +607,7 @@ impl Recording {
         let Some(exported) = self.subject.traced.end() else { return };
         let error = match end {
             End::Completed => None,
-            End::Withheld(_) => Some("withheld"),
+            End::Withheld(_) | End::Cut(_) => Some("withheld"),
             End::ClientDisconnected => Some("client_disconnected"),
             End::Failed(_) | End::NotReached(_) => {
                 Some(self.failure(summary, end).map_or("_OTHER", ErrorClass::as_str))
@@ -532,7 +615,7 @@ impl Recording {
         };
         // What a provider says of a failure may quote what it was sent.
         let message = match end {
-            End::NotReached(reason) | End::Withheld(reason) => Some(reason.as_str()),
+            End::NotReached(reason) | End::Withheld(reason) | End::Cut(reason) => Some(reason.as_str()),
             End::Completed | End::Failed(_) | End::ClientDisconnected => None,
         };
         exported.finish(&Ended {
@@ -579,7 +662,7 @@ impl Recording {
         }
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
-            End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) => {
+            End::Failed(reason) | End::NotReached(reason) | End::Withheld(reason) | End::Cut(reason) => {
                 OutcomeStatus::Failed { reason: reason.clone() }
             }
             End::ClientDisconnected => OutcomeStatus::Failed { reason: "client_disconnected".to_owned() },
@@ -592,7 +675,7 @@ impl Recording {
             status: match &end {
                 End::Completed => "completed",
                 End::Failed(_) | End::NotReached(_) => "failed",
-                End::Withheld(_) => "withheld",
+                End::Withheld(_) | End::Cut(_) => "withheld",
                 End::ClientDisconnected => "client_disconnected",
             },
             dialect: subject.dialect.as_str(),

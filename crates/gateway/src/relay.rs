@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use systemprompt_governance::Inspection;
+use systemprompt_extension::policy::Texts;
+use systemprompt_governance::{AnswerSafety, Denial, Inspection};
 use systemprompt_llm::{ErrorAnswer, Format};
 use systemprompt_model::ActionId;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -33,6 +35,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// After the model said why it stopped, a provider has this long to say what it used and to end its answer.
 const USAGE_LINGER: Duration = Duration::from_secs(30);
 
+/// The end of a stream that is guarded, while it is looked at: what is said against it.
+type Looking = Pin<Box<dyn Future<Output = Option<Denial>> + Send>>;
+
 /// An answer that was held back, while policies look at it. Dropping it is giving up the call.
 type Inspecting = Pin<Box<dyn Future<Output = (Box<Recording>, Inspection, Bytes)> + Send>>;
 
@@ -46,6 +51,13 @@ pub(crate) struct Relay {
     /// Present until the end is recorded, or while the answer is being inspected.
     recording: Option<Box<Recording>>,
     inspecting: Option<Inspecting>,
+    /// What looks at a guarded stream as it comes.
+    guard: Option<AnswerSafety>,
+    looking: Option<Looking>,
+    /// The answer is at its end, of which the last is being looked at.
+    ending: bool,
+    /// The end is recorded once all that was said has been looked at.
+    closing: Option<JoinHandle<()>>,
     /// How the stream goes on if it breaks off, where the route has it so.
     recovery: Option<Recovery>,
     request_id: ActionId,
@@ -80,6 +92,10 @@ impl Relay {
             dialect,
             recording: Some(recording),
             inspecting: None,
+            guard: None,
+            looking: None,
+            ending: false,
+            closing: None,
             recovery: None,
             idle: limits.idle,
             last_byte: now,
@@ -91,8 +107,15 @@ impl Relay {
     }
 
     /// The same, and if the stream breaks off, it goes on.
-    pub(crate) fn with_recovery(self, recovery: Option<Recovery>) -> Self {
-        Self { recovery, ..self }
+    pub(crate) fn with_recovery(mut self, recovery: Option<Recovery>) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// The same in a guarded lane, with what looks at it.
+    pub(crate) fn with_guard(mut self, guard: Option<AnswerSafety>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// The provider broke off. If the caller has all of the answer, that is all; otherwise another provider goes on, or the
@@ -137,12 +160,10 @@ impl Relay {
                 Some(match recovery.take_error() {
                     // In the provider's own words.
                     Some(said) => {
-                        if let Some(recording) = self.recording.take() {
-                            recording.finish_answer();
-                        }
+                        self.closing = self.recording.take().and_then(|recording| recording.close(None));
                         Poll::Ready(Some(Ok(Frame::data(said))))
                     }
-                    None => self.fail(&error),
+                    None => self.fail(&error, cx),
                 })
             }
             Poll::Pending => {
@@ -161,11 +182,20 @@ impl Relay {
         if self.is_complete() {
             return self.complete(cx);
         }
-        self.fail(error)
+        self.fail(error, cx)
     }
 
     /// Ends the stream with an error.
-    fn fail(&mut self, error: &ErrorAnswer) -> Polled {
+    fn fail(&mut self, error: &ErrorAnswer, cx: &mut Context<'_>) -> Polled {
+        self.end_with(error, End::Failed(error.message.clone()), cx)
+    }
+
+    /// Ends the stream because of what it says.
+    fn cut(&mut self, denial: &Denial, cx: &mut Context<'_>) -> Polled {
+        self.end_with(&withheld(denial), End::Cut(format!("the answer was cut: {denial}")), cx)
+    }
+
+    fn end_with(&mut self, error: &ErrorAnswer, how: End, cx: &mut Context<'_>) -> Polled {
         let Some(mut recording) = self.recording.take() else { return Poll::Ready(None) };
         recording.tells(error);
         let request = self.request_id.to_string();
@@ -175,8 +205,56 @@ impl Relay {
             || (recording.error_events(error, &request), recovers || recording.at_event_boundary()),
             || error.sse_event(self.dialect, Some(&request)),
         );
-        recording.finish(End::Failed(error.message.clone()));
-        Poll::Ready((!end.is_empty()).then(|| Ok(Frame::data(end))))
+        self.closing = recording.close(Some(how));
+        self.last_piece(end, cx)
+    }
+
+    /// Gives what is left, or waits until the end is recorded if nothing is.
+    fn last_piece(&mut self, piece: Bytes, cx: &mut Context<'_>) -> Polled {
+        if piece.is_empty() { self.poll_closing(cx) } else { Poll::Ready(Some(Ok(Frame::data(piece)))) }
+    }
+
+    /// The end of the body: it is recorded.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some(closing) = &mut self.closing {
+            if let Err(error) = ready!(Pin::new(closing).poll(cx)) {
+                tracing::error!(%error, request_id = %self.request_id, "looking at an answer that is over failed");
+            }
+            self.closing = None;
+        }
+        Poll::Ready(None)
+    }
+
+    /// Has what is new in a guarded stream looked at.
+    fn look(&mut self, fresh: Vec<String>) {
+        let Some(safety) = self.guard.clone() else { return };
+        self.looking = Some(Box::pin(async move {
+            let texts = Texts::with(b"", &fresh);
+            let texts: Vec<&str> = texts.iter().collect();
+            safety.find_in_window(&texts).await
+        }));
+    }
+
+    /// Waits for who looks at a guarded stream, with signs of life. Nothing if it goes on and there is nothing to give.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
+        let looking = self.looking.as_mut()?;
+        let Poll::Ready(said) = looking.as_mut().poll(cx) else {
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Some(Poll::Pending);
+            }
+            self.alarm.as_mut().reset(Instant::now() + SILENCE);
+            return Some(Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.dialect.ping()))))));
+        };
+        self.looking = None;
+        if let Some(denial) = said {
+            return Some(self.cut(&denial, cx));
+        }
+        let given = self.lane.cleared(self.ending || self.is_complete() || self.has_stopped());
+        if given.is_empty() {
+            return None;
+        }
+        self.last_sign = Instant::now();
+        Some(Poll::Ready(Some(Ok(Frame::data(given)))))
     }
 
     /// An answer that arrived to its end is recorded, once policies have seen it if they want to. The provider may have
@@ -186,19 +264,27 @@ impl Relay {
             && let Some(mut recording) = self.recording.take()
         {
             self.inspecting = Some(Box::pin(async move {
-                let inspection = recording.inspect(&held.stream, &held.said).await;
+                let mut inspection = recording.inspect(&held.stream, &held.said).await;
+                if inspection == Inspection::Give {
+                    inspection = recording.look_for_safety(&held.stream, &held.said).await;
+                }
                 (recording, inspection, held.given)
             }));
             return self.poll_inspection(cx);
         }
-        if let Some(recording) = self.recording.take() {
-            recording.finish_answer();
+        if let Some(fresh) = self.lane.last() {
+            self.ending = true;
+            self.look(fresh);
+            if let Some(polled) = self.poll_look(cx) {
+                return polled;
+            }
         }
+        self.closing = self.recording.take().and_then(|recording| recording.close(None));
         let rest = match &mut self.recovery {
             Some(recovery) => recovery.finish(),
             None => self.lane.finish(),
         };
-        Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
+        self.last_piece(rest, cx)
     }
 
     /// Waits for what policies say about an answer that was held back, with signs of life.
@@ -271,8 +357,14 @@ impl Body for Relay {
         if let Some(polled) = this.poll_recovery(cx) {
             return polled;
         }
+        if let Some(polled) = this.poll_look(cx) {
+            return polled;
+        }
         if this.recording.is_none() {
-            return Poll::Ready(None);
+            return this.poll_closing(cx);
+        }
+        if this.ending {
+            return this.complete(cx);
         }
         loop {
             match Pin::new(&mut this.upstream).poll_frame(cx) {
@@ -280,13 +372,15 @@ impl Body for Relay {
                     let Ok(data) = frame.into_data() else { continue };
                     let now = Instant::now();
                     this.last_byte = now;
-                    this.last_sign = now;
+                    let mut stopped = false;
                     if let Some(recording) = &mut this.recording {
                         recording.feed(&data);
                         if recording.terminal_seen() {
                             this.alarm.as_mut().reset(now + LINGER.min(this.idle));
+                            stopped = true;
                         } else if recording.has_stopped() {
                             this.alarm.as_mut().reset(now + USAGE_LINGER.min(SILENCE).min(this.idle));
+                            stopped = true;
                         }
                     }
                     let data = match &mut this.recovery {
@@ -304,15 +398,23 @@ impl Body for Relay {
                         if given.is_empty() {
                             return Poll::Pending;
                         }
+                        this.last_sign = now;
                         return Poll::Ready(Some(Ok(Frame::data(given.into()))));
                     }
-                    let Ok(data) = this.lane.feed(data) else {
+                    let Ok(data) = this.lane.feed(data, stopped) else {
                         let message = "the provider's answer is too large to be inspected";
-                        return this.fail(&ErrorAnswer::upstream_interrupted(message));
+                        return this.fail(&ErrorAnswer::upstream_interrupted(message), cx);
                     };
-                    if data.is_empty() {
-                        continue;
+                    if let Some(fresh) = this.lane.fresh(stopped) {
+                        this.look(fresh);
                     }
+                    if data.is_empty() {
+                        match this.poll_look(cx) {
+                            Some(polled) => return polled,
+                            None => continue,
+                        }
+                    }
+                    this.last_sign = now;
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -350,6 +452,15 @@ impl Body for Relay {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// The caller went away, or has all it wanted: what was said may have to be looked at before that is recorded.
+    fn drop(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            recording.leave();
         }
     }
 }

@@ -4,6 +4,8 @@
 //! knows no kind's content: it asks for the [facts](FactsWriter) to record, the subject policies judge, and an estimate of
 //! what will be used up.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject};
 use systemprompt_model::UserId;
@@ -26,6 +28,13 @@ pub trait Effect: Send + Sync + 'static {
     /// What decides whether somebody may do it at all, before policies are asked.
     fn authority(&self) -> Authority {
         Authority::AccessRules
+    }
+
+    /// The places in the bytes that repeat what was said earlier in the same conversation, ascending. The rest is new. All
+    /// of it, unless overridden.
+    fn earlier(&self, content: &[u8]) -> Vec<Range<usize>> {
+        let _ = content;
+        Vec::new()
     }
 
     /// What is recorded of it with the decision.

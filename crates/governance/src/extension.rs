@@ -28,8 +28,9 @@ use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
 use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
-use crate::policy::{Guard, PolicyChain};
+use crate::policy::{GatewayPolicies, Guard, PolicyChain};
 use crate::quota::{self as quotas, Quotas};
+use crate::safety::Scanners;
 use crate::secret_scan;
 use crate::startup;
 
@@ -54,6 +55,8 @@ const CHANGES_WITHIN: Duration = Duration::from_secs(3);
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// How long it waits until they and everything else are in the ledger. The hook has ten seconds.
 const DRAIN_WITHIN: Duration = Duration::from_secs(8);
+/// How long answers that are over may still be looked at.
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
 /// How long it then takes to bring the projections up.
 const CATCH_UP_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -158,6 +161,8 @@ impl Extension for GovernanceExtension {
         }
         let policies = sections.policies.unknown_policies(&known.policies).into_iter();
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
+        let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();
+        problems.extend(scanners.map(|flaw| config.error(QUOTAS.key(), &flaw.pointer, flaw.message)));
         problems
     }
 
@@ -199,12 +204,14 @@ impl Extension for GovernanceExtension {
         ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
         let registered = registry.make_policies(ctx)?;
         let guards = registry.make_all::<GatewayGuards, _>(ctx)?;
-        let limits = Some((&quotas, sections.quotas.as_slice()));
+        let scanners = Arc::new(Scanners::new(registry.make_safety_scanners(ctx)?, ctx.metrics()));
+        let gateway = GatewayPolicies { policies: &sections.quotas, quotas: &quotas, scanners: &scanners };
         let registered = Registered { policies: registered, guards };
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), limits)
+        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
             .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
             .map_err(|error| failed(&with_causes(&error)))?;
         services.insert(Arc::new(registered));
+        services.insert(scanners);
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
         services.insert(Arc::new(gate));
         services.insert(rules);
@@ -240,8 +247,9 @@ impl Extension for GovernanceExtension {
         let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
         let registered = ctx.service::<Registered>()?;
         let quotas = ctx.service::<Quotas>()?;
-        let limits = Some((&quotas, sections.quotas.as_slice()));
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), limits)
+        let scanners = ctx.service::<Scanners>()?;
+        let gateway = GatewayPolicies { policies: &sections.quotas, quotas: &quotas, scanners: &scanners };
+        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
             .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
             .map_err(|error| failed(&with_causes(&error)))?;
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
@@ -266,6 +274,9 @@ impl Extension for GovernanceExtension {
         let begun = Instant::now();
         if let Some(gate) = ctx.services().get::<Gate>() {
             gate.finish_changes(CHANGES_WITHIN).await;
+        }
+        if let Some(scanners) = ctx.services().get::<Scanners>() {
+            scanners.finish(LOOKED_WITHIN).await;
         }
         if let Some(quotas) = ctx.services().get::<Quotas>() {
             quotas.flush(FLUSH_WITHIN).await;

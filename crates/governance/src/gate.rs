@@ -19,10 +19,11 @@ use crate::action::Action;
 use crate::denial::{Denial, Refusal};
 use crate::digest::digest;
 use crate::effect::{Authority, Effect, FactsWriter};
+use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
 use crate::ledger::{Ledger, Unavailable};
 use crate::permit::Permit;
-use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain};
+use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain, milliseconds_since};
 use crate::redaction::Redaction;
 
 /// What somebody can do whom the access rules refuse.
@@ -103,15 +104,12 @@ impl Gate {
         let started = Instant::now();
         let authority = self.decide_authority(&action).await;
         let mut evaluations = Vec::with_capacity(6);
-        evaluations.push(Evaluation {
-            policy_id: "access_control".into(),
-            result: if authority.is_ok() { EvaluationResult::Pass } else { EvaluationResult::Fail },
-            detail: match &authority {
-                Ok(basis) => basis.clone().into(),
-                Err(denial) => denial.reason.clone().into(),
-            },
-            duration_ms: started.elapsed().as_micros() as f64 / 1000.0,
-        });
+        let (result, detail) = match &authority {
+            Ok(basis) => (EvaluationResult::Pass, basis.clone()),
+            Err(denial) => (EvaluationResult::Fail, denial.reason.clone()),
+        };
+        let duration_ms = milliseconds_since(started);
+        evaluations.push(Evaluation { duration_ms, ..Evaluation::of("access_control", result, detail) });
         if let Err(denial) = authority {
             evaluations.extend(policies.unasked("already refused"));
             return Err(self.record_refusal(&policies, action, denial, evaluations, false).await);
@@ -128,7 +126,7 @@ impl Gate {
             model: action.effect.model(),
             estimate: action.effect.estimate(),
         };
-        let judged = policies.evaluate(&input, None).await;
+        let judged = policies.evaluate(&input, || action.effect.earlier(&action.content), None).await;
         let ChainOutcome { evaluations: said, denial, warnings, flagged, holds } = judged;
         evaluations.extend(said);
         if let Some(denial) = denial {
@@ -139,6 +137,8 @@ impl Gate {
             None if policies.is_enabled() => Verdict::allow("default_allow"),
             None => Verdict::allow("governance_disabled"),
         };
+        let found = filed::count(&evaluations);
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
         let entry = self.decided(&policies, &action, verdict, evaluations, !flagged.is_empty()).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
@@ -152,6 +152,8 @@ impl Gate {
                 flagged,
                 holds,
                 policies,
+                found,
+                excerpts,
             }),
             Err(Unavailable) => Err(Refusal::LedgerUnavailable),
         }
@@ -160,12 +162,7 @@ impl Gate {
     /// Records a surface's own refusal of an authenticated request, such as an unknown model, the same way as a rule's.
     /// Gives what the caller is to be told, without the credentials that may stand in what the denial quotes.
     pub async fn refuse<E: Effect>(&self, action: Action<E>, denial: Denial) -> Refusal {
-        let evaluation = Evaluation {
-            policy_id: denial.policy.clone().into(),
-            result: EvaluationResult::Fail,
-            detail: denial.reason.clone().into(),
-            duration_ms: 0.0,
-        };
+        let evaluation = Evaluation::of(denial.policy.clone(), EvaluationResult::Fail, denial.reason.clone());
         let policies = self.policies();
         let evaluations = std::iter::once(evaluation).chain(policies.unasked("already refused")).collect();
         self.record_refusal(&policies, action, denial, evaluations, false).await
@@ -242,12 +239,13 @@ impl Gate {
         policies: &PolicyChain,
         action: Action<E>,
         denial: Denial,
-        evaluations: Vec<Evaluation>,
+        mut evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> Refusal {
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
         let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
         let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged).await;
-        match self.ledger.refuse(entry).await {
+        match self.ledger.refuse(entry, excerpts).await {
             Ok(()) => {
                 self.denials.get_or_create(&DenialLabels { policy: denial.policy.clone() }).inc();
                 Refusal::Denied(Denial { reason: reason.unwrap_or_default(), ..denial })

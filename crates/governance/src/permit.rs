@@ -12,6 +12,7 @@ use systemprompt_model::{ActionId, Attribution, Resource};
 use crate::action::{NotPermitted, Target};
 use crate::effect::Effect;
 use crate::ledger::OpenAction;
+use crate::ledger::content::KeptPart;
 use crate::policy::PolicyChain;
 use crate::running::{Outcome, Running};
 
@@ -87,6 +88,9 @@ pub struct Permit<E: Effect> {
     pub(crate) flagged: Vec<Range<usize>>,
     pub(crate) holds: Vec<Box<dyn Hold>>,
     pub(crate) policies: Arc<PolicyChain>,
+    /// How many findings are recorded with the decision, and what they were found in.
+    pub(crate) found: usize,
+    pub(crate) excerpts: Vec<KeptPart>,
 }
 
 impl<E: Effect> Permit<E> {
@@ -116,6 +120,8 @@ impl<E: Effect> Permit<E> {
             flagged: self.flagged,
             holds: self.holds,
             policies: self.policies,
+            found: self.found,
+            excerpts: self.excerpts,
             inspections: Vec::new(),
             answer_is_suspect: false,
             begun: Instant::now(),

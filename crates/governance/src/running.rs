@@ -12,16 +12,19 @@ use systemprompt_model::{ActionId, Attribution, Resource};
 use tokio::sync::oneshot;
 
 use crate::action::{NotPermitted, Target};
+use crate::answer_safety::AnswerSafety;
 use crate::denial::Denial;
 use crate::digest::digest;
 use crate::effect::{Effect, Facts as _, FactsWriter};
+use crate::filed;
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
-use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged};
+use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes};
 use crate::ledger::queue::Following;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
-use crate::policy::{Evaluation, PolicyChain};
+use crate::policy::{ChainOutcome, Evaluation, PolicyChain};
 use crate::redaction::Redaction;
+use crate::safety::Subject as Scanned;
 use crate::secret_scan::{entrusted, redact};
 
 /// Most parts of content that are kept besides the request and the answer.
@@ -45,6 +48,9 @@ pub struct Running<E: Effect> {
     pub(crate) flagged: Vec<Range<usize>>,
     pub(crate) holds: Vec<Box<dyn Hold>>,
     pub(crate) policies: Arc<PolicyChain>,
+    /// How many findings were recorded, and what they were found in.
+    pub(crate) found: usize,
+    pub(crate) excerpts: Vec<KeptPart>,
     pub(crate) inspections: Vec<Evaluation>,
     /// A policy objected to what came back, so nothing of it is kept.
     pub(crate) answer_is_suspect: bool,
@@ -139,10 +145,12 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
         };
-        let outcome = self.policies.evaluate_content(&input).await;
+        let outcome = self.policies.evaluate_content(&input, || self.effect.earlier(&content)).await;
         let redaction = Redaction::new(self.policies.scanner());
         let mut evaluations = outcome.evaluations;
         redaction.details(&mut evaluations);
+        // The same was found in other bytes, and is recorded with the decision.
+        evaluations.iter_mut().for_each(|evaluation| evaluation.findings.clear());
         if let Some(denial) = outcome.denial {
             self.inspections.extend(evaluations);
             return Err(NotDiverted::Denied(Denial { reason: redaction.reason(denial.reason), ..denial }));
@@ -150,7 +158,7 @@ impl<E: Effect> Running<E> {
         self.holds.extend(outcome.holds);
         self.answer_is_suspect |= !outcome.flagged.is_empty();
         let sha256 = digest(&content).await;
-        self.attempt(target, why, used, Some(&Judged { bytes: content.len(), sha256, evaluations: &evaluations }));
+        self.attempt(target, why, used, Some(&JudgedBytes { bytes: content.len(), sha256, evaluations: &evaluations }));
         self.judged = content.clone();
         Ok(content)
     }
@@ -160,7 +168,7 @@ impl<E: Effect> Running<E> {
     }
 
     /// Records that another attempt begins.
-    fn attempt(&mut self, target: &Target, why: &str, used: Usage, judged: Option<&Judged<'_>>) {
+    fn attempt(&mut self, target: &Target, why: &str, used: Usage, judged: Option<&JudgedBytes<'_>>) {
         self.attempts += 1;
         let mut redaction = Redaction::new(self.policies.scanner());
         // For what is found in them; they were recorded with the decision.
@@ -203,7 +211,8 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
         };
-        let outcome = self.policies.evaluate(&input, Some(tokio::time::Instant::now() + limit)).await;
+        let deadline = Some(tokio::time::Instant::now() + limit);
+        let outcome = self.policies.evaluate(&input, Vec::new, deadline).await;
         self.answer_is_suspect |=
             outcome.denial.is_some() || !outcome.warnings.is_empty() || !outcome.flagged.is_empty();
         self.holds.extend(outcome.holds);
@@ -213,6 +222,33 @@ impl<E: Effect> Running<E> {
         self.inspections.extend(evaluations);
         match outcome.denial {
             Some(denial) => Inspection::Withhold(Denial { reason: redaction.reason(denial.reason), ..denial }),
+            None => Inspection::Give,
+        }
+    }
+
+    /// What looks at answers for safety, if anything does.
+    pub fn safety(&self) -> Option<AnswerSafety> {
+        let safety = Arc::clone(self.policies.safety()?);
+        let model = self.effect.model().map(str::to_owned);
+        Some(AnswerSafety { safety, subject: Scanned { action: self.id, by: self.by.clone(), model } })
+    }
+
+    /// Looks at an answer for safety. What is found is recorded with the end, and withholds the answer if the caller does
+    /// not have it yet.
+    pub async fn look_for_safety(&mut self, safety: &AnswerSafety, texts: &Texts<'_>, has_it: bool) -> Inspection {
+        let started = Instant::now();
+        let judged = safety.safety.judge_answer(&safety.subject, texts, !has_it).await;
+        self.answer_is_suspect |= judged.holds_secret;
+        let mut outcome = ChainOutcome::default();
+        let (mut evaluation, withheld) = outcome.judged(judged, started);
+        self.answer_is_suspect |= withheld;
+        let evaluations = std::slice::from_mut(&mut evaluation);
+        let retention = self.open.ledger().retention().content;
+        self.excerpts.extend(filed::file(evaluations, self.found, retention));
+        self.found += filed::count(evaluations);
+        self.inspections.push(evaluation);
+        match outcome.denial {
+            Some(denial) => Inspection::Withhold(denial),
             None => Inspection::Give,
         }
     }
@@ -269,8 +305,8 @@ impl<E: Effect> Running<E> {
             OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason))),
         };
         let retention = self.open.ledger().retention().content;
-        let mut content = Vec::new();
         let hidden = self.hidden();
+        let mut content = self.excerpts;
         let request = if hidden.is_empty() { self.content.clone() } else { redact(&self.content, &hidden) };
         content.extend(retention.keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
         // An answer may repeat what was found, so nothing is kept of it.

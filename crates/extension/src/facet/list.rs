@@ -3,7 +3,7 @@
 use super::kind::{Declared, Described, Facet};
 use super::{
     Config, CrossExtensionTables, Endpoints, GatewayGuards, Migrations, Permissions, Policies, Projections, Roles,
-    RouteSelectors, Routes, Schemas, Sections, Seeds, SystemPromptOverrides, WellKnown,
+    RouteSelectors, Routes, SafetyScanners, Schemas, Sections, Seeds, SystemPromptOverrides, WellKnown,
 };
 use crate::{Extension, LoaderError};
 
@@ -59,6 +59,7 @@ facets! {
     roles: Roles,
     permissions: Permissions,
     policies: Policies,
+    safety_scanners: SafetyScanners,
     projections: Projections,
     gateway_guards: GatewayGuards,
     route_selectors: RouteSelectors,

@@ -1,13 +1,14 @@
 //! The effect: a model is asked.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
 use systemprompt_llm::neutral::Loss;
-use systemprompt_llm::{Format, InferenceRequest};
+use systemprompt_llm::{Format, InferenceRequest, earlier_turns};
 
 use crate::routing::{Destination, Way};
 
@@ -112,6 +113,10 @@ impl Effect for Infer {
 
     fn subject(&self) -> Subject<'_> {
         Subject::Prompt
+    }
+
+    fn earlier(&self, content: &[u8]) -> Vec<Range<usize>> {
+        earlier_turns(content)
     }
 
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {

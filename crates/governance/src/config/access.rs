@@ -237,7 +237,7 @@ mod tests {
         let known = KnownNames {
             entities: [(EntityKind::GatewayRoute, names(&["demo", "anthropic", "claude-star-12ab34"]))].into(),
             roles: names(&["admin", "user", "anonymous"]),
-            policies: BTreeSet::new(),
+            ..KnownNames::default()
         };
         let config: AccessControlConfig = serde_json::from_value(serde_json::json!({
             "rules": [

@@ -1,4 +1,4 @@
-//! The documents an operator writes: `services/governance/config.yaml` (policies), `services/gateway/*.yaml` (quotas) and
+//! The documents an operator writes: `services/governance/config.yaml` (policies), `services/gateway/*.yaml` (quotas, safety) and
 //! `services/access-control/*.yaml` (who may use what). Unknown keys, policy ids and modes are errors.
 
 mod access;
@@ -8,6 +8,7 @@ mod mode;
 pub(crate) mod quota;
 mod rate_limit;
 mod request_guards;
+pub(crate) mod safety;
 mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
@@ -22,6 +23,7 @@ pub use self::quota::{
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
+pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};
 pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};

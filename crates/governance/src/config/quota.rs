@@ -1,8 +1,8 @@
-//! `services/gateway/policies.yaml`: how much of the models' work somebody may use in which time, and who is told when it
-//! comes to an end.
+//! `services/gateway/policies.yaml`: how much of the models' work somebody may use in which time, who is told when it comes
+//! to an end, and what is looked for in prompts and answers.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,11 +12,12 @@ use systemprompt_model::pattern::Pattern;
 
 use super::flaw::Flaw;
 use super::mode::{FaultMode, PolicyMode};
+use super::safety::SafetyConfig;
 
 /// The longest window in seconds: ten years.
 const LONGEST_WINDOW: u64 = 10 * 366 * 86_400;
 
-/// A policy of the gateway: how much may be used. Several that are enabled hold together.
+/// A policy of the gateway: how much may be used, and what is looked for. Several that are enabled hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayPolicyConfig {
@@ -50,6 +51,9 @@ pub struct GatewayPolicySpec {
     pub time_zone: TimeZone,
     /// The windows. A request counts in all that concern it, or is refused and counts in none.
     pub quota_windows: Vec<QuotaWindowConfig>,
+    /// What is looked for in prompts and answers; nothing without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safety: Option<SafetyConfig>,
 }
 
 /// What is set aside of a request before it is made.
@@ -324,6 +328,24 @@ pub(crate) fn flaws(policies: &[GatewayPolicyConfig]) -> Vec<Flaw> {
         }
         for (index, window) in policy.spec.quota_windows.iter().enumerate() {
             window.flaws(&format!("{at}/spec/quota_windows/{index}"), &mut flaws);
+        }
+        if let Some(safety) = &policy.spec.safety {
+            safety.flaws(&format!("{at}/spec/safety"), &mut flaws);
+        }
+    }
+    flaws
+}
+
+/// Every safety scanner and category in the policies that nobody has. `brought` are the scanners of extensions, with what
+/// they find.
+pub(crate) fn unknown_scanners(
+    policies: &[GatewayPolicyConfig],
+    brought: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    for (index, policy) in policies.iter().enumerate() {
+        if let Some(safety) = &policy.spec.safety {
+            safety.unknown_names(&format!("/{index}/spec/safety"), brought, &mut flaws);
         }
     }
     flaws

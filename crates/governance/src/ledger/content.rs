@@ -7,6 +7,9 @@ use bytes::Bytes;
 /// The bytes that were judged and sent.
 pub const REQUEST: &str = "request";
 
+/// The beginning of the names of what stands around what scanners found; their numbers follow.
+pub const FINDING: &str = "finding.";
+
 /// What came back.
 pub const ANSWER: &str = "answer";
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::canonical::CanonicalObject;
 use super::text::{Sha, cleaned, micros, sha256};
 use crate::policy::Evaluation;
+use crate::safety::SafetyRecord;
 
 /// The reason of actions that were found open after their server died.
 pub(crate) const ABANDONED: &str = "abandoned: the server that admitted it stopped before it ended";
@@ -288,12 +289,30 @@ fn evaluations_json(evaluations: &[Evaluation]) -> String {
         let mut entry = CanonicalObject::within(text);
         entry.text("detail", (!evaluation.detail.is_empty()).then(|| cleaned(&evaluation.detail)).as_deref());
         entry.number("duration_ms", Some(evaluation.duration_ms));
+        if !evaluation.findings.is_empty() {
+            entry.json("findings", Some(&findings_json(&evaluation.findings)));
+        }
         entry.text("policy_id", Some(&evaluation.policy_id));
         entry.text("result", Some(evaluation.result.as_str()));
         text = entry.finish();
     }
     text.push(']');
     text
+}
+
+/// A list of what scanners found, as canonical JSON. What they found it in is content, and not told here.
+fn findings_json(findings: &[SafetyRecord]) -> String {
+    let findings = findings.iter().map(|finding| {
+        let mut entry = CanonicalObject::with_capacity(128);
+        entry.boolean("blocked", Some(finding.blocked));
+        entry.text("category", Some(&cleaned(&finding.category)));
+        entry.text("phase", Some(finding.phase.as_str()));
+        entry.text("scanner", Some(&finding.scanner));
+        entry.integer("sequence", Some(finding.sequence as i64));
+        entry.text("severity", Some(finding.severity.as_str()));
+        entry.finish()
+    });
+    format!("[{}]", findings.collect::<Vec<_>>().join(","))
 }
 
 /// Counts end at 2^53, as JSON's numbers do.

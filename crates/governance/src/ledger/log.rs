@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::checkpoint::Checkpoints;
+use super::content::KeptPart;
 use super::entry::Sealed;
 use super::error::{LedgerError, Unavailable};
 use super::metrics::LedgerMetrics;
@@ -132,6 +133,11 @@ impl Ledger {
         self.shared.queue.is_available()
     }
 
+    /// What is kept of content.
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.shared.retention
+    }
+
     pub(crate) fn ambient(&self) -> &Ambient {
         &self.shared.ambient
     }
@@ -146,19 +152,19 @@ impl Ledger {
         match self.shared.settings.durability {
             Durability::Durable => {
                 let (admission, receiver) = Admission::of(action);
-                self.enqueue(entry, true, Box::new(admission), receiver).await
+                self.enqueue(entry, Vec::new(), true, Box::new(admission), receiver).await
             }
             Durability::Asynchronous => {
-                self.push(entry, true, None).await?;
+                self.push(entry, Vec::new(), true, None).await?;
                 Ok(action.armed())
             }
         }
     }
 
-    /// Records that an action is refused. It returns when that is on disk, whatever the mode.
-    pub(crate) async fn refuse(&self, entry: Sealed) -> Result<(), Unavailable> {
+    /// Records that an action is refused, with what is kept of it. It returns when that is on disk, whatever the mode.
+    pub(crate) async fn refuse(&self, entry: Sealed, content: Vec<KeptPart>) -> Result<(), Unavailable> {
         let (told, receiver) = Told::channel();
-        self.enqueue(entry, false, Box::new(told), receiver).await
+        self.enqueue(entry, content, false, Box::new(told), receiver).await
     }
 
     /// Appends an entry that is about no action of ours, and waits until it is written.
@@ -171,18 +177,25 @@ impl Ledger {
     async fn enqueue<T>(
         &self,
         entry: Sealed,
+        content: Vec<KeptPart>,
         opens: bool,
         waiter: Box<dyn Waiter>,
         written: oneshot::Receiver<T>,
     ) -> Result<T, Unavailable> {
         let written = async {
-            self.push(entry, opens, Some(waiter)).await?;
+            self.push(entry, content, opens, Some(waiter)).await?;
             written.await.map_err(|_| Unavailable)
         };
         timeout(ADMISSION_WAIT, written).await.unwrap_or(Err(Unavailable))
     }
 
-    async fn push(&self, entry: Sealed, opens: bool, waiter: Option<Box<dyn Waiter>>) -> Result<(), Unavailable> {
+    async fn push(
+        &self,
+        entry: Sealed,
+        content: Vec<KeptPart>,
+        opens: bool,
+        waiter: Option<Box<dyn Waiter>>,
+    ) -> Result<(), Unavailable> {
         let queue = &self.shared.queue;
         if !queue.is_available() {
             return Err(Unavailable);
@@ -194,7 +207,7 @@ impl Ledger {
                 .map_err(|_| Unavailable)?
                 .map_err(|_| Unavailable)?,
         };
-        let pending = Pending { entry, opens, waiter, _slot: slot, queued: Instant::now() };
+        let pending = Pending { entry, content, opens, waiter, _slot: slot, queued: Instant::now() };
         queue.push_decision(pending).map_err(|_| Unavailable)
     }
 }

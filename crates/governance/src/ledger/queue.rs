@@ -30,6 +30,8 @@ const CONTENT_LIMIT: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) entry: Sealed,
+    /// What is kept of a refused action: what was found in it, masked.
+    pub(super) content: Vec<KeptPart>,
     /// Whether the action is open once this is written.
     pub(super) opens: bool,
     /// Nobody in the asynchronous mode.

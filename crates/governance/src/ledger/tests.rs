@@ -1049,6 +1049,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
     };
     let actors: Vec<_> = by.actors.links().iter().map(|actor| actor.id.as_str().into()).collect();
     let evaluations = [Evaluation {
+        findings: Vec::new(),
         policy_id: "secret_scan".into(),
         result: EvaluationResult::Fail,
         detail: "because \"of\" this".into(),

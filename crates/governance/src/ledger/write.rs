@@ -19,8 +19,12 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(batch: &'a Batch, links: Vec<Link>) -> Self {
-        let content =
-            batch.following.iter().flat_map(|next| next.content.iter().map(|part| (next.entry.action, part))).collect();
+        let decisions = batch.decisions.iter().map(|pending| (&pending.entry, &pending.content));
+        let following = batch.following.iter().map(|next| (&next.entry, &next.content));
+        let content = decisions
+            .chain(following)
+            .flat_map(|(entry, content)| content.iter().map(|part| (entry.action, part)))
+            .collect();
         Self { entries: batch.entries().zip(links).collect(), content }
     }
 }

@@ -24,6 +24,7 @@ use super::tool_blocklist::ToolBlocklist;
 use crate::config::{GatewayPolicyConfig, GovernanceConfig, PolicyConfig, PolicyMode};
 use crate::denial::Denial;
 use crate::quota::{Meters, Quotas};
+use crate::safety::{Judged, Objection, Safety, SafetyError, SafetyRecord, Scanners};
 use crate::secret_scan::SecretScanner;
 
 /// What a policy said, as it is recorded.
@@ -37,6 +38,8 @@ pub struct Evaluation {
     pub detail: Cow<'static, str>,
     /// How long it took, in milliseconds, to the microsecond.
     pub duration_ms: f64,
+    /// What scanners found, where that is what was asked.
+    pub findings: Vec<SafetyRecord>,
 }
 
 /// What came out of a policy.
@@ -103,6 +106,37 @@ impl ChainOutcome {
         }
         (EvaluationResult::Fail, detail)
     }
+
+    /// What came of looking for safety, and whether it refuses.
+    pub(crate) fn judged(&mut self, judged: Judged, started: Instant) -> (Evaluation, bool) {
+        let Judged { records, objection, .. } = judged;
+        let (result, detail, denied) = match objection {
+            None => (EvaluationResult::Pass, Cow::Borrowed(""), false),
+            Some(Objection { violation, blocks }) => {
+                let mode = if blocks { PolicyMode::Enforce } else { PolicyMode::Warn };
+                let (result, detail) = self.object(SAFETY, mode, violation);
+                (result, detail, blocks)
+            }
+        };
+        let duration_ms = milliseconds_since(started);
+        (Evaluation { duration_ms, findings: records, ..Evaluation::of(SAFETY, result, detail) }, denied)
+    }
+}
+
+impl Evaluation {
+    /// Of a policy that took no time.
+    pub(crate) fn of(
+        policy: impl Into<Cow<'static, str>>,
+        result: EvaluationResult,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { policy_id: policy.into(), result, detail: detail.into(), duration_ms: 0.0, findings: Vec::new() }
+    }
+}
+
+/// To the microsecond.
+pub(crate) fn milliseconds_since(started: Instant) -> f64 {
+    started.elapsed().as_micros() as f64 / 1000.0
 }
 
 /// The policies of an installation. Fixed for the life of a server.
@@ -110,7 +144,20 @@ pub struct PolicyChain {
     enabled: bool,
     entries: Vec<Entry>,
     scanner: Arc<SecretScanner>,
+    /// What looks for safety, after all policies.
+    safety: Option<Arc<Safety>>,
     version: String,
+}
+
+/// The policies of the gateway, and what keeps their counts.
+#[derive(Clone, Copy)]
+pub struct GatewayPolicies<'a> {
+    /// What operators wrote.
+    pub policies: &'a [GatewayPolicyConfig],
+    /// What counts for their windows.
+    pub quotas: &'a Arc<Quotas>,
+    /// What looks at prompts and answers.
+    pub scanners: &'a Scanners,
 }
 
 struct Entry {
@@ -137,21 +184,28 @@ pub enum PolicyError {
         /// Those there are.
         known: String,
     },
+    /// What looks for safety cannot be made.
+    #[error(transparent)]
+    Safety(#[from] SafetyError),
 }
 
+/// What records call the safety phase.
+const SAFETY: &str = "safety";
+
 impl PolicyChain {
-    /// The quotas, if there are any; the chain of `config`, in its order; then the policies of extensions, `registered`, that it does not mention,
-    /// enforced; then the built-in ones it leaves out, switched off.
+    /// The quotas, if there are any; the chain of `config`, in its order; then the policies of extensions, `registered`, that
+    /// it does not mention, enforced; then the built-in ones it leaves out, switched off; then what looks for safety, if
+    /// anything does.
     pub fn new(
         config: &GovernanceConfig,
         mut registered: Vec<Arc<dyn Policy>>,
         leases: &Leases,
-        quotas: Option<(&Arc<Quotas>, &[GatewayPolicyConfig])>,
+        gateway: Option<GatewayPolicies<'_>>,
     ) -> Result<Self, PolicyError> {
         let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
         let known = registered.iter().map(|policy| format!("`{}`", policy.id())).collect::<Vec<_>>().join(", ");
         let mut entries: Vec<Entry> = Vec::new();
-        let meters = quotas.map(|(quotas, policies)| (quotas, Meters::new(policies)));
+        let meters = gateway.map(|gateway| (gateway.quotas, Meters::new(gateway.policies)));
         if let Some((quotas, meters)) = meters.filter(|(_, meters)| !meters.is_empty()) {
             // Each of their windows has a mode of its own.
             let policy: Arc<dyn Policy> = Arc::new(Quota::new(Arc::clone(quotas), meters));
@@ -187,12 +241,12 @@ impl PolicyChain {
                 entries.push(Entry { id, mode: config.mode, policy: None });
             }
         }
-        Ok(Self {
-            enabled: config.enabled,
-            entries,
-            scanner,
-            version: version_of(config, quotas.map(|(_, policies)| policies)),
-        })
+        let safety = match gateway {
+            Some(gateway) => Safety::new(gateway.policies, gateway.scanners, &scanner)?,
+            None => None,
+        };
+        let version = version_of(config, gateway.map(|gateway| gateway.policies));
+        Ok(Self { enabled: config.enabled, entries, scanner, safety, version })
     }
 
     /// The same chain with guards that are asked before the policies, and after the quotas.
@@ -215,7 +269,12 @@ impl PolicyChain {
 
     /// The ids of all policies, in their order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &'static str> {
-        self.entries.iter().map(|entry| entry.id)
+        self.entries.iter().map(|entry| entry.id).chain(self.safety.iter().map(|_| SAFETY))
+    }
+
+    /// What looks at prompts and answers for safety, if anything does.
+    pub(crate) fn safety(&self) -> Option<&Arc<Safety>> {
+        self.safety.as_ref().filter(|_| self.enabled)
     }
 
     /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON, that of the quotas included.
@@ -235,29 +294,74 @@ impl PolicyChain {
 
     /// The entries of a decision for which no policy was asked.
     pub(crate) fn unasked(&self, why: &'static str) -> impl Iterator<Item = Evaluation> {
-        self.entries.iter().map(move |entry| {
-            let (result, detail) = match entry.policy {
+        let entries = self.entries.iter().map(|entry| (entry.id, entry.policy.is_some()));
+        entries.chain(self.safety.iter().map(|_| (SAFETY, true))).map(move |(id, runs)| {
+            let (result, detail) = match runs {
                 _ if !self.enabled => (EvaluationResult::Disabled, "governance is disabled"),
-                None => (EvaluationResult::Disabled, ""),
-                Some(_) => (EvaluationResult::Skip, why),
+                false => (EvaluationResult::Disabled, ""),
+                true => (EvaluationResult::Skip, why),
             };
-            Evaluation { policy_id: entry.id.into(), result, detail: detail.into(), duration_ms: 0.0 }
+            Evaluation::of(id, result, detail)
         })
     }
 
-    /// Asks every policy in turn until one refuses. Afterwards only those are asked, and listed, that want to look. One
-    /// that has not answered at the deadline has objected; one whose objection is only a warning is not given all of the
-    /// time, so that those after it have some.
-    pub(crate) async fn evaluate(&self, input: &PolicyInput<'_>, deadline: Option<Deadline>) -> ChainOutcome {
-        self.ask(input, deadline, |entry| input.phase == Phase::Before || entry.wants(input.phase, input.subject)).await
+    /// Asks every policy in turn until one refuses, and what looks for safety after them; `earlier` says what of the content
+    /// was said before. After the effect only those policies are asked, and listed, that want to look. One that has not answered at the deadline has objected;
+    /// one whose objection is only a warning is not given all of the time, so that those after it have some.
+    pub(crate) async fn evaluate(
+        &self,
+        input: &PolicyInput<'_>,
+        earlier: impl FnOnce() -> Vec<Range<usize>>,
+        deadline: Option<Deadline>,
+    ) -> ChainOutcome {
+        let is_asked = |entry: &Entry| input.phase == Phase::Before || entry.wants(input.phase, input.subject);
+        let outcome = self.ask(input, deadline, is_asked).await;
+        self.look_for_safety(input, earlier, outcome).await
     }
 
     /// The same, of an action that was judged already, for other bytes: asks and lists only those whose answer depends on
     /// them.
-    pub(crate) async fn evaluate_content(&self, input: &PolicyInput<'_>) -> ChainOutcome {
+    pub(crate) async fn evaluate_content(
+        &self,
+        input: &PolicyInput<'_>,
+        earlier: impl FnOnce() -> Vec<Range<usize>>,
+    ) -> ChainOutcome {
         let depends =
             |entry: &Entry| self.enabled && entry.policy.as_ref().is_some_and(|policy| policy.depends_on_content());
-        self.ask(input, None, depends).await
+        let outcome = self.ask(input, None, depends).await;
+        self.look_for_safety(input, earlier, outcome).await
+    }
+
+    /// Has a prompt looked at, unless a policy refused it already.
+    async fn look_for_safety(
+        &self,
+        input: &PolicyInput<'_>,
+        earlier: impl FnOnce() -> Vec<Range<usize>>,
+        mut outcome: ChainOutcome,
+    ) -> ChainOutcome {
+        let is_prompt = (input.phase, input.subject) == (Phase::Before, Subject::Prompt);
+        let Some(safety) = self.safety.as_ref().filter(|_| is_prompt) else { return outcome };
+        if !self.enabled || outcome.denial.is_some() {
+            let (result, why) = if self.enabled {
+                (EvaluationResult::Skip, "already refused")
+            } else {
+                (EvaluationResult::Disabled, "governance is disabled")
+            };
+            outcome.evaluations.push(Evaluation::of(SAFETY, result, why));
+            return outcome;
+        }
+        let started = Instant::now();
+        let judged = safety.judge_request(input, &earlier()).await;
+        if judged.holds_secret {
+            outcome.flagged.extend(safety.secrets_in(input.content));
+        }
+        let (evaluation, denial) = outcome.judged(judged, started);
+        outcome.evaluations.push(evaluation);
+        if denial {
+            outcome.holds.clear();
+        }
+        outcome.flagged.sort_by_key(|range| range.start);
+        outcome
     }
 
     async fn ask(
@@ -292,8 +396,9 @@ impl PolicyChain {
                     Verdict::Fail(violation) => outcome.object(entry.id, entry.mode, violation),
                 },
             };
-            let duration_ms = started.elapsed().as_micros() as f64 / 1000.0;
-            outcome.evaluations.push(Evaluation { policy_id: entry.id.into(), result, detail, duration_ms });
+            let duration_ms = milliseconds_since(started);
+            let findings = Vec::new();
+            outcome.evaluations.push(Evaluation { policy_id: entry.id.into(), result, detail, duration_ms, findings });
         }
         if outcome.denial.is_some() {
             // What an earlier policy set aside is given back before anybody hears of the refusal.

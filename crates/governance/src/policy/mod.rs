@@ -11,6 +11,6 @@ mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
 
-pub(crate) use chain::ChainOutcome;
-pub use chain::{Evaluation, EvaluationResult, PolicyChain, PolicyError};
+pub(crate) use chain::{ChainOutcome, milliseconds_since};
+pub use chain::{Evaluation, EvaluationResult, GatewayPolicies, PolicyChain, PolicyError};
 pub(crate) use guard::Guard;

@@ -152,6 +152,11 @@ impl SecretScanner {
         self.scan_string(text, true).is_some() || self.scan_unwrapped(text, true, UNWRAPPED).is_some()
     }
 
+    /// Whether a text holds a credential that a policy which enforces refuses.
+    pub(crate) fn refuses(&self, text: &str) -> bool {
+        self.scan_string(text.as_bytes(), true).is_some_and(|hit| hit.refuses)
+    }
+
     /// The same for a text that is meant to be random, such as the id of a conversation: only credentials of a known
     /// form count.
     pub fn flags_id(&self, id: &str) -> bool {

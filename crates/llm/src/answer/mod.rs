@@ -9,3 +9,4 @@ pub(crate) mod pieces;
 pub(crate) mod reading;
 pub(crate) mod summary;
 pub(crate) mod tap;
+pub(crate) mod window;

@@ -16,14 +16,15 @@ use crate::sse::SseParser;
 #[derive(Debug)]
 pub struct StreamTexts {
     events: SseParser,
-    texts: Texts,
+    places: Places,
+    said: Vec<String>,
 }
 
+/// The places in events where texts are said in pieces.
 #[derive(Debug, Default)]
-struct Texts {
+pub(super) struct Places {
     /// Which of the texts belongs to a place, in the order in which they began.
-    places: HashMap<Place, usize>,
-    said: Vec<String>,
+    known: HashMap<Place, usize>,
     /// What places are hashed with: a provider cannot choose two that are taken for one.
     hasher: RandomState,
 }
@@ -62,39 +63,51 @@ const DEEPEST: usize = 64;
 impl StreamTexts {
     /// For a stream none of whose events is longer than `event_limit` bytes.
     pub fn new(event_limit: usize) -> Self {
-        Self { events: SseParser::new(event_limit), texts: Texts::default() }
+        Self { events: SseParser::new(event_limit), places: Places::default(), said: Vec::new() }
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let Self { events, texts } = self;
-        events.feed(chunk, |data| texts.gather(data));
+        let Self { events, places, said } = self;
+        events.feed(chunk, |data| places.gather(data, &mut |at, piece| say(said, at, piece)));
     }
 
     /// The texts at the end of the stream.
     pub fn finish(self) -> Vec<String> {
-        let Self { mut events, mut texts } = self;
-        events.finish(|data| texts.gather(data));
-        texts.said
+        let Self { mut events, mut places, mut said } = self;
+        events.finish(|data| places.gather(data, &mut |at, piece| say(&mut said, at, piece)));
+        said
     }
 }
 
-impl Texts {
-    fn gather(&mut self, event: &[u8]) {
+/// Adds a piece to the text it belongs to.
+fn say(said: &mut Vec<String>, at: usize, piece: &str) {
+    if at == said.len() {
+        said.push(String::new());
+    }
+    said[at].push_str(piece);
+}
+
+impl Places {
+    /// Shows every piece of a text in an event, with the number of the text: those that were seen before, or the next.
+    pub(super) fn gather(&mut self, event: &[u8], piece: &mut impl FnMut(usize, &str)) {
         // An event that is no JSON has no pieces; it is looked at as it is.
-        let _ = self.walk(0, event, DEEPEST);
+        let _ = self.walk(0, event, DEEPEST, piece);
     }
 
-    fn walk(&mut self, place: Place, value: &[u8], deepest: usize) -> Result<(), SyntaxError> {
+    fn walk(
+        &mut self,
+        place: Place,
+        value: &[u8],
+        deepest: usize,
+        piece: &mut impl FnMut(usize, &str),
+    ) -> Result<(), SyntaxError> {
         let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
         match Cursor::new(value).kind()? {
             Kind::String => {
                 if let Some(text) = json::text(value).filter(|text| !text.is_empty()) {
-                    let at = *self.places.entry(place).or_insert(self.said.len());
-                    if at == self.said.len() {
-                        self.said.push(String::new());
-                    }
-                    self.said[at].push_str(&text);
+                    let next = self.known.len();
+                    piece(*self.known.entry(place).or_insert(next), &text);
                 }
             }
             Kind::Object => {
@@ -111,11 +124,11 @@ impl Texts {
                     if is_label {
                         return Ok(());
                     }
-                    self.walk(self.hasher.hash_one((place, "member", member.key)), inside, deepest)
+                    self.walk(self.hasher.hash_one((place, "member", member.key)), inside, deepest, piece)
                 })?;
             }
             Kind::Array => {
-                Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], deepest))?;
+                Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], deepest, piece))?;
             }
             Kind::Number | Kind::Bool | Kind::Null => {}
         }
@@ -190,7 +203,7 @@ mod tests {
             let stream = format!("data: {event}\n\n");
             let mut texts = StreamTexts::new(1024 * 1024);
             texts.feed(stream.as_bytes());
-            let Texts { places, said, .. } = &texts.texts;
+            let StreamTexts { places: Places { known: places, .. }, said, .. } = &texts;
             let held = places.capacity() * size_of::<(Place, usize)>()
                 + said.capacity() * size_of::<String>()
                 + said.iter().map(String::capacity).sum::<usize>();

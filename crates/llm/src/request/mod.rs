@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod fields;
 pub(crate) mod layout;
 pub(crate) mod reader;
+pub(crate) mod turns;
 
 use bytes::Bytes;
 

@@ -18,7 +18,14 @@ const UNWRAPPED: usize = 3;
 pub struct Texts<'a> {
     content: &'a [u8],
     said: &'a [String],
-    read: OnceLock<Vec<Piece>>,
+    read: OnceLock<Vec<Placed>>,
+}
+
+/// A text, and where in the content it begins; at its end what was put together.
+#[derive(Debug)]
+struct Placed {
+    at: usize,
+    piece: Piece,
 }
 
 /// Where a text is.
@@ -47,21 +54,29 @@ impl<'a> Texts<'a> {
     /// pieces. A text that has escapes of its own, such as the arguments of a tool call, is followed by what it stands
     /// for, up to three levels deep.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.read.get_or_init(|| self.read()).iter().map(|piece| match piece {
-            // It was UTF-8 when it was read.
-            Piece::Within(span) => str::from_utf8(&self.content[span.clone()]).unwrap_or_default(),
-            Piece::Said(at) => &self.said[*at],
-            Piece::Own(text) => text,
+        self.placed().map(|(_, text)| text)
+    }
+
+    /// The same, each with where it begins in the content, in ascending order; what was put together stands at its end.
+    pub fn placed(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.read.get_or_init(|| self.read()).iter().map(|Placed { at, piece }| {
+            let text = match piece {
+                // It was UTF-8 when it was read.
+                Piece::Within(span) => str::from_utf8(&self.content[span.clone()]).unwrap_or_default(),
+                Piece::Said(at) => &self.said[*at],
+                Piece::Own(text) => text,
+            };
+            (*at, text)
         })
     }
 
-    fn read(&self) -> Vec<Piece> {
+    fn read(&self) -> Vec<Placed> {
         let mut pieces = Vec::new();
         let mut is_json = looks_like_json(self.content);
         if is_json {
             for leaf in Strings::of(self.content) {
                 match leaf {
-                    Ok(leaf) if leaf.escaped => add_own(&mut pieces, unescaped(leaf.raw)),
+                    Ok(leaf) if leaf.escaped => add_own(&mut pieces, leaf.span.start, unescaped(leaf.raw)),
                     Ok(leaf) => add_within(&mut pieces, self.content, leaf.span),
                     // Whoever receives this may read it in a way we do not, so it is text as well.
                     Err(_) => is_json = false,
@@ -69,42 +84,51 @@ impl<'a> Texts<'a> {
             }
         }
         if !is_json {
-            add_within(&mut pieces, self.content, 0..self.content.len());
+            // Broken JSON is said twice; nothing stands before what was said already.
+            let at = pieces.last().map_or(0, |last: &Placed| last.at);
+            add_text(&mut pieces, self.content, 0..self.content.len(), at);
         }
-        for (at, said) in self.said.iter().enumerate().filter(|(_, said)| !said.is_empty()) {
-            pieces.push(Piece::Said(at));
-            add_inner(&mut pieces, said);
+        let end = self.content.len();
+        for (index, said) in self.said.iter().enumerate().filter(|(_, said)| !said.is_empty()) {
+            pieces.push(Placed { at: end, piece: Piece::Said(index) });
+            add_inner(&mut pieces, end, said);
         }
         pieces
     }
 }
 
 /// Adds a part of the content, which is copied only if it is not UTF-8.
-fn add_within(pieces: &mut Vec<Piece>, content: &[u8], span: Span) {
+fn add_within(pieces: &mut Vec<Placed>, content: &[u8], span: Span) {
+    let at = span.start;
+    add_text(pieces, content, span, at);
+}
+
+/// The same, as something that begins `at`.
+fn add_text(pieces: &mut Vec<Placed>, content: &[u8], span: Span, at: usize) {
     match lossy(&content[span.clone()]) {
         Cow::Borrowed("") => {}
         Cow::Borrowed(text) => {
-            pieces.push(Piece::Within(span));
-            add_inner(pieces, text);
+            pieces.push(Placed { at, piece: Piece::Within(span) });
+            add_inner(pieces, at, text);
         }
-        Cow::Owned(text) => add_own(pieces, text),
+        Cow::Owned(text) => add_own(pieces, at, text),
     }
 }
 
-fn add_own(pieces: &mut Vec<Piece>, text: String) {
-    let at = pieces.len();
-    add_inner(pieces, &text);
-    pieces.insert(at, Piece::Own(text));
+fn add_own(pieces: &mut Vec<Placed>, at: usize, text: String) {
+    let place = pieces.len();
+    add_inner(pieces, at, &text);
+    pieces.insert(place, Placed { at, piece: Piece::Own(text) });
 }
 
 /// Adds what a text stands for, if it has escapes itself.
-fn add_inner(pieces: &mut Vec<Piece>, text: &str) {
+fn add_inner(pieces: &mut Vec<Placed>, at: usize, text: &str) {
     let mut inner = unwrapped(text);
     let mut level = 0;
     while let Some(text) = inner {
         level += 1;
         inner = if level < UNWRAPPED { unwrapped(&text) } else { None };
-        pieces.push(Piece::Own(text));
+        pieces.push(Placed { at, piece: Piece::Own(text) });
     }
 }
 
@@ -156,6 +180,16 @@ mod tests {
         assert_eq!(texts.iter().collect::<Vec<_>>(), ["a", "b", "c\\d", "e", "é\n", "n", "put together"]);
         assert_eq!(Texts::of(b"").iter().count(), 0);
         assert_eq!(Texts::of(b"not \xff JSON").iter().collect::<Vec<_>>(), ["not \u{fffd} JSON"]);
+    }
+
+    #[test]
+    fn every_text_is_told_with_its_place() {
+        let said = ["more".to_owned()];
+        let content = r#"{"a":"b\\u0063","d":["e"]}"#;
+        let texts = Texts::with(content.as_bytes(), &said);
+        let placed: Vec<_> = texts.placed().collect();
+        let expected = [(2, "a"), (6, r"b\u0063"), (6, "bc"), (17, "d"), (22, "e"), (content.len(), "more")];
+        assert_eq!(placed, expected);
     }
 
     #[test]

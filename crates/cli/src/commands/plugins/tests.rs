@@ -8,6 +8,7 @@ use systemprompt_extension::gateway::{GatewayGuardDef, RouteSelectorDef, SystemP
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt_extension::policy::PolicyDef;
 use systemprompt_extension::prelude::*;
+use systemprompt_extension::safety::SafetyScannerDef;
 use systemprompt_model::ActionId;
 
 use crate::commands::reference;
@@ -59,6 +60,10 @@ impl Extension for Everything {
     }
     fn governance_policies(&self) -> Vec<PolicyDef> {
         vec![PolicyDef::new("everything.policy", "A policy.", |_| Err(LoaderError::MissingService { service: "all" }))]
+    }
+    fn safety_scanners(&self) -> Vec<SafetyScannerDef> {
+        let missing = || LoaderError::MissingService { service: "all" };
+        vec![SafetyScannerDef::new("everything.scanner", "A scanner.", &["all"], move |_| Err(missing()))]
     }
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
         vec![Arc::new(Days)]
