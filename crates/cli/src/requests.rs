@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use systemprompt_database::DbPool;
-use systemprompt_gateway::request::queries::{self, LookupError, RequestDetail, RequestFilter, RequestSummary};
+use systemprompt_gateway::request::queries::{self, Finding, LookupError, RequestDetail, RequestFilter, RequestSummary};
 use systemprompt_gateway::request::said::Message;
 use systemprompt_identity::{Origin, Origins};
 use systemprompt_model::{SessionId, UserId};
@@ -144,6 +144,7 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
         .with("decision", format!("{} by {}", decision.decision, decision.policy))
         .with("reason", decision.reason.clone())
         .with_list("rules", decision.evaluated_rules.as_array().into_iter().flatten().map(rule))
+        .with_list("findings", detail.findings.iter().map(found))
         .with("policy version", decision.policy_version.clone())
         .with("user", with_id(&origin.user_name, summary.user_id.map(|id| id.to_string())))
         .with("key", with_id(&origin.api_key_name, origin.api_key_prefix.clone()))
@@ -225,6 +226,14 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
         }
     }
     record
+}
+
+/// Something a safety scanner found, in a line.
+fn found(finding: &Finding) -> String {
+    let blocked = if finding.blocked { ", blocked" } else { "" };
+    let excerpt = finding.excerpt.as_ref().map(|excerpt| format!("  {excerpt}")).unwrap_or_default();
+    let Finding { category, severity, phase, scanner, .. } = finding;
+    format!("{category} ({severity}, {phase}, {scanner}{blocked}){excerpt}")
 }
 
 fn rule(rule: &Value) -> String {

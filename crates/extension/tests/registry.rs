@@ -7,6 +7,7 @@ use systemprompt_config::profile::Extensions;
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt_extension::policy::PolicyDef;
 use systemprompt_extension::prelude::*;
+use systemprompt_extension::safety::SafetyScannerDef;
 use systemprompt_extension::{BUILT_IN, CapabilitySnapshot, Grants, register_built_in, reserve_paths};
 use systemprompt_model::ActionId;
 
@@ -32,6 +33,7 @@ struct Sample {
     roles: Vec<(&'static str, Vec<&'static str>)>,
     permissions: Vec<&'static str>,
     policies: Vec<&'static str>,
+    scanners: Vec<(&'static str, &'static [&'static str])>,
     projections: Vec<(&'static str, &'static [&'static str])>,
 }
 
@@ -56,6 +58,7 @@ fn sample(id: &'static str) -> Sample {
         roles: vec![],
         permissions: vec![],
         policies: vec![],
+        scanners: vec![],
         projections: vec![],
     }
 }
@@ -140,6 +143,13 @@ impl Extension for Sample {
             PolicyDef::new(id, "A policy.", |_| Err(LoaderError::MissingService { service: "nothing" }))
         };
         self.policies.iter().map(policy).collect()
+    }
+    fn safety_scanners(&self) -> Vec<SafetyScannerDef> {
+        let scanner = |(name, categories): &(&'static str, &'static [&'static str])| {
+            let missing = || LoaderError::MissingService { service: "nothing" };
+            SafetyScannerDef::new(name, "A scanner.", *categories, move |_| Err(missing()))
+        };
+        self.scanners.iter().map(scanner).collect()
     }
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
         self.projections.iter().map(|(name, tables)| Arc::new(Derived(name, tables)) as Arc<dyn Projection>).collect()
@@ -415,6 +425,24 @@ fn policies_have_names_of_their_own() {
 }
 
 #[test]
+fn safety_scanners_and_what_they_find_have_names() {
+    let with = |id, scanners: &[(&'static str, &'static [&'static str])]| Sample {
+        scanners: scanners.to_vec(),
+        ..sample(id)
+    };
+    check(vec![with("a", &[("a.few", &["codename", "jailbreak"])]), with("b", &[("b.few", &[])])], &[]);
+    check(
+        vec![with("a", &[("heuristic", &[]), ("a.few", &["Bad"]), ("a.few", &[])])],
+        &[
+            "Extension 'a': 'heuristic' is not a safety scanner: it must start with 'a.'",
+            "Extension 'a': 'a.few' is not a safety scanner: of its category 'Bad': it must start with a lower-case letter \
+             and consist of lower-case letters, digits and '_'",
+            "Extensions 'a' and 'a' both declare the safety scanner 'a.few'",
+        ],
+    );
+}
+
+#[test]
 fn projections_fill_tables_of_their_own() {
     let with = |id, tables: &[&'static str], projections: &[(&'static str, &'static [&'static str])]| Sample {
         schemas: tables
@@ -530,6 +558,7 @@ fn the_snapshot_lists_everything() {
         roles: vec![("reader", vec!["things.read"])],
         permissions: vec!["things.read"],
         policies: vec!["things.few"],
+        scanners: vec![("things.words", &["codename"])],
         projections: vec![("things_by_day", &["things_by_day"])],
         ..sample("things")
     };

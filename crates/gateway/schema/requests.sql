@@ -78,3 +78,17 @@ CREATE TABLE IF NOT EXISTS ai_request_tool_calls (
     created_at   TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (request_id, sequence)
 );
+
+-- What safety scanners found in a request and in its answer. What stands around it, with everything sensitive masked, is
+-- content: `ledger_content`, part `finding.<sequence>`.
+CREATE TABLE IF NOT EXISTS ai_safety_findings (
+    request_id UUID NOT NULL,
+    sequence   INTEGER NOT NULL,
+    phase      TEXT NOT NULL, -- request, request_history, response
+    severity   TEXT NOT NULL, -- low, medium, high
+    category   TEXT NOT NULL,
+    scanner    TEXT NOT NULL,
+    blocked    BOOLEAN NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (request_id, sequence)
+);

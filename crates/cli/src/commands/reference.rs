@@ -442,6 +442,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Spans, log records and data points of clients that were not stored",
     ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
+    (
+        "gateway_safety_findings_total",
+        "counter",
+        "phase, category, blocked",
+        "What safety scanners found, by phase and category",
+    ),
     ("gateway_overhead_seconds", "histogram", "", "Time from receiving a request to sending it upstream"),
     (
         "gateway_requests_total",

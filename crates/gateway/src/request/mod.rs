@@ -1,9 +1,10 @@
 //! Model requests in the ledger: what is recorded of each, the tables people query, and the queries.
 //!
 //! [`Infer`] is the effect, and says what the log keeps. [`Requests`] is the projection that turns those entries into the
-//! tables `ai_requests` and `ai_request_tool_calls`. [`queries`] reads them.
+//! tables `ai_requests`, `ai_request_tool_calls` and `ai_safety_findings`. [`queries`] reads them.
 
 mod effect;
+mod findings;
 mod projection;
 pub mod queries;
 pub mod said;

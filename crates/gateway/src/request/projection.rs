@@ -1,4 +1,5 @@
-//! The projection `ai_requests`: one row for each model request, and one for each tool the model asked for.
+//! The projection `ai_requests`: one row for each model request, for each tool the model asked for, and for what safety
+//! scanners found.
 //!
 //! What a row says follows from which entries there are, not from how they were cut into batches, nor from the order in
 //! which those of several chains arrived: what a server says of its own request counts more than that another gave it up,
@@ -15,6 +16,7 @@ use systemprompt_model::ActionId;
 use uuid::Uuid;
 
 use super::effect::{Infer, InferFacts, InferredFacts};
+use super::findings;
 
 /// The projection.
 pub(crate) struct Requests;
@@ -97,7 +99,7 @@ impl Projection for Requests {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["ai_requests", "ai_request_tool_calls"]
+        &["ai_requests", "ai_request_tool_calls", "ai_safety_findings"]
     }
 
     async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError> {
@@ -137,11 +139,14 @@ impl Projection for Requests {
             update(connection, &later).await?;
         }
         insert_tool_calls(connection, &progress).await?;
-        Ok(())
+        findings::insert(connection, entries).await
     }
 
     async fn forget(&self, connection: &mut PgConnection, actions: &[ActionId]) -> Result<(), ProjectionError> {
         let actions: Vec<Uuid> = actions.iter().map(ActionId::as_uuid).collect();
+        sqlx::query!("DELETE FROM ai_safety_findings WHERE request_id = ANY ($1)", &actions)
+            .execute(&mut *connection)
+            .await?;
         sqlx::query!("DELETE FROM ai_request_tool_calls WHERE request_id = ANY ($1)", &actions)
             .execute(&mut *connection)
             .await?;

@@ -207,6 +207,8 @@ pub struct RequestDetail {
     pub excerpts: Vec<Excerpt>,
     /// The tools the model asked for.
     pub tool_calls: Vec<ToolCall>,
+    /// What safety scanners found.
+    pub findings: Vec<Finding>,
 }
 
 impl AsRef<RequestSummary> for RequestSummary {
@@ -234,6 +236,27 @@ pub struct ToolCall {
     pub input: Option<String>,
     /// What it gave.
     pub result: Option<String>,
+}
+
+/// Something a safety scanner found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// Its number among those of the request.
+    pub sequence: i32,
+    /// Where: `request`, `request_history` or `response`.
+    pub phase: String,
+    /// `low`, `medium` or `high`.
+    pub severity: String,
+    /// What it is.
+    pub category: String,
+    /// Who found it.
+    pub scanner: String,
+    /// Whether it refused the request, or withheld or cut the answer.
+    pub blocked: bool,
+    /// What stands around it, with everything sensitive masked, as far as it is kept.
+    pub excerpt: Option<String>,
+    /// When it was recorded.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Everything about one request.
@@ -271,6 +294,22 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         ORDER BY c.sequence
         "#,
         id,
+    )
+    .fetch_all(pool)
+    .await?;
+
+    let findings = sqlx::query_as!(
+        Finding,
+        r#"
+        SELECT f.sequence, f.phase, f.severity, f.category, f.scanner, f.blocked, COALESCE(t.body, t.head) AS excerpt,
+            f.created_at
+        FROM ai_safety_findings AS f
+        LEFT JOIN ledger_content AS t ON t.action_id = f.request_id AND t.part = $2::text || f.sequence
+        WHERE f.request_id = $1
+        ORDER BY f.sequence
+        "#,
+        id,
+        content::FINDING,
     )
     .fetch_all(pool)
     .await?;
@@ -369,6 +408,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         messages,
         excerpts,
         tool_calls,
+        findings,
         summary,
     }))
 }

@@ -18,6 +18,7 @@ mod limits;
 mod metrics;
 mod reload;
 mod service;
+mod safety;
 mod start;
 mod telemetry;
 mod translation;
