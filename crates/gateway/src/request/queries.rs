@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
 use systemprompt_governance::page::{Page, id_range, prefix_range};
+use systemprompt_governance::safety::masked;
 use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
@@ -284,7 +285,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let tool_calls = sqlx::query_as!(
+    let mut tool_calls = sqlx::query_as!(
         ToolCall,
         r#"
         SELECT c.sequence, c.tool_call_id AS id, c.name, COALESCE(t.body, t.head) AS input, c.result
@@ -328,7 +329,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
     if let Some(body) = body(content::ANSWER) {
         messages.push(answer(messages.len() as u32, body, &row.dialect));
     }
-    let excerpts = [("request", content::REQUEST), ("response", content::ANSWER)]
+    let mut excerpts: Vec<Excerpt> = [("request", content::REQUEST), ("response", content::ANSWER)]
         .into_iter()
         .filter_map(|(of, part)| {
             let kept = kept.iter().find(|kept| kept.part == part)?;
@@ -336,6 +337,14 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             Some(Excerpt { of, bytes: kept.bytes, head: end(kept.head.as_ref()?), tail: end(kept.tail.as_ref()?) })
         })
         .collect();
+    if findings.iter().any(|finding| finding.category.starts_with("pii_")) {
+        // Kept as it was said, and shown to nobody.
+        messages.iter_mut().for_each(Message::mask);
+        excerpts.iter_mut().for_each(Excerpt::mask);
+        for text in tool_calls.iter_mut().flat_map(|call: &mut ToolCall| [&mut call.input, &mut call.result]) {
+            *text = text.take().map(|text| masked(&text).into_owned());
+        }
+    }
 
     let summary = RequestSummary {
         request_id: ActionId::from_uuid(row.id),

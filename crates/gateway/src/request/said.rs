@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use systemprompt_governance::safety::masked;
 use systemprompt_llm::{AnswerTap, Format};
 
 /// One message of a conversation.
@@ -26,6 +27,31 @@ pub struct Excerpt {
     pub head: String,
     /// Its end.
     pub tail: String,
+}
+
+impl Message {
+    /// Masks personal data in what was said.
+    pub(super) fn mask(&mut self) {
+        mask(&mut self.content);
+    }
+}
+
+impl Excerpt {
+    /// Masks personal data in what is there.
+    pub(super) fn mask(&mut self) {
+        for text in [&mut self.head, &mut self.tail] {
+            *text = masked(text).into_owned();
+        }
+    }
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = masked(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Object(fields) => fields.values_mut().for_each(mask),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The messages of a request body of any dialect that has them: `system`, `instructions` or `systemInstruction`, then

@@ -73,11 +73,16 @@ impl Patterns {
                     findings.push(SafetyFinding::new(category, severity).at(index, span).sensitive());
                 }
             };
-            mail::find(text, &mut tell);
-            digits::find(text, &mut tell);
+            personal_data(text, &mut tell);
         }
         findings
     }
+}
+
+/// Tells all personal data in `text` that has a known form.
+pub(super) fn personal_data(text: &str, tell: &mut impl FnMut(Found)) {
+    mail::find(text, tell);
+    digits::find(text, tell);
 }
 
 #[async_trait]

@@ -18,6 +18,7 @@ mod apart;
 mod excerpt;
 mod found;
 mod heuristic;
+mod masked;
 mod plan;
 mod record;
 mod scanners;
@@ -45,6 +46,7 @@ use crate::config::safety::BUILT_IN;
 use crate::config::{GatewayPolicyConfig, HistoryScan};
 use crate::secret_scan::SecretScanner;
 
+pub use self::masked::masked;
 pub use self::record::{SafetyPhase, SafetyRecord};
 pub use self::scanners::Scanners;
 

@@ -216,7 +216,9 @@ fn found(detail: &RequestDetail) -> Vec<(&str, &str, &str, bool)> {
 }
 
 fn events(stream: &str) -> Vec<Value> {
-    stream.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+    // An error of Gemini is no event: its clients look for it so.
+    let data = stream.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,6 +267,8 @@ async fn what_only_warns_is_recorded_and_goes_on() {
     assert_eq!((response.status.as_u16(), detail.decision.decision.as_str()), (200, "allow"));
     assert_eq!(found(&detail), [("request", "pii_email", "low", false)]);
     assert_eq!(detail.findings[0].excerpt.as_deref(), Some("Write to [pii_email], please"));
+    // What is shown of it, too.
+    assert_eq!(detail.messages[0].content, "Write to [pii_email], please");
     assert_eq!(fixture.mock.requests().len(), 2);
 }
 
@@ -353,7 +357,8 @@ async fn a_guarded_stream_is_cut_before_any_of_what_blocks_is_given() {
             assert!(!given.iter().any(|text| text.contains(|c: char| c.is_ascii_digit())), "{}: {body}", caller.model);
             let events = events(&body);
             assert!(!events.iter().any(caller.ends), "no clean end: {body}");
-            let error = events.iter().find_map(caller.message).expect("an error");
+            let error = events.iter().find_map(caller.message);
+            let error = error.unwrap_or_else(|| panic!("{} {model}: no error in {body}", caller.model));
             assert!(error.contains("the answer holds pii_credit_card"), "{error}");
             assert_eq!(detail.summary.status, "failed");
             let reason = detail.summary.error_message.as_deref().expect("a reason");
