@@ -229,7 +229,7 @@ impl<E: Effect> Running<E> {
     /// What looks at answers for safety, if anything does.
     pub fn safety(&self) -> Option<AnswerSafety> {
         let safety = Arc::clone(self.policies.safety()?);
-        let model = self.effect.model().map(str::to_owned);
+        let model = self.effect.model().map(|call| call.name.to_owned());
         Some(AnswerSafety { safety, subject: Scanned { action: self.id, by: self.by.clone(), model } })
     }
 

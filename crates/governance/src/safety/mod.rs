@@ -157,7 +157,7 @@ impl Safety {
 
     /// Judges a request, of which `earlier` has been said before.
     pub(crate) async fn judge_request(&self, input: &PolicyInput<'_>, earlier: &[Range<usize>]) -> Judged {
-        let subject = ScanInput { action: input.action, by: input.by, model: input.model, texts: &[] };
+        let subject = ScanInput { action: input.action, by: input.by, model: input.model.map(|call| call.name), texts: &[] };
         let (mut new, mut history) = (Vec::new(), Vec::new());
         let mut earlier = earlier.iter().peekable();
         for (at, text) in input.texts.placed() {
