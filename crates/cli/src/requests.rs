@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use systemprompt_database::DbPool;
-use systemprompt_gateway::request::queries::{self, Finding, LookupError, RequestDetail, RequestFilter, RequestSummary};
+use systemprompt_gateway::request::queries::{
+    self, Finding, LookupError, RequestDetail, RequestFilter, RequestSummary,
+};
 use systemprompt_gateway::request::said::Message;
 use systemprompt_identity::{Origin, Origins};
 use systemprompt_model::{SessionId, UserId};

@@ -426,10 +426,8 @@ fn policies_have_names_of_their_own() {
 
 #[test]
 fn safety_scanners_and_what_they_find_have_names() {
-    let with = |id, scanners: &[(&'static str, &'static [&'static str])]| Sample {
-        scanners: scanners.to_vec(),
-        ..sample(id)
-    };
+    let with =
+        |id, scanners: &[(&'static str, &'static [&'static str])]| Sample { scanners: scanners.to_vec(), ..sample(id) };
     check(vec![with("a", &[("a.few", &["codename", "jailbreak"])]), with("b", &[("b.few", &[])])], &[]);
     check(
         vec![with("a", &[("heuristic", &[]), ("a.few", &["Bad"]), ("a.few", &[])])],

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
-use systemprompt_governance::{AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target};
+use systemprompt_governance::{
+    AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target,
+};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamErrorSummary, Usage};

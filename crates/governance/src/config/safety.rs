@@ -163,9 +163,10 @@ impl SafetyConfig {
             categories.extend(built_in);
             categories.extend(brought.get(name).into_iter().flatten().map(String::as_str));
         }
-        for (key, named) in
-            [("block_categories", &self.block_categories), ("block_response_categories", &self.block_response_categories)]
-        {
+        for (key, named) in [
+            ("block_categories", &self.block_categories),
+            ("block_response_categories", &self.block_response_categories),
+        ] {
             for name in named.iter().filter(|name| !categories.contains(name.as_str())) {
                 let message = format!(
                     "no scanner of this policy finds the category `{name}`; {}",

@@ -55,7 +55,6 @@ impl Heuristic {
 }
 
 impl Patterns {
-
     fn scan(&self, texts: &[&str]) -> Vec<SafetyFinding> {
         let mut findings = Vec::new();
         let mut jailbreaks = 0;
@@ -143,7 +142,10 @@ mod tests {
     fn personal_data_is_found_by_its_form() {
         let card = |text: &str| vec![("pii_credit_card", text.to_owned())];
         for (text, expected) in [
-            ("write to ada.lovelace+x@analytical-engine.co.uk.", vec![("pii_email", "ada.lovelace+x@analytical-engine.co.uk")]),
+            (
+                "write to ada.lovelace+x@analytical-engine.co.uk.",
+                vec![("pii_email", "ada.lovelace+x@analytical-engine.co.uk")],
+            ),
             ("<ada@lab.org>", vec![("pii_email", "ada@lab.org")]),
             ("SSN 536-22-8741.", vec![("pii_ssn", "536-22-8741")]),
             ("call (415) 555-2671 now", vec![("pii_phone", "(415) 555-2671")]),
@@ -200,7 +202,9 @@ mod tests {
     #[test]
     fn own_sources_are_clean() {
         // The repository's own code stands for code at large; what it has of such data is in these tests.
-        for text in [include_str!("../quota/clerk.rs"), include_str!("../gate.rs"), include_str!("../../schema/ledger.sql")] {
+        for text in
+            [include_str!("../quota/clerk.rs"), include_str!("../gate.rs"), include_str!("../../schema/ledger.sql")]
+        {
             assert_eq!(found(text), []);
         }
     }

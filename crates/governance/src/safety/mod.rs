@@ -126,20 +126,24 @@ impl Safety {
         let phrases = Heuristic::new(plan.phrases.iter().map(String::as_str));
         let phrases = phrases.map_err(|error| SafetyError::Phrases(Box::new(error)))?;
         let built_in: [Arc<dyn SafetyScanner>; 2] = [Arc::new(phrases), Arc::new(Secrets(Arc::clone(secrets)))];
-        let built_in = built_in.into_iter().zip(BUILT_IN).map(|(scanner, (_, categories))| (scanner, categories.into()));
+        let built_in =
+            built_in.into_iter().zip(BUILT_IN).map(|(scanner, (_, categories))| (scanner, categories.into()));
         let registered = scanners
             .registered
             .iter()
             .map(|RegisteredScanner { scanner, categories }| (Arc::clone(scanner), categories.clone()));
-        let mut known: BTreeMap<&'static str, _> = built_in
-            .chain(registered)
-            .map(|(scanner, categories)| (scanner.name(), (scanner, categories)))
-            .collect();
+        let mut known: BTreeMap<&'static str, _> =
+            built_in.chain(registered).map(|(scanner, categories)| (scanner.name(), (scanner, categories))).collect();
         let mut used = Vec::new();
         for (name, must_look) in &plan.scanners {
             let (name, (scanner, categories)) =
                 known.remove_entry(name.as_str()).ok_or_else(|| SafetyError::Unknown(name.clone()))?;
-            used.push(Scanner { scanner, name, categories: categories.iter().copied().collect(), must_look: *must_look });
+            used.push(Scanner {
+                scanner,
+                name,
+                categories: categories.iter().copied().collect(),
+                must_look: *must_look,
+            });
         }
         let (counts, tasks) = (scanners.counts.clone(), scanners.tasks.clone());
         Ok(Some(Arc::new(Self { scanners: used, plan, secrets: Arc::clone(secrets), counts, tasks })))
@@ -157,7 +161,8 @@ impl Safety {
 
     /// Judges a request, of which `earlier` has been said before.
     pub(crate) async fn judge_request(&self, input: &PolicyInput<'_>, earlier: &[Range<usize>]) -> Judged {
-        let subject = ScanInput { action: input.action, by: input.by, model: input.model.map(|call| call.name), texts: &[] };
+        let subject =
+            ScanInput { action: input.action, by: input.by, model: input.model.map(|call| call.name), texts: &[] };
         let (mut new, mut history) = (Vec::new(), Vec::new());
         let mut earlier = earlier.iter().peekable();
         for (at, text) in input.texts.placed() {
@@ -189,8 +194,7 @@ impl Safety {
     pub(crate) async fn find_in_window(&self, subject: &Subject, texts: &[&str]) -> Option<Violation> {
         let scan = self.scan(SafetyPhase::Response, subject.look_at(texts)).await;
         let blocking = scan.found.iter().filter(|(_, found)| self.blocks(SafetyPhase::Response, found.category));
-        let blocking: BTreeSet<(&str, &str)> =
-            blocking.map(|(scanner, found)| (found.category, *scanner)).collect();
+        let blocking: BTreeSet<(&str, &str)> = blocking.map(|(scanner, found)| (found.category, *scanner)).collect();
         if !blocking.is_empty() {
             return Some(self.violation(SafetyPhase::Response, &blocking));
         }

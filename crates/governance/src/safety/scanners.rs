@@ -22,7 +22,11 @@ impl Scanners {
     /// With those of extensions.
     pub(crate) fn new(registered: Vec<RegisteredScanner>, metrics: &Metrics) -> Self {
         let counts = Counts::default();
-        metrics.register("gateway_safety_findings", "What safety scanners found, by phase and category", counts.0.clone());
+        metrics.register(
+            "gateway_safety_findings",
+            "What safety scanners found, by phase and category",
+            counts.0.clone(),
+        );
         Self { registered, counts, tasks: TaskTracker::new() }
     }
 

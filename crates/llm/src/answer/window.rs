@@ -160,9 +160,8 @@ mod tests {
     const LIMIT: usize = 1024 * 1024;
 
     fn stream(deltas: &[&str]) -> String {
-        let delta = |text: &&str| {
-            format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
-        };
+        let delta =
+            |text: &&str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
         let said: String = deltas.iter().map(delta).collect();
         format!(": hello\n\n{said}data: [DONE]\n\n")
     }
@@ -190,7 +189,9 @@ mod tests {
 
     #[test]
     fn every_byte_goes_out_as_it_came_however_it_is_cut() {
-        for text in [stream(&["for", "bidden", " é", "", "x"]), "no events".to_owned(), "data: 1\r\n\r\ndata: {".to_owned()] {
+        for text in
+            [stream(&["for", "bidden", " é", "", "x"]), "no events".to_owned(), "data: 1\r\n\r\ndata: {".to_owned()]
+        {
             for size in [1, 4, 100] {
                 for cut in [1, 2, 7, 50, 1000] {
                     assert_eq!(pass(&text, size, cut).0, text, "{size} {cut}");

@@ -27,7 +27,8 @@ pub fn earlier_turns(body: &[u8]) -> Vec<Span> {
     let Ok(mut turns) = turns(body) else { return Vec::new() };
     // The newest turn begins after the last thing the model said, unless nobody said anything after it.
     let last_of_caller = turns.iter().rposition(|(author, _)| *author == Author::Caller).unwrap_or(0);
-    let newest = turns[..last_of_caller].iter().rposition(|(author, _)| *author == Author::Model).map_or(0, |at| at + 1);
+    let newest =
+        turns[..last_of_caller].iter().rposition(|(author, _)| *author == Author::Model).map_or(0, |at| at + 1);
     turns.truncate(newest);
     turns.retain(|(author, _)| *author != Author::Instructor);
     turns.into_iter().map(|(_, turn)| turn).collect()

@@ -65,7 +65,9 @@ const CALLERS: [Caller; 4] = [
             let body = json!({"model": model, "max_output_tokens": 50, "stream": stream, "input": messages(turns)});
             ("/v1/responses".to_owned(), body)
         },
-        code: |body| body["error"]["code"].as_str().or(body["code"].as_str()).or(body["response"]["error"]["code"].as_str()),
+        code: |body| {
+            body["error"]["code"].as_str().or(body["code"].as_str()).or(body["response"]["error"]["code"].as_str())
+        },
         message: error_text,
         ends: |event| event["type"] == "response.completed",
     },
@@ -74,8 +76,11 @@ const CALLERS: [Caller; 4] = [
         asks: |model, turns, stream| {
             let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
             let role = |at: usize| if at % 2 == 0 { "user" } else { "model" };
-            let contents: Vec<Value> =
-                turns.iter().enumerate().map(|(at, turn)| json!({"role": role(at), "parts": [{"text": turn}]})).collect();
+            let contents: Vec<Value> = turns
+                .iter()
+                .enumerate()
+                .map(|(at, turn)| json!({"role": role(at), "parts": [{"text": turn}]}))
+                .collect();
             (format!("/v1beta/models/{model}:{method}"), json!({"contents": contents}))
         },
         code: |body| body["error"]["status"].as_str(),
@@ -231,12 +236,18 @@ async fn what_blocks_in_a_prompt_is_refused_in_every_dialect_and_nothing_is_sent
             let body = response.json();
             assert_eq!(response.status, 451, "{}: {body}", caller.model);
             let message = (caller.message)(&body).expect("a message");
-            assert!(message.starts_with("blocked by systemprompt governance: [safety]: the request holds jailbreak"), "{message}");
+            assert!(
+                message.starts_with("blocked by systemprompt governance: [safety]: the request holds jailbreak"),
+                "{message}"
+            );
             assert!(!message.contains("previous"), "{message}");
             assert_eq!(detail.summary.status, "rejected");
             assert_eq!((detail.decision.decision.as_str(), detail.decision.policy.as_str()), ("deny", "safety"));
             let rules = detail.decision.evaluated_rules.to_string();
-            assert!(rules.contains(r#""category": "jailbreak""#) || rules.contains(r#""category":"jailbreak""#), "{rules}");
+            assert!(
+                rules.contains(r#""category": "jailbreak""#) || rules.contains(r#""category":"jailbreak""#),
+                "{rules}"
+            );
             assert_eq!(found(&detail), [("request", "jailbreak", "medium", true)]);
             assert_eq!(detail.findings[0].excerpt.as_deref(), Some(JAILBREAK));
         }
@@ -333,14 +344,18 @@ async fn a_streamed_answer_is_looked_at_when_it_is_over() {
         let (response, detail) = fixture.ask(caller, &["Hello"], true).await;
         assert_eq!(response.status, 200);
         assert!(events(&response.text()).iter().any(caller.ends), "{}", response.text());
-        assert_eq!((detail.summary.status.as_str(), found(&detail)), ("completed", vec![("response", "pii_credit_card", "high", false)]));
+        assert_eq!(
+            (detail.summary.status.as_str(), found(&detail)),
+            ("completed", vec![("response", "pii_credit_card", "high", false)])
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guarded_stream_is_cut_before_any_of_what_blocks_is_given() {
     let fixture = Fixture::new().await;
-    let guarded = json!({"block_response_categories": ["pii_credit_card"], "stream_guard": "window", "stream_guard_window": 64});
+    let guarded =
+        json!({"block_response_categories": ["pii_credit_card"], "stream_guard": "window", "stream_guard_window": 64});
     let before = "It is a long way to the answer that you asked for, and it is worth every step that we take. ";
     let text = format!("{before}Pay with {CARD} today. {before}");
     for caller in &CALLERS {
@@ -443,7 +458,10 @@ async fn a_scanner_of_an_extension_is_asked_and_fails_closed() {
     let fault = Fault::Raw { status: 200, headers, body: cut.as_bytes().to_vec(), cut: true };
     fixture.mock.behave(Behaviour { fault: Some(fault), ..Behaviour::default() });
     let (_, detail) = fixture.ask(caller, &["Hello"], true).await;
-    assert_eq!((detail.summary.status.as_str(), found(&detail)), ("failed", vec![("response", "codename", "high", false)]));
+    assert_eq!(
+        (detail.summary.status.as_str(), found(&detail)),
+        ("failed", vec![("response", "codename", "high", false)])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

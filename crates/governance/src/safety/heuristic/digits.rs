@@ -114,9 +114,8 @@ fn social_security(rest: &[u8]) -> Option<usize> {
 fn phone(rest: &[u8]) -> Option<usize> {
     let forms: [&[u8]; 4] = [b"(000) 000-0000", b"(000)000-0000", b"000-000-0000", b"000.000.0000"];
     let form = forms.into_iter().find(|form| begins_like(rest, form))?;
-    let digit = |number: usize| {
-        form.iter().enumerate().filter(|(_, form)| **form == b'0').nth(number).map(|(at, _)| rest[at])
-    };
+    let digit =
+        |number: usize| form.iter().enumerate().filter(|(_, form)| **form == b'0').nth(number).map(|(at, _)| rest[at]);
     // Neither area nor exchange begins with 0 or 1.
     (digit(0)? >= b'2' && digit(3)? >= b'2').then_some(form.len())
 }
@@ -143,7 +142,8 @@ fn international_phone(before: &[u8], rest: &[u8]) -> Option<usize> {
     }
     let is_divided = length < number.len() && separators > 0 && first_group.is_some_and(|first| first < digits);
     // Codes of countries have up to three digits, so a date is none.
-    let fits = if is_divided { (8..=15).contains(&digits) && first_group <= Some(3) } else { (10..=15).contains(&digits) };
+    let fits =
+        if is_divided { (8..=15).contains(&digits) && first_group <= Some(3) } else { (10..=15).contains(&digits) };
     fits.then_some(1 + length)
 }
 
