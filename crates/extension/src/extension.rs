@@ -1,5 +1,6 @@
 //! The trait every feature implements.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -193,6 +194,13 @@ pub trait Extension: Send + Sync + 'static {
     /// The keys of the profile and the documents of the services tree that this feature owns, beyond its
     /// [`config_prefix`](Self::config_prefix).
     fn config_sections(&self) -> Vec<SectionSpec> {
+        Vec::new()
+    }
+
+    /// The files that its sections name, each with the key it is named below. What stands in them is part of the configuration:
+    /// when it changes, that is reloaded.
+    fn section_files(&self, config: &Configuration) -> Vec<(&'static str, PathBuf)> {
+        let _ = config;
         Vec::new()
     }
 

@@ -1,5 +1,6 @@
 //! The gateway as an extension: its profile keys, its checks, its routes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,7 +25,7 @@ use crate::request::Requests;
 use crate::routes::{Gateway, table};
 use crate::routing::RoutingTable;
 use crate::service::AiService;
-use crate::snapshot::{GatewaySnapshot, surroundings};
+use crate::snapshot::{GatewaySnapshot, named_files, surroundings};
 use crate::upstream::Webhooks;
 
 /// The model gateway.
@@ -76,6 +77,10 @@ impl Extension for GatewayExtension {
                 extension: "gateway",
             },
         ]
+    }
+
+    fn section_files(&self, config: &Configuration) -> Vec<(&'static str, PathBuf)> {
+        named_files(config).into_iter().map(|path| ("gateway", path)).collect()
     }
 
     fn validate_sections(&self, config: &Configuration) -> Vec<Problem> {

@@ -1,5 +1,6 @@
 //! What one configuration makes of the gateway. A reload makes another; calls that have begun keep theirs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -92,6 +93,16 @@ pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
         secrets: config.secrets.names().map(str::to_owned).collect(),
         trusted_hosts: trusted.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
     }
+}
+
+/// The files that the key `gateway` names.
+pub(crate) fn named_files(config: &Configuration) -> Vec<PathBuf> {
+    let gateway: GatewayConfig = config.section("gateway").unwrap_or_default();
+    let prompts = gateway.system_prompt_overrides.into_iter().filter_map(|config| match config.prompt? {
+        PromptText::File(file) => Some(file.path),
+        PromptText::Text(_) => None,
+    });
+    prompts.chain(gateway.catalog.map(|catalog| catalog.path)).map(|path| config.profile_path(&path)).collect()
 }
 
 /// The operator's models and prices, or the built-in ones.

@@ -21,6 +21,7 @@ mod local;
 pub mod logs;
 mod metrics;
 mod middleware;
+mod named_files;
 mod pace;
 mod proxies;
 mod rate_limit;

@@ -4,6 +4,7 @@
 //! machine: it says so on a channel of the database, on which every server answers.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ use systemprompt_model::with_causes;
 
 use crate::assembly::check;
 use crate::context::ServerContext;
+use crate::named_files::NamedFiles;
 
 /// The channel on which a reload is asked for; the payload is a word to know the answers by.
 pub const ASKED: &str = "config_reload";
@@ -96,6 +98,8 @@ pub struct Reloader {
 struct State {
     /// What is in force, but for what needs a restart.
     configuration: Arc<Configuration>,
+    /// The files it names, as they were read.
+    files: NamedFiles,
     /// What needs one.
     waiting: Vec<String>,
     last: Option<(DateTime<Utc>, Reloaded)>,
@@ -119,8 +123,9 @@ impl Reloader {
             "1 while the configuration on disk is not the one in force because it is refused",
             rejected.clone(),
         );
-        let state =
-            Mutex::new(State { configuration: Arc::clone(context.configuration()), waiting: Vec::new(), last: None });
+        let configuration = Arc::clone(context.configuration());
+        let files = NamedFiles::read(&context.registry, &configuration);
+        let state = Mutex::new(State { configuration, files, waiting: Vec::new(), last: None });
         Self { context: Arc::downgrade(context), turn: tokio::sync::Mutex::default(), state, reloads, rejected }
     }
 
@@ -134,15 +139,24 @@ impl Reloader {
         self.state().waiting.clone()
     }
 
+    /// The files that the configuration in force names.
+    pub(crate) fn named_files(&self) -> Vec<PathBuf> {
+        self.state().files.paths()
+    }
+
     /// Reads the configuration again and puts it in force if it is one.
     pub async fn reload(&self) -> Reloaded {
         let _turn = self.turn.lock().await;
         let Some(context) = self.context.upgrade() else { return Reloaded::Unchanged };
-        let before = Arc::clone(&self.state().configuration);
-        let reloaded = match attempt(&context, &before).await {
-            Ok((configuration, reloaded)) => {
+        let (before, files) = {
+            let state = self.state();
+            (Arc::clone(&state.configuration), state.files.clone())
+        };
+        let reloaded = match attempt(&context, &before, &files).await {
+            Ok((configuration, files, reloaded)) => {
                 let mut state = self.state();
                 state.configuration = configuration;
+                state.files = files;
                 if let Reloaded::Applied { needs_restart, .. } = &reloaded {
                     state.waiting.clone_from(needs_restart);
                 }
@@ -197,7 +211,8 @@ impl Reloader {
 async fn attempt(
     context: &Arc<ServerContext>,
     before: &Arc<Configuration>,
-) -> Result<(Arc<Configuration>, Reloaded), Vec<String>> {
+    files_before: &NamedFiles,
+) -> Result<(Arc<Configuration>, NamedFiles, Reloaded), Vec<String>> {
     let request = LoadRequest {
         home: before.home.clone(),
         profile: Some(before.profile_file.display().to_string()),
@@ -205,14 +220,19 @@ async fn attempt(
     };
     let registry = Arc::clone(&context.registry);
     // Files are read and schemas applied: not on a thread that serves.
-    let checked = tokio::task::spawn_blocking(move || check(&registry, &request)).await;
-    let (checked, report) = checked.map_err(|error| vec![error.to_string()])?;
+    let checked = tokio::task::spawn_blocking(move || {
+        let (checked, report) = check(&registry, &request);
+        let files = checked.as_ref().map(|(configuration, _)| NamedFiles::read(&registry, configuration));
+        (checked, files.unwrap_or_default(), report)
+    });
+    let (checked, files, report) = checked.await.map_err(|error| vec![error.to_string()])?;
     let Some((configuration, _)) = checked else {
         return Err(report.errors().map(ToString::to_string).collect());
     };
     let differences = before.differences(&configuration);
-    if differences.is_empty() {
-        return Ok((configuration, Reloaded::Unchanged));
+    let changed_files = files_before.changed(&files);
+    if differences.is_empty() && changed_files.is_empty() {
+        return Ok((configuration, files, Reloaded::Unchanged));
     }
     let mut ready: Vec<(&'static str, Reload)> = Vec::new();
     for extension in context.registry.iter() {
@@ -242,8 +262,13 @@ async fn attempt(
     for (_, reload) in ready {
         reload.apply().await.map_err(|error| vec![with_causes(&error)])?;
     }
-    let changed = differences.names();
-    Ok((configuration, Reloaded::Applied { changed, needs_restart }))
+    let mut changed = differences.names();
+    for key in changed_files {
+        if !changed.iter().any(|named| named == key) {
+            changed.push(key.to_owned());
+        }
+    }
+    Ok((configuration, files, Reloaded::Applied { changed, needs_restart }))
 }
 
 /// What fits into a notification.

@@ -6,7 +6,7 @@
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(crate) async fn watch(reloader: Arc<Reloader>, configuration: Arc<Configurat
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let looked_at = Arc::clone(&configuration);
-        let Ok(seen) = tokio::task::spawn_blocking(move || fingerprint(&looked_at)).await else { continue };
+        let (looked_at, named) = (Arc::clone(&configuration), reloader.named_files());
+        let Ok(seen) = tokio::task::spawn_blocking(move || fingerprint(&looked_at, &named)).await else { continue };
         let Some(watch) = &mut watch else {
             watch = Some(Watch::new(seen));
             continue;
@@ -68,14 +68,17 @@ impl Watch {
     }
 }
 
-/// The files of a configuration with their sizes and times, as one number.
-fn fingerprint(configuration: &Configuration) -> u64 {
+/// The files of a configuration, and those it names, with their sizes and times, as one number.
+fn fingerprint(configuration: &Configuration, named: &[PathBuf]) -> u64 {
     let mut files = Vec::new();
     let secrets = &configuration.profile.secrets.secrets_path;
     for file in [configuration.profile_file.as_path(), &configuration.profile_path(secrets)] {
         look(file, 0, &mut files);
     }
     look(&configuration.services.root, 0, &mut files);
+    for file in named {
+        look(file, 0, &mut files);
+    }
     files.sort();
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);

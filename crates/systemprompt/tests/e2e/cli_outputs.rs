@@ -431,6 +431,7 @@ async fn every_command_in_its_three_forms() {
 
     outputs
         .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);
+    outputs.change(&["admin", "gateway", "cache", "purge"], [""; 3]);
     outputs.change(&["infra", "db", "migrate"], [""; 3]);
     outputs.change(
         &["infra", "db", "migrate-mark-applied", "--extension", "identity", "--version", "99", "--yes"],
@@ -463,6 +464,7 @@ async fn every_command_in_its_three_forms() {
     outputs.check_all(&[
         (&["admin", "config", "show", "server"], &[]),
         (&["admin", "config", "validate"], &[]),
+        (&["admin", "gateway", "cache", "list"], &[]),
         (&["admin", "gateway", "quotas", "list"], &[]),
         (&["admin", "gateway", "quotas", "show", "ada"], &[]),
         (&["infra", "services", "status"], &[]),

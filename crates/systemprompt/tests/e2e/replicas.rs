@@ -36,7 +36,8 @@ fn renamed(profile: &str, name: &str, from: &Path, to: &Path) -> String {
 async fn three_servers_grant_exactly_one_limit() {
     const LIMIT: usize = 40;
     const QUOTA: usize = 10;
-    const LEFT: usize = LIMIT - QUOTA;
+    const KEPT: usize = 3;
+    const LEFT: usize = LIMIT - QUOTA - KEPT;
     let governance = format!(
         "governance:\n  policies:\n  - {{ id: secret_scan }}\n  - {{ id: rate_limit, requests_per_window: 1000, \
          requests_per_user_window: {LIMIT}, window_secs: 3600 }}\n"
@@ -47,7 +48,13 @@ async fn three_servers_grant_exactly_one_limit() {
         "policies:\n- name: trial\n  spec:\n    quota_windows:\n    - {{ period: month, subject: user, match: {{ models: \
          [claude-test] }}, max_requests: {QUOTA}, max_cost_microdollars: 100000000 }}\n"
     );
-    let setup = Setup { governance: Some(governance), quotas: Some(quotas), ..Setup::default() };
+    let gateway = "routes:\n- { id: kept, model_pattern: gpt-test, provider: mock-openai, cache: { ttl_seconds: 600 } }\n";
+    let setup = Setup {
+        governance: Some(governance),
+        quotas: Some(quotas),
+        gateway: gateway.to_owned(),
+        ..Setup::default()
+    };
     let [one, two, three] = homes(&mock, &setup, database.url.expose(), ["one", "two", "three"]);
     let one = Instance::adopt(mock, one);
     let mut servers = vec![one];
@@ -83,6 +90,17 @@ async fn three_servers_grant_exactly_one_limit() {
     let subject = counted["items"][0]["subject_id"].as_str().expect("an id");
     let shown = servers[0].cli(&["admin", "gateway", "quotas", "show", subject]);
     assert_eq!(shown["windows"][0], counted["items"][0]);
+    // What one of them was answered the others give too, and one command forgets it.
+    let body = hello("gpt-test");
+    let first = servers[0].messages(&body).await;
+    assert_eq!((first.status.as_u16(), first.header("x-systemprompt-cache")), (200, Some("miss")), "{}", first.text());
+    while servers[0].cli(&["admin", "gateway", "cache", "list"])["items"][0]["answers"] != 1 {}
+    for server in &servers[1..] {
+        let again = server.messages(&body).await;
+        assert_eq!((again.status.as_u16(), again.header("x-systemprompt-cache")), (200, Some("hit")));
+    }
+    assert_eq!(servers[0].mock.requests().len(), QUOTA + 1);
+    assert_eq!(servers[1].cli(&["admin", "gateway", "cache", "purge", "--route", "kept"])["answers"], 1);
     // What the quota refused used nothing of the other limit.
     let body = hello("demo-1");
     let asked = (0..3 * LIMIT).map(|at| servers[at % 3].messages(&body));

@@ -197,6 +197,12 @@ async fn each_place_has_its_own_and_what_the_house_says_is_judged() {
     assert!(matches!(reloader.reload().await, Reloaded::Applied { .. }));
     let refused = fixture.ask(&asks("claude-test")[0]).await;
     assert_eq!(refused.status, 451, "{}", refused.text());
+    std::fs::write(&file, OURS).expect("written");
+    let applied = Reloaded::Applied { changed: vec!["gateway".to_owned()], needs_restart: Vec::new() };
+    assert_eq!(reloader.reload().await, applied, "only what stands in the file has changed");
+    assert_eq!(fixture.ask(&asks("claude-test")[0]).await.status, 200);
+    assert!(fixture.received().contains("The words of the"));
+    assert_eq!(reloader.reload().await, Reloaded::Unchanged);
     document["gateway"]["system_prompt_overrides"] = json!([{"action": "replace", "prompt": {"path": "gone.md"}}]);
     std::fs::write(&profile, document.to_string()).expect("written");
     let Reloaded::Refused { problems } = reloader.reload().await else { panic!("the file is not there") };
