@@ -112,13 +112,14 @@ impl Call {
         };
 
         // Send.
-        let sent = match kept {
-            Some(kept) => Ok(kept),
-            None => tokio::select! {
+        let sent = if let Some(kept) = kept {
+            Ok(kept)
+        } else {
+            tokio::select! {
                 biased;
                 sent = self.send(ask) => sent,
                 () = cut.cancelled() => Err(SendError::ShuttingDown.into()),
-            },
+            }
         };
         let Self { means, wish, mut recording, here, others, retries, goes_on, .. } = self;
         let Opened { head, body, shape } = match sent {

@@ -61,6 +61,8 @@ impl Segments {
     fn list<'a>(&mut self, segments: impl Iterator<Item = &'a [u8]>) {
         let all: Vec<_> = segments.collect();
         self.0.update((all.len() as u64).to_le_bytes());
-        all.into_iter().for_each(|segment| self.add(segment));
+        for segment in all {
+            self.add(segment);
+        }
     }
 }

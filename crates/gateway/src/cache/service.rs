@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How many answers may wait to be written. One that finds no place is not kept.
 const WAITING: usize = 64;
 /// How often what is over is dropped.
-const UPKEEP: Duration = Duration::from_secs(60);
+const UPKEEP: Duration = Duration::from_mins(1);
 
 /// The answers of all routes. One for each server.
 pub(crate) struct AnswerCache {

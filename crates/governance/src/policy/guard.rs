@@ -18,7 +18,7 @@ use crate::config::{FaultMode, RequestGuardsConfig};
 /// A guard, asked as a policy is.
 pub(crate) struct Guard {
     name: &'static str,
-    guard: Arc<dyn GatewayRequestGuard>,
+    check: Arc<dyn GatewayRequestGuard>,
     db: DbPool,
     limit: Duration,
     on_fault: FaultMode,
@@ -32,7 +32,7 @@ impl Guard {
         db: DbPool,
         config: &RequestGuardsConfig,
     ) -> Self {
-        Self { name, guard, db, limit: Duration::from_millis(config.timeout_ms), on_fault: config.fault_mode }
+        Self { name, check: guard, db, limit: Duration::from_millis(config.timeout_ms), on_fault: config.fault_mode }
     }
 
     /// What is said where the guard says nothing.
@@ -75,7 +75,7 @@ impl Policy for Guard {
             provider: model.provider,
             streaming: model.streaming,
         };
-        let checking = AssertUnwindSafe(self.guard.check(self.db.write(), &request)).catch_unwind();
+        let checking = AssertUnwindSafe(self.check.check(self.db.write(), &request)).catch_unwind();
         match tokio::time::timeout(self.limit, checking).await {
             Ok(Ok(Ok(()))) => Verdict::Pass,
             Ok(Ok(Err(GuardError::Denied(reason)))) => Verdict::Fail(violation(reason)),
