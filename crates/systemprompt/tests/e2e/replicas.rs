@@ -48,13 +48,10 @@ async fn three_servers_grant_exactly_one_limit() {
         "policies:\n- name: trial\n  spec:\n    quota_windows:\n    - {{ period: month, subject: user, match: {{ models: \
          [claude-test] }}, max_requests: {QUOTA}, max_cost_microdollars: 100000000 }}\n"
     );
-    let gateway = "routes:\n- { id: kept, model_pattern: gpt-test, provider: mock-openai, cache: { ttl_seconds: 600 } }\n";
-    let setup = Setup {
-        governance: Some(governance),
-        quotas: Some(quotas),
-        gateway: gateway.to_owned(),
-        ..Setup::default()
-    };
+    let gateway =
+        "routes:\n- { id: kept, model_pattern: gpt-test, provider: mock-openai, cache: { ttl_seconds: 600 } }\n";
+    let setup =
+        Setup { governance: Some(governance), quotas: Some(quotas), gateway: gateway.to_owned(), ..Setup::default() };
     let [one, two, three] = homes(&mock, &setup, database.url.expose(), ["one", "two", "three"]);
     let one = Instance::adopt(mock, one);
     let mut servers = vec![one];
