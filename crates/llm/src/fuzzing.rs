@@ -26,6 +26,7 @@ use crate::neutral::{Answer, Encoding};
 use crate::relay::Edits;
 use crate::request::error::RequestError;
 use crate::request::{Address, InferenceRequest};
+use crate::spoken::Hearing;
 use crate::sse::SseParser;
 use reference::Found;
 
@@ -605,6 +606,27 @@ pub fn embeddings(body: &[u8]) {
     }
 }
 
+/// Requests for images, and answers with some: what is relayed is a request that differs in what was edited only, and an answer
+/// without an image is none.
+pub fn images(body: &[u8]) {
+    for format in [Format::OpenAiImages, Format::OpenAiImageEdits] {
+        let read = summary(format, false, &[body]);
+        assert!(!read.complete || read.usage.images > Some(0));
+        assert!(format.made_images(body).iter().all(|image| image.media_type.starts_with("image/")));
+        let Ok(request) = InferenceRequest::parse(format, Bytes::copy_from_slice(body)) else { continue };
+        assert!(request.makes_images);
+        let edits = Edits { model: Some("theirs".to_owned()), ..Edits::default() };
+        let relayed = request.relay(&edits).bytes;
+        let again = InferenceRequest::parse(format, relayed.clone()).expect("what is relayed is a request");
+        assert_eq!((again.model.as_str(), again.answers), ("theirs", request.answers));
+        assert_eq!(again.relay(&edits).bytes, relayed);
+    }
+    for format in Format::ALL {
+        let grounding = Hearing::of(format).grounding(body);
+        assert!(grounding.sources.iter().all(|source| !source.uri.is_empty()));
+    }
+}
+
 /// Our own errors: whatever a message says, what is written is one error, readable by our own reader of answers.
 pub fn error(message: &[u8]) {
     let error = ErrorAnswer::invalid_request(String::from_utf8_lossy(message));
@@ -1037,6 +1059,11 @@ mod tests {
         run("translate_answer_openai_responses", 120, |bytes| translated_answer(Format::OpenAiResponses, bytes));
         run("translate_answer_bedrock_converse", 120, |bytes| translated_answer(Format::BedrockConverse, bytes));
         run("translate_answer_gemini", 120, |bytes| translated_answer(Format::Gemini, bytes));
+    }
+
+    #[test]
+    fn requests_for_images_are_relayed_with_their_edits_only() {
+        run("images", 3_000, images);
     }
 
     #[test]
