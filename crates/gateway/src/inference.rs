@@ -172,7 +172,8 @@ impl Inference {
         let created = self.ambient.now().timestamp();
         let prepared_for =
             |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
-        let (candidates, passed_over) = in_order(&way, |to| prepared_for(to).is_ok());
+        let (mut candidates, passed_over) = in_order(&way, |to| prepared_for(to).is_ok());
+        candidates.retain(|to| !inside.not_to.contains(&to.provider.name));
         let to = candidates.first().unwrap_or(&way.first).clone();
 
         // Prepare.

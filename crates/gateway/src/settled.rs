@@ -59,14 +59,17 @@ impl Settling {
 pub(crate) struct Inside {
     /// What its words do not say of what was meant.
     pub(crate) losses: Vec<Loss>,
+    /// The providers it does not go on to if the first one fails.
+    pub(crate) not_to: Vec<String>,
     /// Who is told what it came to.
     pub(crate) teller: Option<Teller>,
 }
 
 impl Inside {
-    /// A question that may have lost something when it was put into words; and what is told of what comes of it.
-    pub(crate) fn new(losses: Vec<Loss>) -> (Self, Settling) {
+    /// A question that may have lost something when it was put into words and is not for these providers; and what is told
+    /// of what comes of it.
+    pub(crate) fn new(losses: Vec<Loss>, not_to: Vec<String>) -> (Self, Settling) {
         let (sender, receiver) = unbounded_channel();
-        (Self { losses, teller: Some(Teller(sender)) }, Settling(receiver))
+        (Self { losses, not_to, teller: Some(Teller(sender)) }, Settling(receiver))
     }
 }

@@ -89,6 +89,11 @@ impl AiConfig {
         self.providers.get(provider).is_none_or(|provider| provider.enabled)
     }
 
+    /// The providers that callers inside the server may not ask.
+    pub(crate) fn disabled(&self) -> Vec<String> {
+        self.providers.iter().filter(|(_, settings)| !settings.enabled).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Everything that is wrong with it, beside these providers.
     pub(crate) fn check(config: &Configuration, providers: &[ProviderConfig], catalog: &Catalog) -> Vec<Problem> {
         let Ok(ai) = config.section_at::<Self>(&Self::PLACE) else {

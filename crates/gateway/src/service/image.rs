@@ -263,7 +263,7 @@ impl AiService {
         if let Ok(way) = snapshot.table.resolve(&asked, conversation.as_deref()) {
             leads_there(snapshot, &way.first, &listed.model.id, request.provider.as_deref())?;
         }
-        let (inside, settling) = Inside::new(Vec::new());
+        let (inside, settling) = Inside::new(Vec::new(), snapshot.ai.disabled());
         let forwarded = Forwarded { conversation, received: Some(begun), ..Forwarded::default() };
         let ask = Ask { by: request.by.clone(), request: asked, forwarded };
         self.made(Asking { ask, inside, settling, hearing: Hearing::of(format), searches: false, begun }).await

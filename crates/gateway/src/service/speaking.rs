@@ -47,7 +47,7 @@ pub(super) fn speak(snapshot: &GatewaySnapshot, request: &AiRequest, meant: Mean
         check(&said, request, listed)?;
     }
     let Spoken { request: asked, losses, hearing } = in_its_language(snapshot, said, request, listed)?;
-    let (inside, settling) = Inside::new(losses);
+    let (inside, settling) = Inside::new(losses, ai.disabled());
     let ask = Ask {
         by: request.by.clone(),
         request: asked,

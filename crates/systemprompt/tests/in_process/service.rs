@@ -555,6 +555,28 @@ async fn images_are_made_recorded_and_paid_for() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_disabled_is_not_a_fallback_either() {
+    let mock = MockUpstream::start().await.expect("a free port");
+    let route = json!([{"model_pattern": MODELS[0], "provider": "ant", "fallbacks": [{"provider": "oai", "upstream_model": MODELS[1]},
+        {"provider": "gem", "upstream_model": MODELS[3]}]}]);
+    let ai = json!({"ai": {"providers": {"oai": {"enabled": false}}}});
+    let context =
+        builder(&mock).profile("gateway", json!({"routes": route})).document("ai/config.yaml", ai).start().await;
+    let by = attribution(&context, &context.user("ada", &["admin"]).await).await;
+    let ai = context.ai().expect("a service");
+    let request = |model: &str| AiRequest::new(by.clone(), vec![AiMessage::user("Hello")]).with_model(model);
+    mock.behave(Behaviour {
+        fault: Some(Fault::Status { status: 503, body: None, retry_after: None }),
+        fault_times: Some(1),
+        ..Behaviour::default()
+    });
+    let response = ai.generate(&request(MODELS[0])).await.expect("the next one answers");
+    assert_eq!(response.provider, "gem", "in another language, and it is understood: {}", response.content);
+    let error = ai.generate(&request(MODELS[1])).await.expect_err("it may not be asked");
+    assert!(error.to_string().contains("ai.providers.oai.enabled"), "{error}");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_too_slow_is_told_apart() {
     let fixture = Fixture::new().await;
     fixture.mock.behave(Behaviour { fault: Some(Fault::HangBeforeHeaders), ..Behaviour::default() });
