@@ -30,7 +30,7 @@ use crate::script::{Ending, Script};
 use crate::shared::Shared;
 use crate::statistics::{OpenAnswer, OpenConnection, Statistics};
 use crate::tokens;
-use crate::wire::Wire;
+use crate::wire::{self, Wire};
 
 /// Larger requests are refused with 413.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -197,7 +197,7 @@ async fn answer(
             }
         }
         _ if address.purpose == Purpose::Images => {
-            match wire.images(&serde_json::from_slice(&body).unwrap_or_default()) {
+            match wire::images(&serde_json::from_slice(&body).unwrap_or_default()) {
                 Ok(images) => plain(open, StatusCode::OK, images.to_string().into()),
                 Err(status) => refuse(open, wire, status),
             }

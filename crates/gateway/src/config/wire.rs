@@ -60,8 +60,8 @@ impl ProviderWire {
     /// How long an answer with images may usually take.
     pub(crate) const fn usual_image_timeout(self) -> Duration {
         match self {
-            Self::Gemini | Self::VertexGemini => Duration::from_secs(300),
-            _ => Duration::from_secs(120),
+            Self::Gemini | Self::VertexGemini => Duration::from_mins(5),
+            _ => Duration::from_mins(2),
         }
     }
 

@@ -96,7 +96,9 @@ impl AiStream {
     fn feed(&mut self, bytes: &[u8]) {
         let mut events = Vec::new();
         self.heard.feed(bytes, |event| events.push(event));
-        events.into_iter().for_each(|event| self.tell(event));
+        for event in events {
+            self.tell(event);
+        }
     }
 
     /// Takes an event up into the answer, and tells what it means.
@@ -122,7 +124,9 @@ impl AiStream {
         self.over = true;
         let mut events = Vec::new();
         self.heard.finish(|event| events.push(event));
-        events.into_iter().for_each(|event| self.tell(event));
+        for event in events {
+            self.tell(event);
+        }
         let settled = settled(&mut self.settling, self.request, &self.answer);
         let answer = std::mem::take(&mut self.answer);
         if let Some(error) = &answer.error {

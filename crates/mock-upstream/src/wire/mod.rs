@@ -92,23 +92,6 @@ impl Wire {
         }
     }
 
-    /// Images of one pixel for a request of OpenAI's API.
-    pub(crate) fn images(self, request: &Value) -> Result<Value, StatusCode> {
-        let count = request["n"].as_u64().unwrap_or(1);
-        if !request["prompt"].is_string() || !(1..=10).contains(&count) {
-            return Err(StatusCode::BAD_REQUEST);
-        }
-        let references = request["images"].as_array().map_or(0, Vec::len) as u64;
-        let data: Vec<Value> = (0..count).map(|_| json!({ "b64_json": event::base64(gemini::PIXEL) })).collect();
-        let (text, images, made) = (10, 100 * references, 200 * count);
-        let input = json!({ "text_tokens": text, "image_tokens": images });
-        let usage = json!({
-            "input_tokens": text + images, "input_tokens_details": input, "output_tokens": made,
-            "total_tokens": text + images + made,
-        });
-        Ok(json!({ "created": 1, "output_format": "png", "data": data, "usage": usage }))
-    }
-
     /// Vectors for the texts of a request.
     pub(crate) fn embeddings(self, request: &Value) -> Result<Value, StatusCode> {
         let vector = [0.25_f32, -0.5, 1.0];
@@ -136,4 +119,21 @@ impl Wire {
         let usage = json!({ "prompt_tokens": 5 * texts, "total_tokens": 5 * texts });
         Ok(json!({ "object": "list", "data": data, "model": request["model"], "usage": usage }))
     }
+}
+
+/// Images of one pixel for a request of OpenAI's API.
+pub(crate) fn images(request: &Value) -> Result<Value, StatusCode> {
+    let count = request["n"].as_u64().unwrap_or(1);
+    if !request["prompt"].is_string() || !(1..=10).contains(&count) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let references = request["images"].as_array().map_or(0, Vec::len) as u64;
+    let data: Vec<Value> = (0..count).map(|_| json!({ "b64_json": event::base64(gemini::PIXEL) })).collect();
+    let (text, images, made) = (10, 100 * references, 200 * count);
+    let input = json!({ "text_tokens": text, "image_tokens": images });
+    let usage = json!({
+        "input_tokens": text + images, "input_tokens_details": input, "output_tokens": made,
+        "total_tokens": text + images + made,
+    });
+    Ok(json!({ "created": 1, "output_format": "png", "data": data, "usage": usage }))
 }

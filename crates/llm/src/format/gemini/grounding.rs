@@ -14,7 +14,9 @@ pub(super) fn grounding(answer: &Value) -> Grounding {
         let found: Vec<WebSource> = list(&told["groundingChunks"])
             .map(|chunk| source(chunk.get("web").or_else(|| chunk.get("retrievedContext")).unwrap_or(chunk), "uri"))
             .collect();
-        found.iter().for_each(|found| grounding.cite(found.clone()));
+        for found in &found {
+            grounding.cite(found.clone());
+        }
         for support in list(&told["groundingSupports"]) {
             let sure: Vec<Option<f64>> = list(&support["confidenceScores"]).map(Value::as_f64).collect();
             for (at, index) in list(&support["groundingChunkIndices"]).enumerate() {
