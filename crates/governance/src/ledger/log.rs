@@ -20,6 +20,7 @@ use super::error::{LedgerError, Unavailable};
 use super::metrics::LedgerMetrics;
 use super::open::{Admission, OpenAction};
 use super::projector::{CatchUpError, Projector};
+use super::recent::Recent;
 use super::queue::{Following, Pending, Queue, Told, Waiter};
 use super::retention::Retention;
 use super::settings::{Durability, LedgerSettings};
@@ -71,19 +72,21 @@ impl Ledger {
         tracker: &TaskTracker,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, LedgerError> {
+        let chain = chains::chain_of(&options.name);
         let shared = Arc::new(Shared {
             queue: Queue::new(options.settings.queue_limit as usize, LedgerMetrics::register(metrics)),
             ambient: ambient.clone(),
             settings: options.settings,
             retention: options.retention,
             instance_id: options.instance_id,
-            chain: chains::chain_of(&options.name),
+            chain,
             name: options.name,
             exclusive: options.exclusive,
             started_at: micros(ambient.now()),
             inherited: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(0),
             written: Notify::new(),
+            recent: Arc::new(Recent::of(chain)),
         });
         let measured = Arc::clone(&shared);
         metrics.before_reading(move || measured.queue.measure());
@@ -96,7 +99,7 @@ impl Ledger {
             writer.run().await;
             drop(done);
         });
-        let projector = Arc::new(Projector::new(database, projections, metrics));
+        let projector = Arc::new(Projector::beside_writer(database, projections, Arc::clone(&shared.recent), metrics));
         Ok(Arc::new(Self {
             shared,
             database: Arc::clone(database),

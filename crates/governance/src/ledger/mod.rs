@@ -36,6 +36,7 @@ mod open;
 mod projector;
 pub(crate) mod queue;
 mod read;
+mod recent;
 mod recovery;
 mod report;
 mod retention;

@@ -24,8 +24,10 @@ use systemprompt_model::with_causes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::read::{self, Places, StoredEntry};
+use super::read::{self, LoggedEntry, Places};
+use super::recent::Recent;
 use super::text::cleaned;
 
 /// Most entries applied in one transaction. Fewer would keep a thread for a shorter time and cost more of it in all.
@@ -49,6 +51,8 @@ const LOCK: i64 = 0x7072_6f6a_6563; // "projec"
 pub struct Projector {
     database: DbPool,
     projections: Vec<Arc<dyn Projection>>,
+    /// What this server wrote last.
+    recent: Arc<Recent>,
     failing: Mutex<BTreeMap<&'static str, Failure>>,
     lag: Family<ProjectionLabels, Gauge>,
 }
@@ -105,13 +109,24 @@ pub struct ProjectionStatus {
 impl Projector {
     /// What applies the log in this database to these projections.
     pub fn new(database: &DbPool, projections: Vec<Arc<dyn Projection>>, metrics: &Metrics) -> Self {
+        // Of no chain, so nothing is ever there.
+        Self::beside_writer(database, projections, Arc::new(Recent::of(Uuid::nil())), metrics)
+    }
+
+    /// The same in the process that writes, which keeps what it wrote `recent`ly.
+    pub(super) fn beside_writer(
+        database: &DbPool,
+        projections: Vec<Arc<dyn Projection>>,
+        recent: Arc<Recent>,
+        metrics: &Metrics,
+    ) -> Self {
         let lag = Family::default();
         metrics.register(
             "projection_behind_entries",
             "Entries of the ledger a projection has not applied",
             lag.clone(),
         );
-        Self { database: Arc::clone(database), projections, failing: Mutex::default(), lag }
+        Self { database: Arc::clone(database), projections, recent, failing: Mutex::default(), lag }
     }
 
     /// The projections, in load order.
@@ -267,7 +282,7 @@ impl Projector {
         }
         let mut most = 0;
         for (mut places, members) in groups {
-            let mut stored = read::after(&mut transaction, &places, BATCH).await?;
+            let mut stored = self.next(&mut transaction, &places).await?;
             if stored.is_empty() {
                 // What it failed at was done by another replica.
                 for projection in members {
@@ -300,6 +315,19 @@ impl Projector {
         }
         transaction.commit().await?;
         Ok(most)
+    }
+
+    /// The entries behind these places: from memory if all of them are there, which nobody else wrote to the log meanwhile.
+    async fn next(&self, connection: &mut PgConnection, places: &Places) -> Result<Vec<LoggedEntry>, sqlx::Error> {
+        let ends = read::ends(connection).await?;
+        let mut ahead = ends.into_iter().filter(|(chain, end)| *end > places.get(*chain));
+        if let (Some((chain, end)), None) = (ahead.next(), ahead.next())
+            && chain == self.recent.chain()
+            && let Some(entries) = self.recent.take(places.get(chain), end, BATCH as usize)
+        {
+            return Ok(entries);
+        }
+        read::after(connection, places, BATCH).await
     }
 
     async fn failed(
@@ -357,7 +385,7 @@ impl std::fmt::Debug for Projector {
 pub(super) async fn apply(
     connection: &mut PgConnection,
     projection: &dyn Projection,
-    stored: &[StoredEntry],
+    stored: &[LoggedEntry],
 ) -> Result<(), ProjectionError> {
     let entries: Vec<LedgerEntry> =
         stored.iter().filter_map(|entry| entry.read().transpose()).collect::<Result<_, _>>()?;
@@ -365,7 +393,7 @@ pub(super) async fn apply(
 }
 
 /// What the stored entries say, up to the first that cannot be read, which is left out with everything after it.
-fn readable(stored: &mut Vec<StoredEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
+fn readable(stored: &mut Vec<LoggedEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
     let mut entries = Vec::with_capacity(stored.len());
     for (index, entry) in stored.iter().enumerate() {
         match entry.read() {
@@ -380,7 +408,7 @@ fn readable(stored: &mut Vec<StoredEntry>) -> (Vec<LedgerEntry>, Option<Projecti
 }
 
 /// The places after these entries.
-pub(super) fn advance(places: &mut Places, stored: &[StoredEntry]) {
+pub(super) fn advance(places: &mut Places, stored: &[LoggedEntry]) {
     for entry in stored {
         places.set(entry.chain, entry.seq);
     }

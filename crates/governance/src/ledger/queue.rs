@@ -155,11 +155,13 @@ impl Following {
         matches!(self.entry.kind, EntryKind::Abandoned | EntryKind::Checkpoint)
     }
 
-    pub(super) fn tell_written(self) {
+    /// Tells whoever waits, and gives what was written.
+    pub(super) fn tell_written(self) -> Sealed {
         if let Some(written) = self.written {
             // Whoever asked may have gone.
             let _ = written.send(());
         }
+        self.entry
     }
 
     fn content_bytes(&self) -> usize {

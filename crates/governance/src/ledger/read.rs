@@ -7,7 +7,7 @@ use systemprompt_extension::ledger::{EntryKind, LedgerEntry, ProjectionError, Re
 use systemprompt_model::ActionId;
 use uuid::Uuid;
 
-/// An entry as it is stored.
+/// An entry as it is stored, with the link that holds it in its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredEntry {
     pub(crate) chain: Uuid,
@@ -19,20 +19,41 @@ pub(crate) struct StoredEntry {
     pub(crate) hash: Vec<u8>,
 }
 
+/// An entry as it is applied, which asks nothing of the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoggedEntry {
+    pub(crate) chain: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) kind: String,
+    pub(crate) action: Uuid,
+    pub(crate) body: String,
+}
+
 impl StoredEntry {
     /// What it says; nothing if it is of a kind that only a newer version knows.
     pub(crate) fn read(&self) -> Result<Option<LedgerEntry>, ProjectionError> {
-        let Ok(kind) = self.kind.parse::<EntryKind>() else { return Ok(None) };
-        let unreadable = |source| ProjectionError::Entry { chain: self.chain, seq: self.seq, source };
-        let record = Record::read(kind, &self.body).map_err(unreadable)?;
-        Ok(Some(LedgerEntry {
-            chain: self.chain,
-            seq: self.seq,
-            at: self.at,
-            action: ActionId::from_uuid(self.action),
-            record,
-        }))
+        read((self.chain, self.seq), self.at, &self.kind, self.action, &self.body)
     }
+}
+
+impl LoggedEntry {
+    /// What it says; nothing if it is of a kind that only a newer version knows.
+    pub(crate) fn read(&self) -> Result<Option<LedgerEntry>, ProjectionError> {
+        read((self.chain, self.seq), self.at, &self.kind, self.action, &self.body)
+    }
+}
+
+fn read(
+    (chain, seq): (Uuid, i64),
+    at: DateTime<Utc>,
+    kind: &str,
+    action: Uuid,
+    body: &str,
+) -> Result<Option<LedgerEntry>, ProjectionError> {
+    let Ok(kind) = kind.parse::<EntryKind>() else { return Ok(None) };
+    let record = Record::read(kind, body).map_err(|source| ProjectionError::Entry { chain, seq, source })?;
+    Ok(Some(LedgerEntry { chain, seq, at, action: ActionId::from_uuid(action), record }))
 }
 
 /// What a body says about its kind and action; nothing if it is none.
@@ -156,16 +177,16 @@ pub(crate) async fn after(
     connection: &mut PgConnection,
     places: &Places,
     limit: i64,
-) -> Result<Vec<StoredEntry>, sqlx::Error> {
+) -> Result<Vec<LoggedEntry>, sqlx::Error> {
     sqlx::query_as!(
-        StoredEntry,
+        LoggedEntry,
         r#"
         SELECT e.chain_id AS "chain!", e.seq AS "seq!", e.at AS "at!", e.kind AS "kind!", e.action_id AS "action!",
-            e.body AS "body!", e.hash AS "hash!"
+            e.body AS "body!"
         FROM ledger_chains AS c
         LEFT JOIN UNNEST($1::uuid[], $2::bigint[]) AS p (chain_id, seq) ON p.chain_id = c.chain_id
         CROSS JOIN LATERAL (
-            SELECT l.chain_id, l.seq, l.at, l.kind, l.action_id, l.body, l.hash
+            SELECT l.chain_id, l.seq, l.at, l.kind, l.action_id, l.body
             FROM ledger AS l
             WHERE l.chain_id = c.chain_id AND l.seq > COALESCE(p.seq, 0)
             ORDER BY l.seq
@@ -181,4 +202,9 @@ pub(crate) async fn after(
     )
     .fetch_all(connection)
     .await
+}
+
+/// Where all chains end.
+pub(crate) async fn ends(connection: &mut PgConnection) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    sqlx::query!("SELECT chain_id, seq FROM ledger_chains").map(|row| (row.chain_id, row.seq)).fetch_all(connection).await
 }

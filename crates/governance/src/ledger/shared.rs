@@ -1,5 +1,6 @@
 //! What callers, open actions and the writer know of one ledger.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::queue::Queue;
+use super::recent::Recent;
 use super::retention::Retention;
 use super::settings::LedgerSettings;
 
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(super) not_before: AtomicI64,
     /// Something was appended.
     pub(super) written: Notify,
+    /// What was.
+    pub(super) recent: Arc<Recent>,
 }
 
 impl Shared {

@@ -30,6 +30,7 @@ use super::chains::{self, Announced};
 use super::error::LedgerError;
 use super::metrics::Dropped;
 use super::queue::{BATCH_LIMIT, Batch, Following, Pending};
+use super::read::LoggedEntry;
 use super::settings::Durability;
 use super::shared::Shared;
 use super::text::micros;
@@ -407,6 +408,7 @@ impl Writer {
         self.shared.queue.metrics.committed(batch.len(), batch.oldest(), started.elapsed());
         self.shared.queue.reopen();
         let first = end.seq - batch.len() as i64 + 1;
+        let mut written = Vec::with_capacity(batch.len());
         for (pending, seq) in batch.decisions.into_iter().zip(first..) {
             if pending.opens {
                 self.open.insert(pending.entry.action, seq);
@@ -414,13 +416,24 @@ impl Writer {
             if let Some(waiter) = pending.waiter {
                 waiter.written();
             }
+            written.push(pending.entry);
         }
         for next in batch.following {
             if next.closes() {
                 self.open.remove(next.entry.action);
             }
-            next.tell_written();
+            written.push(next.tell_written());
         }
+        let chain = self.shared.chain;
+        let logged = written.into_iter().zip(first..).map(|(entry, seq)| LoggedEntry {
+            chain,
+            seq,
+            at: end.at,
+            kind: entry.kind.as_str().to_owned(),
+            action: entry.action,
+            body: entry.body,
+        });
+        self.shared.recent.keep(logged);
         self.shared.written.notify_one();
     }
 
