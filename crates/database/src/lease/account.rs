@@ -34,8 +34,8 @@ struct State {
     /// From when on what is left is given back, if nobody takes from it.
     idle_at: i64,
     shortage: Option<Shortage>,
-    /// Granted calls, the latest last.
-    calls: VecDeque<Uuid>,
+    /// Granted calls, the latest last. As numbers, of which all are compared with a new one in no time.
+    calls: VecDeque<u128>,
 }
 
 /// PostgreSQL had not enough.
@@ -222,7 +222,7 @@ impl Account {
     /// Forgets that a call was granted anything.
     pub(super) fn forget(&self, call: Uuid) {
         let mut state = self.state();
-        if let Some(at) = state.calls.iter().rposition(|known| *known == call) {
+        if let Some(at) = state.calls.iter().rposition(|known| *known == call.as_u128()) {
             state.calls.remove(at);
         }
     }
@@ -255,7 +255,7 @@ impl Account {
 
 impl State {
     fn known(&mut self, wanted: Wanted<'_>, now: i64) -> Option<Answer> {
-        if wanted.call.is_some_and(|call| self.calls.contains(&call)) {
+        if wanted.call.is_some_and(|call| self.calls.contains(&call.as_u128())) {
             return Some(Answer::Repeated);
         }
         self.shortage = self.shortage.filter(|shortage| now < shortage.ask_at);
@@ -271,7 +271,7 @@ impl State {
             if self.calls.len() == REMEMBERED {
                 self.calls.pop_front();
             }
-            self.calls.push_back(call);
+            self.calls.push_back(call.as_u128());
         }
         Answer::Granted { period: self.period }
     }

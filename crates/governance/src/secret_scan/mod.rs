@@ -9,6 +9,7 @@
 //!
 //! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
+mod anchors;
 mod entropy;
 mod examples;
 mod fields;

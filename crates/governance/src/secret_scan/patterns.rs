@@ -5,9 +5,9 @@
 //! of a text without anchors does not depend on the number of patterns. An expression sees a bounded stretch of the text,
 //! so every text is scanned in linear time.
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::anchors::{Anchor, Anchors};
 use super::examples::{is_documented, is_publishable};
 use super::fields::{given_to_a_secret, names_something_public};
 use super::jwt::is_harmless_token;
@@ -374,7 +374,7 @@ pub(super) fn ids() -> impl Iterator<Item = &'static str> {
 /// Patterns ready for use.
 #[derive(Debug)]
 pub(super) struct PatternSet {
-    anchors: AhoCorasick,
+    anchors: Anchors,
     /// For each anchor, the candidates to try there.
     candidates: Vec<Vec<usize>>,
     compiled: Vec<Compiled>,
@@ -450,11 +450,7 @@ impl PatternSet {
                 }
             }
         }
-        let anchors = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(&anchors)
-            .expect("a few dozen short literals make a small automaton");
-        Self { anchors, candidates, compiled }
+        Self { anchors: Anchors::new(&anchors), candidates, compiled }
     }
 
     /// The gravest credential in `text`, and whether it refuses: the first that does, before one that only warns; one that is
@@ -462,16 +458,15 @@ impl PatternSet {
     pub(super) fn find(&self, text: &[u8]) -> Option<(&str, bool)> {
         let mut found: Option<&Compiled> = None;
         let mut from = 0;
-        while let Some(anchor) = self.anchors.find(Input::new(text).range(from..)) {
-            let start = anchor.start();
-            for &candidate in &self.candidates[anchor.pattern().as_usize()] {
+        while let Some(Anchor { index, start, end }) = self.anchors.find(text, from) {
+            for &candidate in &self.candidates[index] {
                 let pattern = &self.compiled[candidate];
                 if found.is_some_and(|found| found.rank() <= pattern.rank()) || !pattern.before.allows(&text[..start]) {
                     continue;
                 }
                 let place = Place {
                     before: &text[..start],
-                    anchor: anchor.end() - start,
+                    anchor: end - start,
                     window: &text[start..text.len().min(start + pattern.window)],
                 };
                 if !pattern.matches(&place) || (pattern.generic && place.is_public()) {
