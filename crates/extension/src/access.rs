@@ -2,11 +2,13 @@
 //! the walk over all routes tests.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::handler::Handler;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
@@ -70,14 +72,9 @@ impl Access {
         router.layer(from_fn_with_state(Rule { access: self, refuse: answer }, enforce))
     }
 
-    /// The endpoint behind this rule.
-    pub(crate) fn protect_endpoint<S: Clone + Send + Sync + 'static>(
-        self,
-        refuse: Option<Refuse>,
-        endpoint: MethodRouter<S>,
-    ) -> MethodRouter<S> {
-        let rule = Rule { access: self, refuse: refuse.unwrap_or(answer) };
-        endpoint.route_layer(from_fn_with_state(rule, enforce))
+    /// The handler behind this rule.
+    pub(crate) fn protect_handler<H>(self, refuse: Option<Refuse>, handler: H) -> Guarded<H> {
+        Guarded { rule: Rule { access: self, refuse: refuse.unwrap_or(answer) }, handler }
     }
 
     /// What answers to every method, behind this rule.
@@ -88,6 +85,26 @@ impl Access {
     ) -> MethodRouter<S> {
         let rule = Rule { access: self, refuse: refuse.unwrap_or(answer) };
         fallback.layer(from_fn_with_state(rule, enforce))
+    }
+}
+
+/// A handler behind a rule. A layer would do the same and copy everything below it for each request.
+#[derive(Clone)]
+pub(crate) struct Guarded<H> {
+    rule: Rule,
+    handler: H,
+}
+
+impl<H: Handler<T, S>, T: 'static, S: Send + 'static> Handler<(Guarded<()>, T), S> for Guarded<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, mut request: Request, state: S) -> Self::Future {
+        Box::pin(async move {
+            match self.rule.admit(&mut request).await {
+                Ok(()) => self.handler.call(request, state).await,
+                Err(refusal) => refusal,
+            }
+        })
     }
 }
 
@@ -102,13 +119,21 @@ fn answer(rejection: Rejection, _: &Request) -> Response {
     ErrorAnswer::from(rejection).into_response()
 }
 
+impl Rule {
+    /// The answer to a request that is not let through.
+    async fn admit(self, request: &mut Request) -> Result<(), Response> {
+        let Some(guard) = request.extensions().get::<Arc<dyn Guard>>().cloned() else {
+            tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
+            return Err(ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response());
+        };
+        let admitted = guard.check(self.access, request).await;
+        admitted.map_err(|rejection| (self.refuse)(rejection, request))
+    }
+}
+
 async fn enforce(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
-    let Some(guard) = request.extensions().get::<Arc<dyn Guard>>().cloned() else {
-        tracing::error!(path = request.uri().path(), "a route was reached past the guard; it is refused");
-        return ErrorAnswer::new(ErrorCode::InternalError, "This address is not guarded.").into_response();
-    };
-    match guard.check(rule.access, &mut request).await {
+    match rule.admit(&mut request).await {
         Ok(()) => next.run(request).await,
-        Err(rejection) => (rule.refuse)(rejection, &request),
+        Err(refusal) => refusal,
     }
 }

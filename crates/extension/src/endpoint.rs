@@ -86,7 +86,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("GET", path, access, summary, on(MethodFilter::GET, handler))
+        self.add(("GET", MethodFilter::GET), path, access, summary, handler)
     }
 
     /// Adds a `POST` endpoint.
@@ -98,7 +98,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("POST", path, access, summary, on(MethodFilter::POST, handler))
+        self.add(("POST", MethodFilter::POST), path, access, summary, handler)
     }
 
     /// Adds a `DELETE` endpoint.
@@ -110,7 +110,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("DELETE", path, access, summary, on(MethodFilter::DELETE, handler))
+        self.add(("DELETE", MethodFilter::DELETE), path, access, summary, handler)
     }
 
     /// Adds a `PUT` endpoint.
@@ -122,7 +122,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("PUT", path, access, summary, on(MethodFilter::PUT, handler))
+        self.add(("PUT", MethodFilter::PUT), path, access, summary, handler)
     }
 
     /// Adds a `PATCH` endpoint.
@@ -134,19 +134,19 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        self.add("PATCH", path, access, summary, on(MethodFilter::PATCH, handler))
+        self.add(("PATCH", MethodFilter::PATCH), path, access, summary, handler)
     }
 
     /// One handler for one method, so that nothing comes in beside what is listed and guarded.
-    fn add(
+    fn add<H: Handler<T, S>, T: 'static>(
         mut self,
-        method: &'static str,
+        (method, filter): (&'static str, MethodFilter),
         path: &str,
         access: Access,
         summary: &'static str,
-        handler: MethodRouter<S>,
+        handler: H,
     ) -> Self {
-        self.router = self.router.route(path, access.protect_endpoint(self.refuse, handler));
+        self.router = self.router.route(path, on(filter, access.protect_handler(self.refuse, handler)));
         self.endpoints.push(Endpoint {
             method,
             path: path.to_owned(),
@@ -168,7 +168,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     #[must_use]
     pub fn other_methods<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
         let path = &self.endpoints.last().expect("an endpoint whose other methods are meant").path;
-        let others = Access::Public.protect_fallback(self.refuse, MethodRouter::new().fallback(handler));
+        let others = MethodRouter::new().fallback(Access::Public.protect_handler(self.refuse, handler));
         self.router = self.router.route(path, others);
         self
     }

@@ -100,11 +100,13 @@ impl Inference {
                 Answered::Reply(reply) => return Ok(reply),
                 Answered::UsageRefused(reply) => reply,
             };
-            // A request of its own: what is sent now was not judged yet.
-            match inference.begin(&snapshot, &ask, UsageWish::Refused, &inside).await {
-                Ok(call) => Ok(call.answer(&ask).await.map_or(refused, Answered::reply)),
-                Err(_) => Ok(refused),
-            }
+            // A request of its own: what is sent now was not judged yet. It is rare, so what it takes lies elsewhere: this
+            // future is moved for every request.
+            let again = Box::pin(async {
+                let call = inference.begin(&snapshot, &ask, UsageWish::Refused, &inside).await.ok()?;
+                call.answer(&ask).await.ok().map(Answered::reply)
+            });
+            Ok(again.await.unwrap_or(refused))
         });
         let with_limits = |mut reply: Reply, limits: HeaderMap| {
             reply.headers.extend(limits);

@@ -1,20 +1,25 @@
 //! Who may reach a route and how often, decided before any of its handlers runs.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::Router;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
+use futures_util::future::Either;
 use systemprompt_extension::api::ErrorAnswer;
 use systemprompt_extension::{
     Access, Authentication, ClientIp, Counting, Grants, Guard, IdentifyError, Meter, RateGroup, RateLimited,
     RateLimiter, Rejection,
 };
 use systemprompt_model::Principal;
+use tower::Service;
+use tower::layer::layer_fn;
 
 use crate::local::is_local;
 
@@ -50,22 +55,16 @@ impl Guard for Credentials {
     }
 }
 
-/// Puts `router` behind the guard and the rate of `group`. `refuses_itself` are routes that refuse in a protocol of their own.
-pub(crate) fn protect(
+/// Puts `router` behind the rate of `group`. `refuses_itself` are routes that refuse in a protocol of their own.
+pub(crate) fn limit(
     router: Router,
-    guard: &Arc<dyn Guard>,
     limiter: Option<&Arc<dyn RateLimiter>>,
     group: Option<RateGroup>,
     refuses_itself: bool,
 ) -> Router {
-    let router = router.layer(Extension(guard.clone()));
-    match limiter {
-        None => router,
-        Some(limiter) => {
-            let limits = RouterLimits { limiter: Arc::new(AddressCounted(limiter.clone())), refuses_itself, group };
-            router.layer(from_fn_with_state(Arc::new(limits), meter))
-        }
-    }
+    let Some(limiter) = limiter else { return router };
+    let limits = RouterLimits { limiter: Arc::new(AddressCounted(limiter.clone())), refuses_itself, group };
+    router.layer(layer_fn(move |inner| Metered { inner, limits: limits.clone() }))
 }
 
 /// Whether the address of a request may send it. `middleware` counts that once for every request before anything else is
@@ -81,6 +80,7 @@ impl AddressVerdict {
 }
 
 /// What is needed to count the requests to a router.
+#[derive(Clone)]
 struct RouterLimits {
     limiter: Arc<AddressCounted>,
     /// They refuse in a protocol of their own.
@@ -88,26 +88,52 @@ struct RouterLimits {
     group: Option<RateGroup>,
 }
 
-/// Gives the request a meter, for whoever authenticates it.
-async fn meter(State(limits): State<Arc<RouterLimits>>, mut request: Request, next: Next) -> Response {
-    // Only a request that came through no socket has no address.
-    let unknown = || ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let client = request.extensions().get().copied().unwrap_or_else(unknown);
-    let Some(limited) = AddressVerdict::refusal(&request) else {
-        request.extensions_mut().insert(Meter::new(limits.limiter.clone(), limits.group, client));
-        return next.run(request).await;
-    };
-    let refusal = ErrorAnswer::too_many(limited);
-    if limits.refuses_itself {
-        let exhausted = Arc::new(Exhausted { limited, asked: AtomicBool::new(false) });
-        request.extensions_mut().insert(Meter::new(exhausted.clone(), limits.group, client));
-        let response = next.run(request).await;
-        if exhausted.asked.load(Ordering::Relaxed) {
-            return response;
-        }
-        // Something that asks nobody, such as what answers to a wrong method.
+/// Gives each request a meter, for whoever authenticates it.
+#[derive(Clone)]
+struct Metered<S> {
+    inner: S,
+    limits: RouterLimits,
+}
+
+impl<S> Service<Request> for Metered<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
     }
-    refusal.into_response()
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let RouterLimits { limiter, refuses_itself, group } = &self.limits;
+        // Only a request that came through no socket has no address.
+        let unknown = || ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let client = request.extensions().get().copied().unwrap_or_else(unknown);
+        let Some(limited) = AddressVerdict::refusal(&request) else {
+            request.extensions_mut().insert(Meter::new(limiter.clone(), *group, client));
+            return Either::Left(self.inner.call(request));
+        };
+        let refusal = ErrorAnswer::too_many(limited);
+        let refusing = refuses_itself.then(|| {
+            let exhausted = Arc::new(Exhausted { limited, asked: AtomicBool::new(false) });
+            request.extensions_mut().insert(Meter::new(exhausted.clone(), *group, client));
+            (self.inner.call(request), exhausted)
+        });
+        Either::Right(Box::pin(async move {
+            if let Some((refusing, exhausted)) = refusing {
+                let response = refusing.await?;
+                if exhausted.asked.load(Ordering::Relaxed) {
+                    return Ok(response);
+                }
+                // Something that asks nobody, such as what answers to a wrong method.
+            }
+            Ok(refusal.into_response())
+        }))
+    }
 }
 
 /// The limiter for requests whose address has been counted.

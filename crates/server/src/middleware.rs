@@ -1,31 +1,36 @@
 //! What happens to every request, outermost first. The order is the design, so it is all here.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::Method;
 use http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use systemprompt_extension::api::{ErrorAnswer, name_request};
-use systemprompt_extension::{Arrival, ClientIp, RateLimiter};
+use systemprompt_extension::{Arrival, ClientIp, Guard, RateLimiter};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::Service;
+use tower::layer::layer_fn;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::authorization::AddressVerdict;
 use crate::listener::Peer;
 use crate::logs::cut;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, InFlight};
 use crate::proxies::Proxies;
-use crate::unread_body;
+use crate::unread_body::{self, KeptBody};
 
 /// Header under which every answer names its trace.
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -58,6 +63,8 @@ pub(crate) struct Observer {
     pub(crate) metrics: HttpMetrics,
     pub(crate) security_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) proxies: Proxies,
+    /// Says who may reach what.
+    pub(crate) guard: Arc<dyn Guard>,
     /// `None` when requests are not limited.
     pub(crate) limiter: Option<Arc<dyn RateLimiter>>,
 }
@@ -73,68 +80,118 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .allow_credentials(true);
     // axum runs the layer added last first, so this list reads from the inside out.
     let router = if origins.is_empty() { router } else { router.layer(cors) };
-    router
-        // A panic must not take the connection down, and must be seen by the layer that counts and logs.
-        .layer(CatchPanicLayer::custom(|_| {
-            let message = "Something went wrong on our side. The trace id helps to find out what.";
-            ErrorAnswer::new(ErrorCode::InternalError, message).into_response()
-        }))
-        // Outermost: what it times is what the caller waits for, and nothing is answered without a trace id.
-        .layer(from_fn_with_state(observer, observe))
+    // Outermost: what it times is what the caller waits for, and nothing is answered without a trace id.
+    router.layer(layer_fn(move |inner| Observed { inner, observer: observer.clone() }))
 }
 
-/// Gives the request a trace id and its client's address, counts it, for its address too, and logs how it ended.
-async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let trace = TraceId::generate(&observer.ambient);
-    request.extensions_mut().insert(trace);
-    request.extensions_mut().insert(Arrival(started));
-    let peer = request.extensions().get::<Peer>().copied();
-    let client = peer.map(|Peer(address)| observer.proxies.client(address.ip(), request.headers()));
-    if let Some(client) = client {
-        request.extensions_mut().insert(client);
-    }
-    if let Some(limiter) = &observer.limiter {
-        // Only a request that came through no socket has no address.
-        let client = client.unwrap_or_else(|| ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-        request.extensions_mut().insert(AddressVerdict(limiter.guard(client)));
-    }
-    let method = request.method().clone();
-    let whole_path = request.uri().path().to_owned();
-    let path = cut(request.uri().path(), LOGGED_PATH).into_owned();
-    // The pattern, not the path: what a caller writes there must not become a new time series.
-    let pattern = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched".into(), |matched| Arc::<str>::from(matched.as_str()));
-    let in_flight = observer.metrics.begin();
-    let span = tracing::info_span!("request", trace_id = %trace);
-    let (request, body) = unread_body::hand_over(request);
-    let mut response = next.run(request).instrument(span.clone()).await;
-    unread_body::settle(body, &mut response).await;
-    drop(in_flight);
-    name_request(&mut response, &whole_path, trace, observer.ambient.now());
+/// A router whose requests are [observed](observe).
+#[derive(Clone)]
+struct Observed<S> {
+    inner: S,
+    observer: Arc<Observer>,
+}
 
-    let status = response.status();
-    let headers = response.headers_mut();
-    headers.entry(TRACE_ID).or_insert_with(|| HeaderValue::from_str(&trace.to_string()).expect("an id is ASCII"));
-    for (name, value) in &observer.security_headers {
-        headers.entry(name).or_insert_with(|| value.clone());
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
     }
-    let elapsed = started.elapsed();
-    observer.metrics.finish(&method, &pattern, status, elapsed);
-    let duration_ms = elapsed.as_secs_f64() * 1000.0;
-    let client_ip = client.map(tracing::field::display);
-    let _entered = span.enter();
-    // Governed requests have their ledger row; the rest is worth a line. Server errors ask for someone to look.
-    if status.is_server_error() {
-        tracing::warn!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request failed");
-    } else if status.is_client_error() {
-        tracing::info!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request refused");
-    } else {
-        tracing::debug!(kind = "access_log", %method, path, status = status.as_u16(), duration_ms, client_ip, "request served");
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (seen, request) = Seen::of(&self.observer, request);
+        let answering = self.inner.call(request);
+        let observer = self.observer.clone();
+        Box::pin(async move {
+            let answering = AssertUnwindSafe(answering).catch_unwind().instrument(seen.span.clone());
+            // A panic must not take the connection down, and is counted and logged as what it is for the caller.
+            let answer = answering.await.unwrap_or_else(|_| Ok(gone_wrong()));
+            let Ok(response) = answer;
+            Ok(seen.end(&observer, response).await)
+        })
     }
-    response
+}
+
+fn gone_wrong() -> Response {
+    let message = "Something went wrong on our side. The trace id helps to find out what.";
+    ErrorAnswer::new(ErrorCode::InternalError, message).into_response()
+}
+
+/// A request that was seen, until it is answered.
+struct Seen {
+    started: Instant,
+    trace: TraceId,
+    client: Option<ClientIp>,
+    method: Method,
+    path: String,
+    /// The pattern of the route, not the path: what a caller writes there must not become a new time series.
+    pattern: Arc<str>,
+    span: tracing::Span,
+    body: Option<KeptBody>,
+    _in_flight: InFlight,
+}
+
+impl Seen {
+    /// Gives the request a trace id and its client's address, and counts it, for its address too.
+    fn of(observer: &Observer, mut request: Request) -> (Self, Request) {
+        let started = Instant::now();
+        let trace = TraceId::generate(&observer.ambient);
+        let extensions = request.extensions_mut();
+        extensions.insert(trace);
+        extensions.insert(Arrival(started));
+        extensions.insert(observer.guard.clone());
+        let peer = extensions.get::<Peer>().copied();
+        let pattern = extensions.get::<MatchedPath>().map_or("unmatched".into(), |matched| matched.as_str().into());
+        let client = peer.map(|Peer(address)| observer.proxies.client(address.ip(), request.headers()));
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
+        if let Some(limiter) = &observer.limiter {
+            // Only a request that came through no socket has no address.
+            let client = client.unwrap_or_else(|| ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+            request.extensions_mut().insert(AddressVerdict(limiter.guard(client)));
+        }
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let span = tracing::info_span!("request", trace_id = %trace);
+        let (request, body) = unread_body::hand_over(request);
+        let in_flight = observer.metrics.begin();
+        (Self { started, trace, client, method, path, pattern, span, body, _in_flight: in_flight }, request)
+    }
+
+    /// Completes the answer, and counts and logs how it ended.
+    async fn end(self, observer: &Observer, mut response: Response) -> Response {
+        let Self { started, trace, client, method, path, pattern, span, body, _in_flight } = self;
+        unread_body::settle(body, &mut response).await;
+        name_request(&mut response, &path, trace, observer.ambient.now());
+        let status = response.status();
+        let headers = response.headers_mut();
+        headers.entry(TRACE_ID).or_insert_with(|| HeaderValue::from_str(&trace.to_string()).expect("an id is ASCII"));
+        for (name, value) in &observer.security_headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        let elapsed = started.elapsed();
+        observer.metrics.finish(&method, &pattern, status, elapsed);
+        let duration_ms = elapsed.as_secs_f64() * 1000.0;
+        let client_ip = client.map(tracing::field::display);
+        let path = cut(&path, LOGGED_PATH);
+        let _entered = span.enter();
+        // Governed requests have their ledger row; the rest is worth a line. Server errors ask for someone to look.
+        if status.is_server_error() {
+            tracing::warn!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request failed");
+        } else if status.is_client_error() {
+            tracing::info!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request refused");
+        } else {
+            tracing::debug!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request served");
+        }
+        response
+    }
 }
 
 /// The headers of `server.security_headers`. HSTS is only for installations reached over HTTPS.
@@ -162,10 +219,19 @@ mod tests {
     use axum::body::Body;
     use axum::routing::get;
     use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN};
-    use systemprompt_extension::Metrics;
+    use systemprompt_extension::{Access, Metrics, Rejection};
     use tower::ServiceExt as _;
 
     use super::*;
+
+    struct Everybody;
+
+    #[async_trait::async_trait]
+    impl Guard for Everybody {
+        async fn check(&self, _: Access, _: &mut Request) -> Result<(), Rejection> {
+            Ok(())
+        }
+    }
 
     #[tokio::test]
     async fn pages_may_read_what_an_answer_says_about_itself() {
@@ -174,6 +240,7 @@ mod tests {
             metrics: HttpMetrics::new(&Metrics::new()),
             security_headers: Vec::new(),
             proxies: Proxies::default(),
+            guard: Arc::new(Everybody),
             limiter: None,
         };
         let router = Router::new().route("/", get(async || "hello"));

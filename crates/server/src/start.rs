@@ -15,7 +15,7 @@ use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::api::ErrorAnswer;
 use systemprompt_extension::{
-    Access, Authentication, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry, Guard,
+    Access, Authentication, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry,
     LoaderError, LoaderErrors, LogRetention, Metrics, RateGroup, RateLimiter, ServiceMap, Timeouts,
 };
 use systemprompt_model::{Ambient, ErrorCode, InstanceId};
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authorization::{AddressVerdict, Credentials, protect};
+use crate::authorization::{AddressVerdict, Credentials, limit};
 use crate::context::ServerContext;
 use crate::health::Readiness;
 use crate::listener::{Limits, Listener, raise_open_files};
@@ -244,11 +244,17 @@ async fn wind_down(context: &ServerContext, log_writer: Option<LogWriter>) -> bo
 fn router(context: &ServerContext) -> Result<Router, StartError> {
     let profile = &context.configuration().profile;
     let limiter = rate_limit::limiter(context);
+    let authentication = context.service::<Authentication>().map_err(StartError::Extension)?;
+    let guard = Credentials {
+        authentication: Authentication::clone(&authentication),
+        grants: Arc::new(context.registry().grants()),
+    };
     let observer = Arc::new(Observer {
         ambient: context.ambient().clone(),
         metrics: HttpMetrics::new(context.metrics()),
         security_headers: middleware::security_headers(profile),
         proxies: Proxies::new(profile.server.proxy_networks()),
+        guard: Arc::new(guard),
         limiter: limiter.clone(),
     });
     Ok(middleware::wrap(mount(context, limiter)?, observer, &profile.server.cors_allowed_origins))
@@ -257,27 +263,16 @@ fn router(context: &ServerContext) -> Result<Router, StartError> {
 /// All routes of all extensions, each behind the credential it asks for and its rate.
 fn mount(context: &ServerContext, limiter: Option<Arc<dyn RateLimiter>>) -> Result<Router, StartError> {
     let registry = context.registry();
-    let authentication = context.service::<Authentication>().map_err(StartError::Extension)?;
-    let guard: Arc<dyn Guard> = Arc::new(Credentials {
-        authentication: Authentication::clone(&authentication),
-        grants: Arc::new(registry.grants()),
-    });
     let mut router = Router::new();
     for (extension, routes) in registry.api_routers(context).map_err(StartError::Extensions)? {
         tracing::debug!(extension = extension.id(), routes = %routes.config(), "mounting routes");
         let group = routes.rate_group();
         let refuses_itself = routes.refuses_itself();
-        router =
-            routes.protected(|inner| protect(inner, &guard, limiter.as_ref(), group, refuses_itself)).mount_in(router);
+        router = routes.protected(|inner| limit(inner, limiter.as_ref(), group, refuses_itself)).mount_in(router);
     }
     let documents = registry.well_known_router(context).map_err(StartError::Extensions)?;
-    let router = router.merge(protect(
-        Access::Public.protect(documents),
-        &guard,
-        limiter.as_ref(),
-        Some(RateGroup::OauthPublic),
-        false,
-    ));
+    let documents = Access::Public.protect(documents);
+    let router = router.merge(limit(documents, limiter.as_ref(), Some(RateGroup::OauthPublic), false));
     let unknown = otherwise(|_| {
         (ErrorCode::NotFound, "There is nothing at this address; GET /api/v1 lists what there is.".to_owned())
     });
