@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
 use crate::process::{Processes, is_running};
-use crate::request::{Destination, Dialect, MODEL};
+use crate::request::{Destination, MODEL, Wire};
 
 /// How long a process may take to start: a new cluster and its schema, on a slow disk.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -54,6 +54,19 @@ pub(crate) struct Programs {
     pub(crate) mock_upstream: PathBuf,
 }
 
+/// What is set up.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Setting {
+    /// How the mock provider answers.
+    pub(crate) upstream: Upstream,
+    /// The port of the mock provider; 0 is any free one.
+    pub(crate) mock_port: u16,
+    /// What the gateway speaks with it.
+    pub(crate) wire: Wire,
+    /// Every request is first sent to a provider that answers 503, and then to the mock.
+    pub(crate) failover: bool,
+}
+
 /// How the mock provider answers.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Upstream {
@@ -68,7 +81,7 @@ pub(crate) struct Upstream {
 /// Running processes. They are stopped when this is dropped, the server first and the provider after it.
 pub(crate) struct Deployment {
     server: Process,
-    _upstream: Process,
+    _upstreams: Vec<Process>,
     home: Home,
     pub(crate) direct: Destination,
     pub(crate) gateway: Destination,
@@ -100,21 +113,25 @@ impl Deployment {
         programs: &Programs,
         directory: &Path,
         durability: Durability,
-        upstream: Upstream,
-        dialect: Dialect,
+        setting: Setting,
     ) -> Result<Self> {
         let mut home = Home::create(programs, directory)?;
 
-        let mut command = Command::new(&programs.mock_upstream);
-        command.args(["--capture", "0"]);
-        command.arg("--chunks").arg(upstream.chunks.to_string());
-        command.arg("--chunk-delay-ms").arg(upstream.chunk_delay_ms.to_string());
-        command.arg("--delay-ms").arg(upstream.delay_ms.to_string());
-        let (upstream, line) = Process::start("the mock upstream", command, &home.path("upstream.log")).await?;
-        let port: u16 = line.trim().parse().context("the mock upstream prints its port")?;
-        let upstream_address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let Setting { upstream: Upstream { chunks, chunk_delay_ms, delay_ms }, mock_port, wire, failover } = setting;
+        let numbers = [chunks as u64, chunk_delay_ms, delay_ms, mock_port.into()].map(|number| number.to_string());
+        let names = ["--chunks", "--chunk-delay-ms", "--delay-ms", "--port"];
+        let options: Vec<&str> = names.into_iter().zip(&numbers).flat_map(|(name, number)| [name, number]).collect();
+        let (upstream, upstream_address) = mock(programs, &home.path("upstream.log"), &options).await?;
+        let mut upstreams = vec![upstream];
+        let mut broken_address = None;
+        if failover {
+            let behaviour = r#"{"fault":{"kind":"status","status":503}}"#;
+            let (broken, address) = mock(programs, &home.path("broken.log"), &["--behaviour", behaviour]).await?;
+            upstreams.push(broken);
+            broken_address = Some(address);
+        }
 
-        home.configure(durability, dialect, &format!("http://{upstream_address}/v1"))?;
+        home.configure(durability, wire, upstream_address, broken_address)?;
         let mut command = home.product();
         command.args(["up", "--json", "--no-demo", "--port", "0"]);
         let (server, line) = Process::start("the server", command, &home.path("server.log")).await?;
@@ -126,14 +143,14 @@ impl Deployment {
         let cluster =
             Cluster::deserialize(&status["cluster"]).context("`infra services status` describes no cluster")?;
         home.cluster = Some(cluster.clone());
-        let processes = Processes { server: server.id(), postmaster: cluster.pid, upstream: upstream.id() };
+        let processes = Processes { server: server.id(), postmaster: cluster.pid, upstream: upstreams[0].id() };
         let key = ready.api_key.context("the first start issues an API key")?;
         Ok(Self {
             server,
-            _upstream: upstream,
+            _upstreams: upstreams,
             home,
-            direct: Destination { address: upstream_address, key: "sk-bench".to_owned(), session: None },
-            gateway: Destination { address, key, session: None },
+            direct: Destination::new(upstream_address, "sk-bench"),
+            gateway: Destination::new(address, &key),
             processes,
             cluster,
             version: ready.version,
@@ -158,6 +175,15 @@ impl Deployment {
             Some(status) => bail!("the server ended ({status}):\n{}", tail(&self.home.path("server.log"))),
         }
     }
+}
+
+/// Starts a mock provider, and says where it is.
+async fn mock(programs: &Programs, log: &Path, options: &[&str]) -> Result<(Process, SocketAddr)> {
+    let mut command = Command::new(&programs.mock_upstream);
+    command.args(["--capture", "0"]).args(options);
+    let (process, line) = Process::start("the mock upstream", command, log).await?;
+    let port: u16 = line.trim().parse().context("the mock upstream prints its port")?;
+    Ok((process, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
 }
 
 /// A process that is stopped when this is dropped.
@@ -227,22 +253,39 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    /// Writes a profile whose only provider is the mock, with everything on that is on by default. Only the limit of
-    /// requests per session is out of reach.
-    fn configure(&self, durability: Durability, dialect: Dialect, endpoint: &str) -> Result<()> {
+    /// Writes a profile whose provider is the mock, behind one that is broken if there is such a one, with everything on that
+    /// is on by default. Only the limit of requests per session is out of reach, and the breaker of what is broken.
+    fn configure(
+        &self,
+        durability: Durability,
+        wire: Wire,
+        mock: SocketAddr,
+        broken: Option<SocketAddr>,
+    ) -> Result<()> {
         self.run(&["admin", "setup", "-e", "local", "--anthropic-key", "sk-bench"])?;
         let home = self.path(HOME);
-        let wire = match dialect {
-            Dialect::Anthropic => "anthropic",
-            Dialect::Openai => "openai-chat",
+        let provider = |name: &str, address: SocketAddr| {
+            format!(
+                "  - name: {name}\n    wire: {}\n    surface: backend\n    endpoint: http://{address}{}\n    \
+                 api_key_secret: anthropic\n    models:\n      - id: {MODEL}\n        \
+                 pricing: {{ input_per_million: 3, output_per_million: 15 }}\n",
+                wire.as_str(),
+                wire.base()
+            )
         };
         edit(&home.join("profiles/local/profile.yaml"), |profile| {
-            let providers = format!(
-                "  - name: mock\n    wire: {wire}\n    surface: backend\n    endpoint: {endpoint}\n    \
-                 api_key_secret: anthropic\n    models:\n      - id: {MODEL}\n        \
-                 pricing: {{ input_per_million: 3, output_per_million: 15 }}\n"
-            );
-            let profile = replace_key(profile, "providers", &providers);
+            let mut providers = provider("mock", mock);
+            let mut profile = profile.to_owned();
+            if let Some(broken) = broken {
+                providers += &provider("broken", broken);
+                providers += "    resilience: { retry_attempts: 0, breaker_failure_threshold: 0 }\n";
+                let route = format!(
+                    "  enabled: true\n  routes:\n    - model_pattern: {MODEL}\n      provider: broken\n      fallbacks: \
+                     [{{ provider: mock }}]\n"
+                );
+                profile = replace_key(&profile, "gateway", &route);
+            }
+            let profile = replace_key(&profile, "providers", &providers);
             Some(format!("{profile}\ngovernance:\n  ledger:\n    durability: {}\n", durability.as_str()))
         })?;
         edit(&home.join("services/governance/config.yaml"), |policies| {

@@ -5,6 +5,7 @@
 //! After that a session is aged and compared with fresh ones, and the SQL of a few requests is counted.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,16 +15,16 @@ use clap::Args;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::Connection;
-use crate::deployment::{Deployment, Durability, Programs, Upstream};
+use crate::deployment::{Deployment, Durability, Programs, Setting, Upstream};
 use crate::load::{Clients, Limit};
 use crate::machine::{Commit, Machine, time_syncs};
 use crate::process::{CpuSeconds, require_proc};
 use crate::profile::Recording;
 use crate::report::{
-    DatabaseCosts, Ledger, Measurement, MemorySample, Profile, Report, Round, Sessions, Settings, Side,
+    DatabaseCosts, Ledger, Measurement, MemorySample, Other, Profile, Report, Round, Sessions, Settings, Side,
     StatementSample, Summary, ratio,
 };
-use crate::request::{self, Answers, Destination, Dialect, Prompt};
+use crate::request::{self, Answers, Destination, Dialect, Prompt, Wire};
 use crate::statements::StatementLog;
 use crate::statistics::Distribution;
 
@@ -79,6 +80,19 @@ pub(crate) struct Options {
     /// The API requests are written in.
     #[arg(long, value_enum, default_value_t = Dialect::Anthropic)]
     dialect: Dialect,
+    /// The API the provider is asked in; another than that of the requests, and they are translated. [default: the same]
+    #[arg(long, value_enum)]
+    wire: Option<Wire>,
+    /// Send every request to a provider that answers 503 first: what failing over costs.
+    #[arg(long)]
+    failover: bool,
+    /// Another gateway to send the same requests to, in the same rounds: NAME=ADDRESS, with its KEY behind a comma and
+    /// headers it wants behind semicolons (`other=127.0.0.1:4000,sk-1;x-provider: mock`).
+    #[arg(long, value_name = "GATEWAY")]
+    beside: Vec<Beside>,
+    /// The port of the mock provider, for the configuration of other gateways. [default: any free one]
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    mock_port: u16,
     /// Length of a request's body.
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     body_bytes: usize,
@@ -103,6 +117,27 @@ pub(crate) struct Options {
     /// The mock provider. [default: beside this one]
     #[arg(long, value_name = "PATH")]
     mock_upstream: Option<PathBuf>,
+}
+
+/// Another gateway that runs already and has the mock as its provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Beside {
+    name: String,
+    destination: Destination,
+}
+
+impl FromStr for Beside {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, place) = text.split_once('=').context("NAME=ADDRESS")?;
+        let mut parts = place.split(';');
+        let place = parts.next().unwrap_or_default();
+        let (address, key) = place.split_once(',').unwrap_or((place, "sk-bench"));
+        let address = address.parse().with_context(|| format!("`{address}` is no address such as 127.0.0.1:4000"))?;
+        let headers = parts.map(|header| header.trim().to_owned()).collect();
+        Ok(Self { name: name.to_owned(), destination: Destination { headers, ..Destination::new(address, key) } })
+    }
 }
 
 /// Runs everything. What is found is in the report as soon as it is found.
@@ -130,8 +165,7 @@ async fn run(options: &Options, report: &mut Report) -> Result<()> {
     for durability in &options.ledger {
         say(&format!("{} ledger: starting", durability.as_str()));
         let deployment =
-            Deployment::start(&programs, &directory, *durability, plan.settings.upstream, plan.settings.dialect)
-                .await?;
+            Deployment::start(&programs, &directory, *durability, plan.settings.setting).await?;
         report.version.clone_from(&deployment.version);
         let version = deployment.query("SELECT current_setting('server_version')")?;
         version.as_str().unwrap_or_default().clone_into(&mut report.postgres_version);
@@ -153,6 +187,7 @@ struct Plan {
     answers: Vec<Answers>,
     concurrency: Vec<usize>,
     round: Limit,
+    beside: Vec<Beside>,
     age: u64,
     count_statements: bool,
     profile: bool,
@@ -172,10 +207,15 @@ impl Plan {
             settings: Settings {
                 dialect: options.dialect,
                 body_bytes: options.body_bytes,
-                upstream: Upstream {
-                    chunks: options.chunks,
-                    chunk_delay_ms: options.chunk_delay_ms,
-                    delay_ms: options.delay_ms,
+                setting: Setting {
+                    upstream: Upstream {
+                        chunks: options.chunks,
+                        chunk_delay_ms: options.chunk_delay_ms,
+                        delay_ms: options.delay_ms,
+                    },
+                    mock_port: options.mock_port,
+                    wire: options.wire.unwrap_or(options.dialect.own_wire()),
+                    failover: options.failover,
                 },
                 pairs,
                 round_seconds: seconds,
@@ -184,6 +224,7 @@ impl Plan {
             answers: options.answers.clone(),
             concurrency: options.concurrency.clone(),
             round: Limit { time: Duration::from_secs_f64(seconds), requests: options.round_requests },
+            beside: options.beside.clone(),
             age: options.age.unwrap_or(if options.quick { 5000 } else { 50_000 }),
             count_statements: !options.no_statements,
             profile: options.profile,
@@ -261,25 +302,45 @@ impl Run<'_> {
         };
         let mut direct = clients(&self.deployment.direct);
         let mut gateway = clients(&self.deployment.gateway);
+        let mut beside: Vec<_> = self.plan.beside.iter().map(|other| clients(&other.destination)).collect();
         direct.check().await.context("asking the mock upstream")?;
         gateway.check().await.context("asking the gateway")?;
         self.requests += concurrency as u64;
         direct.round(self.plan.warm_up()).await?;
         self.gateway_round(&mut gateway, self.plan.warm_up()).await?;
+        for (clients, other) in beside.iter_mut().zip(&self.plan.beside) {
+            clients.check().await.with_context(|| format!("asking {}", other.name))?;
+            clients.round(self.plan.warm_up()).await?;
+        }
 
         let (mut of_direct, mut of_gateway) = (Vec::new(), Vec::new());
+        let mut of_beside: Vec<Vec<Round>> = vec![Vec::new(); beside.len()];
         for pair in 1..=self.plan.settings.pairs {
             let what = format!("{}, {} × {concurrency}", self.ledger.durability.as_str(), answers.as_str());
             say(&format!("{what}: pair {pair} of {}", self.plan.settings.pairs));
             of_direct.push(self.round(&mut direct, self.plan.round).await?);
             of_gateway.push(self.gateway_round(&mut gateway, self.plan.round).await?);
             self.remember_memory(&format!("{} × {concurrency}", answers.as_str()))?;
+            for (clients, rounds) in beside.iter_mut().zip(&mut of_beside) {
+                rounds.push(self.round(clients, self.plan.round).await?);
+            }
         }
         let summary = Summary::of(&of_direct, &of_gateway);
+        let beside = self.plan.beside.iter().zip(of_beside).map(|(other, rounds)| {
+            let side = Side::of(&rounds);
+            Other {
+                name: other.name.clone(),
+                rate_ratio: ratio(summary.gateway.requests_per_second, side.requests_per_second),
+                p50_ratio: ratio(summary.gateway.p50_ms, side.p50_ms),
+                side,
+                rounds,
+            }
+        });
         self.ledger.measurements.push(Measurement {
             answers,
             concurrency,
             summary,
+            beside: beside.collect(),
             direct: of_direct,
             gateway: of_gateway,
         });

@@ -149,7 +149,7 @@ mod tests {
     const ALL: Limit = Limit { time: Duration::from_mins(1), requests: 100 };
 
     fn clients(upstream: &MockUpstream, dialect: Dialect, answers: Answers, concurrency: u64) -> Clients {
-        let destination = Destination { address: upstream.address(), key: "key".to_owned(), session: None };
+        let destination = Destination::new(upstream.address(), "key");
         let prompt = Prompt { dialect, answers, bytes: 1024 };
         let requests = (0..concurrency).map(|n| request::write(&destination, prompt, n)).collect();
         Clients::new(destination.address, requests, answers.ending())

@@ -9,7 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell as TextCell, CellAlignment, Table};
 use serde::Serialize;
 
-use crate::deployment::{Durability, Upstream};
+use crate::deployment::{Durability, Setting};
 use crate::machine::{Commit, Machine};
 use crate::process::{CpuSeconds, MemoryMib};
 use crate::profile::Symbol;
@@ -43,7 +43,8 @@ pub(crate) struct Report {
 pub(crate) struct Settings {
     pub(crate) dialect: Dialect,
     pub(crate) body_bytes: usize,
-    pub(crate) upstream: Upstream,
+    #[serde(flatten)]
+    pub(crate) setting: Setting,
     pub(crate) pairs: usize,
     pub(crate) round_seconds: f64,
     pub(crate) round_requests: u64,
@@ -71,8 +72,20 @@ pub(crate) struct Measurement {
     pub(crate) answers: Answers,
     pub(crate) concurrency: usize,
     pub(crate) summary: Summary,
+    pub(crate) beside: Vec<Other>,
     pub(crate) direct: Vec<Round>,
     pub(crate) gateway: Vec<Round>,
+}
+
+/// The same load through another gateway.
+#[derive(Debug, Serialize)]
+pub(crate) struct Other {
+    pub(crate) name: String,
+    pub(crate) side: Side,
+    /// Our requests per second to its, and our median time to its.
+    pub(crate) rate_ratio: f64,
+    pub(crate) p50_ratio: f64,
+    pub(crate) rounds: Vec<Round>,
 }
 
 /// One round. Times are in milliseconds.
@@ -284,14 +297,21 @@ impl fmt::Display for Report {
         if let Some(settings) = &self.settings {
             writeln!(
                 f,
-                "{:?} requests of {} bytes, {} pairs of rounds of {} s, everything on this machine; times in ms",
-                settings.dialect, settings.body_bytes, settings.pairs, settings.round_seconds
+                "{:?} requests of {} bytes to a provider of wire {}{}, {} pairs of rounds of {} s, everything on this \
+                 machine; times in ms",
+                settings.dialect,
+                settings.body_bytes,
+                settings.setting.wire.as_str(),
+                if settings.setting.failover { " behind one that is broken" } else { "" },
+                settings.pairs,
+                settings.round_seconds
             )?;
         }
         for ledger in &self.ledgers {
             let (name, sync) = (ledger.durability.as_str(), &ledger.sync_ms);
             writeln!(f, "\n{name} ledger (8 KiB to disk: {:.2} p50, {:.2} p99)\n", sync.p50, sync.p99)?;
-            for table in [latencies(ledger), costs(ledger)] {
+            let others = ledger.measurements.iter().any(|one| !one.beside.is_empty()).then(|| others(ledger));
+            for table in [latencies(ledger), costs(ledger)].into_iter().chain(others) {
                 for line in table.lines() {
                     writeln!(f, "{}", line.trim_end())?;
                 }
@@ -304,6 +324,23 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn others(ledger: &Ledger) -> Table {
+    let headers =
+        ["answers", "conc.", "other gateway", "other/s", "p50", "p99", "ours/other: rate", "p50", "its errors"];
+    let mut table = table(&headers);
+    for Measurement { answers, concurrency, beside, .. } in &ledger.measurements {
+        for Other { name, side, rate_ratio, p50_ratio, .. } in beside {
+            let mut row = vec![answers.as_str().to_owned(), concurrency.to_string(), name.clone()];
+            row.push(format!("{:.0}", side.requests_per_second));
+            row.extend([side.p50_ms, side.p99_ms].map(|ms| format!("{ms:.2}")));
+            row.extend([rate_ratio, p50_ratio].map(|ratio| format!("{ratio:.2}")));
+            row.push(side.errors.to_string());
+            add(&mut table, row);
+        }
+    }
+    table
 }
 
 fn latencies(ledger: &Ledger) -> Table {

@@ -21,6 +21,50 @@ pub(crate) enum Dialect {
     Openai,
 }
 
+/// The API the provider is asked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Wire {
+    /// Anthropic Messages.
+    Anthropic,
+    /// OpenAI Chat Completions.
+    OpenaiChat,
+    /// OpenAI Responses.
+    OpenaiResponses,
+    /// Gemini.
+    Gemini,
+}
+
+impl Wire {
+    /// Its name in a profile.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenaiChat => "openai-chat",
+            Self::OpenaiResponses => "openai-responses",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// What of the address of a provider comes before the paths of this API.
+    pub(crate) const fn base(self) -> &'static str {
+        match self {
+            Self::Gemini => "/v1beta",
+            Self::Anthropic | Self::OpenaiChat | Self::OpenaiResponses => "/v1",
+        }
+    }
+}
+
+impl Dialect {
+    /// The wire on which requests pass as they are.
+    pub(crate) const fn own_wire(self) -> Wire {
+        match self {
+            Self::Anthropic => Wire::Anthropic,
+            Self::Openai => Wire::OpenaiChat,
+        }
+    }
+}
+
 /// How the answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +119,15 @@ pub(crate) struct Destination {
     pub(crate) key: String,
     /// The session to name, instead of the one that follows from the conversation.
     pub(crate) session: Option<String>,
+    /// Header lines of its own.
+    pub(crate) headers: Vec<String>,
+}
+
+impl Destination {
+    /// Who is asked with nothing but a key.
+    pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
+        Self { address, key: key.to_owned(), session: None, headers: Vec::new() }
+    }
 }
 
 /// What is asked.
@@ -130,7 +183,7 @@ pub(crate) fn open_session(gateway: &Destination) -> Arc<[u8]> {
 }
 
 fn post(destination: &Destination, path: &str, credential: &str, body: &str) -> Arc<[u8]> {
-    let Destination { address, key, session } = destination;
+    let Destination { address, key, session, headers } = destination;
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: systemprompt-bench\r\naccept: */*\r\n{credential}{key}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n",
@@ -138,6 +191,9 @@ fn post(destination: &Destination, path: &str, credential: &str, body: &str) -> 
     );
     if let Some(session) = session {
         let _ = write!(request, "x-session-id: {session}\r\n");
+    }
+    for header in headers {
+        let _ = write!(request, "{header}\r\n");
     }
     request.push_str("\r\n");
     request.push_str(body);
@@ -151,9 +207,9 @@ mod tests {
     #[test]
     fn requests_are_whole_and_about_as_long_as_asked_for() {
         let destination = Destination {
-            address: ([127, 0, 0, 1], 80).into(),
-            key: "key".to_owned(),
             session: Some("sess_1".to_owned()),
+            headers: vec!["x-provider: mock".to_owned()],
+            ..Destination::new(([127, 0, 0, 1], 80).into(), "key")
         };
         for dialect in [Dialect::Anthropic, Dialect::Openai] {
             for bytes in [0, 1024, 65_536] {
@@ -161,7 +217,7 @@ mod tests {
                 let text = std::str::from_utf8(&request).unwrap();
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
-                assert!(head.contains("x-session-id: sess_1"), "{head}");
+                assert!(head.contains("x-session-id: sess_1\r\nx-provider: mock"), "{head}");
                 assert!(body.len() <= bytes.max(300) + 100 && body.len() + 200 >= bytes, "{bytes}: {}", body.len());
                 let body: serde_json::Value = serde_json::from_str(body).unwrap();
                 assert_eq!(body["model"], MODEL);
