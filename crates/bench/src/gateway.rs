@@ -164,8 +164,7 @@ async fn run(options: &Options, report: &mut Report) -> Result<()> {
 
     for durability in &options.ledger {
         say(&format!("{} ledger: starting", durability.as_str()));
-        let deployment =
-            Deployment::start(&programs, &directory, *durability, plan.settings.setting).await?;
+        let deployment = Deployment::start(&programs, &directory, *durability, plan.settings.setting).await?;
         report.version.clone_from(&deployment.version);
         let version = deployment.query("SELECT current_setting('server_version')")?;
         version.as_str().unwrap_or_default().clone_into(&mut report.postgres_version);

@@ -206,5 +206,8 @@ pub(crate) async fn after(
 
 /// Where all chains end.
 pub(crate) async fn ends(connection: &mut PgConnection) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
-    sqlx::query!("SELECT chain_id, seq FROM ledger_chains").map(|row| (row.chain_id, row.seq)).fetch_all(connection).await
+    sqlx::query!("SELECT chain_id, seq FROM ledger_chains")
+        .map(|row| (row.chain_id, row.seq))
+        .fetch_all(connection)
+        .await
 }
