@@ -150,7 +150,9 @@ impl<E: Effect> Running<E> {
         let mut evaluations = outcome.evaluations;
         redaction.details(&mut evaluations);
         // The same was found in other bytes, and is recorded with the decision.
-        evaluations.iter_mut().for_each(|evaluation| evaluation.findings.clear());
+        for evaluation in &mut evaluations {
+            evaluation.findings.clear();
+        }
         if let Some(denial) = outcome.denial {
             self.inspections.extend(evaluations);
             return Err(NotDiverted::Denied(Denial { reason: redaction.reason(denial.reason), ..denial }));

@@ -339,8 +339,12 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         .collect();
     if findings.iter().any(|finding| finding.category.starts_with("pii_")) {
         // Kept as it was said, and shown to nobody.
-        messages.iter_mut().for_each(Message::mask);
-        excerpts.iter_mut().for_each(Excerpt::mask);
+        for message in &mut messages {
+            message.mask();
+        }
+        for excerpt in &mut excerpts {
+            excerpt.mask();
+        }
         for text in tool_calls.iter_mut().flat_map(|call: &mut ToolCall| [&mut call.input, &mut call.result]) {
             *text = text.take().map(|text| masked(&text).into_owned());
         }

@@ -43,7 +43,7 @@ use self::plan::Plan;
 use self::scanners::Counts;
 use self::secrets::Secrets;
 use crate::config::safety::BUILT_IN;
-use crate::config::{GatewayPolicyConfig, HistoryScan};
+use crate::config::{GatewayPolicyConfig, HistoryScan, SafetyConfig};
 use crate::secret_scan::SecretScanner;
 
 pub use self::masked::masked;
@@ -55,14 +55,15 @@ const RECORDED: usize = 32;
 
 /// What looks at prompts and answers under one configuration.
 pub struct Safety {
-    scanners: Vec<Scanner>,
+    scanners: Vec<Enlisted>,
     plan: Plan,
     secrets: Arc<SecretScanner>,
     counts: Counts,
     tasks: TaskTracker,
 }
 
-struct Scanner {
+/// A scanner that runs.
+struct Enlisted {
     scanner: Arc<dyn SafetyScanner>,
     name: &'static str,
     categories: BTreeSet<&'static str>,
@@ -138,7 +139,7 @@ impl Safety {
         for (name, must_look) in &plan.scanners {
             let (name, (scanner, categories)) =
                 known.remove_entry(name.as_str()).ok_or_else(|| SafetyError::Unknown(name.clone()))?;
-            used.push(Scanner {
+            used.push(Enlisted {
                 scanner,
                 name,
                 categories: categories.iter().copied().collect(),
@@ -196,7 +197,7 @@ impl Safety {
         let blocking = scan.found.iter().filter(|(_, found)| self.blocks(SafetyPhase::Response, found.category));
         let blocking: BTreeSet<(&str, &str)> = blocking.map(|(scanner, found)| (found.category, *scanner)).collect();
         if !blocking.is_empty() {
-            return Some(self.violation(SafetyPhase::Response, &blocking));
+            return Some(violation(SafetyPhase::Response, &blocking));
         }
         let (scanner, _) = scan.failed.iter().find(|(_, must_look)| *must_look)?;
         Some(unavailable(scanner))
@@ -213,7 +214,7 @@ impl Safety {
             return scan;
         }
         let patience = Duration::from_millis(u64::from(self.plan.timeout_ms));
-        for Scanner { scanner, name, must_look, .. } in &self.scanners {
+        for Enlisted { scanner, name, must_look, .. } in &self.scanners {
             let looking = async {
                 match phase {
                     SafetyPhase::Request => scanner.scan_request(&input).await,
@@ -270,7 +271,7 @@ impl Safety {
             } else if named && may_block {
                 warning.insert((finding.category, *scanner));
             }
-            judged.holds_secret |= *scanner == crate::config::SafetyConfig::SECRETS;
+            judged.holds_secret |= *scanner == SafetyConfig::SECRETS;
             let category = self.counted(scanner, finding.category);
             self.counts.found(phase, category, blocked);
             if judged.records.len() < RECORDED {
@@ -286,11 +287,11 @@ impl Safety {
             }
         }
         judged.objection = if !blocking.is_empty() {
-            Some(Objection { violation: self.violation(phase, &blocking), blocks: true })
+            Some(Objection { violation: violation(phase, &blocking), blocks: true })
         } else if let Some((scanner, must_look)) = scan.failed.iter().max_by_key(|(_, must_look)| *must_look) {
             Some(Objection { violation: unavailable(scanner), blocks: *must_look && may_block })
         } else if !warning.is_empty() {
-            Some(Objection { violation: self.violation(phase, &warning), blocks: false })
+            Some(Objection { violation: violation(phase, &warning), blocks: false })
         } else {
             None
         };
@@ -299,8 +300,8 @@ impl Safety {
 
     /// The category as metrics know it: one the scanner declared.
     fn counted(&self, scanner: &str, category: &'static str) -> &'static str {
-        let declares = |known: &&Scanner| known.name == scanner && known.categories.contains(category);
-        if self.scanners.iter().any(|known| declares(&known)) { category } else { "other" }
+        let declared = self.scanners.iter().any(|known| known.name == scanner && known.categories.contains(category));
+        if declared { category } else { "other" }
     }
 
     fn excerpt(
@@ -321,27 +322,6 @@ impl Safety {
         // What no scanner of safety looked for may be a credential all the same.
         Some(self.secrets.redacted(excerpt(text, span, &masks)))
     }
-
-    fn violation(&self, phase: SafetyPhase, found: &BTreeSet<(&str, &str)>) -> Violation {
-        let (what, setting) = match phase {
-            SafetyPhase::Request => ("the request", "block_categories"),
-            SafetyPhase::RequestHistory => ("an earlier turn of the conversation", "block_categories"),
-            SafetyPhase::Response => ("the answer", "block_response_categories"),
-        };
-        let found: Vec<String> = found.iter().map(|(category, scanner)| format!("{category} ({scanner})")).collect();
-        let go_on = match phase {
-            SafetyPhase::Request => "Nothing was sent. Remove the text and try again",
-            SafetyPhase::RequestHistory => {
-                "Nothing was sent. The text is still in this conversation, so go back to before it, or start a new one"
-            }
-            SafetyPhase::Response => "Ask in another way",
-        };
-        let advice = format!(
-            "{go_on}. If it is meant to pass, an administrator allows it in `spec.safety.{setting}` of \
-             services/gateway/policies.yaml"
-        );
-        Violation::new(DenialKind::Content, "safety", format!("{what} holds {}", found.join(", "))).with_advice(advice)
-    }
 }
 
 impl Subject {
@@ -360,6 +340,28 @@ impl Judged {
             self.objection = other.objection;
         }
     }
+}
+
+/// What is said of what was found, in words that hold nothing of it.
+fn violation(phase: SafetyPhase, found: &BTreeSet<(&str, &str)>) -> Violation {
+    let (what, setting) = match phase {
+        SafetyPhase::Request => ("the request", "block_categories"),
+        SafetyPhase::RequestHistory => ("an earlier turn of the conversation", "block_categories"),
+        SafetyPhase::Response => ("the answer", "block_response_categories"),
+    };
+    let found: Vec<String> = found.iter().map(|(category, scanner)| format!("{category} ({scanner})")).collect();
+    let go_on = match phase {
+        SafetyPhase::Request => "Nothing was sent. Remove the text and try again",
+        SafetyPhase::RequestHistory => {
+            "Nothing was sent. The text is still in this conversation, so go back to before it, or start a new one"
+        }
+        SafetyPhase::Response => "Ask in another way",
+    };
+    let advice = format!(
+        "{go_on}. If it is meant to pass, an administrator allows it in `spec.safety.{setting}` of \
+         services/gateway/policies.yaml"
+    );
+    Violation::new(DenialKind::Content, "safety", format!("{what} holds {}", found.join(", "))).with_advice(advice)
 }
 
 fn unavailable(scanner: &str) -> Violation {

@@ -66,10 +66,9 @@ fn author(turn: &[u8]) -> Result<Author, SyntaxError> {
     Ok(match (role.as_deref(), kind.as_deref()) {
         (Some("assistant" | "model"), _) => Author::Model,
         (Some("system" | "developer"), _) => Author::Instructor,
-        (Some(_), _) => Author::Caller,
         // Items of Responses: what the model did has no role.
         (None, Some(kind)) if kind == "reasoning" || kind.ends_with("_call") => Author::Model,
-        (None, _) => Author::Caller,
+        _ => Author::Caller,
     })
 }
 

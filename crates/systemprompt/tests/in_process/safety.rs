@@ -415,9 +415,15 @@ fn strip(value: &mut Value, names: &[&str]) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, _| !names.contains(&name.as_str()));
-            fields.values_mut().for_each(|value| strip(value, names));
+            for value in fields.values_mut() {
+                strip(value, names);
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| strip(item, names)),
+        Value::Array(items) => {
+            for item in items {
+                strip(item, names);
+            }
+        }
         _ => {}
     }
 }
