@@ -71,6 +71,7 @@ pub use answer::tap::AnswerTap;
 pub use answer::window::{StreamWindow, WindowFull};
 pub use cloud::{Envelope, cloud_error};
 pub use continuation::ContinuedStream;
+pub use embeddings::GeminiEmbedding;
 pub use error::{ErrorAnswer, ErrorKind};
 pub use event_stream::{EventStream, FrameError};
 pub use format::Format;

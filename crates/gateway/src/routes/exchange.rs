@@ -69,7 +69,7 @@ async fn answer_read_by(
 }
 
 /// Reads a request, and asks.
-async fn ask(
+pub(super) async fn ask(
     gateway: &Gateway,
     parse: impl FnOnce(Bytes) -> Result<InferenceRequest, RequestError>,
     trace: TraceId,
@@ -142,7 +142,8 @@ pub(super) fn unknown(head: &http::request::Parts) -> AuthError {
     head.extensions.get().copied().unwrap_or(AuthError::Missing)
 }
 
-fn respond(trace: TraceId, reply: Reply) -> Response {
+/// Gives what came of it.
+pub(super) fn respond(trace: TraceId, reply: Reply) -> Response {
     let streamed = reply.body.is_stream();
     let mut response = Response::new(Body::new(reply.body));
     *response.status_mut() = reply.status;

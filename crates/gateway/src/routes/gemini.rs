@@ -1,4 +1,4 @@
-//! `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`, and the models as Gemini clients list them.
+//! `POST /v1beta/models/{model}:generateContent` and the other methods of a model, and the models as Gemini clients list them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,23 +9,24 @@ use axum::body::Body as AxumBody;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use schemars::JsonSchema;
 use serde::Serialize;
-use systemprompt_llm::{Address, Format, JsonArray};
+use systemprompt_llm::{Address, Format, GeminiEmbedding, JsonArray};
 
 use super::error::RouteError;
-use super::exchange::{self, trace_of};
+use super::exchange::{self, dialect_of, trace_of};
 use super::gateway::Gateway;
 use super::models;
 use crate::config::Surface;
 use crate::headers;
+use crate::inference::{AnswerBody, Reply};
 use crate::routing::Listed;
 
 /// What can be done with a model.
-const METHODS: &str = "generateContent, streamGenerateContent, countTokens";
+const METHODS: &str = "generateContent, streamGenerateContent, countTokens, embedContent, batchEmbedContents";
 
 /// Asks a model, in the Gemini dialect. The path says which, and whether for a stream.
 pub(super) async fn call(
@@ -35,6 +36,9 @@ pub(super) async fn call(
 ) -> Response {
     let (model, method) = target.rsplit_once(':').unwrap_or((&target, ""));
     let model = model.strip_prefix("models/").unwrap_or(model).to_owned();
+    if let Some(form) = GeminiEmbedding::of_method(method) {
+        return embed(&gateway, form, model, request).await;
+    }
     let stream = match method {
         "generateContent" => false,
         "streamGenerateContent" => true,
@@ -47,6 +51,20 @@ pub(super) async fn call(
     let as_events = request.uri().query().is_some_and(|query| query.split('&').any(|field| field == "alt=sse"));
     let response = exchange::answer_addressed(&gateway, Format::Gemini, Address { model, stream }, request).await;
     if stream && !as_events { in_array(response) } else { response }
+}
+
+/// Asks a model for embeddings.
+async fn embed(gateway: &Gateway, form: GeminiEmbedding, model: String, request: Request) -> Response {
+    let trace = trace_of(gateway, &request);
+    match exchange::ask(gateway, |body| form.parse(&body, model), trace, request).await {
+        Ok(reply) => {
+            let Reply { request, status, headers, body } = reply;
+            let (told, body) = form.told(status.as_u16(), &body.whole().await);
+            let status = StatusCode::from_u16(told).unwrap_or(status);
+            exchange::respond(trace, Reply { request, status, headers, body: AnswerBody::whole_of(body.into()) })
+        }
+        Err(error) => exchange::refuse(gateway, Format::Gemini, trace, &error),
+    }
 }
 
 /// A stream for a caller that did not ask for events: one JSON array.
@@ -86,6 +104,22 @@ impl Body for ArrayBody {
                 return Poll::Ready(Some(Ok(Frame::data(given.into()))));
             }
         }
+    }
+}
+
+/// The models at the path that OpenAI's and Anthropic's clients ask too, as the caller's clients list them.
+pub(super) async fn list_for_all(gateway: State<Arc<Gateway>>, request: Request) -> Response {
+    match dialect_of(request.headers()) {
+        Format::Gemini => list(gateway, request).await,
+        _ => models::list(gateway, request).await,
+    }
+}
+
+/// One of them.
+pub(super) async fn show_for_all(gateway: State<Arc<Gateway>>, id: Path<String>, request: Request) -> Response {
+    match dialect_of(request.headers()) {
+        Format::Gemini => show(gateway, id, request).await,
+        _ => models::show(gateway, id, request).await,
     }
 }
 

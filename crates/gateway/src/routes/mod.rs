@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 mod chat_completions;
+mod codex;
 mod count_tokens;
 mod descriptor;
 mod embeddings;
@@ -81,17 +82,24 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
             &format!("{prefix}/models"),
             readers,
             "The models the caller may use, the default model first.",
-            models::list,
+            gemini::list_for_all,
         )
         .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
         .answers::<models::ModelList<'_>>(200)
+        .post(
+            &format!("{prefix}/models/{{*id}}"),
+            callers,
+            "Asks a model, in the Gemini dialect, as Google's libraries do that ask version 1 of its API.",
+            gemini::call,
+        )
+        .takes::<gemini::GenerateContentRequest>()
         .get(
             &format!("{prefix}/models/{{*id}}"),
             readers,
             "One of these models, by its id or an alias. Ids may hold slashes, as they are or as %2F.",
-            models::show,
+            gemini::show_for_all,
         )
-        .other_methods(fallback::WrongMethod { allowed: "GET", dialect: None })
+        .other_methods(fallback::WrongMethod { allowed: "GET, POST", dialect: None })
         .answers::<models::Model<'_>>(200)
         .post(&format!("{prefix}/otel"), callers, "Takes telemetry in the OpenTelemetry protocol.", otel::take)
         .other_methods(fallback::WrongMethod { allowed: "POST", dialect: None })
@@ -105,7 +113,7 @@ pub(crate) fn table(settings: &GatewayConfig) -> RouteTable<Arc<Gateway>> {
         .post(
             &format!("{google}/models/{{*target}}"),
             callers,
-            "Asks a model, in the Gemini dialect: the model, `:` and `generateContent`, `streamGenerateContent` or `countTokens`.",
+            "Asks a model, in the Gemini dialect: the model, `:` and `generateContent`, `streamGenerateContent`, `countTokens`, `embedContent` or `batchEmbedContents`.",
             gemini::call,
         )
         .takes::<gemini::GenerateContentRequest>()

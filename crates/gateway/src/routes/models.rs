@@ -1,6 +1,7 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`: what a caller may ask for.
 //!
-//! Anthropic and OpenAI clients read different fields of the same object, so one answer carries both sets.
+//! Anthropic and OpenAI clients read different fields of the same object, so one answer carries both sets. Codex gets a list of
+//! its own beside it.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use systemprompt_governance::access::AccessDecision;
 use systemprompt_llm::Format;
 use systemprompt_model::{EntityKind, Principal};
 
+use super::codex::{self, CodexModel};
 use super::error::RouteError;
 use super::exchange::{self, dialect_of, trace_of};
 use super::gateway::Gateway;
@@ -149,6 +151,8 @@ struct ListQuery {
     after_id: Option<String>,
     /// Only entries before this id, the last ones of them.
     before_id: Option<String>,
+    /// The version of Codex, which alone sends one.
+    client_version: Option<String>,
 }
 
 /// A page of models.
@@ -159,6 +163,9 @@ pub(super) struct ModelList<'a> {
     has_more: bool,
     first_id: Option<&'a str>,
     last_id: Option<&'a str>,
+    /// The models as Codex reads them, if it asks; those of its own vendor, which it knows, are not among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<CodexModel>>,
 }
 
 /// A model, with the fields that clients of either dialect read.
@@ -227,5 +234,6 @@ fn page<'a>(models: &[&'a Listed], query: &ListQuery) -> ModelList<'a> {
         first_id: data.first().map(|model| model.id),
         last_id: data.last().map(|model| model.id),
         data,
+        models: query.client_version.is_some().then(|| codex::models(models)),
     }
 }

@@ -39,6 +39,10 @@ struct One<'a> {
     model: &'a str,
     content: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    task_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output_dimensionality: Option<u64>,
 }
 
@@ -101,7 +105,8 @@ impl EmbeddingsRequest {
         };
         let one = |at: usize| {
             let content = Content { parts: [Part { text: text(at)? }] };
-            Ok(One { model: &resource, content, output_dimensionality: self.dimensions })
+            let (task_type, title) = (self.purpose.task_type.as_deref(), self.purpose.title.as_deref());
+            Ok(One { model: &resource, content, task_type, title, output_dimensionality: self.dimensions })
         };
         let requests = (0..spans.len()).map(one).collect::<Result<_, RequestError>>()?;
         // Texts, numbers and checked JSON serialise.

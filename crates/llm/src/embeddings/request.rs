@@ -27,7 +27,9 @@ fields::fields! {
         Input "input",
         User "user",
         Dimensions "dimensions",
-        EncodingFormat "encoding_format";
+        EncodingFormat "encoding_format",
+        TaskType "task_type",
+        Title "title";
     read:;
 }
 
@@ -44,8 +46,18 @@ pub(crate) struct EmbeddingsRequest {
     pub(super) dimensions: Option<u64>,
     /// The numbers of an embedding are wanted in Base64 and not as a list.
     pub(super) base64: bool,
+    /// What the embeddings are for, and what the text is called, in Google's words. Other vendors have none for it and say
+    /// themselves what they think of them.
+    pub(super) purpose: Purpose,
     pub(super) texts: Texts,
     pub(super) body: Bytes,
+}
+
+/// What Google wants to know of what is embedded.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Purpose {
+    pub(super) task_type: Option<String>,
+    pub(super) title: Option<String>,
 }
 
 /// Where the texts are.
@@ -64,6 +76,7 @@ struct Reading {
     tokens: u64,
     dimensions: Option<u64>,
     base64: bool,
+    purpose: Purpose,
 }
 
 /// Reads a request body.
@@ -91,8 +104,8 @@ impl EmbeddingsRequest {
         let estimated_input_tokens = reader.estimated_tokens();
         let model = reader.model.ok_or_else(|| missing("model", "name the model that shall embed"))?;
         let (texts, inputs) = reading.texts.ok_or_else(|| missing(INPUT, "send a text, or an array of texts"))?;
-        let Reading { dimensions, base64, .. } = reading;
-        Ok(Self { model, inputs, estimated_input_tokens, dimensions, base64, texts, body })
+        let Reading { dimensions, base64, purpose, .. } = reading;
+        Ok(Self { model, inputs, estimated_input_tokens, dimensions, base64, purpose, texts, body })
     }
 }
 
@@ -177,6 +190,9 @@ fn value(
             _ => return Err(RequestError::invalid(name, "`float` or `base64`")),
         },
         (Field::EncodingFormat, _) => return Err(RequestError::invalid(name, "`float` or `base64`")),
+        (Field::TaskType, Kind::String) => reading.purpose.task_type = Some(cursor.string()?.decode().into_owned()),
+        (Field::Title, Kind::String) => reading.purpose.title = Some(cursor.string()?.decode().into_owned()),
+        (Field::TaskType | Field::Title, _) => return Err(RequestError::invalid(name, "a text")),
     }
     Ok(())
 }

@@ -155,6 +155,14 @@ async fn models_are_listed_for_both_families() {
     assert_eq!(list(&[("x-inference-protocol", "smoke-signals")], "").await.status, 400);
     let first = list(&[], "?limit=1").await.json();
     assert_eq!((ids(&first).len(), first["has_more"].as_bool()), (1, Some(true)));
+    assert!(first.get("models").is_none(), "{first}");
+    let codex = list(&[], "?client_version=0.171.0").await.json();
+    let slugs: Vec<_> = codex["models"].as_array().expect("a list").iter().map(|model| &model["slug"]).collect();
+    assert!(slugs.contains(&&json!("claude-test")) && !slugs.contains(&&json!("gpt-test")), "{slugs:?}");
+    assert_eq!(ids(&codex), ids(&all), "others read the same list");
+    let google = list(&[("x-goog-api-key", &instance.key), ("authorization", "")], "").await.json();
+    let names: Vec<_> = google["models"].as_array().expect("a list").iter().map(|model| &model["name"]).collect();
+    assert!(names.contains(&&json!("models/claude-test")), "{google}");
     for id in ["claude-test", "claude-alias"] {
         let one = instance.send(Method::GET, &format!("/v1/models/{id}"), &[], "").await;
         let one = one.json();
