@@ -224,7 +224,7 @@ impl Connect {
 fn begin_with(models: &mut Vec<Model>, id: String) {
     let model = match models.iter().position(|model| model.id == id) {
         Some(index) => models.remove(index),
-        None => Model { name: id.clone(), id },
+        None => Model { name: id.clone(), id, released: 0 },
     };
     models.insert(0, model);
 }

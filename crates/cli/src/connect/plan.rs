@@ -31,6 +31,8 @@ pub(crate) struct Model {
     pub(crate) id: String,
     /// What people call it.
     pub(crate) name: String,
+    /// When it was released, in seconds since 1970; 0 if that is not known.
+    pub(crate) released: i64,
 }
 
 impl Gateway {
@@ -50,6 +52,13 @@ impl Gateway {
     /// The base URL of Anthropic clients, which add `/v1` themselves.
     pub(crate) fn anthropic(&self) -> String {
         format!("{}{}", self.root, self.prefix.strip_suffix("/v1").unwrap_or(&self.prefix))
+    }
+
+    /// The newest of the models whose ids begin like this, those of one day as they are listed.
+    fn newest(&self, family: &str) -> Option<&str> {
+        let of_family = self.models.iter().filter(|model| model.id.starts_with(family));
+        let newest = of_family.reduce(|best, next| if next.released > best.released { next } else { best });
+        newest.map(|model| model.id.as_str())
     }
 
     /// The model to begin with.
@@ -197,12 +206,21 @@ fn claude_code(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
         .with(&["env", "ANTHROPIC_API_KEY"], Wanted::Absent);
     let mut shell =
         vec![("ANTHROPIC_BASE_URL", Assigned::Text(gateway.anthropic())), ("ANTHROPIC_AUTH_TOKEN", Assigned::Key)];
-    // With models of Anthropic its own defaults are the right ones.
+    // It begins with, and does some of its work with, the newest models it knows of. Which of them are here, it cannot know.
+    if !gateway.models.is_empty() {
+        for (name, family) in [
+            ("ANTHROPIC_DEFAULT_OPUS_MODEL", "claude-opus-"),
+            ("ANTHROPIC_DEFAULT_SONNET_MODEL", "claude-sonnet-"),
+            ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "claude-haiku-"),
+        ] {
+            let model = gateway.newest(family).filter(|_| !gateway.chosen).unwrap_or_else(|| gateway.model());
+            settings = settings.value(&["env", name], model);
+            shell.push((name, Assigned::Text(model.to_owned())));
+        }
+    }
     if gateway.chosen || !gateway.model().starts_with("claude") {
         let model = gateway.model();
-        for name in ["ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"] {
-            settings = settings.value(&["env", name], model);
-        }
+        settings = settings.value(&["env", "ANTHROPIC_MODEL"], model);
         shell.push(("ANTHROPIC_MODEL", Assigned::Text(model.to_owned())));
     }
     Plan {
@@ -382,4 +400,61 @@ fn sdk(gateway: &Gateway, places: &Places) -> Plan {
 pub(crate) fn quoted(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./@%+,:".contains(&byte);
     if path.bytes().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(models: &[(&str, i64)], chosen: bool) -> Gateway {
+        let models = models.iter().map(|(id, released)| Model {
+            id: (*id).to_owned(),
+            name: (*id).to_owned(),
+            released: *released,
+        });
+        Gateway { root: "http://g".to_owned(), prefix: "/v1".to_owned(), models: models.collect(), chosen }
+    }
+
+    fn variables(gateway: &Gateway) -> Vec<String> {
+        let places = Places { home: "/h".into(), config: "/h/.config".into(), claude: None, codex: None, gemini: None };
+        let plan = plan(Client::ClaudeCode, gateway, Path::new("/k"), &places);
+        let settings = plan.files.iter().flat_map(|file| &file.settings);
+        let models = settings.filter(|setting| setting.place.last().is_some_and(|name| name.ends_with("_MODEL")));
+        models
+            .map(|setting| match &setting.wanted {
+                Wanted::Value(value) => format!("{}={}", setting.place[1], value.as_str().unwrap_or_default()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn claude_code_gets_models_that_are_here() {
+        let opus = "ANTHROPIC_DEFAULT_OPUS_MODEL";
+        let sonnet = "ANTHROPIC_DEFAULT_SONNET_MODEL";
+        let haiku = "ANTHROPIC_DEFAULT_HAIKU_MODEL";
+        let all = [("claude-sonnet-5", 5), ("claude-opus-4", 4), ("claude-opus-6", 6), ("gpt-x", 9)];
+        for (models, chosen, expected) in [
+            (&all[..], false, vec![(opus, "claude-opus-6"), (sonnet, "claude-sonnet-5"), (haiku, "claude-sonnet-5")]),
+            (
+                &all[3..],
+                true,
+                vec![(opus, "gpt-x"), (sonnet, "gpt-x"), (haiku, "gpt-x"), ("ANTHROPIC_MODEL", "gpt-x")],
+            ),
+            (
+                &all[..1],
+                true,
+                vec![
+                    (opus, "claude-sonnet-5"),
+                    (sonnet, "claude-sonnet-5"),
+                    (haiku, "claude-sonnet-5"),
+                    ("ANTHROPIC_MODEL", "claude-sonnet-5"),
+                ],
+            ),
+            (&[], false, vec![("ANTHROPIC_MODEL", "MODEL")]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(name, model)| format!("{name}={model}")).collect();
+            assert_eq!(variables(&gateway(models, chosen)), expected);
+        }
+    }
 }

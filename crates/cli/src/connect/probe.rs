@@ -71,7 +71,8 @@ pub(crate) async fn models(
             let Some(id) = listed["id"].as_str() else { continue };
             if models.iter().all(|model| model.id != id) {
                 let name = listed["display_name"].as_str().unwrap_or(id).to_owned();
-                models.push(Model { id: id.to_owned(), name });
+                let released = listed["created"].as_i64().unwrap_or(0);
+                models.push(Model { id: id.to_owned(), name, released });
             }
         }
     }
