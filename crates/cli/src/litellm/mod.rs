@@ -3,144 +3,36 @@
 //!
 //! Pure: a value in, values out. Keys of providers become names of secrets; their values are not looked at.
 
+mod place;
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
-use systemprompt_config::Secrets;
 use systemprompt_llm::catalog;
 
-/// A LiteLLM configuration in our words.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Imported {
-    /// Entries of `providers`.
-    pub(crate) providers: Vec<Provider>,
-    /// Entries of `gateway.routes`.
-    pub(crate) routes: Vec<Route>,
-    /// Keys of `gateway`, dotted.
-    pub(crate) settings: BTreeMap<String, Value>,
-    /// Entries of `policies` in `services/gateway/policies.yaml`.
-    pub(crate) policies: Vec<Value>,
-    /// Secrets that must be set, with where LiteLLM had them.
-    #[serde(rename = "secret_sources")]
-    pub(crate) secrets: BTreeMap<String, String>,
-    /// What was not taken over: where it stands, and why or what to do.
-    pub(crate) unmapped: Vec<Unmapped>,
-}
-
-/// Something that has no place here.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Unmapped {
-    /// Its key path in the file.
-    pub(crate) path: String,
-    /// Why, or what to do.
-    pub(crate) note: String,
-}
-
-/// A provider as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Provider {
-    pub(crate) name: String,
-    wire: &'static str,
-    surface: &'static str,
-    endpoint: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key_secret: Option<String>,
-    /// Absent: the built-in catalog's models of the provider of this name.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) models: Vec<Model>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resilience: Option<Value>,
-}
-
-/// A model as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the keys of the profile")]
-pub(crate) struct Model {
-    id: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    aliases: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_model: Option<String>,
-    pricing: Price,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<Value>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Price {
-    input_per_million: f64,
-    output_per_million: f64,
-}
-
-/// A route as it is written.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Route {
-    id: String,
-    model_pattern: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_model: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    targets: Vec<Target>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    fallbacks: Vec<Fallback>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Target {
-    provider: String,
-    upstream_model: String,
-    weight: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Fallback {
-    provider: String,
-    upstream_model: String,
-}
-
-/// What a LiteLLM model prefix stands for: wire, surface, endpoint, variable of the key.
-const KINDS: &[(&str, &str, &str, &str, &str)] = &[
-    ("openai", "openai-chat", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    ("anthropic", "anthropic", "anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
-    ("gemini", "openai-chat", "openai", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
-    ("groq", "openai-chat", "openai", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    ("mistral", "openai-chat", "openai", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
-    ("deepseek", "openai-chat", "openai", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
-    ("openrouter", "openai-chat", "openai", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    ("together_ai", "openai-chat", "openai", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY"),
-    ("fireworks_ai", "openai-chat", "openai", "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
-    ("xai", "openai-chat", "openai", "https://api.x.ai/v1", "XAI_API_KEY"),
-    ("perplexity", "openai-chat", "openai", "https://api.perplexity.ai", "PERPLEXITYAI_API_KEY"),
-    ("ollama", "openai-chat", "openai", "http://localhost:11434/v1", ""),
-    ("ollama_chat", "openai-chat", "openai", "http://localhost:11434/v1", ""),
-    ("hosted_vllm", "openai-chat", "openai", "", ""),
-    ("openai_like", "openai-chat", "openai", "", ""),
-    ("custom_openai", "openai-chat", "openai", "", ""),
-    ("lm_studio", "openai-chat", "openai", "http://localhost:1234/v1", ""),
-];
+use place::{Parameters, Place};
+pub(crate) use written::Imported;
+use written::{Fallback, Model, Price, Provider, Route, Target, Unmapped};
 
 /// The part of LiteLLM's parameters of a deployment that is read.
-const READ: &[&str] = &[
-    "model",
-    "api_key",
-    "api_base",
-    "base_url",
+const READ: [&str; 8] = [
     "weight",
     "input_cost_per_token",
     "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
     "timeout",
     "stream_timeout",
     "max_retries",
-    "custom_llm_provider",
 ];
 
 /// A deployment: one entry of `model_list`.
 struct Deployment {
     /// The name callers use.
     name: String,
+    /// What its prefix says it is.
+    kind: String,
     provider: usize,
     upstream: String,
     weight: u32,
@@ -167,7 +59,10 @@ pub(crate) fn import(config: &Value, taken: &BTreeSet<String>) -> Imported {
     let aliases = importing.settings(&root);
     importing.arrange(&deployments, &aliases);
     importing.fallbacks(&root, &deployments);
-    importing.imported
+    let mut imported = importing.imported;
+    // What offers nothing is of no use.
+    imported.providers.retain(|provider| !provider.models.is_empty());
+    imported
 }
 
 struct Importing<'a> {
@@ -195,31 +90,22 @@ impl Importing<'_> {
             (None, None) if model.starts_with("gemini") => ("gemini", model),
             (None, None) => ("openai", model),
         };
-        // A base URL makes anything that is not known one of the compatible endpoints.
-        let base = text("api_base").or_else(|| text("base_url"));
-        let Some((kind, wire, surface, usual, variable)) = KINDS.iter().find(|kind| kind.0 == prefix).copied() else {
-            let note = match prefix {
-                "azure" | "azure_ai" | "bedrock" | "vertex_ai" | "vertex_ai_beta" | "sagemaker" => {
-                    "its credentials and addresses are written otherwise here; see the guide to providers"
-                }
-                _ => "this kind of provider is not known; add it with `admin config catalog provider add`",
-            };
-            self.unmapped(&format!("{at}.litellm_params.model"), note);
-            return None;
+        let parameters = Parameters { all: parameters, at: format!("{at}.litellm_params") };
+        let Place { kind, mut provider, upstream, secrets, notes } = match parameters.place(prefix, upstream) {
+            Ok(place) => place,
+            Err(unmapped) => {
+                self.imported.unmapped.push(unmapped);
+                return None;
+            }
         };
-        let endpoint = base.map_or(usual, |base| base).trim_end_matches('/').to_owned();
-        if endpoint.is_empty() {
-            self.unmapped(
-                &format!("{at}.litellm_params.api_base"),
-                "it is missing, and this kind of provider has no usual one",
-            );
-            return None;
+        self.imported.unmapped.extend(notes);
+        for (name, origin) in secrets {
+            self.imported.secrets.entry(name).or_insert(origin);
         }
-        let endpoint = if kind == "anthropic" && !endpoint.ends_with("/v1") { endpoint + "/v1" } else { endpoint };
-        let secret = self.secret(text("api_key"), kind, variable, at);
-        let resilience = self.resilience(parameters);
-        let provider = self.provider(kind, wire, surface, endpoint, secret, resilience);
-        for key in parameters.keys().filter(|key| !READ.contains(&key.as_str())) {
+        let parameters = parameters.all;
+        provider.resilience = self.resilience(parameters);
+        let provider = self.provider(&kind, provider);
+        for key in parameters.keys().filter(|key| !READ.contains(&key.as_str()) && !place::READ.contains(&key.as_str())) {
             let note = match key.as_str() {
                 "rpm" | "tpm" => "limits are of users, keys and models here: services/gateway/policies.yaml",
                 "temperature" | "max_tokens" | "top_p" | "seed" | "stop" => "callers say this themselves",
@@ -233,6 +119,7 @@ impl Importing<'_> {
             if !["id", "mode", "base_model", "max_tokens", "max_input_tokens", "max_output_tokens"]
                 .contains(&key.as_str())
                 && !key.ends_with("_cost_per_token")
+                && !key.ends_with("_token_cost")
             {
                 self.unmapped(&format!("{at}.model_info.{key}"), "it has no counterpart");
             }
@@ -243,41 +130,12 @@ impl Importing<'_> {
             }
         }
         let wild = upstream.contains('*');
-        let price = self.price(parameters, info, upstream, wild, at);
+        let price = self.price(parameters, info, &upstream, wild, at);
         let size = |key: &str| info.get(key).and_then(Value::as_u64);
-        let mut limits = Map::new();
-        for (key, value) in [
-            ("context_window", size("max_input_tokens")),
-            ("max_output_tokens", size("max_output_tokens").or_else(|| size("max_tokens"))),
-        ] {
-            limits.extend(value.map(|value| (key.to_owned(), json!(value))));
-        }
+        let limits = limits(size("max_input_tokens"), size("max_output_tokens").or_else(|| size("max_tokens")));
         let weight =
             parameters.get("weight").and_then(Value::as_f64).map_or(1, |weight| weight.max(0.0).round() as u32);
-        Some(Deployment {
-            name: name.to_owned(),
-            provider,
-            upstream: upstream.to_owned(),
-            weight,
-            price,
-            limits: (!limits.is_empty()).then_some(Value::Object(limits)),
-        })
-    }
-
-    /// The name of the secret for a key.
-    fn secret(&mut self, key: Option<&str>, kind: &str, variable: &str, at: &str) -> Option<String> {
-        let (name, origin) = match key {
-            Some(reference) => match reference.strip_prefix("os.environ/") {
-                Some(variable) => (Secrets::name_of(variable), format!("the variable {variable}")),
-                None if reference.is_empty() || variable.is_empty() && reference.len() < 8 => return None,
-                // Its value stays where it is.
-                None => (format!("{}_key", slug(kind)), format!("the value of {at}.litellm_params.api_key")),
-            },
-            None if variable.is_empty() => return None,
-            None => (Secrets::name_of(variable), format!("the variable {variable}")),
-        };
-        self.imported.secrets.entry(name.clone()).or_insert(origin);
-        Some(name)
+        Some(Deployment { name: name.to_owned(), kind, provider, upstream, weight, price, limits })
     }
 
     fn resilience(&self, parameters: &Map<String, Value>) -> Option<Value> {
@@ -293,23 +151,9 @@ impl Importing<'_> {
         (!settings.is_empty()).then_some(Value::Object(settings))
     }
 
-    /// The provider with these properties; a new one if there is none yet.
-    fn provider(
-        &mut self,
-        kind: &str,
-        wire: &'static str,
-        surface: &'static str,
-        endpoint: String,
-        api_key_secret: Option<String>,
-        resilience: Option<Value>,
-    ) -> usize {
-        let same = |provider: &Provider| {
-            provider.wire == wire
-                && provider.endpoint == endpoint
-                && provider.api_key_secret == api_key_secret
-                && provider.resilience == resilience
-        };
-        if let Some(index) = self.imported.providers.iter().position(same) {
+    /// The provider of this kind with these properties; a new one if there is none yet.
+    fn provider(&mut self, kind: &str, provider: Provider) -> usize {
+        if let Some(index) = self.imported.providers.iter().position(|known| known.is_as(&provider)) {
             return index;
         }
         let kind = slug(kind);
@@ -318,8 +162,7 @@ impl Importing<'_> {
         };
         let numbered = (1..).map(|number| if number == 1 { kind.clone() } else { format!("{kind}-{number}") });
         let name = numbered.into_iter().find(|name| !used(name)).unwrap_or_default();
-        let models = Vec::new();
-        self.imported.providers.push(Provider { name, wire, surface, endpoint, api_key_secret, models, resilience });
+        self.imported.providers.push(Provider { name, ..provider });
         self.imported.providers.len() - 1
     }
 
@@ -347,7 +190,19 @@ impl Importing<'_> {
                 &format!("the price of `{upstream}` is not known and written as 0; correct it under `pricing`"),
             );
         }
-        Price { input_per_million: input.unwrap_or(0.0), output_per_million: output.unwrap_or(0.0) }
+        let cached = |key: &str, known: Option<f64>| given(key).or(known);
+        Price {
+            input_per_million: input.unwrap_or(0.0),
+            output_per_million: output.unwrap_or(0.0),
+            cache_read_per_million: cached(
+                "cache_read_input_token_cost",
+                known.map(|price| price.cache_read_per_million.as_f64()),
+            ),
+            cache_write_per_million: cached(
+                "cache_creation_input_token_cost",
+                known.map(|price| price.cache_write_per_million.as_f64()),
+            ),
+        }
     }
 
     /// The settings of the proxy. Gives the aliases.
@@ -457,12 +312,13 @@ impl Importing<'_> {
                 &format!("there is no model `{target}`"),
             );
         }
+        let mut patterns = Vec::new();
         for name in names {
             let of_name: Vec<_> = deployments.iter().filter(|deployment| deployment.name == name).collect();
             let aliases: Vec<_> =
                 aliases.iter().filter(|(_, target)| *target == name).map(|(alias, _)| alias.clone()).collect();
             if name.contains('*') {
-                self.pattern(name, &of_name);
+                patterns.push((name, of_name));
                 continue;
             }
             for (index, deployment) in of_name.iter().enumerate() {
@@ -499,15 +355,67 @@ impl Importing<'_> {
                 self.imported.routes.push(route);
             }
         }
+        for (name, of_name) in patterns {
+            self.pattern(name, &of_name);
+        }
     }
 
+    /// Lists what the built-in catalog has for a pattern: the models that are listed by name are the more exact ones.
     fn pattern(&mut self, name: &str, deployments: &[&Deployment]) {
         let Some(first) = deployments.first() else { return };
-        let provider = self.imported.providers[first.provider].name.clone();
-        let note = format!(
-            "`{name}` is a pattern: list the models of `{provider}` with `admin config catalog model add`, which gives them prices"
-        );
+        let known = |id: &String| {
+            self.imported.providers.iter().flat_map(|provider| &provider.models).any(|model| {
+                model.id == *id || model.aliases.contains(id)
+            })
+        };
+        let catalog = catalog::default_catalog();
+        let of_kind = catalog.iter().filter(|model| model.provider == first.kind);
+        let models: Vec<_> = of_kind
+            .filter_map(|model| {
+                let id = name.replacen('*', captured(&first.upstream, &model.id)?, 1);
+                let price = model.pricing?;
+                let model = Model {
+                    aliases: Vec::new(),
+                    upstream_model: (id != model.id).then(|| model.id.clone()),
+                    pricing: Price {
+                        input_per_million: price.input_per_million.as_f64(),
+                        output_per_million: price.output_per_million.as_f64(),
+                        cache_read_per_million: Some(price.cache_read_per_million.as_f64()),
+                        cache_write_per_million: Some(price.cache_write_per_million.as_f64()),
+                    },
+                    limits: limits(model.context_window, model.max_output_tokens),
+                    id,
+                };
+                (!known(&model.id)).then_some(model)
+            })
+            .collect();
+        let provider = &mut self.imported.providers[first.provider];
+        let note = match models.len() {
+            0 => format!(
+                "`{name}` is a pattern: list the models of `{}` with `admin config catalog model add`, which gives them prices",
+                provider.name
+            ),
+            number => format!(
+                "`{name}` is a pattern: {number} models of the built-in catalog stand for it; others are added with \
+                 `admin config catalog model add`"
+            ),
+        };
+        provider.models.extend(models);
         self.unmapped(&format!("model_list ({name})"), &note);
+    }
+
+    /// Where a model of this name is, if it is one of these or of those that a pattern brought.
+    fn place_of(&self, name: &str, deployments: &[Deployment]) -> Option<Fallback> {
+        let exact = deployments.iter().find(|deployment| deployment.name == name && !name.contains('*'));
+        if let Some(deployment) = exact {
+            let provider = self.imported.providers[deployment.provider].name.clone();
+            return Some(Fallback { provider, upstream_model: deployment.upstream.clone() });
+        }
+        self.imported.providers.iter().find_map(|provider| {
+            let model = provider.models.iter().find(|model| model.id == name)?;
+            let upstream_model = model.upstream_model.clone().unwrap_or_else(|| model.id.clone());
+            Some(Fallback { provider: provider.name.clone(), upstream_model })
+        })
     }
 
     fn fallbacks(&mut self, root: &Map<String, Value>, deployments: &[Deployment]) {
@@ -527,27 +435,24 @@ impl Importing<'_> {
                     let at = format!("{section}.fallbacks[{index}].{name}");
                     let mut fallbacks = Vec::new();
                     for other in others.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                        match deployments.iter().find(|deployment| deployment.name == other) {
+                        match self.place_of(other, deployments) {
                             None => self.unmapped(&at, &format!("there is no model `{other}`")),
-                            Some(deployment) => fallbacks.push(Fallback {
-                                provider: self.imported.providers[deployment.provider].name.clone(),
-                                upstream_model: deployment.upstream.clone(),
-                            }),
+                            Some(place) => fallbacks.push(place),
                         }
                     }
                     if let Some(route) = self.imported.routes.iter_mut().find(|route| route.model_pattern == *name) {
                         route.fallbacks = fallbacks;
                         continue;
                     }
-                    let Some(own) = deployments.iter().find(|deployment| deployment.name == *name) else {
+                    let Some(own) = self.place_of(name, deployments) else {
                         self.unmapped(&at, &format!("there is no model `{name}`"));
                         continue;
                     };
                     self.imported.routes.push(Route {
                         id: slug(name),
                         model_pattern: name.clone(),
-                        provider: Some(self.imported.providers[own.provider].name.clone()),
-                        upstream_model: Some(own.upstream.clone()),
+                        provider: Some(own.provider),
+                        upstream_model: Some(own.upstream_model),
                         targets: Vec::new(),
                         fallbacks,
                     });
@@ -555,6 +460,20 @@ impl Importing<'_> {
             }
         }
     }
+}
+
+/// What a model can take, if anything of it is known.
+fn limits(context_window: Option<u64>, max_output_tokens: Option<u64>) -> Option<Value> {
+    let sizes = [("context_window", context_window), ("max_output_tokens", max_output_tokens)];
+    let limits: Map<_, _> =
+        sizes.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
+    (!limits.is_empty()).then_some(Value::Object(limits))
+}
+
+/// What of a name stands where its pattern has a star.
+fn captured<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+    let (before, after) = pattern.split_once('*')?;
+    name.strip_prefix(before)?.strip_suffix(after)
 }
 
 /// `30s`, `15m`, `24h`, `7d`.
@@ -656,8 +575,10 @@ environment_variables:
             shown[0],
             json!({"name": "openai", "wire": "openai-chat", "surface": "openai", "endpoint": "https://api.openai.com/v1",
                 "api_key_secret": "openai", "resilience": {"request_timeout_ms": 300_000},
-                "models": [{"id": "gpt-4o", "aliases": ["gpt-4"], "pricing": shown[0]["models"][0]["pricing"]}]})
+                "models": [shown[0]["models"][0]]})
         );
+        let gpt = &shown[0]["models"][0];
+        assert_eq!((&gpt["id"], &gpt["aliases"], &gpt["pricing"]["cache_read_per_million"]), (&json!("gpt-4o"), &json!(["gpt-4"]), &json!(1.25)));
         assert_eq!(shown[1]["models"][0]["upstream_model"], "claude-sonnet-5");
         assert_eq!(
             shown[2],
@@ -697,7 +618,7 @@ environment_variables:
             [json!({"name": "litellm-budget", "spec": {"quota_windows": [
                 {"window_seconds": 2_592_000, "subject": "installation", "max_cost_microdollars": 100_000_000}]}})]
         );
-        assert_eq!(secrets.keys().collect::<Vec<_>>(), ["anthropic", "groq_key", "openai"]);
+        assert_eq!(secrets.keys().collect::<Vec<_>>(), ["anthropic", "azure", "groq_key", "openai"]);
     }
 
     #[test]
@@ -706,7 +627,7 @@ environment_variables:
         let paths: Vec<_> = imported.unmapped.iter().map(|unmapped| unmapped.path.as_str()).collect();
         for path in [
             "model_list[0].litellm_params.rpm",
-            "model_list[4].litellm_params.model",
+            "model_list[4].litellm_params.api_version",
             "model_list (openai/*)",
             "environment_variables",
             "litellm_settings.context_window_fallbacks",
@@ -719,6 +640,44 @@ environment_variables:
         }
         let all = serde_json::to_string(&imported).expect("JSON");
         assert!(!all.contains("literal-key-of-groq") && !all.contains("sk-1234"), "{all}");
+    }
+
+    #[test]
+    fn a_pattern_is_what_the_catalog_has_for_it() {
+        let yaml = r#"
+model_list:
+  - {model_name: "anthropic/*", litellm_params: {model: "anthropic/*", api_key: os.environ/ANTHROPIC_API_KEY}}
+  - {model_name: "anthropic/claude-opus-5", litellm_params: {model: bedrock/anthropic.claude-opus-5, aws_region_name: eu-west-1}}
+  - {model_name: "flash-*", litellm_params: {model: "gemini/gemini-2.5-*", api_key: os.environ/GEMINI_API_KEY}}
+  - {model_name: "bedrock/*", litellm_params: {model: "bedrock/*", aws_region_name: eu-west-1}}
+  - {model_name: mine, litellm_params: {model: hosted_vllm/mine, api_base: "http://10.0.0.5/v1"}}
+litellm_settings:
+  fallbacks: [{"mine": ["anthropic/claude-sonnet-5"]}]
+"#;
+        let imported = imported(yaml);
+        let models = |name: &str| -> Vec<(&str, Option<&str>)> {
+            let provider = imported.providers.iter().find(|provider| provider.name == name).expect("a provider");
+            provider.models.iter().map(|model| (model.id.as_str(), model.upstream_model.as_deref())).collect()
+        };
+        let anthropic = models("anthropic");
+        assert!(anthropic.contains(&("anthropic/claude-sonnet-5", Some("claude-sonnet-5"))), "{anthropic:?}");
+        assert!(!anthropic.iter().any(|(id, _)| *id == "anthropic/claude-opus-5"), "it stands by itself");
+        assert_eq!(models("bedrock"), [("anthropic/claude-opus-5", Some("anthropic.claude-opus-5"))]);
+        assert_eq!(
+            models("gemini"),
+            [
+                ("flash-pro", Some("gemini-2.5-pro")),
+                ("flash-flash", Some("gemini-2.5-flash")),
+                ("flash-flash-lite", Some("gemini-2.5-flash-lite"))
+            ]
+        );
+        assert_eq!(imported.providers.len(), 4, "what has no models is not written");
+        assert_eq!(
+            serde_json::to_value(&imported.routes).expect("JSON")[0]["fallbacks"],
+            json!([{"provider": "anthropic", "upstream_model": "claude-sonnet-5"}])
+        );
+        let paths: Vec<_> = imported.unmapped.iter().map(|unmapped| unmapped.path.as_str()).collect();
+        assert!(paths.contains(&"model_list (bedrock/*)") && paths.contains(&"model_list (anthropic/*)"), "{paths:?}");
     }
 
     #[test]
