@@ -34,25 +34,25 @@ PRICE = (3, 15)
 USED = (10, 8)
 COST = USED[0] * PRICE[0] + USED[1] * PRICE[1]
 
-# A model for each program on each wire of a provider.
-MODELS = {
-    "anthropic": ["claude-sonnet-5", "claude-haiku-4-5", "gpt-on-messages"],
-    "openai-chat": ["gpt-test", "claude-on-chat"],
-}
+WIRES = harness.WIRES
+# Programs know their vendor's models by the beginning of the name.
+FAMILIES = ["claude", "gpt", "gemini"]
+# What a provider of each wire offers; the first is one that Claude Code chooses by itself.
+MODELS = {wire: [f"{family}-on-{wire}" for family in FAMILIES] for wire in WIRES}
+MODELS["anthropic"].insert(0, "claude-sonnet-5")
 
 
 def configure(home, mock, nobody):
     """Points the profile at the mock. JSON is YAML, so no library is needed to write it."""
 
     def provider(wire):
-        family = "anthropic" if wire == "anthropic" else "openai"
         pricing = {"input_per_million": PRICE[0], "output_per_million": PRICE[1]}
         return {
             "name": f"mock-{wire}",
             "wire": wire,
-            "surface": family,
-            "endpoint": f"{mock}/v1",
-            "api_key_secret": family,
+            "surface": wire.partition("-")[0],
+            "endpoint": f"{mock}/v1beta" if wire == "gemini" else f"{mock}/v1",
+            "api_key_secret": "anthropic" if wire == "anthropic" else "openai",
             "models": [{"id": model, "pricing": pricing} for model in MODELS[wire]],
         }
 
@@ -144,13 +144,14 @@ class Ledger:
         return harness.eventually(look, "a request has no outcome")
 
     def matches(self, mock, wire):
-        """Whether every request the provider got is in it with what the provider said that it used."""
+        """Whether every request the provider got is in it with what the provider said that it used. Gives how many those are."""
         records = self.records()
-        asked = mock.requests()
+        asked = [request for request in mock.requests() if "count" not in request["path"].lower()]
         assert len(records) == len(asked) > 0, (records, [request["path"] for request in asked])
         for status, provider, read, written, cost in records:
             got = (status, provider, int(read), int(written), int(cost))
             assert got == ("completed", f"mock-{wire}", *USED, COST)
+        return len(records)
 
 
 @pytest.fixture

@@ -36,6 +36,15 @@ CONVERSATION = "x-gateway-conversation-id"
 # The documentation's example of a key. In pieces, so that no scanner takes this file for a leak.
 FAKE_SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
 
+# What providers may speak, each with a model that can do whatever its vendor's can.
+MODELS_OF_VENDORS = {
+    "anthropic": "claude-sonnet-5",
+    "openai-chat": "gpt-5.4",
+    "openai-responses": "gpt-5.4",
+    "gemini": "gemini-3.5-flash",
+}
+WIRES = list(MODELS_OF_VENDORS)
+
 # A PNG image of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -88,6 +97,7 @@ class Gateway:
         self._logged = 0
 
     def ready(self, document):
+        assert "url" in document, json.dumps(document)
         self.url, self.key = document["url"], document["api_key"]
 
     def cli(self, *arguments):
@@ -246,6 +256,25 @@ def configure(home, mock, nobody):
             **({"resilience": resilience} if resilience else {}),
         }
 
+    def of_wire(name, wire, **resilience):
+        model = {
+            "id": f"{name}-{wire}",
+            # Google's library embeds otherwise with a model that has `gemini` in its name.
+            "aliases": [f"{name}-google"] if wire == "gemini" else [],
+            "upstream_model": MODELS_OF_VENDORS[wire],
+            "pricing": {"input_per_million": 3, "output_per_million": 15},
+            "limits": {"max_output_tokens": 1000},
+        }
+        return {
+            "name": f"{name}-{wire}",
+            "wire": wire,
+            "surface": wire.partition("-")[0],
+            "endpoint": f"{mock}/v1beta" if wire == "gemini" else f"{mock}/v1",
+            "api_key_secret": "anthropic" if wire == "anthropic" else "openai",
+            "models": [model],
+            "resilience": resilience,
+        }
+
     providers = [
         provider(
             "mock-anthropic",
@@ -264,6 +293,13 @@ def configure(home, mock, nobody):
         provider("barred-openai", "openai-chat", id="gpt-barred"),
         {"name": "demo", "wire": "demo", "surface": "anthropic"},
     ]
+    for wire in WIRES:
+        providers += [
+            of_wire("on", wire),
+            of_wire("impatient", wire, **hasty),
+            of_wire("retried", wire, retry_attempts=1),
+            of_wire("patient", wire, head_patience_ms=50),
+        ]
     profile = home / "profiles/local/profile.yaml"
     text = profile.read_text()
     for key, value in {"providers": providers, "gateway": {"enabled": True, "resilience": {"retry_attempts": 0, "breaker_failure_threshold": 0}}}.items():

@@ -31,8 +31,12 @@ pub(crate) enum Ending {
 pub(crate) fn write(wire: Wire, asked: &Asked, behaviour: &Behaviour, fault: Option<&Fault>) -> Script {
     let said = Said::new(asked, behaviour, fault);
     let garbles = fault == Some(&Fault::GarbageJson);
+    // The frame before the first part opens the stream, on wires that have something to say there.
+    let mut opening = 0;
     let mut script = if asked.stream {
-        let frames = streamed(wire, asked, wire.events(&said), fault);
+        let events = wire.events(&said);
+        opening = usize::from(events.first().is_some_and(|first| !first.is_empty()));
+        let frames = streamed(wire, asked, events, fault);
         let content_type = match (wire.is_framed(), asked.array) {
             (true, _) => "application/vnd.amazon.eventstream",
             (false, true) => "application/json",
@@ -46,8 +50,8 @@ pub(crate) fn write(wire: Wire, asked: &Asked, behaviour: &Behaviour, fault: Opt
         Script { content_type: "application/json", frames, length, ending: Ending::Proper, separately: false }
     };
     match fault {
-        Some(Fault::CloseMidStream { after_chunks }) => script.cut(asked.stream, *after_chunks, Ending::Close),
-        Some(Fault::HangMidStream { after_chunks }) => script.cut(asked.stream, *after_chunks, Ending::Hang),
+        Some(Fault::CloseMidStream { after_chunks }) => script.cut(asked.stream, opening + after_chunks, Ending::Close),
+        Some(Fault::HangMidStream { after_chunks }) => script.cut(asked.stream, opening + after_chunks, Ending::Hang),
         Some(Fault::SplitUtf8) => script.split_characters(),
         _ => {}
     }
@@ -95,10 +99,9 @@ fn streamed(wire: Wire, asked: &Asked, events: Vec<Vec<Event>>, fault: Option<&F
 }
 
 impl Script {
-    fn cut(&mut self, streamed: bool, after_chunks: usize, ending: Ending) {
+    fn cut(&mut self, streamed: bool, frames: usize, ending: Ending) {
         if streamed {
-            // The frame before the first part opens the stream.
-            self.frames.truncate(after_chunks + 1);
+            self.frames.truncate(frames);
         } else if let [whole] = self.frames.as_mut_slice() {
             whole.truncate(whole.len() / 2);
         }

@@ -10,7 +10,7 @@ fn usage(usage: MockUsage) -> Value {
     let input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens;
     json!({
         "input_tokens": input,
-        "input_tokens_details": { "cached_tokens": usage.cache_read_tokens },
+        "input_tokens_details": { "cached_tokens": usage.cache_read_tokens, "cache_write_tokens": 0 },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": { "reasoning_tokens": 0 },
         "total_tokens": input + usage.output_tokens,
