@@ -191,6 +191,15 @@ impl AnswerLane {
         }
     }
 
+    /// Why no more of the provider's bytes is read, once that is so and the caller has been told.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        match self {
+            Self::Open(passage) => passage.trouble(),
+            // What was kept back has to be looked at first.
+            Self::Guarded(..) | Self::Screened(..) => None,
+        }
+    }
+
     /// Gives what was kept back of an answer that is at its end and was not screened.
     pub(crate) fn finish(&mut self) -> Bytes {
         match self {

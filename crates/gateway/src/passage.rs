@@ -70,6 +70,14 @@ impl Passage {
         }
     }
 
+    /// Why no more of the provider's bytes is read, once that is so. The caller has been told.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        match self {
+            Self::Relayed(_) => None,
+            Self::Translated(stream) => stream.trouble(),
+        }
+    }
+
     /// Gives what is left at the end of an answer that is complete, as far as the provider's bytes tell.
     pub(crate) fn finish(&mut self) -> Bytes {
         match self {

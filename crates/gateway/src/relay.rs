@@ -366,6 +366,10 @@ impl Body for Relay {
         if this.ending {
             return this.complete(cx);
         }
+        // The caller got the error the last time.
+        if let Some(why) = this.lane.trouble() {
+            return this.fail(&ErrorAnswer::upstream_interrupted(why), cx);
+        }
         loop {
             match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {

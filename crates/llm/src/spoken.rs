@@ -3,6 +3,8 @@
 //! It is how somebody inside the server asks. The request that comes of it is like one that a client of the format sent, so
 //! it takes the same way; where its provider speaks the format, nothing of the answer is lost on the way back either.
 
+use systemprompt_model::json::{Cursor, loose};
+
 use crate::answer::reading::Reading;
 use crate::answer::summary::UpstreamErrorSummary;
 use crate::error::ErrorAnswer;
@@ -119,6 +121,7 @@ impl Hearing {
             names: self.names.clone(),
             stops: (!self.stops.is_empty()).then(|| Stops::new(&self.stops)),
             events: Vec::new(),
+            trouble: None,
             ended: false,
         }
     }
@@ -128,11 +131,12 @@ impl Hearing {
         let mut reader = (self.format.codec().read_stream)();
         let mut events = Vec::new();
         let mut parser = SseParser::new(EVENT_LIMIT);
-        parser.feed(stream, |data| reader.read(data, &mut events));
+        let mut readable = true;
+        parser.feed(stream, |data| readable = readable && read_event(&mut *reader, data, &mut events));
         parser.finish(|data| reader.read(data, &mut events));
         reader.finish(&mut events);
         let answer = Answer::of_events(events);
-        let sound = answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
+        let sound = readable && answer.complete && answer.error.is_none() && parser.skipped_events() == 0;
         sound.then(|| self.mended(answer))
     }
 
@@ -158,19 +162,47 @@ pub struct HeardStream {
     names: Names,
     stops: Option<Stops>,
     events: Vec<Event>,
+    trouble: Option<&'static str>,
     ended: bool,
 }
 
 impl HeardStream {
-    /// Reads more of the provider's bytes, and tells what they say.
-    pub fn feed(&mut self, bytes: &[u8], tell: impl FnMut(Event)) {
-        let (reader, events) = (&mut self.reader, &mut self.events);
-        self.parser.feed(bytes, |data| reader.read(data, events));
-        self.tell(tell);
+    /// Reads more of the provider's bytes, and tells what they say. The last that is told of what cannot be read is an error.
+    pub fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Event)) {
+        if self.ended {
+            return;
+        }
+        let (reader, events) = (&mut *self.reader, &mut self.events);
+        let mut readable = true;
+        self.parser.feed(bytes, |data| readable = readable && read_event(reader, data, events));
+        // What an event says that is not read would be missing in the middle of the answer.
+        if self.parser.skipped_events() > 0 {
+            self.events.clear();
+            return self.cannot_read("the provider sent an event that is too long", tell);
+        }
+        self.tell(&mut tell);
+        if !readable && !self.ended {
+            self.cannot_read("the provider sent an event that is not JSON", tell);
+        }
+    }
+
+    /// Why the stream was given up, if something of it could not be read.
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.trouble
+    }
+
+    fn cannot_read(&mut self, why: &'static str, mut tell: impl FnMut(Event)) {
+        if self.give_up(&mut tell) {
+            self.trouble = Some(why);
+            tell(Event::Error(UpstreamErrorSummary { message: why.to_owned(), ..UpstreamErrorSummary::default() }));
+        }
     }
 
     /// The provider's stream is over. Whether it said to its end what it had to say is [`ended`](Self::ended).
     pub fn finish(&mut self, tell: impl FnMut(Event)) {
+        if self.ended {
+            return;
+        }
         let (reader, events) = (&mut self.reader, &mut self.events);
         self.parser.finish(|data| reader.read(data, events));
         reader.finish(events);
@@ -194,15 +226,6 @@ impl HeardStream {
     }
 
     fn tell(&mut self, mut tell: impl FnMut(Event)) {
-        // What an event says that is not read would be missing in the middle of the answer.
-        if self.parser.skipped_events() > 0 {
-            self.events.clear();
-            if self.give_up(&mut tell) {
-                let message = "the provider sent an event that is too long".to_owned();
-                tell(Event::Error(UpstreamErrorSummary { message, ..UpstreamErrorSummary::default() }));
-            }
-            return;
-        }
         let Self { names, stops, events, ended, .. } = self;
         let mut tell = |mut event: Event| {
             if *ended {
@@ -218,6 +241,26 @@ impl HeardStream {
                 None => tell(event),
             }
         }
+    }
+}
+
+/// Reads the data of one event, and says whether it could be read: an event that the format does not know is passed over, but
+/// what is no JSON may have been any part of the answer. Providers also send events without data, and `[DONE]` where their
+/// format has no such word.
+fn read_event(reader: &mut dyn ReadStream, data: &[u8], events: &mut Vec<Event>) -> bool {
+    if matches!(events.last(), Some(Event::End | Event::Error(_))) {
+        return true;
+    }
+    let text = data.trim_ascii();
+    let says_nothing = text.is_empty() || text == b"[DONE]";
+    if !says_nothing && !loose::is_whole(text) {
+        return false;
+    }
+    let known = events.len();
+    reader.read(data, events);
+    says_nothing || events.len() > known || {
+        let mut cursor = Cursor::new(text);
+        cursor.skip().is_ok() && cursor.end().is_ok()
     }
 }
 

@@ -154,6 +154,11 @@ impl TranslatedStream {
         self.heard.ended()
     }
 
+    /// Why the stream ended with an error of ours, if something of the provider's could not be read.
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.heard.trouble()
+    }
+
     /// Ends the stream with an error.
     pub fn fail(&mut self, error: &ErrorAnswer, out: &mut Vec<u8>) {
         let writer = self.writer.as_mut();

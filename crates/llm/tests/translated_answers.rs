@@ -240,6 +240,37 @@ fn a_providers_error_is_told_in_the_callers_dialect() {
 }
 
 #[test]
+fn what_is_no_json_in_a_stream_is_an_error_and_no_gap() {
+    let back = back(AnthropicMessages, OpenAiChat);
+    let text = |text: &str| format!("data: {}\n\n", json!({ "choices": [delta(json!({ "content": text }))] }));
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    for garbage in ["data: <html>\n\n", "data: {\"choices\":[{\"delta\":{\"content\":\"cut\n\n", "data: {nothing}\n\n"]
+    {
+        let stream = format!("{}{garbage}{}{end}", text("one"), text("two"));
+        for size in [1, 7, stream.len()] {
+            let mut translation = back.stream();
+            let mut out = Vec::new();
+            for chunk in stream.as_bytes().chunks(size) {
+                translation.feed(chunk, &mut out);
+            }
+            assert_eq!(translation.trouble(), Some("the provider sent an event that is not JSON"));
+            translation.finish(&mut out);
+            translation.fail(&ErrorAnswer::internal(), &mut out);
+            let told = String::from_utf8(out).expect("UTF-8");
+            assert!(told.contains("\"one\"") && !told.contains("cut") && !told.contains("two"), "{told}");
+            assert!(told.contains("event: error") && !told.contains("message_stop"), "{told}");
+        }
+        assert!(back.stream_as_whole(stream.as_bytes()).is_none());
+    }
+    let forgiven =
+        ["data:\n\n", ": ping\n\n", "data: {\"object\":\"of.tomorrow\"}\n\n", "event: x\ndata: {}\n\n"].concat();
+    let stream = format!("{}{forgiven}{}{end}data: <html>\n\n", text("one"), text("two"));
+    let told = String::from_utf8(streamed(&back, stream.as_bytes())).expect("UTF-8");
+    assert!(told.contains("two") && told.contains("message_stop"), "{told}");
+    assert!(back.stream_as_whole(stream.as_bytes()).is_some(), "what follows the end is not read");
+}
+
+#[test]
 fn calls_of_tools_that_take_text_are_what_the_caller_offered() {
     let offered = json!({ "stream": true, "tools": [{ "type": "custom", "custom": { "name": "patch" } }] });
     let back = back_with(OpenAiChat, AnthropicMessages, &offered);
