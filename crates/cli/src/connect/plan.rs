@@ -436,11 +436,7 @@ mod tests {
         let all = [("claude-sonnet-5", 5), ("claude-opus-4", 4), ("claude-opus-6", 6), ("gpt-x", 9)];
         for (models, chosen, expected) in [
             (&all[..], false, vec![(opus, "claude-opus-6"), (sonnet, "claude-sonnet-5"), (haiku, "claude-sonnet-5")]),
-            (
-                &all[3..],
-                true,
-                vec![(opus, "gpt-x"), (sonnet, "gpt-x"), (haiku, "gpt-x"), ("ANTHROPIC_MODEL", "gpt-x")],
-            ),
+            (&all[3..], true, vec![(opus, "gpt-x"), (sonnet, "gpt-x"), (haiku, "gpt-x"), ("ANTHROPIC_MODEL", "gpt-x")]),
             (
                 &all[..1],
                 true,

@@ -105,7 +105,8 @@ impl Importing<'_> {
         let parameters = parameters.all;
         provider.resilience = self.resilience(parameters);
         let provider = self.provider(&kind, provider);
-        for key in parameters.keys().filter(|key| !READ.contains(&key.as_str()) && !place::READ.contains(&key.as_str())) {
+        for key in parameters.keys().filter(|key| !READ.contains(&key.as_str()) && !place::READ.contains(&key.as_str()))
+        {
             let note = match key.as_str() {
                 "rpm" | "tpm" => "limits are of users, keys and models here: services/gateway/policies.yaml",
                 "temperature" | "max_tokens" | "top_p" | "seed" | "stop" => "callers say this themselves",
@@ -364,9 +365,11 @@ impl Importing<'_> {
     fn pattern(&mut self, name: &str, deployments: &[&Deployment]) {
         let Some(first) = deployments.first() else { return };
         let known = |id: &String| {
-            self.imported.providers.iter().flat_map(|provider| &provider.models).any(|model| {
-                model.id == *id || model.aliases.contains(id)
-            })
+            self.imported
+                .providers
+                .iter()
+                .flat_map(|provider| &provider.models)
+                .any(|model| model.id == *id || model.aliases.contains(id))
         };
         let catalog = catalog::default_catalog();
         let of_kind = catalog.iter().filter(|model| model.provider == first.kind);
@@ -578,7 +581,10 @@ environment_variables:
                 "models": [shown[0]["models"][0]]})
         );
         let gpt = &shown[0]["models"][0];
-        assert_eq!((&gpt["id"], &gpt["aliases"], &gpt["pricing"]["cache_read_per_million"]), (&json!("gpt-4o"), &json!(["gpt-4"]), &json!(1.25)));
+        assert_eq!(
+            (&gpt["id"], &gpt["aliases"], &gpt["pricing"]["cache_read_per_million"]),
+            (&json!("gpt-4o"), &json!(["gpt-4"]), &json!(1.25))
+        );
         assert_eq!(shown[1]["models"][0]["upstream_model"], "claude-sonnet-5");
         assert_eq!(
             shown[2],

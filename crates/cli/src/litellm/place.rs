@@ -212,7 +212,10 @@ impl Parameters<'_> {
         } else {
             place.provider.identity = Some(json!({"source": "metadata"}));
             let (key, note) = if self.has("aws_profile_name") {
-                ("aws_profile_name", "profiles are not read here: the role of the machine is written, or name secrets under `identity`")
+                (
+                    "aws_profile_name",
+                    "profiles are not read here: the role of the machine is written, or name secrets under `identity`",
+                )
             } else {
                 ("model", "it has no keys: the role of the machine is written, or name secrets under `identity`")
             };
@@ -222,7 +225,8 @@ impl Parameters<'_> {
     }
 
     fn vertex(&self, upstream: &str) -> Result<Place, Unmapped> {
-        let upstream = upstream.strip_prefix("anthropic/").or_else(|| upstream.strip_prefix("google/")).unwrap_or(upstream);
+        let upstream =
+            upstream.strip_prefix("anthropic/").or_else(|| upstream.strip_prefix("google/")).unwrap_or(upstream);
         let (wire, surface) = if upstream.starts_with("claude") {
             ("vertex-anthropic", "anthropic")
         } else if upstream.starts_with("gemini") {
@@ -237,7 +241,8 @@ impl Parameters<'_> {
         let mut place = Place::new("vertex", wire, surface, upstream);
         place.provider.project = Some(project.to_owned());
         // Where LiteLLM asks if it is not told.
-        place.provider.location = Some(either("vertex_location", "vertex_ai_location")?.unwrap_or("us-central1").to_owned());
+        place.provider.location =
+            Some(either("vertex_location", "vertex_ai_location")?.unwrap_or("us-central1").to_owned());
         let key = if self.has("vertex_credentials") { "vertex_credentials" } else { "vertex_ai_credentials" };
         match self.text(key) {
             None => {
@@ -266,7 +271,8 @@ impl Parameters<'_> {
     fn plain(&self, key: &str) -> Result<Option<&str>, Unmapped> {
         match self.text(key) {
             Some(text) if text.starts_with(VARIABLE) => {
-                Err(self.unmapped(key, "it is no secret, and the profile has no variables: write its value in the file"))
+                Err(self
+                    .unmapped(key, "it is no secret, and the profile has no variables: write its value in the file"))
             }
             text => Ok(text),
         }

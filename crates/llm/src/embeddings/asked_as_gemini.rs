@@ -12,8 +12,8 @@ use systemprompt_model::json::{self, loose};
 use crate::answer::reading::Reading;
 use crate::error::ErrorAnswer;
 use crate::format::Format;
-use crate::request::error::RequestError;
 use crate::request::InferenceRequest;
+use crate::request::error::RequestError;
 
 /// The fields that say how a text is embedded, with what they are called in a request of OpenAI's form.
 const SETTINGS: [(&str, &str); 3] =
@@ -64,7 +64,9 @@ impl GeminiEmbedding {
     /// Reads a request for the model that its path names.
     pub fn parse(self, body: &[u8], model: String) -> Result<InferenceRequest, RequestError> {
         let read: Value = serde_json::from_slice(body).map_err(|error| malformed(body, &error))?;
-        let Value::Object(mut fields) = read else { return Err(RequestError::NotAnObject { conversation: self.place() }) };
+        let Value::Object(mut fields) = read else {
+            return Err(RequestError::NotAnObject { conversation: self.place() });
+        };
         let (several, requests) = match self {
             Self::One => (false, vec![fields]),
             Self::Batch => match fields.remove("requests") {
@@ -153,10 +155,7 @@ impl GeminiEmbedding {
 }
 
 /// The text of one request: the only part of its content.
-fn text(
-    request: &Map<String, Value>,
-    path: impl Fn(&str) -> Cow<'static, str>,
-) -> Result<&str, RequestError> {
+fn text(request: &Map<String, Value>, path: impl Fn(&str) -> Cow<'static, str>) -> Result<&str, RequestError> {
     let missing = |field| RequestError::Missing { field: path(field), fix: "send the text as `content.parts[0].text`" };
     let content = request.get("content").ok_or_else(|| missing("content"))?;
     let parts = content.get("parts").and_then(Value::as_array).ok_or_else(|| missing("content.parts"))?;
@@ -171,7 +170,8 @@ fn text(
 
 /// Why a body is no JSON.
 fn malformed(body: &[u8], error: &serde_json::Error) -> RequestError {
-    let before: usize = body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let before: usize =
+        body.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
     RequestError::Malformed { expected: "JSON", offset: before + error.column().saturating_sub(1) }
 }
 
@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn what_gemini_is_asked_reaches_gemini() {
-        let request = parse(GeminiEmbedding::Batch, &json!({ "requests": [one("Köln 😀"), one("b")] })).expect("a request");
+        let request =
+            parse(GeminiEmbedding::Batch, &json!({ "requests": [one("Köln 😀"), one("b")] })).expect("a request");
         assert_eq!((request.model.as_str(), request.format), ("e", Format::OpenAiEmbeddings));
         let written = request.translate(Format::GeminiEmbeddings, &Encoding::of("up"), "1", 0).expect("a translation");
         let sent = |text: &str| {
