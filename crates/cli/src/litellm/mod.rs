@@ -624,7 +624,7 @@ environment_variables:
             [json!({"name": "litellm-budget", "spec": {"quota_windows": [
                 {"window_seconds": 2_592_000, "subject": "installation", "max_cost_microdollars": 100_000_000}]}})]
         );
-        assert_eq!(secrets.keys().collect::<Vec<_>>(), ["anthropic", "azure", "groq_key", "openai"]);
+        assert_eq!(secrets.keys().collect::<Vec<_>>(), ["anthropic", "azure_api_key", "groq_key", "openai"]);
     }
 
     #[test]

@@ -377,9 +377,9 @@ mod tests {
             json!({"api_base": "https://x.openai.azure.com/openai/deployments/y", "api_version": "2025-01-01",
                 "api_key": "os.environ/MY_AZURE_KEY"}),
             &json!({"wire": "openai-chat", "surface": "openai", "endpoint": "https://x.openai.azure.com/openai/v1",
-                "auth": "header:api-key", "api_key_secret": "my_azure"}),
+                "auth": "header:api-key", "api_key_secret": "my_azure_key"}),
             "my-gpt",
-            &["my_azure"],
+            &["my_azure_key"],
             &["p.api_version"],
         );
         check(
