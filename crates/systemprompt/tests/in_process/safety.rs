@@ -29,7 +29,7 @@ struct Caller {
 
 /// Turns of user and assistant, in turns, as messages.
 fn messages(turns: &[&str]) -> Vec<Value> {
-    let role = |at: usize| if at % 2 == 0 { "user" } else { "assistant" };
+    let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
     turns.iter().enumerate().map(|(at, turn)| json!({"role": role(at), "content": turn})).collect()
 }
 
@@ -75,7 +75,7 @@ const CALLERS: [Caller; 4] = [
         model: "gemini-test",
         asks: |model, turns, stream| {
             let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-            let role = |at: usize| if at % 2 == 0 { "user" } else { "model" };
+            let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "model" };
             let contents: Vec<Value> = turns
                 .iter()
                 .enumerate()
