@@ -443,6 +443,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     (
+        "gateway_answer_cache_total",
+        "counter",
+        "result",
+        "Requests of routes with a cache by whether their answer was there, and answers that were written to it",
+    ),
+    (
         "gateway_safety_findings_total",
         "counter",
         "phase, category, blocked",
