@@ -44,8 +44,8 @@ class Program:
 CLAUDE = Program("claude-code", "claude", ["claude", "-p", None], ("Read", "file_path", "{file}"))
 CODEX = Program(
     *("codex", "gpt"),
-    # Where it may do everything, it offers a live search of the web too, which not every provider has.
-    ["codex", "exec", "--skip-git-repo-check", "--json", "-s", "danger-full-access", "-c", "web_search='disabled'", None],
+    # Where it may do everything, it offers a live search of the web too, which not every provider has: it is left out.
+    ["codex", "exec", "--skip-git-repo-check", "--json", "-s", "danger-full-access", None],
     ("exec_command", "cmd", "cat {file}"),
 )
 OPENCODE = Program("opencode", "gpt", ["opencode", "run", None], ("read", "filePath", "{file}"))

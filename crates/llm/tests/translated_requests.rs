@@ -525,6 +525,18 @@ fn documents_and_sounds_travel() {
 }
 
 #[test]
+fn a_search_among_other_tools_is_left_out_where_there_is_none() {
+    let search = json!({ "type": "web_search_20250305", "name": "web_search" });
+    let tool = json!({ "name": "read", "input_schema": { "type": "object" } });
+    let (asked, lost) = gpt(
+        "gpt-5.5",
+        json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": "Hi" }], "tools": [tool, search] }),
+    );
+    assert_eq!(asked["tools"].as_array().map(Vec::len), Some(1), "{asked}");
+    assert!(lost.iter().any(|loss| loss.starts_with("tools[1]")), "{lost:?}");
+}
+
+#[test]
 fn web_search_is_asked_for_where_a_model_has_it() {
     let location = json!({ "type": "approximate", "city": "Köln", "country": "DE" });
     let search = json!({ "tools": [{ "type": "web_search_20250305", "name": "web_search", "max_uses": 3, "user_location": location }] });

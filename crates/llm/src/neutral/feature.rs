@@ -13,6 +13,8 @@ pub enum Feature {
     CustomTools,
     /// The provider searches the web.
     WebSearch,
+    /// The same as one tool among others: programs offer it by themselves, and go on with the others.
+    WebSearchAmongTools,
     /// Another tool that the provider has itself.
     VendorTools,
     /// A block of a vendor's own: a call of its own tool, the result of one.
@@ -109,6 +111,7 @@ impl Feature {
         Self::StrictTools,
         Self::CustomTools,
         Self::WebSearch,
+        Self::WebSearchAmongTools,
         Self::VendorTools,
         Self::VendorBlocks,
         Self::Images,
@@ -162,6 +165,7 @@ impl Feature {
             Self::StrictTools => "strict tools",
             Self::CustomTools => "custom tools",
             Self::WebSearch => "web search",
+            Self::WebSearchAmongTools => "web search among other tools",
             Self::VendorTools => "tools of the vendor",
             Self::VendorBlocks => "blocks of the vendor",
             Self::Images => "images",

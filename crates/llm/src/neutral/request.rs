@@ -129,6 +129,14 @@ impl CustomTool {
     }
 }
 
+impl Request {
+    /// What is lost where a provider cannot search the web.
+    pub(crate) fn search_feature(&self) -> Feature {
+        let others = self.tools.iter().any(|tool| matches!(tool, Tool::Function(_) | Tool::Custom(_)));
+        if others { Feature::WebSearchAmongTools } else { Feature::WebSearch }
+    }
+}
+
 /// A search of the web that the provider makes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WebSearch {

@@ -23,6 +23,7 @@ fn treatment(feature: Feature) -> Treatment {
         | Feature::ParallelToolCallsOff
         | Feature::StrictTools
         | Feature::WebSearch
+        | Feature::WebSearchAmongTools
         | Feature::Images
         | Feature::ImageUrls
         | Feature::MediaInToolResults

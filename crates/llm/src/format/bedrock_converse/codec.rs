@@ -37,6 +37,7 @@ fn treatment(feature: Feature) -> Treatment {
             Treatment::Approximated
         }
         Feature::ParallelToolCallsOff
+        | Feature::WebSearchAmongTools
         | Feature::VendorBlocks
         | Feature::ImageDetail
         | Feature::ThinkingReplay

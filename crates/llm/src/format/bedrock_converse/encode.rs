@@ -166,7 +166,7 @@ fn tools(request: &Request, model: Model, body: &mut Body, losses: &mut Losses) 
                 (tool_spec(&tool.as_function(), false), None)
             }
             Tool::WebSearch(_) => {
-                losses.lose(Feature::WebSearch, place())?;
+                losses.lose(request.search_feature(), place())?;
                 continue;
             }
             Tool::Native(..) => {

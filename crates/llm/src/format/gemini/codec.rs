@@ -43,7 +43,9 @@ fn treatment(feature: Feature) -> Treatment {
         | Feature::ServiceTier => Treatment::Mapped,
         // A function with one text; a turn of the user's that says whose it is; a question to go on; text.
         Feature::CustomTools | Feature::SystemTurns | Feature::Prefill | Feature::Refusals => Treatment::Approximated,
-        Feature::ParallelToolCallsOff
+        // Its own search does not go together with functions.
+        Feature::WebSearchAmongTools
+        | Feature::ParallelToolCallsOff
         | Feature::VendorBlocks
         | Feature::ImageDetail
         | Feature::ThinkingReplay

@@ -201,7 +201,7 @@ fn tools(request: &Request, body: &mut Body<'_>, losses: &mut Losses) -> Result<
     }
     // The vendor's tools do not go together with functions.
     for (index, _) in others {
-        losses.lose(Feature::WebSearch, format!("tools[{index}]"))?;
+        losses.lose(Feature::WebSearchAmongTools, format!("tools[{index}]"))?;
     }
     body.tools.push(ToolBody::FunctionDeclarations(functions));
     let calling = match &request.tool_choice {

@@ -44,7 +44,8 @@ fn treatment(feature: Feature) -> Treatment {
         | Feature::ServiceTier => Treatment::Mapped,
         // A message of the user's that follows; a word before the result; an answer that begins anew.
         Feature::MediaInToolResults | Feature::ToolErrors | Feature::Prefill => Treatment::Approximated,
-        Feature::VendorBlocks
+        Feature::WebSearchAmongTools
+        | Feature::VendorBlocks
         | Feature::ThinkingReplay
         | Feature::CacheControl
         | Feature::Citations

@@ -549,7 +549,7 @@ fn tools(
                 }
                 body.web_search_options = Some(options);
             }
-            Tool::WebSearch(_) => losses.lose(Feature::WebSearch, format!("tools[{index}]"))?,
+            Tool::WebSearch(_) => losses.lose(request.search_feature(), format!("tools[{index}]"))?,
             Tool::Native(Format::OpenAiChat, _, tool) => body.tools.push(ToolBody::Other(tool.clone())),
             Tool::Native(..) => losses.lose(Feature::VendorTools, format!("tools[{index}]"))?,
         }

@@ -24,6 +24,7 @@ fn treatment(feature: Feature) -> Treatment {
         | Feature::StrictTools
         | Feature::CustomTools
         | Feature::WebSearch
+        | Feature::WebSearchAmongTools
         | Feature::Images
         | Feature::ImageUrls
         | Feature::ImageDetail
