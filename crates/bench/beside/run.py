@@ -19,7 +19,7 @@ import urllib.request
 import venv
 from pathlib import Path
 
-LITELLM = "litellm[proxy]==1.93.0"
+LITELLM = "litellm[proxy]==1.106.12"
 PORTKEY = {"@portkey-ai/gateway": "1.15.2", "@hono/node-server": "1.13.8"}
 MODEL = "bench-model"
 

@@ -264,24 +264,24 @@ impl Home {
     ) -> Result<()> {
         self.run(&["admin", "setup", "-e", "local", "--anthropic-key", "sk-bench"])?;
         let home = self.path(HOME);
-        let provider = |name: &str, address: SocketAddr| {
+        let provider = |name: &str, address: SocketAddr, model: &str| {
             format!(
                 "  - name: {name}\n    wire: {}\n    surface: backend\n    endpoint: http://{address}{}\n    \
-                 api_key_secret: anthropic\n    models:\n      - id: {MODEL}\n        \
+                 api_key_secret: anthropic\n    models:\n      - id: {model}\n        \
                  pricing: {{ input_per_million: 3, output_per_million: 15 }}\n",
                 wire.as_str(),
                 wire.base()
             )
         };
         edit(&home.join("profiles/local/profile.yaml"), |profile| {
-            let mut providers = provider("mock", mock);
+            let mut providers = provider("mock", mock, MODEL);
             let mut profile = profile.to_owned();
             if let Some(broken) = broken {
-                providers += &provider("broken", broken);
+                providers += &provider("broken", broken, "broken-model");
                 providers += "    resilience: { retry_attempts: 0, breaker_failure_threshold: 0 }\n";
                 let route = format!(
-                    "  enabled: true\n  routes:\n    - model_pattern: {MODEL}\n      provider: broken\n      fallbacks: \
-                     [{{ provider: mock }}]\n"
+                    "  enabled: true\n  routes:\n    - model_pattern: {MODEL}\n      provider: broken\n      upstream_model: \
+                     broken-model\n      fallbacks: [{{ provider: mock, upstream_model: {MODEL} }}]\n"
                 );
                 profile = replace_key(&profile, "gateway", &route);
             }
