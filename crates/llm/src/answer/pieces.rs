@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use systemprompt_model::json::{self, Cursor, Kind, SyntaxError};
+use systemprompt_model::json::{self, Cursor, Kind, SyntaxError, lossy};
 
 use crate::sse::SseParser;
 
@@ -12,7 +12,8 @@ use crate::sse::SseParser;
 ///
 /// No list of fields is kept, because providers add fields, and a policy that looks for a word must see it wherever the
 /// caller's program may read it. What says no more than what an event is, see `LABELS`, is left out: it is whole in every
-/// event.
+/// event. Of the input of a tool nothing is left out, nor are its names and numbers, and what is no JSON is a text as it
+/// stands.
 #[derive(Debug)]
 pub struct StreamTexts {
     events: SseParser,
@@ -57,8 +58,22 @@ const LABELS: [&str; 20] = [
     "type",
 ];
 
-/// Deeper values are not put together.
+/// Where the input of a tool stands when it is no text: what is in it is the model's.
+const INPUTS: [&str; 3] = ["args", "arguments", "input"];
+
+/// Deeper values are not put together, but are texts as they stand.
 const DEEPEST: usize = 64;
+
+/// What some streams end with.
+const DONE: &[u8] = b"[DONE]";
+
+/// Where in an event something stands.
+struct Depth {
+    /// How much deeper values are put together.
+    left: usize,
+    /// In the input of a tool.
+    is_input: bool,
+}
 
 impl StreamTexts {
     /// For a stream none of whose events is longer than `event_limit` bytes.
@@ -91,25 +106,32 @@ fn say(said: &mut Vec<String>, at: usize, piece: &str) {
 impl Places {
     /// Shows every piece of a text in an event, with the number of the text: those that were seen before, or the next.
     pub(super) fn gather(&mut self, event: &[u8], piece: &mut impl FnMut(usize, &str)) {
-        // An event that is no JSON has no pieces; it is looked at as it is.
-        let _ = self.walk(0, event, DEEPEST, piece);
+        let is_read = self.walk(0, event, &Depth { left: DEEPEST, is_input: false }, piece).is_ok();
+        if !is_read && event.trim_ascii() != DONE {
+            self.say(self.hasher.hash_one("no JSON"), &lossy(event), piece);
+        }
+    }
+
+    fn say(&mut self, place: Place, text: &str, piece: &mut impl FnMut(usize, &str)) {
+        if !text.is_empty() {
+            let next = self.known.len();
+            piece(*self.known.entry(place).or_insert(next), text);
+        }
     }
 
     fn walk(
         &mut self,
         place: Place,
         value: &[u8],
-        deepest: usize,
+        depth: &Depth,
         piece: &mut impl FnMut(usize, &str),
     ) -> Result<(), SyntaxError> {
-        let Some(deepest) = deepest.checked_sub(1) else { return Ok(()) };
+        let Some(left) = depth.left.checked_sub(1) else {
+            self.say(place, &lossy(value), piece);
+            return Ok(());
+        };
         match Cursor::new(value).kind()? {
-            Kind::String => {
-                if let Some(text) = json::text(value).filter(|text| !text.is_empty()) {
-                    let next = self.known.len();
-                    piece(*self.known.entry(place).or_insert(next), &text);
-                }
-            }
+            Kind::String => self.say(place, &json::text(value).unwrap_or_default(), piece),
             Kind::Object => {
                 // Blocks, choices and tool calls come in turns, and say by their index which of them goes on.
                 let place = match json::pick(value, ["index"])? {
@@ -120,16 +142,22 @@ impl Places {
                 };
                 Cursor::new(value).members(|member, cursor| {
                     let inside = &value[cursor.skip()?];
-                    let is_label = LABELS.contains(&&*member.key) && Cursor::new(inside).kind()? == Kind::String;
-                    if is_label {
+                    let kind = Cursor::new(inside).kind()?;
+                    if depth.is_input {
+                        self.say(self.hasher.hash_one((place, "name", &member.key)), &member.key, piece);
+                    } else if LABELS.contains(&&*member.key) && kind == Kind::String {
                         return Ok(());
                     }
-                    self.walk(self.hasher.hash_one((place, "member", member.key)), inside, deepest, piece)
+                    let is_input = depth.is_input || INPUTS.contains(&&*member.key) && kind == Kind::Object;
+                    let place = self.hasher.hash_one((place, "member", member.key));
+                    self.walk(place, inside, &Depth { left, is_input }, piece)
                 })?;
             }
             Kind::Array => {
-                Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], deepest, piece))?;
+                let depth = Depth { left, is_input: depth.is_input };
+                Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], &depth, piece))?;
             }
+            Kind::Number if depth.is_input => self.say(place, &lossy(value), piece),
             Kind::Number | Kind::Bool | Kind::Null => {}
         }
         Ok(())
@@ -219,7 +247,21 @@ mod tests {
             r#"{"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"bidden or not"}}"#,
         ];
         assert_eq!(texts_of(&blocks), ["what it is for", "bidden or not"]);
-        let labels = [r#"{"id":"msg_1","type":"ping"}"#, r#"{"id":"msg_1","type":"ping"}"#, "[DONE]", "{\"broken", ""];
+        let labels = [r#"{"id":"msg_1","type":"ping"}"#, r#"{"id":"msg_1","type":"ping"}"#, "[DONE]", ""];
         assert_eq!(texts_of(&labels), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_of_a_tools_input_is_left_out_nor_what_cannot_be_read() {
+        let call = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":"c","name":"pay","args":
+            {"id":"536-22-8741","status":{"type":"x"},"card":4111111111111111,"forbidden":true}}}]}}]}"#;
+        let texts = texts_of(&[call.replace('\n', "").as_str()]);
+        for said in ["pay", "536-22-8741", "x", "4111111111111111", "forbidden"] {
+            assert!(texts.iter().any(|text| text == said), "{said} in {texts:?}");
+        }
+        assert!(!texts.iter().any(|text| text == "c"), "{texts:?}");
+        assert_eq!(texts_of(&["{\"broken", "words"]), ["{\"brokenwords"]);
+        let deep = format!("{}\"forbidden\"{}", "[".repeat(100), "]".repeat(100));
+        assert!(texts_of(&[&deep]).concat().contains("forbidden"));
     }
 }

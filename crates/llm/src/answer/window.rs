@@ -1,6 +1,6 @@
 //! A stream whose end is held back until somebody has looked at what it says.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,10 +15,10 @@ use crate::sse::{LineEnds, SseParser};
 /// more.
 #[derive(Debug)]
 pub struct StreamWindow {
-    /// Characters of each text that are looked at again with what follows them.
+    /// Characters of each text that are held back, and looked at again with what follows them.
     size: usize,
-    /// Characters that are held back: more where several texts are said in turns.
-    hold: usize,
+    /// A text that is silent while so much is said elsewhere is over.
+    silence: usize,
     /// Bytes that may be held.
     limit: usize,
     ends: LineEnds,
@@ -26,16 +26,54 @@ pub struct StreamWindow {
     begun: BytesMut,
     events: SseParser,
     places: Places,
-    /// Of each text what was not looked at, and `size` characters before.
-    texts: Vec<String>,
-    /// The texts that have grown.
-    grown: BTreeSet<usize>,
-    /// Characters that were said, and those of them that were looked at.
-    said: usize,
-    looked_at: usize,
-    /// Whole events, each with how much was said when it ended.
-    queue: VecDeque<(usize, Bytes)>,
+    said: Said,
+    queue: VecDeque<Event>,
     queued: usize,
+}
+
+/// What a stream has said so far.
+#[derive(Debug, Default)]
+struct Said {
+    texts: Vec<Text>,
+    /// The texts that have grown since somebody looked.
+    grown: BTreeSet<usize>,
+    /// Characters of all texts, and those of them that were looked at.
+    characters: usize,
+    looked_at: usize,
+    /// How far the events have come, and how far they had when somebody looked. Each counts for the shortest of what it
+    /// says: where a model tells what else it might have said, that is long, and says nothing of how far it has come.
+    progress: usize,
+    looked_until: usize,
+}
+
+/// A text that is said in pieces.
+#[derive(Debug, Default)]
+struct Text {
+    /// What was not looked at, and `size` characters before.
+    fresh: String,
+    /// Characters that were said of it, and those of them that were looked at.
+    characters: usize,
+    looked_at: usize,
+    /// How far the events had come when it grew last.
+    last: usize,
+}
+
+/// A whole event.
+#[derive(Debug)]
+struct Event {
+    bytes: Bytes,
+    /// What all texts had said when it ended.
+    said: usize,
+    /// What it says of each text.
+    pieces: BTreeMap<usize, Piece>,
+}
+
+/// What an event says of a text, in characters.
+#[derive(Debug, Default)]
+struct Piece {
+    length: usize,
+    /// Where in the text it ends.
+    end: usize,
 }
 
 /// More is held back than may be.
@@ -43,20 +81,17 @@ pub struct StreamWindow {
 pub struct WindowFull;
 
 impl StreamWindow {
-    /// Holds back `size` characters of each of `turns` texts that are said in turns, in at most `limit` bytes.
+    /// Holds back `size` characters of each text, in at most `limit` bytes. Up to `turns` texts may be said in turns.
     pub fn new(size: usize, turns: usize, limit: usize) -> Self {
         Self {
             size,
-            hold: size.saturating_mul(turns.max(1)),
+            silence: size.saturating_mul(turns.max(1)),
             limit,
             ends: LineEnds::default(),
             begun: BytesMut::new(),
             events: SseParser::new(limit),
             places: Places::default(),
-            texts: Vec::new(),
-            grown: BTreeSet::new(),
-            said: 0,
-            looked_at: 0,
+            said: Said::default(),
             queue: VecDeque::new(),
             queued: 0,
         }
@@ -79,50 +114,55 @@ impl StreamWindow {
                 self.begun.extend_from_slice(&piece[start..at]);
                 start = at;
                 let event = self.begun.split().freeze();
-                self.read(&event);
-                self.queued += event.len();
-                self.queue.push_back((self.said, event));
+                let Self { events, places, said, .. } = self;
+                let mut pieces = BTreeMap::new();
+                events.feed(&event, |data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
+                self.push(event, pieces);
             }
         }
         self.begun.extend_from_slice(&piece[start..]);
         Ok(())
     }
 
-    fn read(&mut self, event: &[u8]) {
-        let Self { events, places, texts, grown, said, .. } = self;
-        events.feed(event, |data| places.gather(data, &mut |at, piece| say(texts, grown, said, at, piece)));
+    fn push(&mut self, bytes: Bytes, pieces: BTreeMap<usize, Piece>) {
+        self.queued += bytes.len();
+        self.said.ended(&pieces);
+        self.queue.push_back(Event { bytes, said: self.said.characters, pieces });
     }
 
     /// No more comes: what is there of an event counts.
     pub fn end(&mut self) {
         let rest = self.begun.split().freeze();
-        self.read(&rest);
-        let Self { events, places, texts, grown, said, .. } = self;
-        events.finish(|data| places.gather(data, &mut |at, piece| say(texts, grown, said, at, piece)));
+        let Self { events, places, said, .. } = self;
+        let mut pieces = BTreeMap::new();
+        events.feed(&rest, |data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
+        events.finish(|data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
         if !rest.is_empty() {
-            self.queued += rest.len();
-            self.queue.push_back((self.said, rest));
+            self.push(rest, pieces);
         }
     }
 
     /// Whether so much is new that it is time to look; `at_once` if anything is.
     pub fn is_due(&self, at_once: bool) -> bool {
-        let fresh = self.said - self.looked_at;
+        let fresh = self.said.characters - self.said.looked_at;
         fresh > 0 && (at_once || fresh >= (self.size / 4).max(1))
     }
 
     /// What is new, each text with as much before it as is held back.
     pub fn fresh(&self) -> Vec<String> {
-        self.grown.iter().filter_map(|at| self.texts.get(*at)).cloned().collect()
+        let Said { texts, grown, .. } = &self.said;
+        grown.iter().filter_map(|at| texts.get(*at)).map(|text| text.fresh.clone()).collect()
     }
 
     /// What is new may be given, as far as it cannot be the beginning of something.
     pub fn cleared(&mut self) {
-        self.looked_at = self.said;
-        for at in std::mem::take(&mut self.grown) {
-            let Some(text) = self.texts.get_mut(at) else { continue };
-            if let Some((cut, _)) = text.char_indices().rev().nth(self.size.saturating_sub(1)) {
-                text.drain(..cut);
+        let said = &mut self.said;
+        (said.looked_at, said.looked_until) = (said.characters, said.progress);
+        for at in std::mem::take(&mut said.grown) {
+            let Some(text) = said.texts.get_mut(at) else { continue };
+            text.looked_at = text.characters;
+            if let Some((cut, _)) = text.fresh.char_indices().rev().nth(self.size.saturating_sub(1)) {
+                text.fresh.drain(..cut);
             }
         }
     }
@@ -130,11 +170,10 @@ impl StreamWindow {
     /// What may be given: everything that was looked at if it is `all` that comes.
     pub fn release(&mut self, all: bool) -> Bytes {
         let mut given: Vec<Bytes> = Vec::new();
-        while let Some((said, _)) = self.queue.front() {
-            let is_free = *said == 0 || all && *said <= self.looked_at || said + self.hold <= self.looked_at;
-            let Some((_, event)) = self.queue.pop_front_if(|_| is_free) else { break };
-            self.queued -= event.len();
-            given.push(event);
+        let Self { said, size, silence, queue, .. } = self;
+        while let Some(Event { bytes, .. }) = queue.pop_front_if(|event| said.is_free(event, all, *size, *silence)) {
+            self.queued -= bytes.len();
+            given.push(bytes);
         }
         match given.len() {
             0 => Bytes::new(),
@@ -144,13 +183,41 @@ impl StreamWindow {
     }
 }
 
-fn say(texts: &mut Vec<String>, grown: &mut BTreeSet<usize>, said: &mut usize, at: usize, piece: &str) {
-    if at == texts.len() {
-        texts.push(String::new());
+impl Said {
+    /// Adds to the text of this number, and notes it in the pieces of the event that says it.
+    fn add(&mut self, pieces: &mut BTreeMap<usize, Piece>, at: usize, more: &str) {
+        if at == self.texts.len() {
+            self.texts.push(Text::default());
+        }
+        let text = &mut self.texts[at];
+        let length = more.chars().count();
+        text.fresh.push_str(more);
+        text.characters += length;
+        self.characters += length;
+        self.grown.insert(at);
+        let piece = pieces.entry(at).or_default();
+        piece.length += length;
+        piece.end = text.characters;
     }
-    texts[at].push_str(piece);
-    grown.insert(at);
-    *said += piece.chars().count();
+
+    /// An event that says these is whole.
+    fn ended(&mut self, pieces: &BTreeMap<usize, Piece>) {
+        self.progress += pieces.values().map(|piece| piece.length).min().unwrap_or(0);
+        for at in pieces.keys() {
+            self.texts[*at].last = self.progress;
+        }
+    }
+
+    /// Whether nothing that this event says can belong to something that was not looked at.
+    fn is_free(&self, event: &Event, all: bool, size: usize, silence: usize) -> bool {
+        // Each text counts by itself: what is said beside it, such as what else the model might have said, makes none of it
+        // older.
+        let is_old = |(at, piece): (&usize, &Piece)| {
+            let text = &self.texts[*at];
+            text.looked_at >= piece.end.saturating_add(size) || self.looked_until >= text.last.saturating_add(silence)
+        };
+        event.said <= self.looked_at && (all || event.pieces.iter().all(is_old))
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +293,54 @@ mod tests {
             let given = String::from_utf8(given).expect("text");
             assert!(!given.contains("\"f\""), "{size}: {given}");
         }
+    }
+
+    #[test]
+    fn what_is_said_beside_a_text_makes_none_of_it_older() {
+        let others = "y".repeat(200);
+        let beside = |choice: usize, letter: char| {
+            format!(
+                "data: {{\"choices\":[{{\"index\":{choice},\"delta\":{{\"content\":\"{letter}\"}},\"logprobs\":{{\"content\":[\
+                 {{\"token\":\"{letter}\",\"top_logprobs\":[{{\"token\":\"{others}\"}}]}}]}}}}]}}\n\n"
+            )
+        };
+        for choices in [1, 2] {
+            let in_turns =
+                |letter| (0..choices).map(move |choice| beside(choice, if choice == 0 { letter } else { 'x' }));
+            let text: String = "what is forbidden here".chars().flat_map(in_turns).collect();
+            let mut window = StreamWindow::new(16, choices, LIMIT);
+            let mut given = Vec::new();
+            let mut found = false;
+            for piece in text.as_bytes().chunks(100) {
+                window.feed(piece).expect("room");
+                if window.is_due(false) {
+                    found = window.fresh().iter().any(|text| text.contains("forbidden"));
+                    if found {
+                        break;
+                    }
+                    window.cleared();
+                }
+                given.extend_from_slice(&window.release(false));
+            }
+            assert!(found, "it is looked at before the end");
+            let given = String::from_utf8(given).expect("text");
+            assert!(!given.contains("\"content\":\"f\""), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_over_holds_up_no_other() {
+        let block =
+            |index: usize, text: &str| format!("data: {{\"index\":{index},\"delta\":{{\"text\":\"{text}\"}}}}\n\n");
+        let mut window = StreamWindow::new(10, 2, LIMIT);
+        window.feed(block(0, "a thought").as_bytes()).expect("room");
+        for _ in 0..5 {
+            window.feed(block(1, "twelve chars").as_bytes()).expect("room");
+        }
+        window.cleared();
+        let given = window.release(false);
+        assert!(given.starts_with(block(0, "a thought").as_bytes()) && !given.is_empty());
+        assert!(given.len() < block(0, "a thought").len() + 5 * block(1, "twelve chars").len(), "the end is held back");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::text::{lossy, unescape};
 
 /// How many levels of JSON in a string of JSON are looked through.
 const UNWRAPPED: usize = 3;
+/// Shorter numbers stand for nothing that anybody looks for: a social security number has nine digits.
+const LONG_NUMBER: usize = 9;
 
 /// The texts in a document, with JSON's escapes resolved: whoever looks for a word in the bytes themselves does not see
 /// `\u0066oo`, nor a word after `\n`. Read once, when somebody asks; what has no escapes is not copied.
@@ -50,8 +52,8 @@ impl<'a> Texts<'a> {
         Self { content, said, read: OnceLock::new() }
     }
 
-    /// Every string and every object key if the content is JSON, otherwise all of it; then what was put together from
-    /// pieces. A text that has escapes of its own, such as the arguments of a tool call, is followed by what it stands
+    /// Every string, every object key and every long whole number if the content is JSON, otherwise all of it; then what was
+    /// put together from pieces. A text that has escapes of its own, such as the arguments of a tool call, is followed by what it stands
     /// for, up to three levels deep.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.placed().map(|(_, text)| text)
@@ -74,13 +76,23 @@ impl<'a> Texts<'a> {
         let mut pieces = Vec::new();
         let mut is_json = looks_like_json(self.content);
         if is_json {
+            let mut after = 0;
             for leaf in Strings::of(self.content) {
-                match leaf {
-                    Ok(leaf) if leaf.escaped => add_own(&mut pieces, leaf.span.start, unescaped(leaf.raw)),
-                    Ok(leaf) => add_within(&mut pieces, self.content, leaf.span),
-                    // Whoever receives this may read it in a way we do not, so it is text as well.
-                    Err(_) => is_json = false,
+                // Whoever receives what cannot be read may read it in a way we do not, so it is text as well.
+                let Ok(leaf) = leaf else {
+                    is_json = false;
+                    continue;
+                };
+                add_numbers(&mut pieces, self.content, after..leaf.span.start);
+                after = leaf.span.end;
+                if leaf.escaped {
+                    add_own(&mut pieces, leaf.span.start, unescaped(leaf.raw));
+                } else {
+                    add_within(&mut pieces, self.content, leaf.span);
                 }
+            }
+            if is_json {
+                add_numbers(&mut pieces, self.content, after..self.content.len());
             }
         }
         if !is_json {
@@ -94,6 +106,26 @@ impl<'a> Texts<'a> {
             add_inner(&mut pieces, end, said);
         }
         pieces
+    }
+}
+
+/// Adds the long whole numbers that stand between two strings.
+fn add_numbers(pieces: &mut Vec<Placed>, content: &[u8], span: Span) {
+    let mut rest = content[span.clone()].iter().enumerate().peekable();
+    while let Some((start, byte)) = rest.next() {
+        let goes_on = start > 0 && b".0123456789".contains(&content[span.start + start - 1]);
+        if !byte.is_ascii_digit() || goes_on {
+            continue;
+        }
+        let mut end = start + 1;
+        while rest.next_if(|(_, byte)| byte.is_ascii_digit()).is_some() {
+            end += 1;
+        }
+        let is_fraction = rest.peek().is_some_and(|(_, byte)| b".eE".contains(byte));
+        if end - start >= LONG_NUMBER && !is_fraction {
+            let at = span.start + start;
+            pieces.push(Placed { at, piece: Piece::Within(at..span.start + end) });
+        }
     }
 }
 
@@ -180,6 +212,16 @@ mod tests {
         assert_eq!(texts.iter().collect::<Vec<_>>(), ["a", "b", "c\\d", "e", "é\n", "n", "put together"]);
         assert_eq!(Texts::of(b"").iter().count(), 0);
         assert_eq!(Texts::of(b"not \xff JSON").iter().collect::<Vec<_>>(), ["not \u{fffd} JSON"]);
+    }
+
+    #[test]
+    fn long_whole_numbers_are_texts() {
+        let content =
+            r#"{"card":4111111111111111,"n":[12345678,123456789,0.123456789,1234567890.5,1234567890e3],"s":"x"}"#;
+        let texts = Texts::of(content.as_bytes());
+        assert_eq!(texts.iter().collect::<Vec<_>>(), ["card", "4111111111111111", "n", "123456789", "s", "x"]);
+        assert_eq!(Texts::of(b"123456789").iter().collect::<Vec<_>>(), ["123456789"]);
+        assert_eq!(Texts::of(b"[\"a\",987654321]").iter().collect::<Vec<_>>(), ["a", "987654321"]);
     }
 
     #[test]
