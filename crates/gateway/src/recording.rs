@@ -491,9 +491,12 @@ impl Recording {
         self.tap.has_stopped()
     }
 
-    /// The provider ended the stream.
+    /// Nothing more of the answer comes.
     pub(crate) fn end_of_stream(&mut self) {
-        self.tap.end_of_stream();
+        // What comes to its end without saying so may lack something, which nobody shall get once more.
+        if !self.tap.end_of_stream() {
+            self.gathering = None;
+        }
     }
 
     /// Whether what was fed so far ends where an event ends, so that one of ours may follow.
@@ -704,7 +707,7 @@ impl Recording {
                 usage,
                 cost,
                 cached: self.cached,
-                withheld: matches!(end, End::Withheld(_)),
+                withheld: matches!(end, End::Withheld(_) | End::Cut(_)),
                 failure: self.told,
             });
         }
@@ -779,7 +782,7 @@ impl Drop for Recording {
         if self.held || !(self.tap.terminal_seen() || self.tap.has_stopped()) {
             return self.write_with(|_, _| End::ClientDisconnected);
         }
-        self.tap.end_of_stream();
+        self.end_of_stream();
         self.write_with(End::of);
     }
 }

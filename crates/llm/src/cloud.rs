@@ -99,15 +99,7 @@ pub fn cloud_error(format: Format, status: u16, body: &[u8]) -> Option<Vec<u8>> 
     if message.is_empty() {
         return None;
     }
-    let kind = match status {
-        401 => ErrorKind::Authentication,
-        403 => ErrorKind::Permission,
-        404 => ErrorKind::NotFound,
-        413 => ErrorKind::TooLarge,
-        429 => ErrorKind::RateLimit,
-        400..500 => ErrorKind::InvalidRequest,
-        _ => ErrorKind::Api,
-    };
+    let kind = ErrorKind::of_status(status);
     let message = message.chars().take(4000).collect();
     Some(ErrorAnswer { status, kind, code: None, message }.body(format, None))
 }

@@ -34,6 +34,21 @@ pub enum ErrorKind {
     Api,
 }
 
+impl ErrorKind {
+    /// What an error status of a provider means.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Authentication,
+            403 => Self::Permission,
+            404 => Self::NotFound,
+            413 => Self::TooLarge,
+            429 => Self::RateLimit,
+            400..500 => Self::InvalidRequest,
+            _ => Self::Api,
+        }
+    }
+}
+
 /// What a refusal by a policy starts with, so that people know the provider did not say it.
 const DENIED: &str = "blocked by systemprompt governance: ";
 

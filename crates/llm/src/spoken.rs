@@ -7,7 +7,7 @@ use systemprompt_model::json::{Cursor, loose};
 
 use crate::answer::reading::Reading;
 use crate::answer::summary::UpstreamErrorSummary;
-use crate::error::ErrorAnswer;
+use crate::error::{ErrorAnswer, ErrorKind};
 use crate::format::Format;
 use crate::neutral::codec::ReadStream;
 use crate::neutral::names::Names;
@@ -286,16 +286,11 @@ impl Format {
 impl ErrorAnswer {
     /// An error of a provider, to be told in another format than its own.
     pub(crate) fn of_upstream(status: u16, error: &UpstreamErrorSummary) -> Self {
-        use crate::error::ErrorKind;
-        let kind = match status {
-            401 => ErrorKind::Authentication,
-            403 => ErrorKind::Permission,
-            404 => ErrorKind::NotFound,
-            413 => ErrorKind::TooLarge,
-            429 => ErrorKind::RateLimit,
-            400..500 => ErrorKind::InvalidRequest,
-            _ => ErrorKind::Api,
-        };
-        Self { status, kind, code: error.known_code(status), message: error.message.clone() }
+        Self {
+            status,
+            kind: ErrorKind::of_status(status),
+            code: error.known_code(status),
+            message: error.message.clone(),
+        }
     }
 }

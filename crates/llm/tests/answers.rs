@@ -48,6 +48,7 @@ fn anthropic() -> AnswerSummary {
         provider_request_id: Some("msg_01".into()),
         model: Some("claude-sonnet-5-5".into()),
         tool_calls: vec![call("toolu_01", "weather", r#"{"city": "Köln"}"#)],
+        provider_acted: false,
         text: excerpt("Grüße, 😀 世界"),
         thinking: excerpt("secret thoughts"),
         unread_bytes: 0,
@@ -71,6 +72,7 @@ fn openai() -> AnswerSummary {
         provider_request_id: Some("chatcmpl-1".into()),
         model: Some("gpt-6-sol".into()),
         tool_calls: vec![call("call_1", "weather", r#"{"city": "Köln"}"#), call("call_2", "time", "{}")],
+        provider_acted: false,
         text: excerpt("Grüße, 😀 世界"),
         thinking: excerpt(""),
         unread_bytes: 0,
@@ -99,6 +101,7 @@ fn responses() -> AnswerSummary {
             call("call_1", "weather", r#"{"city": "Köln"}"#),
             call("call_2", "apply_patch", "*** Begin Patch\n"),
         ],
+        provider_acted: true,
         text: excerpt("Grüße, 😀 世界"),
         thinking: excerpt("secret thoughts"),
         unread_bytes: 0,
@@ -123,6 +126,7 @@ fn gemini() -> AnswerSummary {
         provider_request_id: Some("r-1".into()),
         model: Some("gemini-3-pro".into()),
         tool_calls: vec![call("fc1", "weather", r#"{"city": "Köln"}"#), call("", "time", "{}")],
+        provider_acted: false,
         text: excerpt("Grüße, 😀 世界"),
         thinking: excerpt("secret thoughts"),
         unread_bytes: 0,
@@ -173,6 +177,10 @@ fn a_gemini_answer_is_read_in_all_its_forms() {
         (Some(2), Some(9)),
         "thoughts are among them"
     );
+
+    assert!(searched.provider_acted);
+    let ran = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1"}},{"text":"a"}]},"finishReason":"STOP"}]}"#;
+    assert!(whole(Format::Gemini, false, ran).provider_acted);
 
     let error = r#"{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}"#;
     let pretty = "{\n  \"error\": {\n    \"code\": 429,\n    \"message\": \"Quota\",\n    \"status\": \"RESOURCE_EXHAUSTED\"\n  }\n}\n";
@@ -777,4 +785,30 @@ fn usage_is_found_at_the_end_of_an_answer_too_long_to_keep() {
     assert_eq!((read.usage.input_tokens, read.usage.output_tokens), (Some(5), Some(900_000)));
     assert_eq!(read.stop_reason, Some(StopReason::MaxTokens));
     assert!(read.complete);
+}
+
+#[test]
+fn what_a_provider_did_itself_is_known_and_counted() {
+    let answer = |items: &str| {
+        let text = r#"{"type":"message","content":[{"type":"output_text","text":"done"}]}"#;
+        let body = format!(r#"{{"object":"response","status":"completed","output":[{items}{text}]}}"#);
+        whole(Format::OpenAiResponses, false, &body)
+    };
+    for (items, files, runs, acted) in [
+        ("", None, None, false),
+        (r#"{"type":"reasoning","summary":[]},"#, None, None, false),
+        (r#"{"type":"mcp_call","name":"file_ticket","output":"12"},"#, None, None, true),
+        (r#"{"type":"file_search_call"},{"type":"file_search_call"},"#, Some(2), None, true),
+        (r#"{"type":"code_interpreter_call"},"#, None, Some(1), true),
+        (r#"{"type":"something_new"},"#, None, None, true),
+    ] {
+        let read = answer(items);
+        let said = (read.usage.file_searches, read.usage.code_executions, read.provider_acted);
+        assert_eq!(said, (files, runs, acted), "{items}");
+        assert!(read.complete && read.tool_calls.is_empty(), "{items}");
+    }
+    let stream = "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"file_search_call\"}}\n\n\
+                  event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[{\"type\":\"file_search_call\"}]}}\n\n";
+    let read = whole(Format::OpenAiResponses, true, stream);
+    assert_eq!((read.usage.file_searches, read.provider_acted), (Some(1), true), "said twice, and done once");
 }

@@ -35,16 +35,8 @@ fn tool(format: Format) -> Value {
     });
     match format {
         Format::AnthropicMessages => json!({ "name": "weather", "input_schema": schema }),
-        Format::OpenAiChat
-        | Format::Gemini
-        | Format::BedrockConverse
-        | Format::OpenAiEmbeddings
-        | Format::GeminiEmbeddings
-        | Format::OpenAiImages
-        | Format::OpenAiImageEdits => {
-            json!({ "type": "function", "function": { "name": "weather", "parameters": schema } })
-        }
         Format::OpenAiResponses => json!({ "type": "function", "name": "weather", "parameters": schema }),
+        _ => json!({ "type": "function", "function": { "name": "weather", "parameters": schema } }),
     }
 }
 
@@ -129,16 +121,8 @@ fn a_tool_that_the_prompt_names_is_called_once_and_its_result_used() {
             Format::AnthropicMessages => json!({ "role": "user", "content": [
                 { "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "rain" }] },
             ] }),
-            Format::OpenAiChat
-            | Format::Gemini
-            | Format::BedrockConverse
-            | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings
-            | Format::OpenAiImages
-            | Format::OpenAiImageEdits => {
-                json!({ "role": "tool", "tool_call_id": "t", "content": "rain" })
-            }
             Format::OpenAiResponses => json!({ "type": "function_call_output", "call_id": "t", "output": "rain" }),
+            _ => json!({ "role": "tool", "tool_call_id": "t", "content": "rain" }),
         };
         let last = answer(format, &json!({ "messages": [question, result], "tools": [tool(format)] }));
         assert_eq!(last.tool_call, None);
@@ -156,16 +140,8 @@ fn of_an_assistant(format: Format, said: &Value) -> DemoAnswer {
                 json!({"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]});
             match format {
                 Format::AnthropicMessages => json!({"name": name, "input_schema": schema}),
-                Format::OpenAiChat
-                | Format::Gemini
-                | Format::BedrockConverse
-                | Format::OpenAiEmbeddings
-                | Format::GeminiEmbeddings
-                | Format::OpenAiImages
-                | Format::OpenAiImageEdits => {
-                    json!({"type": "function", "function": {"name": name, "parameters": schema}})
-                }
                 Format::OpenAiResponses => json!({"type": "function", "name": name, "parameters": schema}),
+                _ => json!({"type": "function", "function": {"name": name, "parameters": schema}}),
             }
         })
         .collect();
@@ -218,23 +194,17 @@ fn a_coding_assistant_comes_to_an_end() {
                     {"type": "text", "text": reminder},
                 ]},
             ]),
-            Format::OpenAiChat
-            | Format::Gemini
-            | Format::BedrockConverse
-            | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings
-            | Format::OpenAiImages
-            | Format::OpenAiImageEdits => json!([
-                {"role": "user", "content": "use Bash"},
-                {"role": "assistant", "content": null, "tool_calls": [
-                    {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
-                {"role": "tool", "tool_call_id": "t", "content": format!("done{reminder}")},
-            ]),
             Format::OpenAiResponses => json!([
                 {"role": "user", "content": [{"type": "input_text", "text": "use Bash"}]},
                 {"type": "function_call", "call_id": "t", "name": "Bash", "arguments": "{}"},
                 {"type": "function_call_output", "call_id": "t", "output": [
                     {"type": "input_text", "text": format!("done{reminder}")}]},
+            ]),
+            _ => json!([
+                {"role": "user", "content": "use Bash"},
+                {"role": "assistant", "content": null, "tool_calls": [
+                    {"id": "t", "type": "function", "function": {"name": "Bash", "arguments": "{}"}}]},
+                {"role": "tool", "tool_call_id": "t", "content": format!("done{reminder}")},
             ]),
         };
         let mut reminded = result.clone();
@@ -272,16 +242,8 @@ fn tool_choice_is_obeyed() {
     ] {
         let other = match format {
             Format::AnthropicMessages => json!({ "name": "other", "input_schema": {} }),
-            Format::OpenAiChat
-            | Format::Gemini
-            | Format::BedrockConverse
-            | Format::OpenAiEmbeddings
-            | Format::GeminiEmbeddings
-            | Format::OpenAiImages
-            | Format::OpenAiImageEdits => {
-                json!({ "type": "function", "function": { "name": "other" } })
-            }
             Format::OpenAiResponses => json!({ "type": "function", "name": "other" }),
+            _ => json!({ "type": "function", "function": { "name": "other" } }),
         };
         let ask = |choice: &Value| {
             let message = json!({ "role": "user", "content": "x" });

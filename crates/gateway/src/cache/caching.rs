@@ -210,6 +210,7 @@ fn is_repeatable(format: Format, summary: &AnswerSummary) -> bool {
         && summary.error.is_none()
         && !summary.is_partial()
         && summary.tool_calls.is_empty()
+        && !summary.provider_acted
         && at_work.iter().all(|count| count.unwrap_or(0) == 0)
 }
 
@@ -250,6 +251,8 @@ mod tests {
         let searched = Usage { web_searches: Some(1), ..Usage::default() };
         let summary = AnswerSummary { usage: searched, ..complete(Some(StopReason::EndTurn)) };
         assert!(!is_repeatable(chat, &summary));
+        let acted = AnswerSummary { provider_acted: true, ..complete(Some(StopReason::EndTurn)) };
+        assert!(!is_repeatable(chat, &acted));
         let broken = AnswerSummary { complete: false, ..complete(Some(StopReason::EndTurn)) };
         assert!(!is_repeatable(chat, &broken));
     }

@@ -44,7 +44,8 @@ pub(super) async fn store(pool: &PgPool, entry: &Entry) -> Result<(), sqlx::Erro
         )
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (key) DO UPDATE
-        SET content_type = EXCLUDED.content_type,
+        SET user_id = EXCLUDED.user_id,
+            content_type = EXCLUDED.content_type,
             answer = EXCLUDED.answer,
             bytes = EXCLUDED.bytes,
             stored_at = EXCLUDED.stored_at,

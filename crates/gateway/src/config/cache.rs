@@ -35,7 +35,8 @@ pub(crate) enum CacheScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AnswerCacheConfig {
-    /// The most they may take in the database, in bytes; the oldest go first.
+    /// The most they shall take in the database, in bytes; the oldest go first. Each server looks when it has written an
+    /// eighth of it, and every minute.
     pub max_total_bytes: u64,
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     /// The number the next event will have, in formats that number them.
     next_event: u64,
     tool_calls: Vec<(u64, ToolCall)>,
+    /// The provider ran a tool of its own.
+    pub(crate) provider_acted: bool,
     text: ExcerptBuilder,
     thinking: ExcerptBuilder,
     pub(crate) unread_bytes: u64,
@@ -75,6 +77,7 @@ impl Reading {
             created: None,
             next_event: 0,
             tool_calls: Vec::new(),
+            provider_acted: false,
             text: ExcerptBuilder::new(text_limit),
             thinking: ExcerptBuilder::new(text_limit),
             unread_bytes: 0,
@@ -285,6 +288,7 @@ impl Reading {
             provider_request_id: self.id,
             model: self.model,
             tool_calls: self.tool_calls.into_iter().map(|(_, call)| call).collect(),
+            provider_acted: self.provider_acted,
             text: self.text.finish(),
             thinking: self.thinking.finish(),
             unread_bytes: self.unread_bytes,

@@ -216,6 +216,8 @@ pub struct AnswerSummary {
     pub model: Option<String>,
     /// The tools the model wants called; at most 128 are kept.
     pub tool_calls: Vec<ToolCall>,
+    /// The provider did something for the answer besides saying it: it ran a tool of its own.
+    pub provider_acted: bool,
     /// The answer's text without thinking and tool inputs.
     pub text: Excerpt,
     /// What the model thought, as far as it is told in words.

@@ -116,17 +116,23 @@ impl AnswerTap {
     }
 
     /// The provider ended its answer, and cleanly. A stream is complete then if the model said why it stopped: many
-    /// providers end without the last event that their format has for it.
-    pub fn end_of_stream(&mut self) {
+    /// providers end without the last event that their format has for it. Gives whether a stream had that event, if there is
+    /// one in its format.
+    pub fn end_of_stream(&mut self) -> bool {
         self.settle();
         let Self { format, input, answer, .. } = self;
         match input {
             Input::Events(parser) => {
                 parser.finish(|data| answer.read(format.answer_event, data));
+                let said_so = answer.finished || !format.has_last_event;
                 answer.finished |= answer.has_stopped_at_the_end();
+                said_so
             }
-            Input::Body(_) => self.read_body(),
-            Input::Undecided(_) | Input::EndOfBody(_) | Input::Ended => {}
+            Input::Body(_) => {
+                self.read_body();
+                true
+            }
+            Input::Undecided(_) | Input::EndOfBody(_) | Input::Ended => true,
         }
     }
 

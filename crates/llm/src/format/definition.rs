@@ -42,6 +42,8 @@ pub(crate) struct Definition {
     pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
     /// Reads the data of one event of a streamed answer.
     pub(crate) answer_event: fn(&mut Reading, &[u8]),
+    /// Whether a streamed answer ends with an event that says nothing else.
+    pub(crate) has_last_event: bool,
     /// Reads a buffered answer.
     pub(crate) answer_body: fn(&mut Reading, &[u8]),
     /// The key under which a buffered answer says what was used.

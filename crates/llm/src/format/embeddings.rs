@@ -1,13 +1,11 @@
 //! Embeddings, as the callers of OpenAI ask for them and as Gemini is asked: no conversation, and no stream.
 
-use serde_json::Value;
 use systemprompt_model::json::loose;
 
 use super::definition::{Definition, Path};
+use super::whole_only::{event, no_collection, no_demo, no_demo_events, no_events};
 use super::{gemini, openai_chat};
-use crate::answer::reading::{Reading, is_error, unwrapped};
-use crate::demo::answer::DemoAnswer;
-use crate::demo::stream::DemoEvent;
+use crate::answer::reading::{Reading, unwrapped};
 use crate::embeddings::request;
 
 pub(super) static OPENAI: Definition = Definition {
@@ -18,6 +16,7 @@ pub(super) static OPENAI: Definition = Definition {
     instructions: None,
     read_request: request::read,
     answer_event: event,
+    has_last_event: false,
     answer_body: openai_body,
     collect: no_collection,
     events: no_events,
@@ -32,19 +31,12 @@ pub(super) static GEMINI: Definition = Definition {
     path: Path::OfModel { before: "/models/", whole: ":batchEmbedContents", streamed: ":batchEmbedContents" },
     instructions: None,
     answer_event: event,
+    has_last_event: false,
     answer_body: gemini_body,
     collect: no_collection,
     events: no_events,
     ..gemini::DEFINITION
 };
-
-/// There are no streams, but errors may come as one.
-fn event(answer: &mut Reading, data: &[u8]) {
-    let [error] = answer.pick(data, ["error"]);
-    if let Some(error) = error.filter(|error| is_error(error)) {
-        answer.error(error);
-    }
-}
 
 fn openai_body(answer: &mut Reading, body: &[u8]) {
     let [id, model, data, usage] = answer.pick(body, ["id", "model", "data", "usage"]);
@@ -67,23 +59,4 @@ fn end(answer: &mut Reading, body: &[u8], embeddings: Option<&[u8]>) {
     // An embedding is no text.
     answer.usage.output_tokens = Some(0);
     answer.finished = answer.error.is_none() && embeddings.is_some() && loose::is_whole(body);
-}
-
-/// A stream is never put together, because there is none.
-fn no_collection(_: &[Value]) -> Option<Value> {
-    None
-}
-
-/// An answer never becomes a stream.
-fn no_events(_: &Value, _: bool) -> Option<Vec<u8>> {
-    None
-}
-
-/// The demo model embeds the texts themselves: [`demo::embeddings`](crate::demo::embeddings).
-fn no_demo(_: &DemoAnswer, _: &str, _: i64) -> Vec<u8> {
-    Vec::new()
-}
-
-fn no_demo_events(_: &DemoAnswer, _: &str, _: i64) -> Vec<DemoEvent> {
-    Vec::new()
 }

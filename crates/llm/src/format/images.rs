@@ -1,13 +1,11 @@
 //! OpenAI's API for images: no conversation, and no stream.
 
-use serde_json::Value;
 use systemprompt_model::json::loose;
 
 use super::definition::{Definition, Path};
 use super::openai_chat;
-use crate::answer::reading::{Reading, is_error};
-use crate::demo::answer::DemoAnswer;
-use crate::demo::stream::DemoEvent;
+use super::whole_only::{event, no_collection, no_demo, no_demo_events, no_events};
+use crate::answer::reading::Reading;
 use crate::images::request;
 
 /// Most images of one answer.
@@ -21,6 +19,7 @@ pub(super) static GENERATIONS: Definition = Definition {
     conversation_fix: "say what is to be seen",
     read_request: request::read,
     answer_event: event,
+    has_last_event: false,
     answer_body: body,
     collect: no_collection,
     events: no_events,
@@ -33,14 +32,6 @@ pub(super) static GENERATIONS: Definition = Definition {
 /// Images made from others and words.
 pub(super) static EDITS: Definition =
     Definition { name: "openai-image-edits", path: Path::Fixed("/images/edits"), instructions: None, ..GENERATIONS };
-
-/// There are no streams, but errors may come as one.
-fn event(answer: &mut Reading, data: &[u8]) {
-    let [error] = answer.pick(data, ["error"]);
-    if let Some(error) = error.filter(|error| is_error(error)) {
-        answer.error(error);
-    }
-}
 
 fn body(answer: &mut Reading, body: &[u8]) {
     let [id, model, data, usage] = answer.pick(body, ["id", "model", "data", "usage"]);
@@ -60,23 +51,4 @@ fn body(answer: &mut Reading, body: &[u8]) {
     let made = data.map(|data| loose::elements(data, MOST).len() as u64);
     answer.usage.images = made;
     answer.finished = answer.error.is_none() && made.is_some_and(|made| made > 0) && loose::is_whole(body);
-}
-
-/// A stream is never put together, because there is none.
-fn no_collection(_: &[Value]) -> Option<Value> {
-    None
-}
-
-/// An answer never becomes a stream.
-fn no_events(_: &Value, _: bool) -> Option<Vec<u8>> {
-    None
-}
-
-/// The demo model draws nothing: no request for images leads to it.
-fn no_demo(_: &DemoAnswer, _: &str, _: i64) -> Vec<u8> {
-    Vec::new()
-}
-
-fn no_demo_events(_: &DemoAnswer, _: &str, _: i64) -> Vec<DemoEvent> {
-    Vec::new()
 }

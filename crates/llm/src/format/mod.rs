@@ -23,6 +23,7 @@ pub(crate) mod openai_chat;
 mod openai_responses;
 mod raw;
 mod schema;
+mod whole_only;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -24,7 +24,12 @@ enum Author {
 ///
 /// A request that cannot be read is new as a whole.
 pub fn earlier_turns(body: &[u8]) -> Vec<Span> {
-    let Ok(mut turns) = turns(body) else { return Vec::new() };
+    let conversations = conversations(body).unwrap_or_default();
+    // Of two, which no format has, a provider may read either.
+    conversations.into_iter().flat_map(earlier_of).collect()
+}
+
+fn earlier_of(mut turns: Vec<(Author, Span)>) -> Vec<Span> {
     // The newest turn begins after the last thing the model said, unless nobody said anything after it.
     let last_of_caller = turns.iter().rposition(|(author, _)| *author == Author::Caller).unwrap_or(0);
     let newest =
@@ -34,7 +39,8 @@ pub fn earlier_turns(body: &[u8]) -> Vec<Span> {
     turns.into_iter().map(|(_, turn)| turn).collect()
 }
 
-fn turns(body: &[u8]) -> Result<Vec<(Author, Span)>, SyntaxError> {
+/// The turns of each conversation in a request.
+fn conversations(body: &[u8]) -> Result<Vec<Vec<(Author, Span)>>, SyntaxError> {
     let mut arrays = Vec::new();
     Cursor::new(body).members(|member, cursor| {
         let value = cursor.skip()?;
@@ -43,17 +49,19 @@ fn turns(body: &[u8]) -> Result<Vec<(Author, Span)>, SyntaxError> {
         }
         Ok::<_, SyntaxError>(())
     })?;
-    let mut turns = Vec::new();
+    let mut conversations = Vec::new();
     for array in arrays {
         let start = array.start;
+        let mut turns = Vec::new();
         Cursor::new(&body[array]).elements(|_, cursor| {
             let turn = cursor.skip()?;
             let turn = start + turn.start..start + turn.end;
             turns.push((author(&body[turn.clone()])?, turn));
             Ok::<_, SyntaxError>(())
         })?;
+        conversations.push(turns);
     }
-    Ok(turns)
+    Ok(conversations)
 }
 
 fn author(turn: &[u8]) -> Result<Author, SyntaxError> {
@@ -106,6 +114,10 @@ mod tests {
             ),
             // An answer that shall go on is new.
             (r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"{"}]}"#, &[]),
+            (
+                r#"{"messages":[{"role":"user","content":"a"}],"input":[{"role":"assistant"},{"role":"user"}]}"#,
+                &[r#"{"role":"assistant"}"#],
+            ),
             (r#"{"input":"a text"}"#, &[]),
             (r#"{"input":["a","b"]}"#, &[]),
             (r#"{"messages":[{"role":"user"},{"role":"assistant"},{"role":"user"},"#, &[]),

@@ -6,6 +6,7 @@
 mod answers;
 mod brought;
 mod cache;
+mod ended;
 mod export;
 mod extensions;
 mod failover;

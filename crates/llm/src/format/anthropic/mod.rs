@@ -31,6 +31,7 @@ pub(super) static DEFINITION: Definition = Definition {
     error_body: error::body,
     read_request: request::read,
     answer_event: answer::event,
+    has_last_event: true,
     answer_body: answer::body,
     usage_field: "usage",
     answer_usage: usage::usage,

@@ -46,6 +46,7 @@ pub(super) static DEFINITION: Definition = Definition {
     error_body: error::body,
     read_request: request::read,
     answer_event: answer::event,
+    has_last_event: false,
     answer_body: answer::body,
     usage_field: "usageMetadata",
     answer_usage: usage::usage,

@@ -4,7 +4,7 @@ use systemprompt_model::json::loose;
 
 use super::usage::usage;
 use crate::answer::reading::{Reading, is_error, unwrapped};
-use crate::answer::summary::{StopReason, bounded};
+use crate::answer::summary::{StopReason, Usage, bounded};
 
 /// Items of one response that are told apart.
 const ITEMS: usize = 4096;
@@ -40,7 +40,9 @@ pub(super) fn event(answer: &mut Reading, data: &[u8]) {
         ("response.output_item.added", _, Some(item)) => call(answer, index, item),
         ("response.output_item.done", _, Some(item)) => {
             call(answer, index, item);
-            answer.usage.web_searches = searches(answer.usage.web_searches, item);
+            let mut usage = answer.usage;
+            serve(&mut usage, item);
+            answer.usage = usage;
         }
         ("response.output_text.delta" | "response.refusal.delta", _, _) => answer.text(delta),
         ("response.reasoning_summary_text.delta" | "response.reasoning_text.delta", _, _) => answer.thinking(delta),
@@ -119,9 +121,9 @@ fn response(answer: &mut Reading, response: &[u8], say: bool) {
         answer.error(b"the provider says that the response failed, and not why");
     }
     let say = say || answer.is_silent();
-    let mut counted = None;
+    let mut counted = Usage::default();
     for (index, item) in (0..).zip(output.map(|output| loose::elements(output, ITEMS)).unwrap_or_default()) {
-        counted = searches(counted, item);
+        serve(&mut counted, item);
         if say {
             said(answer, item);
             call(answer, index, item);
@@ -130,7 +132,11 @@ fn response(answer: &mut Reading, response: &[u8], say: bool) {
     // What the provider charges for is told apart, by those that tell.
     let [web] = object(tool_usage).map_or([None], |tools| answer.pick(tools, ["web_search"]));
     let [charged] = object(web).map_or([None], |web| answer.pick(web, ["num_requests"]));
-    answer.usage.web_searches = answer.count(charged).or_else(|| counted.max(answer.usage.web_searches));
+    let charged = answer.count(charged);
+    let usage = &mut answer.usage;
+    usage.web_searches = charged.or(counted.web_searches.max(usage.web_searches));
+    usage.file_searches = counted.file_searches.max(usage.file_searches);
+    usage.code_executions = counted.code_executions.max(usage.code_executions);
     let [reason] = object(incomplete).map_or([None], |incomplete| answer.pick(incomplete, ["reason"]));
     match &*status {
         "completed" if answer.calls_tools() => answer.stop_reason = Some(StopReason::ToolUse),
@@ -146,13 +152,20 @@ fn object(value: Option<&[u8]>) -> Option<&[u8]> {
     value.filter(|value| value.starts_with(b"{"))
 }
 
-/// One more search of the web, if the item is one.
-fn searches(counted: Option<u64>, item: &[u8]) -> Option<u64> {
+/// Counts what the provider did itself, if the item is that.
+fn serve(usage: &mut Usage, item: &[u8]) {
     let [kind, action] = loose::pick(item, ["type", "action"]);
     let [action] = action.map_or([None], |action| loose::pick(action, ["type"]));
-    let is_search = kind.and_then(loose::text).is_some_and(|kind| kind == "web_search_call")
-        && action.and_then(loose::text).is_none_or(|action| action == "search");
-    if is_search { Some(counted.unwrap_or(0) + 1) } else { counted }
+    let count = match kind.and_then(loose::text).as_deref() {
+        // To open a page is no search.
+        Some("web_search_call") if action.and_then(loose::text).is_none_or(|action| action == "search") => {
+            &mut usage.web_searches
+        }
+        Some("file_search_call") => &mut usage.file_searches,
+        Some("code_interpreter_call") => &mut usage.code_executions,
+        _ => return,
+    };
+    *count = Some(count.unwrap_or(0).saturating_add(1));
 }
 
 /// Reads the texts of an item.
@@ -181,7 +194,9 @@ fn call(answer: &mut Reading, index: u64, item: &[u8]) {
         "local_shell_call" | "shell_call" | "computer_call" => action,
         "apply_patch_call" => operation,
         "tool_search_call" if execution.and_then(loose::text).is_some_and(|by| by == "client") => arguments,
-        _ => return,
+        "message" | "reasoning" | "" => return,
+        // Of a tool of its own, or an approval of one; whatever else there will be counts as that.
+        _ => return answer.provider_acted = true,
     };
     let Some(known) = answer.tool_call(index) else { return };
     for (field, value) in [(&mut known.id, call_id.or(id)), (&mut known.name, name)] {
