@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use systemprompt_extension::policy::{Estimate, Subject};
+use systemprompt_extension::policy::{Estimate, ModelCall, Subject};
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
 use systemprompt_llm::neutral::Encoding;
 use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tokens};
@@ -36,6 +36,8 @@ pub(crate) struct CountTokens {
     model: String,
     provider: String,
     requested_model: String,
+    /// The model's id in the registry, or its name at the provider.
+    asked: Option<String>,
 }
 
 impl Effect for CountTokens {
@@ -60,6 +62,11 @@ impl Effect for CountTokens {
     /// Clients count on every turn, several times. It is no call of a model, and uses nothing up.
     fn estimate(&self) -> Estimate {
         Estimate::default()
+    }
+
+    fn model(&self) -> Option<ModelCall<'_>> {
+        let name = self.asked.as_deref()?;
+        Some(ModelCall { name, provider: &self.provider, streaming: false })
     }
 }
 
@@ -106,6 +113,7 @@ impl Inference {
                 model: String::new(),
                 provider: String::new(),
                 requested_model: request.model.clone(),
+                asked: None,
             },
             received_at: self.ambient.now(),
         };
@@ -133,6 +141,7 @@ impl Inference {
         action.content = content;
         action.effect.model.clone_from(&to.upstream_model);
         action.effect.provider.clone_from(&to.provider.name);
+        action.effect.asked = Some(to.model_id().to_owned());
 
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
         let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;

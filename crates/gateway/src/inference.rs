@@ -30,7 +30,7 @@ use crate::metrics::GatewayMetrics;
 use crate::recording::{Place, Recording, Subject};
 use crate::request::Infer;
 use crate::resilience::ShutReason;
-use crate::routing::{Destination, Way};
+use crate::routing::{Destination, NoRoute, Way};
 use crate::settled::Inside;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare, target_name};
@@ -174,9 +174,14 @@ impl Inference {
         let created = self.ambient.now().timestamp();
         let prepared_for =
             |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
-        let (mut candidates, passed_over) = in_order(&way, |to| prepared_for(to).is_ok());
-        candidates.retain(|to| !inside.not_to.contains(&to.provider.name));
-        let to = candidates.first().unwrap_or(&way.first).clone();
+        let may_go = |to: &Destination| !inside.not_to.contains(&to.provider.name);
+        let (mut candidates, passed_over) = in_order(&way, |to| may_go(to) && prepared_for(to).is_ok());
+        candidates.retain(may_go);
+        let Some(to) = candidates.first().cloned() else {
+            let (model, prefix) = (request.model.clone(), snapshot.settings.inference_path_prefix.clone());
+            let action = self.action(id, ask, Some((&way, &[])), Bytes::new());
+            return Err(Failure::new(id, self.gate.refuse(action, NoRoute::Unknown { model, prefix }.into()).await));
+        };
 
         // Prepare.
         let target = Target::new(&to, request, &forwarded.headers, &snapshot.credentials);
@@ -191,6 +196,7 @@ impl Inference {
 
         // Admit, for all the places the route leads to.
         let mut action = self.action(id, ask, Some((&way, &candidates)), prepared.bytes);
+        action.effect = action.effect.leaving_with(prepared.estimated_input_tokens, request, &way);
         action.effect.losses = inside.losses.iter().cloned().chain(prepared.losses).collect();
         action.effect.system_prompt_override = to.override_name().map(str::to_owned);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;

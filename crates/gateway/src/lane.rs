@@ -194,9 +194,10 @@ impl AnswerLane {
     /// Why no more of the provider's bytes is read, once that is so and the caller has been told.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         match self {
-            Self::Open(passage) => passage.trouble(),
-            // What was kept back has to be looked at first.
-            Self::Guarded(..) | Self::Screened(..) => None,
+            // It has had only what was looked at.
+            Self::Open(passage) | Self::Guarded(_, passage) => passage.trouble(),
+            // The caller has nothing yet.
+            Self::Screened(..) => None,
         }
     }
 

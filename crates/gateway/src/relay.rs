@@ -246,6 +246,13 @@ impl Relay {
             return Some(Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.dialect.ping()))))));
         };
         self.looking = None;
+        // The time it took was not the provider's silence.
+        let now = Instant::now();
+        if !self.is_complete() {
+            self.last_byte = now;
+        }
+        let next = self.check_limits(now).unwrap_or(now);
+        self.alarm.as_mut().reset(next);
         if let Some(denial) = said {
             return Some(self.cut(&denial, cx));
         }

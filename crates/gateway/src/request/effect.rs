@@ -72,16 +72,22 @@ impl Infer {
             temperature: request.temperature,
             tools: request.tools as u64,
             top_p: request.top_p,
-            estimate: way.map_or(Estimate::ONE_CALL, |way| estimate(request, way)),
+            estimate: way.map_or(Estimate::ONE_CALL, |way| estimate(request, way, request.estimated_input_tokens)),
             quota_model: way.map(|way| way.first.model_id().to_owned()),
         }
     }
 }
 
+impl Infer {
+    /// The same, with a prompt of so many tokens as it leaves: something may have been put into it.
+    pub(crate) fn leaving_with(self, input_tokens: u64, request: &InferenceRequest, way: &Way) -> Self {
+        Self { estimate: estimate(request, way, input_tokens), ..self }
+    }
+}
+
 /// What a request will use up: with an answer of the usual length at the first choice, and with one as long as it may be
 /// where that costs most. Of an answer without a limit nothing more is known than what is usual.
-fn estimate(request: &InferenceRequest, way: &Way) -> Estimate {
-    let input = request.estimated_input_tokens;
+fn estimate(request: &InferenceRequest, way: &Way, input: u64) -> Estimate {
     let with = |to: &Destination, longest: u64| {
         let limit = match (request.max_tokens, to.max_output_tokens) {
             (Some(asked), Some(limit)) => asked.min(limit),
@@ -93,6 +99,7 @@ fn estimate(request: &InferenceRequest, way: &Way) -> Estimate {
         let tokens = systemprompt_llm::Usage {
             input_tokens: Some(input),
             output_tokens: Some(output),
+            images: request.makes_images.then_some(request.answers),
             ..systemprompt_llm::Usage::default()
         };
         let cost = to.pricing.map(|pricing| pricing.cost(&tokens, None)).unwrap_or_default();

@@ -60,7 +60,8 @@ impl AiService {
         let (id, status, headers) = (reply.request, reply.status, reply.headers);
         let body = reply.body.whole().await;
         if !status.is_success() {
-            return Err(AiError::answered(id, hearing.format().error_of(status.as_u16(), &body), &headers));
+            let error = hearing.format().error_of(status.as_u16(), &body);
+            return Err(AiError::answered(id, error, &headers, self.inference.ambient.now()));
         }
         let Some(answer) = hearing.whole(&body) else {
             return Err(AiError::interrupted(id, 502, "the provider sent an answer that is not a message".to_owned()));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use systemprompt_extension::policy::DenialKind;
 use systemprompt_governance::{Denial, Refusal};
 use systemprompt_llm::{ErrorAnswer, RequestError, TranslationError};
@@ -11,6 +11,7 @@ use systemprompt_model::ActionId;
 
 use super::response::AiResponse;
 use crate::failure::{Failure, FailureKind};
+use crate::resilience::backoff;
 use crate::upstream::SendError;
 
 /// Why there is no answer, or not the one that was wanted.
@@ -160,13 +161,12 @@ impl AiError {
     }
 
     /// Of an answer with this status, which is an error.
-    pub(super) fn answered(request: ActionId, error: ErrorAnswer, headers: &HeaderMap) -> Self {
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    pub(super) fn answered(request: ActionId, error: ErrorAnswer, headers: &HeaderMap, now: DateTime<Utc>) -> Self {
         Self::ProviderFailed {
             request: Some(request),
             status: error.status,
             message: error.message,
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: backoff::asked(headers, now),
         }
     }
 

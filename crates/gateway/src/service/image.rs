@@ -277,7 +277,8 @@ impl AiService {
         let (id, status, headers) = (reply.request, reply.status, reply.headers);
         let body = reply.body.whole().await;
         if !status.is_success() {
-            return Err(AiError::answered(id, format.error_of(status.as_u16(), &body), &headers));
+            let error = format.error_of(status.as_u16(), &body);
+            return Err(AiError::answered(id, error, &headers, self.inference.ambient.now()));
         }
         let images: Vec<GeneratedImage> = format
             .made_images(&body)

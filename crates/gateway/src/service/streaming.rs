@@ -59,7 +59,8 @@ impl AiService {
         let (id, status, headers) = (reply.request, reply.status, reply.headers);
         if !status.is_success() {
             let body = reply.body.whole().await;
-            return Err(AiError::answered(id, hearing.format().error_of(status.as_u16(), &body), &headers));
+            let error = hearing.format().error_of(status.as_u16(), &body);
+            return Err(AiError::answered(id, error, &headers, self.inference.ambient.now()));
         }
         let mut stream = AiStream {
             request: id,

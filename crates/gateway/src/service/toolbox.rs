@@ -103,7 +103,9 @@ impl AiService {
         let mut request = request.clone();
         request.tools = provider.tools();
         let mut cost = 0_i64;
-        for round in 1..=limit.0.max(1) {
+        let mut round = 0;
+        loop {
+            round += 1;
             let response = self.generate(&request).await?;
             cost = cost.saturating_add(response.cost_microdollars.0);
             request.messages.push(response.message.clone());
@@ -111,7 +113,7 @@ impl AiService {
                 let messages = std::mem::take(&mut request.messages);
                 return Ok(ToolRun { response, messages, rounds: round, cost_microdollars: Microdollars(cost) });
             }
-            if round == limit.0.max(1) {
+            if round >= limit.0 {
                 return Err(AiError::ToolLimit { rounds: round, response: Box::new(response) });
             }
             let results = join_all(response.tool_calls.iter().map(|call| run(provider, &request, call))).await;
@@ -119,7 +121,6 @@ impl AiService {
             // It did what it had to.
             request.tool_choice = None;
         }
-        Err(AiError::Invalid("no round is allowed".to_owned()))
     }
 }
 

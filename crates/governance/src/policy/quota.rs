@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use systemprompt_extension::policy::{Allowance, Hold, Policy, PolicyInput, Subject, Usage, Verdict};
+use systemprompt_extension::policy::{Allowance, Estimate, Hold, Policy, PolicyInput, Subject, Usage, Verdict};
 
 use crate::quota::{Counting, Meters, Quotas, Said};
 
@@ -36,6 +36,9 @@ impl Policy for Quota {
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         if input.subject != Subject::Prompt {
             return Verdict::Skip("it uses no model".into());
+        }
+        if input.estimate == Estimate::default() {
+            return Verdict::Skip("it uses nothing up".into());
         }
         match self.quotas.judge(&self.meters, input).await {
             Said::NotConcerned => Verdict::Skip("no quota concerns it".into()),

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use systemprompt::testing::{TestClient, TestContext, TestResponse};
+use systemprompt::testing::{TestClient, TestContext};
 use systemprompt_extension::gateway::{
     Fault, GatewayDenyReason, GatewayGuardDef, GatewayGuardRequest, GatewayRequestGuard, GuardError, RouteRequest,
     RouteSelector, RouteSelectorDef,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_gateway::request::queries::{self, RequestDetail};
-use systemprompt_model::ActionId;
+
+use crate::ended::ended;
 
 /// How often each was made.
 static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -23,10 +23,11 @@ struct Gate;
 #[async_trait]
 impl GatewayRequestGuard for Gate {
     async fn check(&self, pool: &sqlx::PgPool, request: &GatewayGuardRequest<'_>) -> Result<(), GuardError> {
-        assert_eq!((request.route_id, request.provider), ("demo", "demo"));
+        let at = if request.model == "counted" { "far" } else { "demo" };
+        assert_eq!((request.route_id, request.provider), (at, at));
         assert_eq!(request.user_id(), request.principal.user_id);
         match request.model {
-            "forbidden" => Err(GatewayDenyReason::forbidden("it is after hours").into()),
+            "forbidden" | "counted" => Err(GatewayDenyReason::forbidden("it is after hours").into()),
             "used-up" => Err(GatewayDenyReason::quota("come back later", 30).into()),
             "broken" => sqlx::query("SELECT nothing FROM nowhere").execute(pool).await.map(drop).map_err(Into::into),
             "panics" => panic!("out of luck"),
@@ -43,7 +44,7 @@ struct Second;
 #[async_trait]
 impl GatewayRequestGuard for Second {
     async fn check(&self, _: &sqlx::PgPool, request: &GatewayGuardRequest<'_>) -> Result<(), GuardError> {
-        assert_ne!(request.model, "forbidden", "the first that refuses decides");
+        assert!(!["forbidden", "counted"].contains(&request.model), "the first that refuses decides");
         Ok(())
     }
 }
@@ -76,7 +77,15 @@ async fn guarded(fault_mode: &str) -> TestContext {
         .collect();
     TestContext::builder()
         .extension(Guards)
-        .profile("providers", json!([{"name": "demo", "wire": "demo", "surface": "anthropic", "models": models}]))
+        .profile(
+            "providers",
+            json!([
+                {"name": "demo", "wire": "demo", "surface": "anthropic", "models": models},
+                // It is never reached.
+                {"name": "far", "wire": "anthropic", "surface": "anthropic", "endpoint": "http://127.0.0.1:9/v1", "models": [
+                    {"id": "counted", "pricing": {"input_per_million": 1.0, "output_per_million": 1.0}}]},
+            ]),
+        )
         .document(
             "governance/config.yaml",
             json!({"governance": {"policies": [{"id": "secret_scan"}],
@@ -95,19 +104,6 @@ fn hello(model: &str) -> Value {
     json!({"model": model, "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]})
 }
 
-async fn recorded(context: &TestContext, response: &TestResponse) -> RequestDetail {
-    let id: ActionId = response.header("x-systemprompt-request-id").parse().expect("an id");
-    for _ in 0..500 {
-        context.catch_up().await;
-        let detail = queries::show_request(context.db().read(), id).await.expect("reads");
-        if let Some(detail) = detail.filter(|detail| detail.completed_at.is_some()) {
-            return detail;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("{id} never ended");
-}
-
 #[tokio::test]
 async fn a_guard_refuses_in_the_callers_dialect_and_gives_back_what_quotas_set_aside() {
     let before = MADE.load(Relaxed);
@@ -119,9 +115,11 @@ async fn a_guard_refuses_in_the_callers_dialect_and_gives_back_what_quotas_set_a
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text());
         assert_eq!(refused.json()["error"]["type"], "permission_error");
         assert!(refused.text().contains("it is after hours"), "{}", refused.text());
-        let detail = recorded(&context, &refused).await;
+        let detail = ended(&context, &refused).await;
         assert_eq!((detail.summary.status.as_str(), detail.decision.policy.as_str()), ("rejected", "brought.gate"));
         assert_eq!(detail.decision.reason.as_deref(), Some("it is after hours"));
+        let refused = ada.post("/v1/messages/count_tokens", &hello("counted")).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "what is counted leaves as well: {}", refused.text());
     }
     let refused = ada.post("/v1/chat/completions", &hello("used-up")).await;
     assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "30"));
@@ -129,7 +127,7 @@ async fn a_guard_refuses_in_the_callers_dialect_and_gives_back_what_quotas_set_a
     for model in ["broken", "panics", "hangs"] {
         let refused = ada.post("/v1/messages", &hello(model)).await;
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{model}: {}", refused.text());
-        assert_eq!(recorded(&context, &refused).await.decision.policy, "brought.gate");
+        assert_eq!(ended(&context, &refused).await.decision.policy, "brought.gate");
     }
     assert_eq!(ada.post("/v1/messages", &hello("streams")).await.status, 403);
     let mut streamed = hello("streams");
@@ -222,7 +220,7 @@ async fn a_selector_chooses_among_routes_and_access_is_judged_of_the_one_it_chos
     ] {
         let response = ask(&ada, chosen).await;
         assert_eq!(response.status, 200, "{chosen}: {}", response.text());
-        let detail = recorded(&context, &response).await;
+        let detail = ended(&context, &response).await;
         assert_eq!(
             (detail.summary.provider.as_deref(), detail.route_match.as_deref()),
             (Some(provider), Some(matched))
@@ -231,5 +229,5 @@ async fn a_selector_chooses_among_routes_and_access_is_judged_of_the_one_it_chos
     let refused = ask(&ada, "secret").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text());
     assert!(refused.text().contains("gateway_route `secret`"), "{}", refused.text());
-    assert_eq!(recorded(&context, &refused).await.decision.entity_id, "secret");
+    assert_eq!(ended(&context, &refused).await.decision.entity_id, "secret");
 }

@@ -10,10 +10,10 @@ use systemprompt_extension::gateway::{
     Fault, PromptRequest, SystemPrompt, SystemPromptOverride, SystemPromptOverrideDef,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_gateway::request::queries::{self, RequestDetail};
 use systemprompt_mock_upstream::{Behaviour, Fault as UpstreamFault, MockUpstream};
-use systemprompt_model::ActionId;
 use systemprompt_server::reload::{Reloaded, Reloader};
+
+use crate::ended::ended;
 
 const THEIRS: &str = "the words of the caller";
 const OURS: &str = "The words of the \"house\".";
@@ -89,19 +89,6 @@ impl Fixture {
         let last = self.mock.requests().pop().expect("something reached it");
         String::from_utf8(last.body.to_vec()).expect("text")
     }
-
-    async fn recorded(&self, response: &TestResponse) -> RequestDetail {
-        let id: ActionId = response.header("x-systemprompt-request-id").parse().expect("an id");
-        for _ in 0..500 {
-            self.context.catch_up().await;
-            let detail = queries::show_request(self.context.db().read(), id).await.expect("reads");
-            if let Some(detail) = detail.filter(|detail| detail.completed_at.is_some()) {
-                return detail;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("{id} never ended");
-    }
 }
 
 #[tokio::test]
@@ -118,7 +105,7 @@ async fn the_house_speaks_in_every_dialect_and_to_every_wire() {
             let sent = fixture.received();
             assert!(sent.contains(&quoted) && !sent.contains(THEIRS), "{model} {}: {sent}", asked.0);
             assert_eq!(sent.matches(&quoted).count(), 1, "{sent}");
-            let detail = fixture.recorded(&response).await;
+            let detail = ended(&fixture.context, &response).await;
             assert_eq!(detail.system_prompt_override.as_deref(), Some("house"));
             assert_eq!(detail.content_bytes, sent.len() as i64, "what is recorded is what left");
         }
@@ -143,7 +130,7 @@ async fn the_house_speaks_in_every_dialect_and_to_every_wire() {
     );
     assert!(refused.text().contains("nothing but system messages"), "{}", refused.text());
     assert_eq!(fixture.mock.statistics().requests, sent);
-    let detail = fixture.recorded(&refused).await;
+    let detail = ended(&fixture.context, &refused).await;
     assert_eq!(
         (detail.summary.status.as_str(), detail.decision.policy.as_str()),
         ("rejected", "system_prompt_override")
@@ -182,9 +169,11 @@ async fn each_place_has_its_own_and_what_the_house_says_is_judged() {
             [sent.pop(), sent.pop()].map(|sent| String::from_utf8(sent.expect("sent").body.to_vec()).expect("text"));
         assert_eq!(before.contains(OURS.trim_end_matches("\"house\".")), first, "{before}");
         assert_eq!(after.contains(THEIRS), second, "{after}");
-        assert_eq!(fixture.recorded(&response).await.system_prompt_override.as_deref(), record);
+        assert_eq!(ended(&fixture.context, &response).await.system_prompt_override.as_deref(), record);
     }
-    assert!(fixture.recorded(&fixture.ask(&asks("gemini-test")[3]).await).await.system_prompt_override.is_none());
+    assert!(
+        ended(&fixture.context, &fixture.ask(&asks("gemini-test")[3]).await).await.system_prompt_override.is_none()
+    );
 
     // A file is read, and again when the configuration is.
     let profile = fixture.context.configuration().profile_file.clone();
@@ -251,11 +240,11 @@ async fn an_extension_may_speak_where_the_configuration_does_not() {
         assert_eq!(response.status, 200, "{}", response.text());
         let sent = fixture.received();
         assert!(sent.contains(told) && !sent.contains(THEIRS), "{sent}");
-        assert_eq!(fixture.recorded(&response).await.system_prompt_override.as_deref(), Some(record));
+        assert_eq!(ended(&fixture.context, &response).await.system_prompt_override.as_deref(), Some(record));
     }
     let sent = fixture.mock.statistics().requests;
     let refused = fixture.ask(&asks("o-test")[2]).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(fixture.mock.statistics().requests, sent, "nothing leaves that is not as it shall be");
-    assert_eq!(fixture.recorded(&refused).await.decision.policy, "speaks.name");
+    assert_eq!(ended(&fixture.context, &refused).await.decision.policy, "speaks.name");
 }

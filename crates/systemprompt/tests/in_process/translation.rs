@@ -3,12 +3,12 @@
 use http::Request;
 use serde_json::{Value, json};
 use systemprompt::testing::{TestClient, TestContext, TestResponse};
-use systemprompt_extension::{ExtensionContext as _, ExtensionContextExt as _};
-use systemprompt_gateway::request::queries::{self, RequestDetail};
-use systemprompt_governance::Ledger;
+use systemprompt_gateway::request::queries::RequestDetail;
 use systemprompt_llm::{Format, InferenceRequest, tokens};
 use systemprompt_mock_upstream::{Behaviour, Fault, MockUpstream};
 use systemprompt_model::Microdollars;
+
+use crate::ended::ended;
 
 /// A provider, and what it answers.
 struct Provider {
@@ -193,17 +193,8 @@ impl Fixture {
         let (path, body) = (caller.asks)(provider.model, stream);
         let request = Request::post(path).body(body.to_string()).expect("a request");
         let response = self.ada.request(request).await;
-        let id = response.headers["x-systemprompt-request-id"].to_str().expect("text").parse().expect("an id");
-        let ledger = self.context.service::<Ledger>().expect("a service");
-        for _ in 0..500 {
-            ledger.catch_up().await.expect("projections work");
-            let detail = queries::show_request(self.context.db().read(), id).await.expect("reads");
-            if let Some(detail) = detail.filter(|detail| detail.summary.status != "pending") {
-                return (response, detail);
-            }
-            tokio::task::yield_now().await;
-        }
-        panic!("the request {id} never ended");
+        let detail = ended(&self.context, &response).await;
+        (response, detail)
     }
 }
 
