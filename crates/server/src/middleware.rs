@@ -84,7 +84,7 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
     router.layer(layer_fn(move |inner| Observed { inner, observer: observer.clone() }))
 }
 
-/// A router whose requests are [observed](observe).
+/// A router of whose requests each is [seen](Seen).
 #[derive(Clone)]
 struct Observed<S> {
     inner: S,

@@ -34,7 +34,7 @@ struct State {
     /// From when on what is left is given back, if nobody takes from it.
     idle_at: i64,
     shortage: Option<Shortage>,
-    /// Granted calls, the latest last. As numbers, of which all are compared with a new one in no time.
+    /// Granted calls, the latest last. As numbers, for each new one is compared with all of them.
     calls: VecDeque<u128>,
 }
 

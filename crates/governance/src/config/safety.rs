@@ -87,7 +87,7 @@ pub struct HeuristicConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HistoryScan {
-    /// They are not looked at: each was when it was new.
+    /// They are not looked at: each was when it was new, unless the caller brings along a conversation held elsewhere.
     #[default]
     Off,
     /// They are looked at, and what is found is recorded.

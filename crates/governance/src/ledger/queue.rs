@@ -124,6 +124,10 @@ pub(super) struct Backlog {
 }
 
 impl Pending {
+    fn content_bytes(&self) -> usize {
+        self.content.iter().map(KeptPart::size).sum()
+    }
+
     fn is_wanted(&self) -> bool {
         self.waiter.as_ref().is_none_or(|waiter| waiter.is_there())
     }
@@ -316,19 +320,24 @@ impl Queue {
     pub(super) fn take(&self) -> Batch {
         let mut waiting = self.waiting();
         let mut batch = Batch::default();
+        let mut of_decisions = 0;
         while batch.decisions.len() < BATCH_LIMIT
-            && let Some(pending) = waiting.decisions.pop_front()
+            && let Some(pending) = waiting.decisions.front()
         {
-            if pending.is_wanted() {
-                batch.decisions.push(pending);
+            let bytes = pending.content_bytes();
+            if of_decisions > 0 && of_decisions + bytes > BATCH_CONTENT_LIMIT {
+                break;
             }
+            of_decisions += bytes;
+            batch.decisions.extend(waiting.decisions.pop_front().filter(Pending::is_wanted));
         }
         let mut content = 0;
         while batch.following.len() < BATCH_LIMIT
             && let Some(next) = waiting.following.front()
         {
             let bytes = next.content_bytes();
-            if content > 0 && content + bytes > BATCH_CONTENT_LIMIT {
+            let before = of_decisions + content;
+            if before > 0 && before + bytes > BATCH_CONTENT_LIMIT {
                 break;
             }
             content += bytes;

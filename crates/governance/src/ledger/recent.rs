@@ -1,7 +1,6 @@
 //! What this server wrote last, kept until it is applied, so that its projector need not read it back.
 //!
-//! Reading the log back was a sixth of what PostgreSQL did for a request. Nothing depends on what is kept here: whatever is
-//! missing, or was written by others, is read from the log.
+//! Nothing depends on what is kept here: whatever is missing, or was written by others, is read from the log.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -48,6 +47,11 @@ impl Recent {
             kept.bytes += entry.body.len();
             kept.entries.push_back(entry);
         }
+    }
+
+    /// Keeps nothing of what was written: after a database was away, its log may end earlier than it did.
+    pub(super) fn forget(&self) {
+        *self.kept() = Kept::default();
     }
 
     /// The entries behind the place `after`, up to `until` and at most `limit`, if all of them are here. They are here no
@@ -114,6 +118,9 @@ mod tests {
         assert_eq!(taken(&recent, 8, 13, 10), None, "somebody else wrote the tenth and eleventh");
         assert_eq!(taken(&recent, 11, 13, 10), Some(vec![12, 13]));
         assert_eq!(recent.kept().bytes, 0);
+        recent.keep(entries(14..=15));
+        recent.forget();
+        assert_eq!(taken(&recent, 13, 15, 10), None);
     }
 
     #[test]

@@ -499,6 +499,7 @@ impl Writer {
         let connected = timeout(CONNECT_WITHIN, connecting).await.map_err(|_| WriteError::timed_out().into_away())?;
         let (connection, announced) = connected.map_err(WriteError::Away)?;
         self.connection = Some(connection);
+        self.shared.recent.forget();
         self.head = announced.head;
         self.generation = announced.generation;
         self.last_heartbeat = Instant::now();

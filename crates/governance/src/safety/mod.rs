@@ -319,8 +319,8 @@ impl Safety {
                 (of == index).then(|| Mask { span: span.clone(), category: found.category })
             })
             .collect();
-        // What no scanner of safety looked for may be a credential all the same.
-        Some(self.secrets.redacted(excerpt(text, span, &masks)))
+        // What no scanner of safety looked for, or one found too often to tell, may stand there all the same.
+        Some(self.secrets.redacted(masked(&excerpt(text, span, &masks)).into_owned()))
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn find(text: &str, tell: &mut impl FnMut(Found)) -> usize {
             at = start + length;
         } else {
             let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            looked_at += digits;
             at = start + digits.max(1);
         }
     }
@@ -45,12 +46,14 @@ fn goes_on(rest: &[u8], length: usize) -> bool {
 fn number(before: &[u8], rest: &[u8]) -> Option<(&'static str, Severity, usize)> {
     let kinds: [(&'static str, Severity, Option<usize>); 3] = [
         ("pii_credit_card", Severity::High, card(before, rest)),
-        ("pii_ssn", Severity::High, social_security(rest)),
-        ("pii_phone", Severity::Low, phone(rest).or_else(|| international_phone(before, rest))),
+        ("pii_ssn", Severity::High, social_security(rest).filter(|&length| !goes_on(rest, length))),
+        (
+            "pii_phone",
+            Severity::Low,
+            phone(rest).or_else(|| international_phone(before, rest)).filter(|&length| !goes_on(rest, length)),
+        ),
     ];
-    kinds.into_iter().find_map(|(category, severity, length)| {
-        Some((category, severity, length.filter(|&length| !goes_on(rest, length))?))
-    })
+    kinds.into_iter().find_map(|(category, severity, length)| Some((category, severity, length?)))
 }
 
 /// Whether `rest` begins like `form`, in which `0` stands for a digit.
@@ -76,6 +79,15 @@ fn card(before: &[u8], rest: &[u8]) -> Option<usize> {
         if follows || goes_on {
             return None;
         }
+    }
+    // Behind `/` or `:` stands when it runs out.
+    let is_part = match &rest[length..] {
+        [next, ..] if next.is_ascii_alphanumeric() || *next == b'_' => true,
+        [b'-' | b'.', next, ..] => next.is_ascii_digit(),
+        _ => false,
+    };
+    if is_part {
+        return None;
     }
     let digits: Vec<u32> =
         rest[..length].iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
@@ -152,11 +164,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn when_a_card_runs_out_is_no_part_of_its_number() {
+        let found = |text: &str| {
+            let mut found = Vec::new();
+            find(text, &mut |(category, _, span)| found.push((category, text[span].to_owned())));
+            found
+        };
+        for (text, number) in
+            [("4111111111111111:12:27:123", "4111111111111111"), ("4111 1111 1111 1111/12/27", "4111 1111 1111 1111")]
+        {
+            assert_eq!(found(text), [("pii_credit_card", number.to_owned())], "{text}");
+        }
+        for text in ["4111111111111111.5", "4111111111111111-7", "4111111111111111a", "411111111111111123"] {
+            assert_eq!(found(text), [], "{text}");
+        }
+    }
+
+    #[test]
     fn no_more_is_looked_at_than_a_multiple_of_the_text() {
         for unit in ["1", "1-", "1 ", "+1", "(415) ", "4111 1111 1111 1111", "+1 4", "((((", "123-45-"] {
             let text = unit.repeat(20_000);
             let looked_at = find(&text, &mut |_| ());
-            assert!(looked_at <= text.len() * (LOOKED_AT + 1), "{unit}: {looked_at}");
+            assert!(looked_at <= text.len() * (LOOKED_AT + 2), "{unit}: {looked_at}");
         }
     }
 }
