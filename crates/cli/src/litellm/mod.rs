@@ -1,7 +1,7 @@
 //! What the configuration of a LiteLLM proxy means here: its deployments as providers with models, several of one name as a
 //! route with shares, its fallbacks, aliases, time limits and budgets. What has no place here is listed, not dropped.
 //!
-//! Pure: a value in, values out. Keys of providers become names of secrets; their values are not looked at.
+//! Pure: a value in, values out. Keys of providers become names of secrets; their values are only told apart.
 
 mod place;
 mod written;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use systemprompt_llm::catalog;
 
-use place::{Parameters, Place};
+use place::{Literals, Parameters, Place};
 pub(crate) use written::Imported;
 use written::{Fallback, Model, Price, Provider, Route, Target, Unmapped};
 
@@ -35,14 +35,17 @@ struct Deployment {
     kind: String,
     provider: usize,
     upstream: String,
-    weight: u32,
+    weight: f64,
     price: Price,
+    /// The configuration says the price itself.
+    is_priced: bool,
     limits: Option<Value>,
 }
 
 /// Translates a configuration. `taken` are the names of the providers there are already.
 pub(crate) fn import(config: &Value, taken: &BTreeSet<String>) -> Imported {
-    let mut importing = Importing { taken, imported: Imported::default() };
+    let literals = Literals::default();
+    let mut importing = Importing { taken, literals: &literals, imported: Imported::default() };
     let mut deployments: Vec<Deployment> = Vec::new();
     let root = config.as_object().cloned().unwrap_or_default();
     for (key, value) in &root {
@@ -62,11 +65,14 @@ pub(crate) fn import(config: &Value, taken: &BTreeSet<String>) -> Imported {
     let mut imported = importing.imported;
     // What offers nothing is of no use.
     imported.providers.retain(|provider| !provider.models.is_empty());
+    let used: BTreeSet<String> = imported.providers.iter().flat_map(Provider::secrets).collect();
+    imported.secrets.retain(|name, _| used.contains(name));
     imported
 }
 
 struct Importing<'a> {
     taken: &'a BTreeSet<String>,
+    literals: &'a Literals,
     imported: Imported,
 }
 
@@ -90,7 +96,8 @@ impl Importing<'_> {
             (None, None) if model.starts_with("gemini") => ("gemini", model),
             (None, None) => ("openai", model),
         };
-        let parameters = Parameters { all: parameters, at: format!("{at}.litellm_params") };
+        let at_parameters = format!("{at}.litellm_params");
+        let parameters = Parameters { all: parameters, at: at_parameters, literals: self.literals };
         let Place { kind, mut provider, upstream, secrets, notes } = match parameters.place(prefix, upstream) {
             Ok(place) => place,
             Err(unmapped) => {
@@ -134,9 +141,9 @@ impl Importing<'_> {
         let price = self.price(parameters, info, &upstream, wild, at);
         let size = |key: &str| info.get(key).and_then(Value::as_u64);
         let limits = limits(size("max_input_tokens"), size("max_output_tokens").or_else(|| size("max_tokens")));
-        let weight =
-            parameters.get("weight").and_then(Value::as_f64).map_or(1, |weight| weight.max(0.0).round() as u32);
-        Some(Deployment { name: name.to_owned(), kind, provider, upstream, weight, price, limits })
+        let weight = parameters.get("weight").and_then(Value::as_f64).map_or(1.0, |weight| weight.max(0.0));
+        let is_priced = parameters.contains_key("input_cost_per_token") || info.contains_key("input_cost_per_token");
+        Some(Deployment { name: name.to_owned(), kind, provider, upstream, weight, price, is_priced, limits })
     }
 
     fn resilience(&self, parameters: &Map<String, Value>) -> Option<Value> {
@@ -340,10 +347,11 @@ impl Importing<'_> {
                 });
             }
             if of_name.len() > 1 {
-                let targets = of_name.iter().map(|deployment| Target {
+                let weights = whole(of_name.iter().map(|deployment| deployment.weight));
+                let targets = of_name.iter().zip(weights).map(|(deployment, weight)| Target {
                     provider: self.imported.providers[deployment.provider].name.clone(),
                     upstream_model: deployment.upstream.clone(),
-                    weight: deployment.weight,
+                    weight,
                 });
                 let route = Route {
                     id: slug(name),
@@ -356,14 +364,13 @@ impl Importing<'_> {
                 self.imported.routes.push(route);
             }
         }
-        for (name, of_name) in patterns {
-            self.pattern(name, &of_name);
+        for (name, deployment) in patterns.iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one))) {
+            self.pattern(name, deployment);
         }
     }
 
     /// Lists what the built-in catalog has for a pattern: the models that are listed by name are the more exact ones.
-    fn pattern(&mut self, name: &str, deployments: &[&Deployment]) {
-        let Some(first) = deployments.first() else { return };
+    fn pattern(&mut self, name: &str, deployment: &Deployment) {
         let known = |id: &String| {
             self.imported
                 .providers
@@ -372,31 +379,40 @@ impl Importing<'_> {
                 .any(|model| model.id == *id || model.aliases.contains(id))
         };
         let catalog = catalog::default_catalog();
-        let of_kind = catalog.iter().filter(|model| model.provider == first.kind);
+        let of_kind: Vec<_> = catalog.iter().filter(|model| model.provider == deployment.kind).collect();
         let models: Vec<_> = of_kind
+            .iter()
             .filter_map(|model| {
-                let id = name.replacen('*', captured(&first.upstream, &model.id)?, 1);
+                let id = name.replacen('*', captured(&deployment.upstream, &model.id)?, 1);
                 let price = model.pricing?;
+                let of_catalog = Price {
+                    input_per_million: price.input_per_million.as_f64(),
+                    output_per_million: price.output_per_million.as_f64(),
+                    cache_read_per_million: Some(price.cache_read_per_million.as_f64()),
+                    cache_write_per_million: Some(price.cache_write_per_million.as_f64()),
+                };
                 let model = Model {
                     aliases: Vec::new(),
                     upstream_model: (id != model.id).then(|| model.id.clone()),
-                    pricing: Price {
-                        input_per_million: price.input_per_million.as_f64(),
-                        output_per_million: price.output_per_million.as_f64(),
-                        cache_read_per_million: Some(price.cache_read_per_million.as_f64()),
-                        cache_write_per_million: Some(price.cache_write_per_million.as_f64()),
-                    },
-                    limits: limits(model.context_window, model.max_output_tokens),
+                    pricing: if deployment.is_priced { deployment.price } else { of_catalog },
+                    limits: deployment.limits.clone().or(limits(model.context_window, model.max_output_tokens)),
                     id,
                 };
                 (!known(&model.id)).then_some(model)
             })
             .collect();
-        let provider = &mut self.imported.providers[first.provider];
+        let provider = &mut self.imported.providers[deployment.provider];
         let note = match models.len() {
+            0 if of_kind.is_empty() => format!(
+                "`{name}` is a pattern, and the built-in catalog has no models of `{0}`: add the provider with \
+                 `admin config catalog provider add`, and its models with `admin config catalog model add`, which gives them \
+                 prices",
+                deployment.kind
+            ),
             0 => format!(
-                "`{name}` is a pattern: list the models of `{}` with `admin config catalog model add`, which gives them prices",
-                provider.name
+                "`{name}` is a pattern of which every model of `{}` is there from elsewhere: write shares as `targets` of a \
+                 route",
+                deployment.kind
             ),
             number => format!(
                 "`{name}` is a pattern: {number} models of the built-in catalog stand for it; others are added with \
@@ -477,6 +493,12 @@ fn limits(context_window: Option<u64>, max_output_tokens: Option<u64>) -> Option
 fn captured<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     let (before, after) = pattern.split_once('*')?;
     name.strip_prefix(before)?.strip_suffix(after)
+}
+
+/// Shares as whole numbers. What has a share at all keeps one.
+fn whole(weights: impl Iterator<Item = f64> + Clone) -> Vec<u32> {
+    let factor = if weights.clone().all(|weight| weight.fract() == 0.0) { 1.0 } else { 100.0 };
+    weights.map(|weight| if weight > 0.0 { (weight * factor).round().max(1.0) as u32 } else { 0 }).collect()
 }
 
 /// `30s`, `15m`, `24h`, `7d`.
@@ -701,5 +723,68 @@ litellm_settings:
         {
             assert_eq!(seconds(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn each_key_that_stands_in_the_file_is_a_secret_of_its_own() {
+        let model = |name: &str, base: &str, key: &str| {
+            format!(
+                "  - {{model_name: {name}, litellm_params: {{model: azure/{name}, api_base: {base}, api_key: {key}}}}}\n"
+            )
+        };
+        let (one, other) = ("https://one.openai.azure.com", "https://other.openai.azure.com");
+        let yaml = format!(
+            "model_list:\n{}{}{}{}",
+            model("a", one, "key-of-the-first"),
+            model("b", other, "key-of-the-second"),
+            model("a", one, "key-of-the-third"),
+            model("c", other, "key-of-the-second"),
+        );
+        let imported = imported(&yaml);
+        let named =
+            |provider: &Provider| (provider.endpoint.clone().unwrap(), provider.api_key_secret.clone().unwrap());
+        let providers: Vec<_> = imported.providers.iter().map(named).collect();
+        let expected = [(one, "azure_key"), (other, "azure_key_2"), (one, "azure_key_3")];
+        assert_eq!(providers, expected.map(|(base, key)| (format!("{base}/openai/v1"), key.to_owned())));
+        assert_eq!(imported.secrets.keys().collect::<Vec<_>>(), ["azure_key", "azure_key_2", "azure_key_3"]);
+    }
+
+    #[test]
+    fn every_deployment_of_a_pattern_counts_and_keeps_its_price() {
+        let imported = imported(
+            r#"
+model_list:
+  - model_name: "*"
+    litellm_params: {model: "anthropic/*", api_key: os.environ/ONE}
+  - model_name: "*"
+    litellm_params: {model: "openai/*", api_key: os.environ/TWO, input_cost_per_token: 0.000777, output_cost_per_token: 0.000002}
+  - model_name: "*"
+    litellm_params: {model: "anthropic/*", api_key: os.environ/THREE}
+  - model_name: "groq/*"
+    litellm_params: {model: "groq/*", api_key: os.environ/FOUR}
+"#,
+        );
+        let names: Vec<_> = imported.providers.iter().map(|provider| provider.name.as_str()).collect();
+        assert_eq!(names, ["anthropic", "openai"]);
+        let is_as_given = |at: usize| {
+            imported.providers[at].models.iter().map(|model| (model.pricing.input_per_million - 777.0).abs() < 1e-6)
+        };
+        assert!(is_as_given(1).all(|same| same) && !is_as_given(0).any(|same| same));
+        assert_eq!(
+            imported.secrets.keys().collect::<Vec<_>>(),
+            ["one", "two"],
+            "what no provider needs is not asked for"
+        );
+        let notes: Vec<_> = imported.unmapped.iter().filter(|one| one.path.starts_with("model_list (")).collect();
+        assert_eq!(notes.len(), 4, "{notes:#?}");
+        assert!(notes[2].note.contains("from elsewhere") && notes[3].note.contains("provider add"), "{notes:#?}");
+    }
+
+    #[test]
+    fn shares_are_whole_numbers() {
+        let whole = |weights: &[f64]| whole(weights.iter().copied());
+        assert_eq!(whole(&[9.0, 1.0, 0.0]), [9, 1, 0]);
+        assert_eq!(whole(&[0.9, 0.1, 0.0]), [90, 10, 0]);
+        assert_eq!(whole(&[0.4, 0.004]), [40, 1]);
     }
 }

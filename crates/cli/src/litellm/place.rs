@@ -1,6 +1,8 @@
 //! Where a deployment's model is asked: the prefix of LiteLLM's model name and the parameters that say where it runs and how
 //! to sign in, as a provider without a name.
 
+use std::cell::RefCell;
+
 use serde_json::{Map, Value, json};
 use systemprompt_config::Secrets;
 use url::Url;
@@ -24,6 +26,27 @@ pub(super) struct Place {
 pub(super) struct Parameters<'a> {
     pub(super) all: &'a Map<String, Value>,
     pub(super) at: String,
+    pub(super) literals: &'a Literals,
+}
+
+/// Keys that stand in the configuration itself. Each has the name of a secret of its own; their values are only compared.
+#[derive(Default)]
+pub(super) struct Literals(RefCell<Vec<(String, String)>>);
+
+impl Literals {
+    /// The name for this value: `usual` for the first of its kind, a numbered one for each other.
+    fn name(&self, usual: &str, value: &str) -> String {
+        let mut known = self.0.borrow_mut();
+        let same = known.iter().filter(|(kind, _)| kind == usual);
+        let number = match same.clone().position(|(_, known)| known == value) {
+            Some(at) => at + 1,
+            None => same.count() + 1,
+        };
+        if !known.iter().any(|(kind, known)| kind == usual && known == value) {
+            known.push((usual.to_owned(), value.to_owned()));
+        }
+        if number == 1 { usual.to_owned() } else { format!("{usual}_{number}") }
+    }
 }
 
 /// Names of parameters that places are made of.
@@ -116,7 +139,8 @@ impl Parameters<'_> {
         };
         let mut place = Place::new("azure", wire, "openai", upstream);
         place.provider.endpoint = Some(format!("{}/openai/v1", self.origin(base)?));
-        self.sign_in_at_azure(&mut place)?;
+        place.notes.extend(self.path_left_out(base));
+        self.sign_in_at_azure(&mut place, "AZURE_API_KEY")?;
         if self.has("api_version") {
             place.notes.push(self.unmapped("api_version", "the endpoint `/openai/v1` has none"));
         }
@@ -137,21 +161,23 @@ impl Parameters<'_> {
         };
         let mut place = Place::new("azure-ai", wire, surface, upstream);
         place.provider.endpoint = Some(endpoint);
-        self.sign_in_at_azure(&mut place)?;
+        place.notes.extend(self.path_left_out(base));
+        self.sign_in_at_azure(&mut place, "AZURE_AI_API_KEY")?;
         if origin.ends_with(".models.ai.azure.com") && place.provider.auth == Some("header:api-key") {
             place.provider.auth = Some("bearer");
         }
         Ok(place)
     }
 
-    fn sign_in_at_azure(&self, place: &mut Place) -> Result<(), Unmapped> {
+    /// `variable`: where LiteLLM looks for a key that is not there.
+    fn sign_in_at_azure(&self, place: &mut Place, variable: &str) -> Result<(), Unmapped> {
         if self.has("azure_ad_token") {
             let note = "a token runs out: name the application with tenant_id, client_id and client_secret instead";
             return Err(self.unmapped("azure_ad_token", note));
         }
         if !["tenant_id", "client_id", "client_secret"].into_iter().any(|key| self.has(key)) {
             place.provider.auth = Some("header:api-key");
-            place.provider.api_key_secret = place.needs(self.secret("api_key", "AZURE_API_KEY", "azure_key"));
+            place.provider.api_key_secret = place.needs(self.secret("api_key", variable, "azure_key"));
             return Ok(());
         }
         let needed = |key| match self.plain(key)? {
@@ -252,7 +278,7 @@ impl Parameters<'_> {
             }
             Some(file) if !file.starts_with(VARIABLE) && !file.trim_start().starts_with('{') => {
                 let origin = format!("the text of the file that {}.{key} names", self.at);
-                place.provider.api_key_secret = place.needs(Some(("google_cloud".to_owned(), origin)));
+                place.provider.api_key_secret = place.needs(Some((self.literals.name("google_cloud", file), origin)));
             }
             Some(_) => place.provider.api_key_secret = place.needs(self.secret(key, "", "google_cloud")),
         }
@@ -290,6 +316,19 @@ impl Parameters<'_> {
             .ok_or_else(|| self.unmapped("api_base", "it is no address; write one such as https://x.openai.azure.com"))
     }
 
+    /// That the address of a resource leads through something else, if it does: what stands behind its host is ours to write.
+    fn path_left_out(&self, base: &str) -> Option<Unmapped> {
+        let path = Url::parse(base).ok()?.path().trim_end_matches('/').to_owned();
+        let first = path.split('/').nth(1).unwrap_or_default();
+        let is_usual = ["openai", "anthropic", "models", "v1"].contains(&first);
+        (!path.is_empty() && !is_usual).then(|| {
+            self.unmapped(
+                "api_base",
+                &format!("its path `{path}` is left out; write the whole address under `endpoint`"),
+            )
+        })
+    }
+
     /// The name of the secret for a key, with where LiteLLM had it: the variable that is named, a secret of this name for a
     /// value, or the usual variable. Nothing where no key is needed.
     fn secret(&self, key: &str, variable: &str, name: &str) -> Option<(String, String)> {
@@ -300,7 +339,7 @@ impl Parameters<'_> {
                 // What people write where a server wants no key.
                 None if variable.is_empty() && reference.len() < 8 => None,
                 // Its value stays where it is.
-                None => Some((name.to_owned(), format!("the value of {}.{key}", self.at))),
+                None => Some((self.literals.name(name, reference), format!("the value of {}.{key}", self.at))),
             },
             None if variable.is_empty() => None,
             None => Some(of_variable(variable)),
@@ -356,7 +395,7 @@ mod tests {
     fn place(model: &str, parameters: Value) -> Result<Place, Unmapped> {
         let Value::Object(all) = parameters else { panic!("an object") };
         let (prefix, upstream) = model.split_once('/').expect("a prefix");
-        Parameters { all: &all, at: "p".to_owned() }.place(prefix, upstream)
+        Parameters { all: &all, at: "p".to_owned(), literals: &Literals::default() }.place(prefix, upstream)
     }
 
     #[track_caller]
@@ -391,6 +430,15 @@ mod tests {
             "my-gpt",
             &["entra"],
             &[],
+        );
+        check(
+            "azure/my-gpt",
+            json!({"api_base": "https://apim.corp/openai-proxy/x", "api_key": "os.environ/MY_AZURE_KEY"}),
+            &json!({"wire": "openai-chat", "surface": "openai", "endpoint": "https://apim.corp/openai/v1",
+                "auth": "header:api-key", "api_key_secret": "my_azure_key"}),
+            "my-gpt",
+            &["my_azure_key"],
+            &["p.api_base"],
         );
         check(
             "azure_ai/claude-sonnet-5",

@@ -65,6 +65,13 @@ impl Provider {
         let bare = |provider: &Self| Self { name: String::new(), models: Vec::new(), ..provider.clone() };
         bare(self) == bare(other)
     }
+
+    /// The names of the secrets it is shown by.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let identity = self.identity.iter().filter_map(Value::as_object).flatten();
+        let named = identity.filter(|(key, _)| key.ends_with("_secret")).filter_map(|(_, name)| name.as_str());
+        named.map(str::to_owned).chain(self.api_key_secret.clone()).collect()
+    }
 }
 
 /// A model as it is written.
