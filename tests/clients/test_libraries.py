@@ -62,7 +62,8 @@ def test_an_answer_of_a_given_shape_is_asked_for(user, gateway, mock, wire):
     mock.behave(text='{"city": "Oslo"}')
     assert ask(user, gateway, "chat", "structured", model_on(wire))["answer"] == {"city": "Oslo"}
     [request] = mock.requests()
-    assert "city" in json.dumps(request["body"])
+    # As JSON, and not as words of the prompt.
+    assert '"required": ["city"]' in json.dumps(request["body"])
 
 
 def test_who_goes_away_is_not_charged_for_what_never_came(user, gateway, mock, ledger, wire):

@@ -3,6 +3,7 @@
 The programs are built by `cargo xtask test`, which names them in SYSTEMPROMPT_BIN and MOCK_UPSTREAM_BIN.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -147,6 +148,17 @@ def eventually(look, otherwise):
             return found
         assert time.monotonic() < deadline, otherwise
         pause.wait(0.02)
+
+
+async def cancel(call, mock):
+    """Cancels a call as soon as the provider has it."""
+    task = asyncio.create_task(call)
+    with anyio.fail_after(PATIENCE):
+        while mock.is_idle():
+            await anyio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def pytest_configure():

@@ -6,7 +6,7 @@ import base64
 import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
-from conftest import CONVERSATION, FAKE_SECRET, PIXEL, RATE_LIMIT, eventually
+from conftest import CONVERSATION, FAKE_SECRET, PIXEL, RATE_LIMIT, cancel, eventually
 
 MODELS = ["claude-test", "demo-1"]
 
@@ -297,12 +297,7 @@ async def test_cancelling_a_task_cancels_the_call(async_client, gateway, mock, p
     create = async_client.messages.create(
         model="claude-test", max_tokens=100, messages=user(prompt), extra_headers={CONVERSATION: prompt}
     )
-    task = asyncio.create_task(create)
-    while mock.is_idle():
-        await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancel(create, mock)
     [record] = gateway.records(prompt, 1)
     assert (record["status"], record["error_message"]) == ("failed", "client_disconnected")
     assert record["input_tokens"] > 0, "the prompt was sent, and is not free"

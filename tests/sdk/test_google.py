@@ -1,9 +1,7 @@
 """Google's library, in what is its own: what every library does alike is in `test_wires.py`."""
 
-import asyncio
-
 import pytest
-from conftest import CONVERSATION, FAKE_SECRET, MODELS_OF_VENDORS, PIXEL, WIRES, eventually
+from conftest import CONVERSATION, FAKE_SECRET, MODELS_OF_VENDORS, PIXEL, WIRES, cancel, eventually
 from dialects import ID
 from google import genai
 from google.genai import errors, types
@@ -130,12 +128,7 @@ async def test_asynchronous_calls_are_cancelled_with_their_task(client, gateway,
     mock.fail("hang_before_headers")
     config = types.GenerateContentConfig(http_options=types.HttpOptions(headers={CONVERSATION: prompt}))
     call = client.aio.models.generate_content(model="on-gemini", contents=prompt, config=config)
-    task = asyncio.create_task(call)
-    while mock.is_idle():
-        await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancel(call, mock)
     [record] = gateway.records(prompt, 1)
     assert (record["status"], record["error_message"]) == ("failed", "client_disconnected")
     eventually(mock.is_idle, "the provider is still answering")

@@ -5,7 +5,7 @@ import json
 
 import openai
 import pytest
-from conftest import CONVERSATION, FAKE_SECRET, PIXEL, RATE_LIMIT, eventually
+from conftest import CONVERSATION, FAKE_SECRET, PIXEL, RATE_LIMIT, cancel, eventually
 from openai import AsyncOpenAI, OpenAI
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from pydantic import BaseModel
@@ -270,12 +270,7 @@ async def test_cancelling_a_task_cancels_the_call(async_client, gateway, mock, p
     create = async_client.chat.completions.create(
         model="gpt-test", messages=user(prompt), extra_headers={CONVERSATION: prompt}
     )
-    task = asyncio.create_task(create)
-    while mock.is_idle():
-        await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancel(create, mock)
     [record] = gateway.records(prompt, 1)
     assert (record["status"], record["error_message"]) == ("failed", "client_disconnected")
     eventually(mock.is_idle, "the provider is still answering")

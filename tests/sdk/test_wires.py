@@ -161,6 +161,15 @@ def test_a_provider_that_asks_to_wait(library, wire, gateway, mock, prompt):
         assert (record["status"], record["http_status"], record["cost_microdollars"]) == ("failed", 429, 0)
 
 
+def test_a_caller_does_not_wait_for_the_head(wire, gateway, mock, prompt):
+    mock.fail("hang_before_headers")
+    # Nothing else of the provider ever comes.
+    with Messages(gateway).begun(f"patient-{wire}", prompt) as (request_id, _):
+        assert request_id
+    record = gateway.record(request_id)
+    assert (record["status"], record["error_message"]) == ("failed", "client_disconnected")
+
+
 def test_an_answer_that_begins_late(library, wire, gateway, mock, prompt):
     mock.behave(first_byte_delay_ms=250)
     answer = library.streamed(f"patient-{wire}", prompt)
@@ -198,6 +207,10 @@ def test_tokens_are_counted_beforehand(wire, gateway, mock, prompt):
         else:
             continue
         assert 0 < counted < 200, library.name
+        asked = [request["path"] for request in mock.requests() if "count" in request["path"]]
+        # Where the provider does not count, the gateway does.
+        assert len(asked) == (1 if wire in ("anthropic", "gemini") else 0), asked
+        mock.reset()
 
 
 @pytest.mark.parametrize("wire", ["openai-chat", "openai-responses", "gemini"])
