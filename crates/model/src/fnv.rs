@@ -6,6 +6,9 @@
 #[derive(Debug, Clone)]
 pub struct Fnv1a(u64);
 
+/// Rows of [`Fnv1a::write_long`].
+const LANES: usize = 4;
+
 impl Default for Fnv1a {
     fn default() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
@@ -20,14 +23,17 @@ impl Fnv1a {
         }
     }
 
-    /// Adds many bytes, eight at a time: a text of 100 KiB takes a tenth of the time, and gives another hash than FNV-1a.
+    /// Adds many bytes, in four rows of words of eight that do not wait for each other: a text of 100 KiB takes a small part of
+    /// the time, and gives another hash than FNV-1a.
     pub fn write_long(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.0 = (self.0 ^ u64::from_le_bytes(*word)).wrapping_mul(0x0100_0000_01b3);
-            // The multiplication moves nothing down, so the upper half of a word would only meet the upper half of the hash.
-            self.0 ^= self.0 >> 32;
+        let (groups, rest) = bytes.as_chunks::<{ LANES * size_of::<u64>() }>();
+        let mut lanes: [u64; LANES] = std::array::from_fn(|lane| self.0 ^ lane as u64);
+        for group in groups {
+            for (lane, word) in lanes.iter_mut().zip(group.as_chunks().0) {
+                *lane = mixed(*lane, u64::from_le_bytes(*word));
+            }
         }
+        self.0 = lanes.into_iter().fold(self.0, mixed);
         self.write(rest);
     }
 
@@ -35,6 +41,13 @@ impl Fnv1a {
     pub const fn finish(&self) -> u64 {
         self.0
     }
+}
+
+/// A step with a whole word.
+const fn mixed(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0x0100_0000_01b3);
+    // The multiplication moves nothing down, so the upper half of a word would only meet the upper half of the hash.
+    hash ^ (hash >> 32)
 }
 
 #[cfg(test)]

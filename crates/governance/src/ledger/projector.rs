@@ -19,7 +19,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
-use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
+use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError, give_way};
 use systemprompt_model::with_causes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ use super::read::{self, LoggedEntry, Places};
 use super::recent::Recent;
 use super::text::cleaned;
 
-/// Most entries applied in one transaction. Fewer would keep a thread for a shorter time and cost more of it in all.
+/// Most entries applied in one transaction. Fewer would cost more of the processor in all.
 const BATCH: i64 = 2000;
 
 /// How long it waits after something was appended, so that more shares its transaction: the age rows have before people
@@ -282,7 +282,7 @@ impl Projector {
         }
         let mut most = 0;
         for (mut places, members) in groups {
-            let mut stored = self.next(&mut transaction, &places).await?;
+            let mut stored = self.next(&mut transaction, &places, patiently).await?;
             if stored.is_empty() {
                 // What it failed at was done by another replica.
                 for projection in members {
@@ -290,7 +290,7 @@ impl Projector {
                 }
                 continue;
             }
-            let (entries, unreadable) = readable(&mut stored);
+            let (entries, unreadable) = readable(&mut stored).await;
             advance(&mut places, &stored);
             for projection in members {
                 // A savepoint, so that one that fails takes nobody else's rows with it.
@@ -317,15 +317,25 @@ impl Projector {
         Ok(most)
     }
 
-    /// The entries behind these places: from memory if all of them are there, which nobody else wrote to the log meanwhile.
-    async fn next(&self, connection: &mut PgConnection, places: &Places) -> Result<Vec<LoggedEntry>, sqlx::Error> {
+    /// The entries behind these places: from memory if they are there and nobody else wrote to the log meanwhile; `all` of
+    /// those that are in the log, or as many as memory has. What was just written may still be on its way there, and is told
+    /// of again.
+    async fn next(
+        &self,
+        connection: &mut PgConnection,
+        places: &Places,
+        all: bool,
+    ) -> Result<Vec<LoggedEntry>, sqlx::Error> {
         let ends = read::ends(connection).await?;
         let mut ahead = ends.into_iter().filter(|(chain, end)| *end > places.get(*chain));
         if let (Some((chain, end)), None) = (ahead.next(), ahead.next())
             && chain == self.recent.chain()
-            && let Some(entries) = self.recent.take(places.get(chain), end, BATCH as usize)
         {
-            return Ok(entries);
+            let after = places.get(chain);
+            let at_least = if all { end } else { after + 1 };
+            if let Some(entries) = self.recent.take(after, at_least, BATCH as usize) {
+                return Ok(entries);
+            }
         }
         read::after(connection, places, BATCH).await
     }
@@ -393,9 +403,10 @@ pub(super) async fn apply(
 }
 
 /// What the stored entries say, up to the first that cannot be read, which is left out with everything after it.
-fn readable(stored: &mut Vec<LoggedEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
+async fn readable(stored: &mut Vec<LoggedEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
     let mut entries = Vec::with_capacity(stored.len());
     for (index, entry) in stored.iter().enumerate() {
+        give_way(index).await;
         match entry.read() {
             Ok(entry) => entries.extend(entry),
             Err(error) => {

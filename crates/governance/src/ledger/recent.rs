@@ -54,20 +54,19 @@ impl Recent {
         *self.kept() = Kept::default();
     }
 
-    /// The entries behind the place `after`, up to `until` and at most `limit`, if all of them are here. They are here no
+    /// The entries behind the place `after`, at most `limit`, if all of them up to `at_least` are here. They are here no
     /// more afterwards, nor is what lies before them.
-    pub(super) fn take(&self, after: i64, until: i64, limit: usize) -> Option<Vec<LoggedEntry>> {
+    pub(super) fn take(&self, after: i64, at_least: i64, limit: usize) -> Option<Vec<LoggedEntry>> {
         let mut kept = self.kept();
         while kept.entries.front().is_some_and(|entry| entry.seq <= after) {
             kept.pop();
         }
         let begins = kept.entries.front().is_some_and(|entry| entry.seq == after + 1);
-        let ends = kept.entries.back().is_some_and(|entry| entry.seq >= until);
+        let ends = kept.entries.back().is_some_and(|entry| entry.seq >= at_least);
         if !begins || !ends {
             return None;
         }
-        let count = usize::try_from(until - after).unwrap_or(limit).min(limit);
-        Some((0..count).map_while(|_| kept.pop()).collect())
+        Some((0..limit).map_while(|_| kept.pop()).collect())
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -100,8 +99,8 @@ mod tests {
         })
     }
 
-    fn taken(recent: &Recent, after: i64, until: i64, limit: usize) -> Option<Vec<i64>> {
-        Some(recent.take(after, until, limit)?.iter().map(|entry| entry.seq).collect())
+    fn taken(recent: &Recent, after: i64, at_least: i64, limit: usize) -> Option<Vec<i64>> {
+        Some(recent.take(after, at_least, limit)?.iter().map(|entry| entry.seq).collect())
     }
 
     #[test]
@@ -113,9 +112,9 @@ mod tests {
         assert_eq!(taken(&recent, 4, 10, 10), None, "nor is the tenth");
         assert_eq!(taken(&recent, 4, 9, 2), Some(vec![5, 6]));
         assert_eq!(taken(&recent, 4, 9, 2), None, "they were given");
-        assert_eq!(taken(&recent, 7, 8, 10), Some(vec![8]), "the seventh was read elsewhere");
+        assert_eq!(taken(&recent, 7, 8, 10), Some(vec![8, 9]), "the seventh was read elsewhere, and more is here");
         recent.keep(entries(12..=13));
-        assert_eq!(taken(&recent, 8, 13, 10), None, "somebody else wrote the tenth and eleventh");
+        assert_eq!(taken(&recent, 9, 13, 10), None, "somebody else wrote the tenth and eleventh");
         assert_eq!(taken(&recent, 11, 13, 10), Some(vec![12, 13]));
         assert_eq!(recent.kept().bytes, 0);
         recent.keep(entries(14..=15));
