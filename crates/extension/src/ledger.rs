@@ -39,22 +39,11 @@ pub trait Projection: Send + Sync {
     /// An entry that was applied may come again, and then changes nothing.
     ///
     /// Runs in a transaction that also moves the cursor, so it must not begin or end one, nor wait for anything else.
-    /// One statement for all entries of a kind is the aim; a loop over entries [gives way](give_way).
+    /// One statement for all entries of a kind is the aim.
     async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError>;
 
     /// Deletes the rows of these actions: retention is about to drop their part of the log.
     async fn forget(&self, connection: &mut PgConnection, actions: &[ActionId]) -> Result<(), ProjectionError>;
-}
-
-/// Entries that are looked at before others have their turn: a fraction of a millisecond.
-const TURN: usize = 64;
-
-/// Lets requests go on that wait for this thread, every so often: to be called with each index of a loop over many entries.
-/// A thread that works through hundreds of them in one go leaves whatever else comes in meanwhile unread.
-pub async fn give_way(index: usize) {
-    if index % TURN == TURN - 1 {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// A projection that cannot go on.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
-use systemprompt_extension::ledger::{Decided, Ended, LedgerEntry, Projection, ProjectionError, Record, give_way};
+use systemprompt_extension::ledger::{Decided, Ended, LedgerEntry, Projection, ProjectionError, Record};
 use systemprompt_governance::Effect as _;
 use systemprompt_model::ActionId;
 use uuid::Uuid;
@@ -105,8 +105,7 @@ impl Projection for Requests {
     async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError> {
         let mut begun: BTreeMap<Uuid, Beginning<'_>> = BTreeMap::new();
         let mut progress: BTreeMap<Uuid, Progress> = BTreeMap::new();
-        for (index, entry) in entries.iter().enumerate() {
-            give_way(index).await;
+        for entry in entries {
             let id = entry.action.as_uuid();
             match &entry.record {
                 Record::Decided(decided) if decided.effect.kind == Infer::KIND => {

@@ -19,7 +19,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
-use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError, give_way};
+use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt_model::with_causes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ use super::read::{self, LoggedEntry, Places};
 use super::recent::Recent;
 use super::text::cleaned;
 
-/// Most entries applied in one transaction. Fewer would cost more of the processor in all.
+/// Most entries applied in one transaction. Fewer would keep a thread for a shorter time and cost more of it in all.
 const BATCH: i64 = 2000;
 
 /// How long it waits after something was appended, so that more shares its transaction: the age rows have before people
@@ -290,7 +290,7 @@ impl Projector {
                 }
                 continue;
             }
-            let (entries, unreadable) = readable(&mut stored).await;
+            let (entries, unreadable) = readable(&mut stored);
             advance(&mut places, &stored);
             for projection in members {
                 // A savepoint, so that one that fails takes nobody else's rows with it.
@@ -403,10 +403,9 @@ pub(super) async fn apply(
 }
 
 /// What the stored entries say, up to the first that cannot be read, which is left out with everything after it.
-async fn readable(stored: &mut Vec<LoggedEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
+fn readable(stored: &mut Vec<LoggedEntry>) -> (Vec<LedgerEntry>, Option<ProjectionError>) {
     let mut entries = Vec::with_capacity(stored.len());
     for (index, entry) in stored.iter().enumerate() {
-        give_way(index).await;
         match entry.read() {
             Ok(entry) => entries.extend(entry),
             Err(error) => {
