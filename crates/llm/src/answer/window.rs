@@ -267,31 +267,34 @@ mod tests {
         }
     }
 
+    /// Looks for a word until it is there, and gives whether it was, and what had been given by then.
+    fn look_for(word: &str, stream: &str, mut window: StreamWindow) -> (bool, String) {
+        let mut given = Vec::new();
+        let mut found = false;
+        for piece in stream.as_bytes().chunks(11) {
+            window.feed(piece).expect("room");
+            if window.is_due(false) {
+                found = window.fresh().iter().any(|text| text.contains(word));
+                if found {
+                    break;
+                }
+                window.cleared();
+            }
+            given.extend_from_slice(&window.release(false));
+        }
+        window.end();
+        found |= window.fresh().iter().any(|text| text.contains(word));
+        (found, String::from_utf8(given).expect("text"))
+    }
+
     #[test]
     fn what_is_cut_by_events_is_seen_whole_before_any_of_it_is_given() {
         let letters: Vec<String> = "what is forbidden here".chars().map(String::from).collect();
         let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-        let text = stream(&letters);
         for size in ["forbidden".len(), 32, 1000] {
-            let mut window = StreamWindow::new(size, 1, LIMIT);
-            let mut given = Vec::new();
-            let mut found = false;
-            for piece in text.as_bytes().chunks(11) {
-                window.feed(piece).expect("room");
-                if window.is_due(false) {
-                    found = window.fresh().iter().any(|text| text.contains("forbidden"));
-                    if found {
-                        break;
-                    }
-                    window.cleared();
-                }
-                given.extend_from_slice(&window.release(false));
-            }
-            window.end();
-            found |= window.fresh().iter().any(|text| text.contains("forbidden"));
-            assert!(found, "{size}");
-            let given = String::from_utf8(given).expect("text");
-            assert!(!given.contains("\"f\""), "{size}: {given}");
+            let window = StreamWindow::new(size, 1, LIMIT);
+            let (found, given) = look_for("forbidden", &stream(&letters), window);
+            assert!(found && !given.contains("\"f\""), "{size}: {given}");
         }
     }
 
@@ -308,23 +311,8 @@ mod tests {
             let in_turns =
                 |letter| (0..choices).map(move |choice| beside(choice, if choice == 0 { letter } else { 'x' }));
             let text: String = "what is forbidden here".chars().flat_map(in_turns).collect();
-            let mut window = StreamWindow::new(16, choices, LIMIT);
-            let mut given = Vec::new();
-            let mut found = false;
-            for piece in text.as_bytes().chunks(100) {
-                window.feed(piece).expect("room");
-                if window.is_due(false) {
-                    found = window.fresh().iter().any(|text| text.contains("forbidden"));
-                    if found {
-                        break;
-                    }
-                    window.cleared();
-                }
-                given.extend_from_slice(&window.release(false));
-            }
-            assert!(found, "it is looked at before the end");
-            let given = String::from_utf8(given).expect("text");
-            assert!(!given.contains("\"content\":\"f\""), "{given}");
+            let (found, given) = look_for("forbidden", &text, StreamWindow::new(16, choices, LIMIT));
+            assert!(found && !given.contains("\"content\":\"f\""), "{choices}: {given}");
         }
     }
 
