@@ -812,3 +812,29 @@ fn what_a_provider_did_itself_is_known_and_counted() {
     let read = whole(Format::OpenAiResponses, true, stream);
     assert_eq!((read.usage.file_searches, read.provider_acted), (Some(1), true), "said twice, and done once");
 }
+
+#[test]
+fn what_a_provider_looked_up_is_known_in_every_format_that_tells() {
+    let gemini = |candidate: &str, part: &str| {
+        let text = r#"{"text":"done"}"#;
+        format!(r#"{{"candidates":[{{"content":{{"parts":[{part}{text}]}},{candidate}"finishReason":"STOP"}}]}}"#)
+    };
+    let chat = |rest: &str| {
+        format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"done"{rest}}},"finish_reason":"stop"}}]}}"#)
+    };
+    let cited = r#","annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example"}}]"#;
+    for (format, body, acted) in [
+        (Format::Gemini, gemini("", ""), false),
+        (Format::Gemini, gemini(r#""groundingMetadata":null,"#, ""), false),
+        (Format::Gemini, gemini(r#""groundingMetadata":{},"#, ""), true),
+        (Format::Gemini, gemini(r#""groundingMetadata":null,"urlContextMetadata":{},"#, ""), true),
+        (Format::Gemini, gemini("", r#"{"executableCode":{"code":"1"}},"#), true),
+        (Format::Gemini, gemini("", r#"{"executableCode":null,"codeExecutionResult":{"output":"1"}},"#), true),
+        (Format::OpenAiChat, chat(""), false),
+        (Format::OpenAiChat, chat(r#","annotations":[]"#), false),
+        (Format::OpenAiChat, chat(r#","annotations":null"#), false),
+        (Format::OpenAiChat, chat(cited), true),
+    ] {
+        assert_eq!(whole(format, false, &body).provider_acted, acted, "{body}");
+    }
+}

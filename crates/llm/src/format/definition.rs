@@ -42,7 +42,7 @@ pub(crate) struct Definition {
     pub(crate) read_request: fn(&mut Reader, &[u8]) -> Result<(), RequestError>,
     /// Reads the data of one event of a streamed answer.
     pub(crate) answer_event: fn(&mut Reading, &[u8]),
-    /// Whether a streamed answer ends with an event that says nothing else.
+    /// Whether a streamed answer has an event that tells its end, behind the one that says why the model stopped.
     pub(crate) has_last_event: bool,
     /// Reads a buffered answer.
     pub(crate) answer_body: fn(&mut Reading, &[u8]),

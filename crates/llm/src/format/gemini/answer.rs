@@ -51,7 +51,7 @@ fn chunk(answer: &mut Reading, data: &[u8]) {
     for (position, candidate) in loose::elements(candidates, MOST).into_iter().enumerate() {
         let [index, content, reason, grounding, pages] =
             answer.pick(candidate, ["index", "content", "finishReason", "groundingMetadata", "urlContextMetadata"]);
-        answer.provider_acted |= grounding.or(pages).is_some_and(|said| said.starts_with(b"{"));
+        answer.provider_acted |= [grounding, pages].into_iter().flatten().any(|said| said.starts_with(b"{"));
         let stopped = answer.stop(reason.filter(|word| *word != UNSPECIFIED), stop_reason);
         let index = index.and_then(loose::count).unwrap_or(position as u64);
         let content = content.filter(|content| content.starts_with(b"{"));
@@ -79,7 +79,7 @@ const UNSPECIFIED: &[u8] = b"\"FINISH_REASON_UNSPECIFIED\"";
 fn part(answer: &mut Reading, candidate: u64, part: &[u8]) {
     let [text, thought, call, inline, code, result] =
         answer.pick(part, ["text", "thought", "functionCall", "inlineData", "executableCode", "codeExecutionResult"]);
-    answer.provider_acted |= code.or(result).is_some();
+    answer.provider_acted |= [code, result].into_iter().flatten().any(|said| said.starts_with(b"{"));
     image(answer, thought, inline);
     if thought == Some(b"true") {
         answer.thinking(text);

@@ -75,8 +75,12 @@ fn says_something(message: &[u8]) -> bool {
 
 /// Reads what a message, or a piece of one, says.
 fn said(answer: &mut Reading, message: &[u8]) {
-    let [content, refusal, reasoning, reasoning_content, tool_calls, function_call] =
-        answer.pick(message, ["content", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call"]);
+    let [content, refusal, reasoning, reasoning_content, tool_calls, function_call, annotations] = answer.pick(
+        message,
+        ["content", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call", "annotations"],
+    );
+    // What it found on the web is cited.
+    answer.provider_acted |= annotations.is_some_and(|found| !loose::elements(found, 1).is_empty());
     match content {
         // Some servers answer in parts, as in requests.
         Some(parts) if parts.starts_with(b"[") => {
