@@ -37,7 +37,7 @@ pub(crate) struct CountTokens {
     provider: String,
     requested_model: String,
     /// The model's id in the registry, or its name at the provider.
-    asked: Option<String>,
+    model_id: Option<String>,
 }
 
 impl Effect for CountTokens {
@@ -65,7 +65,7 @@ impl Effect for CountTokens {
     }
 
     fn model(&self) -> Option<ModelCall<'_>> {
-        let name = self.asked.as_deref()?;
+        let name = self.model_id.as_deref()?;
         Some(ModelCall { name, provider: &self.provider, streaming: false })
     }
 }
@@ -113,7 +113,7 @@ impl Inference {
                 model: String::new(),
                 provider: String::new(),
                 requested_model: request.model.clone(),
-                asked: None,
+                model_id: None,
             },
             received_at: self.ambient.now(),
         };
@@ -141,7 +141,7 @@ impl Inference {
         action.content = content;
         action.effect.model.clone_from(&to.upstream_model);
         action.effect.provider.clone_from(&to.provider.name);
-        action.effect.asked = Some(to.model_id().to_owned());
+        action.effect.model_id = Some(to.model_id().to_owned());
 
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
         let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
