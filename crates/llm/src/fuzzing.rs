@@ -17,6 +17,7 @@ use systemprompt_model::json::{
 use crate::answer::pieces::StreamTexts;
 use crate::answer::summary::{AnswerSummary, Usage};
 use crate::answer::tap::AnswerTap;
+use crate::answer::window::StreamWindow;
 use crate::demo;
 use crate::error::ErrorAnswer;
 use crate::event_stream::EventStream;
@@ -188,6 +189,45 @@ pub fn events(stream: &[u8]) {
     assert!(whole.iter().map(String::len).sum::<usize>() <= 3 * stream.len());
     for chunks in cuts(stream) {
         assert_eq!(texts(&chunks), whole);
+    }
+}
+
+/// The window that holds back a stream's end: cut anywhere it gives the stream as it came, and nothing of it that says what
+/// was not looked at.
+pub fn window(stream: &[u8]) {
+    let characters = |bytes: &[u8]| {
+        let mut texts = StreamTexts::new(stream.len());
+        texts.feed(bytes);
+        texts.finish().iter().map(|text| text.chars().count()).sum::<usize>()
+    };
+    for (size, chunks) in [1, 9].into_iter().flat_map(|size| cuts(stream).into_iter().map(move |cut| (size, cut))) {
+        let mut window = StreamWindow::new(size, 1, stream.len());
+        let (mut fed, mut given, mut looked_at) = (0, Vec::new(), 0);
+        for (number, chunk) in chunks.iter().enumerate() {
+            window.feed(chunk).expect("there is room for all of it");
+            fed += chunk.len();
+            // Looking once in a while is enough, and counting everything again for every byte would be quadratic.
+            if number % (1 + chunks.len() / 16) == 0 {
+                given.extend_from_slice(&window.release(true));
+                assert!(characters(&given) <= looked_at, "nothing was given that was not looked at");
+                if window.is_due(false) {
+                    assert!(window.fresh().iter().any(|text| !text.is_empty()), "there is something to look at");
+                    window.cleared();
+                    looked_at = characters(&stream[..fed]);
+                    given.extend_from_slice(&window.release(false));
+                }
+            }
+            assert!(stream[..fed].starts_with(&given));
+        }
+        window.end();
+        window.cleared();
+        given.extend_from_slice(&window.release(true));
+        assert_eq!(given, stream);
+        assert!(!window.is_due(true) && window.fresh().is_empty());
+    }
+    let mut small = StreamWindow::new(9, 1, 64);
+    if stream.len() > 64 {
+        assert!(small.feed(stream).is_err(), "no more is held than there is room for");
     }
 }
 
@@ -987,6 +1027,11 @@ mod tests {
     #[test]
     fn events_do_not_depend_on_where_a_stream_is_cut() {
         run("events", 1_000, events);
+    }
+
+    #[test]
+    fn what_is_held_back_is_given_when_it_was_looked_at() {
+        run("window", 150, window);
     }
 
     #[test]
