@@ -47,6 +47,28 @@ impl Durability {
     }
 }
 
+/// What is kept of prompts and answers beside their record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Content {
+    /// Nothing.
+    None,
+    /// Their first and last 8 KiB, as in production unless the profile says otherwise.
+    Excerpt,
+    /// Everything up to 1 MiB, as elsewhere.
+    Full,
+}
+
+impl Content {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Excerpt => "excerpt",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// The programs to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
@@ -65,6 +87,8 @@ pub(crate) struct Setting {
     pub(crate) wire: Wire,
     /// Every request is first sent to a provider that answers 503, and then to the mock.
     pub(crate) failover: bool,
+    /// What is kept of prompts and answers.
+    pub(crate) content: Content,
 }
 
 /// How the mock provider answers.
@@ -117,7 +141,8 @@ impl Deployment {
     ) -> Result<Self> {
         let mut home = Home::create(programs, directory)?;
 
-        let Setting { upstream: Upstream { chunks, chunk_delay_ms, delay_ms }, mock_port, wire, failover } = setting;
+        let Setting { upstream: Upstream { chunks, chunk_delay_ms, delay_ms }, mock_port, wire, failover, content } =
+            setting;
         let numbers = [chunks as u64, chunk_delay_ms, delay_ms, mock_port.into()].map(|number| number.to_string());
         let names = ["--chunks", "--chunk-delay-ms", "--delay-ms", "--port"];
         let options: Vec<&str> = names.into_iter().zip(&numbers).flat_map(|(name, number)| [name, number]).collect();
@@ -131,7 +156,7 @@ impl Deployment {
             broken_address = Some(address);
         }
 
-        home.configure(durability, wire, upstream_address, broken_address)?;
+        home.configure(durability, content, wire, upstream_address, broken_address)?;
         let mut command = home.product();
         command.args(["up", "--json", "--no-demo", "--port", "0"]);
         let (server, line) = Process::start("the server", command, &home.path("server.log")).await?;
@@ -258,6 +283,7 @@ impl Home {
     fn configure(
         &self,
         durability: Durability,
+        content: Content,
         wire: Wire,
         mock: SocketAddr,
         broken: Option<SocketAddr>,
@@ -286,7 +312,10 @@ impl Home {
                 profile = replace_key(&profile, "gateway", &route);
             }
             let profile = replace_key(&profile, "providers", &providers);
-            Some(format!("{profile}\ngovernance:\n  ledger:\n    durability: {}\n", durability.as_str()))
+            let (durability, content) = (durability.as_str(), content.as_str());
+            Some(format!(
+                "{profile}\ngovernance:\n  ledger:\n    durability: {durability}\nretention:\n  content: {content}\n"
+            ))
         })?;
         edit(&home.join("services/governance/config.yaml"), |policies| {
             let (before, after) = policies.split_once("requests_per_window:")?;

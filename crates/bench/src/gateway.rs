@@ -15,7 +15,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::Connection;
-use crate::deployment::{Deployment, Durability, Programs, Setting, Upstream};
+use crate::deployment::{Content, Deployment, Durability, Programs, Setting, Upstream};
 use crate::load::{Clients, Limit};
 use crate::machine::{Commit, Machine, time_syncs};
 use crate::process::{CpuSeconds, require_proc};
@@ -86,6 +86,9 @@ pub(crate) struct Options {
     /// Send every request to a provider that answers 503 first: what failing over costs.
     #[arg(long)]
     failover: bool,
+    /// What is kept of prompts and answers beside their record.
+    #[arg(long, value_enum, default_value_t = Content::Full)]
+    content: Content,
     /// Another gateway to send the same requests to, in the same rounds: NAME=ADDRESS, with its KEY behind a comma and
     /// headers it wants behind semicolons (`other=127.0.0.1:4000,sk-1;x-provider: mock`).
     #[arg(long, value_name = "GATEWAY")]
@@ -215,6 +218,7 @@ impl Plan {
                     mock_port: options.mock_port,
                     wire: options.wire.unwrap_or(options.dialect.own_wire()),
                     failover: options.failover,
+                    content: options.content,
                 },
                 pairs,
                 round_seconds: seconds,

@@ -297,12 +297,13 @@ impl fmt::Display for Report {
         if let Some(settings) = &self.settings {
             writeln!(
                 f,
-                "{:?} requests of {} bytes to a provider of wire {}{}, {} pairs of rounds of {} s, everything on this \
-                 machine; times in ms",
+                "{:?} requests of {} bytes to a provider of wire {}{}, kept content: {}, {} pairs of rounds of {} s, \
+                 everything on this machine; times in ms",
                 settings.dialect,
                 settings.body_bytes,
                 settings.setting.wire.as_str(),
                 if settings.setting.failover { " behind one that is broken" } else { "" },
+                settings.setting.content.as_str(),
                 settings.pairs,
                 settings.round_seconds
             )?;
