@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::access::{AccessDecision, AccessRules, DenyReason};
 use crate::action::Action;
 use crate::denial::{Denial, Refusal};
-use crate::digest::digest;
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
@@ -263,7 +262,7 @@ impl Gate {
         mut evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> (Sealed, Option<String>) {
-        let content_sha256 = digest(&action.content).await;
+        let content_sha256 = self.ledger.digest(&action.content).await;
         let ambient = self.ledger.ambient();
         let mut redaction = Redaction::new(policies.scanner());
         let facts = FactsWriter::write(&mut redaction, flagged, |facts| action.effect.facts(facts));

@@ -36,6 +36,7 @@ mod extension;
 mod filed;
 mod gate;
 pub mod ledger;
+mod mark;
 pub mod page;
 mod permit;
 pub mod policy;

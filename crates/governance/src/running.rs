@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use crate::action::{NotPermitted, Target};
 use crate::answer_safety::AnswerSafety;
 use crate::denial::Denial;
-use crate::digest::digest;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::filed;
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
@@ -159,7 +158,7 @@ impl<E: Effect> Running<E> {
         }
         self.holds.extend(outcome.holds);
         self.answer_is_suspect |= !outcome.flagged.is_empty();
-        let sha256 = digest(&content).await;
+        let sha256 = self.open.ledger().digest(&content).await;
         self.attempt(target, why, used, Some(&JudgedBytes { bytes: content.len(), sha256, evaluations: &evaluations }));
         self.judged = content.clone();
         Ok(content)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::ledger::Projection;
@@ -25,9 +26,10 @@ use super::recent::Recent;
 use super::retention::Retention;
 use super::settings::{Durability, LedgerSettings};
 use super::shared::Shared;
-use super::text::micros;
+use super::text::{Sha, micros};
 use super::writer::Writer;
 use super::{chains, segments};
+use crate::digest::Digester;
 
 /// How long an action waits for its decision to be written before it is refused.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
@@ -78,6 +80,7 @@ impl Ledger {
             ambient: ambient.clone(),
             settings: options.settings,
             retention: options.retention,
+            digester: Digester::default(),
             instance_id: options.instance_id,
             chain,
             name: options.name,
@@ -119,6 +122,11 @@ impl Ledger {
     /// Applies to the projections whatever is in the log by now: for a reader that must see its own write.
     pub async fn catch_up(&self) -> Result<(), CatchUpError> {
         self.projector.catch_up().await
+    }
+
+    /// The digest that is recorded of these bytes.
+    pub(crate) async fn digest(&self, content: &Bytes) -> Sha {
+        self.shared.digest(content).await
     }
 
     /// What keeps the projections up.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use systemprompt_model::{Ambient, InstanceId};
 use tokio::sync::Notify;
@@ -12,6 +13,8 @@ use super::queue::Queue;
 use super::recent::Recent;
 use super::retention::Retention;
 use super::settings::LedgerSettings;
+use super::text::Sha;
+use crate::digest::Digester;
 
 /// Shared by all of them.
 pub(crate) struct Shared {
@@ -19,6 +22,8 @@ pub(crate) struct Shared {
     pub(super) ambient: Ambient,
     pub(super) settings: LedgerSettings,
     pub(super) retention: Retention,
+    /// Digests what is recorded as judged.
+    pub(super) digester: Digester,
     pub(super) instance_id: InstanceId,
     pub(super) chain: Uuid,
     pub(super) name: String,
@@ -38,6 +43,11 @@ impl Shared {
     /// What may be kept of content.
     pub(crate) fn retention(&self) -> &Retention {
         &self.retention
+    }
+
+    /// The digest that is recorded of these bytes.
+    pub(crate) async fn digest(&self, content: &Bytes) -> Sha {
+        self.digester.digest(content).await
     }
 
     /// The clock entries are dated by.

@@ -10,6 +10,7 @@
 //! To add a credential, add an entry to `patterns::PATTERNS` and a row with examples to the table in `tests.rs`.
 
 mod anchors;
+mod cleared;
 mod entropy;
 mod examples;
 mod fields;
@@ -22,12 +23,14 @@ mod words;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use memchr::memchr_iter;
 use systemprompt_config::nearest;
 use systemprompt_model::json;
 
+use self::cleared::Cleared;
 use self::entropy::EntropyRule;
 use self::patterns::PatternSet;
 use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, SecretScanConfig};
@@ -109,6 +112,8 @@ pub struct SecretScanner {
     entropy: Option<EntropyRule>,
     /// Whether findings by entropy refuse.
     entropy_refuses: bool,
+    /// Made with the first content that is scanned; what scans only names needs none.
+    cleared: OnceLock<Option<Cleared>>,
 }
 
 /// What was found in a string.
@@ -134,6 +139,7 @@ impl SecretScanner {
             patterns: PatternSet::new(&config.extra_patterns, &config.warn_only),
             entropy: config.entropy.enabled.then(|| EntropyRule::new(&config.entropy, allowed)),
             entropy_refuses: config.entropy.mode == PolicyMode::Enforce,
+            cleared: OnceLock::new(),
         })
     }
 
@@ -175,11 +181,12 @@ impl SecretScanner {
         if self.flags_id(&id) { REDACTED.to_owned() } else { id }
     }
 
-    /// Scans `content` in time linear in its size.
+    /// Scans `content` in time linear in its size. Long strings of JSON in which it found nothing before it knows again.
     pub fn scan(&self, content: &[u8]) -> Scan {
         if !json::looks_like_json(content) {
             return self.scan_as_text(content);
         }
+        let cleared = self.cleared.get_or_init(Cleared::new).as_ref();
         let mut buffers = Buffers::default();
         let mut hits: Vec<(Hit<'_>, Range<usize>)> = Vec::new();
         let mut entrusted = Vec::new();
@@ -193,14 +200,21 @@ impl SecretScanner {
                 break;
             };
             let by_entropy = !leaf.key.is_some_and(fields::is_opaque);
+            let names_a_credential = leaf.key.is_some_and(fields::names_a_credential);
             let raw = leaf.raw;
+            // Judged by nothing but its own bytes and whether their distribution counts.
+            let known = cleared.filter(|_| !names_a_credential);
+            let known = known.and_then(|cleared| Some((cleared, cleared.mark(raw, by_entropy)?)));
+            if known.is_some_and(|(cleared, mark)| cleared.contains(mark)) {
+                continue;
+            }
             let text = if leaf.escaped { buffers.unescaped(raw) } else { raw };
             let mut hit = self.scan_string(text, by_entropy);
             if leaf.escaped {
                 hit = graver(hit, || self.scan_unwrapped(text, by_entropy, UNWRAPPED));
             }
             if let Some(key) = leaf.key
-                && fields::names_a_credential(key)
+                && names_a_credential
                 && (8..=512).contains(&text.len())
             {
                 hit = graver(hit, || self.scan_string(&as_assignment(key, text), by_entropy));
@@ -210,6 +224,8 @@ impl SecretScanner {
                     entrusted.push(hits.len());
                 }
                 hits.push((hit, leaf.span));
+            } else if let Some((cleared, mark)) = known {
+                cleared.insert(mark);
             }
         }
         if !entrusted.is_empty() {

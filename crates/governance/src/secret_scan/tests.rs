@@ -11,7 +11,8 @@ fn scanner() -> SecretScanner {
 fn found_in(scanner: &SecretScanner, text: &str) -> Option<String> {
     let plain = scanner.scan(format!("note: {text}").as_bytes());
     let json = serde_json::to_vec(&serde_json::json!({"messages": [{"content": format!("note: {text}")}]})).unwrap();
-    let json = scanner.scan(&json);
+    let (json, again) = (scanner.scan(&json), scanner.scan(&json));
+    assert_eq!(json, again, "{text}");
     let first = |scan: &Scan| scan.findings.first().map(|finding| finding.pattern.clone());
     assert_eq!(first(&plain), first(&json), "{text}");
     if let Some(finding) = json.findings.first() {
@@ -488,6 +489,33 @@ fn the_operators_own_patterns_come_first() {
     assert_eq!(first(&format!("sk-acme{}", made_of("abc1def2", 7, 0))), None);
     assert_eq!(first(&format!("sk-acme.{}", made_of(BASE62, 4, 0))), None);
     assert_eq!(first(&format!("token={}", made_of(BASE62, 40, 9))), None, "the entropy rule is off");
+}
+
+#[test]
+fn a_conversation_that_was_clean_is_looked_through_where_it_changed() {
+    let scanner = scanner();
+    let prose = "We met on Thursday, and the figures were read out once more. ".repeat(40);
+    let key = format!("ghp_{}", made_of(BASE62, 36, 4));
+    let random = format!("{prose} deploy token: {}", made_of(BASE62, 40, 9));
+    let scan = |messages: &[(&str, &str)]| {
+        let parts: Vec<_> = messages.iter().map(|(field, text)| serde_json::json!({*field: *text})).collect();
+        scanner.scan(&serde_json::to_vec(&serde_json::json!({ "messages": parts })).unwrap())
+    };
+    let paths = |scan: &Scan| scan.findings.iter().map(|finding| finding.path.clone()).collect::<Vec<_>>();
+    assert!(scan(&[("content", &prose)]).is_clean());
+    assert!(scan(&[("content", &prose), ("content", &prose)]).is_clean());
+    // The same text with a credential in it is another, wherever it stands and however often it was sent.
+    for at in [0, prose.len() / 2, prose.len()] {
+        let leaked = format!("{} {key} {}", &prose[..at], &prose[at..]);
+        for _ in 0..3 {
+            assert_eq!(paths(&scan(&[("content", &prose), ("content", &leaked)])), ["$.messages[1].content"]);
+        }
+    }
+    // What passes where only forms count is flagged where the distribution does.
+    for _ in 0..2 {
+        assert!(scan(&[("signature", &random)]).is_clean());
+        assert_eq!(paths(&scan(&[("signature", &random), ("content", &random)])), ["$.messages[1].content"]);
+    }
 }
 
 #[test]
