@@ -4,7 +4,7 @@
 //! Besides these there are the names that documents ask for with `${NAME}`, and `SYSTEMPROMPT_EXT__<PREFIX>__<KEY>` for the
 //! settings of extensions where the profile allows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A variable the product reads, with its line of the reference.
@@ -50,7 +50,7 @@ variables! {
     SYSTEMPROMPT_CONTAINER = "SYSTEMPROMPT_CONTAINER", "`1` in our container images: secrets come from the environment.";
     FLY_APP_NAME = "FLY_APP_NAME", "Older sign of a container, still understood.";
     SYSTEMPROMPT_APP_ROOT = "SYSTEMPROMPT_APP_ROOT", "The root that the paths of a cloud profile must lie below; `/app` when unset.";
-    SYSTEMPROMPT_TRUSTED_HTTP_HOSTS = "SYSTEMPROMPT_TRUSTED_HTTP_HOSTS", "Comma-separated hosts that providers may be reached at over plain HTTP or on private addresses.";
+    SYSTEMPROMPT_TRUSTED_HTTP_HOSTS = "SYSTEMPROMPT_TRUSTED_HTTP_HOSTS", "Comma-separated hosts that providers may be reached at over plain HTTP or on private addresses, and mail servers without TLS.";
     SYSTEMPROMPT_CUSTOM_SECRETS = "SYSTEMPROMPT_CUSTOM_SECRETS", "Comma-separated names of further variables that are secrets.";
     #[secret] DATABASE_URL = "DATABASE_URL", "Secret `database_url`: the PostgreSQL database; it replaces the managed cluster.";
     #[secret] DATABASE_WRITE_URL = "DATABASE_WRITE_URL", "Secret `database_write_url`: the primary, when `database_url` is a replica.";
@@ -104,6 +104,12 @@ impl Environment {
     /// Whether a switch is on: set to anything but `0` or `false`.
     pub fn is_on(&self, variable: Variable) -> bool {
         self.get(variable).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// The hosts that may be reached without TLS and at private addresses, in lower case.
+    pub fn trusted_http_hosts(&self) -> BTreeSet<String> {
+        let hosts = self.get(SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default().split(',').map(str::trim);
+        hosts.filter(|host| !host.is_empty()).map(str::to_ascii_lowercase).collect()
     }
 
     /// Whether this process runs in a container of ours.

@@ -126,7 +126,7 @@ impl Extension for GatewayExtension {
             .await
             .map_err(|error| failed(error.to_string()))?;
         let quotas = services.require::<Quotas>()?;
-        if quotas.has_webhooks() {
+        if quotas.has_alert_destinations() {
             let webhooks = Webhooks::new(&surroundings(ctx.configuration()).trusted_hosts)
                 .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
             ctx.tracker().spawn(quotas.deliver_alerts(Arc::new(webhooks), ctx.shutdown().clone()));

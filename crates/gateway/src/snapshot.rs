@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
-use systemprompt_config::{Configuration, environment};
+use systemprompt_config::Configuration;
 use systemprompt_llm::catalog::{self, Catalog};
 use systemprompt_model::Ambient;
 
@@ -77,7 +77,6 @@ impl GatewaySnapshot {
 
 /// What the checks of the configuration need to know besides the two keys.
 pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
-    let trusted = config.environment.get(environment::SYSTEMPROMPT_TRUSTED_HTTP_HOSTS).unwrap_or_default();
     let (catalog, catalog_flaws) = match read_catalog(config) {
         Ok(catalog) => {
             let flaws = catalog.flaws();
@@ -91,7 +90,7 @@ pub(crate) fn surroundings(config: &Configuration) -> Surroundings {
         prompts: read_prompts(config),
         production: config.profile.is_production(),
         secrets: config.secrets.names().map(str::to_owned).collect(),
-        trusted_hosts: trusted.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+        trusted_hosts: config.environment.trusted_http_hosts(),
     }
 }
 

@@ -31,8 +31,7 @@ CREATE TABLE IF NOT EXISTS ai_quota_holds (
     cost_microdollars BIGINT NOT NULL
 );
 
--- Parts of limits that were reached: each once in a window, whichever server saw it. A row with a webhook waits until
--- somebody took its message.
+-- Parts of limits that were reached: each once in a window, whichever server saw it.
 CREATE TABLE IF NOT EXISTS ai_quota_alerts (
     alert           TEXT NOT NULL,
     bucket_id       BIGINT NOT NULL,
@@ -41,12 +40,25 @@ CREATE TABLE IF NOT EXISTS ai_quota_alerts (
     message_id      UUID NOT NULL,
     message         JSONB NOT NULL,
     raised_at       TIMESTAMPTZ NOT NULL,
-    attempts        INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at TIMESTAMPTZ,              -- absent when there is nobody to tell, or nobody any more
-    delivered_at    TIMESTAMPTZ,
-    last_error      TEXT,
     PRIMARY KEY (alert, bucket_id, counted, threshold)
 );
+
+CREATE UNIQUE INDEX IF NOT EXISTS ai_quota_alerts_by_message ON ai_quota_alerts (message_id);
+
+-- Where the message of each is to go, one row for each place, which waits until the message was taken there.
+CREATE TABLE IF NOT EXISTS ai_quota_alert_deliveries (
+    message_id      UUID NOT NULL,
+    channel         TEXT NOT NULL,            -- webhook, mail
+    recipient       TEXT NOT NULL,            -- of a webhook the name of its alert, as its address may hold a secret
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at TIMESTAMPTZ,              -- absent when it was taken, or given up
+    delivered_at    TIMESTAMPTZ,
+    last_error      TEXT,
+    PRIMARY KEY (message_id, channel, recipient)
+);
+
+CREATE INDEX IF NOT EXISTS ai_quota_alert_deliveries_due
+    ON ai_quota_alert_deliveries (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 -- The policies of services/gateway as they were loaded at the last start.
 CREATE TABLE IF NOT EXISTS ai_gateway_policies (

@@ -16,6 +16,7 @@ use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{KnownNames, LogRetention};
+use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
@@ -78,6 +79,10 @@ impl Extension for GovernanceExtension {
         true
     }
 
+    fn dependencies(&self) -> Vec<&'static str> {
+        vec!["mail"]
+    }
+
     fn schemas(&self) -> Vec<SchemaDefinition> {
         vec![
             ledger::schema(),
@@ -89,11 +94,14 @@ impl Extension for GovernanceExtension {
     }
 
     fn migrations(&self) -> Vec<Migration> {
-        vec![Migration::new(
-            1,
-            "refuse_unreleased_ledger",
-            include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
-        )]
+        vec![
+            Migration::new(
+                1,
+                "refuse_unreleased_ledger",
+                include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
+            ),
+            Migration::new(2, "alert_deliveries", quotas::ALERT_DELIVERIES),
+        ]
     }
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
@@ -137,7 +145,8 @@ impl Extension for GovernanceExtension {
         let quotas = quota::flaws(&sections.quotas).into_iter();
         let quotas = quotas.map(|flaw| (QUOTAS.key(), flaw.pointer, flaw.message));
         let has_secret = |name: &str| config.secrets.get(name).is_some();
-        let alerts = quota::alert_flaws(&sections.alerts, &sections.quotas, has_secret).into_iter();
+        let has_mail = MailConfig::read(config).is_ok_and(|mail| mail.is_some());
+        let alerts = quota::alert_flaws(&sections.alerts, &sections.quotas, has_secret, has_mail).into_iter();
         let alerts = alerts.map(|flaw| (ALERTS.key(), flaw.pointer, flaw.message));
         policies
             .chain(scanned)
@@ -196,6 +205,7 @@ impl Extension for GovernanceExtension {
         let (quotas, desk, recorder) = Quotas::new(
             &sections.alerts,
             |name| configuration.secrets.get(name).cloned(),
+            services.require::<Mailer>()?,
             Arc::clone(ctx.db()),
             ctx.ambient().clone(),
             ctx.metrics(),

@@ -29,6 +29,7 @@
 //! |---|---|
 //! | [`extension`] | the extension API; `extension::prelude` is what `extension.rs` imports |
 //! | `ai` | asking models (feature `ai`) |
+//! | `mail` | sending mail by the server of the profile (feature `mail`) |
 //! | [`database`] | pools, schema and migration types |
 //! | [`config`] | the profile and the sections features add to it |
 //! | [`models`] | who is calling, money, time, secrets |
@@ -36,7 +37,7 @@
 //! | [`traits`] | the traits an author's own types implement |
 //! | `testing` | starts the server an extension will run in, on a database of its own (feature `test-utils`) |
 //!
-//! The features: `core` is the extension API; `ai` adds `ai`, and what of it an extension needs to the prelude; `test-utils` adds `testing` and the built-in features; `full`, the default,
+//! The features: `core` is the extension API; `ai` adds `ai`, and what of it an extension needs to the prelude; `mail` adds `mail`; `test-utils` adds `testing` and the built-in features; `full`, the default,
 //! adds the binary. An extension crate depends on it with `default-features = false, features = ["core"]`.
 
 pub use systemprompt_config as config;
@@ -59,6 +60,10 @@ pub mod extension {
 /// Asking models, under the same rules and with the same records as a client's request: `ctx.ai()`.
 #[cfg(feature = "ai")]
 pub use systemprompt_gateway::service as ai;
+
+/// Sending mail by the server that the profile names: `ctx.service::<Mailer>()`.
+#[cfg(feature = "mail")]
+pub use systemprompt_mail as mail;
 
 /// Reaching PostgreSQL, and what an extension says about its tables.
 pub mod database {
@@ -103,6 +108,7 @@ pub use systemprompt_cli as cli;
 // The built-in features, each an extension like any other. This line is all a new one needs here.
 #[cfg(feature = "test-utils")]
 link_extensions!(
+    systemprompt_mail,
     systemprompt_governance,
     systemprompt_identity,
     systemprompt_telemetry,

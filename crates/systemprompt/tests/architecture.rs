@@ -13,7 +13,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("systemprompt-config", &["model"]),
     ("systemprompt-database", &["model"]),
     ("systemprompt-extension", &["model", "config", "database"]),
-    ("systemprompt-governance", &["model", "config", "database", "extension"]),
+    ("systemprompt-mail", &["model", "config", "extension"]),
+    ("systemprompt-governance", &["model", "config", "database", "extension", "mail"]),
     ("systemprompt-identity", &["model", "config", "database", "extension", "governance"]),
     ("systemprompt-telemetry", &["model", "config", "database", "extension", "governance"]),
     (
@@ -29,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "config",
             "database",
             "extension",
+            "mail",
             "governance",
             "identity",
             "telemetry",
@@ -44,6 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "config",
             "database",
             "extension",
+            "mail",
             "governance",
             "identity",
             "telemetry",
@@ -117,6 +120,7 @@ fn the_table_of_edges_points_down_only() {
 #[test]
 fn the_server_names_no_feature() {
     const NAMES: &[&str] = &[
+        "systemprompt_mail",
         "systemprompt_governance",
         "systemprompt_identity",
         "systemprompt_gateway",

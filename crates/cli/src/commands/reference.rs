@@ -409,6 +409,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Connections that were closed at once: as many as allowed were open (`everything`), or of one address (`share`)",
     ),
     ("ledger_queue_entries", "gauge", "kind", "Entries that wait to be written"),
+    (
+        "mail_messages_total",
+        "counter",
+        "outcome",
+        "Messages by mail: `sent`, `refused` by the server, or `failed` because it was not reached or not trusted",
+    ),
     ("process_cpu_seconds_total", "counter", "", "Processor time used"),
     ("process_max_fds", "gauge", "", "The most open files and connections"),
     ("process_open_fds", "gauge", "", "Open files and connections"),

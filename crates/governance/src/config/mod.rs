@@ -18,8 +18,8 @@ pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
 pub use self::mode::{FaultMode, PolicyMode};
 pub use self::quota::{
-    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaMatch, QuotaReservation,
-    QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
+    CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaMailConfig, QuotaMatch,
+    QuotaReservation, QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;

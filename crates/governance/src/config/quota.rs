@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use systemprompt_config::Place;
+use systemprompt_mail::Address;
 use systemprompt_model::pattern::Pattern;
 
 use super::flaw::Flaw;
@@ -258,9 +259,12 @@ pub struct QuotaAlertConfig {
     /// Of which policies; all unless given.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub policies: BTreeSet<String>,
-    /// Where the message is sent. Without one there is a line in the log and a metric.
+    /// Where the message is posted. Without it and without `mail` there is a line in the log and a metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<QuotaWebhookConfig>,
+    /// Whom the message is mailed to; with a webhook or without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<QuotaMailConfig>,
 }
 
 impl QuotaAlertConfig {
@@ -280,15 +284,25 @@ pub struct QuotaWebhookConfig {
     pub secret: String,
 }
 
+/// Whom messages are mailed to, by the server that the profile names under `mail`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaMailConfig {
+    /// Their addresses. Each gets a message of their own, so nobody sees the others.
+    pub to: Vec<String>,
+}
+
 fn usual_thresholds() -> BTreeSet<u32> {
     BTreeSet::from([50, 80, 100])
 }
 
-/// Everything that is wrong with the alerts although they fit their schema. `has_secret` says which secrets there are.
+/// Everything that is wrong with the alerts although they fit their schema. `has_secret` says which secrets there are,
+/// `has_mail` whether the profile names a server for mail.
 pub(crate) fn alert_flaws(
     alerts: &[QuotaAlertConfig],
     policies: &[GatewayPolicyConfig],
     has_secret: impl Fn(&str) -> bool,
+    has_mail: bool,
 ) -> Vec<Flaw> {
     let mut flaws = Vec::new();
     for (index, alert) in alerts.iter().enumerate() {
@@ -303,6 +317,9 @@ pub(crate) fn alert_flaws(
             flaws
                 .push(Flaw::new(format!("{at}/policies"), format!("no policy of services/gateway is called `{name}`")));
         }
+        if let Some(mail) = &alert.mail {
+            mail.flaws(&format!("{at}/mail"), has_mail, &mut flaws);
+        }
         let Some(webhook) = &alert.webhook else { continue };
         if !has_secret(&webhook.secret) {
             let message = format!("there is no secret `{}`; add it to the profile's secrets", webhook.secret);
@@ -310,6 +327,26 @@ pub(crate) fn alert_flaws(
         }
     }
     flaws
+}
+
+impl QuotaMailConfig {
+    fn flaws(&self, at: &str, has_mail: bool, flaws: &mut Vec<Flaw>) {
+        if !has_mail {
+            let message = "the profile names no server for mail; add its section `mail`, or remove this `mail`";
+            flaws.push(Flaw::new(at, message));
+        }
+        if self.to.is_empty() {
+            flaws.push(Flaw::new(format!("{at}/to"), "is empty; add an address, or remove `mail`"));
+        }
+        for (index, address) in self.to.iter().enumerate() {
+            let at = format!("{at}/to/{index}");
+            if let Err(error) = address.parse::<Address>() {
+                flaws.push(Flaw::new(at, format!("`{}`: {error}", address.escape_debug())));
+            } else if self.to[..index].iter().any(|earlier| earlier.eq_ignore_ascii_case(address)) {
+                flaws.push(Flaw::new(at, format!("`{address}` is there twice; remove one")));
+            }
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -453,5 +490,26 @@ mod tests {
         assert!(
             read(json!([{"name": "a", "spec": {"time_zone": "Mars/Base"}}])).unwrap_err().contains("Europe/Berlin")
         );
+    }
+
+    #[test]
+    fn whom_mail_cannot_go_to_is_named() {
+        let found = |mail: serde_json::Value, has_mail: bool| {
+            let alerts = json!([{"name": "finance", "mail": mail}]);
+            let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alerts).unwrap();
+            alert_flaws(&alerts, &[], |_| false, has_mail)
+        };
+        assert_eq!(found(json!({"to": ["ops@example.com", "cfo@example.com"]}), true), []);
+        for (mail, has_mail, pointer, word) in [
+            (json!({"to": []}), true, "/0/mail/to", "empty"),
+            (json!({"to": ["ops"]}), true, "/0/mail/to/0", "name@host"),
+            (json!({"to": ["a@example.com", "Ops <b@example.com>"]}), true, "/0/mail/to/1", "name@host"),
+            (json!({"to": ["a@example.com", "A@Example.com"]}), true, "/0/mail/to/1", "twice"),
+            (json!({"to": ["a@example.com"]}), false, "/0/mail", "section `mail`"),
+        ] {
+            let flaws = found(mail.clone(), has_mail);
+            assert_eq!(flaws.len(), 1, "{mail}: {flaws:?}");
+            assert!(flaws[0].pointer == pointer && flaws[0].message.contains(word), "{mail}: {flaws:?}");
+        }
     }
 }

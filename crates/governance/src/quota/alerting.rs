@@ -1,10 +1,11 @@
 //! Telling somebody that a limit comes to its end: once for each window, limit and threshold, whichever server sees it.
 //!
 //! What is reached is written to `ai_quota_alerts`, whose key makes it once, and logged and counted by the server that wrote it.
-//! A message that has somewhere to go waits there until it was taken: it is tried again, later each time, by any server, and
-//! given up after three days. It may arrive twice, under the same id. No request waits for any of this.
+//! Each place it is to go to, a webhook or somebody's mail, has a row of its own in `ai_quota_alert_deliveries`, where it waits
+//! until it was taken there: it is tried again, later each time, by any server, and given up after three days. A place that is
+//! down holds up no other. A message may arrive twice, under the same id. No request waits for any of this.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,20 +22,23 @@ use serde_json::{Value, json};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::policy::Counted;
+use systemprompt_mail::{Address, Mailer, Message};
 use systemprompt_model::{Ambient, Secret, with_causes};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::clerk::Reading;
+use super::letter::letter;
 use super::meter::{Limit, amount};
-use super::queries::{self, Raised};
-use crate::config::QuotaAlertConfig;
+use super::queries::{self, Raised, Waiting};
+use crate::config::{PolicyMode, QuotaAlertConfig};
 
 /// How often it is looked for messages that wait.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long whoever is told may take.
+/// How long a webhook may take. A mailer sees to that itself. Both are done within the minute for which nobody else takes the
+/// message.
 const TAKES_AT_MOST: Duration = Duration::from_secs(15);
 /// A message nobody took after this time is given up.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
@@ -50,11 +55,72 @@ pub trait Courier: Send + Sync {
 /// The alerts of one server.
 pub(super) struct Alerts {
     configured: Vec<QuotaAlertConfig>,
-    /// What messages of each alert are signed with.
-    keys: BTreeMap<String, hmac::Key>,
+    /// Where messages go, in the order of the alerts.
+    destinations: Vec<Destination>,
+    mailer: Arc<Mailer>,
     seen: Mutex<HashSet<(usize, i64, Counted, u32)>>,
     crossed: mpsc::UnboundedSender<Crossing>,
-    waiting: Arc<Notify>,
+    /// Told when there is something to bring.
+    waiting: watch::Sender<()>,
+}
+
+/// Where messages of an alert go.
+struct Destination {
+    alert: String,
+    /// Which of the places it is, in the table: a webhook has the name of its alert, because its address may hold a secret.
+    recipient: String,
+    way: Way,
+}
+
+/// How a message gets there.
+enum Way {
+    /// It is posted, signed.
+    Webhook { url: String, key: Box<hmac::Key> },
+    /// It is mailed.
+    Mail(Address),
+}
+
+/// A kind of places. Each has a task of its own, so that one whose places are slow holds up none of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    Webhook,
+    Mail,
+}
+
+impl Channel {
+    pub(super) const ALL: [Self; 2] = [Self::Webhook, Self::Mail];
+
+    /// What it is called in the table.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Mail => "mail",
+        }
+    }
+}
+
+impl Way {
+    const fn channel(&self) -> Channel {
+        match self {
+            Self::Webhook { .. } => Channel::Webhook,
+            Self::Mail(_) => Channel::Mail,
+        }
+    }
+}
+
+impl Destination {
+    /// Where messages of this alert go. What cannot be used was refused when the configuration was read.
+    fn of(alert: &QuotaAlertConfig, secret: impl Fn(&str) -> Option<Secret>) -> Vec<Self> {
+        let destination =
+            |recipient: &str, way| Self { alert: alert.name.clone(), recipient: recipient.to_owned(), way };
+        let webhook = alert.webhook.iter().filter_map(|webhook| {
+            let key = Box::new(key(secret(&webhook.secret)?.expose()));
+            Some(destination(&alert.name, Way::Webhook { url: webhook.url.clone(), key }))
+        });
+        let mail = alert.mail.iter().flat_map(|mail| &mail.to);
+        let mail = mail.filter_map(|to| Some(destination(to, Way::Mail(to.parse().ok()?))));
+        webhook.chain(mail).collect()
+    }
 }
 
 /// A part of a limit was reached.
@@ -78,27 +144,29 @@ impl Alerts {
     pub(super) fn new(
         alerts: &[QuotaAlertConfig],
         secret: impl Fn(&str) -> Option<Secret>,
+        mailer: Arc<Mailer>,
         db: DbPool,
         ambient: Ambient,
         metrics: &Metrics,
     ) -> (Arc<Self>, Recorder) {
-        let keys = alerts.iter().filter_map(|alert| {
-            let secret = secret(&alert.webhook.as_ref()?.secret)?;
-            Some((alert.name.clone(), key(secret.expose())))
-        });
         let raised = Family::<AlertLabels, Counter>::default();
         metrics.register("gateway_quota_alerts", "Parts of limits that were reached", raised.clone());
         let (crossed, crossings) = mpsc::unbounded_channel();
-        let keys = keys.collect();
-        let waiting = Arc::new(Notify::new());
-        let alerts = Arc::new(Self { configured: alerts.to_vec(), keys, seen: Mutex::default(), crossed, waiting });
+        let alerts = Arc::new(Self {
+            configured: alerts.to_vec(),
+            destinations: alerts.iter().flat_map(|alert| Destination::of(alert, &secret)).collect(),
+            mailer,
+            seen: Mutex::default(),
+            crossed,
+            waiting: watch::Sender::new(()),
+        });
         let recorder = Recorder { alerts: Arc::clone(&alerts), crossings, db, ambient, raised };
         (alerts, recorder)
     }
 
     /// Whether there is anywhere to send messages to.
-    pub(super) fn has_webhooks(&self) -> bool {
-        !self.keys.is_empty()
+    pub(super) fn has_destinations(&self) -> bool {
+        !self.destinations.is_empty()
     }
 
     /// Looks at what buckets hold now.
@@ -108,21 +176,23 @@ impl Alerts {
         }
         for reading in readings {
             let meter = &reading.bucket.counted_by;
-            for (counted, limit) in meter.enforced.iter().chain(meter.warned.iter()) {
+            let enforced = meter.enforced.iter().map(|(counted, limit)| (counted, limit, PolicyMode::Enforce));
+            let warned = meter.warned.iter().map(|(counted, limit)| (counted, limit, PolicyMode::Warn));
+            for (counted, limit, mode) in enforced.chain(warned) {
                 for (index, alert) in self.configured.iter().enumerate() {
                     if !alert.policies.is_empty() && !alert.policies.contains(&limit.policy) {
                         continue;
                     }
                     for threshold in &alert.thresholds {
-                        self.compare(reading, counted, limit, (index, *threshold), &meter.name);
+                        self.compare(reading, counted, (limit, mode), (index, *threshold));
                     }
                 }
             }
         }
     }
 
-    fn compare(&self, reading: &Reading, counted: Counted, limit: &Limit, at: (usize, u32), meter: &str) {
-        let (index, threshold) = at;
+    fn compare(&self, reading: &Reading, counted: Counted, of: (&Limit, PolicyMode), at: (usize, u32)) {
+        let ((limit, mode), (index, threshold)) = (of, at);
         let used = amount(&reading.used, counted);
         if u128::from(used) * 100 < u128::from(limit.most) * u128::from(threshold) {
             return;
@@ -140,14 +210,19 @@ impl Alerts {
             "data": {
                 "alert": self.configured[index].name,
                 "policy": limit.policy,
-                "quota": meter,
+                "quota": bucket.counted_by.name,
                 "subject": {"kind": bucket.kind, "id": bucket.subject, "name": bucket.subject_name},
                 "meter": bucket.meter,
-                "window": {"start": bucket.start, "end": bucket.end},
+                "window": {
+                    "start": bucket.start,
+                    "end": bucket.end,
+                    "time_zone": bucket.counted_by.windows.zone().name(),
+                },
                 "counted": counted.as_str(),
                 "threshold_percent": threshold,
                 "used": used,
                 "limit": limit.most,
+                "mode": mode,
             },
         });
         // When nobody records any more the server is stopping; another request will see it.
@@ -181,6 +256,7 @@ impl Recorder {
     async fn record(&self, crossing: &Crossing) -> Result<(), sqlx::Error> {
         let alert = &self.alerts.configured[crossing.alert];
         let now = self.ambient.now();
+        let destinations = || self.alerts.destinations.iter().filter(|destination| destination.alert == alert.name);
         let raised = Raised {
             alert: &alert.name,
             bucket: crossing.bucket,
@@ -188,7 +264,8 @@ impl Recorder {
             threshold: crossing.threshold.cast_signed(),
             message_id: Uuid::from_bytes(self.ambient.bytes()),
             message: &crossing.message,
-            has_webhook: alert.webhook.is_some(),
+            channels: destinations().map(|destination| destination.way.channel().as_str().to_owned()).collect(),
+            recipients: destinations().map(|destination| destination.recipient.clone()).collect(),
         };
         if !queries::raise(self.db.write(), &raised, now).await? {
             return Ok(());
@@ -205,7 +282,7 @@ impl Recorder {
             "a quota has reached a part of its limit"
         );
         self.raised.get_or_create(&AlertLabels { alert: alert.name.clone(), threshold: crossing.threshold }).inc();
-        self.alerts.waiting.notify_one();
+        self.alerts.waiting.send_replace(());
         Ok(())
     }
 }
@@ -218,62 +295,110 @@ pub(super) async fn deliver(
     ambient: Ambient,
     cancel: CancellationToken,
 ) {
-    let work = async {
+    let channels = Channel::ALL.map(async |channel| {
+        let mut waiting = alerts.waiting.subscribe();
         let mut rounds = interval(LOOK_EVERY);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
-                () = alerts.waiting.notified() => {}
+                Ok(()) = waiting.changed() => {}
             }
-            if let Err(error) = deliver_waiting(&alerts, &*courier, &db, &ambient).await {
+            if let Err(error) = deliver_waiting(&alerts, channel, &*courier, &db, &ambient).await {
                 let error = with_causes(&error);
                 tracing::warn!(error, "alerts that wait to be sent cannot be read");
             }
         }
-    };
-    cancel.run_until_cancelled(work).await;
+    });
+    cancel.run_until_cancelled(join_all(channels)).await;
 }
 
-/// One round. Says how many messages were taken.
+/// One round of a channel: what is due, ten at a time. Says how many messages were taken.
 pub(super) async fn deliver_waiting(
     alerts: &Alerts,
+    channel: Channel,
     courier: &dyn Courier,
     db: &DbPool,
     ambient: &Ambient,
 ) -> Result<usize, sqlx::Error> {
+    let destinations = || alerts.destinations.iter().filter(|to| to.way.channel() == channel);
+    let names: Vec<String> = destinations().map(|to| to.alert.clone()).collect();
+    let recipients: Vec<String> = destinations().map(|to| to.recipient.clone()).collect();
     let mut taken = 0;
-    let now = ambient.now();
-    let names: Vec<String> = alerts.keys.keys().cloned().collect();
-    for waiting in queries::take_waiting(db.write(), &names, now).await? {
-        let alert = alerts.configured.iter().find(|alert| alert.name == waiting.alert);
-        let (Some(webhook), Some(key)) =
-            (alert.and_then(|alert| alert.webhook.as_ref()), alerts.keys.get(&waiting.alert))
-        else {
-            continue;
-        };
-        let body = with_time(&waiting.message, waiting.raised_at);
-        let headers = signed(key, waiting.message_id, now, &body);
-        let sent = match timeout(TAKES_AT_MOST, courier.post(&webhook.url, &headers, body)).await {
-            Ok(sent) => sent,
-            Err(_) => Err("no answer in time".to_owned()),
-        };
-        match sent {
-            Ok(()) => {
-                queries::delivered(db.write(), waiting.message_id, ambient.now()).await?;
-                taken += 1;
+    // What is taken is not due again before a minute is over, so this ends.
+    while !names.is_empty() {
+        let now = ambient.now();
+        let due = queries::take_waiting(db.write(), channel.as_str(), (&names, &recipients), now).await?;
+        if due.is_empty() {
+            break;
+        }
+        let told = due.iter().map(|waiting| async move {
+            let meant = destinations().find(|to| (&to.alert, &to.recipient) == (&waiting.alert, &waiting.recipient));
+            match meant {
+                Some(to) => deliver_one(alerts, to, courier, db, ambient, waiting, now).await,
+                None => Ok(false),
             }
-            Err(why) => {
-                let is_over = now - waiting.raised_at > GIVEN_UP_AFTER;
-                let wait = TimeDelta::seconds(10_i64.saturating_mul(1 << waiting.attempts.clamp(0, 9)))
-                    .min(TimeDelta::hours(1));
-                let next = (!is_over).then(|| now + wait);
-                tracing::warn!(alert = waiting.alert, why, given_up = is_over, "an alert was not taken by its webhook");
-                queries::not_delivered(db.write(), waiting.message_id, next, &why).await?;
-            }
+        });
+        for told in join_all(told).await {
+            taken += usize::from(told?);
         }
     }
     Ok(taken)
+}
+
+/// Brings one message to one place, and writes down what became of it. Says whether it was taken.
+async fn deliver_one(
+    alerts: &Alerts,
+    to: &Destination,
+    courier: &dyn Courier,
+    db: &DbPool,
+    ambient: &Ambient,
+    waiting: &Waiting,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let sent = match &to.way {
+        Way::Webhook { url, key } => {
+            let body = with_time(&waiting.message, waiting.raised_at);
+            let headers = signed(key, waiting.message_id, now, &body);
+            let sent = timeout(TAKES_AT_MOST, courier.post(url, &headers, body)).await;
+            sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        }
+        Way::Mail(to) => mail(&alerts.mailer, to, waiting).await,
+    };
+    match sent {
+        Ok(()) => {
+            queries::delivered(db.write(), waiting, ambient.now()).await?;
+            Ok(true)
+        }
+        Err(why) => {
+            let is_over = now - waiting.raised_at > GIVEN_UP_AFTER;
+            let wait =
+                TimeDelta::seconds(10_i64.saturating_mul(1 << waiting.attempts.clamp(0, 9))).min(TimeDelta::hours(1));
+            let next = (!is_over).then(|| now + wait);
+            let (alert, channel, recipient) = (&waiting.alert, &waiting.channel, &waiting.recipient);
+            tracing::warn!(alert, channel, recipient, why, given_up = is_over, "an alert was not taken");
+            queries::not_delivered(db.write(), waiting, next, &why).await?;
+            Ok(false)
+        }
+    }
+}
+
+async fn mail(mailer: &Mailer, to: &Address, waiting: &Waiting) -> Result<(), String> {
+    let letter = letter(&waiting.message, waiting.raised_at);
+    let letter = letter.map_err(|error| format!("the message is of another version: {error}"))?;
+    let message = Message {
+        to: to.clone(),
+        subject: letter.subject,
+        text: letter.text,
+        id: name(waiting.message_id),
+        written_at: waiting.raised_at,
+    };
+    mailer.send(&message).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// What a message is called, wherever it goes.
+fn name(id: Uuid) -> String {
+    format!("msg_{}", id.simple())
 }
 
 fn with_time(message: &Value, raised_at: DateTime<Utc>) -> String {
@@ -292,7 +417,7 @@ fn key(secret: &str) -> hmac::Key {
 
 /// The headers of Standard Webhooks.
 fn signed(key: &hmac::Key, id: Uuid, now: DateTime<Utc>, body: &str) -> [(&'static str, String); 3] {
-    let id = format!("msg_{}", id.simple());
+    let id = name(id);
     let time = now.timestamp().to_string();
     let signature = hmac::sign(key, format!("{id}.{time}.{body}").as_bytes());
     let signature = format!("v1,{}", STANDARD.encode(signature));

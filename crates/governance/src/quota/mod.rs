@@ -19,6 +19,7 @@
 mod alerting;
 mod bucket;
 mod clerk;
+mod letter;
 mod meter;
 mod queries;
 mod store;
@@ -37,6 +38,7 @@ use prometheus_client::metrics::family::Family;
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::policy::{Allowance, Counted, DenialKind, PolicyInput, Usage, Violation};
+use systemprompt_mail::Mailer;
 use systemprompt_model::{ActionId, Ambient, Secret, with_causes};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +56,7 @@ use crate::config::{FaultMode, GatewayPolicyConfig, QuotaAlertConfig, QuotaReser
 mod tests;
 
 pub use self::alerting::Courier;
-pub use self::store::{QuotaAlertRow, QuotaFilter, QuotaRow, alerts, list};
+pub use self::store::{QuotaAlertRow, QuotaDelivery, QuotaDeliveryState, QuotaFilter, QuotaRow, alerts, list};
 
 /// How often it is looked for what servers left behind that died.
 const RECOVER_EVERY: Duration = Duration::from_secs(30);
@@ -65,6 +67,8 @@ const KEPT: TimeDelta = TimeDelta::days(62);
 
 /// The schema of the quotas.
 pub(crate) const SCHEMA: &str = include_str!("../../schema/quotas.sql");
+/// What brings the alerts of earlier versions into it.
+pub(crate) const ALERT_DELIVERIES: &str = include_str!("../../migrations/002_alert_deliveries.sql");
 
 /// The quotas of one server.
 pub struct Quotas {
@@ -139,15 +143,16 @@ impl Drop for Counting {
 
 impl Quotas {
     /// The quotas of these policies, and the tasks to be run. Nothing is asked of the database yet. `secret` gives what
-    /// messages are signed with.
+    /// messages are signed with, `mailer` sends those that are mailed.
     pub(crate) fn new(
         alerts: &[QuotaAlertConfig],
         secret: impl Fn(&str) -> Option<Secret>,
+        mailer: Arc<Mailer>,
         db: DbPool,
         ambient: Ambient,
         metrics: &Metrics,
     ) -> (Arc<Self>, Desk, Recorder) {
-        let (alerts, recorder) = Alerts::new(alerts, secret, Arc::clone(&db), ambient.clone(), metrics);
+        let (alerts, recorder) = Alerts::new(alerts, secret, mailer, Arc::clone(&db), ambient.clone(), metrics);
         let watch = {
             let alerts = Arc::clone(&alerts);
             Arc::new(move |readings: &[Reading]| alerts.look(readings))
@@ -230,11 +235,11 @@ impl Quotas {
     }
 
     /// Whether there is anywhere alerts are sent to.
-    pub fn has_webhooks(&self) -> bool {
-        self.alerts.has_webhooks()
+    pub fn has_alert_destinations(&self) -> bool {
+        self.alerts.has_destinations()
     }
 
-    /// Brings alerts that wait to where they are to go, until cancelled.
+    /// Brings alerts that wait to where they are to go, until cancelled: those for webhooks by `courier`.
     pub async fn deliver_alerts(self: Arc<Self>, courier: Arc<dyn Courier>, cancel: CancellationToken) {
         let (alerts, db, ambient) = (Arc::clone(&self.alerts), Arc::clone(&self.db), self.ambient.clone());
         alerting::deliver(alerts, courier, db, ambient, cancel).await;

@@ -215,6 +215,12 @@ pub(super) async fn delete_ended(pool: &PgPool, before: DateTime<Utc>) -> Result
     )
     .execute(pool)
     .await?;
+    sqlx::query!(
+        "DELETE FROM ai_quota_alert_deliveries AS delivery \
+         WHERE NOT EXISTS (SELECT FROM ai_quota_alerts AS alert WHERE alert.message_id = delivery.message_id)"
+    )
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
@@ -227,18 +233,28 @@ pub(super) struct Raised<'a> {
     pub(super) threshold: i32,
     pub(super) message_id: Uuid,
     pub(super) message: &'a serde_json::Value,
-    pub(super) has_webhook: bool,
+    /// Where its message is to go: channels, and whom of each.
+    pub(super) channels: Vec<String>,
+    pub(super) recipients: Vec<String>,
 }
 
 /// Writes it down. Says whether nobody had.
 pub(super) async fn raise(pool: &PgPool, raised: &Raised<'_>, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let written = sqlx::query!(
+    sqlx::query_scalar!(
         r#"
-        INSERT INTO ai_quota_alerts (
-            alert, bucket_id, counted, threshold, message_id, message, raised_at, next_attempt_at
+        WITH raised AS (
+            INSERT INTO ai_quota_alerts (alert, bucket_id, counted, threshold, message_id, message, raised_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT DO NOTHING
+            RETURNING message_id, raised_at
+        ),
+        addressed AS (
+            INSERT INTO ai_quota_alert_deliveries (message_id, channel, recipient, next_attempt_at)
+            SELECT raised.message_id, destination.channel, destination.recipient, raised.raised_at
+            FROM raised
+            CROSS JOIN unnest($8::text[], $9::text[]) AS destination (channel, recipient)
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN $7::timestamptz END)
-        ON CONFLICT DO NOTHING
+        SELECT EXISTS (SELECT FROM raised) AS "raised!"
         "#,
         raised.alert,
         raised.bucket,
@@ -247,47 +263,65 @@ pub(super) async fn raise(pool: &PgPool, raised: &Raised<'_>, now: DateTime<Utc>
         raised.message_id,
         raised.message,
         now,
-        raised.has_webhook,
+        &raised.channels,
+        &raised.recipients,
     )
-    .execute(pool)
-    .await?;
-    Ok(written.rows_affected() > 0)
+    .fetch_one(pool)
+    .await
 }
 
-/// A message that waits to be sent.
+/// A message that waits to be brought to one place.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) alert: String,
     pub(super) message_id: Uuid,
+    pub(super) channel: String,
+    pub(super) recipient: String,
     pub(super) message: serde_json::Value,
     pub(super) raised_at: DateTime<Utc>,
     pub(super) attempts: i32,
 }
 
-/// Takes messages of these alerts that are due. For a minute nobody else takes them.
+/// Takes messages for these places of a channel (alerts, recipients) that are due. For a minute nobody else takes them.
 pub(super) async fn take_waiting(
     pool: &PgPool,
-    alerts: &[String],
+    channel: &str,
+    (alerts, recipients): (&[String], &[String]),
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>, sqlx::Error> {
     sqlx::query_as!(
         Waiting,
         r#"
         WITH due AS (
-            SELECT message_id
-            FROM ai_quota_alerts
-            WHERE next_attempt_at <= $2 AND delivered_at IS NULL AND alert = ANY ($1)
-            ORDER BY next_attempt_at
-            LIMIT 20
-            FOR UPDATE SKIP LOCKED
+            SELECT delivery.message_id, delivery.channel, delivery.recipient, alert.alert, alert.message, alert.raised_at
+            FROM ai_quota_alert_deliveries AS delivery
+            JOIN ai_quota_alerts AS alert ON alert.message_id = delivery.message_id
+            WHERE delivery.next_attempt_at <= $4
+              AND delivery.delivered_at IS NULL
+              AND delivery.channel = $1
+              AND (alert.alert, delivery.recipient) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+            ORDER BY delivery.next_attempt_at
+            LIMIT 10
+            FOR UPDATE OF delivery SKIP LOCKED
         )
-        UPDATE ai_quota_alerts AS alert
-        SET next_attempt_at = $2 + INTERVAL '1 minute', attempts = alert.attempts + 1
+        UPDATE ai_quota_alert_deliveries AS delivery
+        SET next_attempt_at = $4 + INTERVAL '1 minute', attempts = delivery.attempts + 1
         FROM due
-        WHERE alert.message_id = due.message_id
-        RETURNING alert.alert, alert.message_id, alert.message, alert.raised_at, alert.attempts
+        WHERE delivery.message_id = due.message_id
+          AND delivery.channel = due.channel
+          AND delivery.recipient = due.recipient
+        RETURNING
+            due.alert,
+            delivery.message_id,
+            delivery.channel,
+            delivery.recipient,
+            due.message,
+            due.raised_at,
+            delivery.attempts
         "#,
+        channel,
         alerts,
+        recipients,
         now,
     )
     .fetch_all(pool)
@@ -295,10 +329,16 @@ pub(super) async fn take_waiting(
 }
 
 /// A message was taken.
-pub(super) async fn delivered(pool: &PgPool, message: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn delivered(pool: &PgPool, of: &Waiting, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE ai_quota_alerts SET delivered_at = $2, next_attempt_at = NULL, last_error = NULL WHERE message_id = $1",
-        message,
+        r#"
+        UPDATE ai_quota_alert_deliveries
+        SET delivered_at = $4, next_attempt_at = NULL, last_error = NULL
+        WHERE message_id = $1 AND channel = $2 AND recipient = $3
+        "#,
+        of.message_id,
+        of.channel,
+        of.recipient,
         now,
     )
     .execute(pool)
@@ -309,13 +349,19 @@ pub(super) async fn delivered(pool: &PgPool, message: Uuid, now: DateTime<Utc>) 
 /// A message was not taken, and is sent again at `next`, or never.
 pub(super) async fn not_delivered(
     pool: &PgPool,
-    message: Uuid,
+    of: &Waiting,
     next: Option<DateTime<Utc>>,
     why: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE ai_quota_alerts SET next_attempt_at = $2, last_error = $3 WHERE message_id = $1",
-        message,
+        r#"
+        UPDATE ai_quota_alert_deliveries
+        SET next_attempt_at = $4, last_error = $5
+        WHERE message_id = $1 AND channel = $2 AND recipient = $3
+        "#,
+        of.message_id,
+        of.channel,
+        of.recipient,
         next,
         why,
     )

@@ -1,9 +1,12 @@
 //! What operators see: the policies as they were loaded, and what is counted.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 use systemprompt_extension::policy::Counted;
+use uuid::Uuid;
 
 use super::meter::Meters;
 use crate::config::GatewayPolicyConfig;
@@ -129,27 +132,51 @@ pub struct QuotaAlertRow {
     pub counted: String,
     /// In percent of the limit.
     pub threshold: i32,
-    /// How often it was tried to tell somebody.
+    /// Where its message goes; nowhere but to the log if empty.
+    pub deliveries: Vec<QuotaDelivery>,
+}
+
+/// The message of an alert on its way to one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuotaDelivery {
+    /// `webhook` or `mail`.
+    pub channel: String,
+    /// The address of mail. Of a webhook the name of the alert, because its address may hold a secret.
+    pub recipient: String,
+    /// How far it is.
+    pub state: QuotaDeliveryState,
+    /// How often it was tried.
     pub attempts: i32,
-    /// When somebody took the message; absent while it waits, or if there is nobody to tell.
+    /// When it was taken.
     pub delivered_at: Option<DateTime<Utc>>,
-    /// Why nobody took it.
+    /// When it is tried again.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Why it was not taken the last time.
     pub last_error: Option<String>,
+}
+
+/// How far a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaDeliveryState {
+    /// It will be tried, or tried again.
+    Waiting,
+    /// It was taken.
+    Delivered,
+    /// It was not taken for three days.
+    GivenUp,
 }
 
 /// The parts of limits that a subject has reached, the latest first.
 pub async fn alerts(pool: &PgPool, subject: &str) -> Result<Vec<QuotaAlertRow>, sqlx::Error> {
-    sqlx::query_as!(
-        QuotaAlertRow,
+    let rows = sqlx::query!(
         r#"
         SELECT
+            alert.message_id,
             alert.raised_at,
             alert.alert,
             alert.counted,
-            alert.threshold,
-            alert.attempts,
-            alert.delivered_at,
-            alert.last_error
+            alert.threshold
         FROM ai_quota_alerts AS alert
         JOIN ai_quota_buckets AS bucket ON bucket.id = alert.bucket_id
         WHERE bucket.subject_id = $1 OR bucket.subject_name = $1
@@ -159,7 +186,44 @@ pub async fn alerts(pool: &PgPool, subject: &str) -> Result<Vec<QuotaAlertRow>, 
         subject,
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    let messages: Vec<Uuid> = rows.iter().map(|row| row.message_id).collect();
+    let mut deliveries: HashMap<Uuid, Vec<QuotaDelivery>> = HashMap::new();
+    let found = sqlx::query!(
+        r#"
+        SELECT message_id, channel, recipient, attempts, delivered_at, next_attempt_at, last_error
+        FROM ai_quota_alert_deliveries
+        WHERE message_id = ANY ($1)
+        ORDER BY channel DESC, recipient
+        "#,
+        &messages,
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in found {
+        let state = match (row.delivered_at, row.next_attempt_at) {
+            (Some(_), _) => QuotaDeliveryState::Delivered,
+            (None, Some(_)) => QuotaDeliveryState::Waiting,
+            (None, None) => QuotaDeliveryState::GivenUp,
+        };
+        deliveries.entry(row.message_id).or_default().push(QuotaDelivery {
+            channel: row.channel,
+            recipient: row.recipient,
+            state,
+            attempts: row.attempts,
+            delivered_at: row.delivered_at,
+            next_attempt_at: row.next_attempt_at,
+            last_error: row.last_error,
+        });
+    }
+    let rows = rows.into_iter().map(|row| QuotaAlertRow {
+        raised_at: row.raised_at,
+        alert: row.alert,
+        counted: row.counted,
+        threshold: row.threshold,
+        deliveries: deliveries.remove(&row.message_id).unwrap_or_default(),
+    });
+    Ok(rows.collect())
 }
 
 /// The policies that were loaded last. One of another version that cannot be read any more limits nothing.

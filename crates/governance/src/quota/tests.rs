@@ -9,15 +9,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::json;
 use systemprompt_database::testing::{self, TestDatabase};
-use systemprompt_database::{Database, Module};
+use systemprompt_database::{Database, InstallOptions, Migration, Module, install};
 use systemprompt_extension::policy::{Estimate, ModelCall, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_extension::{Metrics, SchemaDefinition};
+use systemprompt_mail::{Mailer, Security, Settings};
 use systemprompt_model::{
     ActionId, Ambient, Attribution, EntityKind, ManualClock, Microdollars, Resource, Secret, SeededEntropy, UserId,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+
+#[path = "../../../mail/tests/smtp/server.rs"]
+mod smtp;
+
+use smtp::{Manners, SmtpServer};
 
 /// A Thursday, four minutes after ten.
 const BEGINNING: &str = "2026-11-26T10:04:00Z";
@@ -29,6 +35,7 @@ struct Servers {
     quotas: Vec<Arc<Quotas>>,
     policies: Vec<GatewayPolicyConfig>,
     meters: Meters,
+    stop: CancellationToken,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -54,17 +61,35 @@ async fn servers(count: usize, policies: serde_json::Value) -> Servers {
     assert_eq!(crate::config::quota::flaws(&policies), []);
     let quotas = (0..count).map(|_| quotas(&policies, &database.pool, &ambient, &stop)).collect();
     let meters = Meters::new(&policies);
-    Servers { database, clock, ambient, quotas, policies, meters, _stop: stop.drop_guard() }
+    Servers { database, clock, ambient, quotas, policies, meters, stop: stop.clone(), _stop: stop.drop_guard() }
 }
 
 /// Quotas that tell of three parts of each limit, and are run until `stop`.
 fn quotas(policies: &[GatewayPolicyConfig], pool: &DbPool, ambient: &Ambient, stop: &CancellationToken) -> Arc<Quotas> {
     let alerts = json!([{"name": "finance", "webhook": {"url": "https://hooks.example", "secret": "hook"}}]);
-    let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alerts).expect("alerts");
-    assert_eq!(crate::config::quota::alert_flaws(&alerts, policies, |name| name == "hook"), []);
+    quotas_with(&alerts, None, policies, pool, ambient, stop)
+}
+
+/// Quotas with these alerts and this server for mail.
+fn quotas_with(
+    alerts: &serde_json::Value,
+    mail: Option<&SmtpServer>,
+    policies: &[GatewayPolicyConfig],
+    pool: &DbPool,
+    ambient: &Ambient,
+    stop: &CancellationToken,
+) -> Arc<Quotas> {
+    let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alerts.clone()).expect("alerts");
+    assert_eq!(crate::config::quota::alert_flaws(&alerts, policies, |name| name == "hook", mail.is_some()), []);
     let secret = |_: &str| Some(Secret::new("s3"));
     let metrics = Metrics::new();
-    let (quotas, desk, recorder) = Quotas::new(&alerts, secret, Arc::clone(pool), ambient.clone(), &metrics);
+    let settings = mail.map(|server| {
+        let mut settings = Settings::new("alerts@example.com", "127.0.0.1", Security::None).expect("settings");
+        settings.port = server.address.port();
+        settings
+    });
+    let mailer = Arc::new(Mailer::new(settings, &metrics).expect("a mailer"));
+    let (quotas, desk, recorder) = Quotas::new(&alerts, secret, mailer, Arc::clone(pool), ambient.clone(), &metrics);
     tokio::spawn(desk.run(stop.clone()));
     tokio::spawn(recorder.run(stop.clone()));
     quotas
@@ -96,6 +121,35 @@ impl Servers {
         let most = Usage { output_tokens: 50, cost: Microdollars(4000), ..expected };
         let (by, action) = (by.clone(), ActionId::generate(&self.ambient));
         Request { by, action, model: "claude-x", estimate: Estimate { expected, most } }
+    }
+
+    /// Another server, with these alerts.
+    fn add(&mut self, alerts: &serde_json::Value, mail: &SmtpServer) -> usize {
+        let (policies, pool) = (&self.policies, &self.database.pool);
+        let quotas = quotas_with(alerts, Some(mail), policies, pool, &self.ambient, &self.stop);
+        self.quotas.push(quotas);
+        self.quotas.len() - 1
+    }
+
+    /// One round of bringing alerts to where they are to go. Says how many were taken.
+    async fn deliver(&self, server: usize, courier: &Letterbox) -> usize {
+        let Quotas { alerts, db, ambient, .. } = &*self.quotas[server];
+        let mut taken = 0;
+        for channel in alerting::Channel::ALL {
+            taken += alerting::deliver_waiting(alerts, channel, courier, db, ambient).await.expect("it looks");
+        }
+        taken
+    }
+
+    /// Waits until so many alerts are written down, by tasks of their own.
+    async fn raised(&self, count: i64) {
+        let raised = async || {
+            let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM ai_quota_alerts");
+            count.fetch_one(self.database.pool.read()).await.expect("a count")
+        };
+        while raised().await < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn judge(&self, server: usize, request: &Request) -> Said {
@@ -393,20 +447,11 @@ async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
     }
     servers.refusal(0, &ada).await;
     servers.refusal(1, &ada).await;
-    // Both servers see every threshold; they are written down by tasks of their own.
-    let raised = async || {
-        let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM ai_quota_alerts");
-        count.fetch_one(servers.database.pool.read()).await.expect("a count")
-    };
-    while raised().await < 3 {
-        tokio::task::yield_now().await;
-    }
+    // Both servers see every threshold.
+    servers.raised(3).await;
     let courier = Letterbox::default();
     courier.1.store(true, std::sync::atomic::Ordering::SeqCst);
-    let deliver = async |server: usize| {
-        let Quotas { alerts, db, ambient, .. } = &*servers.quotas[server];
-        alerting::deliver_waiting(alerts, &courier, db, ambient).await.expect("it looks")
-    };
+    let deliver = async |server: usize| servers.deliver(server, &courier).await;
     assert_eq!(deliver(0).await, 0, "nobody took them");
     courier.1.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(deliver(1).await, 0, "not yet again");
@@ -414,8 +459,14 @@ async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
     assert_eq!(deliver(1).await, 3);
     assert_eq!(deliver(0).await, 0, "once");
     let rows = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
-    assert_eq!(rows.iter().map(|row| (row.threshold, row.attempts)).collect::<Vec<_>>(), [(100, 2), (80, 2), (50, 2)]);
-    assert!(rows.iter().all(|row| row.delivered_at.is_some() && row.last_error.is_none()), "{rows:?}");
+    let [hundred, eighty, fifty] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!([hundred.threshold, eighty.threshold, fifty.threshold], [100, 80, 50]);
+    for row in &rows {
+        let [delivery] = row.deliveries.as_slice() else { panic!("{row:?}") };
+        assert_eq!((delivery.channel.as_str(), delivery.recipient.as_str()), ("webhook", "finance"));
+        assert_eq!((delivery.state, delivery.attempts), (QuotaDeliveryState::Delivered, 2));
+        assert!(delivery.delivered_at.is_some() && delivery.last_error.is_none(), "{row:?}");
+    }
     let told = courier.0.lock().expect("no panic");
     let mut thresholds: Vec<_> =
         told.iter().map(|(_, _, body)| body["data"]["threshold_percent"].as_u64().expect("a number")).collect();
@@ -426,4 +477,134 @@ async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
     assert_eq!(body["data"]["subject"]["name"], "ada");
     assert_eq!(body["data"]["limit"], 10);
     assert!(headers.iter().any(|(name, value)| *name == "webhook-signature" && value.starts_with("v1,")));
+}
+
+/// Where an alert is to go, and how far it is.
+fn states(rows: &[QuotaAlertRow]) -> Vec<(&str, QuotaDeliveryState)> {
+    let deliveries = rows.iter().flat_map(|row| &row.deliveries);
+    deliveries.map(|delivery| (delivery.recipient.as_str(), delivery.state)).collect()
+}
+
+#[tokio::test]
+async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none() {
+    use QuotaDeliveryState::{Delivered, GivenUp, Waiting};
+    let mut servers =
+        servers(0, one(json!([{"period": "day", "subject": "user", "max_cost_microdollars": 2500}]))).await;
+    let mail = SmtpServer::start(Manners::default()).await;
+    let alert = |to: &[&str]| {
+        json!([{
+            "name": "finance",
+            "thresholds": [80],
+            "webhook": {"url": "https://hooks.example", "secret": "hook"},
+            "mail": {"to": to},
+        }])
+    };
+    let server = servers.add(&alert(&["ops@example.com", "gone@example.com", "left@example.com"]), &mail);
+    let ada = servers.user("ada");
+    servers.hold(server, &ada).await.settle(&used(2010));
+    servers.quotas[server].clerk.flush().await;
+    servers.raised(1).await;
+    let rows = async || super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+
+    // The webhook is down, and a recipient is refused for good, another one for now.
+    let courier = Letterbox::default();
+    courier.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    mail.refuse("gone@example.com", "550 5.1.1 nobody of this name");
+    mail.refuse("left@example.com", "451 4.7.1 come again");
+    assert_eq!(servers.deliver(server, &courier).await, 1, "one of them takes mail");
+    let told = rows().await;
+    assert_eq!(
+        states(&told),
+        [
+            ("finance", Waiting),
+            ("gone@example.com", Waiting),
+            ("left@example.com", Waiting),
+            ("ops@example.com", Delivered)
+        ]
+    );
+    let why = told[0].deliveries[1].last_error.clone().expect("a reason");
+    assert!(why.ends_with("refused it: 550 5.1.1 nobody of this name"), "{why}");
+
+    // What can be brought then is, and what was brought is not brought again.
+    courier.1.store(false, std::sync::atomic::Ordering::SeqCst);
+    mail.allow("left@example.com");
+    servers.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(servers.deliver(server, &courier).await, 2);
+    let letters = mail.letters();
+    let recipients: Vec<&str> = letters.iter().map(|letter| letter.to[0].as_str()).collect();
+    assert_eq!(recipients, ["ops@example.com", "left@example.com"]);
+    assert_eq!(letters[0].header("Subject"), Some("Budget alert: user ada at 80.4 % ($0.002010 of $0.002500)"));
+    assert!(letters[0].body().starts_with("user ada has reached 80 % of a limit.\n"), "{}", letters[0].body());
+    // It is the same message wherever it goes.
+    let id = letters[0].header("Message-ID").expect("an id").to_owned();
+    assert_eq!(letters[1].header("Message-ID"), Some(id.as_str()));
+    {
+        let posted = courier.0.lock().expect("no panic");
+        let [(_, headers, body)] = posted.as_slice() else { panic!("{posted:?}") };
+        let webhook_id = headers.iter().find(|(name, _)| *name == "webhook-id").expect("an id");
+        assert_eq!(id, format!("<{}@example.com>", webhook_id.1));
+        assert_eq!(body["data"]["mode"], "enforce");
+    }
+
+    // A recipient that is no longer configured is left alone.
+    let without = servers.add(&alert(&["ops@example.com"]), &mail);
+    servers.clock.advance(TimeDelta::hours(2));
+    let told = async || super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+    let attempts = async || told().await[0].deliveries[1].attempts;
+    let before = attempts().await;
+    assert_eq!((servers.deliver(without, &courier).await, attempts().await), (0, before));
+    // One that is is given up after three days.
+    servers.clock.advance(TimeDelta::days(3));
+    assert_eq!((servers.deliver(server, &courier).await, attempts().await), (0, before + 1));
+    servers.clock.advance(TimeDelta::days(3));
+    assert_eq!((servers.deliver(server, &courier).await, attempts().await), (0, before + 1));
+    assert_eq!(states(&told().await)[1], ("gone@example.com", GivenUp));
+    assert_eq!(mail.letters().len(), 2);
+
+    // When the window is forgotten, nothing of it stays.
+    queries::delete_ended(servers.database.pool.write(), servers.ambient.now()).await.expect("it is deleted");
+    let left = "SELECT (SELECT count(*) FROM ai_quota_alerts) + (SELECT count(*) FROM ai_quota_alert_deliveries)";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(servers.database.pool.read()).await.expect("a count");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn alerts_of_an_earlier_version_go_on_waiting() {
+    let database = testing::empty_database().await;
+    let earlier = "CREATE TABLE ai_quota_alerts (
+            alert           TEXT NOT NULL,
+            bucket_id       BIGINT NOT NULL,
+            counted         TEXT NOT NULL,
+            threshold       INTEGER NOT NULL,
+            message_id      UUID NOT NULL,
+            message         JSONB NOT NULL,
+            raised_at       TIMESTAMPTZ NOT NULL,
+            attempts        INTEGER NOT NULL DEFAULT 0,
+            next_attempt_at TIMESTAMPTZ,
+            delivered_at    TIMESTAMPTZ,
+            last_error      TEXT,
+            PRIMARY KEY (alert, bucket_id, counted, threshold)
+        )";
+    let alerts = "INSERT INTO ai_quota_alerts VALUES
+        ('a', 1, 'requests', 50, '00000000-0000-0000-0000-000000000001', '{}', now(), 0, NULL, NULL, NULL),
+        ('a', 1, 'requests', 80, '00000000-0000-0000-0000-000000000002', '{}', now(), 3, now(), NULL, 'down'),
+        ('a', 1, 'requests', 90, '00000000-0000-0000-0000-000000000003', '{}', now(), 9, NULL, NULL, 'down'),
+        ('b', 1, 'requests', 50, '00000000-0000-0000-0000-000000000004', '{}', now(), 1, NULL, now(), NULL)";
+    for statement in [earlier, alerts] {
+        sqlx::query(statement).execute(database.pool.write()).await.expect("the earlier version's");
+    }
+    let migrations = vec![Migration::new(2, "alert_deliveries", ALERT_DELIVERIES)];
+    let module = Module { migrations, ..module() };
+    for _ in 0..2 {
+        install(&database.pool, std::slice::from_ref(&module), &InstallOptions::default()).await.expect("it installs");
+    }
+    let rows = "SELECT recipient || ' ' || channel || ' ' || attempts || ' ' || (next_attempt_at IS NOT NULL) || ' ' || \
+                (delivered_at IS NOT NULL) FROM ai_quota_alert_deliveries ORDER BY message_id";
+    let rows: Vec<String> = sqlx::query_scalar(rows).fetch_all(database.pool.read()).await.expect("rows");
+    assert_eq!(rows, ["a webhook 3 true false", "a webhook 9 false false", "b webhook 1 false true"]);
+    // The table is now as a new installation has it.
+    let columns = "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns \
+                   WHERE table_name = 'ai_quota_alerts'";
+    let columns: String = sqlx::query_scalar(columns).fetch_one(database.pool.read()).await.expect("columns");
+    assert_eq!(columns, "alert bucket_id counted threshold message_id message raised_at");
 }

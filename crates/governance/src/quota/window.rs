@@ -75,6 +75,14 @@ impl Windows {
         }
     }
 
+    /// Whose days they are of.
+    pub(crate) fn zone(self) -> Tz {
+        match self {
+            Self::Seconds(_) => Tz::UTC,
+            Self::Days(zone) | Self::Weeks(zone) | Self::Months(zone) => zone,
+        }
+    }
+
     /// What they are called in tables and headers: `3600s`, `month`, `day Europe/Berlin`.
     pub(crate) fn name(self) -> String {
         let zoned = |period: CalendarPeriod, zone: Tz| match zone {

@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use systemprompt::extension::facet::FACETS;
 
-use crate::harness::{Instance, command, hello};
+use crate::harness::{Instance, command, hello, path};
+use crate::mail::smtp::{Manners, SmtpServer};
 
 /// The forms, with the option that asks for each.
 const FORMS: [(&str, &str); 3] = [("text", ""), ("json", "--json"), ("yaml", "--yaml")];
@@ -428,6 +429,15 @@ async fn every_command_in_its_three_forms() {
     outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
 
     configuration(&mut outputs);
+    let mail = SmtpServer::start(Manners::default()).await;
+    let profile = path(&outputs.instance, "profiles/local/profile.yaml");
+    let text = std::fs::read_to_string(&profile).expect("a profile");
+    let smtp = format!("host: 127.0.0.1, port: {}, security: none", mail.address.port());
+    std::fs::write(&profile, format!("{text}\nmail: {{ from: alerts@example.com, smtp: {{ {smtp} }} }}\n"))
+        .expect("written");
+    let queued = [(r"queued as \d", "queued as [n]")];
+    outputs.change_masked(&["admin", "config", "mail", "test", "ops@example.com"], [""; 3], &queued);
+    std::fs::write(&profile, text).expect("written");
 
     outputs
         .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);

@@ -10,6 +10,7 @@ mod guides;
 mod harness;
 mod lifecycle;
 mod limits;
+mod mail;
 mod operator;
 mod pipeline;
 mod profile;

@@ -16,6 +16,7 @@ mod identity;
 mod inference;
 mod instructions;
 mod limits;
+mod mail;
 mod metrics;
 mod reload;
 mod safety;

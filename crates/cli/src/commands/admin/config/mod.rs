@@ -3,6 +3,7 @@
 mod catalog;
 mod gateway;
 mod import;
+mod mail;
 mod provider;
 mod reconcile;
 mod reload;
@@ -29,6 +30,8 @@ pub(crate) enum Config {
     #[command(subcommand)]
     Provider(provider::Provider),
     #[command(subcommand)]
+    Mail(mail::Mail),
+    #[command(subcommand)]
     Secret(secret::Secret),
     #[command(subcommand)]
     Import(import::Import),
@@ -44,6 +47,7 @@ impl Config {
             Self::Gateway(group) => group.run(invocation).await,
             Self::Catalog(group) => group.run(invocation).await,
             Self::Provider(group) => group.run(invocation).await,
+            Self::Mail(group) => group.run(invocation).await,
             Self::Secret(group) => group.run(invocation).await,
             Self::Import(group) => group.run(invocation).await,
         }

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use serde::Serialize;
-use systemprompt_governance::quota::{QuotaAlertRow, QuotaFilter, QuotaRow, alerts, list};
+use systemprompt_governance::quota::{
+    QuotaAlertRow, QuotaDelivery, QuotaDeliveryState, QuotaFilter, QuotaRow, alerts, list,
+};
 
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
@@ -45,21 +47,56 @@ impl View for SubjectQuotas {
         if self.alerts.is_empty() {
             windows
         } else {
-            Text::apart([windows, QuotaAlertRow::lay_out(&self.alerts, layout)])
+            let told: Vec<_> = self.alerts.iter().flat_map(Told::of).collect();
+            Text::apart([windows, Told::lay_out(&told, layout)])
         }
     }
 }
 
-impl Row for QuotaAlertRow {
-    const COLUMNS: &'static [&'static str] = &["time", "alert", "counted", "#percent", "told"];
+/// One place an alert was to go to, as a line for people.
+#[derive(Serialize)]
+struct Told<'a> {
+    alert: &'a QuotaAlertRow,
+    /// Absent if it goes nowhere but to the log.
+    delivery: Option<&'a QuotaDelivery>,
+}
+
+impl<'a> Told<'a> {
+    fn of(alert: &'a QuotaAlertRow) -> Vec<Self> {
+        if alert.deliveries.is_empty() {
+            return vec![Self { alert, delivery: None }];
+        }
+        alert.deliveries.iter().map(|delivery| Self { alert, delivery: Some(delivery) }).collect()
+    }
+}
+
+impl Row for Told<'_> {
+    const COLUMNS: &'static [&'static str] = &["time", "alert", "counted", "#percent", "to", "told"];
     const NONE: &'static str = "No part of a limit was reached.";
 
     fn cells(&self) -> Vec<String> {
-        let told = match (self.delivered_at, &self.last_error) {
-            (Some(at), _) => time(at),
-            (None, Some(why)) => format!("not yet, tried {} times: {why}", self.attempts),
-            (None, None) => "in the log".to_owned(),
+        let QuotaAlertRow { raised_at, alert, counted, threshold, .. } = self.alert;
+        let to = match self.delivery {
+            Some(delivery) if delivery.channel == "mail" => delivery.recipient.clone(),
+            Some(delivery) => delivery.channel.clone(),
+            None => "the log".to_owned(),
         };
-        vec![time(self.raised_at), self.alert.clone(), self.counted.clone(), self.threshold.to_string(), told]
+        let told = match self.delivery {
+            Some(delivery) => state(delivery),
+            None => time(*raised_at),
+        };
+        vec![time(*raised_at), alert.clone(), counted.clone(), threshold.to_string(), to, told]
+    }
+}
+
+/// When it was told, or why it was not.
+fn state(delivery: &QuotaDelivery) -> String {
+    let why = delivery.last_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    match (delivery.state, delivery.delivered_at) {
+        (QuotaDeliveryState::Delivered, Some(at)) => time(at),
+        (QuotaDeliveryState::Delivered, None) => "yes".to_owned(),
+        (QuotaDeliveryState::Waiting, _) if delivery.attempts == 0 => "not yet".to_owned(),
+        (QuotaDeliveryState::Waiting, _) => format!("not yet, tried {} times{why}", delivery.attempts),
+        (QuotaDeliveryState::GivenUp, _) => format!("given up, tried {} times{why}", delivery.attempts),
     }
 }
