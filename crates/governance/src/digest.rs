@@ -17,8 +17,11 @@ const DIGEST_APART: usize = 1024 * 1024;
 /// At each multiple of so many bytes it is remembered how far the digest has come.
 const BLOCK: usize = 16 * 1024;
 
-/// How many places in contents are remembered: 64 MiB of conversations, in about one.
+/// How many blocks are remembered: conversations of 64 MiB together, in a megabyte of memory.
 const REMEMBERED: u64 = 4096;
+
+/// How many blocks are remembered of one content, the last ones: it grows at its end.
+const REMEMBERED_OF_ONE: usize = 64;
 
 /// Computes digests, of conversations that grow only from where they grew.
 ///
@@ -26,7 +29,7 @@ const REMEMBERED: u64 = 4096;
 /// there. Of the 100 KiB and more that coding sessions send with each request, hashing was a fifth of all the gateway did.
 #[derive(Debug, Clone)]
 pub(crate) struct Digester {
-    marker: Option<Arc<Marker>>,
+    marker: Arc<Marker>,
     /// How far the digest has come after the blocks that have this mark.
     begun: Cache<Mark, Sha256>,
 }
@@ -34,7 +37,7 @@ pub(crate) struct Digester {
 impl Default for Digester {
     fn default() -> Self {
         let begun = Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build();
-        Self { marker: Marker::new().map(Arc::new), begun }
+        Self { marker: Arc::new(Marker::new()), begun }
     }
 }
 
@@ -51,31 +54,28 @@ impl Digester {
     }
 
     fn compute(&self, content: &[u8]) -> Sha {
-        match &self.marker {
-            Some(marker) if content.len() >= BLOCK => self.take_on(marker, content).unwrap_or_else(|| sha256(content)),
-            _ => sha256(content),
+        if content.len() < BLOCK {
+            return sha256(content);
         }
-    }
-
-    fn take_on(&self, marker: &Marker, content: &[u8]) -> Option<Sha> {
-        let blocks = content.chunks_exact(BLOCK);
-        let rest = blocks.remainder();
-        let blocks: Vec<&[u8]> = blocks.collect();
-        let mut mark = 0;
-        let mut marks = Vec::with_capacity(blocks.len());
-        for block in &blocks {
-            mark = marker.mark(mark, block)?;
-            marks.push(mark);
-        }
+        let marks: Vec<Mark> = content
+            .chunks_exact(BLOCK)
+            .scan(Mark::beginning(0), |mark, block| {
+                *mark = self.marker.mark(*mark, block);
+                Some(*mark)
+            })
+            .collect();
         // A mark stands for everything up to it, so the last one that is known is where to go on.
         let known = marks.iter().enumerate().rev().find_map(|(at, mark)| Some((at + 1, self.begun.get(mark)?)));
-        let (known, mut digest) = known.unwrap_or_default();
-        for (block, mark) in blocks.iter().zip(marks).skip(known) {
+        let (done, mut digest) = known.unwrap_or_default();
+        let mut blocks = content[done * BLOCK..].chunks_exact(BLOCK);
+        for (block, (at, mark)) in blocks.by_ref().zip(marks.iter().enumerate().skip(done)) {
             digest.update(block);
-            self.begun.insert(mark, digest.clone());
+            if at + REMEMBERED_OF_ONE >= marks.len() {
+                self.begun.insert(*mark, digest.clone());
+            }
         }
-        digest.update(rest);
-        Some(digest.finalize().into())
+        digest.update(blocks.remainder());
+        digest.finalize().into()
     }
 }
 
@@ -102,7 +102,17 @@ mod tests {
                 }
             }
         }
-        digester.begun.run_pending_tasks();
-        assert!(digester.begun.entry_count() > 0, "something is known again");
+    }
+
+    #[tokio::test]
+    async fn it_is_taken_on_from_the_last_block_that_is_known() {
+        let digester = Digester::default();
+        let text = Bytes::from(vec![b'a'; 3 * BLOCK + 5]);
+        let first = digester.marker.mark(Mark::beginning(0), &text[..BLOCK]);
+        let second = digester.marker.mark(first, &text[BLOCK..2 * BLOCK]);
+        // Nobody else could have put this there; that it counts shows where the digest began.
+        digester.begun.insert(second, Sha256::new_with_prefix("elsewhere"));
+        let expected = Sha256::new_with_prefix("elsewhere").chain_update(&text[2 * BLOCK..]);
+        assert_eq!(digester.digest(&text).await, Sha::from(expected.finalize()));
     }
 }

@@ -195,40 +195,74 @@ pub fn events(stream: &[u8]) {
 /// The window that holds back a stream's end: cut anywhere it gives the stream as it came, and nothing of it that says what
 /// was not looked at.
 pub fn window(stream: &[u8]) {
-    let characters = |bytes: &[u8]| {
+    let texts = |bytes: &[u8]| {
         let mut texts = StreamTexts::new(stream.len());
         texts.feed(bytes);
-        texts.finish().iter().map(|text| text.chars().count()).sum::<usize>()
+        let texts = texts.finish();
+        texts.into_iter().map(|text| (text.chars().count(), text)).collect::<Vec<_>>()
+    };
+    let end = |mut window: StreamWindow, mut given: Vec<u8>| {
+        window.end();
+        window.cleared();
+        given.extend_from_slice(&window.release(true));
+        assert_eq!(given, stream);
     };
     for (size, chunks) in [1, 9].into_iter().flat_map(|size| cuts(stream).into_iter().map(move |cut| (size, cut))) {
         let mut window = StreamWindow::new(size, 1, stream.len());
-        let (mut fed, mut given, mut looked_at) = (0, Vec::new(), 0);
+        let (mut fed, mut given, mut looked_at) = (0, Vec::new(), Vec::new());
         for (number, chunk) in chunks.iter().enumerate() {
             window.feed(chunk).expect("there is room for all of it");
             fed += chunk.len();
             // Looking once in a while is enough, and counting everything again for every byte would be quadratic.
             if number % (1 + chunks.len() / 16) == 0 {
                 given.extend_from_slice(&window.release(true));
-                assert!(characters(&given) <= looked_at, "nothing was given that was not looked at");
+                for (at, (length, _)) in texts(&given).iter().enumerate() {
+                    let looked_at = looked_at.get(at).map_or(0, |(length, _)| *length);
+                    assert!(*length <= looked_at, "nothing was given that was not looked at");
+                }
                 if window.is_due(false) {
-                    assert!(window.fresh().iter().any(|text| !text.is_empty()), "there is something to look at");
                     window.cleared();
-                    looked_at = characters(&stream[..fed]);
-                    given.extend_from_slice(&window.release(false));
+                    looked_at = texts(&stream[..fed]);
                 }
             }
             assert!(stream[..fed].starts_with(&given));
         }
-        window.end();
-        window.cleared();
-        given.extend_from_slice(&window.release(true));
-        assert_eq!(given, stream);
-        assert!(!window.is_due(true) && window.fresh().is_empty());
+        end(window, given);
     }
+    // In whole events, of which each says something at once: what is looked at are the new parts of the texts with as much
+    // before them as is held back, and that is held back until it was looked at with what follows.
+    const SIZE: usize = 5;
+    let mut window = StreamWindow::new(SIZE, usize::MAX, stream.len());
+    let (mut fed, mut given, mut looked_at) = (0, Vec::new(), Vec::<(usize, String)>::new());
+    let ends = memchr::memmem::find_iter(stream, b"\n\n").map(|at| at + 2).take(64);
+    for until in ends {
+        window.feed(&stream[fed..until]).expect("there is room for all of it");
+        fed = until;
+        if window.is_due(true) {
+            let said = texts(&stream[..fed]);
+            for fresh in window.fresh() {
+                let shown = |(at, (length, text)): (usize, &(usize, String))| {
+                    let before = looked_at.get(at).map_or(0, |(length, _)| *length);
+                    *length > before
+                        && text.ends_with(&fresh)
+                        && fresh.chars().count() == length - before.saturating_sub(SIZE)
+                };
+                assert!(said.iter().enumerate().any(shown), "{fresh:?} of {said:?}, of which {looked_at:?} was seen");
+            }
+            window.cleared();
+            looked_at = said;
+        }
+        given.extend_from_slice(&window.release(false));
+        for ((length, _), (looked_at, _)) in texts(&given).iter().zip(&looked_at) {
+            assert!(*length == 0 || length + SIZE <= *looked_at, "what follows may belong to it");
+        }
+    }
+    window.feed(&stream[fed..]).expect("there is room for all of it");
+    end(window, given);
+
     let mut small = StreamWindow::new(9, 1, 64);
-    if stream.len() > 64 {
-        assert!(small.feed(stream).is_err(), "no more is held than there is room for");
-    }
+    let full = stream.chunks(40).any(|piece| small.feed(piece).is_err());
+    assert_eq!(full, stream.len() > 64, "no more is held than there is room for");
 }
 
 /// The filter of usage chunks: cut anywhere it lets the same through, and all of it where there is no such chunk.

@@ -113,7 +113,7 @@ pub struct SecretScanner {
     /// Whether findings by entropy refuse.
     entropy_refuses: bool,
     /// Made with the first content that is scanned; what scans only names needs none.
-    cleared: OnceLock<Option<Cleared>>,
+    cleared: OnceLock<Cleared>,
 }
 
 /// What was found in a string.
@@ -186,7 +186,7 @@ impl SecretScanner {
         if !json::looks_like_json(content) {
             return self.scan_as_text(content);
         }
-        let cleared = self.cleared.get_or_init(Cleared::new).as_ref();
+        let cleared = self.cleared.get_or_init(Cleared::new);
         let mut buffers = Buffers::default();
         let mut hits: Vec<(Hit<'_>, Range<usize>)> = Vec::new();
         let mut entrusted = Vec::new();
@@ -202,10 +202,9 @@ impl SecretScanner {
             let by_entropy = !leaf.key.is_some_and(fields::is_opaque);
             let names_a_credential = leaf.key.is_some_and(fields::names_a_credential);
             let raw = leaf.raw;
-            // Judged by nothing but its own bytes and whether their distribution counts.
-            let known = cleared.filter(|_| !names_a_credential);
-            let known = known.and_then(|cleared| Some((cleared, cleared.mark(raw, by_entropy)?)));
-            if known.is_some_and(|(cleared, mark)| cleared.contains(mark)) {
+            // Judged by nothing but its own bytes and whether their distribution counts, unless its name counts too.
+            let mark = if names_a_credential { None } else { cleared.mark(raw, by_entropy) };
+            if mark.is_some_and(|mark| cleared.contains(mark)) {
                 continue;
             }
             let text = if leaf.escaped { buffers.unescaped(raw) } else { raw };
@@ -224,7 +223,7 @@ impl SecretScanner {
                     entrusted.push(hits.len());
                 }
                 hits.push((hit, leaf.span));
-            } else if let Some((cleared, mark)) = known {
+            } else if let Some(mark) = mark {
                 cleared.insert(mark);
             }
         }
