@@ -32,8 +32,8 @@ pub struct SmtpConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// How the connection is protected. `starttls`: it begins in clear text and nothing is sent before it is protected; a
-    /// server that does not offer that gets no mail. `tls`: from its first byte. `none`: only for this machine, and without a
+    /// How the connection is protected. `starttls`: it begins in clear text, and neither a password nor a message is sent before it
+    /// is protected; a server that does not offer that gets no mail. `tls`: from its first byte. `none`: only for this machine, and without a
     /// password for hosts of SYSTEMPROMPT_TRUSTED_HTTP_HOSTS.
     #[serde(default)]
     pub security: Security,
@@ -49,7 +49,7 @@ pub struct SmtpConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
-    /// It begins in clear text and is protected before anything is said (RFC 3207). A server that does not offer it gets no
+    /// It begins in clear text and is protected before the password and the message (RFC 3207). A server that does not offer it gets no
     /// mail.
     #[default]
     StartTls,

@@ -51,10 +51,20 @@ pub enum MailError {
         code: u16,
         /// What it said.
         said: String,
+        /// Whether it said so of the sender.
+        is_of_sender: bool,
     },
-    /// It took too long, or what was answered makes no sense. It may have been taken.
+    /// It took too long, or what was answered makes no sense, before the message was handed over.
     #[error("{server} did not take it: {why}")]
     Interrupted {
+        /// Host and port.
+        server: String,
+        /// What happened.
+        why: String,
+    },
+    /// The message was handed over, and no answer came that makes sense. Whoever sends it again may send it twice.
+    #[error("{server} may have taken it or not: {why}")]
+    MaybeTaken {
         /// Host and port.
         server: String,
         /// What happened.
@@ -66,6 +76,11 @@ impl MailError {
     /// Whether a server answered and said no.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Credentials { .. } | Self::Refused { .. })
+    }
+
+    /// Whether it will end like this again until somebody changes something.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, Self::Credentials { .. } | Self::Refused { code: 500.., .. })
     }
 
     /// What an operator may do about it.
@@ -80,16 +95,21 @@ impl MailError {
                 "ask its operator; `security: tls` is for servers that are protected from the first byte, usually at port 465"
             }
             Self::Tls { .. } => {
-                "its certificate must be for `mail.smtp.host` and of an authority this machine trusts (SSL_CERT_FILE names \
-                 a file of further ones); `security: tls` at a port of `starttls` fails as well"
+                "its certificate must be for `mail.smtp.host` and of an authority this machine trusts, so add its authority \
+                 to those of the system (SSL_CERT_FILE names a file that replaces them, for providers too); `security: tls` \
+                 at a port of `starttls` fails as well"
             }
             Self::Credentials { .. } => {
                 "check `mail.smtp.username` and the secret that `mail.smtp.password` names; some providers want a password \
                  for programs"
             }
-            Self::Refused { code: 500.., .. } => "it says why; often `mail.from` is not an address it sends mail of",
+            Self::Refused { code: 500.., is_of_sender: true, .. } => {
+                "often `mail.from` is not an address it sends mail of"
+            }
+            Self::Refused { code: 500.., .. } => "it says why",
             Self::Refused { .. } => "it may take it later; alerts are sent again",
             Self::Interrupted { .. } => "try again; the log of the server may say more",
+            Self::MaybeTaken { .. } => "look whether it arrived; the log of the server may say more",
         }
     }
 }

@@ -56,11 +56,10 @@ impl Extension for MailExtension {
     ) -> Result<Option<Reload>, LoaderError> {
         let mailer = ctx.service::<Mailer>()?;
         let settings = Settings::read(configuration).map_err(|error| LoaderError::failed(ID, &error))?;
-        let prepared = Mailer::prepare(settings).map_err(|error| LoaderError::failed(ID, &error))?;
-        let mail = MailConfig::read(configuration).map_err(|error| LoaderError::failed(ID, &error))?;
-        let password = mail.and_then(|mail| mail.smtp.password);
+        let password = settings.as_ref().and_then(|settings| settings.password_name.clone());
+        let relay = Mailer::prepare(settings).await.map_err(|error| LoaderError::failed(ID, &error))?;
         let apply = async move {
-            mailer.put_in_force(prepared);
+            mailer.put_in_force(relay);
             Ok(())
         };
         Ok(Some(Reload::new(apply).with_secrets(password)))

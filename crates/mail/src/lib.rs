@@ -14,10 +14,10 @@
 //! What is deliberately missing: HTML, attachments, a queue, bounces, and a way to read mail.
 
 mod address;
+mod clear_until_tls;
 mod config;
 mod error;
 mod extension;
-mod line;
 mod mailer;
 mod message;
 mod relay;

@@ -13,13 +13,15 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
 };
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error as SmtpError, response};
+use rustls::RootCertStore;
 use systemprompt_model::with_causes;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::line::Line;
+use crate::clear_until_tls::ClearUntilTls;
 use crate::settings::{Roots, Settings, Unusable};
 use crate::{MailError, Security};
 
@@ -28,10 +30,11 @@ use crate::{MailError, Security};
 const STEP_WITHIN: Duration = Duration::from_secs(10);
 /// How long one address of the server may take to answer, so that one that leads nowhere leaves time for another.
 const ADDRESS_WITHIN: Duration = Duration::from_secs(4);
-/// How long handing the message over may take. Servers look for spam and viruses before they answer.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(15);
-/// How long the server may take to say goodbye.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long handing the message over may take, from its sender to the answer to its last dot. Servers look for spam and viruses
+/// before they answer, and who hangs up on one that has the message already will send it again (RFC 5321, 4.5.3.2.6).
+const HAND_OVER_WITHIN: Duration = Duration::from_mins(3);
+/// How long all of it takes at most.
+pub(crate) const WITHIN: Duration = Duration::from_secs(3 * STEP_WITHIN.as_secs() + HAND_OVER_WITHIN.as_secs());
 /// The most of a server's words that is told, in characters.
 const SAID_AT_MOST: usize = 300;
 
@@ -51,14 +54,14 @@ pub(crate) struct Relay {
 /// What went wrong.
 enum Failure {
     /// There is no connection.
-    Line(io::Error),
+    Connection(io::Error),
     /// There was one.
     Smtp(SmtpError),
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Line(error)
+        Self::Connection(error)
     }
 }
 
@@ -68,19 +71,22 @@ impl From<SmtpError> for Failure {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Connect,
     Protect,
     SignIn,
+    Sender,
+    Recipient,
+    /// From here on the server may have the message, whatever goes wrong.
     HandOver,
 }
 
 impl Relay {
     /// Reads the certificates, so it may block for a moment.
     pub(crate) fn new(settings: Settings) -> Result<Self, Unusable> {
-        let Settings { from, host, port, security, credentials, roots } = settings;
-        let tls = tls(&host, &roots)?;
+        let Settings { from, host, port, security, credentials, password_name: _, roots } = settings;
+        let tls = tls(&host, roots)?;
         // The name of a machine or a container says nothing to anybody, and some servers refuse what is no name at all.
         let hello = match from.email.domain() {
             domain if domain.starts_with('[') || domain.parse::<std::net::IpAddr>().is_ok() => ClientId::default(),
@@ -107,22 +113,39 @@ impl Relay {
 
     /// Hands it over. Gives what the server said of it.
     pub(crate) async fn hand_over(&self, message: &lettre::Message) -> Result<String, MailError> {
-        let mut connection = self.within(Step::Connect, self.connect()).await?;
+        let mut connection = self.step(Step::Connect, soon(), self.connect()).await?;
+        let handed_over = self.talk(&mut connection, message).await;
+        if matches!(
+            handed_over,
+            Ok(_) | Err(MailError::NotProtected { .. } | MailError::Credentials { .. } | MailError::Refused { .. })
+        ) {
+            // It is said and nobody waits for the answer: who has the message must be known before anything else goes wrong.
+            let _ = timeout(Duration::ZERO, connection.quit()).await;
+        }
+        handed_over
+    }
+
+    /// Everything between greeting and goodbye.
+    async fn talk(&self, connection: &mut AsyncSmtpConnection, message: &lettre::Message) -> Result<String, MailError> {
         if self.security == Security::StartTls {
             if !connection.can_starttls() {
-                let _ = timeout(LEAVE_WITHIN, connection.quit()).await;
                 return Err(MailError::NotProtected { server: self.server() });
             }
-            self.within(Step::Protect, connection.starttls(self.tls.clone(), &self.hello)).await?;
+            self.step(Step::Protect, soon(), connection.starttls(self.tls.clone(), &self.hello)).await?;
         }
         if let Some(credentials) = &self.credentials {
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            self.within(Step::SignIn, connection.auth(&mechanisms, credentials)).await?;
+            self.step(Step::SignIn, soon(), connection.auth(&mechanisms, credentials)).await?;
         }
-        let text = message.formatted();
-        let answer = self.within(Step::HandOver, connection.send(message.envelope(), &text)).await?;
-        // It has the message; how it says goodbye changes nothing.
-        let _ = timeout(LEAVE_WITHIN, connection.quit()).await;
+        let (envelope, by) = (message.envelope(), Instant::now() + HAND_OVER_WITHIN);
+        let sender = Mail::new(envelope.from().cloned(), Vec::new());
+        self.step(Step::Sender, by, connection.command(sender)).await?;
+        for recipient in envelope.to() {
+            let recipient = Rcpt::new(recipient.clone(), Vec::new());
+            self.step(Step::Recipient, by, connection.command(recipient)).await?;
+        }
+        self.step(Step::Recipient, by, connection.command(Data)).await?;
+        let answer = self.step(Step::HandOver, by, connection.message(&message.formatted())).await?;
         Ok(self.quoted(&told(&answer)))
     }
 
@@ -137,8 +160,8 @@ impl Relay {
         for address in lookup_host(server).await? {
             match timeout(ADDRESS_WITHIN, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    let line = Box::new(Line::new(stream));
-                    return Ok(AsyncSmtpConnection::connect_with_transport(line, &self.hello).await?);
+                    let stream = Box::new(ClearUntilTls::new(stream));
+                    return Ok(AsyncSmtpConnection::connect_with_transport(stream, &self.hello).await?);
                 }
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
@@ -147,15 +170,16 @@ impl Relay {
         Err(failure.into())
     }
 
-    async fn within<T, E: Into<Failure>>(
+    async fn step<T, E: Into<Failure>>(
         &self,
         step: Step,
+        by: Instant,
         doing: impl Future<Output = Result<T, E>>,
     ) -> Result<T, MailError> {
-        let limit = if step == Step::HandOver { HAND_OVER_WITHIN } else { STEP_WITHIN };
-        match timeout(limit, doing).await {
+        let limit = if step < Step::Sender { STEP_WITHIN } else { HAND_OVER_WITHIN };
+        match timeout_at(by, doing).await {
             Ok(done) => done.map_err(|failure| match failure.into() {
-                Failure::Line(error) => self.failed(step, self.quoted(&error.to_string())),
+                Failure::Connection(error) => self.failed(step, self.quoted(&error.to_string())),
                 Failure::Smtp(error) => self.failure(step, &error),
             }),
             Err(_) => Err(self.failed(step, format!("no answer within {} seconds", limit.as_secs()))),
@@ -168,9 +192,12 @@ impl Relay {
         let why = error.source().map_or_else(|| error.to_string(), with_causes);
         let why = self.quoted(&why);
         let server = self.server();
-        match error.status() {
-            Some(code) if step == Step::SignIn => MailError::Credentials { server, said: format!("{code} {why}") },
-            Some(code) => MailError::Refused { server, code: u16::from(code), said: why },
+        match error.status().map(u16::from) {
+            Some(code @ 500..) if step == Step::SignIn => {
+                MailError::Credentials { server, said: format!("{code} {why}") }
+            }
+            Some(code) => MailError::Refused { server, code, said: why, is_of_sender: step == Step::Sender },
+            None if step == Step::HandOver => self.failed(step, why),
             None if is_tls(error) => MailError::Tls { server, why },
             // It offers no way to sign in that we know.
             None if step == Step::SignIn && error.is_client() => MailError::Credentials { server, said: why },
@@ -183,7 +210,8 @@ impl Relay {
         match step {
             Step::Connect => MailError::Unreachable { server, why },
             Step::Protect => MailError::Tls { server, why },
-            Step::SignIn | Step::HandOver => MailError::Interrupted { server, why },
+            Step::SignIn | Step::Sender | Step::Recipient => MailError::Interrupted { server, why },
+            Step::HandOver => MailError::MaybeTaken { server, why },
         }
     }
 
@@ -213,6 +241,11 @@ impl fmt::Debug for Relay {
     }
 }
 
+/// When a step must be done that begins now.
+fn soon() -> Instant {
+    Instant::now() + STEP_WITHIN
+}
+
 /// What a server answered, in one line.
 fn told(answer: &response::Response) -> String {
     let words: Vec<&str> = answer.message().collect();
@@ -233,21 +266,21 @@ fn is_tls(error: &SmtpError) -> bool {
     false
 }
 
-fn tls(host: &str, roots: &Roots) -> Result<TlsParameters, Unusable> {
-    let mut builder = TlsParametersBuilder::new(host.to_owned());
-    builder = match roots {
-        Roots::System if rustls_native_certs::load_native_certs().certs.is_empty() => {
-            builder.certificate_store(CertificateStore::WebpkiRoots)
+fn tls(host: &str, roots: Roots) -> Result<TlsParameters, Unusable> {
+    let (store, certificates) = match roots {
+        Roots::System => {
+            let mut certificates = rustls_native_certs::load_native_certs().certs;
+            // Systems have some that cannot be read; nobody's mail is to wait for those.
+            certificates.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+            let is_bare = certificates.is_empty();
+            (if is_bare { CertificateStore::WebpkiRoots } else { CertificateStore::None }, certificates)
         }
-        Roots::System => builder.certificate_store(CertificateStore::Default),
-        Roots::Only(certificates) => {
-            let mut only = builder.certificate_store(CertificateStore::None);
-            for certificate in certificates {
-                let certificate = Certificate::from_der(certificate.to_vec());
-                only = only.add_root_certificate(certificate.map_err(|error| Unusable::Roots(error.to_string()))?);
-            }
-            only
-        }
+        Roots::Only(certificates) => (CertificateStore::None, certificates),
     };
+    let mut builder = TlsParametersBuilder::new(host.to_owned()).certificate_store(store);
+    for certificate in certificates {
+        let certificate = Certificate::from_der(certificate.to_vec());
+        builder = builder.add_root_certificate(certificate.map_err(|error| Unusable::Roots(error.to_string()))?);
+    }
     builder.build().map_err(|error| Unusable::Roots(error.to_string()))
 }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub security: Security,
     /// Name and password.
     pub credentials: Option<(String, Secret)>,
+    /// The name of the secret that is the password, where a configuration names it.
+    pub password_name: Option<String>,
     /// Whose certificates are trusted.
     pub roots: Roots,
 }
@@ -27,7 +29,7 @@ pub struct Settings {
 /// Whose certificates are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// The authorities of the system, or of `SSL_CERT_FILE`. A bare container has none; there those of Mozilla, which are part
+    /// The authorities of the system, or instead of them those of `SSL_CERT_FILE`. A bare container has none; there those of Mozilla, which are part
     /// of the program.
     System,
     /// These and no others.
@@ -58,8 +60,9 @@ impl Settings {
         let mut settings = Self::new(&from, &smtp.host, smtp.security)?;
         settings.port = smtp.port.unwrap_or(settings.port);
         if let (Some(username), Some(name)) = (smtp.username, smtp.password) {
-            let password = config.secrets.get(&name).cloned().ok_or(Unusable::NoSecret(name))?;
+            let password = config.secrets.get(&name).cloned().ok_or_else(|| Unusable::NoSecret(name.clone()))?;
             settings.credentials = Some((username, password));
+            settings.password_name = Some(name);
         }
         Ok(Some(settings))
     }
@@ -72,6 +75,7 @@ impl Settings {
             port: security.usual_port(),
             security,
             credentials: None,
+            password_name: None,
             roots: Roots::System,
         })
     }

@@ -413,7 +413,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "mail_messages_total",
         "counter",
         "outcome",
-        "Messages by mail: `sent`, `refused` by the server, or `failed` because it was not reached or not trusted",
+        "Messages by mail: `sent`, `refused` by the server, or `failed` before it said whether it takes them",
     ),
     ("process_cpu_seconds_total", "counter", "", "Processor time used"),
     ("process_max_fds", "gauge", "", "The most open files and connections"),

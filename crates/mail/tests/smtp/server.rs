@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests own the tasks they spawn")]
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -30,6 +31,24 @@ pub(crate) struct Manners {
     pub(crate) injected: &'static str,
     /// Whether it repeats what it was told when it does not accept credentials.
     pub(crate) repeats: bool,
+    /// What it says to credentials that are right.
+    pub(crate) welcome: &'static str,
+    /// What it says first, instead of a greeting.
+    pub(crate) greeting: Option<String>,
+    /// After which command it says nothing any more; `.` ends a message, which it has taken then.
+    pub(crate) silent_after: &'static str,
+    /// After which command it hangs up, in the same way.
+    pub(crate) hangs_up_after: &'static str,
+}
+
+impl Manners {
+    /// Falls silent or hangs up after this command, if those are its manners.
+    async fn bear_with(&self, command: &str) -> io::Result<()> {
+        if self.silent_after == command {
+            pending::<()>().await;
+        }
+        if self.hangs_up_after == command { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
 }
 
 /// A message it took.
@@ -94,7 +113,7 @@ impl SmtpServer {
         Self { address, shared, _stop: stop.drop_guard() }
     }
 
-    /// Answers a recipient with `reply`, such as `550 5.1.1 nobody of this name`.
+    /// Answers a recipient with `reply`, such as `550 5.1.1 nobody of this name`; not at all if it is empty.
     pub(crate) fn refuse(&self, recipient: &str, reply: &str) {
         self.shared.refused.lock().expect("no panic").insert(recipient.to_owned(), reply.to_owned());
     }
@@ -131,12 +150,12 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     match &shared.manners.tls {
         Some(tls) if shared.manners.wrapped => {
             let mut stream = BufReader::new(tls.accept(stream).await?);
-            say(&mut stream, "220 smtp.test ESMTP\r\n").await?;
+            say(&mut stream, shared.manners.greeting.as_deref().unwrap_or("220 smtp.test ESMTP\r\n")).await?;
             talk(&mut stream, shared, true).await?;
         }
         tls => {
             let mut stream = BufReader::new(stream);
-            say(&mut stream, "220 smtp.test ESMTP\r\n").await?;
+            say(&mut stream, shared.manners.greeting.as_deref().unwrap_or("220 smtp.test ESMTP\r\n")).await?;
             let next = talk(&mut stream, shared, false).await?;
             if let (Next::Protect, Some(tls)) = (next, tls) {
                 talk(&mut BufReader::new(tls.accept(stream.into_inner()).await?), shared, true).await?;
@@ -157,6 +176,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         let line = hear(stream).await?;
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
         shared.commands.lock().expect("no panic").push(verb.to_ascii_uppercase());
+        manners.bear_with(&verb.to_ascii_uppercase()).await?;
         match verb.to_ascii_uppercase().as_str() {
             "" => return Ok(Next::Leave),
             "EHLO" => {
@@ -188,6 +208,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                     manners.credentials.filter(|(username, password)| told == format!("\0{username}\0{password}"));
                 user = is_known.map(|(username, _)| username.to_owned());
                 match &user {
+                    Some(_) if !manners.welcome.is_empty() => say(stream, manners.welcome).await?,
                     Some(_) => say(stream, "235 2.7.0 welcome\r\n").await?,
                     None if manners.repeats => {
                         let said = format!("535-5.7.8 not known: {rest}\r\n535 5.7.8 that is {:?}\r\n", decoded(rest));
@@ -207,6 +228,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             "RCPT" => {
                 let recipient = address(rest);
                 let refusal = shared.refused.lock().expect("no panic").get(&recipient).cloned();
+                if refusal.as_deref() == Some("") {
+                    return pending().await;
+                }
                 if refusal.is_none() {
                     to.push(recipient);
                 }
@@ -229,6 +253,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 let letter =
                     Letter { from: from.clone(), to: std::mem::take(&mut to), text, is_protected, user: user.clone() };
                 shared.letters.send_modify(|letters| letters.push(letter));
+                manners.bear_with(".").await?;
                 let count = shared.letters.borrow().len();
                 say(stream, &format!("250 2.0.0 queued as {count}\r\n")).await?;
             }

@@ -34,14 +34,21 @@ impl Test {
                 .help(MailError::NotConfigured.hint())
                 .exit(Exit::Configuration)
         })?;
-        let shown = Shown::of(&settings, &project);
+        let security = settings.security;
+        let credential = match (&settings.credentials, &settings.password_name) {
+            (None, _) => "none".to_owned(),
+            (Some((username, _)), None) => format!("`{username}`"),
+            (Some((username, _)), Some(secret)) => match project.configuration.secrets.origin(secret) {
+                Some(origin) => format!("`{username}` with the secret `{secret}` of {origin}"),
+                None => format!("`{username}` with the secret `{secret}`"),
+            },
+        };
         let mailer = Mailer::new(Some(settings), &Metrics::new()).map_err(unusable)?;
         let begun = Instant::now();
         let sent = mailer.send(&message(invocation, &project, to)).await;
         let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         match sent {
             Ok(accepted) => {
-                let Shown { security, credential } = shown;
                 invocation.printer.show(&Tested {
                     address: self.address,
                     server: accepted.server,
@@ -53,7 +60,10 @@ impl Test {
                 Ok(())
             }
             Err(error) => {
-                let is_away = matches!(error, MailError::Unreachable { .. } | MailError::Interrupted { .. });
+                let is_away = matches!(
+                    error,
+                    MailError::Unreachable { .. } | MailError::Interrupted { .. } | MailError::MaybeTaken { .. }
+                );
                 let exit = if is_away { Exit::Unavailable } else { Exit::Failure };
                 Err(CliError::from_error("mail_not_sent", &error).help(error.hint()).exit(exit))
             }
@@ -74,25 +84,6 @@ fn message(invocation: &Invocation, project: &Project, to: Address) -> Message {
         ),
         id: format!("test_{id}"),
         written_at: ambient.now(),
-    }
-}
-
-/// What is told of the settings.
-struct Shown {
-    security: Security,
-    credential: String,
-}
-
-impl Shown {
-    fn of(settings: &Settings, project: &Project) -> Self {
-        let secret = systemprompt_mail::MailConfig::read(&project.configuration).ok().flatten();
-        let secret = secret.and_then(|mail| mail.smtp.password).unwrap_or_default();
-        let credential = match (&settings.credentials, project.configuration.secrets.origin(&secret)) {
-            (None, _) => "none".to_owned(),
-            (Some((username, _)), Some(origin)) => format!("`{username}` with the secret `{secret}` of {origin}"),
-            (Some((username, _)), None) => format!("`{username}`"),
-        };
-        Self { security: settings.security, credential }
     }
 }
 
