@@ -8,10 +8,6 @@ FROM ai_quota_alerts
 WHERE next_attempt_at IS NOT NULL OR delivered_at IS NOT NULL OR last_error IS NOT NULL
 ON CONFLICT DO NOTHING;
 
--- A server of the earlier version that still runs cannot write alerts any more. It logs that, and a server of this version that
--- counts in the same window writes them.
-ALTER TABLE ai_quota_alerts
-    DROP COLUMN attempts,
-    DROP COLUMN next_attempt_at,
-    DROP COLUMN delivered_at,
-    DROP COLUMN last_error;
+-- A server of the previous version that still runs sends nothing of this any more. It goes on writing alerts of its own into
+-- these columns and sends them itself, to webhooks only.
+UPDATE ai_quota_alerts SET next_attempt_at = NULL WHERE next_attempt_at IS NOT NULL;

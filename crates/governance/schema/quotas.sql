@@ -40,6 +40,12 @@ CREATE TABLE IF NOT EXISTS ai_quota_alerts (
     message_id      UUID NOT NULL,
     message         JSONB NOT NULL,
     raised_at       TIMESTAMPTZ NOT NULL,
+    -- Of the previous version, which may still run and had one place for each alert. Nothing else uses them, and the next
+    -- version drops them.
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at TIMESTAMPTZ,
+    delivered_at    TIMESTAMPTZ,
+    last_error      TEXT,
     PRIMARY KEY (alert, bucket_id, counted, threshold)
 );
 
@@ -51,6 +57,7 @@ CREATE TABLE IF NOT EXISTS ai_quota_alert_deliveries (
     channel         TEXT NOT NULL,            -- webhook, mail
     recipient       TEXT NOT NULL,            -- of a webhook the name of its alert, as its address may hold a secret
     attempts        INTEGER NOT NULL DEFAULT 0,
+    strikes         INTEGER NOT NULL DEFAULT 0, -- attempts that were refused for good or may have been taken; few are made
     next_attempt_at TIMESTAMPTZ,              -- absent when it was taken, or given up
     delivered_at    TIMESTAMPTZ,
     last_error      TEXT,

@@ -2,10 +2,12 @@
 //!
 //! What is reached is written to `ai_quota_alerts`, whose key makes it once, and logged and counted by the server that wrote it.
 //! Each place it is to go to, a webhook or somebody's mail, has a row of its own in `ai_quota_alert_deliveries`, where it waits
-//! until it was taken there: it is tried again, later each time, by any server, and given up after three days. A place that is
-//! down holds up no other. A message may arrive twice, under the same id. No request waits for any of this.
+//! until it was taken there: it is tried again, later each time, by any server, and given up after three days, or sooner where it
+//! is refused for good. Each place is looked after on its own, so one that is down or slow holds up no other. A message may arrive
+//! twice, under the same id. No request waits for any of this.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,26 +24,33 @@ use serde_json::{Value, json};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::policy::Counted;
-use systemprompt_mail::{Address, Mailer, Message};
+use systemprompt_mail::{Address, MailError, Mailer, Message};
 use systemprompt_model::{Ambient, Secret, with_causes};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::clerk::Reading;
 use super::letter::letter;
 use super::meter::{Limit, amount};
-use super::queries::{self, Raised, Waiting};
+use super::queries::{self, Due, Raised, Waiting};
 use crate::config::{PolicyMode, QuotaAlertConfig};
 
-/// How often it is looked for messages that wait.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long a webhook may take. A mailer sees to that itself. Both are done within the minute for which nobody else takes the
-/// message.
+/// How often a place looks for messages that wait. What this server writes down is told at once.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long a webhook may take. A mailer sees to that itself.
 const TAKES_AT_MOST: Duration = Duration::from_secs(15);
+/// How long messages that are on their way may take once the server stops.
+const FINISHES_WITHIN: Duration = Duration::from_secs(5);
 /// A message nobody took after this time is given up.
-const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+pub(super) const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+/// The longest a message waits for its next attempt.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
+/// How often a message is tried that is refused for good. Providers lock accounts that go on asking.
+const REFUSED_AT_MOST: i32 = 5;
+/// How often a message is sent that may have been taken.
+const MAYBE_TAKEN_AT_MOST: i32 = 3;
 /// Crossings that are remembered, so that the table is not asked about them again.
 const REMEMBERED: usize = 100_000;
 
@@ -56,8 +65,8 @@ pub trait Courier: Send + Sync {
 pub(super) struct Alerts {
     configured: Vec<QuotaAlertConfig>,
     /// Where messages go, in the order of the alerts.
-    destinations: Vec<Destination>,
-    mailer: Arc<Mailer>,
+    pub(super) destinations: Vec<Destination>,
+    pub(super) mailer: Arc<Mailer>,
     seen: Mutex<HashSet<(usize, i64, Counted, u32)>>,
     crossed: mpsc::UnboundedSender<Crossing>,
     /// Told when there is something to bring.
@@ -65,7 +74,7 @@ pub(super) struct Alerts {
 }
 
 /// Where messages of an alert go.
-struct Destination {
+pub(super) struct Destination {
     alert: String,
     /// Which of the places it is, in the table: a webhook has the name of its alert, because its address may hold a secret.
     recipient: String,
@@ -80,31 +89,55 @@ enum Way {
     Mail(Address),
 }
 
-/// A kind of places. Each has a task of its own, so that one whose places are slow holds up none of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channel {
-    Webhook,
-    Mail,
-}
-
-impl Channel {
-    pub(super) const ALL: [Self; 2] = [Self::Webhook, Self::Mail];
-
+impl Way {
     /// What it is called in the table.
-    const fn as_str(self) -> &'static str {
+    const fn channel(&self) -> &'static str {
         match self {
-            Self::Webhook => "webhook",
-            Self::Mail => "mail",
+            Self::Webhook { .. } => "webhook",
+            Self::Mail(_) => "mail",
+        }
+    }
+
+    /// For how long nobody else takes a message: longer than an attempt takes.
+    const fn lease(&self) -> Duration {
+        match self {
+            Self::Webhook { .. } => Duration::from_mins(1),
+            Self::Mail(_) => Duration::from_secs(Mailer::SENDS_WITHIN.as_secs() + 30),
         }
     }
 }
 
-impl Way {
-    const fn channel(&self) -> Channel {
-        match self {
-            Self::Webhook { .. } => Channel::Webhook,
-            Self::Mail(_) => Channel::Mail,
-        }
+/// Why a message was not taken.
+struct NotTaken {
+    why: String,
+    cause: Cause,
+}
+
+/// What that means for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It may be taken soon.
+    Passing,
+    /// Somebody must change something first.
+    ForGood,
+    /// It may have been taken.
+    MaybeTaken,
+}
+
+impl NotTaken {
+    fn passing(why: impl fmt::Display) -> Self {
+        Self { why: why.to_string(), cause: Cause::Passing }
+    }
+}
+
+impl From<MailError> for NotTaken {
+    fn from(error: MailError) -> Self {
+        let cause = match &error {
+            MailError::MaybeTaken { .. } => Cause::MaybeTaken,
+            error if error.is_for_good() => Cause::ForGood,
+            _ => Cause::Passing,
+        };
+        Self { why: error.to_string(), cause }
     }
 }
 
@@ -213,6 +246,7 @@ impl Alerts {
                 "quota": bucket.counted_by.name,
                 "subject": {"kind": bucket.kind, "id": bucket.subject, "name": bucket.subject_name},
                 "meter": bucket.meter,
+                "match": bucket.counted_by.matched(),
                 "window": {
                     "start": bucket.start,
                     "end": bucket.end,
@@ -264,7 +298,7 @@ impl Recorder {
             threshold: crossing.threshold.cast_signed(),
             message_id: Uuid::from_bytes(self.ambient.bytes()),
             message: &crossing.message,
-            channels: destinations().map(|destination| destination.way.channel().as_str().to_owned()).collect(),
+            channels: destinations().map(|destination| destination.way.channel().to_owned()).collect(),
             recipients: destinations().map(|destination| destination.recipient.clone()).collect(),
         };
         if !queries::raise(self.db.write(), &raised, now).await? {
@@ -295,97 +329,101 @@ pub(super) async fn deliver(
     ambient: Ambient,
     cancel: CancellationToken,
 ) {
-    let channels = Channel::ALL.map(async |channel| {
+    let places = alerts.destinations.iter().map(async |to| {
         let mut waiting = alerts.waiting.subscribe();
         let mut rounds = interval(LOOK_EVERY);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                () = cancel.cancelled() => break,
                 _ = rounds.tick() => {}
                 Ok(()) = waiting.changed() => {}
             }
-            if let Err(error) = deliver_waiting(&alerts, channel, &*courier, &db, &ambient).await {
+            if let Err(error) = deliver_to(to, &alerts.mailer, &*courier, &db, &ambient, &cancel).await {
                 let error = with_causes(&error);
-                tracing::warn!(error, "alerts that wait to be sent cannot be read");
+                tracing::warn!(error, alert = to.alert, "alerts that wait to be sent cannot be read or marked");
             }
         }
     });
-    cancel.run_until_cancelled(join_all(channels)).await;
+    // What is on its way when the server stops may arrive and be marked; cut short, it would be told again.
+    let cut = async {
+        cancel.cancelled().await;
+        sleep(FINISHES_WITHIN).await;
+    };
+    tokio::select! {
+        _ = join_all(places) => {}
+        () = cut => {}
+    }
 }
 
-/// One round of a channel: what is due, ten at a time. Says how many messages were taken.
-pub(super) async fn deliver_waiting(
-    alerts: &Alerts,
-    channel: Channel,
+/// One round of a place: all that is due there, until cancelled. Says how many messages were taken.
+pub(super) async fn deliver_to(
+    to: &Destination,
+    mailer: &Mailer,
     courier: &dyn Courier,
     db: &DbPool,
     ambient: &Ambient,
+    cancel: &CancellationToken,
 ) -> Result<usize, sqlx::Error> {
-    let destinations = || alerts.destinations.iter().filter(|to| to.way.channel() == channel);
-    let names: Vec<String> = destinations().map(|to| to.alert.clone()).collect();
-    let recipients: Vec<String> = destinations().map(|to| to.recipient.clone()).collect();
+    // Without a server nothing is tried, and nothing counts as tried.
+    if matches!(to.way, Way::Mail(_)) && !mailer.is_configured() {
+        return Ok(0);
+    }
+    let begun = ambient.now();
     let mut taken = 0;
-    // What is taken is not due again before a minute is over, so this ends.
-    while !names.is_empty() {
-        let now = ambient.now();
-        let due = queries::take_waiting(db.write(), channel.as_str(), (&names, &recipients), now).await?;
-        if due.is_empty() {
-            break;
-        }
-        let told = due.iter().map(|waiting| async move {
-            let meant = destinations().find(|to| (&to.alert, &to.recipient) == (&waiting.alert, &waiting.recipient));
-            match meant {
-                Some(to) => deliver_one(alerts, to, courier, db, ambient, waiting, now).await,
-                None => Ok(false),
-            }
-        });
-        for told in join_all(told).await {
-            taken += usize::from(told?);
-        }
+    while !cancel.is_cancelled() {
+        // What was due when the round began is taken once, so this ends.
+        let due = Due { by: begun, raised_after: begun - GIVEN_UP_AFTER, leased_until: ambient.now() + to.way.lease() };
+        let place = (to.alert.as_str(), to.way.channel(), to.recipient.as_str());
+        let Some(waiting) = queries::take_waiting(db.write(), place, due).await? else { break };
+        taken += usize::from(deliver_one(to, mailer, courier, db, ambient, &waiting).await?);
     }
     Ok(taken)
 }
 
 /// Brings one message to one place, and writes down what became of it. Says whether it was taken.
 async fn deliver_one(
-    alerts: &Alerts,
     to: &Destination,
+    mailer: &Mailer,
     courier: &dyn Courier,
     db: &DbPool,
     ambient: &Ambient,
     waiting: &Waiting,
-    now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let sent = match &to.way {
         Way::Webhook { url, key } => {
             let body = with_time(&waiting.message, waiting.raised_at);
-            let headers = signed(key, waiting.message_id, now, &body);
+            let headers = signed(key, waiting.message_id, ambient.now(), &body);
             let sent = timeout(TAKES_AT_MOST, courier.post(url, &headers, body)).await;
-            sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            sent.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(NotTaken::passing)
         }
-        Way::Mail(to) => mail(&alerts.mailer, to, waiting).await,
+        Way::Mail(to) => mail(mailer, to, waiting).await,
     };
-    match sent {
-        Ok(()) => {
-            queries::delivered(db.write(), waiting, ambient.now()).await?;
-            Ok(true)
-        }
-        Err(why) => {
-            let is_over = now - waiting.raised_at > GIVEN_UP_AFTER;
-            let wait =
-                TimeDelta::seconds(10_i64.saturating_mul(1 << waiting.attempts.clamp(0, 9))).min(TimeDelta::hours(1));
-            let next = (!is_over).then(|| now + wait);
-            let (alert, channel, recipient) = (&waiting.alert, &waiting.channel, &waiting.recipient);
-            tracing::warn!(alert, channel, recipient, why, given_up = is_over, "an alert was not taken");
-            queries::not_delivered(db.write(), waiting, next, &why).await?;
-            Ok(false)
-        }
-    }
+    let now = ambient.now();
+    let Err(NotTaken { why, cause }) = sent else {
+        queries::delivered(db.write(), waiting, now).await?;
+        return Ok(true);
+    };
+    let strikes = waiting.strikes + i32::from(cause != Cause::Passing);
+    let (wait, is_over) = match cause {
+        Cause::Passing => (later(waiting.attempts), false),
+        Cause::ForGood => (LONGEST_WAIT, strikes >= REFUSED_AT_MOST),
+        Cause::MaybeTaken => (later(waiting.attempts), strikes >= MAYBE_TAKEN_AT_MOST),
+    };
+    let (alert, channel, recipient) = (&to.alert, &waiting.channel, &waiting.recipient);
+    tracing::warn!(alert, channel, recipient, why, given_up = is_over, "an alert was not taken");
+    queries::not_delivered(db.write(), waiting, strikes, (!is_over).then(|| now + wait), &why).await?;
+    Ok(false)
 }
 
-async fn mail(mailer: &Mailer, to: &Address, waiting: &Waiting) -> Result<(), String> {
+/// How long a message waits after so many attempts: twice as long each time.
+fn later(attempts: i32) -> TimeDelta {
+    TimeDelta::seconds(10 << attempts.clamp(0, 9)).min(LONGEST_WAIT)
+}
+
+async fn mail(mailer: &Mailer, to: &Address, waiting: &Waiting) -> Result<(), NotTaken> {
     let letter = letter(&waiting.message, waiting.raised_at);
-    let letter = letter.map_err(|error| format!("the message is of another version: {error}"))?;
+    let letter = letter.map_err(|error| NotTaken::passing(format!("the message is of another version: {error}")))?;
     let message = Message {
         to: to.clone(),
         subject: letter.subject,
@@ -393,7 +431,8 @@ async fn mail(mailer: &Mailer, to: &Address, waiting: &Waiting) -> Result<(), St
         id: name(waiting.message_id),
         written_at: waiting.raised_at,
     };
-    mailer.send(&message).await.map(drop).map_err(|error| error.to_string())
+    mailer.send(&message).await?;
+    Ok(())
 }
 
 /// What a message is called, wherever it goes.

@@ -1,10 +1,10 @@
 //! What an alert says in mail, to somebody who may never have seen the configuration. No I/O.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::TimeZone;
+use crate::config::{QuotaMatch, TimeZone};
 
 /// A subject and a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,12 +20,14 @@ struct Told {
     policy: String,
     quota: String,
     subject: Subject,
+    #[serde(default, rename = "match")]
+    only: QuotaMatch,
     window: Span,
     counted: String,
     threshold_percent: u32,
     used: u64,
     limit: u64,
-    /// Messages that waited since before it was told have none.
+    /// Messages that waited since before it was told have none, and no match.
     mode: Option<String>,
 }
 
@@ -51,12 +53,19 @@ pub(super) fn letter(message: &Value, raised_at: DateTime<Utc>) -> Result<Letter
     let whose = told.subject.for_people();
     let (used, percent) = (told.used_of_limit(), told.percent());
     let zone = told.window.time_zone.0;
-    let time = |at: DateTime<Utc>| at.with_timezone(&zone).format("%Y-%m-%d %H:%M");
+    let is_short = told.window.end - told.window.start < TimeDelta::hours(1);
+    let format = if is_short { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%d %H:%M" };
+    let time = |at: DateTime<Utc>| at.with_timezone(&zone).format(format);
     let (start, end, raised) = (time(told.window.start), time(told.window.end), time(raised_at));
     let zone = zone.name();
+    let matching = told.matching();
+    let (only, requests) = match &matching {
+        Some(matching) => (format!("Counts:   only requests with {matching}\n"), "Such requests"),
+        None => (String::new(), "Requests"),
+    };
     let consequence = match told.mode.as_deref() {
-        Some("enforce") => format!("Requests beyond the limit are refused until {end} ({zone}).\n\n"),
-        Some(_) => "Requests beyond the limit are recorded and not refused.\n\n".to_owned(),
+        Some("enforce") => format!("{requests} beyond the limit are refused until {end} ({zone}).\n\n"),
+        Some(_) => format!("{requests} beyond the limit are recorded and not refused.\n\n"),
         None => String::new(),
     };
     Ok(Letter {
@@ -64,6 +73,7 @@ pub(super) fn letter(message: &Value, raised_at: DateTime<Utc>) -> Result<Letter
         text: format!(
             "{whose} has reached {threshold} % of a limit.\n\n\
              Used:     {used}, {percent}\n\
+             {only}\
              Window:   {start} to {end} ({zone})\n\
              Reached:  {raised} ({zone})\n\
              Policy:   {policy}\n\
@@ -87,6 +97,18 @@ impl Subject {
 }
 
 impl Told {
+    /// What requests must match that count, if not all of them do: `models claude-*, gpt-*; users ada`.
+    fn matching(&self) -> Option<String> {
+        let QuotaMatch { models, routes, users, roles } = &self.only;
+        let kinds = [("models", models), ("routes", routes), ("users", users), ("roles", roles)];
+        let kinds = kinds.into_iter().filter(|(_, names)| !names.is_empty()).map(|(kind, names)| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            format!("{kind} {}", names.join(", "))
+        });
+        let matching = kinds.collect::<Vec<_>>().join("; ");
+        (!matching.is_empty()).then_some(matching)
+    }
+
     /// `$402.17 of $500.00`, `8 of 10 requests`.
     fn used_of_limit(&self) -> String {
         let counted = |what| format!("{} of {} {what}", grouped(self.used), grouped(self.limit));
@@ -105,13 +127,14 @@ impl Told {
     }
 }
 
-/// Dollars and cents; what is less than a cent is told where there is no more than that.
+/// Dollars and cents; below a dollar hundredths of a cent, and where there are none of those what there is.
 fn dollars(micro: u64) -> String {
-    let cents = micro / 10_000;
-    if cents == 0 && micro > 0 {
-        return format!("$0.{micro:06}");
+    match micro {
+        0 => "$0.00".to_owned(),
+        1..100 => format!("$0.{micro:06}"),
+        100..1_000_000 => format!("$0.{:04}", micro / 100),
+        _ => format!("${}.{:02}", grouped(micro / 1_000_000), micro / 10_000 % 100),
     }
-    format!("${}.{:02}", grouped(cents / 100), cents % 100)
 }
 
 /// `1234567` as `1,234,567`.
@@ -179,6 +202,39 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_some_requests_is_not_told_as_one_of_all_and_short_windows_have_seconds() {
+        let mut of = message("requests", 8, 10);
+        of["data"]["match"] = json!({"models": ["claude-*", "gpt-*"], "users": ["ada"]});
+        of["data"]["window"] =
+            json!({"start": "2026-11-26T10:04:00Z", "end": "2026-11-26T10:04:40Z", "time_zone": "UTC"});
+        let text = letter(&of, raised_at()).expect("a letter").text;
+        for line in [
+            "Counts:   only requests with models claude-*, gpt-*; users ada\n",
+            "Window:   2026-11-26 10:04:00 to 2026-11-26 10:04:40 (UTC)\n",
+            "Reached:  2026-11-26 10:04:30 (UTC)\n",
+            "\nSuch requests beyond the limit are refused until 2026-11-26 10:04:40 (UTC).\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn dollars_are_told_as_exactly_as_they_must_be() {
+        for (micro, told) in [
+            (0, "$0.00"),
+            (93, "$0.000093"),
+            (100, "$0.0001"),
+            (7_530, "$0.0075"),
+            (10_000, "$0.0100"),
+            (999_999, "$0.9999"),
+            (1_000_000, "$1.00"),
+            (1_402_170_999, "$1,402.17"),
+        ] {
+            assert_eq!(dollars(micro), told);
+        }
+    }
+
+    #[test]
     fn other_amounts_and_other_subjects() {
         let subject = |message: Value| letter(&message, raised_at()).expect("a letter").subject;
         let mut of = message("requests", 999, 1000);
@@ -188,7 +244,7 @@ mod tests {
         of["data"]["subject"] = json!({"kind": "installation", "id": "", "name": ""});
         assert_eq!(subject(of), "Quota alert: everybody together at 150.0 % (3,000,000 of 2,000,000 input tokens)");
         let of = message("cost_microdollars", 93, 100);
-        assert_eq!(subject(of), "Budget alert: group red at 93.0 % ($0.000093 of $0.000100)");
+        assert_eq!(subject(of), "Budget alert: group red at 93.0 % ($0.000093 of $0.0001)");
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl Meter {
         format!("{}-{windows}", self.subject.as_str())
     }
 
+    /// What requests must match that count here.
+    pub(crate) fn matched(&self) -> &QuotaMatch {
+        &self.only.config
+    }
+
     /// Whether a request counts here.
     pub(crate) fn concerns(&self, input: &PolicyInput<'_>) -> bool {
         let Only { models, routes, config } = &self.only;

@@ -273,6 +273,14 @@ impl Quotas {
                             "settled the quotas of requests that dead servers left behind"
                         );
                     }
+                    let given_up =
+                        queries::give_up(self.db.write(), self.ambient.now() - alerting::GIVEN_UP_AFTER).await?;
+                    if given_up > 0 {
+                        tracing::warn!(
+                            messages = given_up,
+                            "gave up messages of alerts that were not taken in three days"
+                        );
+                    }
                     if round.is_multiple_of(120) {
                         queries::delete_ended(self.db.write(), self.ambient.now() - KEPT).await?;
                     }

@@ -273,59 +273,83 @@ pub(super) async fn raise(pool: &PgPool, raised: &Raised<'_>, now: DateTime<Utc>
 /// A message that waits to be brought to one place.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) alert: String,
     pub(super) message_id: Uuid,
     pub(super) channel: String,
     pub(super) recipient: String,
     pub(super) message: serde_json::Value,
     pub(super) raised_at: DateTime<Utc>,
     pub(super) attempts: i32,
+    pub(super) strikes: i32,
 }
 
-/// Takes messages for these places of a channel (alerts, recipients) that are due. For a minute nobody else takes them.
+/// Which messages are due, and until when nobody else takes one that is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub(super) by: DateTime<Utc>,
+    pub(super) raised_after: DateTime<Utc>,
+    pub(super) leased_until: DateTime<Utc>,
+}
+
+/// Takes the message of an alert to one place that has been due for longest.
 pub(super) async fn take_waiting(
     pool: &PgPool,
-    channel: &str,
-    (alerts, recipients): (&[String], &[String]),
-    now: DateTime<Utc>,
-) -> Result<Vec<Waiting>, sqlx::Error> {
+    (alert, channel, recipient): (&str, &str, &str),
+    due: Due,
+) -> Result<Option<Waiting>, sqlx::Error> {
     sqlx::query_as!(
         Waiting,
         r#"
         WITH due AS (
-            SELECT delivery.message_id, delivery.channel, delivery.recipient, alert.alert, alert.message, alert.raised_at
+            SELECT delivery.message_id, alert.message, alert.raised_at
             FROM ai_quota_alert_deliveries AS delivery
             JOIN ai_quota_alerts AS alert ON alert.message_id = delivery.message_id
             WHERE delivery.next_attempt_at <= $4
-              AND delivery.delivered_at IS NULL
-              AND delivery.channel = $1
-              AND (alert.alert, delivery.recipient) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+              AND delivery.channel = $2
+              AND delivery.recipient = $3
+              AND alert.alert = $1
+              AND alert.raised_at > $5
             ORDER BY delivery.next_attempt_at
-            LIMIT 10
+            LIMIT 1
             FOR UPDATE OF delivery SKIP LOCKED
         )
         UPDATE ai_quota_alert_deliveries AS delivery
-        SET next_attempt_at = $4 + INTERVAL '1 minute', attempts = delivery.attempts + 1
+        SET next_attempt_at = $6, attempts = delivery.attempts + 1
         FROM due
-        WHERE delivery.message_id = due.message_id
-          AND delivery.channel = due.channel
-          AND delivery.recipient = due.recipient
+        WHERE delivery.message_id = due.message_id AND delivery.channel = $2 AND delivery.recipient = $3
         RETURNING
-            due.alert,
             delivery.message_id,
             delivery.channel,
             delivery.recipient,
             due.message,
             due.raised_at,
-            delivery.attempts
+            delivery.attempts,
+            delivery.strikes
         "#,
+        alert,
         channel,
-        alerts,
-        recipients,
-        now,
+        recipient,
+        due.by,
+        due.raised_after,
+        due.leased_until,
     )
-    .fetch_all(pool)
+    .fetch_optional(pool)
     .await
+}
+
+/// Gives up what was raised before `before` and still waits, also where nobody is to get it any more. Says how much that was.
+pub(super) async fn give_up(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let given_up = sqlx::query!(
+        r#"
+        UPDATE ai_quota_alert_deliveries AS delivery
+        SET next_attempt_at = NULL, last_error = COALESCE(delivery.last_error, 'nobody takes it any more')
+        FROM ai_quota_alerts AS alert
+        WHERE alert.message_id = delivery.message_id
+          AND alert.raised_at <= $1
+          AND delivery.next_attempt_at IS NOT NULL
+        "#,
+        before,
+    );
+    Ok(given_up.execute(pool).await?.rows_affected())
 }
 
 /// A message was taken.
@@ -350,18 +374,20 @@ pub(super) async fn delivered(pool: &PgPool, of: &Waiting, now: DateTime<Utc>) -
 pub(super) async fn not_delivered(
     pool: &PgPool,
     of: &Waiting,
+    strikes: i32,
     next: Option<DateTime<Utc>>,
     why: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
         UPDATE ai_quota_alert_deliveries
-        SET next_attempt_at = $4, last_error = $5
+        SET strikes = $4, next_attempt_at = $5, last_error = $6
         WHERE message_id = $1 AND channel = $2 AND recipient = $3
         "#,
         of.message_id,
         of.channel,
         of.recipient,
+        strikes,
         next,
         why,
     )

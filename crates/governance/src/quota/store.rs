@@ -144,26 +144,29 @@ pub struct QuotaDelivery {
     /// The address of mail. Of a webhook the name of the alert, because its address may hold a secret.
     pub recipient: String,
     /// How far it is.
+    #[serde(flatten)]
     pub state: QuotaDeliveryState,
     /// How often it was tried.
     pub attempts: i32,
-    /// When it was taken.
-    pub delivered_at: Option<DateTime<Utc>>,
-    /// When it is tried again.
-    pub next_attempt_at: Option<DateTime<Utc>>,
     /// Why it was not taken the last time.
     pub last_error: Option<String>,
 }
 
 /// How far a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum QuotaDeliveryState {
     /// It will be tried, or tried again.
-    Waiting,
+    Waiting {
+        /// When.
+        next_attempt_at: DateTime<Utc>,
+    },
     /// It was taken.
-    Delivered,
-    /// It was not taken for three days.
+    Delivered {
+        /// When.
+        delivered_at: DateTime<Utc>,
+    },
+    /// It was not taken in three days, was refused for good, or may have been taken each time.
     GivenUp,
 }
 
@@ -202,8 +205,8 @@ pub async fn alerts(pool: &PgPool, subject: &str) -> Result<Vec<QuotaAlertRow>, 
     .await?;
     for row in found {
         let state = match (row.delivered_at, row.next_attempt_at) {
-            (Some(_), _) => QuotaDeliveryState::Delivered,
-            (None, Some(_)) => QuotaDeliveryState::Waiting,
+            (Some(delivered_at), _) => QuotaDeliveryState::Delivered { delivered_at },
+            (None, Some(next_attempt_at)) => QuotaDeliveryState::Waiting { next_attempt_at },
             (None, None) => QuotaDeliveryState::GivenUp,
         };
         deliveries.entry(row.message_id).or_default().push(QuotaDelivery {
@@ -211,8 +214,6 @@ pub async fn alerts(pool: &PgPool, subject: &str) -> Result<Vec<QuotaAlertRow>, 
             recipient: row.recipient,
             state,
             attempts: row.attempts,
-            delivered_at: row.delivered_at,
-            next_attempt_at: row.next_attempt_at,
             last_error: row.last_error,
         });
     }

@@ -132,11 +132,12 @@ impl Servers {
     }
 
     /// One round of bringing alerts to where they are to go. Says how many were taken.
-    async fn deliver(&self, server: usize, courier: &Letterbox) -> usize {
+    async fn deliver(&self, server: usize, courier: &dyn Courier) -> usize {
         let Quotas { alerts, db, ambient, .. } = &*self.quotas[server];
         let mut taken = 0;
-        for channel in alerting::Channel::ALL {
-            taken += alerting::deliver_waiting(alerts, channel, courier, db, ambient).await.expect("it looks");
+        for to in &alerts.destinations {
+            let round = alerting::deliver_to(to, &alerts.mailer, courier, db, ambient, &self.stop);
+            taken += round.await.expect("it looks");
         }
         taken
     }
@@ -464,8 +465,9 @@ async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
     for row in &rows {
         let [delivery] = row.deliveries.as_slice() else { panic!("{row:?}") };
         assert_eq!((delivery.channel.as_str(), delivery.recipient.as_str()), ("webhook", "finance"));
-        assert_eq!((delivery.state, delivery.attempts), (QuotaDeliveryState::Delivered, 2));
-        assert!(delivery.delivered_at.is_some() && delivery.last_error.is_none(), "{row:?}");
+        let delivered_at = servers.ambient.now();
+        assert_eq!((delivery.state, delivery.attempts), (QuotaDeliveryState::Delivered { delivered_at }, 2));
+        assert!(delivery.last_error.is_none(), "{row:?}");
     }
     let told = courier.0.lock().expect("no panic");
     let mut thresholds: Vec<_> =
@@ -479,31 +481,40 @@ async fn each_part_of_a_limit_is_told_once_whoever_sees_it() {
     assert!(headers.iter().any(|(name, value)| *name == "webhook-signature" && value.starts_with("v1,")));
 }
 
-/// Where an alert is to go, and how far it is.
-fn states(rows: &[QuotaAlertRow]) -> Vec<(&str, QuotaDeliveryState)> {
-    let deliveries = rows.iter().flat_map(|row| &row.deliveries);
-    deliveries.map(|delivery| (delivery.recipient.as_str(), delivery.state)).collect()
+/// Where an alert is to go, how far it is, and how often that was tried.
+fn states(rows: &[QuotaAlertRow]) -> Vec<String> {
+    let state = |delivery: &QuotaDelivery| {
+        let state = match delivery.state {
+            QuotaDeliveryState::Waiting { .. } => "waits",
+            QuotaDeliveryState::Delivered { .. } => "has it",
+            QuotaDeliveryState::GivenUp => "given up",
+        };
+        format!("{} {state} {}", delivery.recipient, delivery.attempts)
+    };
+    rows.iter().flat_map(|row| &row.deliveries).map(state).collect()
 }
 
-#[tokio::test]
-async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none() {
-    use QuotaDeliveryState::{Delivered, GivenUp, Waiting};
-    let mut servers =
-        servers(0, one(json!([{"period": "day", "subject": "user", "max_cost_microdollars": 2500}]))).await;
-    let mail = SmtpServer::start(Manners::default()).await;
-    let alert = |to: &[&str]| {
-        json!([{
-            "name": "finance",
-            "thresholds": [80],
-            "webhook": {"url": "https://hooks.example", "secret": "hook"},
-            "mail": {"to": to},
-        }])
-    };
-    let server = servers.add(&alert(&["ops@example.com", "gone@example.com", "left@example.com"]), &mail);
+/// A server with an alert to the webhook and these addresses, which has just been raised.
+async fn alerted(mail: &SmtpServer, to: &[&str]) -> (Servers, usize) {
+    let windows = json!([{"period": "day", "subject": "user", "max_cost_microdollars": 2500}]);
+    let mut servers = servers(0, one(windows)).await;
+    let server = servers.add(&alert(to), mail);
     let ada = servers.user("ada");
     servers.hold(server, &ada).await.settle(&used(2010));
     servers.quotas[server].clerk.flush().await;
     servers.raised(1).await;
+    (servers, server)
+}
+
+fn alert(to: &[&str]) -> serde_json::Value {
+    let webhook = json!({"url": "https://hooks.example", "secret": "hook"});
+    json!([{"name": "finance", "thresholds": [80], "webhook": webhook, "mail": {"to": to}}])
+}
+
+#[tokio::test]
+async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none() {
+    let mail = SmtpServer::start(Manners::default()).await;
+    let (mut servers, server) = alerted(&mail, &["ops@example.com", "gone@example.com", "left@example.com"]).await;
     let rows = async || super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
 
     // The webhook is down, and a recipient is refused for good, another one for now.
@@ -515,12 +526,7 @@ async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none(
     let told = rows().await;
     assert_eq!(
         states(&told),
-        [
-            ("finance", Waiting),
-            ("gone@example.com", Waiting),
-            ("left@example.com", Waiting),
-            ("ops@example.com", Delivered)
-        ]
+        ["finance waits 1", "gone@example.com waits 1", "left@example.com waits 1", "ops@example.com has it 1"]
     );
     let why = told[0].deliveries[1].last_error.clone().expect("a reason");
     assert!(why.ends_with("refused it: 550 5.1.1 nobody of this name"), "{why}");
@@ -533,7 +539,7 @@ async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none(
     let letters = mail.letters();
     let recipients: Vec<&str> = letters.iter().map(|letter| letter.to[0].as_str()).collect();
     assert_eq!(recipients, ["ops@example.com", "left@example.com"]);
-    assert_eq!(letters[0].header("Subject"), Some("Budget alert: user ada at 80.4 % ($0.002010 of $0.002500)"));
+    assert_eq!(letters[0].header("Subject"), Some("Budget alert: user ada at 80.4 % ($0.0020 of $0.0025)"));
     assert!(letters[0].body().starts_with("user ada has reached 80 % of a limit.\n"), "{}", letters[0].body());
     // It is the same message wherever it goes.
     let id = letters[0].header("Message-ID").expect("an id").to_owned();
@@ -546,19 +552,17 @@ async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none(
         assert_eq!(body["data"]["mode"], "enforce");
     }
 
-    // A recipient that is no longer configured is left alone.
+    // A recipient that is no longer configured is left alone, and not told of what is long past when it is again.
     let without = servers.add(&alert(&["ops@example.com"]), &mail);
     servers.clock.advance(TimeDelta::hours(2));
-    let told = async || super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
-    let attempts = async || told().await[0].deliveries[1].attempts;
-    let before = attempts().await;
-    assert_eq!((servers.deliver(without, &courier).await, attempts().await), (0, before));
-    // One that is is given up after three days.
+    assert_eq!(servers.deliver(without, &courier).await, 0);
+    mail.allow("gone@example.com");
     servers.clock.advance(TimeDelta::days(3));
-    assert_eq!((servers.deliver(server, &courier).await, attempts().await), (0, before + 1));
-    servers.clock.advance(TimeDelta::days(3));
-    assert_eq!((servers.deliver(server, &courier).await, attempts().await), (0, before + 1));
-    assert_eq!(states(&told().await)[1], ("gone@example.com", GivenUp));
+    assert_eq!(servers.deliver(server, &courier).await, 0);
+    let given_up = queries::give_up(servers.database.pool.write(), servers.ambient.now() - alerting::GIVEN_UP_AFTER);
+    assert_eq!(given_up.await.expect("it looks"), 1);
+    let told = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+    assert_eq!(states(&told)[1], "gone@example.com given up 1");
     assert_eq!(mail.letters().len(), 2);
 
     // When the window is forgotten, nothing of it stays.
@@ -566,6 +570,107 @@ async fn a_place_that_does_not_take_an_alert_holds_up_no_other_and_repeats_none(
     let left = "SELECT (SELECT count(*) FROM ai_quota_alerts) + (SELECT count(*) FROM ai_quota_alert_deliveries)";
     let left: i64 = sqlx::query_scalar(left).fetch_one(servers.database.pool.read()).await.expect("a count");
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_place_that_is_slow_holds_up_no_other() {
+    let mail = SmtpServer::start(Manners::default()).await;
+    let (servers, server) = alerted(&mail, &["a-slow@example.com", "ops@example.com"]).await;
+    mail.refuse("a-slow@example.com", "");
+    let stop = CancellationToken::new();
+    let courier = Arc::new(Letterbox::default());
+    let delivering = Arc::clone(&servers.quotas[server]).deliver_alerts(courier, stop.clone());
+    let looking = async {
+        mail.wait_for(1).await;
+        loop {
+            let told = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+            if states(&told) == ["finance has it 1", "a-slow@example.com waits 1", "ops@example.com has it 1"] {
+                break told;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::select! {
+        told = looking => told,
+        () = delivering => panic!("it goes on until it is stopped"),
+    };
+    // It is still at it.
+    assert_eq!(told[0].deliveries[1].last_error, None);
+}
+
+/// Takes a message when it is let.
+#[derive(Default)]
+struct Slow {
+    asked: tokio::sync::Notify,
+    let_go: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl Courier for Slow {
+    async fn post(&self, _: &str, _: &[(&'static str, String)], _: String) -> Result<(), String> {
+        self.asked.notify_one();
+        self.let_go.notified().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_the_server_stops_is_marked_when_it_was_taken() {
+    let mail = SmtpServer::start(Manners::default()).await;
+    let (servers, server) = alerted(&mail, &["ops@example.com"]).await;
+    let (stop, slow) = (CancellationToken::new(), Arc::new(Slow::default()));
+    let courier: Arc<dyn Courier> = slow.clone();
+    let delivering = Arc::clone(&servers.quotas[server]).deliver_alerts(courier, stop.clone());
+    let stopping = async {
+        slow.asked.notified().await;
+        stop.cancel();
+        tokio::task::yield_now().await;
+        slow.let_go.notify_one();
+    };
+    tokio::join!(delivering, stopping);
+    let told = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+    assert_eq!(states(&told)[0], "finance has it 1");
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_or_may_have_been_taken_is_sent_a_few_times() {
+    for (manners, recipient, apart, attempts) in [
+        (Manners::default(), "gone@example.com", TimeDelta::minutes(50), 5),
+        (Manners { hangs_up_after: ".", ..Manners::default() }, "ops@example.com", TimeDelta::seconds(10), 3),
+    ] {
+        let mail = SmtpServer::start(manners).await;
+        let (servers, server) = alerted(&mail, &[recipient]).await;
+        mail.refuse("gone@example.com", "550 5.1.1 nobody of this name");
+        let courier = Letterbox::default();
+        for attempt in 1..=attempts + 1 {
+            servers.deliver(server, &courier).await;
+            servers.clock.advance(apart);
+            servers.deliver(server, &courier).await;
+            let told = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+            let state = if attempt < attempts { "waits" } else { "given up" };
+            assert_eq!(states(&told)[1], format!("{recipient} {state} {}", attempt.min(attempts)));
+            servers.clock.advance(TimeDelta::hours(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_for_mail_nothing_counts_as_tried() {
+    let mail = SmtpServer::start(Manners::default()).await;
+    let (mut servers, _) = alerted(&mail, &["ops@example.com"]).await;
+    let configured = std::mem::take(&mut servers.quotas);
+    let courier = Letterbox::default();
+    let alerts: Vec<QuotaAlertConfig> = serde_json::from_value(alert(&["ops@example.com"])).expect("alerts");
+    let (metrics, pool) = (Metrics::new(), &servers.database.pool);
+    let mailer = Arc::new(Mailer::new(None, &metrics).expect("a mailer"));
+    let secret = |_: &str| Some(Secret::new("s3"));
+    let (without, _, _) = Quotas::new(&alerts, secret, mailer, Arc::clone(pool), servers.ambient.clone(), &metrics);
+    servers.quotas.push(without);
+    assert_eq!(servers.deliver(0, &courier).await, 1, "the webhook has it");
+    servers.quotas = configured;
+    let told = super::alerts(servers.database.pool.read(), "ada").await.expect("rows");
+    assert_eq!(states(&told), ["finance has it 1", "ops@example.com waits 0"]);
+    assert_eq!(servers.deliver(0, &courier).await, 1);
 }
 
 #[tokio::test]
@@ -602,9 +707,22 @@ async fn alerts_of_an_earlier_version_go_on_waiting() {
                 (delivered_at IS NOT NULL) FROM ai_quota_alert_deliveries ORDER BY message_id";
     let rows: Vec<String> = sqlx::query_scalar(rows).fetch_all(database.pool.read()).await.expect("rows");
     assert_eq!(rows, ["a webhook 3 true false", "a webhook 9 false false", "b webhook 1 false true"]);
-    // The table is now as a new installation has it.
-    let columns = "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns \
-                   WHERE table_name = 'ai_quota_alerts'";
-    let columns: String = sqlx::query_scalar(columns).fetch_one(database.pool.read()).await.expect("columns");
-    assert_eq!(columns, "alert bucket_id counted threshold message_id message raised_at");
+    // Nobody sends them twice.
+    let waiting = "SELECT count(*) FROM ai_quota_alerts WHERE next_attempt_at IS NOT NULL";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(database.pool.read()).await.expect("a count");
+    assert_eq!(waiting, 0);
+}
+
+#[tokio::test]
+async fn alerts_are_added_to_an_installation_that_has_none() {
+    let database = testing::empty_database().await;
+    let schemas = vec![SchemaDefinition::inline("ledger", include_str!("../../schema/ledger.sql"))];
+    let earlier = Module { schemas, ..module() };
+    let migrations = vec![Migration::new(2, "alert_deliveries", ALERT_DELIVERIES)];
+    for module in [earlier, Module { migrations, ..module() }] {
+        install(&database.pool, &[module], &InstallOptions::default()).await.expect("it installs");
+    }
+    let applied = "SELECT count(*) FROM extension_migrations WHERE extension_id = 'quotas' AND version = 2";
+    let applied: i64 = sqlx::query_scalar(applied).fetch_one(database.pool.read()).await.expect("a count");
+    assert_eq!(applied, 1);
 }

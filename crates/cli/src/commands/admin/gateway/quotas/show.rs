@@ -92,11 +92,10 @@ impl Row for Told<'_> {
 /// When it was told, or why it was not.
 fn state(delivery: &QuotaDelivery) -> String {
     let why = delivery.last_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    match (delivery.state, delivery.delivered_at) {
-        (QuotaDeliveryState::Delivered, Some(at)) => time(at),
-        (QuotaDeliveryState::Delivered, None) => "yes".to_owned(),
-        (QuotaDeliveryState::Waiting, _) if delivery.attempts == 0 => "not yet".to_owned(),
-        (QuotaDeliveryState::Waiting, _) => format!("not yet, tried {} times{why}", delivery.attempts),
-        (QuotaDeliveryState::GivenUp, _) => format!("given up, tried {} times{why}", delivery.attempts),
+    match delivery.state {
+        QuotaDeliveryState::Delivered { delivered_at } => time(delivered_at),
+        QuotaDeliveryState::Waiting { .. } if delivery.attempts == 0 => "not yet".to_owned(),
+        QuotaDeliveryState::Waiting { .. } => format!("not yet, tried {} times{why}", delivery.attempts),
+        QuotaDeliveryState::GivenUp => format!("given up, tried {} times{why}", delivery.attempts),
     }
 }
