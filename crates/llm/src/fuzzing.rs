@@ -195,6 +195,7 @@ pub fn events(stream: &[u8]) {
 /// The window that holds back a stream's end: cut anywhere it gives the stream as it came, and nothing of it that says what
 /// was not looked at.
 pub fn window(stream: &[u8]) {
+    const SIZE: usize = 5;
     let texts = |bytes: &[u8]| {
         let mut texts = StreamTexts::new(stream.len());
         texts.feed(bytes);
@@ -231,7 +232,6 @@ pub fn window(stream: &[u8]) {
     }
     // In whole events, of which each says something at once: what is looked at are the new parts of the texts with as much
     // before them as is held back, and that is held back until it was looked at with what follows.
-    const SIZE: usize = 5;
     let mut window = StreamWindow::new(SIZE, usize::MAX, stream.len());
     let (mut fed, mut given, mut looked_at) = (0, Vec::new(), Vec::<(usize, String)>::new());
     let ends = memchr::memmem::find_iter(stream, b"\n\n").map(|at| at + 2).take(64);
