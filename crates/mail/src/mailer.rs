@@ -65,8 +65,8 @@ impl Mailer {
         self.relay.load().is_some()
     }
 
-    /// Sends a message. It may take [minutes](Self::SENDS_WITHIN); when it ends with [`MailError::MaybeTaken`] the server may have
-    /// it all the same.
+    /// Sends a message. It may take [minutes](Self::SENDS_WITHIN); when it ends with [`MailError::MaybeTaken`] the server may
+    /// have it all the same.
     pub async fn send(&self, message: &Message) -> Result<Accepted, MailError> {
         let sent = match self.relay.load_full() {
             Some(relay) => self.send_by(&relay, message).await,

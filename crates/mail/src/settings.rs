@@ -29,8 +29,8 @@ pub struct Settings {
 /// Whose certificates are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// The authorities of the system, or instead of them those of `SSL_CERT_FILE`. A bare container has none; there those of Mozilla, which are part
-    /// of the program.
+    /// The authorities of the system, or instead of them those of `SSL_CERT_FILE`. A bare container has none; there those of
+    /// Mozilla, which are part of the program.
     System,
     /// These and no others.
     Only(Vec<CertificateDer<'static>>),

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_extension::Metrics;
 use systemprompt_mail::{Address, MailError, Mailer, Message, Security, Settings};
+use uuid::Uuid;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, Project};
@@ -73,7 +74,6 @@ impl Test {
 
 fn message(invocation: &Invocation, project: &Project, to: Address) -> Message {
     let ambient = &invocation.ambient;
-    let id: String = ambient.bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
     let name = &project.configuration.profile.name;
     Message {
         to,
@@ -82,7 +82,7 @@ fn message(invocation: &Invocation, project: &Project, to: Address) -> Message {
             "This is the message of `systemprompt admin config mail test`, sent for the profile {name}.\n\n\
              If you read it, alerts that are mailed to this address will come from the same sender.\n"
         ),
-        id: format!("test_{id}"),
+        id: format!("test_{}", Uuid::from_bytes(ambient.bytes()).simple()),
         written_at: ambient.now(),
     }
 }
