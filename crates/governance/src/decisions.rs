@@ -149,7 +149,8 @@ impl Projection for Decisions {
         if rows.is_empty() {
             return Ok(());
         }
-        let texts = |value: fn(&Decided) -> Option<String>| rows.iter().map(|row| value(row)).collect::<Vec<_>>();
+        let texts =
+            |value: for<'d> fn(&'d Decided) -> Option<&'d str>| rows.iter().map(|row| value(row)).collect::<Vec<_>>();
         let ids = |value: fn(&Decided) -> Option<Uuid>| rows.iter().map(|row| value(row)).collect::<Vec<_>>();
         sqlx::query!(
             r#"
@@ -175,24 +176,23 @@ impl Projection for Decisions {
             "#,
             &ids(|row| Some(row.decision.id.as_uuid())) as _,
             &ids(|row| Some(row.action.as_uuid())) as _,
-            &texts(|row| Some(row.effect.kind.to_string())) as _,
+            &texts(|row| Some(&*row.effect.kind)) as _,
             &ids(|row| row.by.user.map(|id| id.as_uuid())) as _,
             &ids(|row| row.by.session.map(|id| id.as_uuid())) as _,
             &ids(|row| Some(row.by.trace.as_uuid())) as _,
             &ids(|row| row.by.context.map(|id| id.as_uuid())) as _,
             &ids(|row| row.by.task.map(|id| id.as_uuid())) as _,
-            &texts(|row| Some(row.resource.kind.clone())) as _,
-            &texts(|row| Some(row.resource.id.clone())) as _,
-            &texts(|row| Some(row.decision.subject.clone())) as _,
-            &texts(|row| Some(row.decision.verdict.clone())) as _,
-            &texts(|row| Some(row.decision.policy.clone())) as _,
-            &texts(|row| row.decision.reason.clone()) as _,
-            &texts(|row| Some(row.decision.evaluations.text().to_owned())) as _,
-            &texts(|row| Some(row.decision.policy_version.clone())) as _,
-            &texts(|row| Some(row.by.actors.first().map_or_else(String::new, |actor| actor.kind.as_str().to_owned())))
-                as _,
-            &texts(|row| Some(row.by.actors.first().map_or_else(String::new, |actor| actor.id.clone()))) as _,
-            &texts(act_chain) as _,
+            &texts(|row| Some(&*row.resource.kind)) as _,
+            &texts(|row| Some(&*row.resource.id)) as _,
+            &texts(|row| Some(&*row.decision.subject)) as _,
+            &texts(|row| Some(&*row.decision.verdict)) as _,
+            &texts(|row| Some(&*row.decision.policy)) as _,
+            &texts(|row| row.decision.reason.as_deref()) as _,
+            &texts(|row| Some(row.decision.evaluations.text())) as _,
+            &texts(|row| Some(&*row.decision.policy_version)) as _,
+            &texts(|row| Some(row.by.actors.first().map_or("", |actor| actor.kind.as_str()))) as _,
+            &texts(|row| Some(row.by.actors.first().map_or("", |actor| &actor.id))) as _,
+            &rows.iter().map(|row| act_chain(row)).collect::<Vec<_>>() as _,
             &rows.iter().map(|row| row.at).collect::<Vec<_>>() as _,
         )
         .execute(connection)

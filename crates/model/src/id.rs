@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -19,6 +20,21 @@ pub struct InvalidId {
     pub expected: &'static str,
     /// What was given, shortened to 80 characters.
     pub text: String,
+}
+
+/// Reads what parses from a text, without a copy of the text.
+struct Parsing<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = InvalidId>> Visitor<'_> for Parsing<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an identifier")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
 }
 
 macro_rules! ids {
@@ -58,7 +74,12 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", $prefix, self.0.hyphenated())
+                const PREFIX: usize = $prefix.len();
+                // At once, so that a text that is made of it is given its room once.
+                let mut text = [0; PREFIX + uuid::fmt::Hyphenated::LENGTH];
+                text[..PREFIX].copy_from_slice($prefix.as_bytes());
+                self.0.hyphenated().encode_lower(&mut text[PREFIX..]);
+                f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -91,8 +112,7 @@ macro_rules! ids {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(Parsing(std::marker::PhantomData))
             }
         }
 

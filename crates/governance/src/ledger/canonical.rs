@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::fmt::Write as _;
+use systemprompt_model::json::plain_end;
 use uuid::Uuid;
 
 /// Writes one canonical object. Keys are given in ascending order; absent values leave no trace, so a column added later
@@ -14,11 +15,7 @@ pub(crate) struct CanonicalObject {
 
 impl CanonicalObject {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self::within(String::with_capacity(bytes))
-    }
-
-    /// An object that follows what is written already.
-    pub(crate) fn within(mut text: String) -> Self {
+        let mut text = String::with_capacity(bytes);
         text.push('{');
         Self { text, last_key: "" }
     }
@@ -102,6 +99,25 @@ impl CanonicalObject {
         }
     }
 
+    /// A list of objects, each of which is written by `write`.
+    pub(crate) fn objects<T>(
+        &mut self,
+        key: &'static str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        self.key(key);
+        self.text.push('[');
+        for (index, item) in items.into_iter().enumerate() {
+            self.text.push_str(if index > 0 { ",{" } else { "{" });
+            self.last_key = "";
+            write(self, item);
+            self.text.push('}');
+        }
+        self.text.push(']');
+        self.last_key = key;
+    }
+
     pub(crate) fn object(&mut self, key: &'static str, write: impl FnOnce(&mut Self)) {
         self.key(key);
         self.text.push('{');
@@ -178,6 +194,9 @@ fn push_number(out: &mut String, value: f64) {
     if value == 0.0 {
         return out.push('0');
     }
+    if let Some(thousandths) = thousandths(value) {
+        return push_thousandths(out, thousandths);
+    }
     // The shortest digits that read back as this number, as `d.ddde±x`.
     let shortest = format!("{value:e}");
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
@@ -204,29 +223,48 @@ fn push_number(out: &mut String, value: f64) {
     }
 }
 
+/// How many thousandths a number has, if that is a whole number and few enough that no other one reads back as this number.
+/// Durations are measured so, and looking for their shortest digits takes longer than all the rest of an entry.
+fn thousandths(value: f64) -> Option<i64> {
+    let thousandths = (value * 1000.0).round();
+    let reads_back = (thousandths / 1000.0).to_bits() == value.to_bits();
+    (thousandths.abs() < 1e15 && reads_back).then_some(thousandths as i64)
+}
+
+fn push_thousandths(out: &mut String, thousandths: i64) {
+    if thousandths < 0 {
+        out.push('-');
+    }
+    let (whole, fraction) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
+    let _ = match fraction {
+        0 => write!(out, "{whole}"),
+        _ if fraction % 100 == 0 => write!(out, "{whole}.{}", fraction / 100),
+        _ if fraction % 10 == 0 => write!(out, "{whole}.{:02}", fraction / 10),
+        _ => write!(out, "{whole}.{fraction:03}"),
+    };
+}
+
 fn push_string(out: &mut String, value: &str) {
     out.push('"');
-    let mut clean_from = 0;
-    for (index, byte) in value.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&value[clean_from..index]);
-        clean_from = index + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            0x08 => out.push_str("\\b"),
-            0x09 => out.push_str("\\t"),
-            0x0a => out.push_str("\\n"),
-            0x0c => out.push_str("\\f"),
-            0x0d => out.push_str("\\r"),
-            control => {
+    let mut at = 0;
+    loop {
+        let stop = plain_end(value.as_bytes(), at);
+        out.push_str(&value[at..stop]);
+        match value.as_bytes().get(stop) {
+            None => break,
+            Some(b'"') => out.push_str("\\\""),
+            Some(b'\\') => out.push_str("\\\\"),
+            Some(0x08) => out.push_str("\\b"),
+            Some(0x09) => out.push_str("\\t"),
+            Some(0x0a) => out.push_str("\\n"),
+            Some(0x0c) => out.push_str("\\f"),
+            Some(0x0d) => out.push_str("\\r"),
+            Some(control) => {
                 let _ = write!(out, "\\u{control:04x}");
             }
         }
+        at = stop + 1;
     }
-    out.push_str(&value[clean_from..]);
     out.push('"');
 }
 
@@ -264,6 +302,12 @@ mod tests {
             (333_333_333.333_333_3, "333333333.3333333"),
             (0.7, "0.7"),
             (1.5, "1.5"),
+            (-0.001, "-0.001"),
+            (12.34, "12.34"),
+            (7.05, "7.05"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (999_999_999_999.999, "999999999999.999"),
+            (1_000_000_000_000.001, "1000000000000.001"),
         ] {
             assert_eq!(canonical(&json!(value)), expected, "{value:e}");
         }

@@ -71,24 +71,14 @@ pub(crate) struct DecidedEntry<'a> {
 
 impl DecidedEntry<'_> {
     pub(crate) fn seal(&self) -> Sealed {
-        let mut entry = CanonicalObject::with_capacity(1536);
+        let mut entry = CanonicalObject::with_capacity(2048);
         entry.uuid("action", Some(self.action.as_uuid()));
         entry.time("at", Some(micros(self.at)));
         entry.object("by", |by| {
-            let actors: Vec<String> = self
-                .by
-                .actors
-                .links()
-                .iter()
-                .zip(self.actors)
-                .map(|(actor, id)| {
-                    let mut link = CanonicalObject::with_capacity(64);
-                    link.text("id", Some(id));
-                    link.text("kind", Some(actor.kind.as_str()));
-                    link.finish()
-                })
-                .collect();
-            by.json("actors", Some(&format!("[{}]", actors.join(","))));
+            by.objects("actors", self.by.actors.links().iter().zip(self.actors), |link, (actor, id)| {
+                link.text("id", Some(id));
+                link.text("kind", Some(actor.kind.as_str()));
+            });
             by.text("client", self.client);
             by.text("client_trace", self.client_trace);
             by.uuid("context", self.by.context.map(|id| id.as_uuid()));
@@ -103,7 +93,7 @@ impl DecidedEntry<'_> {
             content.bytes("sha256", Some(&self.content_sha256));
         });
         entry.object("decision", |decision| {
-            decision.json("evaluations", Some(&evaluations_json(self.evaluations)));
+            evaluations_list(decision, "evaluations", self.evaluations);
             decision.uuid("id", Some(self.decision.as_uuid()));
             decision.text("policy", Some(&cleaned(self.policy)));
             decision.text("policy_version", Some(self.policy_version));
@@ -164,7 +154,7 @@ impl AttemptedEntry<'_> {
         }
         entry.text("effect", Some(self.effect));
         if let Some(judged) = self.judged {
-            entry.json("evaluations", Some(&evaluations_json(judged.evaluations)));
+            evaluations_list(&mut entry, "evaluations", judged.evaluations);
         }
         entry.text("kind", Some(EntryKind::Attempted.as_str()));
         entry.integer("number", Some(i64::from(self.number)));
@@ -206,7 +196,7 @@ impl EndedEntry<'_> {
         entry.text("effect", Some(self.effect));
         entry.json("facts", self.facts);
         if !self.inspections.is_empty() {
-            entry.json("inspections", Some(&evaluations_json(self.inspections)));
+            evaluations_list(&mut entry, "inspections", self.inspections);
         }
         entry.text("kind", Some(EntryKind::Ended.as_str()));
         entry.integer("latency_ms", self.latency_ms);
@@ -242,8 +232,7 @@ pub(crate) fn abandoned(action: ActionId, effect: &str, at: DateTime<Utc>) -> Se
 pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, key: Option<&str>, at: DateTime<Utc>) -> Sealed {
     let mut entry = CanonicalObject::with_capacity(256);
     entry.time("at", Some(micros(at)));
-    let heads: Vec<String> = heads.iter().map(head_json).collect();
-    entry.json("heads", Some(&format!("[{}]", heads.join(","))));
+    entry.objects("heads", heads, head_object);
     entry.text("key", key);
     entry.text("kind", Some(EntryKind::Checkpoint.as_str()));
     entry.text("reason", Some(reason));
@@ -252,10 +241,14 @@ pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, key: Option<&str>, a
 
 pub(crate) fn head_json(head: &ChainHead) -> String {
     let mut object = CanonicalObject::with_capacity(160);
+    head_object(&mut object, head);
+    object.finish()
+}
+
+fn head_object(object: &mut CanonicalObject, head: &ChainHead) {
     object.uuid("chain", Some(head.chain));
     object.text("hash", Some(&head.hash));
     object.integer("seq", Some(head.seq));
-    object.finish()
 }
 
 /// What is judged, as records call it.
@@ -278,41 +271,27 @@ const fn credential(credential: &Credential) -> &'static str {
     }
 }
 
-/// A list of what policies said, as canonical JSON.
-fn evaluations_json(evaluations: &[Evaluation]) -> String {
-    let mut text = String::with_capacity(96 * evaluations.len() + 2);
-    text.push('[');
-    for (index, evaluation) in evaluations.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        let mut entry = CanonicalObject::within(text);
+/// Writes a list of what policies said.
+fn evaluations_list(entry: &mut CanonicalObject, key: &'static str, evaluations: &[Evaluation]) {
+    entry.objects(key, evaluations, |entry, evaluation| {
         entry.text("detail", (!evaluation.detail.is_empty()).then(|| cleaned(&evaluation.detail)).as_deref());
         entry.number("duration_ms", Some(evaluation.duration_ms));
         if !evaluation.findings.is_empty() {
-            entry.json("findings", Some(&findings_json(&evaluation.findings)));
+            entry.objects("findings", &evaluation.findings, finding_object);
         }
         entry.text("policy_id", Some(&evaluation.policy_id));
         entry.text("result", Some(evaluation.result.as_str()));
-        text = entry.finish();
-    }
-    text.push(']');
-    text
+    });
 }
 
-/// A list of what scanners found, as canonical JSON. What they found it in is content, and not told here.
-fn findings_json(findings: &[SafetyRecord]) -> String {
-    let findings = findings.iter().map(|finding| {
-        let mut entry = CanonicalObject::with_capacity(128);
-        entry.boolean("blocked", Some(finding.blocked));
-        entry.text("category", Some(&cleaned(&finding.category)));
-        entry.text("phase", Some(finding.phase.as_str()));
-        entry.text("scanner", Some(&finding.scanner));
-        entry.integer("sequence", Some(finding.sequence as i64));
-        entry.text("severity", Some(finding.severity.as_str()));
-        entry.finish()
-    });
-    format!("[{}]", findings.collect::<Vec<_>>().join(","))
+/// Writes what a scanner found. What it found it in is content, and not told here.
+fn finding_object(entry: &mut CanonicalObject, finding: &SafetyRecord) {
+    entry.boolean("blocked", Some(finding.blocked));
+    entry.text("category", Some(&cleaned(&finding.category)));
+    entry.text("phase", Some(finding.phase.as_str()));
+    entry.text("scanner", Some(&finding.scanner));
+    entry.integer("sequence", Some(finding.sequence as i64));
+    entry.text("severity", Some(finding.severity.as_str()));
 }
 
 /// Counts end at 2^53, as JSON's numbers do.

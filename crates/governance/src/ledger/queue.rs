@@ -215,6 +215,14 @@ impl Batch {
     }
 }
 
+impl Waiting {
+    /// Whether what came last changes when the writer begins: it is the first, or it fills a statement. To be woken by all
+    /// that comes between costs it, and the thread that writes an answer meanwhile, more than to queue it.
+    fn is_worth_a_look(&self) -> bool {
+        matches!(self.decisions.len() + self.following.len(), 1 | BATCH_LIMIT)
+    }
+}
+
 impl Queue {
     pub(super) fn new(limit: usize, metrics: LedgerMetrics) -> Self {
         Self {
@@ -251,24 +259,28 @@ impl Queue {
 
     /// Queues a decision. Gives it back when the ledger was closed.
     pub(super) fn push_decision(&self, pending: Pending) -> Result<(), Box<Pending>> {
-        {
+        let is_waited_for = pending.waiter.is_some();
+        let arrives = {
             let mut waiting = self.waiting();
             if waiting.closed {
                 return Err(Box::new(pending));
             }
             waiting.decisions.push_back(pending);
+            waiting.is_worth_a_look()
+        };
+        if is_waited_for || arrives {
+            self.arrived.notify_one();
         }
-        self.arrived.notify_one();
         Ok(())
     }
 
     /// Queues an entry about something decided before. Never blocks; what does not fit is counted and left out.
     pub(super) fn push_following(&self, mut next: Following) {
         let id = next.entry.action;
-        let dropped = {
+        let (dropped, arrives) = {
             let mut waiting = self.waiting();
             if waiting.ended || waiting.following.len() >= FOLLOWING_LIMIT {
-                true
+                (true, false)
             } else {
                 if waiting.content_bytes + next.content_bytes() > CONTENT_LIMIT {
                     next.content.clear();
@@ -276,14 +288,16 @@ impl Queue {
                 }
                 waiting.content_bytes += next.content_bytes();
                 waiting.following.push_back(next);
-                false
+                (false, waiting.is_worth_a_look())
             }
         };
         if dropped {
             self.metrics.dropped(Dropped::Outcome);
             tracing::error!(action.id = %id, "an outcome could not be queued; its action will be closed as abandoned");
         }
-        self.arrived.notify_one();
+        if arrives {
+            self.arrived.notify_one();
+        }
     }
 
     /// Puts back what was taken and not written, in front.

@@ -93,7 +93,7 @@ pub(super) fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
 /// Nearly all bytes of a request are inside strings. Eight are looked at in one word, four words to a round: measured at
 /// several gigabytes a second, and unlike `memchr` it also sees control characters and does not mind that prompts are
 /// full of short `\n`-separated lines.
-pub(super) fn plain_end(bytes: &[u8], at: usize) -> usize {
+pub fn plain_end(bytes: &[u8], at: usize) -> usize {
     let mut rest = &bytes[at..];
     while let Some((block, after)) = rest.split_first_chunk::<32>() {
         let mut stop = 0;
