@@ -438,10 +438,12 @@ impl Entry {
 
     /// Until when it may answer: half of the time that is left if it only warns.
     fn deadline(&self, chain: Option<Deadline>) -> Option<Deadline> {
-        let now = Deadline::now();
         match self.mode {
             PolicyMode::Enforce => chain,
-            PolicyMode::Warn => chain.map(|chain| now + chain.saturating_duration_since(now) / 2),
+            PolicyMode::Warn => chain.map(|chain| {
+                let now = Deadline::now();
+                now + chain.saturating_duration_since(now) / 2
+            }),
         }
     }
 }

@@ -53,18 +53,28 @@ impl Anchors {
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<Anchor> {
         let mut at = from;
         while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-            let word = u64::from_le_bytes(*word);
-            let marked = |place: usize| self.is_marked((word >> (8 * place)) as u32);
-            // Nearly always there is none, so that is asked of all of them first.
-            if (0..PLACES).fold(0, |any, place| any | marked(place)) != 0 {
-                let found = (0..PLACES).filter(|place| marked(*place) != 0).find_map(|place| self.at(text, at + place));
-                if found.is_some() {
-                    return found;
-                }
+            let found = self.find_in_word::<PLACES>(u64::from_le_bytes(*word), text, at);
+            if found.is_some() {
+                return found;
             }
             at += PLACES;
         }
-        (at..text.len()).find_map(|at| self.at(text, at))
+        let rest = text.get(at..).unwrap_or_default();
+        let mut word = [0; size_of::<u64>()];
+        word[..rest.len()].copy_from_slice(rest);
+        // What is shorter than a beginning is marked with whatever may follow it, zeros too.
+        self.find_in_word::<{ size_of::<u64>() - 1 }>(u64::from_le_bytes(word), text, at)
+    }
+
+    /// The first anchor that begins at one of the first places of `word`, which is the text from `at` on.
+    fn find_in_word<const PLACES: usize>(&self, word: u64, text: &[u8], at: usize) -> Option<Anchor> {
+        let marked = |place: usize| self.is_marked((word >> (8 * place)) as u32);
+        // Nearly always there is none, so that is asked of all of them first.
+        if (0..PLACES).fold(0, |any, place| any | marked(place)) == 0 {
+            return None;
+        }
+        let mut marked = (0..PLACES).filter(|place| marked(*place) != 0 && at + place < text.len());
+        marked.find_map(|place| self.at(text, at + place))
     }
 
     /// 1 if an anchor may begin with these three bytes (the lower ones).

@@ -198,6 +198,8 @@ impl Pricing {
             (1, self.per_request, Per::One, Decimal::ONE),
         ]
         .into_iter()
+        // Most of it is nothing, and multiplying that takes as long as anything.
+        .filter(|(count, ..)| *count > 0)
         .map(|(count, price, per, factor)| exactly(count, price, per, factor))
         .fold(0_u128, u128::saturating_add);
         let rounded = sum.saturating_add(ATTODOLLARS / 2) / ATTODOLLARS;
