@@ -46,6 +46,9 @@ const RESET_LOOK: Duration = Duration::from_millis(20);
 /// A provider counts from when it sent the end of an answer, we from when it came: this much earlier we let go.
 const HEAD_START: Duration = Duration::from_secs(1);
 
+/// How often to look whether the answer has been read, on a connection that may hardly be idle.
+const BUSY_LOOK: Duration = Duration::from_millis(100);
+
 /// How much longer than connecting a reset may take: timers and busy machines are late.
 const SLACK: Duration = Duration::from_millis(500);
 /// Connecting may have been slow for other reasons than a long way.
@@ -73,12 +76,12 @@ pub(super) struct Watch {
     /// Counts the requests.
     turn: AtomicU64,
     rest: Mutex<Rest>,
-    /// Wakes the connection when it is idle.
-    at_rest: AtomicWaker,
+    /// Wakes the connection when it may be idle for less long than it thought.
+    sooner: AtomicWaker,
 }
 
 /// How long a connection may be idle, and since when it is.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Rest {
     limit: Duration,
     since: Option<Instant>,
@@ -96,7 +99,6 @@ impl Drop for Busy {
         // Who reads an answer may be behind: the next request may be on its way already.
         if self.turn == self.watch.turn.load(Relaxed) {
             self.watch.lock_rest().since = Some(Instant::now());
-            self.watch.at_rest.wake();
         }
     }
 }
@@ -107,7 +109,7 @@ impl Watch {
         Self {
             turn: AtomicU64::new(0),
             rest: Mutex::new(Rest { limit: idle, since: None }),
-            at_rest: AtomicWaker::new(),
+            sooner: AtomicWaker::new(),
             reset_within: connecting.min(LONGEST_WAY) + SLACK,
             begun: Mutex::new(None),
             served: AtomicBool::new(false),
@@ -136,16 +138,19 @@ impl Watch {
     /// being read as long as what this returns.
     pub(super) fn answers(self: &Arc<Self>, headers: &HeaderMap) -> Busy {
         if let Some(kept) = kept_alive(headers) {
+            let kept = kept.saturating_sub(HEAD_START);
             let mut rest = self.lock_rest();
-            rest.limit = rest.limit.min(kept.saturating_sub(HEAD_START));
+            if kept < rest.limit {
+                rest.limit = kept;
+                self.sooner.wake();
+            }
         }
         Busy { watch: self.clone(), turn: self.turn.load(Relaxed) }
     }
 
-    /// Until when the connection may be idle, if it is.
-    fn rests_until(&self) -> Option<Instant> {
-        let rest = self.lock_rest();
-        Some(rest.since? + rest.limit)
+    /// How long the connection may be idle, and since when it is.
+    fn rest(&self) -> Rest {
+        *self.lock_rest()
     }
 
     fn lock_rest(&self) -> MutexGuard<'_, Rest> {
@@ -201,8 +206,8 @@ pub(super) struct Watched {
     asking: bool,
     /// The other side takes no more bytes. They are thrown away, for it may have said why.
     deaf: bool,
-    /// Ends an idle connection.
-    resting: Option<Pin<Box<Sleep>>>,
+    /// Ends an idle connection, and how long that may be idle.
+    resting: Option<(Pin<Box<Sleep>>, Duration)>,
     /// The end that was read, kept back until it is known how the other side ended.
     ending: Option<Ending>,
 }
@@ -270,19 +275,29 @@ impl Watched {
         }
     }
 
-    /// Waits until the connection has been idle for too long.
+    /// Waits until the connection has been idle for too long. The clock runs on while requests come and go, because setting
+    /// it costs more than they do; when it strikes, it is seen what is left of the time.
     fn poll_rested(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shared || self.asking {
             return Poll::Pending;
         }
-        self.watch.at_rest.register(cx.waker());
-        let Some(until) = self.watch.rests_until() else { return Poll::Pending };
-        let until = tokio::time::Instant::from_std(until);
-        let resting = self.resting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if resting.deadline() != until {
-            resting.as_mut().reset(until);
+        self.watch.sooner.register(cx.waker());
+        let Rest { limit, .. } = self.watch.rest();
+        let set = || (Box::pin(tokio::time::sleep(limit)), limit);
+        let (clock, set_to) = self.resting.get_or_insert_with(set);
+        if *set_to != limit {
+            (*clock, *set_to) = set();
         }
-        resting.as_mut().poll(cx)
+        loop {
+            ready!(clock.as_mut().poll(cx));
+            let now = Instant::now();
+            let until = match self.watch.rest().since {
+                Some(since) if since + limit <= now => return Poll::Ready(()),
+                Some(since) => since + limit,
+                None => now + limit.max(BUSY_LOOK),
+            };
+            clock.as_mut().reset(until.into());
+        }
     }
 
     /// Waits until the other side's reset is there, or would be.
