@@ -130,7 +130,7 @@ impl Brought {
                     }
                 }
             }
-            place.instructions = instructions;
+            Arc::make_mut(place).instructions = instructions;
         }
         Ok(())
     }

@@ -70,10 +70,10 @@ pub(crate) struct Call {
     /// What the cache is to it, if its route has one.
     pub(crate) caching: Option<Box<Caching>>,
     pub(crate) recording: Box<Recording>,
-    /// Where it is sent.
-    pub(crate) here: Here,
+    /// Where it is sent. Apart, like the recording, because a call is moved several times.
+    pub(crate) here: Box<Here>,
     /// Where it may go instead, in order.
-    pub(crate) others: VecDeque<Destination>,
+    pub(crate) others: VecDeque<Arc<Destination>>,
     /// How often it was sent once more to the same place.
     pub(crate) retries: u32,
     /// Whether another provider goes on with a streamed answer that breaks off.
@@ -89,7 +89,7 @@ struct Opened {
 
 /// A place a request is sent to, and what it gets.
 pub(crate) struct Here {
-    pub(crate) to: Destination,
+    pub(crate) to: Arc<Destination>,
     pub(crate) target: Target,
     /// The bytes, which were judged.
     pub(crate) content: Bytes,
@@ -144,7 +144,8 @@ impl Call {
         let provider = here.target.provider.clone();
         let limits = provider.timeouts;
         recording.head_arrived(&head, matches!(shape, Shape::Events | Shape::Refusal));
-        let mut headers = HeaderMap::new();
+        // With room for what the server adds to every answer.
+        let mut headers = HeaderMap::with_capacity(20);
         for (name, value) in RELAYED_HEADERS.iter().filter_map(|name| Some((name, head.headers.get(name)?))) {
             headers.insert(name.clone(), value.clone());
         }
@@ -239,7 +240,7 @@ impl Call {
                 drop(outcome);
                 tokio::time::sleep(wait).await;
                 self.retries += 1;
-                self.here.content = self.recording.retry(&self.here.target.name, trouble)?;
+                self.here.content = self.recording.retry(trouble)?;
             } else if !self.go_on(ask, trouble).await {
                 return outcome;
             }
@@ -284,13 +285,13 @@ impl Call {
             let Ok(prepared) = prepare(&ask.request, &ask.forwarded.headers, &to, as_taken, self.id, created) else {
                 continue;
             };
-            let place = Place::of(&to, &target.name, prepared.back.provider());
-            match self.recording.divert(&target.name, prepared.bytes, trouble, place).await {
+            let place = Place::new(to.clone(), prepared.back.provider());
+            match self.recording.divert(prepared.bytes, trouble, place).await {
                 Ok(content) => {
                     let from = &self.here.target.provider.name;
                     tracing::warn!(request_id = %self.id, %from, to = %to.provider.name, why = %trouble, "a request goes on to a fallback");
                     self.means.metrics.failed_over(from, &to.provider.name, trouble.reason());
-                    self.here = Here { to, target, content, back: prepared.back, pass: Some(pass) };
+                    *self.here = Here { to, target, content, back: prepared.back, pass: Some(pass) };
                     return true;
                 }
                 Err(error) => {
@@ -305,7 +306,7 @@ impl Call {
     /// credential if the provider refuses the first or has enough of it.
     async fn attempt(&mut self) -> Result<Response<UpstreamBody>, FailureKind> {
         let Self { means, recording, here, .. } = self;
-        let Here { to, target, content, pass, .. } = here;
+        let Here { to, target, content, pass, .. } = &mut **here;
         let (provider, model) = (target.provider.clone(), to.metric_model());
         let entered = match pass.take() {
             Some(pass) => Ok(pass),
@@ -323,18 +324,18 @@ impl Call {
             recording.sending(target, &means.ambient);
             match upstreams.send(target, content.clone(), line, limit, recording.taken()).await {
                 Err(SendError::NeverRead) if line == Line::Pooled => {
-                    *content = recording.retry(&target.name, Trouble::NeverRead)?;
+                    *content = recording.retry(Trouble::NeverRead)?;
                     line = Line::Fresh;
                 }
                 Ok(response) if credentials > 0 && response.extensions().get::<AskAgain>().is_some() => {
                     credentials -= 1;
                     let status = response.status().as_u16();
                     tracing::warn!(
-                        provider = provider.name,
+                        provider = %provider.name,
                         status,
                         "the provider refuses a credential or has enough of it; another one is shown"
                     );
-                    *content = recording.retry(&target.name, Trouble::Status(response.status()))?;
+                    *content = recording.retry(Trouble::Status(response.status()))?;
                 }
                 Err(SendError::TimedOut(_)) => break Err(SendError::TimedOut(target.head_limit).into()),
                 Err(error) => break Err(error.into()),
@@ -373,8 +374,8 @@ struct Onward {
     id: ActionId,
     means: Means,
     wish: UsageWish,
-    here: Here,
-    others: VecDeque<Destination>,
+    here: Box<Here>,
+    others: VecDeque<Arc<Destination>>,
     retries: u32,
 }
 

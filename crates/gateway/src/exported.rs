@@ -189,7 +189,7 @@ impl CallTrace {
         self.attempts.push(Attempt {
             span_id,
             known_as: known_as(host.as_deref(), &target.provider.name).to_owned(),
-            provider: target.provider.name.clone(),
+            provider: target.provider.name.to_string(),
             port: port.filter(|_| host.is_some()),
             address: host,
             began: Instant::now(),

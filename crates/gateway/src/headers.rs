@@ -102,7 +102,7 @@ fn visible(value: &HeaderValue, limit: usize) -> Option<String> {
 
 /// Sets the headers every answer carries. The official SDKs look for the request id under the name their vendor uses.
 pub fn stamp(headers: &mut HeaderMap, trace: TraceId, request: Option<ActionId>) {
-    let value = |text: String| HeaderValue::from_str(&text).expect("an id is ASCII");
+    let value = |text: String| HeaderValue::try_from(text).expect("an id is ASCII");
     headers.insert(TRACE_ID, value(trace.to_string()));
     if let Some(request) = request {
         let id = value(request.to_string());

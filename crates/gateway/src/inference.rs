@@ -33,7 +33,7 @@ use crate::resilience::ShutReason;
 use crate::routing::{Destination, NoRoute, Way};
 use crate::settled::Inside;
 use crate::snapshot::GatewaySnapshot;
-use crate::target::{Target, prepare, target_name};
+use crate::target::{Target, prepare};
 pub use crate::upstream::SendError;
 use crate::waiting::Waiting;
 
@@ -109,7 +109,9 @@ impl Inference {
             Ok(again.await.unwrap_or(refused))
         });
         let with_limits = |mut reply: Reply, limits: HeaderMap| {
-            reply.headers.extend(limits);
+            if !limits.is_empty() {
+                reply.headers.extend(limits);
+            }
             reply
         };
         if !is_stream {
@@ -174,9 +176,9 @@ impl Inference {
         let created = self.ambient.now().timestamp();
         let prepared_for =
             |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
-        let may_go = |to: &Destination| !inside.not_to.contains(&to.provider.name);
+        let may_go = |to: &Destination| !inside.not_to.iter().any(|name| **name == *to.provider.name);
         let (mut candidates, passed_over) = in_order(&way, |to| may_go(to) && prepared_for(to).is_ok());
-        candidates.retain(may_go);
+        candidates.retain(|to| may_go(to));
         let Some(to) = candidates.first().cloned() else {
             let (model, prefix) = (request.model.clone(), snapshot.settings.inference_path_prefix.clone());
             let action = self.action(id, ask, Some((&way, &[])), Bytes::new());
@@ -202,15 +204,15 @@ impl Inference {
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
-        let (content, running) = permit.begin(&target.name).map_err(|error| Failure::new(id, error))?;
+        let (content, running) = permit.begin(&to.target).map_err(|error| Failure::new(id, error))?;
         if let Some(reason) = passed_over {
             let (from, to) = (&way.first.provider.name, &to.provider.name);
             self.metrics.failed_over(from, to, Trouble::from(reason).reason());
         }
-        let place = Place::of(&to, &target.name, prepared.back.provider());
+        let place = Place::new(to.clone(), prepared.back.provider());
         let subject = Subject {
             dialect: request.format,
-            first: (target_name(&way.first), way.first.provider.name.clone()),
+            first: way.first.clone(),
             system_prompt_override: to.override_name().map(str::to_owned),
             route_match: way.route_match,
             prices: snapshot.prices,
@@ -239,7 +241,7 @@ impl Inference {
             },
             wish,
             recording: Box::new(Recording::new(running, subject, place, request.stream)),
-            here: Here { to, target, content, back: prepared.back, pass: None },
+            here: Box::new(Here { to, target, content, back: prepared.back, pass: None }),
             others: candidates.into_iter().skip(1).collect::<VecDeque<_>>(),
             retries: 0,
             goes_on: way.route.stream_recovery == StreamRecovery::Continue,
@@ -266,14 +268,20 @@ impl Inference {
     }
 
     /// The request as the Gate sees it. Without a way it is a request that found none.
-    fn action(&self, id: ActionId, ask: &Ask, way: Option<(&Way, &[Destination])>, content: Bytes) -> Action<Infer> {
+    fn action(
+        &self,
+        id: ActionId,
+        ask: &Ask,
+        way: Option<(&Way, &[Arc<Destination>])>,
+        content: Bytes,
+    ) -> Action<Infer> {
         let Ask { by, request, forwarded } = ask;
         let route = way.map_or("", |(way, _)| way.route.id.as_str());
         Action {
             id,
             by: by.clone(),
             resource: Resource::entity(EntityKind::GatewayRoute, route),
-            targets: way.iter().flat_map(|(_, candidates)| candidates.iter().map(target_name)).collect(),
+            targets: way.iter().flat_map(|(_, candidates)| candidates.iter().map(|to| to.target.clone())).collect(),
             content,
             effect: Infer::new(
                 request,
@@ -288,8 +296,8 @@ impl Inference {
 
 /// The places a way leads to in the order in which they are tried. If the first takes no requests at present, one that does
 /// comes before it, so that its bytes are those that are judged, and why is said; it must be able to get the request at all.
-fn in_order(way: &Way, can_get_it: impl Fn(&Destination) -> bool) -> (Vec<Destination>, Option<ShutReason>) {
-    let mut candidates: Vec<Destination> = way.candidates().cloned().collect();
+fn in_order(way: &Way, can_get_it: impl Fn(&Destination) -> bool) -> (Vec<Arc<Destination>>, Option<ShutReason>) {
+    let mut candidates: Vec<_> = way.candidates().cloned().collect();
     let now = Instant::now();
     let shut = |to: &Destination| to.provider.health.is_shut(&to.metric_model(), now);
     let Some(reason) = shut(&way.first) else { return (candidates, None) };

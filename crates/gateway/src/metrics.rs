@@ -1,6 +1,7 @@
 //! What the gateway counts (gateway specification §12).
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -70,39 +71,39 @@ impl EncodeLabelValue for CacheResult {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    pub(crate) provider: String,
-    pub(crate) model: String,
+    pub(crate) provider: Arc<str>,
+    pub(crate) model: Arc<str>,
     pub(crate) status: &'static str,
     pub(crate) dialect: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
-    provider: String,
+    provider: Arc<str>,
 }
 
 impl UpstreamLabels {
-    fn of(provider: &str) -> Self {
-        Self { provider: provider.to_owned() }
+    fn of(provider: &Arc<str>) -> Self {
+        Self { provider: provider.clone() }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     kind: TokenKind,
-    provider: String,
-    model: String,
+    provider: Arc<str>,
+    model: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
-    provider: String,
-    model: String,
+    provider: Arc<str>,
+    model: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
-    provider: String,
+    provider: Arc<str>,
     class: ErrorClass,
 }
 
@@ -235,7 +236,7 @@ impl EncodeLabelValue for TokenKind {
 impl GatewayMetrics {
     /// Creates the metrics and announces them in `registry`. What may be counted of `models`, each with its provider, is
     /// there at 0 from the start, so that an alert sees the first one.
-    pub(crate) fn new(registry: &Metrics, models: &[(String, String)]) -> Self {
+    pub(crate) fn new(registry: &Metrics, models: &[(Arc<str>, Arc<str>)]) -> Self {
         let streams = Family::<ChannelLabel, Gauge>::default();
         let metrics = Self {
             requests_total: Family::default(),
@@ -317,26 +318,26 @@ impl GatewayMetrics {
     }
 
     /// What may be counted of `models` is there at 0.
-    pub(crate) fn announce(&self, models: &[(String, String)]) {
+    pub(crate) fn announce(&self, models: &[(Arc<str>, Arc<str>)]) {
         for (provider, model) in models {
             self.begin(provider, model);
         }
     }
 
     /// Has everything there at 0.
-    fn begin(&self, provider: &str, model: &str) {
+    fn begin(&self, provider: &Arc<str>, model: &Arc<str>) {
         for status in ["completed", "failed", "withheld", "client_disconnected"] {
             for dialect in Format::OF_CALLERS {
-                let (provider, model) = (provider.to_owned(), model.to_owned());
+                let (provider, model) = (provider.clone(), model.clone());
                 let labels = RequestLabels { provider, model, status, dialect: dialect.as_str() };
                 drop(self.requests_total.get_or_create(&labels));
             }
         }
         for kind in TokenKind::ALL {
-            let labels = TokenLabels { kind, provider: provider.to_owned(), model: model.to_owned() };
+            let labels = TokenLabels { kind, provider: provider.clone(), model: model.clone() };
             drop(self.tokens_total.get_or_create(&labels));
         }
-        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+        let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
         drop(self.cost_microdollars_total.get_or_create(&labels));
         drop(self.breaker_state.get_or_create(&labels));
         let upstream = UpstreamLabels::of(provider);
@@ -344,7 +345,7 @@ impl GatewayMetrics {
         drop(self.upstream_ttfb_seconds.get_or_create(&upstream));
         drop(self.upstream_retries_total.get_or_create(&upstream));
         for class in ErrorClass::ALL {
-            drop(self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.to_owned(), class }));
+            drop(self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.clone(), class }));
         }
     }
 
@@ -354,8 +355,8 @@ impl GatewayMetrics {
     }
 
     /// A provider failed.
-    pub(crate) fn failed(&self, provider: &str, class: ErrorClass) {
-        self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.to_owned(), class }).inc();
+    pub(crate) fn failed(&self, provider: &Arc<str>, class: ErrorClass) {
+        self.upstream_errors_total.get_or_create(&ErrorLabels { provider: provider.clone(), class }).inc();
     }
 
     /// A request was sent so long after it reached us.
@@ -364,12 +365,12 @@ impl GatewayMetrics {
     }
 
     /// The head of an answer came so long after the request was sent.
-    pub(crate) fn head_after(&self, provider: &str, wait: Duration) {
+    pub(crate) fn head_after(&self, provider: &Arc<str>, wait: Duration) {
         self.upstream_ttfb_seconds.get_or_create(&UpstreamLabels::of(provider)).observe(wait.as_secs_f64());
     }
 
     /// A request is sent again.
-    pub(crate) fn retried(&self, provider: &str) {
+    pub(crate) fn retried(&self, provider: &Arc<str>) {
         self.upstream_retries_total.get_or_create(&UpstreamLabels::of(provider)).inc();
     }
 
@@ -380,8 +381,8 @@ impl GatewayMetrics {
     }
 
     /// How the breaker of a model stands now.
-    pub(crate) fn breaker(&self, provider: &str, model: &str, state: BreakerState) {
-        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+    pub(crate) fn breaker(&self, provider: &Arc<str>, model: &Arc<str>, state: BreakerState) {
+        let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
         self.breaker_state.get_or_create(&labels).set(match state {
             BreakerState::Closed => 0,
             BreakerState::HalfOpen => 1,
@@ -397,7 +398,7 @@ impl GatewayMetrics {
     }
 
     /// A provider counted this, or must have.
-    pub(crate) fn used(&self, provider: &str, model: &str, usage: &Usage, cost: Microdollars) {
+    pub(crate) fn used(&self, provider: &Arc<str>, model: &Arc<str>, usage: &Usage, cost: Microdollars) {
         for (kind, count) in [
             (TokenKind::Input, usage.input_tokens),
             (TokenKind::Output, usage.output_tokens),
@@ -405,16 +406,19 @@ impl GatewayMetrics {
             (TokenKind::CacheWrite, usage.cache_creation_tokens),
             (TokenKind::CacheWriteHour, usage.cache_creation_1h_tokens),
         ] {
-            let labels = TokenLabels { kind, provider: provider.to_owned(), model: model.to_owned() };
-            self.tokens_total.get_or_create(&labels).inc_by(count.unwrap_or(0));
+            let Some(count @ 1..) = count else { continue };
+            let labels = TokenLabels { kind, provider: provider.clone(), model: model.clone() };
+            self.tokens_total.get_or_create(&labels).inc_by(count);
         }
-        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
-        self.cost_microdollars_total.get_or_create(&labels).inc_by(u64::try_from(cost.0).unwrap_or(0));
+        if cost.0 > 0 {
+            let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
+            self.cost_microdollars_total.get_or_create(&labels).inc_by(cost.0.unsigned_abs());
+        }
     }
 
     /// Counts a request that used something nobody knows a price for.
-    pub(crate) fn unpriced(&self, provider: &str, model: &str) {
-        let labels = ModelLabels { provider: provider.to_owned(), model: model.to_owned() };
+    pub(crate) fn unpriced(&self, provider: &Arc<str>, model: &Arc<str>) {
+        let labels = ModelLabels { provider: provider.clone(), model: model.clone() };
         self.unpriced_requests.get_or_create(&labels).inc();
     }
 

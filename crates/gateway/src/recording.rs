@@ -8,11 +8,8 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
-use systemprompt_governance::{
-    AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running, Target,
-};
+use systemprompt_governance::{AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running};
 use systemprompt_identity::Sessions;
-use systemprompt_llm::catalog::Pricing;
 use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamErrorSummary, Usage};
 use systemprompt_model::{Microdollars, SessionId};
 use tokio::runtime::Handle;
@@ -41,8 +38,8 @@ pub(crate) struct Subject {
     pub(crate) dialect: Format,
     /// The route that matched, as the decision has it.
     pub(crate) route_match: String,
-    /// Where the route leads first: the permit's name of the place, and the provider.
-    pub(crate) first: (Target, String),
+    /// Where the route leads first.
+    pub(crate) first: Arc<Destination>,
     /// What was done to the system prompt of the bytes that were decided upon.
     pub(crate) system_prompt_override: Option<String>,
     /// The version of the prices.
@@ -64,41 +61,27 @@ pub(crate) struct Subject {
 
 /// Where a call is made, for its price and its metrics.
 pub(crate) struct Place {
-    /// What the permit calls it.
-    target: Target,
+    to: Arc<Destination>,
     /// The format of the answer.
     format: Format,
-    provider: String,
     /// The model's name in metrics.
-    model: String,
-    /// The model's name at the provider.
-    upstream_model: String,
-    /// What is done to the system prompt here.
-    system_prompt_override: Option<String>,
-    /// What to charge, if anybody knows.
-    pricing: Option<Pricing>,
-    /// How long policies may look at the answer.
-    inspection_limit: Duration,
+    model: Arc<str>,
 }
 
 impl Place {
-    /// The place `to`, which the permit calls `target` and which answers in `format`.
-    pub(crate) fn of(to: &Destination, target: &Target, format: Format) -> Self {
-        Self {
-            target: target.clone(),
-            format,
-            provider: to.provider.name.clone(),
-            model: to.metric_model(),
-            upstream_model: to.upstream_model.clone(),
-            system_prompt_override: to.override_name().map(str::to_owned),
-            pricing: to.pricing,
-            inspection_limit: to.provider.timeouts.inspection,
-        }
+    /// The place `to`, which answers in `format`.
+    pub(crate) fn new(to: Arc<Destination>, format: Format) -> Self {
+        Self { model: to.metric_model(), to, format }
+    }
+
+    /// The provider's name.
+    fn provider(&self) -> &Arc<str> {
+        &self.to.provider.name
     }
 
     /// What it costs here.
     fn cost(&self, usage: &Usage, service_tier: Option<&str>) -> Microdollars {
-        self.pricing.map(|pricing| pricing.cost(usage, service_tier)).unwrap_or_default()
+        self.to.pricing.map(|pricing| pricing.cost(usage, service_tier)).unwrap_or_default()
     }
 }
 
@@ -227,31 +210,30 @@ impl Recording {
     }
 
     /// Begins another attempt at the same place after this trouble, and gives the bytes to send again.
-    pub(crate) fn retry(&mut self, target: &Target, trouble: Trouble) -> Result<Bytes, NotPermitted> {
-        self.subject.metrics.retried(&self.place.provider);
+    pub(crate) fn retry(&mut self, trouble: Trouble) -> Result<Bytes, NotPermitted> {
+        self.subject.metrics.retried(self.place.provider());
         self.attempt_failed(trouble);
         let (usage, cost) = self.abandoned(trouble);
         self.spend(&usage, cost);
         self.taken = Taken::default();
         match &mut self.running {
-            Some(running) => running.retry(target, &trouble.to_string(), total(&usage, cost)),
-            None => Err(NotPermitted(target.as_str().to_owned())),
+            Some(running) => running.retry(&self.place.to.target, &trouble.to_string(), total(&usage, cost)),
+            None => Err(NotPermitted(self.place.to.target.as_str().to_owned())),
         }
     }
 
     /// Begins another attempt at another place with bytes of its own, and gives them back if they may leave.
     pub(crate) async fn divert(
         &mut self,
-        target: &Target,
         content: Bytes,
         trouble: Trouble,
         place: Place,
     ) -> Result<Bytes, NotDiverted> {
         let Some(mut running) = self.running.take() else {
-            return Err(NotPermitted(target.as_str().to_owned()).into());
+            return Err(NotPermitted(place.to.target.as_str().to_owned()).into());
         };
         let (usage, cost) = self.abandoned(trouble);
-        let judged = running.divert(target, content, &trouble.to_string(), total(&usage, cost)).await;
+        let judged = running.divert(&place.to.target, content, &trouble.to_string(), total(&usage, cost)).await;
         self.running = Some(running);
         // Only what is left behind counts: a place that may not be asked changes nothing.
         let content = judged?;
@@ -280,7 +262,7 @@ impl Recording {
         }
         self.subject.traced.failed(trouble.class().map_or("_OTHER", ErrorClass::as_str));
         if let Some(class) = trouble.class() {
-            self.subject.metrics.failed(&self.place.provider, class);
+            self.subject.metrics.failed(self.place.provider(), class);
         }
     }
 
@@ -306,7 +288,7 @@ impl Recording {
         if *usage == Usage::default() {
             return;
         }
-        self.subject.metrics.used(&self.place.provider, &self.place.model, usage, cost);
+        self.subject.metrics.used(self.place.provider(), &self.place.model, usage, cost);
         self.spent.0 = self.spent.0.saturating_add(usage.prompt_tokens());
         self.spent.1 = self.spent.1.saturating_add(usage.output_tokens.unwrap_or(0));
         self.spent.2 = Microdollars(self.spent.2.0.saturating_add(cost.0));
@@ -336,7 +318,7 @@ impl Recording {
 
     /// Asks the policies whether the caller may have an answer, in which `said` is said in pieces.
     pub(crate) async fn inspect(&mut self, answer: &Bytes, said: &[String]) -> Inspection {
-        let limit = self.place.inspection_limit;
+        let limit = self.place.to.provider.timeouts.inspection;
         match &mut self.running {
             Some(running) => running.inspect(Inspected::Answer, answer, &Texts::with(answer, said), limit).await,
             None => Inspection::Give,
@@ -386,7 +368,7 @@ impl Recording {
         }
         if !self.cached {
             self.subject.traced.head(head.status.as_u16());
-            self.subject.metrics.head_after(&self.place.provider, self.elapsed());
+            self.subject.metrics.head_after(self.place.provider(), self.elapsed());
         }
         self.upstream_id = provider_request_id(&head.headers).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if streamed != self.streamed {
@@ -472,7 +454,7 @@ impl Recording {
         }
     }
 
-    fn finish_as(self, end: Option<End>) {
+    fn finish_as(self: Box<Self>, end: Option<End>) {
         match end {
             Some(end) => self.finish(end),
             None => {
@@ -510,12 +492,12 @@ impl Recording {
     }
 
     /// Records the end of the call.
-    pub(crate) fn finish(mut self, end: End) {
+    pub(crate) fn finish(mut self: Box<Self>, end: End) {
         self.write_with(|_, _| end);
     }
 
     /// Records an answer that arrived to its end, and says what it was.
-    pub(crate) fn finish_answer(mut self) -> Judged {
+    pub(crate) fn finish_answer(mut self: Box<Self>) -> Judged {
         let mut judged = Judged::Broken;
         self.write_with(|recording, summary| {
             judged = judge(summary);
@@ -525,7 +507,7 @@ impl Recording {
     }
 
     /// Records an answer with an error status, and says what the provider says of it.
-    pub(crate) fn finish_refused(mut self) -> UpstreamErrorSummary {
+    pub(crate) fn finish_refused(mut self: Box<Self>) -> UpstreamErrorSummary {
         let mut error = UpstreamErrorSummary::default();
         self.write_with(|recording, summary| {
             error = summary.error.clone().unwrap_or_default();
@@ -583,12 +565,12 @@ impl Recording {
 
     /// How the route was left for another place than its first, if it was.
     fn failover(&self) -> Option<String> {
-        let (first, provider) = &self.subject.first;
-        (self.place.target != *first).then(|| {
-            let (from, to) = if *provider == self.place.provider {
-                (first.as_str(), self.place.target.as_str())
+        let (first, here) = (&self.subject.first, &self.place.to);
+        (here.target != first.target).then(|| {
+            let (from, to) = if here.provider.name == first.provider.name {
+                (first.target.as_str(), here.target.as_str())
             } else {
-                (provider.as_str(), self.place.provider.as_str())
+                (&*first.provider.name, &*here.provider.name)
             };
             format!("{},failover:{from}->{to}", self.subject.route_match)
         })
@@ -596,8 +578,9 @@ impl Recording {
 
     /// What was done to the system prompt, if it is not what the decision says.
     fn other_override(&self) -> Option<String> {
-        let here = &self.place.system_prompt_override;
-        (*here != self.subject.system_prompt_override).then(|| here.clone().unwrap_or_else(|| NO_OVERRIDE.to_owned()))
+        let here = self.place.to.override_name();
+        let decided = self.subject.system_prompt_override.as_deref();
+        (here != decided).then(|| here.unwrap_or(NO_OVERRIDE).to_owned())
     }
 
     /// Tells those who export it, if there are any.
@@ -627,7 +610,7 @@ impl Recording {
             status,
             error,
             message,
-            provider: &self.place.provider,
+            provider: self.place.provider(),
             model: &self.place.model,
             usage,
             usage_source,
@@ -652,7 +635,7 @@ impl Recording {
         {
             gathering.keep(self.subject.dialect, &summary);
         }
-        let cost_source = match (self.place.pricing, usage_source) {
+        let cost_source = match (self.place.to.pricing, usage_source) {
             _ if self.cached => CostSource::None,
             (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
             (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
@@ -663,7 +646,7 @@ impl Recording {
         let used = if self.cached { Usage::default() } else { usage };
         let cost = self.place.cost(&used, summary.service_tier.as_deref());
         if cost_source == CostSource::Unpriced {
-            self.subject.metrics.unpriced(&self.place.provider, &self.place.model);
+            self.subject.metrics.unpriced(self.place.provider(), &self.place.model);
         }
         let status = match &end {
             End::Completed => OutcomeStatus::Completed,
@@ -675,7 +658,7 @@ impl Recording {
 
         let (subject, place) = (&self.subject, &self.place);
         let labels = RequestLabels {
-            provider: place.provider.clone(),
+            provider: place.provider().clone(),
             model: place.model.clone(),
             status: match &end {
                 End::Completed => "completed",
@@ -687,7 +670,7 @@ impl Recording {
         };
         subject.metrics.ended(&labels, subject.received.elapsed(), &used, cost);
         if let Some(class) = self.failure(&summary, &end) {
-            subject.metrics.failed(&place.provider, class);
+            subject.metrics.failed(place.provider(), class);
         }
         // What came to nothing before was used as well.
         let (spent_input, spent_output, spent_cost) = self.spent;
@@ -702,8 +685,8 @@ impl Recording {
         if let Some(teller) = &self.subject.teller {
             teller.tell(Settled {
                 request: running.id(),
-                provider: place.provider.clone(),
-                model: summary.model.clone().unwrap_or_else(|| place.upstream_model.clone()),
+                provider: place.provider().to_string(),
+                model: summary.model.clone().unwrap_or_else(|| place.to.upstream_model.clone()),
                 usage,
                 cost,
                 cached: self.cached,
@@ -734,8 +717,8 @@ impl Recording {
                 http_status: self.status,
                 route_match: self.failover(),
                 system_prompt_override: self.other_override(),
-                served_provider: self.status.map(|_| place.provider.clone()),
-                model: summary.model.or_else(|| self.failover().map(|_| place.upstream_model.clone())),
+                served_provider: self.status.map(|_| place.provider().to_string()),
+                model: summary.model.or_else(|| self.failover().map(|_| place.to.upstream_model.clone())),
                 provider_request_id: self.upstream_id.take().or(summary.provider_request_id),
                 stop_reason: summary.stop_reason.map(|reason| reason.to_string()),
                 tool_calls: summary

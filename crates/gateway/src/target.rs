@@ -24,8 +24,6 @@ const DEFAULT_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06
 
 /// One place a request can be sent to.
 pub(crate) struct Target {
-    /// What the permit calls it.
-    pub name: systemprompt_governance::Target,
     /// Who answers there.
     pub provider: Arc<Provider>,
     /// The format that is spoken there.
@@ -59,7 +57,6 @@ impl Target {
         let images = images.unwrap_or_else(|| provider.wire.usual_image_timeout());
         let total = if request.makes_images { images } else { total };
         Self {
-            name: target_name(way),
             format: way.format,
             asked: Address { model: way.upstream_model.clone(), stream: request.stream },
             uri: uri(way, request.stream),
@@ -70,11 +67,6 @@ impl Target {
             provider,
         }
     }
-}
-
-/// What a permit calls a place.
-pub(crate) fn target_name(way: &Destination) -> systemprompt_governance::Target {
-    systemprompt_governance::Target::new(format!("{}/{}", way.provider.name, way.upstream_model))
 }
 
 /// A request as a provider gets it.

@@ -1,5 +1,7 @@
 //! What is to be governed: who wants to do what to which thing, with exactly which content.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use systemprompt_model::{ActionId, Attribution, Resource};
@@ -28,11 +30,11 @@ pub struct Action<E> {
 /// Where an effect goes: a provider and model, a server and tool, a table of our own. Two effects with the same target
 /// reach the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target(String);
+pub struct Target(Arc<str>);
 
 impl Target {
     /// The target of this name, e.g. `openai/gpt-4.1`.
-    pub fn new(name: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 

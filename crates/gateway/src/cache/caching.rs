@@ -63,7 +63,7 @@ impl Caching {
             reads: wish == Wish::Any,
             route: route.to_owned(),
             user: principal.account(),
-            provider: target.provider.name.clone(),
+            provider: target.provider.name.to_string(),
             model: target.asked.model.clone(),
         }
     }

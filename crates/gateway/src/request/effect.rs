@@ -63,7 +63,7 @@ impl Infer {
             losses: Vec::new(),
             max_tokens: request.max_tokens,
             model: first.map(|to| to.upstream_model.clone()).unwrap_or_default(),
-            provider: first.map(|to| to.provider.name.clone()).unwrap_or_default(),
+            provider: first.map(|to| to.provider.name.to_string()).unwrap_or_default(),
             requested_model: request.model.clone(),
             route_match: way.map(|way| way.route_match.clone()).unwrap_or_default(),
             stop_sequences: request.stop_sequences.iter().take(STOP_SEQUENCE_LIMIT).cloned().collect(),

@@ -75,7 +75,9 @@ pub(super) async fn ask(
     trace: TraceId,
     request: Request,
 ) -> Result<Reply, RouteError> {
-    Ok(gateway.inference.ask(read(gateway, parse, trace, request).await?).await?)
+    // Apart, because what waits for this is moved whenever somebody begins to wait for that.
+    let ask = Box::pin(read(gateway, parse, trace, request)).await?;
+    Ok(Box::pin(gateway.inference.ask(ask)).await?)
 }
 
 /// Binds a request to a session, and reads it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::StatusCode;
+use systemprompt_governance::Target;
 use systemprompt_llm::Format;
 use systemprompt_llm::catalog::Pricing;
 use systemprompt_model::pattern::Pattern;
@@ -17,7 +18,7 @@ use crate::resilience::Health;
 #[derive(Debug)]
 pub(crate) struct Provider {
     /// Its unique id.
-    pub name: String,
+    pub name: Arc<str>,
     /// The shape it speaks.
     pub wire: ProviderWire,
     /// Who its models are advertised to.
@@ -134,14 +135,16 @@ pub(crate) struct Way {
     /// What the ledger records: `<origin>:<route id>`.
     pub route_match: String,
     /// The first choice.
-    pub first: Destination,
+    pub first: Arc<Destination>,
     /// Those to try when it fails, in order.
-    pub fallbacks: Vec<Destination>,
+    pub fallbacks: Vec<Arc<Destination>>,
 }
 
 /// A place a request may be sent to, and what that means for its model.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
+    /// What a permit calls it: the provider and the model there.
+    pub target: Target,
     /// The provider.
     pub provider: Arc<Provider>,
     /// The format that is spoken there.
@@ -157,12 +160,12 @@ pub(crate) struct Destination {
     /// What the model is told in the place of a caller's system prompt, if that is not left as it is.
     pub instructions: Option<Arc<PromptOverride>>,
     /// The model's id in the registry, if it is listed there.
-    pub(super) listed: Option<String>,
+    pub(super) listed: Option<Arc<str>>,
 }
 
 impl Way {
     /// All places, in the order in which they are tried.
-    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Destination> {
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<Destination>> {
         std::iter::once(&self.first).chain(&self.fallbacks)
     }
 }
@@ -179,8 +182,8 @@ impl Destination {
     }
 
     /// The model's name in metrics. A name that only a caller made up must not become a time series.
-    pub(crate) fn metric_model(&self) -> String {
-        self.listed.as_deref().unwrap_or("other").to_owned()
+    pub(crate) fn metric_model(&self) -> Arc<str> {
+        self.listed.clone().unwrap_or_else(|| "other".into())
     }
 }
 

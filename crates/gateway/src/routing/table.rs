@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use systemprompt_governance::Target;
 use systemprompt_llm::InferenceRequest;
 use systemprompt_llm::catalog::{Catalog, CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
@@ -56,7 +57,7 @@ pub(crate) struct RoutingTable {
     /// By id and alias.
     registry: HashMap<String, Arc<Listed>>,
     /// By provider, and id, alias or name at the provider.
-    by_provider: HashMap<(String, String), Arc<Listed>>,
+    by_provider: HashMap<String, HashMap<String, Arc<Listed>>>,
     listing: Vec<Arc<Listed>>,
     allow_unlisted: bool,
     prefix: String,
@@ -68,6 +69,8 @@ pub(crate) struct RoutingTable {
 pub(crate) struct Listed {
     /// The model.
     pub model: CatalogModel,
+    /// Its id.
+    pub id: Arc<str>,
     /// Who offers it.
     pub provider: Arc<Provider>,
     /// The implicit route to its provider; its id is the provider's name.
@@ -86,14 +89,14 @@ impl RoutingTable {
         let before = before.map(Self::providers).unwrap_or_default();
         let mut by_name = HashMap::new();
         let mut registry = HashMap::new();
-        let mut by_provider = HashMap::new();
+        let mut by_provider: HashMap<_, HashMap<_, _>> = HashMap::new();
         let mut listing = Vec::new();
         for config in providers {
             let resilience = Resolved::new(&gateway.resilience, config.resilience.as_ref());
             let protection = resilience.protection();
-            let known = before.iter().find(|known| known.name == config.name && known.health.fits(&protection));
+            let known = before.iter().find(|known| *known.name == *config.name && known.health.fits(&protection));
             let provider = Arc::new(Provider {
-                name: config.name.clone(),
+                name: config.name.as_str().into(),
                 wire: config.wire,
                 surface: config.surface,
                 endpoint: config.base_url().unwrap_or_default(),
@@ -111,10 +114,15 @@ impl RoutingTable {
             by_name.insert(config.name.as_str(), provider.clone());
             let route = Arc::new(Route::to(&provider, config.name.clone(), "registry"));
             for model in config.models(catalog) {
-                let listed = Arc::new(Listed { model, provider: provider.clone(), route: route.clone() });
+                let listed = Arc::new(Listed {
+                    id: model.id.as_str().into(),
+                    model,
+                    provider: provider.clone(),
+                    route: route.clone(),
+                });
                 for id in std::iter::once(&listed.model.id).chain(&listed.model.aliases) {
                     registry.entry(id.clone()).or_insert_with(|| listed.clone());
-                    by_provider.insert((config.name.clone(), id.clone()), listed.clone());
+                    by_provider.entry(config.name.clone()).or_default().insert(id.clone(), listed.clone());
                 }
                 listing.push(listed);
             }
@@ -122,7 +130,8 @@ impl RoutingTable {
         // An id of its own means more than what another model is called at the provider.
         for listed in &listing {
             if let Some(name) = &listed.model.upstream_model {
-                by_provider.entry((listed.provider.name.clone(), name.clone())).or_insert_with(|| listed.clone());
+                let of_provider = by_provider.entry(listed.provider.name.to_string()).or_default();
+                of_provider.entry(name.clone()).or_insert_with(|| listed.clone());
             }
         }
         let models: Vec<_> = listing.iter().map(|listed| &listed.model).collect();
@@ -225,15 +234,16 @@ impl RoutingTable {
         let listed = self.registry.get(asked);
         let model = listed.map_or(asked, |listed| listed.model.id.as_str());
         let key = sticky_key(request, conversation);
-        let weights = route.firsts.iter().map(|leg| (leg.provider.name.as_str(), leg.weight));
+        let weights = route.firsts.iter().map(|leg| (&*leg.provider.name, leg.weight));
         let firsts: Vec<&Leg> = split::order(key, weights).into_iter().map(|index| &route.firsts[index]).collect();
         // A fallback that names no model gets the name that the first choice gets.
         let usual = firsts.first().and_then(|leg| name_at(leg, listed)).unwrap_or(model);
         let shared = firsts.iter().map(|leg| (*leg, name_at(leg, listed).unwrap_or(model)));
         let others = route.lasts.iter().map(|leg| (leg, leg.upstream_model.as_deref().unwrap_or(usual)));
-        let mut candidates: Vec<Destination> = shared
+        let mut candidates: Vec<Arc<Destination>> = shared
             .chain(others)
             .map(|(leg, upstream_model)| self.destination(leg, upstream_model, listed.map(AsRef::as_ref), request))
+            .map(Arc::new)
             .collect();
         if let Some(condition) =
             keep(&mut candidates, |to| route.requires.missing(to.provider.handling).first().copied())
@@ -264,17 +274,18 @@ impl RoutingTable {
         let wire = leg.provider.wire;
         let of_provider =
             listed.filter(|listed| listed.provider.name == leg.provider.name && leg.upstream_model.is_none());
-        let key = (leg.provider.name.clone(), upstream_model.to_owned());
-        let served = of_provider.or_else(|| self.by_provider.get(&key).map(AsRef::as_ref));
+        let named = || self.by_provider.get(&*leg.provider.name)?.get(upstream_model);
+        let served = of_provider.or_else(|| named().map(AsRef::as_ref));
         // The price of what serves counts, if it is known; a price of the place itself wins.
         let pricing = leg
             .pricing
             .or_else(|| served.and_then(|served| served.model.pricing))
             .or_else(|| listed.and_then(|listed| listed.model.pricing))
             .or_else(|| self.registry.get(upstream_model).and_then(|named| named.model.pricing));
-        let known = served.or(listed).map(|known| &known.model);
-        let id = known.map_or(upstream_model, |model| model.id.as_str());
+        let known = served.or(listed);
+        let id = known.map_or(upstream_model, |known| &known.id);
         Destination {
+            target: Target::new(format!("{}/{upstream_model}", leg.provider.name)),
             instructions: self.prompts.of(&leg.provider.name, [id, upstream_model]),
             provider: leg.provider.clone(),
             // What cannot be asked there is refused when it is written.
@@ -282,14 +293,14 @@ impl RoutingTable {
             upstream_model: upstream_model.to_owned(),
             extra_headers: leg.extra_headers.clone(),
             pricing,
-            max_output_tokens: known.and_then(|model| model.max_output_tokens),
-            listed: known.map(|model| model.id.clone()),
+            max_output_tokens: known.and_then(|known| known.model.max_output_tokens),
+            listed: known.map(|known| known.id.clone()),
         }
     }
 
     /// Every provider with each of its models, as metrics name them.
-    pub(crate) fn models(&self) -> Vec<(String, String)> {
-        self.listing.iter().map(|listed| (listed.provider.name.clone(), listed.model.id.clone())).collect()
+    pub(crate) fn models(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.listing.iter().map(|listed| (listed.provider.name.clone(), listed.id.clone())).collect()
     }
 
     fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
@@ -361,8 +372,8 @@ fn name_at<'a>(leg: &'a Leg, listed: Option<&'a Arc<Listed>>) -> Option<&'a str>
 }
 
 /// Keeps the candidates with which nothing is wrong. If there is something with all of them, says what it is with the first.
-fn keep<T>(candidates: &mut Vec<Destination>, wrong: impl Fn(&Destination) -> Option<T>) -> Option<T> {
-    let of_the_first = candidates.first().and_then(&wrong);
+fn keep<T>(candidates: &mut Vec<Arc<Destination>>, wrong: impl Fn(&Destination) -> Option<T>) -> Option<T> {
+    let of_the_first = candidates.first().and_then(|first| wrong(first));
     candidates.retain(|candidate| wrong(candidate).is_none());
     of_the_first.filter(|_| candidates.is_empty())
 }
@@ -396,7 +407,7 @@ mod tests {
 
     /// The places of a way, in their order.
     fn places(way: &Way) -> Vec<(&str, &str)> {
-        way.candidates().map(|to| (to.provider.name.as_str(), to.upstream_model.as_str())).collect()
+        way.candidates().map(|to| (&*to.provider.name, to.upstream_model.as_str())).collect()
     }
 
     fn request(dialect: Format, model: &str, more: &str) -> InferenceRequest {
@@ -465,7 +476,7 @@ mod tests {
         let expected =
             [("ant", "claude-x-real"), ("big", "big-x"), ("big", "other"), ("oai", "gpt-x"), ("big", "claude-x-real")];
         assert_eq!(places(&way), expected);
-        let price = |to: &Destination| to.pricing.map(|pricing| pricing.input_per_million.to_string());
+        let price = |to: &Arc<Destination>| to.pricing.map(|pricing| pricing.input_per_million.to_string());
         let prices: Vec<String> = way.candidates().filter_map(price).collect();
         // Of what nobody knows a price, the price of the model that was asked for is the best guess.
         assert_eq!(prices, ["3", "9", "4", "1", "3"]);

@@ -333,7 +333,7 @@ fn image_model(snapshot: &GatewaySnapshot, request: &ImageRequest) -> Result<Str
 fn cannot(listed: &Listed, what: &str, fix: &'static str) -> AiError {
     AiError::Unsupported {
         model: listed.model.id.clone(),
-        provider: listed.provider.name.clone(),
+        provider: listed.provider.name.to_string(),
         what: what.to_owned(),
         fix,
     }

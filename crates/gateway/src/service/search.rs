@@ -129,9 +129,9 @@ fn to_searcher(
     may: impl Fn(&GatewaySnapshot, &str, ProviderWire) -> bool,
 ) -> Result<Option<AiRequest>, AiError> {
     let providers = snapshot.table.providers();
-    let wire = |name: &str| providers.iter().find(|known| known.name == name).map(|known| known.wire);
+    let wire = |name: &str| providers.iter().find(|known| *known.name == *name).map(|known| known.wire);
     let leads_to = request.model.as_deref().and_then(|model| snapshot.table.listed(model));
-    if let Some(name) = request.provider.as_deref().or_else(|| leads_to.map(|listed| listed.provider.name.as_str())) {
+    if let Some(name) = request.provider.as_deref().or_else(|| leads_to.map(|listed| &*listed.provider.name)) {
         // What is not known here is refused where it is asked.
         if wire(name).is_none_or(|wire| may(snapshot, name, wire)) {
             return Ok(Some(request.clone()));

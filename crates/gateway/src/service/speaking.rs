@@ -90,7 +90,7 @@ fn chosen(snapshot: &GatewaySnapshot, provider: Option<&str>, model: Option<&str
 
 /// Whether callers inside the server may ask this provider.
 pub(super) fn allowed(snapshot: &GatewaySnapshot, provider: &str) -> Result<(), AiError> {
-    if !snapshot.table.providers().iter().any(|known| known.name == provider) {
+    if !snapshot.table.providers().iter().any(|known| *known.name == *provider) {
         return Err(AiError::NoProvider(format!(
             "there is no provider `{provider}`; the profile's `providers` has them"
         )));
@@ -109,7 +109,7 @@ pub(super) fn leads_there(
     model: &str,
     named: Option<&str>,
 ) -> Result<(), AiError> {
-    let leads_to = first.provider.name.as_str();
+    let leads_to = &*first.provider.name;
     if let Some(named) = named.filter(|named| *named != leads_to) {
         return Err(AiError::NoProvider(format!(
             "the model `{model}` leads to the provider `{leads_to}` and not to `{named}`; name no provider, or a model of `{named}`"
@@ -175,7 +175,7 @@ fn check(said: &Request, request: &AiRequest, listed: &Listed) -> Result<(), AiE
 pub(super) fn unsupported(listed: &Listed, what: &str, capability: &str) -> AiError {
     AiError::Unsupported {
         model: listed.model.id.clone(),
-        provider: listed.provider.name.clone(),
+        provider: listed.provider.name.to_string(),
         what: format!("{what} (its capability {capability} is off)"),
         fix: "choose another model, or correct `providers[].models[].capabilities` of the profile",
     }

@@ -54,7 +54,7 @@ const HTTP2_PONG: Duration = Duration::from_secs(10);
 
 /// The clients of all providers.
 pub(crate) struct Upstreams {
-    clients: HashMap<String, Clients>,
+    clients: HashMap<Arc<str>, Clients>,
     ambient: Ambient,
 }
 
@@ -134,7 +134,7 @@ impl Upstreams {
             let mut shown = None;
             if let Some(credential) = &target.credential {
                 let showing = credential.show(&mut head, &content).await.map_err(|error| SendError::NoCredential {
-                    provider: target.provider.name.clone(),
+                    provider: target.provider.name.to_string(),
                     reason: error.to_string(),
                 })?;
                 shown = showing.map(|shown| (credential, shown));

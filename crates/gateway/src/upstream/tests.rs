@@ -33,7 +33,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
     let defaults = GatewayConfig::default().resilience;
     let resilience = Resolved::new(&defaults, None);
     let provider = Arc::new(Provider {
-        name: "raw".to_owned(),
+        name: "raw".into(),
         wire: ProviderWire::OpenAiChat,
         surface: Surface::OpenAi,
         endpoint: format!("http://{}", listener.local_addr().expect("an address")),
@@ -49,7 +49,6 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         developer_role: false,
     });
     let target = Target {
-        name: systemprompt_governance::Target::new("raw/model"),
         format: Format::OpenAiChat,
         asked: Address { model: "model".to_owned(), stream: false },
         uri: provider.endpoint.clone(),
