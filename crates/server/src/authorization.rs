@@ -67,15 +67,15 @@ pub(crate) fn limit(
     router.layer(layer_fn(move |inner| Metered { inner, limits: limits.clone() }))
 }
 
-/// Whether the address of a request may send it. `middleware` counts that once for every request before anything else is
+/// The address of a request has sent too many. `middleware` counts that once for every request before anything else is
 /// done, and leaves the refusal to whoever knows how to say it to this caller.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AddressVerdict(pub(crate) Result<(), RateLimited>);
+pub(crate) struct TooManyFromAddress(pub(crate) RateLimited);
 
-impl AddressVerdict {
-    /// The refusal of a request, if its address has sent too many.
+impl TooManyFromAddress {
+    /// The refusal of a request, if that is so.
     pub(crate) fn refusal(request: &Request) -> Option<RateLimited> {
-        request.extensions().get().and_then(|Self(verdict)| verdict.err())
+        request.extensions().get().map(|Self(limited)| *limited)
     }
 }
 
@@ -113,7 +113,7 @@ where
         // Only a request that came through no socket has no address.
         let unknown = || ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let client = request.extensions().get().copied().unwrap_or_else(unknown);
-        let Some(limited) = AddressVerdict::refusal(&request) else {
+        let Some(limited) = TooManyFromAddress::refusal(&request) else {
             request.extensions_mut().insert(Meter::new(limiter.clone(), *group, client));
             return Either::Left(self.inner.call(request));
         };

@@ -96,8 +96,8 @@ pub fn channel(ambient: Ambient) -> (LogLayer, LogSink) {
     (LogLayer { lines: sender, dropped: dropped.clone(), held, ambient }, LogSink { lines: receiver, dropped })
 }
 
-/// Fields of a span, kept until its events need them.
-struct SpanFields(Map<String, Value>);
+/// Fields of a span, kept until its events need them, which for most spans is never.
+struct SpanFields(Vec<(&'static str, Value)>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -117,16 +117,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         {
             return;
         }
-        let mut collector = Collector::default();
+        let mut fields = Map::new();
         if let Some(scope) = context.event_scope(event) {
             for span in scope.from_root() {
-                if let Some(SpanFields(fields)) = span.extensions().get() {
-                    collector.fields.extend(fields.clone());
+                if let Some(SpanFields(of_span)) = span.extensions().get() {
+                    fields.extend(of_span.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
                 }
             }
         }
+        let mut collector = Collector::default();
         event.record(&mut collector);
-        let Collector { message, fields } = collector;
+        let Collector { message, fields: own } = collector;
+        fields.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let stored = Room::take(&self.held, weigh(&message, &fields)).is_some_and(|room| {
             let (level, target) = (*metadata.level(), metadata.target());
             let line = Line { at: self.ambient.now(), level, target, message, fields, _room: room };
@@ -156,16 +158,14 @@ pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 #[derive(Default)]
 struct Collector {
     message: String,
-    fields: Map<String, Value>,
+    fields: Vec<(&'static str, Value)>,
 }
 
 impl Collector {
     fn put(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
-            (name, value) => {
-                self.fields.insert(name.to_owned(), value);
-            }
+            field => self.fields.push(field),
         }
     }
 }

@@ -12,20 +12,21 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::Method;
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+    VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use systemprompt_extension::api::{ErrorAnswer, name_request};
 use systemprompt_extension::{Arrival, ClientIp, Guard, RateLimiter};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
-use tower::Service;
 use tower::layer::layer_fn;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower::{Layer as _, Service};
+use tower_http::cors::{self, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use crate::authorization::AddressVerdict;
+use crate::authorization::TooManyFromAddress;
 use crate::listener::Peer;
 use crate::logs::cut;
 use crate::metrics::{HttpMetrics, InFlight};
@@ -77,11 +78,48 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
-        .allow_credentials(true);
+        .allow_credentials(true)
+        // Every answer says this, whoever asked.
+        .vary([]);
+    let cors = (!origins.is_empty()).then(|| Arc::new(cors));
     // axum runs the layer added last first, so this list reads from the inside out.
-    let router = if origins.is_empty() { router } else { router.layer(cors) };
+    let router = router.layer(layer_fn(move |inner| CrossOrigin { inner, cors: cors.clone() }));
     // Outermost: what it times is what the caller waits for, and nothing is answered without a trace id.
-    router.layer(layer_fn(move |inner| Observed { inner, observer: observer.clone() }))
+    let by_origin = !origins.is_empty();
+    router.layer(layer_fn(move |inner| Observed { inner, observer: observer.clone(), by_origin }))
+}
+
+/// What of a request its answer goes by where pages from other origins may ask.
+const BY_ORIGIN: HeaderValue =
+    HeaderValue::from_static("origin, access-control-request-method, access-control-request-headers");
+
+/// A router that pages from other origins may ask. Most requests are none of a page's, and for those nothing is copied.
+#[derive(Clone)]
+struct CrossOrigin<S> {
+    inner: S,
+    /// `None` when pages from other origins may not.
+    cors: Option<Arc<CorsLayer>>,
+}
+
+impl<S> Service<Request> for CrossOrigin<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<cors::ResponseFuture<S::Future>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let is_asked = || request.headers().contains_key(ORIGIN) || request.method() == Method::OPTIONS;
+        match &self.cors {
+            Some(cors) if is_asked() => Either::Left(cors.layer(self.inner.clone()).call(request)),
+            _ => Either::Right(self.inner.call(request)),
+        }
+    }
 }
 
 /// A router of whose requests each is [seen](Seen).
@@ -89,6 +127,8 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
 struct Observed<S> {
     inner: S,
     observer: Arc<Observer>,
+    /// Whether the origin of a request is part of what its answer goes by.
+    by_origin: bool,
 }
 
 impl<S> Service<Request> for Observed<S>
@@ -107,12 +147,15 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let (seen, request) = Seen::of(&self.observer, request);
         let answering = self.inner.call(request);
-        let observer = self.observer.clone();
+        let (observer, by_origin) = (self.observer.clone(), self.by_origin);
         Box::pin(async move {
             let answering = AssertUnwindSafe(answering).catch_unwind().instrument(seen.span.clone());
             // A panic must not take the connection down, and is counted and logged as what it is for the caller.
             let answer = answering.await.unwrap_or_else(|_| Ok(gone_wrong()));
-            let Ok(response) = answer;
+            let Ok(mut response) = answer;
+            if by_origin {
+                response.headers_mut().append(VARY, BY_ORIGIN);
+            }
             Ok(seen.end(&observer, response).await)
         })
     }
@@ -155,7 +198,9 @@ impl Seen {
         if let Some(limiter) = &observer.limiter {
             // Only a request that came through no socket has no address.
             let client = client.unwrap_or_else(|| ClientIp::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-            request.extensions_mut().insert(AddressVerdict(limiter.guard(client)));
+            if let Err(limited) = limiter.guard(client) {
+                request.extensions_mut().insert(TooManyFromAddress(limited));
+            }
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
@@ -172,7 +217,7 @@ impl Seen {
         name_request(&mut response, &path, trace, observer.ambient.now());
         let status = response.status();
         let headers = response.headers_mut();
-        headers.entry(TRACE_ID).or_insert_with(|| HeaderValue::from_str(&trace.to_string()).expect("an id is ASCII"));
+        headers.entry(TRACE_ID).or_insert_with(|| trace.to_string().try_into().expect("an id is ASCII"));
         for (name, value) in &observer.security_headers {
             headers.entry(name).or_insert_with(|| value.clone());
         }
@@ -218,7 +263,7 @@ pub(crate) fn security_headers(profile: &systemprompt_config::Profile) -> Vec<(H
 mod tests {
     use axum::body::Body;
     use axum::routing::get;
-    use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN};
+    use http::header::ACCESS_CONTROL_EXPOSE_HEADERS;
     use systemprompt_extension::{Access, Metrics, Rejection};
     use tower::ServiceExt as _;
 

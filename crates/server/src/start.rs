@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authorization::{AddressVerdict, Credentials, limit};
+use crate::authorization::{Credentials, TooManyFromAddress, limit};
 use crate::context::ServerContext;
 use crate::health::Readiness;
 use crate::listener::{Limits, Listener, raise_open_files};
@@ -286,7 +286,7 @@ fn otherwise(
     say: fn(&Request) -> (ErrorCode, String),
 ) -> impl Fn(Request) -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
     move |request| {
-        let answer = if let Some(limited) = AddressVerdict::refusal(&request) {
+        let answer = if let Some(limited) = TooManyFromAddress::refusal(&request) {
             ErrorAnswer::too_many(limited)
         } else {
             let (code, message) = say(&request);
