@@ -137,14 +137,14 @@ impl Inference {
             return Ok(TokenCount { request: None, tokens: estimated(&request).await });
         };
         action.resource = Resource::entity(EntityKind::GatewayRoute, &way.route.id);
-        action.targets = vec![to.target.clone()];
+        action.targets = vec![to.permit_target.clone()];
         action.content = content;
         action.effect.model.clone_from(&to.upstream_model);
         action.effect.provider = to.provider.name.to_string();
         action.effect.model_id = Some(to.model_id().to_owned());
 
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
-        let (content, running) = permit.begin(&to.target).map_err(|error| Failure::new(id, error))?;
+        let (content, running) = permit.begin(&to.permit_target).map_err(|error| Failure::new(id, error))?;
         let limit = target.head_limit.min(PATIENCE);
         let answer = async {
             let sent = snapshot.upstreams.send(&target, content, Line::Pooled, limit, Taken::default()).await?;

@@ -204,7 +204,7 @@ impl Inference {
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
-        let (content, running) = permit.begin(&to.target).map_err(|error| Failure::new(id, error))?;
+        let (content, running) = permit.begin(&to.permit_target).map_err(|error| Failure::new(id, error))?;
         if let Some(reason) = passed_over {
             let (from, to) = (&way.first.provider.name, &to.provider.name);
             self.metrics.failed_over(from, to, Trouble::from(reason).reason());
@@ -281,7 +281,10 @@ impl Inference {
             id,
             by: by.clone(),
             resource: Resource::entity(EntityKind::GatewayRoute, route),
-            targets: way.iter().flat_map(|(_, candidates)| candidates.iter().map(|to| to.target.clone())).collect(),
+            targets: way
+                .iter()
+                .flat_map(|(_, candidates)| candidates.iter().map(|to| to.permit_target.clone()))
+                .collect(),
             content,
             effect: Infer::new(
                 request,

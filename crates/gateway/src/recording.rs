@@ -217,8 +217,8 @@ impl Recording {
         self.spend(&usage, cost);
         self.taken = Taken::default();
         match &mut self.running {
-            Some(running) => running.retry(&self.place.to.target, &trouble.to_string(), total(&usage, cost)),
-            None => Err(NotPermitted(self.place.to.target.as_str().to_owned())),
+            Some(running) => running.retry(&self.place.to.permit_target, &trouble.to_string(), total(&usage, cost)),
+            None => Err(NotPermitted(self.place.to.permit_target.as_str().to_owned())),
         }
     }
 
@@ -230,10 +230,10 @@ impl Recording {
         place: Place,
     ) -> Result<Bytes, NotDiverted> {
         let Some(mut running) = self.running.take() else {
-            return Err(NotPermitted(place.to.target.as_str().to_owned()).into());
+            return Err(NotPermitted(place.to.permit_target.as_str().to_owned()).into());
         };
         let (usage, cost) = self.abandoned(trouble);
-        let judged = running.divert(&place.to.target, content, &trouble.to_string(), total(&usage, cost)).await;
+        let judged = running.divert(&place.to.permit_target, content, &trouble.to_string(), total(&usage, cost)).await;
         self.running = Some(running);
         // Only what is left behind counts: a place that may not be asked changes nothing.
         let content = judged?;
@@ -566,9 +566,9 @@ impl Recording {
     /// How the route was left for another place than its first, if it was.
     fn failover(&self) -> Option<String> {
         let (first, here) = (&self.subject.first, &self.place.to);
-        (here.target != first.target).then(|| {
+        (here.permit_target != first.permit_target).then(|| {
             let (from, to) = if here.provider.name == first.provider.name {
-                (first.target.as_str(), here.target.as_str())
+                (first.permit_target.as_str(), here.permit_target.as_str())
             } else {
                 (&*first.provider.name, &*here.provider.name)
             };

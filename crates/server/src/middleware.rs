@@ -79,7 +79,7 @@ pub(crate) fn wrap(router: Router, observer: Arc<Observer>, origins: &[String]) 
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .allow_credentials(true)
-        // Every answer says this, whoever asked.
+        // `Observed` says that of every answer, whoever asked.
         .vary([]);
     let cors = (!origins.is_empty()).then(|| Arc::new(cors));
     // axum runs the layer added last first, so this list reads from the inside out.

@@ -14,6 +14,9 @@ use super::prompts::PromptOverride;
 use crate::config::{DataHandling, ProviderWire, Retries, RouteCacheConfig, StreamRecovery, Surface, Timeouts, When};
 use crate::resilience::Health;
 
+/// What metrics call the models that are not in the registry: a name that only a caller made up must not become a time series.
+pub(super) const UNLISTED: &str = "other";
+
 /// A provider as the gateway uses it.
 #[derive(Debug)]
 pub(crate) struct Provider {
@@ -144,7 +147,7 @@ pub(crate) struct Way {
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
     /// What a permit calls it: the provider and the model there.
-    pub target: Target,
+    pub permit_target: Target,
     /// The provider.
     pub provider: Arc<Provider>,
     /// The format that is spoken there.
@@ -181,9 +184,9 @@ impl Destination {
         self.instructions.as_ref().map(|instructions| instructions.name.as_str())
     }
 
-    /// The model's name in metrics. A name that only a caller made up must not become a time series.
+    /// The model's name in metrics.
     pub(crate) fn metric_model(&self) -> Arc<str> {
-        self.listed.clone().unwrap_or_else(|| "other".into())
+        self.listed.clone().unwrap_or_else(|| UNLISTED.into())
     }
 }
 

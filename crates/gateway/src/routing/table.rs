@@ -9,7 +9,7 @@ use systemprompt_llm::catalog::{Catalog, CatalogModel, Pricing};
 use systemprompt_model::Fnv1a;
 use systemprompt_model::pattern::Pattern;
 
-use super::destination::{Leg, Route, VertexPlace};
+use super::destination::{Leg, Route, UNLISTED, VertexPlace};
 use super::families::short_names;
 use super::{Destination, PromptOverrides, Provider, StreamUsage, Way, split};
 use crate::config::{GatewayConfig, MaxTokensField, Place, ProviderConfig, Resolved, Surface, strip_marker};
@@ -285,7 +285,7 @@ impl RoutingTable {
         let known = served.or(listed);
         let id = known.map_or(upstream_model, |known| &known.id);
         Destination {
-            target: Target::new(format!("{}/{upstream_model}", leg.provider.name)),
+            permit_target: Target::new(format!("{}/{upstream_model}", leg.provider.name)),
             instructions: self.prompts.of(&leg.provider.name, [id, upstream_model]),
             provider: leg.provider.clone(),
             // What cannot be asked there is refused when it is written.
@@ -298,9 +298,11 @@ impl RoutingTable {
         }
     }
 
-    /// Every provider with each of its models, as metrics name them.
+    /// Every provider with each of its models, as metrics name them, and with those that nobody lists.
     pub(crate) fn models(&self) -> Vec<(Arc<str>, Arc<str>)> {
-        self.listing.iter().map(|listed| (listed.provider.name.clone(), listed.id.clone())).collect()
+        let unlisted: Arc<str> = UNLISTED.into();
+        let unlisted = self.providers().into_iter().map(move |provider| (provider.name.clone(), unlisted.clone()));
+        self.listing.iter().map(|listed| (listed.provider.name.clone(), listed.id.clone())).chain(unlisted).collect()
     }
 
     fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {

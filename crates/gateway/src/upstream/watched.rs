@@ -98,7 +98,11 @@ impl Drop for Busy {
     fn drop(&mut self) {
         // Who reads an answer may be behind: the next request may be on its way already.
         if self.turn == self.watch.turn.load(Relaxed) {
-            self.watch.lock_rest().since = Some(Instant::now());
+            let mut rest = self.watch.lock_rest();
+            rest.since = Some(Instant::now());
+            if rest.limit < BUSY_LOOK {
+                self.watch.sooner.wake();
+            }
         }
     }
 }
@@ -282,7 +286,10 @@ impl Watched {
             return Poll::Pending;
         }
         self.watch.sooner.register(cx.waker());
-        let Rest { limit, .. } = self.watch.rest();
+        let Rest { limit, since } = self.watch.rest();
+        if limit < BUSY_LOOK && since.is_some_and(|since| since.elapsed() >= limit) {
+            return Poll::Ready(());
+        }
         let set = || (Box::pin(tokio::time::sleep(limit)), limit);
         let (clock, set_to) = self.resting.get_or_insert_with(set);
         if *set_to != limit {

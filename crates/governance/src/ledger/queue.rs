@@ -216,9 +216,10 @@ impl Batch {
 }
 
 impl Waiting {
-    /// Whether what came last changes when the writer begins: it is the first, or it fills a statement. To be woken by all
-    /// that comes between costs it, and the thread that writes an answer meanwhile, more than to queue it.
-    fn is_worth_a_look(&self) -> bool {
+    /// Whether what came last changes when the writer begins: it is the first, or with it there is enough to begin at once.
+    /// To be woken by all that comes between costs it, and the thread that writes an answer meanwhile, more than to queue it.
+    /// Nobody but the writer takes anything out or puts it back, and it counts anew before it waits, so neither is missed.
+    fn wakes_the_writer(&self) -> bool {
         matches!(self.decisions.len() + self.following.len(), 1 | BATCH_LIMIT)
     }
 }
@@ -260,15 +261,15 @@ impl Queue {
     /// Queues a decision. Gives it back when the ledger was closed.
     pub(super) fn push_decision(&self, pending: Pending) -> Result<(), Box<Pending>> {
         let is_waited_for = pending.waiter.is_some();
-        let arrives = {
+        let wakes = {
             let mut waiting = self.waiting();
             if waiting.closed {
                 return Err(Box::new(pending));
             }
             waiting.decisions.push_back(pending);
-            waiting.is_worth_a_look()
+            waiting.wakes_the_writer()
         };
-        if is_waited_for || arrives {
+        if is_waited_for || wakes {
             self.arrived.notify_one();
         }
         Ok(())
@@ -277,7 +278,7 @@ impl Queue {
     /// Queues an entry about something decided before. Never blocks; what does not fit is counted and left out.
     pub(super) fn push_following(&self, mut next: Following) {
         let id = next.entry.action;
-        let (dropped, arrives) = {
+        let (dropped, wakes) = {
             let mut waiting = self.waiting();
             if waiting.ended || waiting.following.len() >= FOLLOWING_LIMIT {
                 (true, false)
@@ -288,14 +289,14 @@ impl Queue {
                 }
                 waiting.content_bytes += next.content_bytes();
                 waiting.following.push_back(next);
-                (false, waiting.is_worth_a_look())
+                (false, waiting.wakes_the_writer())
             }
         };
         if dropped {
             self.metrics.dropped(Dropped::Outcome);
             tracing::error!(action.id = %id, "an outcome could not be queued; its action will be closed as abandoned");
         }
-        if arrives {
+        if wakes {
             self.arrived.notify_one();
         }
     }

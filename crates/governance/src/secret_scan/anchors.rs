@@ -67,13 +67,13 @@ impl Anchors {
     }
 
     /// The first anchor that begins at one of the first places of `word`, which is the text from `at` on.
-    fn find_in_word<const PLACES: usize>(&self, word: u64, text: &[u8], at: usize) -> Option<Anchor> {
+    fn find_in_word<const N: usize>(&self, word: u64, text: &[u8], at: usize) -> Option<Anchor> {
         let marked = |place: usize| self.is_marked((word >> (8 * place)) as u32);
         // Nearly always there is none, so that is asked of all of them first.
-        if (0..PLACES).fold(0, |any, place| any | marked(place)) == 0 {
+        if (0..N).fold(0, |any, place| any | marked(place)) == 0 {
             return None;
         }
-        let mut marked = (0..PLACES).filter(|place| marked(*place) != 0 && at + place < text.len());
+        let mut marked = (0..N).filter(|place| marked(*place) != 0 && at + place < text.len());
         marked.find_map(|place| self.at(text, at + place))
     }
 
