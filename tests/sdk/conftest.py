@@ -327,7 +327,7 @@ def configure(home, mock, nobody):
         {"entity_type": "gateway_route", "entity_id": f"barred-{family}", "access": "deny", "roles": ["guest"]}
         for family in ("anthropic", "openai")
     ]
-    (home / "services/access-control/guests.yaml").write_text(json.dumps({"rules": rules}))
+    (home / "services/access-control/guests.yaml").write_text(json.dumps({"rules": rules, "roles": [{"name": "guest"}]}))
 
 
 @pytest.fixture(scope="session")

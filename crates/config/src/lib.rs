@@ -44,7 +44,7 @@ pub use document::Location;
 pub use early::runtime_in_force;
 pub use environment::Environment;
 pub use home::{Home, HomeNotFound};
-pub use nearest::{is_slip, nearest};
+pub use nearest::nearest;
 pub use profile::Profile;
 pub use report::{Problem, Report, Severity, Symbols};
 pub use schema::json_schema;

@@ -13,7 +13,7 @@ use systemprompt_model::EntityKind;
 pub struct KnownNames {
     /// The entities that access rules may be about, by their kind. A kind that no extension has is not there.
     pub entities: BTreeMap<EntityKind, BTreeSet<String>>,
-    /// The roles of the catalogue. Users may be given others.
+    /// The roles of the catalogue. Operators declare further ones beside the access rules.
     pub roles: BTreeSet<String>,
     /// The policies that extensions bring.
     pub policies: BTreeSet<String>,

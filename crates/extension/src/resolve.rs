@@ -33,7 +33,7 @@ impl ExtensionConfigs {
             }
             problems.extend(entry.extension.validate_sections(configuration));
         }
-        let known = known_names(registry, configuration);
+        let known = KnownNames::of(registry, configuration);
         for entry in &registry.set().enabled {
             problems.extend(entry.extension.validate_names(configuration, &known));
         }
@@ -44,20 +44,22 @@ impl ExtensionConfigs {
     }
 }
 
-/// What the enabled extensions have that `configuration` may name.
-fn known_names(registry: &ExtensionRegistry, configuration: &Configuration) -> KnownNames {
-    let mut known = KnownNames::default();
-    for entry in &registry.set().enabled {
-        for (kind, ids) in entry.extension.entities(configuration) {
-            known.entities.entry(kind).or_default().extend(ids);
+impl KnownNames {
+    /// What the enabled extensions have that `configuration` may name.
+    pub fn of(registry: &ExtensionRegistry, configuration: &Configuration) -> Self {
+        let mut known = Self::default();
+        for entry in &registry.set().enabled {
+            for (kind, ids) in entry.extension.entities(configuration) {
+                known.entities.entry(kind).or_default().extend(ids);
+            }
+            known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
+            known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));
+            known.safety_scanners.extend(entry.declares::<SafetyScanners>().iter().map(|scanner| {
+                (scanner.name.to_owned(), scanner.categories.iter().map(|&category| category.to_owned()).collect())
+            }));
         }
-        known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
-        known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));
-        known.safety_scanners.extend(entry.declares::<SafetyScanners>().iter().map(|scanner| {
-            (scanner.name.to_owned(), scanner.categories.iter().map(|&category| category.to_owned()).collect())
-        }));
+        known
     }
-    known
 }
 
 fn problem(extension: &str, prefix: &str, error: &ConfigError, configuration: &Configuration) -> Problem {

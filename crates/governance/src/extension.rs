@@ -22,8 +22,8 @@ use systemprompt_model::{Ambient, InstanceId, with_causes};
 use crate::access::{AccessRules, DEPARTMENT};
 use crate::changes::Changes;
 use crate::config::{
-    AccessControlConfig, AccessRuleConfig, DepartmentConfig, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
-    QuotaAlertConfig, RequestGuardsConfig, quota,
+    AccessControlConfig, AccessRuleConfig, DepartmentConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
+    QuotaAlertConfig, RequestGuardsConfig, RoleConfig, quota,
 };
 use crate::decisions::Decisions;
 use crate::gate::Gate;
@@ -46,9 +46,7 @@ const QUOTAS: Place = GatewayPolicyConfig::PLACE;
 /// Who is told when it comes to an end.
 const ALERTS: Place = QuotaAlertConfig::PLACE;
 /// Who may use what, for every server.
-const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules" };
-/// The departments rules speak of.
-const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: "departments" };
+const ACCESS: [Place; 3] = [AccessControlConfig::RULES, AccessControlConfig::DEPARTMENTS, AccessControlConfig::ROLES];
 
 /// How long a stopping server waits for changes that were begun.
 const CHANGES_WITHIN: Duration = Duration::from_secs(3);
@@ -117,8 +115,9 @@ impl Extension for GovernanceExtension {
             section(POLICIES, schema_for!(GovernanceConfig)),
             section(QUOTAS, schema_for!(Vec<GatewayPolicyConfig>)),
             section(ALERTS, schema_for!(Vec<QuotaAlertConfig>)),
-            section(RULES, schema_for!(Vec<AccessRuleConfig>)),
-            section(DEPARTMENTS, schema_for!(Vec<DepartmentConfig>)),
+            section(AccessControlConfig::RULES, schema_for!(Vec<AccessRuleConfig>)),
+            section(AccessControlConfig::DEPARTMENTS, schema_for!(Vec<DepartmentConfig>)),
+            section(AccessControlConfig::ROLES, schema_for!(Vec<RoleConfig>)),
         ]
     }
 
@@ -128,13 +127,7 @@ impl Extension for GovernanceExtension {
             return Vec::new();
         };
         let policies = sections.policies.flaws().into_iter().map(|flaw| (POLICIES.key(), flaw.pointer, flaw.message));
-        // The flaws of the access rules are told from above both keys.
-        let access = sections.access.flaws().into_iter().filter_map(|flaw| {
-            let (key, pointer) = [RULES.key(), DEPARTMENTS.key()]
-                .into_iter()
-                .find_map(|key| Some((key, flaw.pointer.strip_prefix('/')?.strip_prefix(key)?.to_owned())))?;
-            Some((key, pointer, flaw.message))
-        });
+        let access = sections.access.flaws().into_iter().filter_map(of_access);
         let scanned = sections.policies.policies.iter().enumerate().flat_map(|(index, policy)| match policy {
             PolicyConfig::SecretScan(scan) => secret_scan::unknown_patterns(scan)
                 .into_iter()
@@ -160,14 +153,10 @@ impl Extension for GovernanceExtension {
     fn validate_names(&self, config: &Configuration, known: &KnownNames) -> Vec<Problem> {
         let Ok(sections) = Sections::read(config) else { return Vec::new() };
         let mut problems = Vec::new();
-        for flaw in sections.access.unknown_names(known) {
-            let pointer = flaw.pointer.strip_prefix("/rules").unwrap_or(&flaw.pointer);
-            problems.push(config.error(RULES.key(), pointer, flaw.message));
-        }
-        for flaw in sections.access.without_effect(known) {
-            let pointer = flaw.pointer.strip_prefix("/rules").unwrap_or(&flaw.pointer);
-            problems.push(config.warning(RULES.key(), pointer, flaw.message));
-        }
+        let unknown = sections.access.unknown_names(known).into_iter().filter_map(of_access);
+        problems.extend(unknown.map(|(key, pointer, message)| config.error(key, &pointer, message)));
+        let later = sections.access.without_effect(known).into_iter().filter_map(of_access);
+        problems.extend(later.map(|(key, pointer, message)| config.warning(key, &pointer, message)));
         let policies = sections.policies.unknown_policies(&known.policies).into_iter();
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();
@@ -331,6 +320,13 @@ impl Registered {
     }
 }
 
+/// A flaw of the access rules, which is told from above all their keys: the key, the pointer from there, what is wrong.
+fn of_access(flaw: Flaw) -> Option<(&'static str, String, String)> {
+    let below = flaw.pointer.strip_prefix('/')?;
+    let (key, pointer) = ACCESS.iter().find_map(|place| Some((place.key(), below.strip_prefix(place.key())?)))?;
+    Some((key, pointer.to_owned(), flaw.message))
+}
+
 /// What operators wrote about governance.
 pub(crate) struct Sections {
     pub(crate) profile: GovernanceProfile,
@@ -355,10 +351,7 @@ impl Sections {
                 policies: config.section_at(&POLICIES)?,
                 quotas: config.section_at(&QUOTAS)?,
                 alerts: config.section_at(&ALERTS)?,
-                access: AccessControlConfig {
-                    rules: config.section_at(&RULES)?,
-                    departments: config.section_at(&DEPARTMENTS)?,
-                },
+                access: AccessControlConfig::read(config)?,
             })
         };
         read().map_err(|error| with_causes(&error))

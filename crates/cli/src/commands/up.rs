@@ -267,7 +267,7 @@ async fn attend(
     let bootstrap = bootstrap_administrator(db, &gate, &invocation.ambient, &admin.username, &email)
         .await
         .map_err(|error| CliError::from_error("bootstrap_failed", &error))?;
-    roles::warn_of_rules(&project.configuration, db).await;
+    roles::warn_of_undeclared(project, db).await;
     if bootstrap.key.is_none() && stop.is_told() {
         return Err(interrupted());
     }

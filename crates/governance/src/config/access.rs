@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use systemprompt_config::is_slip;
+use systemprompt_config::{Configuration, Place, SectionError};
 use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_model::EntityKind;
 use systemprompt_model::pattern::Pattern;
@@ -19,6 +19,8 @@ pub struct AccessControlConfig {
     pub rules: Vec<AccessRuleConfig>,
     /// The departments of the organisation. `Default` always exists and holds whoever has no other.
     pub departments: Vec<DepartmentConfig>,
+    /// Roles of your own, besides those that the product and its extensions have. A rule or an account may have no others.
+    pub roles: Vec<RoleConfig>,
 }
 
 /// A rule about one entity, or about all entities of a kind whose id matches a glob.
@@ -82,7 +84,45 @@ pub struct DepartmentConfig {
     pub description: String,
 }
 
+/// A role of the organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleConfig {
+    /// Its unique name: 1 to 63 of `a-z 0-9 _ -`, beginning with a letter.
+    pub name: String,
+    /// Who has it.
+    #[serde(default)]
+    pub description: String,
+}
+
 impl AccessControlConfig {
+    /// Where the rules stand.
+    pub const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules" };
+    /// Where the departments stand that rules speak of.
+    pub const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: "departments" };
+    /// Where roles stand.
+    pub const ROLES: Place = Place::Service { path: "access-control/*.yaml", key: "roles" };
+
+    /// What all documents together say.
+    pub fn read(config: &Configuration) -> Result<Self, SectionError> {
+        Ok(Self {
+            rules: config.section_at(&Self::RULES)?,
+            departments: config.section_at(&Self::DEPARTMENTS)?,
+            roles: config.section_at(&Self::ROLES)?,
+        })
+    }
+
+    /// Every role there is: those of `known`, and those that are declared.
+    pub fn role_names<'a>(&'a self, known: &'a KnownNames) -> BTreeSet<&'a str> {
+        let declared = self.roles.iter().map(|role| role.name.as_str());
+        known.roles.iter().map(String::as_str).chain(declared).collect()
+    }
+
+    /// Every department there is.
+    pub fn department_names(&self) -> BTreeSet<&str> {
+        self.departments.iter().map(|department| department.name.as_str()).chain(["Default"]).collect()
+    }
+
     /// Everything that is wrong with it although it fits the schema.
     pub fn flaws(&self) -> Vec<Flaw> {
         let mut flaws = Vec::new();
@@ -121,6 +161,16 @@ impl AccessControlConfig {
                 flaws.push(Flaw::new(at, format!("`{}` is listed twice", department.name)));
             }
         }
+        for (index, role) in self.roles.iter().enumerate() {
+            let at = format!("/roles/{index}/name");
+            if !is_role_name(&role.name) {
+                let message = "must be 1 to 63 of `a-z 0-9 _ -`, beginning with a letter";
+                flaws.push(Flaw::new(at.as_str(), message));
+            }
+            if self.roles[..index].iter().any(|earlier| earlier.name == role.name) {
+                flaws.push(Flaw::new(at, format!("`{}` is listed twice", role.name)));
+            }
+        }
         flaws
     }
 }
@@ -128,6 +178,7 @@ impl AccessControlConfig {
 impl AccessControlConfig {
     /// Every rule about something that is not there. Such a rule has no effect: what it was to forbid is allowed.
     pub fn unknown_names(&self, known: &KnownNames) -> Vec<Flaw> {
+        let (roles, departments) = (self.role_names(known), self.department_names());
         let mut flaws = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let at = format!("/rules/{index}");
@@ -135,67 +186,61 @@ impl AccessControlConfig {
             if let Some(ids) = known.entities.get(&kind) {
                 let instead = |name: &str| instead_of(name, ids.iter().map(String::as_str));
                 if let Some(id) = rule.entity_id.as_deref().filter(|id| !ids.contains(*id)) {
-                    flaws.push(Flaw::new(
-                        format!("{at}/entity_id"),
-                        format!("there is no {kind} `{id}`; {}", instead(id)),
-                    ));
+                    let message = format!("there is no {kind} `{id}`; {}", instead(id));
+                    flaws.push(Flaw::new(format!("{at}/entity_id"), message));
                 }
-                if let Some(glob) = rule.entity_match.as_deref()
-                    && (rule.access == Access::Deny || !Pattern::is_wild(glob))
-                    && fits_none(glob, ids)
-                {
-                    flaws.push(Flaw::new(
-                        format!("{at}/entity_match"),
-                        format!("`{glob}` fits no {kind}; {}", instead(glob)),
-                    ));
+                if let Some(glob) = rule.entity_match.as_deref().filter(|glob| fits_none(glob, ids)) {
+                    let message = format!("`{glob}` fits no {kind}; {}", instead(glob));
+                    flaws.push(Flaw::new(format!("{at}/entity_match"), message));
                 }
             }
-            for (position, role) in rule.roles.iter().enumerate().filter(|(_, role)| !known.roles.contains(*role)) {
-                // Operators give users roles of their own, so only a slip of the keyboard is certain.
-                if let Some(meant) = known.roles.iter().find(|known| is_slip(role, known)) {
-                    flaws.push(Flaw::new(
-                        format!("{at}/roles/{position}"),
-                        format!("there is no role `{role}`; did you mean `{meant}`?"),
-                    ));
+            for (position, role) in rule.roles.iter().enumerate() {
+                if !role.trim().is_empty() && !roles.contains(role.as_str()) {
+                    flaws.push(Flaw::new(format!("{at}/roles/{position}"), no_such_role(role, &roles)));
                 }
             }
             for (position, name) in rule.departments.iter().enumerate() {
-                let departments =
-                    || self.departments.iter().map(|department| department.name.as_str()).chain(["Default"]);
-                if !name.trim().is_empty() && departments().all(|known| known != name) {
-                    flaws.push(Flaw::new(
-                        format!("{at}/departments/{position}"),
-                        format!("`{name}` is not among `departments`; {}", instead_of(name, departments())),
-                    ));
+                if !name.trim().is_empty() && !departments.contains(name.as_str()) {
+                    let instead = instead_of(name, departments.iter().copied());
+                    let message = format!("`{name}` is not among `departments`; {instead}");
+                    flaws.push(Flaw::new(format!("{at}/departments/{position}"), message));
                 }
             }
+        }
+        for (index, role) in self.roles.iter().enumerate().filter(|(_, role)| known.roles.contains(&role.name)) {
+            let message = format!("`{}` exists already; leave it out, or choose another name", role.name);
+            flaws.push(Flaw::new(format!("/roles/{index}/name"), message));
         }
         flaws
     }
 
-    /// Every rule that may be meant for later: about a kind no feature has, or a grant whose glob fits nothing yet.
+    /// Every rule about a kind of entity that no feature of this installation has. It may be meant for another one, and
+    /// nothing it was to forbid can be used here.
     pub fn without_effect(&self, known: &KnownNames) -> Vec<Flaw> {
-        let mut flaws = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate() {
+        let is_later = |(_, rule): &(usize, &AccessRuleConfig)| !known.entities.contains_key(&rule.entity_type);
+        let about = |(index, rule): (usize, &AccessRuleConfig)| {
             let kind = rule.entity_type;
-            let Some(ids) = known.entities.get(&kind) else {
-                let message =
-                    format!("no feature of this installation has entities of kind {kind}, so the rule has no effect");
-                flaws.push(Flaw::new(format!("/rules/{index}/entity_type"), message));
-                continue;
-            };
-            if let Some(glob) = rule.entity_match.as_deref()
-                && rule.access == Access::Allow
-                && Pattern::is_wild(glob)
-                && glob != "*"
-                && fits_none(glob, ids)
-            {
-                let message = format!("`{glob}` fits no {kind} at present, so the rule has no effect");
-                flaws.push(Flaw::new(format!("/rules/{index}/entity_match"), message));
-            }
-        }
-        flaws
+            let message =
+                format!("no feature of this installation has entities of kind {kind}, so the rule has no effect");
+            Flaw::new(format!("/rules/{index}/entity_type"), message)
+        };
+        self.rules.iter().enumerate().filter(is_later).map(about).collect()
     }
+}
+
+/// What is told of a role that is none of `roles`.
+pub fn no_such_role(role: &str, roles: &BTreeSet<&str>) -> String {
+    let instead = instead_of(role, roles.iter().copied());
+    let stop = if instead.ends_with('?') { "" } else { "." };
+    format!(
+        "there is no role `{role}`; {instead}{stop} Roles of your own are declared under `roles` in services/access-control"
+    )
+}
+
+/// Whether accounts may have a role of this name.
+fn is_role_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(allowed)
 }
 
 /// Whether a glob fits none of `ids`. One for everything needs none to be right.
@@ -224,10 +269,22 @@ mod tests {
                 {"entity_type": "agent", "entity_id": "a", "roles": [""]},
             ],
             "departments": [{"name": "Research"}, {"name": "Research"}],
+            "roles": [{"name": "intern"}, {"name": "Intern"}, {"name": "intern"}],
         }))
         .unwrap();
         let places: Vec<_> = config.flaws().into_iter().map(|flaw| flaw.pointer).collect();
-        assert_eq!(places, ["/rules/1", "/rules/2", "/rules/3", "/rules/4/roles/0", "/departments/1/name"]);
+        assert_eq!(
+            places,
+            [
+                "/rules/1",
+                "/rules/2",
+                "/rules/3",
+                "/rules/4/roles/0",
+                "/departments/1/name",
+                "/roles/1/name",
+                "/roles/2/name"
+            ]
+        );
         assert!(serde_json::from_str::<AccessRuleConfig>(r#"{"entity_type": "model", "entity_id": "a"}"#).is_err());
     }
 
@@ -246,12 +303,13 @@ mod tests {
                 {"entity_type": "gateway_route", "entity_match": "demoo", "roles": ["user"]},
                 {"entity_type": "gateway_route", "entity_match": "antropic*", "access": "deny", "roles": ["user"]},
                 {"entity_type": "gateway_route", "entity_match": "claude-*", "access": "deny", "roles": ["usr"]},
-                {"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin", "amdin", "tester", "intern"]},
+                {"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin", "amdin", "contractor", "intern"]},
                 {"entity_type": "gateway_route", "entity_match": "*", "departments": ["Reserch", "Default", "Research"]},
                 {"entity_type": "gateway_route", "entity_match": "later-*", "roles": ["user"]},
                 {"entity_type": "agent", "entity_id": "a", "roles": ["user"]},
             ],
             "departments": [{"name": "Research"}],
+            "roles": [{"name": "intern"}, {"name": "user"}],
         }))
         .unwrap();
         let told = |flaws: Vec<Flaw>| -> Vec<String> {
@@ -265,15 +323,20 @@ mod tests {
                  `claude-star-12ab34`, `demo`",
                 "/rules/2/entity_match: `demoo` fits no gateway_route; did you mean `demo`?",
                 "/rules/3/entity_match: `antropic*` fits no gateway_route; did you mean `anthropic`?",
-                "/rules/4/roles/0: there is no role `usr`; did you mean `user`?",
-                "/rules/5/roles/1: there is no role `amdin`; did you mean `admin`?",
+                "/rules/4/roles/0: there is no role `usr`; did you mean `user`? Roles of your own are declared under \
+                 `roles` in services/access-control",
+                "/rules/5/roles/1: there is no role `amdin`; did you mean `admin`? Roles of your own are declared under \
+                 `roles` in services/access-control",
+                "/rules/5/roles/2: there is no role `contractor`; there are: `admin`, `anonymous`, `intern`, `user`. Roles \
+                 of your own are declared under `roles` in services/access-control",
                 "/rules/6/departments/0: `Reserch` is not among `departments`; did you mean `Research`?",
+                "/rules/7/entity_match: `later-*` fits no gateway_route; there are: `anthropic`, `claude-star-12ab34`, `demo`",
+                "/roles/1/name: `user` exists already; leave it out, or choose another name",
             ]
         );
         assert_eq!(
             told(config.without_effect(&known)),
             [
-                "/rules/7/entity_match: `later-*` fits no gateway_route at present, so the rule has no effect",
                 "/rules/8/entity_type: no feature of this installation has entities of kind agent, so the rule has no effect",
             ]
         );

@@ -31,6 +31,17 @@ async fn users_and_keys() {
         "analyst",
     ]);
     assert_eq!((user["email"].as_str(), user["roles"].clone()), (Some("eve@example.com"), json!(["analyst", "user"])));
+    for mistaken in [
+        &["admin", "users", "create", "--name", "ava", "--email", "ava@example.com", "--roles", "anlyst"][..],
+        &["admin", "users", "update", "eve", "--roles", "user,anlyst"],
+    ] {
+        let (status, _, errors) = text(&instance, mistaken);
+        assert_eq!(status, Some(2), "{errors}");
+        assert!(
+            errors.starts_with("error[unknown_role]: there is no role `anlyst`; did you mean `analyst`?"),
+            "{errors}"
+        );
+    }
     let again =
         instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "x@example.com", "--if-not-exists"]);
     assert_eq!(again["id"], user["id"]);

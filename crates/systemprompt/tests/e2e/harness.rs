@@ -119,6 +119,8 @@ pub fn prepare(home: &Path, mock: &MockUpstream, setup: &Setup, database_url: Op
     // A test says itself when its files are to be read again.
     let text = text.replacen("server:\n", "server:\n  watch_configuration: false\n", 1);
     std::fs::write(&profile, format!("{text}\n{}", setup.profile)).expect("the profile is writable");
+    let roles = home.join("home/services/access-control/tests.yaml");
+    std::fs::write(roles, "roles:\n  - name: analyst\n").expect("the services are writable");
     if let Some(governance) = &setup.governance {
         let services = home.join("home/services/governance/config.yaml");
         std::fs::write(services, governance).expect("the services are writable");

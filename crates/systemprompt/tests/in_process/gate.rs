@@ -746,6 +746,16 @@ async fn rules_and_policies_that_name_nothing_are_refused_with_what_was_meant() 
             "`Reserch` is not among `departments`",
         ),
         (
+            document(rule(json!({"entity_type": "gateway_route", "entity_match": "dmo*", "roles": ["user"]}))),
+            "`dmo*` fits no gateway_route; did you mean `demo`?",
+        ),
+        (
+            document(rule(
+                json!({"entity_type": "gateway_route", "entity_match": "*", "access": "deny", "roles": ["contractor"]}),
+            )),
+            "rules[0].roles[0]: there is no role `contractor`; there are: `a2a`, `admin`",
+        ),
+        (
             server()
                 .document("governance/config.yaml", json!({"governance": {"policies": [{"id": "secret_scann"}]}}))
                 .problems()
@@ -772,6 +782,9 @@ async fn rules_and_policies_that_name_nothing_are_refused_with_what_was_meant() 
     ] {
         assert!(document.contains(expected), "`{expected}` is not told:\n{document}");
     }
-    let own = rule(json!({"entity_type": "gateway_route", "entity_match": "*", "roles": ["tester", "intern"]}));
-    assert_eq!(document(own), "", "roles of one's own are fine");
+    let own = json!({
+        "rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["tester", "intern"]}],
+        "roles": [{"name": "tester"}, {"name": "intern", "description": "Here for a summer."}],
+    });
+    assert_eq!(document(own), "", "roles of one's own are declared");
 }

@@ -25,7 +25,7 @@ pub(crate) struct Create {
     /// Name shown to others.
     #[arg(long)]
     display_name: Option<String>,
-    /// Roles beside `user`.
+    /// Roles beside `user`. Those there are besides the built-in ones are declared in `services/access-control`.
     #[arg(long, value_delimiter = ',')]
     roles: Vec<String>,
     /// Do nothing if the name is taken.
@@ -55,10 +55,7 @@ impl Create {
         };
         // What cannot be is no change, and is not recorded as one.
         let new = new.normalised().map_err(|problems| refused(UserError::Invalid(problems)))?;
-        let known = roles::known(&database.db).await.unwrap_or_default();
-        for slip in roles::slips(&new.roles, &known) {
-            invocation.printer.note(format!("warning: {slip}"));
-        }
+        roles::refuse_unknown(&new.roles, &[], &roles::catalogue(&invocation.project()?)?)?;
         let change = Change::new(
             "user.create",
             About::new("user", &new.name),

@@ -30,7 +30,7 @@ pub(crate) struct Update {
     /// Whether the e-mail address is known to be theirs.
     #[arg(long)]
     email_verified: Option<bool>,
-    /// All roles.
+    /// All roles. Those there are besides the built-in ones are declared in `services/access-control`.
     #[arg(long, value_delimiter = ',')]
     roles: Option<Vec<String>>,
 }
@@ -56,9 +56,8 @@ impl Update {
         }
         // What cannot be is no change, and is not recorded as one.
         new.clone().apply(user.clone()).map_err(|problems| refused(UserError::Invalid(problems)))?;
-        let known = roles::known(&database.db).await.unwrap_or_default();
-        for slip in roles::slips(new.roles.as_deref().unwrap_or_default(), &known) {
-            invocation.printer.note(format!("warning: {slip}"));
+        if let Some(given) = &new.roles {
+            roles::refuse_unknown(given, &user.roles, &roles::catalogue(&invocation.project()?)?)?;
         }
         let request = json!({
             "email": new.email, "full_name": new.full_name, "display_name": new.display_name, "status": new.status,
