@@ -2,6 +2,7 @@
 //! something.
 
 use http::StatusCode;
+use systemprompt_model::Shortage;
 
 use crate::failure::FailureKind;
 use crate::metrics::ErrorClass;
@@ -17,6 +18,9 @@ pub(crate) enum Trouble {
     /// No connection.
     #[error("the provider could not be reached")]
     Unreachable,
+    /// No connection, for want of something of our own.
+    #[error("the gateway {0}")]
+    Shortage(Shortage),
     /// It was sent, and no answer began in time.
     #[error("the provider did not begin an answer in time")]
     TimedOut,
@@ -52,6 +56,7 @@ impl Trouble {
             FailureKind::Upstream(error) => match error {
                 SendError::NeverRead => Some(Self::NeverRead),
                 SendError::Unreachable => Some(Self::Unreachable),
+                SendError::Shortage(shortage) => Some(Self::Shortage(*shortage)),
                 SendError::TimedOut(_) => Some(Self::TimedOut),
                 SendError::Broken(_) => Some(Self::Broken),
                 SendError::NoCredential { .. } => Some(Self::NoCredential),
@@ -67,7 +72,9 @@ impl Trouble {
         match self {
             Self::NeverRead | Self::Unreachable => true,
             Self::Status(status) => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504 | 529),
-            Self::TimedOut | Self::Broken | Self::NoCredential | Self::CircuitOpen | Self::Full => false,
+            Self::TimedOut | Self::Broken | Self::Shortage(_) | Self::NoCredential | Self::CircuitOpen | Self::Full => {
+                false
+            }
         }
     }
 
@@ -81,7 +88,7 @@ impl Trouble {
         match self {
             Self::Unreachable | Self::TimedOut | Self::Broken => true,
             Self::Status(status) => status.is_server_error(),
-            Self::NeverRead | Self::NoCredential | Self::CircuitOpen | Self::Full => false,
+            Self::NeverRead | Self::Shortage(_) | Self::NoCredential | Self::CircuitOpen | Self::Full => false,
         }
     }
 
@@ -90,6 +97,7 @@ impl Trouble {
         match self {
             Self::NeverRead => Some(ErrorClass::Reset),
             Self::Unreachable => Some(ErrorClass::Connect),
+            Self::Shortage(_) => Some(ErrorClass::Shortage),
             Self::TimedOut => Some(ErrorClass::Timeout),
             Self::Broken => Some(ErrorClass::Malformed),
             Self::NoCredential => Some(ErrorClass::Credential),
@@ -103,6 +111,7 @@ impl Trouble {
         match self {
             Self::Status(status) => format!("status_{}", status.as_u16()),
             Self::NeverRead | Self::Unreachable | Self::TimedOut | Self::Broken => "transport".to_owned(),
+            Self::Shortage(_) => "own_shortage".to_owned(),
             Self::NoCredential => "credential".to_owned(),
             Self::CircuitOpen => "circuit_open".to_owned(),
             Self::Full => "bulkhead_full".to_owned(),
@@ -129,6 +138,7 @@ mod tests {
         for (trouble, repeated, cost, failure) in [
             (Trouble::NeverRead, true, false, false),
             (Trouble::Unreachable, true, false, true),
+            (Trouble::Shortage(Shortage::Descriptors), false, false, false),
             (Trouble::TimedOut, false, true, true),
             (Trouble::Broken, false, true, true),
             (Trouble::CircuitOpen, false, false, false),

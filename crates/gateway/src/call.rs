@@ -133,6 +133,7 @@ impl Call {
                     Some(
                         Trouble::NeverRead
                         | Trouble::Unreachable
+                        | Trouble::Shortage(_)
                         | Trouble::NoCredential
                         | Trouble::CircuitOpen
                         | Trouble::Full,

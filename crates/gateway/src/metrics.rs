@@ -126,6 +126,8 @@ pub(crate) enum ErrorClass {
     Connect,
     /// The connection was closed before an answer.
     Reset,
+    /// No connection, for want of something of our own.
+    Shortage,
     /// A time limit passed.
     Timeout,
     /// Our credential was refused: 401 or 403.
@@ -145,9 +147,10 @@ pub(crate) enum ErrorClass {
 }
 
 impl ErrorClass {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Connect,
         Self::Reset,
+        Self::Shortage,
         Self::Timeout,
         Self::Credential,
         Self::RateLimited,
@@ -175,6 +178,7 @@ impl ErrorClass {
         match error {
             SendError::Unreachable => Self::Connect,
             SendError::NeverRead => Self::Reset,
+            SendError::Shortage(_) => Self::Shortage,
             SendError::TimedOut(_) => Self::Timeout,
             SendError::Refused(status, _) => Self::of_status(status.as_u16()).unwrap_or(Self::Malformed),
             SendError::CredentialRefused { .. } | SendError::NoCredential { .. } => Self::Credential,
@@ -195,6 +199,7 @@ impl ErrorClass {
         match self {
             Self::Connect => "connect",
             Self::Reset => "reset",
+            Self::Shortage => "own_shortage",
             Self::Timeout => "timeout",
             Self::Credential => "credential",
             Self::RateLimited => "429",

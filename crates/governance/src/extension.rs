@@ -294,9 +294,10 @@ impl Extension for GovernanceExtension {
                 [] => ExtensionHealth::Healthy,
                 [(name, why), ..] => ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}")),
             },
-            Some(_) => {
-                ExtensionHealth::Unhealthy("the audit ledger cannot be written; requests are refused".to_owned())
-            }
+            Some(ledger) => ExtensionHealth::Unhealthy(match ledger.outage() {
+                Some(why) => format!("the audit ledger cannot be written; requests are refused: {why}"),
+                None => "the audit ledger takes no entries any more; requests are refused".to_owned(),
+            }),
             None => ExtensionHealth::Unhealthy("the audit ledger was not started".to_owned()),
         }
     }

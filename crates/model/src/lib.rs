@@ -6,6 +6,7 @@
 mod ambient;
 mod attribution;
 mod causes;
+mod condition;
 mod error;
 mod fnv;
 mod id;
@@ -15,10 +16,12 @@ pub mod pattern;
 mod principal;
 mod resource;
 mod secret;
+mod shortage;
 
 pub use ambient::{Ambient, Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use attribution::{Attribution, Client};
 pub use causes::with_causes;
+pub use condition::Condition;
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{
@@ -29,3 +32,4 @@ pub use money::{InvalidMoney, Microdollars};
 pub use principal::{Actor, ActorChain, ActorKind, Credential, Principal, UserType};
 pub use resource::{EntityKind, Resource, ResourceKind, UnknownEntityKind};
 pub use secret::Secret;
+pub use shortage::Shortage;

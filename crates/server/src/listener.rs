@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use systemprompt_model::{Condition, Shortage};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -181,14 +182,24 @@ async fn accept(
 ) {
     let graceful = GracefulShutdown::new();
     let mut complained: Option<Instant> = None;
+    let mut short = Condition::default();
     loop {
         let (stream, peer) = tokio::select! {
             () = server.accepting.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                Ok(accepted) => {
+                    if let Some(lasted) = short.ends() {
+                        tracing::info!(lasted_ms = lasted.as_millis() as u64, "connections are accepted again");
+                    }
+                    accepted
+                }
                 Err(error) => {
                     // Out of file descriptors, mostly. Trying again at once would only burn the processor.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if short.begins() {
+                        let own = Shortage::behind(&error).map(|shortage| format!("this server {shortage}"));
+                        let reason = own.unwrap_or_else(|| error.to_string());
+                        tracing::warn!(reason, "connections cannot be accepted; they wait in the kernel's queue");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

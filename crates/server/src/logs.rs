@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use systemprompt_database::DbPool;
-use systemprompt_model::{Ambient, InstanceId, with_causes};
+use systemprompt_model::{Ambient, Condition, InstanceId, with_causes};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -239,6 +239,7 @@ async fn store(
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut last = false;
+    let (mut failing, mut lost) = (Condition::default(), 0);
     while !last {
         let mut gather = async |batch: &mut Vec<Line>| {
             sink.lines.recv_many(batch, BATCH).await;
@@ -258,8 +259,17 @@ async fn store(
         if dropped > 0 {
             tracing::warn!(dropped, "log lines were not stored because too many came at once");
         }
-        if let Err(error) = insert(&db, instance_id, &instance_name, &batch).await {
-            tracing::warn!(%error, lines = batch.len(), "log lines could not be stored");
+        lost += batch.len();
+        match insert(&db, instance_id, &instance_name, &batch).await {
+            Ok(()) => {
+                lost -= batch.len();
+                if failing.ends().is_some() {
+                    tracing::warn!(lines = std::mem::take(&mut lost), "log lines were not stored; they are again");
+                }
+            }
+            // Said each time, it would be a line that cannot be stored either, and so on.
+            Err(error) if failing.begins() => tracing::warn!(%error, "log lines cannot be stored"),
+            Err(_) => {}
         }
         batch.clear();
     }

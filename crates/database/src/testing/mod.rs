@@ -18,6 +18,7 @@ mod server;
 
 use std::sync::Mutex;
 
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -288,6 +289,16 @@ impl TestCluster {
     /// Stops the server as a crash would: nothing is written any more, the next start recovers.
     pub fn crash(&self) {
         self.server.stop("immediate");
+    }
+
+    /// Stops the clock of the server and of everybody who serves in it: connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.server.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.server.signal(Signal::CONT);
     }
 
     /// Starts the server again.

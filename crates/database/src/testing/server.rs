@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, geteuid, test_kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 use sha2::{Digest, Sha256};
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -129,6 +129,26 @@ impl Server {
     }
 
     /// Stops the server without ceremony and removes its directory.
+    /// Sends a signal to the server and to its children, the server first: it makes new ones.
+    pub(super) fn signal(&self, signal: Signal) {
+        let pidfile = fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a running server");
+        let first = pidfile.lines().next().expect("its pid").to_owned();
+        let send = |pid: &str| {
+            let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a pid");
+            // A child may have ended meanwhile.
+            let _ = kill_process(pid, signal);
+        };
+        send(&first);
+        let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().expect("ps lists processes");
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            if let Some((pid, parent)) = line.trim().split_once(' ')
+                && parent.trim() == first
+            {
+                send(pid);
+            }
+        }
+    }
+
     pub(super) fn remove(&self) {
         // It may have been stopped by the test.
         let _ = self.pg_ctl().args(["-m", "immediate", "-w", "stop"]).status();

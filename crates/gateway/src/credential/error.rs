@@ -1,5 +1,7 @@
 //! Why there is no credential to show.
 
+use systemprompt_model::Shortage;
+
 /// Why there is no credential to show. None of it repeats what a token service said: it may quote what it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CredentialError {
@@ -52,6 +54,9 @@ pub(crate) enum NotFetched {
     /// No connection, or it broke off.
     #[error("it cannot be reached")]
     Unreachable,
+    /// No connection, for want of something of our own.
+    #[error("the gateway {0}")]
+    Shortage(Shortage),
     /// A time limit passed.
     #[error("it did not answer in time")]
     TimedOut,

@@ -215,7 +215,7 @@ impl From<Failure> for AiError {
             FailureKind::Upstream(error @ SendError::TimedOut(_)) => {
                 Self::TimedOut { request, message: error.to_string() }
             }
-            FailureKind::Upstream(error @ SendError::ShuttingDown) => {
+            FailureKind::Upstream(error @ (SendError::ShuttingDown | SendError::Shortage(_))) => {
                 Self::Unavailable { request, reason: error.to_string(), retry_after: None }
             }
             FailureKind::Upstream(error) => {

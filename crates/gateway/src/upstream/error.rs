@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::HeaderValue;
 use systemprompt_llm::{ErrorAnswer, FrameError};
+use systemprompt_model::Shortage;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum SendError {
     /// No connection.
     #[error("upstream provider unreachable")]
     Unreachable,
+    /// We could not connect, for want of something of our own. Nothing was sent, and the provider has no part in it.
+    #[error("the gateway {0}; nothing was sent to the provider")]
+    Shortage(Shortage),
     /// The provider closed an idle connection, and the request that was sent on it was read by nobody; or it says that it did
     /// not process it.
     #[error("the upstream provider closed the connection without an answer")]
@@ -69,7 +73,7 @@ impl SendError {
             Self::ShuttingDown => ErrorAnswer::shutting_down(),
             Self::TimedOut(_) => ErrorAnswer::upstream_timeout(self.to_string()),
             Self::NeverRead | Self::Broken(_) => ErrorAnswer::upstream_interrupted(self.to_string()),
-            Self::NoCredential { .. } => ErrorAnswer::not_ready(self.to_string()),
+            Self::NoCredential { .. } | Self::Shortage(_) => ErrorAnswer::not_ready(self.to_string()),
             Self::CredentialRefused { .. } => ErrorAnswer::provider_credential_refused(&self.to_string()),
             Self::Refused(status, _) => ErrorAnswer::upstream_without_body(status.as_u16()),
         }

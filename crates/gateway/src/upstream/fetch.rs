@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use systemprompt_model::with_causes;
+use systemprompt_model::{Shortage, with_causes};
 use url::Url;
 
 use super::connect::{Connector, connector};
@@ -65,7 +65,7 @@ impl Transport for Fetcher {
         let fetching = async {
             let answer = client.request(request.map(Full::new)).await.map_err(|error| {
                 tracing::warn!(error = %with_causes(&error), "a token service cannot be reached");
-                NotFetched::Unreachable
+                Shortage::behind(&error).map_or(NotFetched::Unreachable, NotFetched::Shortage)
             })?;
             let (head, body) = answer.into_parts();
             match Limited::new(body, ANSWER_LIMIT).collect().await {

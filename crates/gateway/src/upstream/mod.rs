@@ -29,7 +29,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use systemprompt_llm::cloud_error;
-use systemprompt_model::{Ambient, with_causes};
+use systemprompt_model::{Ambient, Shortage, with_causes};
 
 use body::FromProvider;
 pub(crate) use body::UpstreamBody;
@@ -275,6 +275,12 @@ fn classify(error: &Error, taken: &Taken) -> SendError {
     if never_read(error, taken) {
         tracing::debug!(error = %chain, "the provider did not read the request");
         return SendError::NeverRead;
+    }
+    if error.is_connect()
+        && let Some(shortage) = Shortage::behind(error)
+    {
+        tracing::warn!(error = %chain, "the provider was not called: this server {shortage}");
+        return SendError::Shortage(shortage);
     }
     tracing::warn!(error = %chain, "the call to the provider failed");
     if error.is_connect() {

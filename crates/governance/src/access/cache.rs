@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::entities::Entities;
 use super::patience::{Unavailable, in_time};
 use super::queries;
-use systemprompt_model::EntityKind;
+use systemprompt_model::{Condition, EntityKind};
 
 /// Where the tables announce changes; the name is in `schema/access.sql` too.
 pub(super) const CHANNEL: &str = "access_control";
@@ -118,8 +118,11 @@ pub(super) async fn follow(cache: Arc<Cache>, database: DbPool, mut events: Subs
                 }
             }
         }
+        let mut unreadable = Condition::default();
         while listening && let Err(error) = read_changes(&cache, &database).await {
-            tracing::warn!(%error, "access rules cannot be read and are asked for with every request");
+            if unreadable.begins() {
+                tracing::warn!(%error, "access rules cannot be read and are asked for with every request");
+            }
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(RETRY) => {}

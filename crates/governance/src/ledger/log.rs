@@ -144,6 +144,11 @@ impl Ledger {
         self.shared.queue.is_available()
     }
 
+    /// Why entries cannot be written at present, in words for operators.
+    pub fn outage(&self) -> Option<String> {
+        self.shared.queue.outage().map(|outage| outage.reason)
+    }
+
     /// What is kept of content.
     pub(crate) fn retention(&self) -> &Retention {
         &self.shared.retention

@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Postgres, Transaction};
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
-use systemprompt_model::with_causes;
+use systemprompt_model::{Condition, with_causes};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +137,7 @@ impl Projector {
     /// Applies until `shutdown`, then once more what is there.
     pub(super) async fn run(&self, written: &Notify, shutdown: CancellationToken) {
         let mut measured = Instant::now();
+        let mut standing = Condition::default();
         loop {
             let stop = tokio::select! {
                 () = shutdown.cancelled() => true,
@@ -146,11 +147,23 @@ impl Projector {
                 // Cancelled early or not, what has gathered is applied.
                 let _ = timeout(LINGER, shutdown.cancelled()).await;
             }
-            while let Ok(applied) = self.round(false, |_| true).await.inspect_err(|error| {
-                tracing::warn!(%error, "the ledger cannot be applied to its projections at present");
-            }) {
-                if applied < BATCH as usize {
-                    break;
+            loop {
+                match self.round(false, |_| true).await {
+                    Ok(applied) => {
+                        if let Some(stood) = standing.ends() {
+                            let away_ms = stood.as_millis() as u64;
+                            tracing::info!(away_ms, "the ledger can be applied to its projections again");
+                        }
+                        if applied < BATCH as usize {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        if standing.begins() {
+                            tracing::warn!(%error, "the ledger cannot be applied to its projections at present");
+                        }
+                        break;
+                    }
                 }
             }
             if measured.elapsed() >= LOOK_EVERY || stop {

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::content::KeptPart;
 use super::entry::Sealed;
 use super::metrics::{Dropped, LedgerMetrics};
+use super::outage::Outage;
 
 /// Most entries of each sort in one statement.
 pub(super) const BATCH_LIMIT: usize = 512;
@@ -89,6 +90,7 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Notify,
     pub(super) available: watch::Sender<bool>,
+    outage: Mutex<Option<Outage>>,
     pub(super) slots: Arc<Semaphore>,
     pub(super) metrics: LedgerMetrics,
 }
@@ -230,6 +232,7 @@ impl Queue {
             waiting: Mutex::default(),
             arrived: Notify::new(),
             available: watch::Sender::new(true),
+            outage: Mutex::default(),
             slots: Arc::new(Semaphore::new(limit)),
             metrics,
         }
@@ -244,18 +247,52 @@ impl Queue {
         *self.available.borrow()
     }
 
-    /// Notes that entries cannot be written.
-    pub(super) fn shut(&self) {
-        self.metrics.available(false);
-        self.available.send_replace(false);
+    /// Why entries cannot be written, if that is so.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.noted_outage().clone()
     }
 
-    /// Notes that entries can be written, unless the ledger was closed.
+    fn noted_outage(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().expect("no panic while the lock is held")
+    }
+
+    /// Notes that entries cannot be written, and lets every caller go who waits. It is said when it begins, and not again
+    /// until it is over.
+    pub(super) fn shut(&self, since: Instant, reason: &str) {
+        let begins = {
+            let mut outage = self.noted_outage();
+            let begins = outage.is_none();
+            let since = outage.as_ref().map_or(since, |known| known.since);
+            *outage = Some(Outage { since, reason: reason.to_owned() });
+            begins
+        };
+        self.take_no_more();
+        self.refuse_waiting();
+        if begins {
+            tracing::error!(reason, "the ledger cannot be written; requests are refused until it can");
+        } else {
+            tracing::debug!(reason, "the ledger still cannot be written");
+        }
+    }
+
+    /// Notes that entries can be written.
     pub(super) fn reopen(&self) {
-        if !self.is_available() && !self.waiting().closed {
+        if self.is_available() {
+            return;
+        }
+        if let Some(Outage { since, reason }) = self.noted_outage().take() {
+            let away_ms = since.elapsed().as_millis() as u64;
+            tracing::info!(away_ms, reason, "the ledger can be written again");
+        }
+        if !self.waiting().closed {
             self.metrics.available(true);
             self.available.send_replace(true);
         }
+    }
+
+    fn take_no_more(&self) {
+        self.metrics.available(false);
+        self.available.send_replace(false);
     }
 
     /// Queues a decision. Gives it back when the ledger was closed.
@@ -313,10 +350,13 @@ impl Queue {
         }
     }
 
-    /// Brings the metric of what waits up to date.
+    /// Brings the metrics of what waits up to date.
     pub(super) fn measure(&self) {
         let Backlog { decisions, following, .. } = self.backlog();
         self.metrics.queued(decisions, following);
+        if let Some(Outage { since, .. }) = self.outage() {
+            self.metrics.lagging(Some(since));
+        }
     }
 
     pub(super) fn backlog(&self) -> Backlog {
@@ -363,7 +403,7 @@ impl Queue {
     }
 
     /// Lets every caller go who waits for a decision; what nobody waits for stays.
-    pub(super) fn refuse_waiting(&self) {
+    fn refuse_waiting(&self) {
         let refused: Vec<_> = {
             let mut waiting = self.waiting();
             let (stay, go) = waiting.decisions.drain(..).partition(|pending| pending.waiter.is_none());
@@ -376,7 +416,7 @@ impl Queue {
     /// Takes no decision any more. What follows earlier ones is still taken.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
-        self.shut();
+        self.take_no_more();
         self.arrived.notify_one();
     }
 

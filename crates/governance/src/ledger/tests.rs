@@ -51,6 +51,8 @@ use crate::permit::Permit;
 use crate::policy::{Evaluation, EvaluationResult, PolicyChain};
 use crate::running::{NotDiverted, Outcome};
 
+mod survival;
+
 /// Compiling the expressions of the secret scan takes long; every test uses this chain's configuration.
 static POLICIES: LazyLock<GovernanceConfig> = LazyLock::new(|| {
     let mut config = GovernanceConfig::default();
@@ -597,7 +599,7 @@ async fn without_postgresql_nothing_is_admitted_and_no_outcome_is_lost() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_answer_is_waited_for_two_seconds() {
+async fn a_database_that_does_not_answer_is_waited_for_a_moment() {
     let database = testing::database(&[module()]).await;
     let fixture = ledger(&database).await;
     let pool = database.pool.write();

@@ -8,9 +8,13 @@
 //! - *The connection broke during the statement.* Whether it was committed is unknown. On the next connection it asks
 //!   whether its last link is in the chain, and so neither loses nor repeats an entry: by connecting it begins a new
 //!   generation of the chain, in which the old statement cannot write any more.
-//! - *The database is away.* Callers are let go at once and new ones refused; outcomes stay in the queue.
+//! - *The database is away, or takes nothing:* its disk is full, it is read-only, it stands still. Callers are let go at once
+//!   and new ones refused; outcomes stay in the queue. It counts as back when it has written what waits or, if nothing does,
+//!   a rehearsal; to be connected is not enough.
 //! - *One entry is not acceptable to the database.* The batch is halved until that entry stands alone, and only it is
-//!   left out.
+//!   left out, unless a rehearsal is not acceptable either.
+//!
+//! When there is nothing to write it asks twice a second whether the database still answers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::pin;
@@ -29,8 +33,10 @@ use super::chain::{Head, Link};
 use super::chains::{self, Announced};
 use super::error::LedgerError;
 use super::metrics::Dropped;
+use super::outage;
 use super::queue::{BATCH_LIMIT, Batch, Following, Pending};
 use super::read::LoggedEntry;
+use super::rehearsal;
 use super::settings::Durability;
 use super::shared::Shared;
 use super::text::micros;
@@ -46,8 +52,12 @@ const LINGER: Duration = Duration::from_millis(10);
 /// How long anything waits in the asynchronous mode for a fuller batch.
 const ASYNCHRONOUS_LINGER: Duration = Duration::from_millis(5);
 
-/// A statement that takes longer than this lets new callers be refused at once.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// How often the database is asked whether it is there while there is nothing to write.
+const PULSE_EVERY: Duration = Duration::from_millis(500);
+
+/// A statement that takes longer than this lets new callers be refused at once. Together with the pulse it is less than the
+/// two seconds within which everybody is told of an outage.
+const STALLED_AFTER: Duration = Duration::from_millis(1400);
 
 /// A statement that takes longer than this is given up with its connection.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
@@ -79,6 +89,8 @@ pub(super) struct Writer {
     /// Decisions of the asynchronous mode that could not be written; what follows them has nothing to belong to.
     lost: HashSet<Uuid>,
     last_heartbeat: Instant,
+    /// When the database answered last.
+    last_answer: Instant,
     /// Ends the writer even if records are left.
     abort: CancellationToken,
 }
@@ -180,6 +192,7 @@ impl Writer {
             open: OpenActions::default(),
             lost: HashSet::new(),
             last_heartbeat: Instant::now(),
+            last_answer: Instant::now(),
             abort,
         };
         match writer.reconnect().await {
@@ -221,15 +234,16 @@ impl Writer {
 
     async fn write_everything(&mut self) {
         while let Some(batch) = self.next_batch().await {
-            self.heartbeat_if_due().await;
             let batch = self.assemble(batch);
-            if let Err(error) = self.commit(batch).await {
-                self.wait_for_database(&error).await;
+            let begun = Instant::now();
+            let done = if batch.is_empty() { self.keep_in_touch().await } else { self.commit(batch).await };
+            if let Err(error) = done {
+                self.stand_by(begun, &error).await;
             }
         }
     }
 
-    /// Waits until a batch should be written. It is empty when only a heartbeat is due, absent when all is done.
+    /// Waits until a batch should be written. It is empty when only a sign of life is due, absent when all is done.
     async fn next_batch(&mut self) -> Option<Batch> {
         let queue = &self.shared.queue;
         // Callers that are ready to queue their records do so now and share this commit.
@@ -250,15 +264,15 @@ impl Writer {
             if waiting == 0 && backlog.finishing {
                 return None;
             }
-            let heartbeat = self.last_heartbeat + HEARTBEAT_EVERY;
+            let pulse = self.last_answer + PULSE_EVERY;
             let now = Instant::now();
             if start.is_some_and(|start| start <= now) {
                 return Some(queue.take());
             }
-            if heartbeat <= now {
+            if pulse <= now {
                 return Some(Batch::default());
             }
-            let wake = start.map_or(heartbeat, |start| start.min(heartbeat));
+            let wake = start.map_or(pulse, |start| start.min(pulse));
             // Woken early or late, the loop looks again.
             let _ = timeout(wake - now, queue.arrived()).await;
         }
@@ -310,8 +324,20 @@ impl Writer {
                 result = self.attempt(&batch, &mut doubt).await;
             }
             match result {
-                Ok(end) => self.settle(batch, &end, started),
-                Err(WriteError::Refused(error)) if batch.len() == 1 => self.leave_out(batch, &error),
+                Ok(end) => {
+                    self.settle(batch, &end, started);
+                    self.shared.queue.reopen();
+                }
+                Err(WriteError::Refused(error)) if batch.len() == 1 => {
+                    if let Err(any) = self.rehearse().await {
+                        parts.push(batch);
+                        for waits in parts {
+                            self.give_back(waits);
+                        }
+                        return Err(any);
+                    }
+                    self.leave_out(batch, &error);
+                }
                 Err(WriteError::Refused(_)) => {
                     let (first, second) = batch.halves();
                     parts.extend([second, first]);
@@ -381,6 +407,7 @@ impl Writer {
             Ok(true) => {
                 (self.head, self.generation) = (reached, current);
                 self.last_heartbeat = Instant::now();
+                self.last_answer = self.last_heartbeat;
                 self.connection = Some(connection);
                 *doubt = None;
                 Ok(reached)
@@ -406,7 +433,6 @@ impl Writer {
     /// Tells everybody who waited that the batch is written, ending in `end`.
     fn settle(&mut self, batch: Batch, end: &Head, started: Instant) {
         self.shared.queue.metrics.committed(batch.len(), batch.oldest(), started.elapsed());
-        self.shared.queue.reopen();
         let first = end.seq - batch.len() as i64 + 1;
         let mut written = Vec::with_capacity(batch.len());
         for (pending, seq) in batch.decisions.into_iter().zip(first..) {
@@ -461,26 +487,50 @@ impl Writer {
         }
     }
 
-    /// Comes back when the database does.
-    async fn wait_for_database(&mut self, error: &WriteError) {
+    /// Comes back when entries can be written again, which was found not to be so `since` then.
+    async fn stand_by(&mut self, since: Instant, error: &WriteError) {
         let shared = Arc::clone(&self.shared);
-        let queue = &shared.queue;
-        tracing::error!(error = %error.cause(), "the ledger cannot be written; requests are refused until it can");
-        let since = Instant::now();
+        shared.queue.shut(since, &outage::reason(error.cause()));
         let mut wait = FIRST_RETRY;
         loop {
-            queue.shut();
-            queue.refuse_waiting();
-            queue.metrics.lagging(Some(since));
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
-            match self.reconnect().await {
-                Ok(_) => break,
-                Err(error) => tracing::debug!(%error, "the database is still away"),
+            match self.try_again().await {
+                Ok(()) => break,
+                Err(error) => shared.queue.shut(since, &outage::reason(error.cause())),
             }
         }
-        queue.reopen();
-        tracing::info!(away_ms = since.elapsed().as_millis() as u64, "the ledger can be written again");
+        shared.queue.reopen();
+    }
+
+    /// Writes what waits. If nothing does, a rehearsal tells whether anything could be written.
+    async fn try_again(&mut self) -> Result<(), WriteError> {
+        if self.connection.is_none() {
+            self.reconnect().await?;
+        }
+        let batch = self.shared.queue.take();
+        let batch = self.assemble(batch);
+        if batch.is_empty() { self.rehearse().await } else { self.commit(batch).await }
+    }
+
+    /// Writes entries that say nothing, with the statement all are written with, and takes them back.
+    async fn rehearse(&mut self) -> Result<(), WriteError> {
+        let batch = rehearsal::batch();
+        let mut connection = self.take_connection()?;
+        let (links, end) = self.head.extend(batch.entries(), micros(self.shared.ambient.now()));
+        let oldest_open = self.oldest_open(&batch, &links, &end);
+        let rows = Rows::new(&batch, links);
+        let rehearsed = async {
+            let mut transaction = connection.begin().await?;
+            let (chain, generation) = (self.shared.chain, self.generation);
+            write(&mut transaction, chain, generation, &self.head, &end, oldest_open, &rows).await?;
+            transaction.rollback().await
+        };
+        // Whether the chain still ended there does not matter: another process of this installation may have written.
+        bounded(&self.shared, rehearsed).await.map_err(WriteError::into_away)?;
+        self.connection = Some(connection);
+        self.last_answer = Instant::now();
+        Ok(())
     }
 
     /// Opens a connection, says that this installation lives, reads the end of the chain, and finds out about a batch of
@@ -503,6 +553,7 @@ impl Writer {
         self.head = announced.head;
         self.generation = announced.generation;
         self.last_heartbeat = Instant::now();
+        self.last_answer = self.last_heartbeat;
         if let Some((end, batch)) = self.unresolved.take() {
             match self.is_in_chain(&end).await {
                 Ok(true) => self.settle(batch, &end, Instant::now()),
@@ -523,26 +574,34 @@ impl Writer {
         Ok(found)
     }
 
-    async fn heartbeat_if_due(&mut self) {
-        if self.last_heartbeat.elapsed() < HEARTBEAT_EVERY {
-            return;
+    /// Finds out whether the database still answers, and says now and then that this installation's writer lives.
+    async fn keep_in_touch(&mut self) -> Result<(), WriteError> {
+        if self.last_answer.elapsed() < PULSE_EVERY {
+            return Ok(());
         }
-        if self.connection.is_none() {
-            return;
+        match self.touch().await {
+            // The connection may have been closed while it was idle, which is no outage if there is another one.
+            Err(WriteError::Broken(_)) => {
+                self.reconnect().await?;
+            }
+            other => other?,
         }
-        if let Err(error) = self.heartbeat().await {
-            // The next statement finds the connection missing and deals with it.
-            tracing::debug!(%error, "the ledger could not say that it lives");
-            self.last_heartbeat = Instant::now();
-        }
+        self.last_answer = Instant::now();
+        self.shared.queue.reopen();
+        Ok(())
     }
 
-    /// Says that this installation's writer lives.
-    async fn heartbeat(&mut self) -> Result<(), WriteError> {
+    async fn touch(&mut self) -> Result<(), WriteError> {
+        let is_due = self.last_heartbeat.elapsed() >= HEARTBEAT_EVERY;
         let mut connection = self.take_connection()?;
-        bounded(&self.shared, chains::heartbeat(&mut connection, self.shared.chain)).await?;
+        bounded(&self.shared, async {
+            if is_due { chains::heartbeat(&mut connection, self.shared.chain).await } else { connection.ping().await }
+        })
+        .await?;
+        if is_due {
+            self.last_heartbeat = Instant::now();
+        }
         self.connection = Some(connection);
-        self.last_heartbeat = Instant::now();
         Ok(())
     }
 
@@ -554,13 +613,12 @@ impl Writer {
 
 /// Runs a statement with our patience: after a while callers are let go and new ones refused, later it is given up.
 async fn bounded<T>(shared: &Shared, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, WriteError> {
+    let since = Instant::now();
     let mut statement = pin!(statement);
     if let Ok(result) = timeout(STALLED_AFTER, &mut statement).await {
         return Ok(result?);
     }
-    shared.queue.shut();
-    shared.queue.refuse_waiting();
-    tracing::warn!("the database has not answered the ledger for two seconds; requests are refused until it does");
+    shared.queue.shut(since, "PostgreSQL does not answer");
     Ok(timeout(GIVEN_UP_AFTER, statement).await.map_err(|_| WriteError::timed_out())??)
 }
 

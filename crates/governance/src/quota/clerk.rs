@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use systemprompt_database::DbPool;
 use systemprompt_extension::policy::Usage;
-use systemprompt_model::{ActionId, Ambient, with_causes};
+use systemprompt_model::{ActionId, Ambient, Condition, with_causes};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -102,6 +102,8 @@ pub(crate) struct Desk {
     db: DbPool,
     ambient: Ambient,
     watch: Watch,
+    /// PostgreSQL does not count.
+    failing: Condition,
 }
 
 impl Clerk {
@@ -109,7 +111,7 @@ impl Clerk {
     pub(super) fn new(db: DbPool, ambient: Ambient, watch: Watch) -> (Self, Desk) {
         let (sender, jobs) = mpsc::unbounded_channel();
         let clerk = Self(sender);
-        (clerk.clone(), Desk { clerk, jobs, db, ambient, watch })
+        (clerk.clone(), Desk { clerk, jobs, db, ambient, watch, failing: Condition::default() })
     }
 
     /// Counts a request in all of its buckets or in none.
@@ -215,10 +217,12 @@ impl Desk {
         let turned = match timeout(PATIENCE, statement).await {
             Ok(Ok(turned)) => turned,
             failed => {
-                if let Ok(Err(error)) = failed {
-                    tracing::error!(error = %with_causes(&error), "quotas cannot be counted; requests are refused");
-                } else {
-                    tracing::error!("PostgreSQL does not answer in time; quotas cannot be counted");
+                if self.failing.begins() {
+                    let reason = match failed {
+                        Ok(Err(error)) => with_causes(&error),
+                        _ => "PostgreSQL does not answer in time".to_owned(),
+                    };
+                    tracing::error!(reason, "quotas cannot be counted; requests are refused");
                 }
                 // It may have been counted, and was not made.
                 pile.ended.extend(wanted.into_iter().map(|wanted| Ended {
@@ -232,6 +236,9 @@ impl Desk {
                 return false;
             }
         };
+        if let Some(lasted) = self.failing.ends() {
+            tracing::info!(lasted_ms = lasted.as_millis() as u64, "quotas are counted again");
+        }
         let mut readings = Vec::new();
         let ends: Vec<Ended> = pile.ended.drain(..ended).collect();
         for (id, used) in &turned.changed {

@@ -289,6 +289,89 @@ async fn without_a_database_nothing_is_sent_and_all_is_well_when_it_is_back() {
     drop(cluster);
 }
 
+/// Whether the server says it is well, everywhere where it says so.
+async fn says_it_is_well(instance: &Instance) -> [bool; 3] {
+    let (ready, health, metrics) = futures_util::future::join3(
+        instance.send(Method::GET, "/readyz", &[], ""),
+        instance.send(Method::GET, "/health", &[], ""),
+        instance.send(Method::GET, "/metrics", &[], ""),
+    )
+    .await;
+    [ready.status == 200, health.status == 200, metrics.text().contains("\nledger_available 1\n")]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_told_of_an_outage_within_two_seconds_and_once() {
+    let cluster = TestCluster::start().await;
+    let mock = MockUpstream::start().await.expect("a free port");
+    let home = TempDir::new().expect("a directory");
+    prepare(home.path(), &mock, &Setup::default(), Some(cluster.url().expose()));
+    let mut instance = Instance::adopt(mock, home);
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
+    let database = sqlx::PgPool::connect(cluster.url().expose()).await.expect("the database");
+    let disk_full = "
+        CREATE FUNCTION refuse_row() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER refused BEFORE INSERT ON ledger FOR EACH ROW EXECUTE FUNCTION refuse_row();";
+
+    for fault in ["disk full", "frozen"] {
+        let sent = instance.mock.statistics().requests;
+        match fault {
+            "frozen" => cluster.freeze(),
+            _ => drop(sqlx::raw_sql(disk_full).execute(&database).await.expect("a trigger")),
+        }
+        let begun = Instant::now();
+        let refused = instance.messages(&hello("claude-test")).await;
+        assert_eq!(refused.status, 503, "{fault}: {}", refused.text());
+        while says_it_is_well(&instance).await != [false; 3] {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{fault}: {:?}", says_it_is_well(&instance).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let told = begun.elapsed();
+        if fault == "disk full" {
+            assert!(told < Duration::from_secs(2), "{fault}: {told:?}");
+            let ready = instance.send(Method::GET, "/readyz", &[], "").await.json();
+            assert_eq!(ready, json!({"status": "unhealthy", "features": ["governance"]}));
+            let detail = instance.send(Method::GET, "/api/v1/health/detail", &[], "").await;
+            assert!(detail.text().contains("no disk space left"), "{}", detail.text());
+        }
+        // The server goes on trying meanwhile, and does not say so each time.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        match fault {
+            "frozen" => cluster.thaw(),
+            _ => drop(sqlx::raw_sql("DROP TRIGGER refused ON ledger").execute(&database).await.expect("dropped")),
+        }
+        assert!(told < Duration::from_secs(4), "{fault}: {told:?}, requests that wait included");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while says_it_is_well(&instance).await != [true; 3] {
+            assert!(Instant::now() < deadline, "{fault}: {:?}", says_it_is_well(&instance).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(instance.mock.statistics().requests, sent, "{fault}: nothing may be sent that cannot be recorded");
+        let answer = instance.messages(&hello("claude-test")).await;
+        assert_eq!(answer.status, 200, "{fault}: {}", answer.text());
+    }
+
+    instance.signal(Signal::TERM);
+    let (status, log) = instance.wait();
+    assert!(status.success(), "{log}");
+    for said in ["the ledger cannot be written; requests are refused", "the ledger can be written again"] {
+        assert_eq!(log.lines().filter(|line| line.contains(said)).count(), 2, "`{said}` once for each outage: {log}");
+    }
+    for reason in ["PostgreSQL has no disk space left", "PostgreSQL does not answer"] {
+        assert!(log.contains(reason), "{log}");
+    }
+    // One for each request that failed, and a few of those who need the database themselves.
+    let complains = |line: &&str| {
+        ["ERROR", "WARN"].iter().any(|level| line.contains(level))
+            && !["access_log", "a model request failed"].iter().any(|about| line.contains(about))
+    };
+    let complaints: Vec<_> = log.lines().filter(complains).collect();
+    assert!(complaints.len() < 12, "{} complaints about two outages: {complaints:#?}", complaints.len());
+    drop(instance);
+    drop(cluster);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_told_to_stop_lets_open_streams_finish() {
     let mut instance = Instance::start().await;
