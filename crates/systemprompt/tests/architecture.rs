@@ -9,12 +9,13 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 /// `ARCHITECTURE.md`.
 const EDGES: &[(&str, &[&str])] = &[
     ("systemprompt-model", &[]),
+    ("systemprompt-secrets", &["model"]),
     ("systemprompt-llm", &["model"]),
     ("systemprompt-config", &["model"]),
     ("systemprompt-database", &["model"]),
     ("systemprompt-extension", &["model", "config", "database"]),
     ("systemprompt-mail", &["model", "config", "extension"]),
-    ("systemprompt-governance", &["model", "config", "database", "extension", "mail"]),
+    ("systemprompt-governance", &["model", "secrets", "config", "database", "extension", "mail"]),
     ("systemprompt-identity", &["model", "config", "database", "extension", "governance"]),
     ("systemprompt-telemetry", &["model", "config", "database", "extension", "governance"]),
     (
@@ -26,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "systemprompt-cli",
         &[
             "model",
+            "secrets",
             "llm",
             "config",
             "database",
@@ -42,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "systemprompt",
         &[
             "model",
+            "secrets",
             "llm",
             "config",
             "database",
@@ -203,14 +206,13 @@ fn packages_share_version_edition_and_licence() {
     }
 }
 
-/// `model` and `llm` do no I/O, so nothing that can do any may be linked into them.
+/// `model`, `secrets` and `llm` do no I/O, so nothing that can do any may be linked into them.
 #[test]
 fn pure_crates_have_no_means_of_io() {
+    const PURE: &[&str] = &["systemprompt-model", "systemprompt-secrets", "systemprompt-llm"];
     const IO: &[&str] = &["axum", "hyper", "hyper-util", "reqwest", "sqlx", "tempfile", "tokio", "tokio-util", "tower"];
     let metadata = metadata();
-    for package in
-        packages(&metadata).filter(|package| matches!(package.name.as_str(), "systemprompt-model" | "systemprompt-llm"))
-    {
+    for package in packages(&metadata).filter(|package| PURE.contains(&package.name.as_str())) {
         let io: Vec<_> = package
             .dependencies
             .iter()

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use systemprompt_secrets::Memory;
+
 use crate::mark::{Mark, Marker};
 
 /// Shorter texts are looked through about as fast as they are known again.
@@ -21,21 +23,22 @@ impl Cleared {
     pub(super) fn new() -> Self {
         Self { marker: Marker::new(), slots: (0..1 << BITS).map(|_| AtomicU64::new(0)).collect() }
     }
+}
 
-    /// The mark of a text, if it is worth remembering. Whether its distribution counts makes it another.
-    pub(super) fn mark(&self, text: &[u8], by_entropy: bool) -> Option<Mark> {
-        let beginning = Mark::beginning(by_entropy.into());
-        (text.len() >= WORTH_REMEMBERING).then(|| self.marker.mark(beginning, text))
+impl Memory for Cleared {
+    type Mark = Mark;
+
+    fn mark(&self, text: &[u8], way: u8) -> Option<Mark> {
+        (text.len() >= WORTH_REMEMBERING).then(|| self.marker.mark(Mark::beginning(way), text))
     }
 
-    /// Whether this text was found clean, as far as it is remembered.
-    pub(super) fn contains(&self, mark: Mark) -> bool {
+    fn is_clean(&self, mark: Mark) -> bool {
         let (slot, rest) = place(mark);
         self.slots[slot].load(Ordering::Relaxed) == rest
     }
 
-    /// Remembers that this text is clean, in place of the one whose mark lies there.
-    pub(super) fn insert(&self, mark: Mark) {
+    /// In place of the one whose mark lies there.
+    fn remember(&self, mark: Mark) {
         let (slot, rest) = place(mark);
         self.slots[slot].store(rest, Ordering::Relaxed);
     }
@@ -61,12 +64,12 @@ mod tests {
     fn a_text_is_known_again_as_it_was_judged() {
         let cleared = Cleared::new();
         let text = [b'a'; WORTH_REMEMBERING];
-        let mark = cleared.mark(&text, false).expect("it is long enough");
-        assert!(!cleared.contains(mark));
-        cleared.insert(mark);
-        assert!(cleared.contains(cleared.mark(&text, false).expect("the same")));
-        assert!(!cleared.contains(cleared.mark(&text, true).expect("judged otherwise")));
-        assert!(!cleared.contains(cleared.mark(&[b'b'; WORTH_REMEMBERING], false).expect("another text")));
-        assert!(cleared.mark(&text[1..], false).is_none());
+        let mark = cleared.mark(&text, 0).expect("it is long enough");
+        assert!(!cleared.is_clean(mark));
+        cleared.remember(mark);
+        assert!(cleared.is_clean(cleared.mark(&text, 0).expect("the same")));
+        assert!(!cleared.is_clean(cleared.mark(&text, 1).expect("judged otherwise")));
+        assert!(!cleared.is_clean(cleared.mark(&[b'b'; WORTH_REMEMBERING], 0).expect("another text")));
+        assert!(cleared.mark(&text[1..], 0).is_none());
     }
 }

@@ -26,6 +26,6 @@ mod values;
 pub use cursor::{Cursor, Member};
 pub use strings::{Leaf, NotJson, Strings, looks_like_json, paths};
 pub use syntax::{Kind, MAX_DEPTH, Span, SyntaxError};
-pub use text::{Text, lossy, plain_end, unescape};
+pub use text::{Text, lossy, plain_end, raw_places, unescape};
 pub use texts::Texts;
 pub use values::{elements, pick, text, unsigned, whole_number};

@@ -1,6 +1,7 @@
 //! Strings of JSON as they stand in the text, and what their escapes stand for.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memchr;
 
@@ -52,20 +53,55 @@ pub fn unescape(raw: &[u8], text: &mut Vec<u8>) {
     while let Some(backslash) = memchr(b'\\', rest) {
         text.extend_from_slice(&rest[..backslash]);
         rest = &rest[backslash..];
-        let (character, length) = match rest.get(1) {
-            Some(b'n') => ('\n', 2),
-            Some(b't') => ('\t', 2),
-            Some(b'r') => ('\r', 2),
-            Some(b'b') => ('\u{8}', 2),
-            Some(b'f') => ('\u{c}', 2),
-            Some(&mark @ (b'"' | b'\\' | b'/')) => (char::from(mark), 2),
-            Some(b'u') => unicode_escape(rest).unwrap_or(('\\', 1)),
-            _ => ('\\', 1),
-        };
+        let (character, length) = escape(rest);
         text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         rest = &rest[length..];
     }
     text.extend_from_slice(rest);
+}
+
+/// The character that the escape at the start of `raw` stands for, and how many bytes it takes. A backslash that begins none
+/// stands for itself.
+fn escape(raw: &[u8]) -> (char, usize) {
+    match raw.get(1) {
+        Some(b'n') => ('\n', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        Some(&mark @ (b'"' | b'\\' | b'/')) => (char::from(mark), 2),
+        Some(b'u') => unicode_escape(raw).unwrap_or(('\\', 1)),
+        _ => ('\\', 1),
+    }
+}
+
+/// Where in `raw` stands what is at `places` of the text it means, each as whole escapes. The places are in ascending order
+/// and do not overlap.
+pub fn raw_places(raw: &[u8], places: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut found = Vec::with_capacity(places.len());
+    // How far `raw` and its meaning were read.
+    let (mut at, mut meant) = (0, 0);
+    let mut reach = |place: usize, beyond: bool| {
+        while meant < place {
+            let plain = memchr(b'\\', &raw[at..]).unwrap_or(raw.len() - at);
+            let step = plain.min(place - meant);
+            (at, meant) = (at + step, meant + step);
+            if meant == place || at == raw.len() {
+                break;
+            }
+            let (character, length) = escape(&raw[at..]);
+            if !beyond && meant + character.len_utf8() > place {
+                break;
+            }
+            (at, meant) = (at + length, meant + character.len_utf8());
+        }
+        at
+    };
+    for place in places {
+        let start = reach(place.start, false);
+        found.push(start..reach(place.end, true).max(start));
+    }
+    found
 }
 
 /// The character that `\uXXXX`, or a pair of those, stands for at the start of `raw`, and how many bytes that takes.
@@ -147,6 +183,34 @@ mod tests {
             unescape(raw.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn what_a_text_means_is_found_where_it_is_written() {
+        let raw = r"a\nb\u00e9\ud83d\ude00c\x\";
+        let mut text = Vec::new();
+        unescape(raw.as_bytes(), &mut text);
+        let text = String::from_utf8(text).unwrap();
+        for (part, written) in [
+            ("a", "a"),
+            ("\n", r"\n"),
+            ("b", "b"),
+            ("é", r"\u00e9"),
+            ("😀", r"\ud83d\ude00"),
+            ("c", "c"),
+            (r"\x\", r"\x\"),
+        ] {
+            let start = text.find(part).unwrap();
+            let place = start..start + part.len();
+            let places = raw_places(raw.as_bytes(), std::slice::from_ref(&place));
+            assert_eq!(&raw[places[0].clone()], written);
+        }
+        let places = raw_places(raw.as_bytes(), &[0..2, 2..5, 5..9, 10..13]);
+        let parts: Vec<&str> = places.into_iter().map(|place| &raw[place]).collect();
+        assert_eq!(parts, [r"a\n", r"b\u00e9", r"\ud83d\ude00", r"\x\"]);
+        // What is cut from a character is all of it.
+        let places = raw_places(raw.as_bytes(), std::slice::from_ref(&(4..6)));
+        assert_eq!(&raw[places[0].clone()], r"\u00e9\ud83d\ude00");
     }
 
     #[test]

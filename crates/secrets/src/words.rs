@@ -80,7 +80,7 @@ const REPEATED: usize = 6;
 const COUNTING: usize = 6;
 
 /// The parts of `key` nobody wrote by hand: it without words, repetitions and counting.
-pub(super) fn random_part(key: &[u8]) -> Vec<u8> {
+pub(crate) fn random_part(key: &[u8]) -> Vec<u8> {
     if counts_interleaved(key) || is_periodic(key) {
         return Vec::new();
     }
@@ -102,7 +102,7 @@ pub(super) fn random_part(key: &[u8]) -> Vec<u8> {
 }
 
 /// Whether most of a password is words such as `P@ssw0rd`, or counting: `Abcd1234!`.
-pub(super) fn is_written_password(password: &[u8]) -> bool {
+pub(crate) fn is_written_password(password: &[u8]) -> bool {
     let folded = folded(password);
     let mut written = vec![false; folded.len()];
     for word in PASSWORD_WORDS {
@@ -145,7 +145,7 @@ fn counts_on(left: &u8, right: &u8) -> bool {
 }
 
 /// Whether `text` is a part of the alphabet or of the digits, or several such parts.
-pub(super) fn counts_up(text: &[u8]) -> bool {
+pub(crate) fn counts_up(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let counting: usize = lower.chunk_by(counts_on).map(<[u8]>::len).filter(|&length| length >= COUNTING).sum();
     counting * 5 >= text.len() * 4

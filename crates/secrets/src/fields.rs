@@ -44,60 +44,12 @@ pub const OPAQUE: [&str; 34] = [
 ];
 
 /// Whether a string under this key is data of a model API that means nothing to a person.
-pub(super) fn is_opaque(key: &[u8]) -> bool {
+pub(crate) fn is_opaque(key: &[u8]) -> bool {
     OPAQUE.iter().any(|name| name.as_bytes() == key)
 }
 
-/// The ends of the names under which APIs ask for the credential of an MCP server.
-const AUTHORIZATION: &str = "uthorization";
-
-/// Whether a string under this key may be a credential the API asks for; where it stands decides.
-pub(super) fn may_be_entrusted(key: &[u8]) -> bool {
-    key == b"authorization_token" || key.eq_ignore_ascii_case(b"authorization")
-}
-
-/// Whether there may be such a field in `content`.
-pub(super) fn may_hold_entrusted(content: &[u8]) -> bool {
-    memchr::memmem::find(content, AUTHORIZATION.as_bytes()).is_some()
-}
-
-/// Whether what stands at `path` of `content` is a credential the API asks for: `$.mcp_servers[0].authorization_token` of the
-/// Messages API; `$.tools[0].authorization` and `$.tools[0].headers.Authorization` of a tool of type `mcp` of the Responses
-/// API.
-pub(super) fn is_entrusted(path: &str, content: &[u8]) -> bool {
-    fn entry<'p>(path: &'p str, list: &str) -> Option<(usize, &'p str)> {
-        let (index, field) = path.strip_prefix(list)?.split_once("].")?;
-        let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-        Some((index.parse().ok().filter(|_| digits)?, field))
-    }
-    if let Some((_, field)) = entry(path, "$.mcp_servers[") {
-        return field == "authorization_token";
-    }
-    entry(path, "$.tools[").is_some_and(|(index, field)| {
-        let field = field
-            .strip_prefix("headers.")
-            .map_or(field == "authorization", |header| header.eq_ignore_ascii_case("authorization"));
-        field && is_an_mcp_server(content, index)
-    })
-}
-
-/// Whether the tool at `index` is an MCP server.
-fn is_an_mcp_server(content: &[u8], index: usize) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Request {
-        tools: Vec<Tool>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Tool {
-        #[serde(default, rename = "type")]
-        kind: serde_json::Value,
-    }
-    serde_json::from_slice::<Request>(content)
-        .is_ok_and(|request| request.tools.get(index).is_some_and(|tool| tool.kind == "mcp"))
-}
-
 /// Whether a value under this key is worth reading together with it: `{"password": "…"}` is `password = "…"`.
-pub(super) fn names_a_credential(key: &[u8]) -> bool {
+pub(crate) fn names_a_credential(key: &[u8]) -> bool {
     const ENDINGS: [&[u8]; 8] =
         [b"password", b"passwd", b"pwd", b"secret", b"token", b"key", b"credential", b"credentials"];
     key.len() <= 64
@@ -108,7 +60,7 @@ pub(super) fn names_a_credential(key: &[u8]) -> bool {
 
 /// Whether a random value under this name is probably a secret: `DEPLOY_TOKEN`, `clientSecret`, `x-api-key`. Names of what
 /// is random and no secret are left out: a public key, the key of a cache, the token of the next page.
-pub(super) fn is_secret_like(name: &[u8]) -> bool {
+pub(crate) fn is_secret_like(name: &[u8]) -> bool {
     const SECRET: [&str; 12] = [
         "secret",
         "token",
@@ -165,7 +117,7 @@ pub(super) fn is_secret_like(name: &[u8]) -> bool {
 
 /// Whether `before` ends in a name of a secret and what stands between a name and its value: `DEPLOY_TOKEN=`,
 /// `"clientSecret": "`, `X-Api-Key: `, `?key=`, `Authorization: Bearer `.
-pub(super) fn given_to_a_secret(before: &[u8]) -> bool {
+pub(crate) fn given_to_a_secret(before: &[u8]) -> bool {
     let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'\\');
     let space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let without = |text: &[u8], which: &dyn Fn(&u8) -> bool| {
@@ -199,7 +151,7 @@ fn name_at_the_end(text: &[u8]) -> &[u8] {
 
 /// Whether the name that ends here is that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`. Word by
 /// word: a republic is nothing public.
-pub(super) fn names_something_public(before: &[u8]) -> bool {
+pub(crate) fn names_something_public(before: &[u8]) -> bool {
     /// What tools give to web pages and apps.
     const PREFIXES: [&str; 7] =
         ["NEXT_PUBLIC_", "REACT_APP_", "VITE_", "EXPO_PUBLIC_", "GATSBY_", "NUXT_PUBLIC_", "INNERTUBE"];
@@ -251,36 +203,6 @@ mod tests {
             "",
         ] {
             assert!(!is_secret_like(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn only_the_field_the_api_has_is_entrusted() {
-        let content = br#"{"tools": [{"type": "mcp"}, {"type": "function"}, {}]}"#;
-        for path in [
-            "$.mcp_servers[0].authorization_token",
-            "$.mcp_servers[12].authorization_token",
-            "$.tools[0].authorization",
-            "$.tools[0].headers.Authorization",
-            "$.tools[0].headers.authorization",
-        ] {
-            assert!(is_entrusted(path, content), "{path}");
-        }
-        for path in [
-            "$.authorization_token",
-            "$.messages[0].mcp_servers[0].authorization_token",
-            "$.mcp_servers[0].headers.authorization_token",
-            "$.mcp_servers[0].env[0].authorization_token",
-            "$.mcp_servers[].authorization_token",
-            "$.mcp_servers[0].name",
-            "$.tools[1].authorization",
-            "$.tools[2].headers.Authorization",
-            "$.tools[9].authorization",
-            "$.tools[0].headers.X-Other",
-            "$.tools[0].function.authorization",
-            "$.messages[0].tools[0].authorization",
-        ] {
-            assert!(!is_entrusted(path, content), "{path}");
         }
     }
 

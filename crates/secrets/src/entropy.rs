@@ -21,12 +21,14 @@
 //! Fields in which the model APIs carry opaque data (images, signatures of thinking, identifiers) are left out by their
 //! names, see [`fields`](super::fields); the patterns are looked for there as everywhere.
 
+use std::ops::Range;
+
 use regex::bytes::Regex;
 
-use super::examples::{is_made_up, is_publishable};
-use super::fields::given_to_a_secret;
-use super::measure::{Class, class, class_changes, normalised_entropy};
-use crate::config::EntropyConfig;
+use crate::examples::{is_made_up, is_publishable};
+use crate::fields::given_to_a_secret;
+use crate::measure::{Class, class, class_changes, normalised_entropy};
+use crate::options::Entropy;
 
 const LONGEST: usize = 256;
 /// How far around a run its surroundings are looked at.
@@ -34,22 +36,23 @@ const CONTEXT: usize = 2048;
 
 /// The rule with its settings.
 #[derive(Debug)]
-pub(super) struct EntropyRule {
+pub(crate) struct EntropyRule {
     min_len: usize,
     threshold: f64,
     allowed: Vec<Regex>,
 }
 
 impl EntropyRule {
-    pub(super) fn new(config: &EntropyConfig, allowed: Vec<Regex>) -> Self {
-        Self { min_len: config.min_len.max(1), threshold: config.threshold, allowed }
+    pub(crate) fn new(settings: &Entropy) -> Self {
+        let Entropy { min_len, threshold, allowed, .. } = settings.clone();
+        Self { min_len: min_len.max(1), threshold, allowed }
     }
 
-    /// Whether there is such a token in `text`.
+    /// Where there are such tokens in `text`.
     ///
     /// A run of `min_len` covers one of the bytes at every `min_len`-th place, so in ordinary prose a few bytes of each
     /// stretch are looked at.
-    pub(super) fn finds(&self, text: &[u8]) -> bool {
+    pub(crate) fn find(&self, text: &[u8], mut found: impl FnMut(Range<usize>)) {
         let mut at = 0;
         while let Some(&probe) = text.get(at + self.min_len - 1) {
             let probed = at + self.min_len - 1;
@@ -61,11 +64,10 @@ impl EntropyRule {
             let length = text[probed..].iter().position(|&byte| !is_token_byte(byte));
             let end = length.map_or(text.len(), |length| probed + length);
             if end - start >= self.min_len && end - start <= LONGEST && self.is_credential(text, start, end) {
-                return true;
+                found(start..end);
             }
             at = end;
         }
-        false
     }
 
     fn is_credential(&self, text: &[u8], start: usize, end: usize) -> bool {
@@ -187,18 +189,25 @@ mod tests {
     use super::*;
 
     fn rule() -> EntropyRule {
-        EntropyRule::new(&EntropyConfig::default(), Vec::new())
+        EntropyRule::new(&Entropy::default())
+    }
+
+    fn finds(rule: &EntropyRule, text: &[u8]) -> bool {
+        let mut any = false;
+        rule.find(text, |_| any = true);
+        any
     }
 
     fn token(seed: u64, length: usize) -> String {
-        crate::secret_scan::tests::made_of(crate::secret_scan::tests::BASE62, length, seed)
+        crate::samples::made_of(crate::samples::BASE62, length, seed)
     }
 
     #[test]
     fn random_tokens_are_found_wherever_they_stand() {
         for (length, at_least) in [(32, 950), (40, 980), (64, 990), (128, 990)] {
-            let found =
-                (1..=1000).filter(|&seed| rule().finds(format!("token: {}.", token(seed, length)).as_bytes())).count();
+            let found = (1..=1000)
+                .filter(|&seed| finds(&rule(), format!("token: {}.", token(seed, length)).as_bytes()))
+                .count();
             assert!(found >= at_least, "{found} of 1000 tokens of length {length}");
         }
         let secret = token(7, 40);
@@ -212,7 +221,7 @@ mod tests {
             format!("{} password={secret} {}", "word ".repeat(100), "word ".repeat(100)),
             format!("DEPLOY_TOKEN={secret}\nOTHER=1\n"),
         ] {
-            assert!(rule().finds(text.as_bytes()), "{text}");
+            assert!(finds(&rule(), text.as_bytes()), "{text}");
         }
     }
 
@@ -257,7 +266,7 @@ mod tests {
             &"aB3".repeat(40),
             "",
         ] {
-            assert!(!rule().finds(text.as_bytes()), "{text}");
+            assert!(!finds(&rule(), text.as_bytes()), "{text}");
         }
     }
 
@@ -265,14 +274,11 @@ mod tests {
     fn the_settings_are_respected() {
         let secret = token(11, 40);
         let text = format!("token={secret}");
-        let with = |config: EntropyConfig| {
-            let allowed = config.allowed().unwrap();
-            EntropyRule::new(&config, allowed).finds(text.as_bytes())
-        };
-        let default = EntropyConfig::default;
+        let with = |settings: Entropy| finds(&EntropyRule::new(&settings), text.as_bytes());
+        let default = Entropy::default;
         assert!(with(default()));
-        assert!(!with(EntropyConfig { min_len: 41, ..default() }));
-        assert!(!with(EntropyConfig { threshold: 1.0, ..default() }));
-        assert!(!with(EntropyConfig { allowlist: vec![format!("^{}", &secret[..8])], ..default() }));
+        assert!(!with(Entropy { min_len: 41, ..default() }));
+        assert!(!with(Entropy { threshold: 1.0, ..default() }));
+        assert!(!with(Entropy { allowed: vec![Regex::new(&format!("^{}", &secret[..8])).unwrap()], ..default() }));
     }
 }

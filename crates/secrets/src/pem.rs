@@ -3,10 +3,10 @@
 //! A header that stands alone is source code that looks for keys. A key follows it where enough Base64 does, whatever stands
 //! between its pieces: line breaks, escapes, tags, quotation marks, the number or the file that tools put before a line.
 
-use super::measure::{Class, class, class_changes};
+use crate::measure::{Class, class, class_changes};
 
 /// How far from its header a key is looked for.
-pub(super) const REACH: usize = 4 * 1024;
+pub(crate) const REACH: usize = 4 * 1024;
 /// The shortest piece of Base64 that counts.
 const PIECE: usize = 16;
 /// The shortest key: Ed25519 in PKCS #8.
@@ -36,14 +36,26 @@ const DOCUMENTED: [&str; 3] = [
     ),
 ];
 
-/// Whether the line that begins a private key, at the beginning of `header_and_more`, is followed by one.
-pub(super) fn has_key_body(header_and_more: &[u8]) -> bool {
+/// Where the private key ends that begins with the line at the beginning of `header_and_more`, if one follows that line.
+pub(crate) fn private_key(header_and_more: &[u8]) -> Option<usize> {
     const MARK: &[u8] = b"-----";
+    let find = |text: &[u8], mark: &[u8]| memchr::memmem::find(text, mark);
     // `-----BEGIN … PRIVATE KEY-----`: what follows the second mark, until the next.
-    let Some(header) = memchr::memmem::find(&header_and_more[MARK.len()..], MARK) else { return false };
-    let body = &header_and_more[MARK.len() + header + MARK.len()..];
-    let end = [b"-----END".as_slice(), b"-----BEGIN"].iter().filter_map(|mark| memchr::memmem::find(body, mark)).min();
-    let text = plain(&body[..end.unwrap_or(body.len())]);
+    let start = MARK.len() + find(&header_and_more[MARK.len()..], MARK)? + MARK.len();
+    let body = &header_and_more[start..];
+    let ends = find(body, b"-----END");
+    let until = [ends, find(body, b"-----BEGIN")].into_iter().flatten().min();
+    has_key_body(&body[..until.unwrap_or(body.len())]).then(|| {
+        let marks = ends.filter(|_| ends == until).and_then(|end| {
+            let mark = end + MARK.len();
+            Some(mark + find(&body[mark..], MARK)? + MARK.len())
+        });
+        start + marks.or(until).unwrap_or_else(|| body.len().min(REACH))
+    })
+}
+
+fn has_key_body(body: &[u8]) -> bool {
+    let text = plain(body);
     let cut = memchr::memmem::find(&text, b"...").is_some() || memchr::memmem::find(&text, "…".as_bytes()).is_some();
 
     let mut key = Key::default();
@@ -183,7 +195,7 @@ fn plain(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret_scan::tests::{BASE62, made_of};
+    use crate::samples::{BASE62, made_of};
 
     fn header() -> String {
         ["-----BEGIN RSA ", "PRIVATE KEY-----"].concat()
@@ -220,7 +232,7 @@ mod tests {
                 format!("{header}\" +\n  \"{}", wrapped(&key, 64, "\\n\" +\n  \"")),
                 format!("{header}\n> {}", wrapped(&key, 64, "\n> ")),
             ] {
-                assert!(has_key_body(text.as_bytes()), "{text}");
+                assert!(private_key(text.as_bytes()).is_some(), "{text}");
             }
         }
     }
@@ -245,7 +257,7 @@ mod tests {
             format!("{header}\n{}\n{}", &DOCUMENTED[0][..64], &DOCUMENTED[0][64..]),
             format!("{header}\n{}", "words of a page ".repeat(100) + &random(80, 6)),
         ] {
-            assert!(!has_key_body(text.as_bytes()), "{text}");
+            assert!(private_key(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

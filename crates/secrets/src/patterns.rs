@@ -5,17 +5,19 @@
 //! of a text without anchors does not depend on the number of patterns. An expression sees a bounded stretch of the text,
 //! so every text is scanned in linear time.
 
+use std::ops::Range;
+
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::anchors::{Anchor, Anchors};
-use super::examples::{is_documented, is_publishable};
-use super::fields::{given_to_a_secret, names_something_public};
-use super::jwt::is_harmless_token;
-use super::measure::{class_changes, normalised_entropy};
-use super::pem::{self, has_key_body};
-use super::urls::{is_real_password, is_template};
-use super::words::{is_written_password, random_part};
-use crate::config::ExtraPattern;
+use crate::anchors::{Anchor, Anchors};
+use crate::examples::{is_documented, is_publishable};
+use crate::fields::{given_to_a_secret, names_something_public};
+use crate::jwt::is_harmless_token;
+use crate::measure::{class_changes, normalised_entropy};
+use crate::options::ExtraRule;
+use crate::pem;
+use crate::urls::{self, is_template};
+use crate::words::{is_written_password, random_part};
 
 /// What an expression gets to see from its anchor on. Long enough for all but private keys and JSON Web Tokens.
 const WINDOW: usize = 512;
@@ -37,8 +39,8 @@ struct Pattern {
 #[derive(Debug, Clone, Copy)]
 enum Check {
     Nothing,
-    /// Of the text from the anchor on. Cheap, for anchors that may come in great numbers.
-    Window(fn(&[u8]) -> bool),
+    /// That a private key follows. Cheap, for anchors that may come in great numbers.
+    PrivateKey,
     /// Of group 1 of the expression: the value of a field.
     Value(fn(&[u8]) -> bool),
     /// That it is a key even without the words, repetitions and counting in it, and none that is documented.
@@ -241,21 +243,21 @@ const PATTERNS: &[Pattern] = &[
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN RSA PRIVATE KEY-----",
         before: Before::Any,
-        check: Check::Window(has_key_body),
+        check: Check::PrivateKey,
     },
     Pattern {
         id: "pem-private-key-ec",
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN EC PRIVATE KEY-----",
         before: Before::Any,
-        check: Check::Window(has_key_body),
+        check: Check::PrivateKey,
     },
     Pattern {
         id: "pem-private-key",
         anchors: &["-----BEGIN"],
         expression: r"-----BEGIN (?:[A-Z0-9]{2,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
         before: Before::Any,
-        check: Check::Window(has_key_body),
+        check: Check::PrivateKey,
     },
     Pattern {
         id: "bearer-token-jwt",
@@ -362,8 +364,8 @@ const PATTERNS: &[Pattern] = &[
 /// The word in its three spellings.
 const SECRET: &[&str] = &["secret", "Secret", "SECRET"];
 
-/// The ids of all built-in patterns, without repetition. Beside them there is only `high-entropy-token`.
-pub(super) fn ids() -> impl Iterator<Item = &'static str> {
+/// The ids of all built-in patterns, without repetition.
+pub(crate) fn ids() -> impl Iterator<Item = &'static str> + use<> {
     PATTERNS
         .iter()
         .enumerate()
@@ -373,7 +375,7 @@ pub(super) fn ids() -> impl Iterator<Item = &'static str> {
 
 /// Patterns ready for use.
 #[derive(Debug)]
-pub(super) struct PatternSet {
+pub(crate) struct PatternSet {
     anchors: Anchors,
     /// For each anchor, the candidates to try there.
     candidates: Vec<Vec<usize>>,
@@ -382,20 +384,30 @@ pub(super) struct PatternSet {
 
 #[derive(Debug)]
 struct Compiled {
-    id: String,
+    /// The place of its rule in the list.
+    rule: usize,
     expression: Regex,
     before: Before,
-    /// Says less than the others, which are reported instead where both are found.
+    /// Says less than the others.
     generic: bool,
-    /// Whether it refuses; otherwise it warns.
-    refuses: bool,
     window: usize,
     check: Check,
 }
 
+/// A credential in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hit {
+    /// The place of its rule in the list.
+    pub(crate) rule: usize,
+    /// Says less than others, which are told instead where both are found.
+    pub(crate) generic: bool,
+    /// The credential.
+    pub(crate) place: Range<usize>,
+}
+
 impl PatternSet {
-    /// The built-in patterns and those of the operator, which come first. Those of `warn_only` do not refuse.
-    pub(super) fn new(extra: &[ExtraPattern], warn_only: &[String]) -> Self {
+    /// The rules of the operator and the built-in ones, as far as `rule` says which place in the list theirs is.
+    pub(crate) fn new(extra: &[ExtraRule], rule: impl Fn(&str) -> Option<usize>) -> Self {
         let mut anchors: Vec<String> = Vec::new();
         let mut candidates: Vec<Vec<usize>> = Vec::new();
         let mut compiled = Vec::new();
@@ -410,27 +422,27 @@ impl PatternSet {
             }
             compiled.push(pattern);
         };
-        for pattern in extra {
-            let expression = format!(r"{}[A-Za-z0-9_./+=-]{{8}}", regex::escape(&pattern.prefix));
+        for extra in extra {
+            let Some(rule) = rule(&extra.id) else { continue };
+            let expression = format!(r"{}[A-Za-z0-9_./+=-]{{8}}", regex::escape(&extra.prefix));
             let compiled = Compiled {
-                id: pattern.name.clone(),
+                rule,
                 expression: compile(&expression),
                 before: Before::NoWord,
                 generic: false,
-                refuses: !warn_only.contains(&pattern.name),
                 window: WINDOW,
                 check: Check::Nothing,
             };
-            add(compiled, &mut std::iter::once(pattern.prefix.as_str()));
+            add(compiled, &mut std::iter::once(extra.prefix.as_str()));
         }
         for pattern in PATTERNS {
+            let Some(rule) = rule(pattern.id) else { continue };
             let expression = pattern.expression.replace("<SEP>", SEP).replace("<QUOTED>", QUOTED).replace("<END>", END);
             let compiled = Compiled {
-                id: pattern.id.to_owned(),
+                rule,
                 expression: compile(&expression),
                 before: pattern.before,
                 generic: pattern.id.starts_with("generic-"),
-                refuses: warn_only.iter().all(|id| id != pattern.id),
                 window: match pattern.id {
                     id if id.contains("jwt") => JWT_WINDOW,
                     id if id.starts_with("pem-") => pem::REACH,
@@ -453,15 +465,16 @@ impl PatternSet {
         Self { anchors: Anchors::new(&anchors), candidates, compiled }
     }
 
-    /// The gravest credential in `text`, and whether it refuses: the first that does, before one that only warns; one that is
-    /// only known by the name of its field, if there is no other.
-    pub(super) fn find(&self, text: &[u8]) -> Option<(&str, bool)> {
-        let mut found: Option<&Compiled> = None;
+    /// Every credential in `text`, at most one for each anchor.
+    pub(crate) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
         let mut from = 0;
         while let Some(Anchor { index, start, end }) = self.anchors.find(text, from) {
+            let mut found: Option<Hit> = None;
             for &candidate in &self.candidates[index] {
                 let pattern = &self.compiled[candidate];
-                if found.is_some_and(|found| found.rank() <= pattern.rank()) || !pattern.before.allows(&text[..start]) {
+                if found.as_ref().is_some_and(|found| found.generic <= pattern.generic)
+                    || !pattern.before.allows(&text[..start])
+                {
                     continue;
                 }
                 let place = Place {
@@ -469,17 +482,14 @@ impl PatternSet {
                     anchor: end - start,
                     window: &text[start..text.len().min(start + pattern.window)],
                 };
-                if !pattern.matches(&place) || (pattern.generic && place.is_public()) {
-                    continue;
+                if let Some(place) = pattern.matches(&place).filter(|_| !(pattern.generic && place.is_public())) {
+                    let place = start + place.start..start + place.end;
+                    found = Some(Hit { rule: pattern.rule, generic: pattern.generic, place });
                 }
-                if pattern.rank() == 0 {
-                    return Some((&pattern.id, pattern.refuses));
-                }
-                found = Some(pattern);
             }
             from = start + 1;
+            hits.extend(found);
         }
-        found.map(|pattern| (pattern.id.as_str(), pattern.refuses))
     }
 }
 
@@ -545,15 +555,10 @@ impl Place<'_> {
 }
 
 impl Compiled {
-    /// Which of two is told, the lower one.
-    fn rank(&self) -> u8 {
-        u8::from(!self.refuses) * 2 + u8::from(self.generic)
-    }
-
     /// The first two groups. A group that is not there is empty.
-    fn groups<'t>(&self, window: &'t [u8]) -> Option<[&'t [u8]; 2]> {
+    fn groups(&self, window: &[u8]) -> Option<[Range<usize>; 2]> {
         let groups = self.expression.captures(window)?;
-        Some([1, 2].map(|group| groups.get(group).map_or(b"".as_slice(), |group| group.as_bytes())))
+        Some([1, 2].map(|group| groups.get(group).map_or(0..0, |group| group.range())))
     }
 
     /// The key as the expression has it, and with what is written on to it, as far as that may be a part of it.
@@ -570,43 +575,58 @@ impl Compiled {
         }
     }
 
-    /// The key without what somebody wrote into or on to it, if it still is one.
-    fn real_key(&self, place: &Place<'_>) -> Option<Vec<u8>> {
-        let keys = self.keys(place.window);
+    /// Where the key is, if it still is one without what somebody wrote into or on to it; and what it is then.
+    fn real_key(&self, place: &Place<'_>) -> Option<(Range<usize>, Vec<u8>)> {
+        let [shortest, whole] = self.keys(place.window);
         let real = |key: &[u8]| {
             let (anchor, rest) = key.split_at(place.anchor.min(key.len()));
             let real = [anchor, &random_part(rest)].concat();
-            self.expression.is_match(&real).then_some(real)
+            self.expression.is_match(&real).then_some((0..key.len(), real))
         };
-        if is_documented(keys[1]) {
+        if is_documented(whole) {
             return None;
         }
-        let [shortest, whole] = keys;
         real(whole).or_else(|| real(shortest).filter(|_| shortest.len() < whole.len()))
     }
 
-    fn matches(&self, place: &Place<'_>) -> bool {
+    /// Where in the window the credential is, if there is one.
+    fn matches(&self, place: &Place<'_>) -> Option<Range<usize>> {
         let window = place.window;
-        self.expression.is_match(window)
-            && match self.check {
-                Check::Nothing => true,
-                Check::Window(check) => check(window),
-                Check::Value(check) => self.groups(window).is_some_and(|[value, _]| check(value)),
-                Check::Key => self.real_key(place).is_some(),
-                Check::KeyNotWords => {
-                    key_not_words(window) && self.real_key(place).is_some_and(|key| key_not_words(&key))
-                }
-                Check::KeyId => self.real_key(place).is_some() && !place.is_a_signer(self.keys(window)[0]),
-                Check::KeyOrId(words) => {
-                    key_not_words(window)
-                        && self.real_key(place).is_some_and(|key| {
-                            let id = key.len() - place.anchor.min(key.len()) == 32
-                                && key[place.anchor..].iter().all(u8::is_ascii_hexdigit);
-                            key_not_words(&key) && (!id || given_to_a_secret(place.before) || place.is_near(words))
-                        })
-                }
-                Check::Password => self.groups(window).is_some_and(|[user, rest]| is_real_password(user, rest)),
+        let matched = self.expression.find(window)?.range();
+        match self.check {
+            Check::Nothing => {
+                let part =
+                    |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'+' | b'=');
+                let more = window[matched.end..].iter().take_while(|byte| part(byte)).count();
+                Some(0..matched.end + more)
             }
+            Check::PrivateKey => pem::private_key(window).map(|end| 0..end),
+            Check::Value(check) => {
+                let [value, _] = self.groups(window)?;
+                check(&window[value.clone()]).then_some(value)
+            }
+            Check::Key => Some(self.real_key(place)?.0),
+            Check::KeyNotWords => {
+                let (key, real) = self.real_key(place).filter(|_| key_not_words(window))?;
+                key_not_words(&real).then_some(key)
+            }
+            Check::KeyId => {
+                let (key, _) = self.real_key(place)?;
+                (!place.is_a_signer(self.keys(window)[0])).then_some(key)
+            }
+            Check::KeyOrId(words) => {
+                let (place_of_key, key) = self.real_key(place).filter(|_| key_not_words(window))?;
+                let id = key.len() - place.anchor.min(key.len()) == 32
+                    && key[place.anchor..].iter().all(u8::is_ascii_hexdigit);
+                let told = !id || given_to_a_secret(place.before) || place.is_near(words);
+                (key_not_words(&key) && told).then_some(place_of_key)
+            }
+            Check::Password => {
+                let [user, rest] = self.groups(window)?;
+                let length = urls::real_password(&window[user], &window[rest.clone()])?;
+                Some(rest.start..rest.start + length)
+            }
+        }
     }
 }
 

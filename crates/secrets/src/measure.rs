@@ -2,14 +2,14 @@
 
 /// The kinds of characters in a token.
 #[derive(PartialEq, Clone, Copy)]
-pub(super) enum Class {
+pub(crate) enum Class {
     Lower,
     Upper,
     Digit,
     Mark,
 }
 
-pub(super) fn class(byte: u8) -> Class {
+pub(crate) fn class(byte: u8) -> Class {
     match byte {
         b'a'..=b'z' => Class::Lower,
         b'A'..=b'Z' => Class::Upper,
@@ -19,7 +19,7 @@ pub(super) fn class(byte: u8) -> Class {
 }
 
 /// How many neighbours are letters or digits of different classes.
-pub(super) fn class_changes(token: &[u8]) -> usize {
+pub(crate) fn class_changes(token: &[u8]) -> usize {
     let differ = |pair: &[u8]| {
         let (left, right) = (class(pair[0]), class(pair[1]));
         left != right && left != Class::Mark && right != Class::Mark
@@ -28,7 +28,7 @@ pub(super) fn class_changes(token: &[u8]) -> usize {
 }
 
 /// The Shannon entropy of the bytes of `token`, divided by the most that many bytes over an alphabet of 64 can have.
-pub(super) fn normalised_entropy(token: &[u8]) -> f64 {
+pub(crate) fn normalised_entropy(token: &[u8]) -> f64 {
     if token.len() < 2 {
         return 0.0;
     }

@@ -1,10 +1,15 @@
 //! Passwords in the URLs of databases: which are real, and which stand where one would be.
 
-use super::measure::class_changes;
-use super::words::{counts_up, is_written_password};
+use crate::measure::class_changes;
+use crate::words::{counts_up, is_written_password};
 
-/// Judges `user:password@host` of a URL, from the password on.
-pub(super) fn is_real_password(user: &[u8], password_and_more: &[u8]) -> bool {
+/// How long the password of `user:password@host` of a URL is, given from the password on, if it is a real one.
+pub(crate) fn real_password(user: &[u8], password_and_more: &[u8]) -> Option<usize> {
+    let (password, _) = split(password_and_more);
+    is_real_password(user, password_and_more).then_some(password.len())
+}
+
+fn is_real_password(user: &[u8], password_and_more: &[u8]) -> bool {
     let (password, host) = split(password_and_more);
     let quoted = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>');
     // `localhost:5432,me@example.com`, and a URL in a list that goes on to an address.
@@ -35,7 +40,7 @@ fn split(password_and_more: &[u8]) -> (&[u8], &[u8]) {
 
 /// `${PASSWORD}`, `<password>`, `{password}`, `%s`, `#{password}`, `***`, `$PASSWORD` in the syntaxes of templates, as a
 /// whole.
-pub(super) fn is_template(value: &[u8]) -> bool {
+pub(crate) fn is_template(value: &[u8]) -> bool {
     /// As much may stand beside a template without being a password.
     const BESIDE: usize = 7;
     let Ok(value) = std::str::from_utf8(value) else { return false };

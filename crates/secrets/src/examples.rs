@@ -1,6 +1,6 @@
 //! Keys that are known to be none: those everybody may see, and those vendors print in their documentation.
 
-use super::words::random_part;
+use crate::words::random_part;
 
 /// Keys that are meant to be seen by everybody: they stand in web pages and apps.
 const PUBLISHABLE: [&[u8]; 10] = [
@@ -43,17 +43,17 @@ const DOCUMENTED: [[&str; 2]; 14] = [
 ];
 
 /// Whether `value` is meant to be public.
-pub(super) fn is_publishable(value: &[u8]) -> bool {
+pub(crate) fn is_publishable(value: &[u8]) -> bool {
     PUBLISHABLE.iter().any(|beginning| value.starts_with(beginning))
 }
 
 /// Whether a token of unknown form was written by somebody, or is printed in documentation.
-pub(super) fn is_made_up(token: &[u8]) -> bool {
+pub(crate) fn is_made_up(token: &[u8]) -> bool {
     is_documented(token) || random_part(token).len() * 2 < token.len()
 }
 
 /// Whether `key` is printed in documentation.
-pub(super) fn is_documented(key: &[u8]) -> bool {
+pub(crate) fn is_documented(key: &[u8]) -> bool {
     DOCUMENTED.iter().any(|[prefix, rest]| {
         let after = key.strip_prefix(prefix.as_bytes()).and_then(|key| key.strip_prefix(rest.as_bytes()));
         after.is_some_and(|after| after.first().is_none_or(|byte| !byte.is_ascii_alphanumeric()))

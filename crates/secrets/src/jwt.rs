@@ -9,7 +9,7 @@ use systemprompt_model::{Clock as _, SystemClock};
 const LONGEST: usize = 8 * 1024;
 
 /// Whether nobody can do harm with `token`, as far as its claims say.
-pub(super) fn is_harmless_token(token: &[u8]) -> bool {
+pub(crate) fn is_harmless_token(token: &[u8]) -> bool {
     let payload = token.split(|&byte| byte == b'.').nth(1).filter(|payload| payload.len() <= LONGEST);
     let Some(claims) = payload.and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok()) else { return false };
     let Ok(claims) = serde_json::from_slice::<Map<String, Value>>(&claims) else { return false };

@@ -16,7 +16,7 @@ const PLACES: usize = size_of::<u64>() + 1 - BEGINNING;
 
 /// Literals that are looked for together.
 #[derive(Debug)]
-pub(super) struct Anchors {
+pub(crate) struct Anchors {
     /// 1 at the hash of each beginning.
     beginnings: Box<[u8; 1 << BITS]>,
     /// Says which anchor it is, the longest where one is the beginning of another.
@@ -25,16 +25,16 @@ pub(super) struct Anchors {
 
 /// An anchor in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Anchor {
+pub(crate) struct Anchor {
     /// Its place in the list.
-    pub(super) index: usize,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    pub(crate) index: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl Anchors {
     /// Looks for these, which are not empty.
-    pub(super) fn new(literals: &[String]) -> Self {
+    pub(crate) fn new(literals: &[String]) -> Self {
         let mut beginnings = Box::new([0; 1 << BITS]);
         for literal in literals {
             for beginning in beginnings_of(literal.as_bytes()) {
@@ -50,7 +50,7 @@ impl Anchors {
     }
 
     /// The first anchor that begins at `from` or later.
-    pub(super) fn find(&self, text: &[u8], from: usize) -> Option<Anchor> {
+    pub(crate) fn find(&self, text: &[u8], from: usize) -> Option<Anchor> {
         let mut at = from;
         while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
             let found = self.find_in_word::<PLACES>(u64::from_le_bytes(*word), text, at);
@@ -105,8 +105,8 @@ const fn hash(beginning: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::made_of;
     use super::*;
+    use crate::samples::made_of;
 
     #[test]
     fn every_anchor_is_found_where_it_begins_and_the_longest_of_several() {
