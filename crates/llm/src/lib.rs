@@ -65,6 +65,7 @@ pub mod tokens;
 pub mod fuzzing;
 
 pub use answer::excerpt::Excerpt;
+pub use answer::originals::{Originals, OriginalsStream};
 pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;

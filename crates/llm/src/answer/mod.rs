@@ -5,6 +5,7 @@
 
 mod collected;
 pub(crate) mod excerpt;
+pub(crate) mod originals;
 pub(crate) mod pieces;
 pub(crate) mod reading;
 pub(crate) mod summary;

@@ -67,12 +67,25 @@ const DEEPEST: usize = 64;
 /// What some streams end with.
 const DONE: &[u8] = b"[DONE]";
 
+/// A piece of a text.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    /// What it says.
+    pub(super) text: &'a str,
+    /// The value in the event that says it, as it stands there.
+    pub(super) value: &'a [u8],
+    /// The member it is the value of, or empty.
+    pub(super) key: &'a str,
+}
+
 /// Where in an event something stands.
-struct Depth {
+struct Depth<'a> {
     /// How much deeper values are put together.
     left: usize,
     /// In the input of a tool.
     is_input: bool,
+    /// The member it is the value of, or empty.
+    key: &'a str,
 }
 
 impl StreamTexts {
@@ -106,16 +119,21 @@ fn say(said: &mut Vec<String>, at: usize, piece: &str) {
 impl Places {
     /// Shows every piece of a text in an event, with the number of the text: those that were seen before, or the next.
     pub(super) fn gather(&mut self, event: &[u8], piece: &mut impl FnMut(usize, &str)) {
-        let is_read = self.walk(0, event, &Depth { left: DEEPEST, is_input: false }, piece).is_ok();
+        self.gather_placed(event, &mut |at, Piece { text, .. }| piece(at, text));
+    }
+
+    /// The same, with where in the event each piece stands.
+    pub(super) fn gather_placed(&mut self, event: &[u8], piece: &mut impl FnMut(usize, Piece<'_>)) {
+        let is_read = self.walk(0, event, &Depth { left: DEEPEST, is_input: false, key: "" }, piece).is_ok();
         if !is_read && event.trim_ascii() != DONE {
-            self.say(self.hasher.hash_one("no JSON"), &lossy(event), piece);
+            self.say(self.hasher.hash_one("no JSON"), Piece { text: &lossy(event), value: event, key: "" }, piece);
         }
     }
 
-    fn say(&mut self, place: Place, text: &str, piece: &mut impl FnMut(usize, &str)) {
-        if !text.is_empty() {
+    fn say(&mut self, place: Place, said: Piece<'_>, piece: &mut impl FnMut(usize, Piece<'_>)) {
+        if !said.text.is_empty() {
             let next = self.known.len();
-            piece(*self.known.entry(place).or_insert(next), text);
+            piece(*self.known.entry(place).or_insert(next), said);
         }
     }
 
@@ -123,15 +141,18 @@ impl Places {
         &mut self,
         place: Place,
         value: &[u8],
-        depth: &Depth,
-        piece: &mut impl FnMut(usize, &str),
+        depth: &Depth<'_>,
+        piece: &mut impl FnMut(usize, Piece<'_>),
     ) -> Result<(), SyntaxError> {
+        let key = depth.key;
         let Some(left) = depth.left.checked_sub(1) else {
-            self.say(place, &lossy(value), piece);
+            self.say(place, Piece { text: &lossy(value), value, key }, piece);
             return Ok(());
         };
         match Cursor::new(value).kind()? {
-            Kind::String => self.say(place, &json::text(value).unwrap_or_default(), piece),
+            Kind::String => {
+                self.say(place, Piece { text: &json::text(value).unwrap_or_default(), value, key }, piece);
+            }
             Kind::Object => {
                 // Blocks, choices and tool calls come in turns, and say by their index which of them goes on.
                 let place = match json::pick(value, ["index"])? {
@@ -143,21 +164,23 @@ impl Places {
                 Cursor::new(value).members(|member, cursor| {
                     let inside = &value[cursor.skip()?];
                     let kind = Cursor::new(inside).kind()?;
+                    let key = &*member.key;
                     if depth.is_input {
-                        self.say(self.hasher.hash_one((place, "name", &member.key)), &member.key, piece);
-                    } else if LABELS.contains(&&*member.key) && kind == Kind::String {
+                        let name = Piece { text: key, value: &[], key: "" };
+                        self.say(self.hasher.hash_one((place, "name", key)), name, piece);
+                    } else if LABELS.contains(&key) && kind == Kind::String {
                         return Ok(());
                     }
-                    let is_input = depth.is_input || INPUTS.contains(&&*member.key) && kind == Kind::Object;
-                    let place = self.hasher.hash_one((place, "member", member.key));
-                    self.walk(place, inside, &Depth { left, is_input }, piece)
+                    let is_input = depth.is_input || INPUTS.contains(&key) && kind == Kind::Object;
+                    let place = self.hasher.hash_one((place, "member", key));
+                    self.walk(place, inside, &Depth { left, is_input, key }, piece)
                 })?;
             }
             Kind::Array => {
-                let depth = Depth { left, is_input: depth.is_input };
+                let depth = Depth { left, is_input: depth.is_input, key };
                 Cursor::new(value).elements(|_, cursor| self.walk(place, &value[cursor.skip()?], &depth, piece))?;
             }
-            Kind::Number if depth.is_input => self.say(place, &lossy(value), piece),
+            Kind::Number if depth.is_input => self.say(place, Piece { text: &lossy(value), value, key }, piece),
             Kind::Number | Kind::Bool | Kind::Null => {}
         }
         Ok(())
