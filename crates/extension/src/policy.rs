@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use systemprompt_model::{ActionId, Attribution, Microdollars, Resource};
+use systemprompt_model::{ActionId, Attribution, Microdollars, Resource, Secret};
 
 use crate::{ExtensionContext, LoaderError};
 
@@ -131,6 +131,8 @@ pub struct PolicyInput<'a> {
     pub model: Option<ModelCall<'a>>,
     /// What it will use up, as far as can be said beforehand.
     pub estimate: Estimate,
+    /// Whether parts of the content can be replaced ([`Verdict::Replace`]), or all of it must go as it is or not at all.
+    pub replaceable: bool,
 }
 
 /// A model that is asked.
@@ -262,8 +264,36 @@ pub enum Verdict {
     Skip(Cow<'static, str>),
     /// It objects, and what it objects to goes on all the same, whatever the mode of the policy: it is recorded.
     Warn(Violation),
+    /// It has nothing against it once some parts are replaced: they leave as placeholders, and where the answer speaks of
+    /// one, the caller gets the original back. Policies that are asked later see the placeholders.
+    Replace(Replacement),
     /// It objects.
     Fail(Violation),
+}
+
+/// Parts of a content that must not leave as they are.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// They, ascending, none overlapping another.
+    pub parts: Vec<ReplacedPart>,
+    /// What it objects to, where nothing can be replaced or the policy is in mode `warn`.
+    pub violation: Violation,
+}
+
+/// A part of a content and what stands for it.
+#[derive(Debug, Clone)]
+pub struct ReplacedPart {
+    /// Where it stands in the content, as bytes of it.
+    pub at: Range<usize>,
+    /// What leaves instead: ASCII letters, digits and underscores, so that it stands anywhere without escapes. The same
+    /// for the same original, or the provider's caches never hit.
+    pub placeholder: String,
+    /// What it stands for, without the escapes of the place it stood in.
+    pub original: Secret,
+    /// Why, e.g. the rule that found it. Recorded with the placeholder.
+    pub rule: String,
+    /// The path to it, e.g. `$.messages[0].content`. Recorded.
+    pub path: String,
 }
 
 /// Something set aside for an action: a place in a rate window, a part of a budget.

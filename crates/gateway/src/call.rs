@@ -15,7 +15,7 @@ use crate::answer::{AnswerBody, Reply};
 use crate::ask::{Ask, UsageWish};
 use crate::attempt::Trouble;
 use crate::cache::{Caching, Told};
-use crate::collecting::Collecting;
+use crate::collecting::{Collecting, EVENTS};
 use crate::credential::AskAgain;
 use crate::failure::{Failure, FailureKind, ProviderShut};
 use crate::headers::UPSTREAM_REQUEST_ID;
@@ -26,6 +26,7 @@ use crate::recording::{End, Place, Recording};
 use crate::recovery::{GoOn, GoingOn, Recovery, WentOn};
 use crate::relay::Relay;
 use crate::resilience::{Pass, ShutReason, backoff};
+use crate::restored::{self, Restored};
 use crate::routing::Destination;
 use crate::snapshot::GatewaySnapshot;
 use crate::target::{Target, prepare};
@@ -158,6 +159,7 @@ impl Call {
         }
 
         // Lane, which finishes the call at the answer's end.
+        let originals = recording.originals();
         let stream = ask.request.stream;
         if shape == Shape::Events && stream {
             if wish == UsageWish::Refused {
@@ -184,7 +186,10 @@ impl Call {
             });
             let relay = Relay::new(body, lane, recording, (id, caller), limits, cut.cancelled_owned(), active);
             let relay = relay.with_guard(guard.map(|(safety, _)| safety)).with_recovery(recovery);
-            let body = AnswerBody::stream(relay);
+            let body = match originals {
+                Some(originals) => AnswerBody::stream(Restored::new(relay, originals)),
+                None => AnswerBody::stream(relay),
+            };
             return Ok(Answered::Reply(Reply { request: id, status: head.status, headers, body }));
         }
         let back = &here.back;
@@ -197,7 +202,8 @@ impl Call {
             provider.stream_usage.note_refusal();
         }
         let unknown_field = back.usage_added() && provider.stream_usage.may_be_refused(whole.status, &whole.body);
-        let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(whole.body) };
+        let body = restored::whole(whole.body, originals.as_ref(), whole.kind == Some(EVENTS));
+        let reply = Reply { request: id, status: whole.status, headers, body: AnswerBody::whole_of(body) };
         Ok(if unknown_field { Answered::UsageRefused(reply) } else { Answered::Reply(reply) })
     }
 

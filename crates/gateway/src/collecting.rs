@@ -21,7 +21,8 @@ const ERROR_LIMIT: usize = 1024 * 1024;
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
 const JSON: &str = "application/json";
-const EVENTS: &str = "text/event-stream";
+/// What a stream that was collected is called.
+pub(crate) const EVENTS: &str = "text/event-stream";
 
 /// How an answer is collected.
 pub(crate) struct Collecting<'a> {

@@ -59,6 +59,10 @@ impl Effect for CountTokens {
         facts.stranger("requested_model", Some(&self.requested_model));
     }
 
+    fn is_replaceable(&self) -> bool {
+        true
+    }
+
     /// Clients count on every turn, several times. It is no call of a model, and uses nothing up.
     fn estimate(&self) -> Estimate {
         Estimate::default()

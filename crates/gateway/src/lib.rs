@@ -44,6 +44,7 @@ mod recording;
 mod recovery;
 mod relay;
 mod resilience;
+mod restored;
 mod routes;
 mod routing;
 mod settled;

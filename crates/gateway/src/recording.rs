@@ -10,7 +10,7 @@ use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
 use systemprompt_governance::{AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running};
 use systemprompt_identity::Sessions;
-use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, UpstreamErrorSummary, Usage};
+use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, Originals, UpstreamErrorSummary, Usage};
 use systemprompt_model::{Microdollars, SessionId};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -207,6 +207,13 @@ impl Recording {
     /// What is left of the caller's limits.
     pub(crate) fn allowances(&self) -> Vec<Allowance> {
         self.running.iter().flat_map(Running::allowances).cloned().collect()
+    }
+
+    /// What stood where the request has placeholders, if it has any.
+    pub(crate) fn originals(&self) -> Option<Arc<Originals>> {
+        let originals = self.running.as_ref()?.originals();
+        let pairs = originals.iter().map(|(placeholder, original)| (placeholder.to_owned(), original.clone()));
+        Originals::new(pairs).map(Arc::new)
     }
 
     /// Begins another attempt at the same place after this trouble, and gives the bytes to send again.

@@ -37,6 +37,12 @@ pub trait Effect: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether parts of the bytes can be replaced before they leave, and put back into what comes of them. Otherwise what a
+    /// policy would have replaced is refused.
+    fn is_replaceable(&self) -> bool {
+        false
+    }
+
     /// What is recorded of it with the decision.
     fn facts(&self, facts: &mut FactsWriter<'_, '_>);
 

@@ -21,6 +21,7 @@ use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
 use crate::ledger::{Ledger, Unavailable};
+use crate::originals::Originals;
 use crate::permit::Permit;
 use crate::policy::{ChainOutcome, Evaluation, EvaluationResult, PolicyChain, milliseconds_since};
 use crate::redaction::Redaction;
@@ -36,6 +37,7 @@ pub struct Gate {
     policies: ArcSwap<PolicyChain>,
     ledger: Arc<Ledger>,
     denials: Family<DenialLabels, Counter>,
+    replacements: Family<RuleLabels, Counter>,
     /// Changes that are made whether or not whoever asked is still there.
     tasks: TaskTracker,
 }
@@ -43,6 +45,11 @@ pub struct Gate {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DenialLabels {
     policy: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    rule: String,
 }
 
 impl Gate {
@@ -55,7 +62,17 @@ impl Gate {
         for policy in of_the_gate.chain(policies.ids()) {
             drop(denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
         }
-        Self { rules, policies: ArcSwap::from_pointee(policies), ledger, denials, tasks: TaskTracker::new() }
+        let replacements = Family::<RuleLabels, Counter>::default();
+        let help = "Parts of requests that were replaced by placeholders before they left, by the rule that found them";
+        metrics.register("gateway_replacements", help, replacements.clone());
+        Self {
+            rules,
+            policies: ArcSwap::from_pointee(policies),
+            ledger,
+            denials,
+            replacements,
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The policies in force.
@@ -124,21 +141,36 @@ impl Gate {
             texts: &Texts::of(&action.content),
             model: action.effect.model(),
             estimate: action.effect.estimate(),
+            replaceable: action.effect.is_replaceable(),
         };
-        let judged = policies.evaluate(&input, || action.effect.earlier(&action.content), None).await;
-        let ChainOutcome { evaluations: said, denial, warnings, flagged, holds } = judged;
+        let judged = policies.evaluate(&input, |content| action.effect.earlier(content), None).await;
+        let ChainOutcome { evaluations: said, denial, warnings, flagged, holds, content, replaced, replaced_by } =
+            judged;
         evaluations.extend(said);
-        if let Some(denial) = denial {
-            return Err(self.record_refusal(&policies, action, denial, evaluations, !flagged.is_empty()).await);
+        // Whatever is said of the content from here on is said of what may leave.
+        let mut action = action;
+        if let Some(content) = content {
+            action.content = content;
         }
-        let verdict = match warnings.into_iter().next() {
-            Some(warning) => Verdict { word: "warn", policy: warning.policy, reason: Some(warning.reason) },
-            None if policies.is_enabled() => Verdict::allow("default_allow"),
-            None => Verdict::allow("governance_disabled"),
+        let suspect = !(flagged.is_empty() && replaced.is_empty());
+        if let Some(denial) = denial {
+            return Err(self.record_refusal(&policies, action, denial, evaluations, suspect).await);
+        }
+        let replacing = replaced_by.and_then(|id| evaluations.iter().find(|evaluation| evaluation.policy_id == id));
+        let verdict = match (warnings.into_iter().next(), replacing) {
+            (Some(warning), _) => Verdict { word: "warn", policy: warning.policy, reason: Some(warning.reason) },
+            (None, Some(by)) => {
+                Verdict { word: "allow", policy: by.policy_id.to_string(), reason: Some(by.detail.to_string()) }
+            }
+            (None, None) if policies.is_enabled() => Verdict::allow("default_allow"),
+            (None, None) => Verdict::allow("governance_disabled"),
         };
+        for part in &replaced {
+            self.replacements.get_or_create(&RuleLabels { rule: part.rule.clone() }).inc();
+        }
         let found = filed::count(&evaluations);
         let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
-        let entry = self.decided(&policies, &action, verdict, evaluations, !flagged.is_empty()).await.0;
+        let entry = self.decided(&policies, &action, verdict, evaluations, suspect).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
                 open,
@@ -149,6 +181,7 @@ impl Gate {
                 content: action.content,
                 effect: action.effect,
                 flagged,
+                originals: Originals::of(replaced),
                 holds,
                 policies,
                 found,

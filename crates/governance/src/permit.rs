@@ -13,6 +13,7 @@ use crate::action::{NotPermitted, Target};
 use crate::effect::Effect;
 use crate::ledger::OpenAction;
 use crate::ledger::content::KeptPart;
+use crate::originals::Originals;
 use crate::policy::PolicyChain;
 use crate::running::{Outcome, Running};
 
@@ -86,6 +87,8 @@ pub struct Permit<E: Effect> {
     pub(crate) effect: E,
     /// What a scanner found in the content although policy lets it pass; it is not kept.
     pub(crate) flagged: Vec<Range<usize>>,
+    /// What stood where there are placeholders now.
+    pub(crate) originals: Originals,
     pub(crate) holds: Vec<Box<dyn Hold>>,
     pub(crate) policies: Arc<PolicyChain>,
     /// How many findings are recorded with the decision, and what they were found in.
@@ -118,6 +121,7 @@ impl<E: Effect> Permit<E> {
             content: self.content,
             effect: self.effect,
             flagged: self.flagged,
+            originals: self.originals,
             holds: self.holds,
             policies: self.policies,
             found: self.found,

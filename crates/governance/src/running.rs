@@ -21,6 +21,7 @@ use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes};
 use crate::ledger::queue::Following;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
+use crate::originals::Originals;
 use crate::policy::{ChainOutcome, Evaluation, PolicyChain};
 use crate::redaction::Redaction;
 use crate::safety::Subject as Scanned;
@@ -45,6 +46,8 @@ pub struct Running<E: Effect> {
     pub(crate) judged: Bytes,
     pub(crate) effect: E,
     pub(crate) flagged: Vec<Range<usize>>,
+    /// What stood where there are placeholders now.
+    pub(crate) originals: Originals,
     pub(crate) holds: Vec<Box<dyn Hold>>,
     pub(crate) policies: Arc<PolicyChain>,
     /// How many findings were recorded, and what they were found in.
@@ -97,6 +100,11 @@ impl<E: Effect> Running<E> {
         if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
     }
 
+    /// What stood where the judged bytes have placeholders, for whoever gets the answer.
+    pub fn originals(&self) -> &Originals {
+        &self.originals
+    }
+
     /// Whether what came back may be given once more to the same request: no policy found anything in either.
     pub fn may_be_repeated(&self) -> bool {
         self.flagged.is_empty() && !self.answer_is_suspect
@@ -143,8 +151,9 @@ impl<E: Effect> Running<E> {
             texts: &Texts::of(&content),
             model: self.effect.model(),
             estimate: self.effect.estimate(),
+            replaceable: self.effect.is_replaceable(),
         };
-        let outcome = self.policies.evaluate_content(&input, || self.effect.earlier(&content)).await;
+        let mut outcome = self.policies.evaluate_content(&input, |content| self.effect.earlier(content)).await;
         let redaction = Redaction::new(self.policies.scanner());
         let mut evaluations = outcome.evaluations;
         redaction.details(&mut evaluations);
@@ -158,6 +167,8 @@ impl<E: Effect> Running<E> {
         }
         self.holds.extend(outcome.holds);
         self.answer_is_suspect |= !outcome.flagged.is_empty();
+        self.originals.add(std::mem::take(&mut outcome.replaced));
+        let content = outcome.content.unwrap_or(content);
         let sha256 = self.open.ledger().digest(&content).await;
         self.attempt(target, why, used, Some(&JudgedBytes { bytes: content.len(), sha256, evaluations: &evaluations }));
         self.judged = content.clone();
@@ -211,9 +222,10 @@ impl<E: Effect> Running<E> {
             texts,
             model: self.effect.model(),
             estimate: self.effect.estimate(),
+            replaceable: false,
         };
         let deadline = Some(tokio::time::Instant::now() + limit);
-        let outcome = self.policies.evaluate(&input, Vec::new, deadline).await;
+        let outcome = self.policies.evaluate(&input, |_| Vec::new(), deadline).await;
         self.answer_is_suspect |=
             outcome.denial.is_some() || !outcome.warnings.is_empty() || !outcome.flagged.is_empty();
         self.holds.extend(outcome.holds);

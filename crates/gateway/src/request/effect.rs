@@ -148,6 +148,10 @@ impl Effect for Infer {
         facts.number("top_p", self.top_p);
     }
 
+    fn is_replaceable(&self) -> bool {
+        true
+    }
+
     fn estimate(&self) -> Estimate {
         self.estimate
     }

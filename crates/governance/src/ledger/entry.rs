@@ -280,6 +280,13 @@ fn evaluations_list(entry: &mut CanonicalObject, key: &'static str, evaluations:
             entry.objects("findings", &evaluation.findings, finding_object);
         }
         entry.text("policy_id", Some(&evaluation.policy_id));
+        if !evaluation.replaced.is_empty() {
+            entry.objects("replaced", &evaluation.replaced, |entry, replaced| {
+                entry.text("path", Some(&cleaned(&replaced.path)));
+                entry.text("placeholder", Some(&replaced.placeholder));
+                entry.text("rule", Some(&cleaned(&replaced.rule)));
+            });
+        }
         entry.text("result", Some(evaluation.result.as_str()));
     });
 }

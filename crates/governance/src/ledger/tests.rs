@@ -1052,6 +1052,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
     let actors: Vec<_> = by.actors.links().iter().map(|actor| actor.id.as_str().into()).collect();
     let evaluations = [Evaluation {
         findings: Vec::new(),
+        replaced: Vec::new(),
         policy_id: "secret_scan".into(),
         result: EvaluationResult::Fail,
         detail: "because \"of\" this".into(),

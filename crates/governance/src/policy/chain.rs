@@ -10,10 +10,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use sha2::{Digest, Sha256};
 use systemprompt_database::lease::Leases;
-use systemprompt_extension::policy::{Hold, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
+use systemprompt_extension::policy::{
+    Hold, Phase, Policy, PolicyInput, ReplacedPart, Replacement, Subject, Texts, Verdict, Violation,
+};
 use tokio::time::Instant as Deadline;
 
 use super::quota::Quota;
@@ -24,6 +27,7 @@ use super::tool_blocklist::ToolBlocklist;
 use crate::config::{GatewayPolicyConfig, GovernanceConfig, PolicyConfig, PolicyMode};
 use crate::denial::Denial;
 use crate::quota::{Meters, Quotas};
+use crate::replacing::{self, Misplaced, Replaced};
 use crate::safety::{Judged, Objection, Safety, SafetyError, SafetyRecord, Scanners};
 use crate::secret_scan::SecretScanner;
 
@@ -40,6 +44,8 @@ pub struct Evaluation {
     pub duration_ms: f64,
     /// What scanners found, where that is what was asked.
     pub findings: Vec<SafetyRecord>,
+    /// What was replaced before it left.
+    pub replaced: Vec<Replaced>,
 }
 
 /// What came out of a policy.
@@ -80,7 +86,17 @@ pub(crate) struct ChainOutcome {
     pub(crate) flagged: Vec<Range<usize>>,
     /// What was set aside. Dropped, it is given back.
     pub(crate) holds: Vec<Box<dyn Hold>>,
+    /// The content that may leave, if parts of it were replaced.
+    pub(crate) content: Option<Bytes>,
+    /// What was replaced, and by which policy first.
+    pub(crate) replaced: Vec<ReplacedPart>,
+    pub(crate) replaced_by: Option<&'static str>,
 }
+
+/// Most replaced parts that one policy records.
+const RECORDED_PARTS: usize = 64;
+/// Most placeholders that a sentence names.
+const SHOWN_PARTS: usize = 4;
 
 impl ChainOutcome {
     fn object(
@@ -107,6 +123,26 @@ impl ChainOutcome {
         (EvaluationResult::Fail, detail)
     }
 
+    /// Exchanges what `policy` wants exchanged in `content`.
+    fn replace(
+        &mut self,
+        policy: &'static str,
+        content: &Bytes,
+        parts: Vec<ReplacedPart>,
+    ) -> Result<Cow<'static, str>, Misplaced> {
+        self.content = Some(replacing::replace(content, &parts)?);
+        let mut placeholders: Vec<&str> = parts.iter().map(|part| part.placeholder.as_str()).collect();
+        placeholders.sort_unstable();
+        placeholders.dedup();
+        let more = placeholders.len().saturating_sub(SHOWN_PARTS);
+        placeholders.truncate(SHOWN_PARTS);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let detail = format!("replaced before it left: {}{more}", placeholders.join(", "));
+        self.replaced_by.get_or_insert(policy);
+        self.replaced.extend(parts);
+        Ok(detail.into())
+    }
+
     /// What came of looking for safety, and whether it refuses.
     pub(crate) fn judged(&mut self, judged: Judged, started: Instant) -> (Evaluation, bool) {
         let Judged { records, objection, .. } = judged;
@@ -130,7 +166,14 @@ impl Evaluation {
         result: EvaluationResult,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { policy_id: policy.into(), result, detail: detail.into(), duration_ms: 0.0, findings: Vec::new() }
+        Self {
+            policy_id: policy.into(),
+            result,
+            detail: detail.into(),
+            duration_ms: 0.0,
+            findings: Vec::new(),
+            replaced: Vec::new(),
+        }
     }
 }
 
@@ -311,7 +354,7 @@ impl PolicyChain {
     pub(crate) async fn evaluate(
         &self,
         input: &PolicyInput<'_>,
-        earlier: impl FnOnce() -> Vec<Range<usize>>,
+        earlier: impl FnOnce(&Bytes) -> Vec<Range<usize>>,
         deadline: Option<Deadline>,
     ) -> ChainOutcome {
         let is_asked = |entry: &Entry| input.phase == Phase::Before || entry.wants(input.phase, input.subject);
@@ -324,7 +367,7 @@ impl PolicyChain {
     pub(crate) async fn evaluate_content(
         &self,
         input: &PolicyInput<'_>,
-        earlier: impl FnOnce() -> Vec<Range<usize>>,
+        earlier: impl FnOnce(&Bytes) -> Vec<Range<usize>>,
     ) -> ChainOutcome {
         let depends =
             |entry: &Entry| self.enabled && entry.policy.as_ref().is_some_and(|policy| policy.depends_on_content());
@@ -336,7 +379,7 @@ impl PolicyChain {
     async fn look_for_safety(
         &self,
         input: &PolicyInput<'_>,
-        earlier: impl FnOnce() -> Vec<Range<usize>>,
+        earlier: impl FnOnce(&Bytes) -> Vec<Range<usize>>,
         mut outcome: ChainOutcome,
     ) -> ChainOutcome {
         let is_prompt = (input.phase, input.subject) == (Phase::Before, Subject::Prompt);
@@ -351,9 +394,14 @@ impl PolicyChain {
             return outcome;
         }
         let started = Instant::now();
-        let judged = safety.judge_request(input, &earlier()).await;
+        // What was replaced does not leave, so nobody has to look at it.
+        let content = outcome.content.clone().unwrap_or_else(|| input.content.clone());
+        let texts = Texts::of(&content);
+        let texts = if outcome.content.is_some() { &texts } else { input.texts };
+        let input = &PolicyInput { content: &content, texts, ..*input };
+        let judged = safety.judge_request(input, &earlier(&content)).await;
         if judged.holds_secret {
-            outcome.flagged.extend(safety.secrets_in(input.content));
+            outcome.flagged.extend(safety.secrets_in(&content));
         }
         let (evaluation, denial) = outcome.judged(judged, started);
         outcome.evaluations.push(evaluation);
@@ -374,6 +422,7 @@ impl PolicyChain {
             ChainOutcome { evaluations: Vec::with_capacity(self.entries.len()), ..ChainOutcome::default() };
         for entry in self.entries.iter().filter(|entry| is_asked(entry)) {
             let started = Instant::now();
+            let replaced_before = outcome.replaced.len();
             let (result, detail) = match &entry.policy {
                 _ if !self.enabled => (EvaluationResult::Disabled, "governance is disabled".into()),
                 None => (EvaluationResult::Disabled, Cow::Borrowed("")),
@@ -381,7 +430,7 @@ impl PolicyChain {
                 Some(policy) if !policy.applies(input.phase, input.subject) => {
                     (EvaluationResult::Skip, "it does not look at this".into())
                 }
-                Some(policy) => match judge(&**policy, input, entry.deadline(deadline)).await {
+                Some(policy) => match entry.judge(&**policy, input, &outcome, deadline).await {
                     Verdict::Pass => (EvaluationResult::Pass, Cow::Borrowed("")),
                     Verdict::Hold(hold) => {
                         outcome.holds.push(hold);
@@ -393,12 +442,29 @@ impl PolicyChain {
                     }
                     Verdict::Skip(why) => (EvaluationResult::Skip, why),
                     Verdict::Warn(violation) => outcome.object(entry.id, PolicyMode::Warn, violation),
+                    Verdict::Replace(Replacement { parts, violation }) => {
+                        let may =
+                            input.replaceable && input.phase == Phase::Before && entry.mode == PolicyMode::Enforce;
+                        let content = outcome.content.clone().unwrap_or_else(|| input.content.clone());
+                        match may.then(|| outcome.replace(entry.id, &content, parts)) {
+                            Some(Ok(detail)) => (EvaluationResult::Pass, detail),
+                            Some(Err(Misplaced)) => {
+                                tracing::error!(
+                                    policy = entry.id,
+                                    "the policy replaces what is not there; it has objected"
+                                );
+                                outcome.object(entry.id, entry.mode, violation)
+                            }
+                            None => outcome.object(entry.id, entry.mode, violation),
+                        }
+                    }
                     Verdict::Fail(violation) => outcome.object(entry.id, entry.mode, violation),
                 },
             };
             let duration_ms = milliseconds_since(started);
-            let findings = Vec::new();
-            outcome.evaluations.push(Evaluation { policy_id: entry.id.into(), result, detail, duration_ms, findings });
+            let replaced =
+                outcome.replaced[replaced_before..].iter().take(RECORDED_PARTS).map(Replaced::from).collect();
+            outcome.evaluations.push(Evaluation { duration_ms, replaced, ..Evaluation::of(entry.id, result, detail) });
         }
         if outcome.denial.is_some() {
             // What an earlier policy set aside is given back before anybody hears of the refusal.
@@ -434,6 +500,20 @@ async fn judge(policy: &dyn Policy, input: &PolicyInput<'_>, deadline: Option<De
 impl Entry {
     fn wants(&self, phase: Phase, subject: Subject<'_>) -> bool {
         self.policy.as_ref().is_some_and(|policy| policy.applies(phase, subject))
+    }
+
+    /// Asks it about what earlier policies left of the content.
+    async fn judge(
+        &self,
+        policy: &dyn Policy,
+        input: &PolicyInput<'_>,
+        outcome: &ChainOutcome,
+        deadline: Option<Deadline>,
+    ) -> Verdict {
+        let deadline = self.deadline(deadline);
+        let Some(content) = &outcome.content else { return judge(policy, input, deadline).await };
+        let texts = Texts::of(content);
+        judge(policy, &PolicyInput { content, texts: &texts, ..*input }, deadline).await
     }
 
     /// Until when it may answer: half of the time that is left if it only warns.

@@ -165,6 +165,7 @@ impl Servers {
             texts: &Texts::of(&content),
             model: Some(ModelCall { name: request.model, provider: "oai", streaming: false }),
             estimate: request.estimate,
+            replaceable: false,
         };
         self.quotas[server].judge(&self.meters, &input).await
     }

@@ -90,7 +90,8 @@ impl Originals {
 
     /// Where the end of `text` begins that may be the beginning of a placeholder.
     fn open_end(&self, text: &[u8]) -> usize {
-        let begins = |end: &[u8]| self.names.iter().any(|name| name.len() > end.len() && name.as_bytes().starts_with(end));
+        let begins =
+            |end: &[u8]| self.names.iter().any(|name| name.len() > end.len() && name.as_bytes().starts_with(end));
         let longest = self.names.iter().map(String::len).max().unwrap_or(0);
         let from = text.len().saturating_sub(longest);
         (from..text.len()).find(|&at| begins(&text[at..])).unwrap_or(text.len())
@@ -249,7 +250,8 @@ impl OriginalsStream {
                 return;
             }
             let start = piece.value.as_ptr().addr() - event.as_ptr().addr();
-            let written = if is_json_delta && piece.key == "delta" { Written::InJsonText } else { Written::under(piece.key) };
+            let written =
+                if is_json_delta && piece.key == "delta" { Written::InJsonText } else { Written::under(piece.key) };
             sayings.push(Saying { text, at: start + 1..start + piece.value.len() - 1, written });
         });
         sayings
@@ -360,7 +362,8 @@ mod tests {
     const OTHER: &str = "SECRET_password_00112233aabbccdd";
 
     fn originals(text: &str) -> Arc<Originals> {
-        let pairs = [(NAME.to_owned(), Secret::new(text.to_owned())), (OTHER.to_owned(), Secret::new("other".to_owned()))];
+        let pairs =
+            [(NAME.to_owned(), Secret::new(text.to_owned())), (OTHER.to_owned(), Secret::new("other".to_owned()))];
         Arc::new(Originals::new(pairs).expect("two placeholders"))
     }
 
@@ -386,7 +389,10 @@ mod tests {
         let originals = originals("a\"b\nc");
         for (body, expected) in [
             (format!(r#"{{"text":"use {NAME}, {OTHER}."}}"#), r#"{"text":"use a\"b\nc, other."}"#.to_owned()),
-            (format!(r#"{{"arguments":"{{\"k\":\"{NAME}\"}}"}}"#), r#"{"arguments":"{\"k\":\"a\\\"b\\nc\"}"}"#.to_owned()),
+            (
+                format!(r#"{{"arguments":"{{\"k\":\"{NAME}\"}}"}}"#),
+                r#"{"arguments":"{\"k\":\"a\\\"b\\nc\"}"}"#.to_owned(),
+            ),
             (format!(r#"{{"input":{{"command":"x {NAME}"}}}}"#), r#"{"input":{"command":"x a\"b\nc"}}"#.to_owned()),
             (format!(r#"{{"thinking":"{NAME}"}}"#), format!(r#"{{"thinking":"{NAME}"}}"#)),
             (format!("no JSON: {NAME}"), "no JSON: a\"b\nc".to_owned()),
@@ -407,7 +413,9 @@ mod tests {
             let deltas = characters.chunks(size).map(|piece| piece.iter().collect::<String>());
             let chat: String = deltas
                 .clone()
-                .map(|piece| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n"))
+                .map(|piece| {
+                    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n")
+                })
                 .chain(["data: [DONE]\n\n".to_owned()])
                 .collect();
             let anthropic: String = deltas
@@ -469,7 +477,9 @@ mod tests {
         assert_eq!(restored.feed(delta("SEC").as_bytes()), "");
         let stop = "data: {\"type\":\"message_stop\"}\n\n";
         assert_eq!(restored.feed(stop.as_bytes()), [&delta("SEC"), stop].concat(), "the text is over");
-        for text in ["no events", "data: {broken\n\n", "data: 1\r\n\r\ndata: {", "data: a\ndata: b\n\n", "{\"error\":1}\n\n"] {
+        for text in
+            ["no events", "data: {broken\n\n", "data: 1\r\n\r\ndata: {", "data: a\ndata: b\n\n", "{\"error\":1}\n\n"]
+        {
             for cut in [1, 3, 1000] {
                 assert_eq!(through(text, &originals, cut), text);
             }
