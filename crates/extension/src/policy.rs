@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,6 +133,38 @@ pub struct PolicyInput<'a> {
     pub estimate: Estimate,
     /// Whether parts of the content can be replaced ([`Verdict::Replace`]), or all of it must go as it is or not at all.
     pub replaceable: bool,
+    /// The tools that the model may ask for.
+    pub offered_tools: &'a OfferedTools<'a>,
+    /// What leaves beside the content: the caller's headers that are passed on.
+    pub headers: &'a [(String, String)],
+}
+
+/// The tools a model is offered. They are read when somebody asks for them first.
+#[derive(Default)]
+pub struct OfferedTools<'a> {
+    names: OnceLock<Vec<String>>,
+    read: Option<&'a (dyn Fn() -> Vec<String> + Sync)>,
+}
+
+impl<'a> OfferedTools<'a> {
+    /// None.
+    pub const NONE: Self = Self { names: OnceLock::new(), read: None };
+
+    /// Those that `read` gives.
+    pub fn read_by(read: &'a (dyn Fn() -> Vec<String> + Sync)) -> Self {
+        Self { names: OnceLock::new(), read: Some(read) }
+    }
+
+    /// Their names, in the order in which they are offered.
+    pub fn names(&self) -> &[String] {
+        self.names.get_or_init(|| self.read.map(|read| read()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for OfferedTools<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OfferedTools").field(&self.names.get()).finish()
+    }
 }
 
 /// A model that is asked.
@@ -154,7 +186,8 @@ pub enum Subject<'a> {
     Prompt,
     /// What the model answered.
     Answer,
-    /// What a tool is asked to do.
+    /// What a tool is asked to do: before it is called, and before the caller gets an answer in which a model asks for it
+    /// ([`Phase::After`]).
     ToolCall {
         /// The tool's full name.
         name: &'a str,

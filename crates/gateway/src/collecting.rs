@@ -97,6 +97,10 @@ impl Collecting<'_> {
                 return Err(FailureKind::Withheld(denial));
             }
         }
+        if let Inspection::Withhold(denial) = recording.inspect_tool_calls().await {
+            recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));
+            return Err(FailureKind::Withheld(denial));
+        }
         if !status.is_success() {
             return self.refused(recording, head, body);
         }

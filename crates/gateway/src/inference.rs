@@ -33,7 +33,7 @@ use crate::resilience::ShutReason;
 use crate::routing::{Destination, NoRoute, Way};
 use crate::settled::Inside;
 use crate::snapshot::GatewaySnapshot;
-use crate::target::{Target, prepare};
+use crate::target::{Target, passed_on, prepare};
 pub use crate::upstream::SendError;
 use crate::waiting::Waiting;
 
@@ -198,7 +198,9 @@ impl Inference {
 
         // Admit, for all the places the route leads to.
         let mut action = self.action(id, ask, Some((&way, &candidates)), prepared.bytes);
-        action.effect = action.effect.leaving_with(prepared.estimated_input_tokens, request, &way);
+        let passed_on = passed_on(&forwarded.headers, candidates.iter().map(|to| to.provider.wire));
+        let effect = action.effect.leaving_with(prepared.estimated_input_tokens, request, &way);
+        action.effect = effect.accompanied_by(passed_on);
         action.effect.losses = inside.losses.iter().cloned().chain(prepared.losses).collect();
         action.effect.system_prompt_override = to.override_name().map(str::to_owned);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;

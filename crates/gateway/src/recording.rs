@@ -332,6 +332,30 @@ impl Recording {
         }
     }
 
+    /// Whether the model asks for a tool that a policy wants to see before the caller does.
+    pub(crate) fn asks_for_watched_tool(&self) -> bool {
+        let Some(running) = &self.running else { return false };
+        self.tap.tool_calls().any(|call| running.is_inspected(Inspected::ToolCall { name: &call.name }))
+    }
+
+    /// Asks the policies whether the caller may have an answer in which the model asks for tools, all of which were said.
+    pub(crate) async fn inspect_tool_calls(&mut self) -> Inspection {
+        let limit = self.place.to.provider.timeouts.inspection;
+        let Some(running) = &mut self.running else { return Inspection::Give };
+        for call in self.tap.tool_calls() {
+            let subject = Inspected::ToolCall { name: &call.name };
+            if !running.is_inspected(subject) {
+                continue;
+            }
+            let input = Bytes::copy_from_slice(call.input_excerpt.as_bytes());
+            let inspection = running.inspect(subject, &input, &Texts::of(&input), limit).await;
+            if inspection != Inspection::Give {
+                return inspection;
+            }
+        }
+        Inspection::Give
+    }
+
     /// Notes the status that a failure means.
     pub(crate) fn tells(&mut self, error: &ErrorAnswer) {
         self.told = Some(error.status);

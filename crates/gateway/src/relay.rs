@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use systemprompt_extension::policy::Texts;
 use systemprompt_governance::{AnswerSafety, Denial, Inspection};
@@ -22,7 +22,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use crate::attempt::Trouble;
 use crate::config::Timeouts;
 use crate::failure::withheld;
-use crate::lane::AnswerLane;
+use crate::lane::{AnswerLane, TooLarge};
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
 use crate::recovery::{Recovery, WentOn};
@@ -41,6 +41,12 @@ type Looking = Pin<Box<dyn Future<Output = Option<Denial>> + Send>>;
 /// An answer that was held back, while policies look at it. Dropping it is giving up the call.
 type Inspecting = Pin<Box<dyn Future<Output = (Box<Recording>, Inspection, Bytes)> + Send>>;
 
+/// The tools that a model asks for at the end of a stream, while policies look at them. The same.
+type Judging = Pin<Box<dyn Future<Output = (Box<Recording>, Inspection)> + Send>>;
+
+/// What of an answer waits for policies to see its tool calls may have this size; beyond it the call fails.
+const TOOLS_LIMIT: usize = 16 * 1024 * 1024;
+
 /// The next piece for the caller.
 type Polled = Poll<Option<Result<Frame<Bytes>, Infallible>>>;
 
@@ -54,6 +60,11 @@ pub(crate) struct Relay {
     /// What looks at a guarded stream as it comes.
     guard: Option<AnswerSafety>,
     looking: Option<Looking>,
+    /// What comes from the first call of a tool on that a policy wants to see, until all of it is there.
+    tools: Option<BytesMut>,
+    judging: Option<Judging>,
+    /// They said nothing against them, and the answer is at its end.
+    judged: bool,
     /// The answer is at its end, of which the last is being looked at.
     ending: bool,
     /// The end is recorded once all that was said has been looked at.
@@ -94,6 +105,9 @@ impl Relay {
             inspecting: None,
             guard: None,
             looking: None,
+            tools: None,
+            judging: None,
+            judged: false,
             ending: false,
             closing: None,
             recovery: None,
@@ -264,9 +278,60 @@ impl Relay {
         Some(Poll::Ready(Some(Ok(Frame::data(given)))))
     }
 
+    /// Keeps back a piece of an answer in which the model asks for a tool that a policy wants to see. Nothing if it may go on.
+    fn keep_back(&mut self, piece: &[u8]) -> Result<bool, TooLarge> {
+        if self.tools.is_none() && !self.recording.as_ref().is_some_and(|recording| recording.asks_for_watched_tool()) {
+            return Ok(false);
+        }
+        let kept = self.tools.get_or_insert_default();
+        if kept.len() + piece.len() > TOOLS_LIMIT {
+            return Err(TooLarge);
+        }
+        kept.extend_from_slice(piece);
+        Ok(true)
+    }
+
+    /// Waits for what policies say about the tools that the model asks for, with signs of life. Nothing if the answer goes
+    /// on to its end and there is nothing to give.
+    fn poll_judging(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
+        let judging = self.judging.as_mut()?;
+        let Poll::Ready((recording, inspection)) = judging.as_mut().poll(cx) else {
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Some(Poll::Pending);
+            }
+            self.alarm.as_mut().reset(Instant::now() + SILENCE);
+            // The caller may have half an event.
+            let ping: &[u8] =
+                if self.lane.at_boundary(false) { self.dialect.ping() } else { return Some(Poll::Pending) };
+            return Some(Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(ping))))));
+        };
+        (self.judging, self.recording) = (None, Some(recording));
+        let kept = self.tools.take().unwrap_or_default().freeze();
+        if let Inspection::Withhold(denial) = inspection {
+            return Some(self.cut(&denial, cx));
+        }
+        let Ok(given) = self.lane.feed(kept, true) else {
+            let message = "the provider's answer is too large to be inspected";
+            return Some(self.fail(&ErrorAnswer::upstream_interrupted(message), cx));
+        };
+        self.judged = true;
+        (!given.is_empty()).then(|| Poll::Ready(Some(Ok(Frame::data(given)))))
+    }
+
     /// An answer that arrived to its end is recorded, once policies have seen it if they want to. The provider may have
     /// ended it with an error of its own, which the caller sees.
     fn complete(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.tools.is_some()
+            && let Some(mut recording) = self.recording.take()
+        {
+            self.judging = Some(Box::pin(async move {
+                let inspection = recording.inspect_tool_calls().await;
+                (recording, inspection)
+            }));
+            if let Some(polled) = self.poll_judging(cx) {
+                return polled;
+            }
+        }
         if let Some(held) = self.lane.take_held()
             && let Some(mut recording) = self.recording.take()
         {
@@ -367,10 +432,13 @@ impl Body for Relay {
         if let Some(polled) = this.poll_look(cx) {
             return polled;
         }
+        if let Some(polled) = this.poll_judging(cx) {
+            return polled;
+        }
         if this.recording.is_none() {
             return this.poll_closing(cx);
         }
-        if this.ending {
+        if this.ending || this.judged {
             return this.complete(cx);
         }
         // The caller got the error the last time.
@@ -412,7 +480,12 @@ impl Body for Relay {
                         this.last_sign = now;
                         return Poll::Ready(Some(Ok(Frame::data(given.into()))));
                     }
-                    let Ok(data) = this.lane.feed(data, stopped) else {
+                    let kept_back = this.keep_back(&data);
+                    if kept_back == Ok(true) {
+                        continue;
+                    }
+                    let fed = kept_back.and_then(|_| this.lane.feed(data, stopped));
+                    let Ok(data) = fed else {
                         let message = "the provider's answer is too large to be inspected";
                         return this.fail(&ErrorAnswer::upstream_interrupted(message), cx);
                     };

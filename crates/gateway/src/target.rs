@@ -206,6 +206,23 @@ fn segment(model: &str) -> String {
     segment
 }
 
+/// The caller's headers that go on to a provider of one of these wires, as they are judged and recorded.
+pub(crate) fn passed_on(caller: &HeaderMap, wires: impl Iterator<Item = ProviderWire>) -> Vec<(String, String)> {
+    let (mut all, mut beta) = (false, false);
+    for wire in wires {
+        all |= wire == ProviderWire::Anthropic;
+        beta |= matches!(wire, ProviderWire::BedrockAnthropic | ProviderWire::VertexAnthropic);
+    }
+    let goes_on = |name: &HeaderName| all && is_anthropics(name) || beta && *name == ANTHROPIC_BETA;
+    let shown = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    caller.iter().filter(|(name, _)| goes_on(name)).map(|(name, value)| (name.to_string(), shown(value))).collect()
+}
+
+/// Whether a header says something to a provider of Anthropic's wire.
+fn is_anthropics(name: &HeaderName) -> bool {
+    name.as_str().starts_with("anthropic-")
+}
+
 fn headers(caller: &HeaderMap, way: &Destination, stream: bool) -> HeaderMap {
     let wire = way.provider.wire;
     let mut headers = HeaderMap::with_capacity(8);
@@ -219,7 +236,7 @@ fn headers(caller: &HeaderMap, way: &Destination, stream: bool) -> HeaderMap {
     };
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if wire == ProviderWire::Anthropic {
-        for (name, value) in caller.iter().filter(|(name, _)| name.as_str().starts_with("anthropic-")) {
+        for (name, value) in caller.iter().filter(|(name, _)| is_anthropics(name)) {
             headers.append(name.clone(), value.clone());
         }
         headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_ANTHROPIC_VERSION);

@@ -37,6 +37,16 @@ pub trait Effect: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The tools that a model is offered in them.
+    fn offered_tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What leaves beside the bytes and was said by the caller: headers that are passed on. Judged and recorded as they are.
+    fn headers(&self) -> &[(String, String)] {
+        &[]
+    }
+
     /// Whether parts of the bytes can be replaced before they leave, and put back into what comes of them. Otherwise what a
     /// policy would have replaced is refused.
     fn is_replaceable(&self) -> bool {

@@ -9,7 +9,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use systemprompt_extension::Metrics;
-use systemprompt_extension::policy::{DenialKind, Phase, PolicyInput, Texts};
+use systemprompt_extension::policy::{DenialKind, OfferedTools, Phase, PolicyInput, Texts};
 use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -131,6 +131,7 @@ impl Gate {
             return Err(self.record_refusal(&policies, action, denial, evaluations, false).await);
         }
 
+        let read_tools = || action.effect.offered_tools();
         let input = PolicyInput {
             phase: Phase::Before,
             action: action.id,
@@ -142,6 +143,8 @@ impl Gate {
             model: action.effect.model(),
             estimate: action.effect.estimate(),
             replaceable: action.effect.is_replaceable(),
+            offered_tools: &OfferedTools::read_by(&read_tools),
+            headers: action.effect.headers(),
         };
         let judged = policies.evaluate(&input, |content| action.effect.earlier(content), None).await;
         let ChainOutcome { evaluations: said, denial, warnings, flagged, holds, content, replaced, replaced_by } =

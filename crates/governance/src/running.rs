@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use systemprompt_extension::policy::{Allowance, Hold, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::policy::{Allowance, Hold, OfferedTools, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_model::{ActionId, Attribution, Resource};
 use tokio::sync::oneshot;
 
@@ -141,6 +141,7 @@ impl<E: Effect> Running<E> {
         if content == self.judged {
             return Ok(self.retry(target, why, used)?);
         }
+        let read_tools = || self.effect.offered_tools();
         let input = PolicyInput {
             phase: Phase::Before,
             action: self.id,
@@ -152,6 +153,8 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: self.effect.is_replaceable(),
+            offered_tools: &OfferedTools::read_by(&read_tools),
+            headers: self.effect.headers(),
         };
         let mut outcome = self.policies.evaluate_content(&input, |content| self.effect.earlier(content)).await;
         let redaction = Redaction::new(self.policies.scanner());
@@ -223,6 +226,8 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: false,
+            offered_tools: &OfferedTools::NONE,
+            headers: &[],
         };
         let deadline = Some(tokio::time::Instant::now() + limit);
         let outcome = self.policies.evaluate(&input, |_| Vec::new(), deadline).await;

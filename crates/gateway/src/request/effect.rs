@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bytes::Bytes;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter};
 use systemprompt_llm::neutral::Loss;
-use systemprompt_llm::{Format, InferenceRequest, earlier_turns};
+use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tool_names};
 
 use crate::routing::{Destination, Way};
 
@@ -41,6 +42,10 @@ pub(crate) struct Infer {
     pub(crate) system_prompt_override: Option<String>,
     temperature: Option<f64>,
     tools: u64,
+    /// What the caller's request says of them.
+    offered_tools: Option<Bytes>,
+    /// The caller's headers that are passed on.
+    headers: Vec<(String, String)>,
     top_p: Option<f64>,
     estimate: Estimate,
     /// The model by its configured name, for quotas of one model.
@@ -71,6 +76,8 @@ impl Infer {
             system_prompt_override: None,
             temperature: request.temperature,
             tools: request.tools as u64,
+            offered_tools: request.offered_tools(),
+            headers: Vec::new(),
             top_p: request.top_p,
             estimate: way.map_or(Estimate::ONE_CALL, |way| estimate(request, way, request.estimated_input_tokens)),
             quota_model: way.map(|way| way.first.model_id().to_owned()),
@@ -79,6 +86,11 @@ impl Infer {
 }
 
 impl Infer {
+    /// The same, with these headers of the caller's.
+    pub(crate) fn accompanied_by(self, headers: Vec<(String, String)>) -> Self {
+        Self { headers, ..self }
+    }
+
     /// The same, with a prompt of so many tokens as it leaves: something may have been put into it.
     pub(crate) fn leaving_with(self, input_tokens: u64, request: &InferenceRequest, way: &Way) -> Self {
         Self { estimate: estimate(request, way, input_tokens), ..self }
@@ -130,6 +142,10 @@ impl Effect for Infer {
         facts.stranger_id("agent", self.agent.as_deref());
         facts.stranger_id("conversation", Some(&self.conversation));
         facts.text("dialect", self.format.as_str());
+        facts.list("headers", &self.headers, |(name, value), facts| {
+            facts.stranger("name", Some(name));
+            facts.stranger("value", Some(value));
+        });
         facts.list("losses", &self.losses, |loss, facts| {
             facts.text("feature", loss.feature.as_str());
             facts.stranger("field", Some(&loss.field));
@@ -146,6 +162,14 @@ impl Effect for Infer {
         facts.number("temperature", self.temperature);
         facts.count("tools", Some(self.tools));
         facts.number("top_p", self.top_p);
+    }
+
+    fn offered_tools(&self) -> Vec<String> {
+        self.offered_tools.as_deref().map(tool_names).unwrap_or_default()
+    }
+
+    fn headers(&self) -> &[(String, String)] {
+        &self.headers
     }
 
     fn is_replaceable(&self) -> bool {
@@ -169,6 +193,7 @@ pub(super) struct InferFacts {
     pub(super) agent: Option<String>,
     pub(super) conversation: Option<String>,
     pub(super) dialect: String,
+    pub(super) headers: Vec<HeaderFacts>,
     pub(super) losses: Vec<LossFacts>,
     pub(super) max_tokens: Option<i64>,
     pub(super) model: Option<String>,
@@ -181,6 +206,14 @@ pub(super) struct InferFacts {
     pub(super) temperature: Option<f64>,
     pub(super) tools: i64,
     pub(super) top_p: Option<f64>,
+}
+
+/// A header of the caller's that was passed on.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HeaderFacts {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// Something the provider of a request was not told, or not in the same words.

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_database::{Database, InstallOptions, Migration, Module, install};
-use systemprompt_extension::policy::{Estimate, ModelCall, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::policy::{Estimate, ModelCall, OfferedTools, Phase, PolicyInput, Subject, Texts, Usage};
 use systemprompt_extension::{Metrics, SchemaDefinition};
 use systemprompt_mail::{Mailer, Security, Settings};
 use systemprompt_model::{
@@ -166,6 +166,8 @@ impl Servers {
             model: Some(ModelCall { name: request.model, provider: "oai", streaming: false }),
             estimate: request.estimate,
             replaceable: false,
+            offered_tools: &OfferedTools::NONE,
+            headers: &[],
         };
         self.quotas[server].judge(&self.meters, &input).await
     }

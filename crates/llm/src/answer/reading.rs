@@ -218,6 +218,11 @@ impl Reading {
         !self.tool_calls.is_empty()
     }
 
+    /// The tools the model wants called, in order.
+    pub(crate) fn called_tools(&self) -> impl Iterator<Item = &ToolCall> {
+        self.tool_calls.iter().map(|(_, call)| call)
+    }
+
     /// An index for the next call of a choice, in formats whose calls come whole and have none.
     pub(crate) fn next_tool_call(&self, choice: u64) -> u64 {
         choice.saturating_mul(TOOL_CALLS_KEPT as u64).saturating_add(self.tool_calls.len() as u64)

@@ -4,7 +4,7 @@ use memchr::memmem;
 use systemprompt_model::json::{Cursor, loose};
 
 use super::reading::Reading;
-use super::summary::AnswerSummary;
+use super::summary::{AnswerSummary, ToolCall};
 use crate::error::ErrorAnswer;
 use crate::format::{Definition, Format};
 use crate::sse::SseParser;
@@ -96,6 +96,12 @@ impl AnswerTap {
             }
             Input::Undecided(_) | Input::Ended => {}
         }
+    }
+
+    /// The tools the model wants called, as far as they were said: of one that is being said the name may be there and not
+    /// all of the input.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.answer.called_tools()
     }
 
     /// The events that end the stream with this error, where it stands.

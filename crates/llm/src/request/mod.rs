@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod fields;
 pub(crate) mod layout;
 pub(crate) mod reader;
+mod tools;
 pub(crate) mod turns;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use error::RequestError;
 use facts::{Effort, LONGEST_MODEL, ResponseFormat};
 use layout::{Layout, StreamOptions};
 use reader::Reader;
+
+pub use tools::names as tool_names;
 
 /// The least thinking budget that providers take.
 const LEAST_THINKING: u64 = 1024;
@@ -118,6 +121,11 @@ impl InferenceRequest {
     /// The bytes the caller sent.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The definitions of the tools that the model is offered, which [`tool_names`] reads.
+    pub fn offered_tools(&self) -> Option<Bytes> {
+        self.layout.tools.clone().map(|tools| self.body.slice(tools))
     }
 
     /// The conversation's identifier where the caller did not name one: `ctx_` and the conversation key in hexadecimal.
