@@ -64,7 +64,7 @@ def configure(home, mock, nobody):
         text, replaced = re.subn(rf"(?m)^{key}:.*\n(?:[ -].*\n|\n)*", f"{key}: {json.dumps(value)}\n\n", text)
         assert replaced == 1, f"the profile has no {key}"
     profile.write_text(text)
-    policies = [{"id": "secret_scan"}]
+    policies = [{"id": "secret_scan", "deny": ["aws-access-key"]}]
     (home / "services/governance/config.yaml").write_text(json.dumps({"governance": {"policies": policies}}))
 
 

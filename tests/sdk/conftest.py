@@ -321,7 +321,7 @@ def configure(home, mock, nobody):
 
     # One user makes all requests of a run; only sessions are to meet their limit.
     rates = {"requests_per_window": RATE_LIMIT, "requests_per_user_window": 100_000, "window_secs": 86400}
-    policies = [{"id": "secret_scan"}, {"id": "rate_limit", **rates}]
+    policies = [{"id": "secret_scan", "deny": ["aws-access-key"]}, {"id": "rate_limit", **rates}]
     (home / "services/governance/config.yaml").write_text(json.dumps({"governance": {"policies": policies}}))
     rules = [
         {"entity_type": "gateway_route", "entity_id": f"barred-{family}", "access": "deny", "roles": ["guest"]}

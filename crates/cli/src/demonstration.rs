@@ -1,5 +1,5 @@
-//! The product at work, through its own HTTP surface, after the first set-up: one request that is answered and one that is
-//! refused, each with its ledger record.
+//! The product at work, through its own HTTP surface, after the first set-up: one request, and one with a secret that is kept
+//! from the provider, each with its ledger record.
 
 use std::fmt::Write as _;
 use std::path::Path;

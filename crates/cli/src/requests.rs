@@ -80,9 +80,11 @@ pub(crate) async fn settled(db: &DbPool, id: &str) -> CliResult<String> {
                     }
                     _ => String::new(),
                 };
+                let decision = &detail.decision;
+                let why = decision.reason.as_deref().map(|reason| format!(", {reason}")).unwrap_or_default();
                 return Ok(format!(
-                    "{} {} by {}{tokens}  ({})",
-                    summary.status, detail.decision.decision, detail.decision.policy, summary.request_id
+                    "{} {} by {}{why}{tokens}  ({})",
+                    summary.status, decision.decision, decision.policy, summary.request_id
                 ));
             }
             None if patience == 0 => return Err(CliError::new("unknown_request", "no record yet")),

@@ -148,7 +148,9 @@ pub struct OfferedTools<'a> {
 
 impl<'a> OfferedTools<'a> {
     /// None.
-    pub const NONE: Self = Self { names: OnceLock::new(), read: None };
+    pub const fn none() -> Self {
+        Self { names: OnceLock::new(), read: None }
+    }
 
     /// Those that `read` gives.
     pub fn read_by(read: &'a (dyn Fn() -> Vec<String> + Sync)) -> Self {
@@ -309,6 +311,8 @@ pub enum Verdict {
 pub struct Replacement {
     /// They, ascending, none overlapping another.
     pub parts: Vec<ReplacedPart>,
+    /// Parts of the content that go as they are and must not be stored, as bytes of it before anything is replaced.
+    pub flagged: Vec<Range<usize>>,
     /// What it objects to, where nothing can be replaced or the policy is in mode `warn`.
     pub violation: Violation,
 }

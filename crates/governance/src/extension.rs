@@ -32,7 +32,7 @@ use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, R
 use crate::policy::{GatewayPolicies, Guard, PolicyChain};
 use crate::quota::{self as quotas, Quotas};
 use crate::safety::Scanners;
-use crate::secret_scan;
+use crate::secret_scan::{self, PlaceholderKey};
 use crate::startup;
 
 /// How the ledger is written, for this server.
@@ -131,7 +131,7 @@ impl Extension for GovernanceExtension {
         let scanned = sections.policies.policies.iter().enumerate().flat_map(|(index, policy)| match policy {
             PolicyConfig::SecretScan(scan) => secret_scan::unknown_patterns(scan)
                 .into_iter()
-                .map(|(at, message)| (POLICIES.key(), format!("/policies/{index}/warn_only/{at}"), message))
+                .map(|(at, message)| (POLICIES.key(), format!("/policies/{index}/{at}"), message))
                 .collect(),
             _ => Vec::new(),
         });
@@ -204,7 +204,13 @@ impl Extension for GovernanceExtension {
         let registered = registry.make_policies(ctx)?;
         let guards = registry.make_all::<GatewayGuards, _>(ctx)?;
         let scanners = Arc::new(Scanners::new(registry.make_safety_scanners(ctx)?, ctx.metrics()));
-        let gateway = GatewayPolicies { policies: &sections.quotas, quotas: &quotas, scanners: &scanners };
+        let placeholders = configuration.secrets.at_rest_pepper().map(PlaceholderKey::derive);
+        let gateway = GatewayPolicies {
+            policies: &sections.quotas,
+            quotas: &quotas,
+            scanners: &scanners,
+            placeholders: placeholders.as_ref(),
+        };
         let registered = Registered { policies: registered, guards };
         let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
             .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
@@ -247,7 +253,13 @@ impl Extension for GovernanceExtension {
         let registered = ctx.service::<Registered>()?;
         let quotas = ctx.service::<Quotas>()?;
         let scanners = ctx.service::<Scanners>()?;
-        let gateway = GatewayPolicies { policies: &sections.quotas, quotas: &quotas, scanners: &scanners };
+        let placeholders = configuration.secrets.at_rest_pepper().map(PlaceholderKey::derive);
+        let gateway = GatewayPolicies {
+            policies: &sections.quotas,
+            quotas: &quotas,
+            scanners: &scanners,
+            placeholders: placeholders.as_ref(),
+        };
         let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
             .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
             .map_err(|error| failed(&with_causes(&error)))?;

@@ -226,7 +226,7 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: false,
-            offered_tools: &OfferedTools::NONE,
+            offered_tools: &OfferedTools::none(),
             headers: &[],
         };
         let deadline = Some(tokio::time::Instant::now() + limit);

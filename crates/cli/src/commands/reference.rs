@@ -449,6 +449,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     (
+        "gateway_replacements_total",
+        "counter",
+        "rule",
+        "Parts of requests that were replaced by placeholders before they left, by the rule that found them",
+    ),
+    (
         "gateway_answer_cache_total",
         "counter",
         "result",

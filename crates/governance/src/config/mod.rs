@@ -25,5 +25,5 @@ pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
-pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretScanConfig};
+pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
 pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::flaw::Flaw;
 use super::mode::PolicyMode;
 
-/// `secret_scan`: denies content in which any string, or any object key, holds a credential. Applies to everybody,
-/// administrators included.
+/// `secret_scan`: no credential leaves, in any string or object key of what is sent. Applies to everybody, administrators
+/// included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretScanConfig {
@@ -17,6 +17,11 @@ pub struct SecretScanConfig {
     /// Overrides the mode of the section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<PolicyMode>,
+    /// What happens to a credential in what a session carries. Where nothing can be replaced, such as in the input of a tool,
+    /// it is refused whatever this says.
+    pub action: SecretAction,
+    /// Ids of patterns that are refused all the same where the others are replaced.
+    pub deny: Vec<String>,
     /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
     pub extra_patterns: Vec<ExtraPattern>,
     /// Ids of patterns that are recorded and do not refuse, whatever the mode: where a pattern is wrong about your texts. By
@@ -31,11 +36,24 @@ impl Default for SecretScanConfig {
         Self {
             enabled: true,
             mode: None,
+            action: SecretAction::default(),
+            deny: Vec::new(),
             extra_patterns: Vec::new(),
             warn_only: ["google-api-key", "stripe-test-key"].map(str::to_owned).into(),
             entropy: EntropyConfig::default(),
         }
     }
+}
+
+/// What happens to a credential that was found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretAction {
+    /// A placeholder leaves in its place, the same for the same credential, and the answer has the original again.
+    #[default]
+    Redact,
+    /// The request is refused.
+    Deny,
 }
 
 /// A credential recognised by how it begins.

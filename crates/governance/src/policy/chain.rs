@@ -29,7 +29,7 @@ use crate::denial::Denial;
 use crate::quota::{Meters, Quotas};
 use crate::replacing::{self, Misplaced, Replaced};
 use crate::safety::{Judged, Objection, Safety, SafetyError, SafetyRecord, Scanners};
-use crate::secret_scan::SecretScanner;
+use crate::secret_scan::{PlaceholderKey, SecretScanner};
 
 /// What a policy said, as it is recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,8 +129,13 @@ impl ChainOutcome {
         policy: &'static str,
         content: &Bytes,
         parts: Vec<ReplacedPart>,
+        flagged: Vec<Range<usize>>,
     ) -> Result<Cow<'static, str>, Misplaced> {
         self.content = Some(replacing::replace(content, &parts)?);
+        self.flagged.extend(flagged);
+        for range in &mut self.flagged {
+            *range = replacing::moved(range, &parts);
+        }
         let mut placeholders: Vec<&str> = parts.iter().map(|part| part.placeholder.as_str()).collect();
         placeholders.sort_unstable();
         placeholders.dedup();
@@ -201,6 +206,8 @@ pub struct GatewayPolicies<'a> {
     pub quotas: &'a Arc<Quotas>,
     /// What looks at prompts and answers.
     pub scanners: &'a Scanners,
+    /// What placeholders of secrets are made with.
+    pub placeholders: Option<&'a PlaceholderKey>,
 }
 
 struct Entry {
@@ -257,7 +264,10 @@ impl PolicyChain {
         for policy in &config.policies {
             let mode = policy.mode().unwrap_or(config.mode);
             let (id, built): (&'static str, Arc<dyn Policy>) = match policy {
-                PolicyConfig::SecretScan(_) => ("secret_scan", Arc::new(SecretScan::new(Arc::clone(&scanner)))),
+                PolicyConfig::SecretScan(config) => {
+                    let key = gateway.and_then(|gateway| gateway.placeholders).cloned();
+                    ("secret_scan", Arc::new(SecretScan::new(Arc::clone(&scanner), config, key)))
+                }
                 PolicyConfig::ScopeCheck(config) => ("scope_check", Arc::new(ScopeCheck::new(config))),
                 PolicyConfig::ToolBlocklist(config) => ("tool_blocklist", Arc::new(ToolBlocklist::new(config))),
                 PolicyConfig::RateLimit(config) => ("rate_limit", Arc::new(RateLimit::new(config, leases.clone()))),
@@ -442,11 +452,11 @@ impl PolicyChain {
                     }
                     Verdict::Skip(why) => (EvaluationResult::Skip, why),
                     Verdict::Warn(violation) => outcome.object(entry.id, PolicyMode::Warn, violation),
-                    Verdict::Replace(Replacement { parts, violation }) => {
+                    Verdict::Replace(Replacement { parts, flagged, violation }) => {
                         let may =
                             input.replaceable && input.phase == Phase::Before && entry.mode == PolicyMode::Enforce;
                         let content = outcome.content.clone().unwrap_or_else(|| input.content.clone());
-                        match may.then(|| outcome.replace(entry.id, &content, parts)) {
+                        match may.then(|| outcome.replace(entry.id, &content, parts, flagged)) {
                             Some(Ok(detail)) => (EvaluationResult::Pass, detail),
                             Some(Err(Misplaced)) => {
                                 tracing::error!(

@@ -1,24 +1,36 @@
-//! `secret_scan`: no credentials in what is sent.
+//! `secret_scan`: no credentials in what is sent. They are replaced where that can be undone in the answer, and refused
+//! elsewhere.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Verdict, Violation};
+use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Replacement, Verdict, Violation};
 use systemprompt_model::json;
 
-use crate::secret_scan::{Finding, HIGH_ENTROPY_TOKEN, SecretScanner};
+use crate::config::{SecretAction, SecretScanConfig};
+use crate::secret_scan::{Finding, HIGH_ENTROPY_TOKEN, Match, PlaceholderKey, SecretScanner, exchange};
 
 /// Contents above this size are scanned on a thread where nobody waits for a turn (about a millisecond of work).
 const SCAN_APART: usize = 256 * 1024;
 
 /// The policy.
-pub(crate) struct SecretScan(Arc<SecretScanner>);
+#[derive(Clone)]
+pub(crate) struct SecretScan(Arc<Settings>);
+
+struct Settings {
+    scanner: Arc<SecretScanner>,
+    action: SecretAction,
+    /// Ids of rules whose matches are refused whatever the action.
+    deny: Vec<String>,
+    /// What placeholders are made with. Without it nothing is replaced.
+    key: Option<PlaceholderKey>,
+}
 
 impl SecretScan {
-    pub(crate) fn new(scanner: Arc<SecretScanner>) -> Self {
-        Self(scanner)
+    pub(crate) fn new(scanner: Arc<SecretScanner>, config: &SecretScanConfig, key: Option<PlaceholderKey>) -> Self {
+        Self(Arc::new(Settings { scanner, action: config.action, deny: config.deny.clone(), key }))
     }
 }
 
@@ -29,34 +41,66 @@ impl Policy for SecretScan {
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        let scan = if input.content.len() <= SCAN_APART {
-            self.0.scan(input.content)
-        } else {
-            let (scanner, content) = (Arc::clone(&self.0), input.content.clone());
-            match tokio::task::spawn_blocking(move || scanner.scan(&content)).await {
-                Ok(scan) => scan,
-                Err(error) => {
-                    tracing::error!(%error, "the secret scan failed");
-                    return Verdict::Fail(Violation::unavailable("the content could not be scanned"));
-                }
-            }
-        };
-        if scan.is_clean() {
+        if let Some((name, _)) = input.headers.iter().find(|(_, value)| self.0.scanner.refuses(value)) {
+            // They say which version of an API is meant: nothing that would have to go on.
+            let reason = format!("the header `{name}` holds a secret");
+            return Verdict::Fail(
+                Violation::new(DenialKind::Content, "secret_leak", reason)
+                    .with_advice("Nothing was sent. Leave the header out and try again"),
+            );
+        }
+        if input.content.len() <= SCAN_APART {
+            return self.0.judge(input.content);
+        }
+        let (settings, content) = (Arc::clone(&self.0), input.content.clone());
+        tokio::task::spawn_blocking(move || settings.judge(&content)).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the secret scan failed");
+            Verdict::Fail(Violation::unavailable("the content could not be scanned"))
+        })
+    }
+}
+
+impl Settings {
+    fn judge(&self, content: &[u8]) -> Verdict {
+        let matches = self.scanner.matches(content);
+        if matches.is_empty() {
             return Verdict::Pass;
         }
+        let (acting, told): (Vec<&Match<'_>>, Vec<&Match<'_>>) = matches.iter().partition(|found| found.rule.acts);
+        let violation = self.violation(content, &matches);
+        if acting.is_empty() {
+            return Verdict::Warn(violation);
+        }
+        let is_denied = |found: &&Match<'_>| self.deny.contains(&found.rule.id);
+        let Some(key) = self.key.as_ref().filter(|_| self.action == SecretAction::Redact) else {
+            return Verdict::Fail(violation);
+        };
+        if acting.iter().any(is_denied) {
+            return Verdict::Fail(violation);
+        }
+        let exchange = exchange(content, &acting, key, |key| self.scanner.flags_bytes(key));
+        if exchange.parts.is_empty() {
+            // All of it stands where a provider put it.
+            return Verdict::Warn(violation);
+        }
+        let flagged = told.iter().map(|found| found.string.clone()).chain(exchange.kept).collect();
+        Verdict::Replace(Replacement { parts: exchange.parts, flagged, violation })
+    }
+
+    fn violation(&self, content: &[u8], matches: &[Match<'_>]) -> Violation {
+        let scan = self.scanner.told(content, matches);
         let mut places: Vec<String> = scan.findings.iter().map(ToString::to_string).collect();
         if scan.flagged.len() > places.len() {
             places.push(format!("{} more", scan.flagged.len() - places.len()));
         }
-        let part = scan.findings.first().and_then(|finding| Part::at(&finding.path, input.content));
+        let part = scan.findings.first().and_then(|finding| Part::at(&finding.path, content));
         let holder = part.as_ref().map_or_else(|| "the content".to_owned(), ToString::to_string);
         let reason = format!("{holder} holds a secret: {}", places.join(", "));
-        let violation = Violation {
+        Violation {
             flagged: scan.flagged,
             ..Violation::new(DenialKind::Content, "secret_leak", reason)
                 .with_advice(advice(part.as_ref(), &scan.findings))
-        };
-        if scan.refuses { Verdict::Fail(violation) } else { Verdict::Warn(violation) }
+        }
     }
 }
 

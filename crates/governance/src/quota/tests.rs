@@ -166,7 +166,7 @@ impl Servers {
             model: Some(ModelCall { name: request.model, provider: "oai", streaming: false }),
             estimate: request.estimate,
             replaceable: false,
-            offered_tools: &OfferedTools::NONE,
+            offered_tools: &OfferedTools::none(),
             headers: &[],
         };
         self.quotas[server].judge(&self.meters, &input).await

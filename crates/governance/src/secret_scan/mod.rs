@@ -4,6 +4,8 @@
 
 mod cleared;
 mod entrusted;
+mod placeholder;
+mod replacing;
 
 use std::fmt;
 use std::ops::Range;
@@ -18,6 +20,8 @@ use self::cleared::Cleared;
 use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, SecretScanConfig};
 
 pub(crate) use entrusted::entrusted;
+pub use placeholder::{PREFIX as PLACEHOLDER_PREFIX, PlaceholderKey};
+pub(crate) use replacing::exchange;
 pub use systemprompt_secrets::fields::OPAQUE;
 pub use systemprompt_secrets::{HIGH_ENTROPY_TOKEN, Match, Rule};
 
@@ -26,8 +30,8 @@ pub const REDACTED: &str = "[redacted]";
 /// Findings that are told in detail. What lies beyond is flagged and counted.
 const DETAILED: usize = 16;
 
-/// Ids of `warn_only` that no pattern has, as their place in the list and what to say.
-pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(usize, String)> {
+/// Ids of `warn_only` and `deny` that no pattern has, as their place and what to say.
+pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(String, String)> {
     let mut known: Vec<&str> = rule_ids().filter(|id| *id != HIGH_ENTROPY_TOKEN).collect();
     known.extend(config.extra_patterns.iter().map(|extra| extra.name.as_str()));
     let message = |id: &str| {
@@ -39,8 +43,10 @@ pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(usize, String)
             format!("there is no pattern `{id}`; there are: {}", known.join(", "))
         }
     };
-    let unknown = config.warn_only.iter().enumerate().filter(|(_, id)| !known.contains(&id.as_str()));
-    unknown.map(|(index, id)| (index, message(id))).collect()
+    let lists = [("warn_only", &config.warn_only), ("deny", &config.deny)];
+    let listed = lists.into_iter().flat_map(|(list, ids)| ids.iter().enumerate().map(move |(at, id)| (list, at, id)));
+    let unknown = listed.filter(|(_, _, id)| !known.contains(&id.as_str()));
+    unknown.map(|(list, at, id)| (format!("{list}/{at}"), message(id))).collect()
 }
 
 /// A credential that was found.
@@ -100,6 +106,7 @@ impl SecretScanner {
             extra: config.extra_patterns.iter().map(extra).collect(),
             only_told: config.warn_only.clone(),
             entropy: config.entropy.enabled.then_some(entropy),
+            placeholder_prefix: PLACEHOLDER_PREFIX.to_owned(),
             ..Options::default()
         });
         Ok(Self { scanner, cleared: OnceLock::new() })
@@ -123,6 +130,11 @@ impl SecretScanner {
     /// Whether a text that is no JSON, such as a header or the name of a model, holds a credential.
     pub fn flags(&self, text: &str) -> bool {
         !self.scanner.scan_text(text.as_bytes()).is_empty()
+    }
+
+    /// The same for the key of an object.
+    pub(crate) fn flags_bytes(&self, text: &[u8]) -> bool {
+        !self.scanner.scan_text(text).is_empty()
     }
 
     /// Whether a text holds a credential that a policy which enforces refuses.
@@ -159,7 +171,12 @@ impl SecretScanner {
 
     /// What there is to tell of the [`matches`](Self::matches) in `content`.
     pub fn scan(&self, content: &[u8]) -> Scan {
-        let mut matches = self.matches(content);
+        self.told(content, &self.matches(content))
+    }
+
+    /// What there is to tell of these matches in `content`.
+    pub(crate) fn told(&self, content: &[u8], matches: &[Match<'_>]) -> Scan {
+        let mut matches = matches.to_vec();
         // Of a string the gravest match is told.
         matches.dedup_by(|later, found| {
             let same = later.string == found.string;
@@ -173,7 +190,7 @@ impl SecretScanner {
         let told: Vec<&Match<'_>> = matches.iter().filter(|found| found.rule.acts == refuses).take(DETAILED).collect();
         let paths = if json::looks_like_json(content) && told.iter().all(|found| found.string != (0..content.len())) {
             let starts: Vec<usize> = told.iter().map(|found| found.string.start).collect();
-            json::paths(content, &starts, |key| !self.scanner.scan_text(key).is_empty())
+            json::paths(content, &starts, |key| self.flags_bytes(key))
         } else {
             told.iter().map(|_| "$".to_owned()).collect()
         };

@@ -170,7 +170,7 @@ fn prose(last: &UserMessage) -> String {
         "The request has just been authenticated, checked, recorded and priced like any other.",
         "Set a provider's key and name one of its models to get a real answer through the same path.",
         "The ledger has this request now, with its tokens and its price.",
-        "A prompt with a leaked key in it would have been refused before it reached a provider.",
+        "A leaked key in a prompt would have been replaced before it reached a provider.",
     ];
     // The same prompt has the same answer, and different prompts show that answers differ.
     let hint = hints[(words * 31 + characters) % hints.len()];

@@ -154,7 +154,9 @@ async fn each_place_has_its_own_and_what_the_house_says_is_judged() {
             {"provider": "gem", "model_pattern": "gemini-leak", "action": "replace", "prompt": leak},
         ],
     });
-    let fixture = Fixture::of(TestContext::builder(), gateway).await;
+    let denying = json!({"governance": {"policies": [{"id": "secret_scan", "action": "deny"}]}});
+    let builder = TestContext::builder().document("governance/config.yaml", denying);
+    let fixture = Fixture::of(builder, gateway).await;
     let once = Behaviour {
         fault: Some(UpstreamFault::Status { status: 503, body: None, retry_after: None }),
         fault_times: Some(1),

@@ -22,7 +22,10 @@ impl Running {
     async fn start() -> Self {
         let server = TestContext::builder()
             .profile("gateway", json!({"enabled": true}))
-            .document("governance/config.yaml", json!({"governance": {"policies": [{"id": "secret_scan"}]}}))
+            .document(
+                "governance/config.yaml",
+                json!({"governance": {"policies": [{"id": "secret_scan", "action": "deny"}]}}),
+            )
             .start()
             .await;
         let client = server.user("ada", &["user"]).await;
