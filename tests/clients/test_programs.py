@@ -132,6 +132,14 @@ def test_a_refusal_is_one_a_person_understands(user, connected, program, mock):
     assert not mock.requests(), "the secret did not leave"
 
 
+def test_a_secret_is_kept_from_the_provider_and_the_session_goes_on(user, connected, program, mock):
+    token = "ghp_" + "".join("Zk7Qm2Xv9Rt4Wb8Ls3Nc6Hd1Fj5Gp0Ya2Ue7"[:36])
+    connected(program, program.model("openai-chat"))
+    assert SAID in program.ask(user, f"Why does GitHub refuse {token}?")
+    sent = json.dumps([request["body"] for request in mock.requests()])
+    assert token not in sent and "SECRET_github" in sent
+
+
 def test_claude_code_streams_and_counts_what_it_used(user, connected, mock, ledger):
     connected(CLAUDE, "claude-on-anthropic")
     session = ledger()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use memchr::memmem;
+use aho_corasick::{AhoCorasick, MatchKind};
 use systemprompt_extension::policy::ReplacedPart;
 use systemprompt_model::{Secret, json};
 
@@ -14,7 +14,8 @@ use super::placeholder::PlaceholderKey;
 const JSON_TEXTS: [&[u8]; 2] = [b"arguments", b"partial_json"];
 /// A secret of so many characters is looked for wherever else it stands; shorter ones may be words.
 const RECOGNISABLE: usize = 12;
-/// Most parts of one content: a bound on what one request can make us do.
+/// How many secrets are looked for elsewhere, and how often: bounds on what one request can make us do.
+const MOST_KNOWN: usize = 1000;
 const MOST: usize = 10_000;
 
 /// What is exchanged in a content, and what of it stays although it holds a secret.
@@ -59,16 +60,14 @@ pub(crate) fn exchange(
         }
         insert(&mut parts, part(found.at.clone(), placeholder, original, &found.rule.id));
     }
-    let signed: Vec<Range<usize>> = exchange.kept.clone();
-    for (raw, (placeholder, original, rule)) in known {
-        for start in memmem::find_iter(content, raw) {
-            let at = start..start + raw.len();
-            if !signed.iter().any(|signed| signed.start <= at.start && at.end <= signed.end) {
-                insert(&mut parts, part(at, placeholder.clone(), original.clone(), &rule));
-            }
-            if parts.len() >= MOST {
-                break;
-            }
+    let (texts, meanings): (Vec<&[u8]>, Vec<_>) = known.into_iter().take(MOST_KNOWN).unzip();
+    // One pass for all of them: a content may hold thousands.
+    let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&texts);
+    for again in finder.iter().flat_map(|finder| finder.find_iter(content)).take(MOST) {
+        let at = again.range();
+        let (placeholder, original, rule) = &meanings[again.pattern().as_usize()];
+        if !exchange.kept.iter().any(|kept| kept.start <= at.start && at.end <= kept.end) {
+            insert(&mut parts, part(at, placeholder.clone(), original.clone(), rule));
         }
     }
     let starts: Vec<usize> = parts.keys().copied().collect();

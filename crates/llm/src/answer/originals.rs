@@ -5,7 +5,7 @@
 //!
 //! Thoughts keep their placeholders: providers sign them, and the caller sends them back as they are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -33,8 +33,10 @@ const HELD_LIMIT: usize = 1024 * 1024;
 pub struct Originals {
     placeholders: AhoCorasick,
     texts: Vec<Secret>,
-    /// The placeholders, for what may be the beginning of one.
+    /// The placeholders, for what may be the beginning of one, their first letters, and the length of the longest.
     names: Vec<String>,
+    first_letters: BTreeSet<u8>,
+    longest: usize,
 }
 
 /// How a text is written where it is put.
@@ -58,7 +60,9 @@ impl Originals {
             return None;
         }
         let placeholders = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&names).ok()?;
-        Some(Self { placeholders, texts, names })
+        let first_letters = names.iter().filter_map(|name| name.bytes().next()).collect();
+        let longest = names.iter().map(String::len).max().unwrap_or(0);
+        Some(Self { placeholders, texts, names, first_letters, longest })
     }
 
     /// A whole answer, or any other body, with the originals in it: JSON, or a text.
@@ -92,9 +96,9 @@ impl Originals {
     fn open_end(&self, text: &[u8]) -> usize {
         let begins =
             |end: &[u8]| self.names.iter().any(|name| name.len() > end.len() && name.as_bytes().starts_with(end));
-        let longest = self.names.iter().map(String::len).max().unwrap_or(0);
-        let from = text.len().saturating_sub(longest);
-        (from..text.len()).find(|&at| begins(&text[at..])).unwrap_or(text.len())
+        let from = text.len().saturating_sub(self.longest);
+        let may_begin = |&at: &usize| self.first_letters.contains(&text[at]) && begins(&text[at..]);
+        (from..text.len()).find(may_begin).unwrap_or(text.len())
     }
 }
 
