@@ -189,6 +189,9 @@ pub struct Decided {
     pub effect: RecordedEffect,
     /// The run of the server that decided.
     pub instance: InstanceId,
+    /// What is kept beside the log of something that was refused; absent otherwise.
+    #[serde(default)]
+    pub kept: Option<Vec<KeptContent>>,
     /// Always `decided`.
     pub kind: EntryKind,
     /// When the request reached us.
@@ -252,6 +255,18 @@ pub struct ContentDigest {
     /// How many.
     pub bytes: i64,
     /// Their SHA-256, in hexadecimal; absent when not all of them were seen.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// A part of the content that is kept beside the log, for as long as the retention setting allows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KeptContent {
+    /// How long the whole of it was.
+    pub bytes: i64,
+    /// Which part: `request`, `answer`, or a name of the feature's.
+    pub part: String,
+    /// The digest of what is kept, in hexadecimal; absent when it is the one of what was judged, or came back.
     #[serde(default)]
     pub sha256: Option<String>,
 }
@@ -342,6 +357,9 @@ pub struct Ended {
     /// What policies said about what came back, as in a decision.
     #[serde(default)]
     pub inspections: Option<Box<Json>>,
+    /// What is kept of the action beside the log; absent in entries of versions that did not say so.
+    #[serde(default)]
+    pub kept: Option<Vec<KeptContent>>,
     /// Always `ended`.
     pub kind: EntryKind,
     /// From the beginning of the effect to its end.
@@ -398,8 +416,14 @@ pub struct Checkpoint {
     pub key: Option<String>,
     /// Always `checkpoint`.
     pub kind: EntryKind,
-    /// `hourly`, `shutdown`, `retention`; `dropped` if the heads are the last entries that retention drops.
+    /// The public half of that key, base64.
+    #[serde(default)]
+    pub public_key: Option<String>,
+    /// `regular`, `shutdown`, `retention`; `dropped` if the heads are the last entries that retention drops.
     pub reason: String,
+    /// The signature of the key over `{"at", "heads"}`, or `{"at", "dropped", "heads": []}`; base64.
+    #[serde(default)]
+    pub signature: Option<String>,
 }
 
 /// Where a chain stood.

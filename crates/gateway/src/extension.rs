@@ -11,7 +11,9 @@ use systemprompt_extension::prelude::*;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_governance::config::QuotaAlertConfig;
+use systemprompt_governance::ledger::GovernanceProfile;
 use systemprompt_governance::quota::Quotas;
+use systemprompt_governance::shipping::Shipping;
 use systemprompt_identity::Sessions;
 use systemprompt_model::{EntityKind, with_causes};
 use systemprompt_telemetry::{Export, Ingest};
@@ -95,6 +97,13 @@ impl Extension for GatewayExtension {
             let message = check_webhook(&alert.webhook.as_ref()?.url, &surroundings.trusted_hosts).err()?;
             Some(config.error(QuotaAlertConfig::PLACE.key(), &format!("/{index}/webhook/url"), message))
         });
+        let governance: GovernanceProfile =
+            config.section_at(&Place::Profile { key: "governance" }).unwrap_or_default();
+        let unreachable = unreachable.chain(governance.shipping.iter().enumerate().filter_map(|(index, shipment)| {
+            let (way, url) = shipment.url()?;
+            let message = check_webhook(url, &surroundings.trusted_hosts).err()?;
+            Some(config.error("governance", &format!("/shipping/{index}/{way}/url"), message))
+        }));
         check(&providers, &gateway, &surroundings)
             .into_iter()
             .map(|mistake| {
@@ -130,6 +139,12 @@ impl Extension for GatewayExtension {
             let webhooks = Webhooks::new(&surroundings(ctx.configuration()).trusted_hosts)
                 .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
             ctx.tracker().spawn(quotas.deliver_alerts(Arc::new(webhooks), ctx.shutdown().clone()));
+        }
+        let shipping = services.require::<Shipping>()?;
+        if shipping.has_destinations() {
+            let webhooks = Webhooks::new(&surroundings(ctx.configuration()).trusted_hosts)
+                .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+            ctx.tracker().spawn(shipping.run(Arc::new(webhooks), ctx.shutdown().clone()));
         }
         let sessions = services.require::<Sessions>()?;
         let telemetry = services.require::<Ingest>()?;

@@ -94,7 +94,7 @@ impl<T> Changed<T> {
 }
 
 /// The digest of a state: SHA-256 over its canonical JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StateDigest(Sha);
 
 impl StateDigest {

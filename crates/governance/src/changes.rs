@@ -148,6 +148,47 @@ pub(crate) async fn last_state(
     Ok(last.flatten().and_then(|digest| StateDigest::read(&digest)))
 }
 
+/// What a change is known to have left behind.
+#[derive(Debug, Clone)]
+pub struct RecordedState {
+    /// The change.
+    pub id: ActionId,
+    /// What was done.
+    pub operation: String,
+    /// What was changed, by its id or, when it was new, its name.
+    pub about_id: String,
+    /// `pending`, `completed`, `failed`, `abandoned` or `rejected`.
+    pub status: String,
+    /// The state before.
+    pub before: Option<StateDigest>,
+    /// The state after.
+    pub after: Option<StateDigest>,
+}
+
+/// Everything that was done to things of this kind, oldest first.
+pub async fn recorded_states(pool: &PgPool, about_kind: &str) -> Result<Vec<RecordedState>, sqlx::Error> {
+    let digest = |digest: Option<String>| digest.and_then(|digest| StateDigest::read(&digest));
+    sqlx::query!(
+        r#"
+        SELECT id, operation, about_id, status, before_sha256, after_sha256
+        FROM governance_changes
+        WHERE about_kind = $1
+        ORDER BY id
+        "#,
+        about_kind,
+    )
+    .map(|row| RecordedState {
+        id: ActionId::from_uuid(row.id),
+        operation: row.operation,
+        about_id: row.about_id,
+        status: row.status,
+        before: digest(row.before_sha256),
+        after: digest(row.after_sha256),
+    })
+    .fetch_all(pool)
+    .await
+}
+
 struct StoredChange {
     id: Uuid,
     operation: String,

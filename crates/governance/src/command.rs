@@ -99,3 +99,8 @@ impl CommandGate {
 pub fn remembered(configuration: &Configuration) -> Result<Remembered, CheckpointError> {
     Remembered::read(&checkpoints_dir(configuration), known_installation_id(configuration).as_deref())
 }
+
+/// Where the home of this installation has its checkpoints and the keys that sign them.
+pub fn checkpoint_directory(configuration: &Configuration) -> std::path::PathBuf {
+    checkpoints_dir(configuration)
+}

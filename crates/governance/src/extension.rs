@@ -33,6 +33,7 @@ use crate::policy::{GatewayPolicies, Guard, PolicyChain};
 use crate::quota::{self as quotas, Quotas};
 use crate::safety::Scanners;
 use crate::secret_scan::{self, PlaceholderKey};
+use crate::shipping::Shipping;
 use crate::startup;
 
 /// How the ledger is written, for this server.
@@ -84,6 +85,7 @@ impl Extension for GovernanceExtension {
     fn schemas(&self) -> Vec<SchemaDefinition> {
         vec![
             ledger::schema(),
+            SchemaDefinition::inline("ledger_shipments", include_str!("../schema/shipping.sql")),
             SchemaDefinition::inline("governance_decisions", include_str!("../schema/decisions.sql")),
             SchemaDefinition::inline("governance_changes", include_str!("../schema/changes.sql")),
             SchemaDefinition::inline("ai_quota_buckets", quotas::SCHEMA),
@@ -141,10 +143,13 @@ impl Extension for GovernanceExtension {
         let has_mail = MailConfig::read(config).is_ok_and(|mail| mail.is_some());
         let alerts = quota::alert_flaws(&sections.alerts, &sections.quotas, has_secret, has_mail).into_iter();
         let alerts = alerts.map(|flaw| (ALERTS.key(), flaw.pointer, flaw.message));
+        let shipping = crate::config::shipping::flaws(&sections.profile.shipping, has_secret).into_iter();
+        let shipping = shipping.map(|flaw| (PROFILE.key(), format!("/shipping{}", flaw.pointer), flaw.message));
         policies
             .chain(scanned)
             .chain(quotas)
             .chain(alerts)
+            .chain(shipping)
             .chain(access)
             .map(|(key, pointer, message)| config.error(key, &pointer, message))
             .collect()
@@ -199,6 +204,14 @@ impl Extension for GovernanceExtension {
             ctx.ambient().clone(),
             ctx.metrics(),
         );
+        let shipping = Shipping::new(
+            &sections.profile.shipping,
+            |name| configuration.secrets.get(name).cloned(),
+            Arc::clone(ctx.db()),
+            ctx.ambient().clone(),
+            ctx.metrics(),
+        );
+        services.insert(Arc::new(shipping));
         ctx.tracker().spawn(desk.run(ctx.shutdown().clone()));
         ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
         let registered = registry.make_policies(ctx)?;
@@ -301,9 +314,18 @@ impl Extension for GovernanceExtension {
     }
 
     async fn health(&self, ctx: &dyn ExtensionContext) -> ExtensionHealth {
+        let shipping = match ctx.services().get::<Shipping>() {
+            Some(shipping) if shipping.has_destinations() => shipping.failing().await,
+            _ => Vec::new(),
+        };
         match ctx.services().get::<Ledger>() {
             Some(ledger) if ledger.is_available() => match ledger.projector().failures().as_slice() {
-                [] => ExtensionHealth::Healthy,
+                [] => match shipping.as_slice() {
+                    [] => ExtensionHealth::Healthy,
+                    [(name, why), ..] => {
+                        ExtensionHealth::Degraded(format!("the ledger is not shipped to `{name}`: {why}"))
+                    }
+                },
                 [(name, why), ..] => ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}")),
             },
             Some(ledger) => ExtensionHealth::Unhealthy(match ledger.outage() {

@@ -20,6 +20,7 @@ use crate::denial::{Denial, Refusal};
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
+use crate::ledger::kept::KeptDigest;
 use crate::ledger::{Ledger, Unavailable};
 use crate::originals::Originals;
 use crate::permit::Permit;
@@ -173,7 +174,7 @@ impl Gate {
         }
         let found = filed::count(&evaluations);
         let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
-        let entry = self.decided(&policies, &action, verdict, evaluations, suspect).await.0;
+        let entry = self.decided(&policies, &action, verdict, evaluations, suspect, None).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
                 open,
@@ -279,7 +280,9 @@ impl Gate {
     ) -> Refusal {
         let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
         let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
-        let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged).await;
+        let kept: Vec<_> = excerpts.iter().map(|part| part.digest(false)).collect();
+        let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged, Some(&kept)).await;
+        drop(kept);
         match self.ledger.refuse(entry, excerpts).await {
             Ok(()) => {
                 self.denials.get_or_create(&DenialLabels { policy: denial.policy.clone() }).inc();
@@ -297,6 +300,7 @@ impl Gate {
         verdict: Verdict,
         mut evaluations: Vec<Evaluation>,
         flagged: bool,
+        kept: Option<&[KeptDigest<'_>]>,
     ) -> (Sealed, Option<String>) {
         let content_sha256 = self.ledger.digest(&action.content).await;
         let ambient = self.ledger.ambient();
@@ -332,6 +336,7 @@ impl Gate {
             effect: E::KIND,
             facts: &facts,
             instance: self.ledger.instance_id(),
+            kept,
             received_at: action.received_at,
             resource: &action.resource,
             resource_id: &resource_id,

@@ -336,19 +336,29 @@ impl<E: Effect> Running<E> {
                 Some(KeptPart::new(name, kept))
             }));
         }
+        let answer = outcome.answer.as_ref().map(|answer| (answer.bytes, digest_of(answer)));
+        // What is kept as it was has its digest in the log already.
+        let is_known = |part: &KeptPart| match &*part.name {
+            REQUEST => hidden.is_empty(),
+            ANSWER => matches!(answer, Some((_, Some(_)))),
+            _ => false,
+        };
+        let kept: Vec<_> = content.iter().map(|part| part.digest(is_known(part))).collect();
         let end = EndedEntry {
             action: self.id,
-            answer: outcome.answer.as_ref().map(|answer| (answer.bytes, digest_of(answer))),
+            answer,
             at: self.open.ledger().now(),
             effect: E::KIND,
             facts: facts.as_deref(),
             inspections: &self.inspections,
+            kept: &kept,
             latency_ms: Some(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)),
             reason: reason.as_deref(),
             status,
             usage: outcome.usage,
         }
         .seal();
+        drop(kept);
         (self.open, Following::new(end).keeping(content))
     }
 }

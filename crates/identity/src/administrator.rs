@@ -16,7 +16,7 @@ use crate::user::{ADMIN_ROLE, USER_ROLE, User, UserStatus};
 use crate::{api_key, user};
 
 /// Name of the first key, for lists.
-const FIRST_KEY: &str = "first key";
+pub(crate) const FIRST_KEY: &str = "first key";
 
 /// What the first start made or found.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@
 //! with a trigger in `identity_changes.sql`, and rows in the tables of tests of `authentication/authenticator.rs`.
 
 mod administrator;
+mod provenance;
 mod user;
 
 mod api_key;
@@ -34,6 +35,7 @@ mod identity;
 mod route_error;
 mod routes;
 mod schema;
+mod stored;
 #[cfg(test)]
 mod testing;
 
@@ -45,6 +47,7 @@ pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;
 pub use identity::{Identity, IdentityOptions};
+pub use provenance::{Provenance, Unexplained, provenance};
 pub use session::hint::SessionHint;
 pub use session::origin::{Origin, Origins};
 pub use session::store::{SessionError, Sessions, recent_sessions};

@@ -14,8 +14,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("systemprompt-config", &["model"]),
     ("systemprompt-database", &["model"]),
     ("systemprompt-extension", &["model", "config", "database"]),
+    ("systemprompt-verify", &[]),
     ("systemprompt-mail", &["model", "config", "extension"]),
-    ("systemprompt-governance", &["model", "secrets", "config", "database", "extension", "mail"]),
+    ("systemprompt-governance", &["model", "secrets", "config", "database", "extension", "mail", "verify"]),
     ("systemprompt-identity", &["model", "config", "database", "extension", "governance"]),
     ("systemprompt-telemetry", &["model", "config", "database", "extension", "governance"]),
     (
@@ -38,6 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
             "gateway",
             "server",
+            "verify",
         ],
     ),
     (

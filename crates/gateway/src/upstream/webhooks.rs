@@ -12,7 +12,7 @@ use http::{Request, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use systemprompt_governance::quota::Courier;
+use systemprompt_governance::Courier;
 use systemprompt_model::with_causes;
 
 use super::connect::{Connector, connector};

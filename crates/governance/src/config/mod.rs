@@ -11,6 +11,7 @@ mod request_guards;
 pub(crate) mod safety;
 mod scope_check;
 mod secret_scan;
+pub(crate) mod shipping;
 mod tool_blocklist;
 
 pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig, RoleConfig, no_such_role};
@@ -26,4 +27,5 @@ pub use self::request_guards::RequestGuardsConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
+pub use self::shipping::{FileShipmentConfig, OtlpShipmentConfig, ShipmentConfig, Shipped, WebhookShipmentConfig};
 pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};

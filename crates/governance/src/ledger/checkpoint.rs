@@ -14,20 +14,18 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use systemprompt_config::files::{create_private_dir, write_secret_file};
-use systemprompt_extension::ledger::ChainHead;
-use systemprompt_model::Secret;
+use systemprompt_config::files::write_secret_file;
+use systemprompt_extension::ledger::{ChainHead, Checkpoint};
 use uuid::Uuid;
 
-use super::canonical::CanonicalObject;
+use super::entry::DROPPED;
+use super::keys::{self, KeyError, PublicKey};
 use super::report::{LedgerProblem, VerifyReport};
+use super::signature::Signature;
 use super::text::micros;
-use super::{chains, entry, lines};
+use super::{chains, lines};
 
 /// Lines kept in the file: more than a year of hourly ones.
 const KEPT: usize = 10_000;
@@ -42,14 +40,9 @@ const FILE_LIMIT: u64 = 1024 * 1024 * 1024;
 const SHORTEST: u64 = 128;
 
 /// The checkpoints of one home, for whoever writes them: its key and its file.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Checkpoints {
-    home: Arc<Home>,
-}
-
-struct Home {
-    directory: PathBuf,
-    key: Ed25519KeyPair,
+    directory: Arc<Path>,
 }
 
 /// What a home remembers, for verification.
@@ -59,8 +52,14 @@ pub struct Remembered {
     pub(super) chain: Option<Uuid>,
     /// What was signed here, oldest first.
     pub(super) checkpoints: Vec<SignedCheckpoint>,
-    /// How many lines nobody with the key wrote.
+    /// What was signed, here or elsewhere, and kept elsewhere.
+    pub(super) brought: Vec<SignedCheckpoint>,
+    /// The public halves of the keys that ever signed here, and of those the reader trusts besides.
+    pub(super) keys: Vec<PublicKey>,
+    /// How many lines nobody with one of the keys wrote.
     pub(super) forged: usize,
+    /// What is wrong with copies that were brought.
+    pub(super) problems: Vec<LedgerProblem>,
     /// What deserves to be known about the file.
     pub(super) notes: Vec<String>,
 }
@@ -76,9 +75,9 @@ pub enum CheckpointError {
         /// What happened.
         source: io::Error,
     },
-    /// The key is none.
-    #[error("{0} holds no Ed25519 key")]
-    Key(PathBuf),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The database.
     #[error("reading where the chains end")]
     Database(#[from] sqlx::Error),
@@ -97,33 +96,29 @@ pub struct SignedCheckpoint {
     pub dropped: Vec<ChainHead>,
     /// The end of every chain.
     pub heads: Vec<ChainHead>,
-    /// Which key signed: the beginning of its public half, in hexadecimal.
-    pub key: String,
-    /// The Ed25519 signature over the canonical JSON of `{"at", "dropped", "heads"}`, `at` in microseconds since 1970,
-    /// `dropped` only if there is something in it; base64.
-    pub signature: String,
+    /// Who signed.
+    #[serde(flatten)]
+    pub signature: Signature,
 }
 
 impl Checkpoints {
     /// The checkpoints below this directory. Makes the directory and a key if there is none yet.
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
-        create_private_dir(directory).map_err(failed(directory))?;
-        let path = key_file(directory);
-        let key = if let Some(key) = read_key(&path)? {
-            key
-        } else {
-            let new = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-                .map_err(|_| CheckpointError::Key(path.clone()))?;
-            let text = BASE64.encode(new.as_ref());
-            write_secret_file(&path, text.as_bytes()).map_err(failed(&path))?;
-            Ed25519KeyPair::from_pkcs8(new.as_ref()).map_err(|_| CheckpointError::Key(path))?
-        };
-        Ok(Self { home: Arc::new(Home { directory: directory.to_owned(), key }) })
+        keys::signing_key(directory)?;
+        Ok(Self { directory: directory.into() })
     }
 
-    /// Which key signs.
-    pub(super) fn key_id(&self) -> String {
-        key_id(&self.home.key)
+    /// Signs where chains end, or which entries are dropped, with the key that is in the home now.
+    pub fn sign(
+        &self,
+        at: DateTime<Utc>,
+        dropped: Vec<ChainHead>,
+        heads: Vec<ChainHead>,
+    ) -> Result<SignedCheckpoint, CheckpointError> {
+        let key = keys::signing_key(&self.directory)?;
+        let at = micros(at);
+        let signature = Signature::of(&key, at, &dropped, &heads);
+        Ok(SignedCheckpoint { at, dropped, heads, signature })
     }
 
     /// Signs and writes down, on disk when this returns. `only_first`: unless there is a file already.
@@ -133,22 +128,24 @@ impl Checkpoints {
         dropped: Vec<ChainHead>,
         heads: Vec<ChainHead>,
         only_first: bool,
-    ) -> Result<(), CheckpointError> {
-        let home = Arc::clone(&self.home);
+    ) -> Result<SignedCheckpoint, CheckpointError> {
+        let this = self.clone();
         let written = tokio::task::spawn_blocking(move || {
-            if only_first && lines_file(&home.directory).exists() {
-                return Ok(());
+            let signed = this.sign(at, dropped, heads)?;
+            let path = lines_file(&this.directory);
+            if only_first && path.exists() {
+                return Ok(signed);
             }
-            let signed = home.sign(at, dropped, heads);
             // In the log output too, whatever becomes of the file.
             tracing::info!(
-                key = signed.key,
+                key = signed.signature.key,
                 dropped = serde_json::to_string(&signed.dropped).unwrap_or_default(),
                 heads = serde_json::to_string(&signed.heads).unwrap_or_default(),
-                signature = signed.signature,
+                signature = signed.signature.text,
                 "ledger checkpoint"
             );
-            home.write(&signed).map_err(failed(&lines_file(&home.directory)))
+            append(&path, &signed).map_err(failed(&path))?;
+            Ok(signed)
         });
         written.await.map_err(|_| CheckpointError::Stopped)?
     }
@@ -158,8 +155,8 @@ impl Remembered {
     /// What the home with this directory remembers. `installation` is its name, if it has one already. Makes and changes
     /// nothing.
     pub fn read(directory: &Path, installation: Option<&str>) -> Result<Self, CheckpointError> {
-        let mut remembered = Self { chain: installation.map(chains::chain_of), ..Self::default() };
-        let key = read_key(&key_file(directory))?;
+        let keys = keys::public_keys(directory)?;
+        let mut remembered = Self { chain: installation.map(chains::chain_of), keys, ..Self::default() };
         let path = lines_file(directory);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -169,7 +166,7 @@ impl Remembered {
         let mut reader = BufReader::new(file.take(FILE_LIMIT));
         while let Some(line) = lines::next(&mut reader, LINE_LIMIT).map_err(failed(&path))? {
             match serde_json::from_slice::<SignedCheckpoint>(&line.text) {
-                Ok(checkpoint) if key.as_ref().is_some_and(|key| checkpoint.is_signed_by(key)) => {
+                Ok(checkpoint) if checkpoint.is_signed_by_one_of(&remembered.keys) => {
                     remembered.checkpoints.push(checkpoint);
                 }
                 Err(_) if !line.is_whole => {
@@ -184,6 +181,52 @@ impl Remembered {
         Ok(remembered)
     }
 
+    /// The checkpoints of the home, oldest first.
+    pub fn checkpoints(&self) -> &[SignedCheckpoint] {
+        &self.checkpoints
+    }
+
+    /// The public halves of the keys that are trusted.
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// Trusts these keys besides those of the home.
+    pub fn trust(&mut self, keys: Vec<PublicKey>) {
+        self.keys.extend(keys);
+    }
+
+    /// Remembers a copy of checkpoints that was kept elsewhere, too: lines as the home and the log output have them. What is
+    /// not signed by a key that is trusted is a problem.
+    pub fn bring(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let file = File::open(path).map_err(failed(path))?;
+        let mut reader = BufReader::new(file.take(FILE_LIMIT));
+        let mut number = 0;
+        while let Some(line) = lines::next(&mut reader, LINE_LIMIT).map_err(failed(path))? {
+            number += 1;
+            if line.text.trim_ascii().is_empty() {
+                continue;
+            }
+            let place = format!("line {number} of {}", path.display());
+            match serde_json::from_slice::<SignedCheckpoint>(&line.text) {
+                Ok(checkpoint) if checkpoint.is_signed_by_one_of(&self.keys) => self.brought.push(checkpoint),
+                Ok(checkpoint) => {
+                    let key = &checkpoint.signature.key;
+                    let why = if self.keys.iter().any(|known| known.key == *key) {
+                        format!("{place} is not what the key {key} signed")
+                    } else {
+                        format!(
+                            "{place} is signed by the key {key}, which is not known here; name its public half with --key"
+                        )
+                    };
+                    self.problems.push(LedgerProblem::of(why));
+                }
+                Err(error) => self.problems.push(LedgerProblem::of(format!("{place} is no checkpoint: {error}"))),
+            }
+        }
+        Ok(())
+    }
+
     /// From when on nothing may be missing in the file; nothing if older lines may have been taken out.
     pub(super) fn begins(&self) -> Option<DateTime<Utc>> {
         self.checkpoints.first().map(|first| first.at).filter(|_| self.checkpoints.len() < KEPT)
@@ -194,7 +237,9 @@ impl Remembered {
         VerifyReport {
             verified: 0,
             chains: Vec::new(),
-            checkpoints: self.checkpoints.len(),
+            checkpoints: self.checkpoints.len() + self.brought.len(),
+            content: 0,
+            accounts: 0,
             projections: Vec::new(),
             problems: self.problems(),
             notes: self.notes.clone(),
@@ -203,48 +248,62 @@ impl Remembered {
 
     /// What is wrong with the file itself.
     pub(super) fn problems(&self) -> Vec<LedgerProblem> {
-        if self.forged == 0 {
-            return Vec::new();
+        let mut problems = self.problems.clone();
+        if self.forged > 0 {
+            let problem = format!("{} lines of the checkpoints in the home are not signed by its key", self.forged);
+            problems.push(LedgerProblem::of(problem));
         }
-        let problem = format!("{} lines of the checkpoints in the home are not signed by its key", self.forged);
-        vec![LedgerProblem { chain: None, seq: None, action: None, projection: None, problem }]
-    }
-}
-
-impl Home {
-    fn sign(&self, at: DateTime<Utc>, dropped: Vec<ChainHead>, heads: Vec<ChainHead>) -> SignedCheckpoint {
-        let at = micros(at);
-        let signature = BASE64.encode(self.key.sign(signed_text(at, &dropped, &heads).as_bytes()));
-        SignedCheckpoint { at, dropped, heads, key: key_id(&self.key), signature }
-    }
-
-    fn write(&self, checkpoint: &SignedCheckpoint) -> io::Result<()> {
-        let path = lines_file(&self.directory);
-        let mut line = serde_json::to_string(checkpoint)?;
-        line.push('\n');
-        let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&path)?;
-        cut_torn_line(&mut file)?;
-        file.write_all(line.as_bytes())?;
-        file.sync_all()?;
-        if file.metadata()?.len() > SHORTEST * KEPT as u64 {
-            shorten(&path)?;
-        }
-        Ok(())
+        problems
     }
 }
 
 impl SignedCheckpoint {
-    fn is_signed_by(&self, key: &Ed25519KeyPair) -> bool {
-        let public = UnparsedPublicKey::new(&ED25519, key.public_key());
-        let text = signed_text(self.at, &self.dropped, &self.heads);
-        BASE64.decode(&self.signature).is_ok_and(|signature| public.verify(text.as_bytes(), &signature).is_ok())
+    /// What an entry of the log says and is signed.
+    pub(super) fn in_log(checkpoint: &Checkpoint) -> Option<Self> {
+        let (Some(key), Some(public_key), Some(signature)) =
+            (&checkpoint.key, &checkpoint.public_key, &checkpoint.signature)
+        else {
+            return None;
+        };
+        let signature = Signature { key: key.clone(), public_key: public_key.clone(), text: signature.clone() };
+        let (dropped, heads) = if checkpoint.reason == DROPPED {
+            (checkpoint.heads.clone(), Vec::new())
+        } else {
+            (Vec::new(), checkpoint.heads.clone())
+        };
+        Some(Self { at: checkpoint.at, dropped, heads, signature })
+    }
+
+    /// Whether it is what the key that it names, public half and all, has signed. Whose key that is is another question.
+    pub(super) fn is_consistent(&self) -> bool {
+        let named = PublicKey {
+            key: self.signature.key.clone(),
+            public_key: self.signature.public_key.clone(),
+            since: None,
+            until: None,
+            follows: None,
+            endorsement: None,
+        };
+        self.is_signed_by_one_of(&[named])
+    }
+
+    fn is_signed_by_one_of(&self, keys: &[PublicKey]) -> bool {
+        let mut signers = keys.iter().filter(|key| key.key == self.signature.key).filter_map(PublicKey::bytes);
+        signers.any(|public| self.signature.is_by(&public, self.at, &self.dropped, &self.heads))
     }
 }
 
-impl std::fmt::Debug for Checkpoints {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Checkpoints").field("directory", &self.home.directory).finish_non_exhaustive()
+fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
+    let mut line = serde_json::to_string(checkpoint)?;
+    line.push('\n');
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    cut_torn_line(&mut file)?;
+    file.write_all(line.as_bytes())?;
+    file.sync_all()?;
+    if file.metadata()?.len() > SHORTEST * KEPT as u64 {
+        shorten(path)?;
     }
+    Ok(())
 }
 
 /// Removes what an earlier run had begun to write when it was stopped, so that the next line stands alone.
@@ -284,24 +343,6 @@ fn shorten(path: &Path) -> io::Result<()> {
     write_secret_file(path, &kept)
 }
 
-fn read_key(path: &Path) -> Result<Option<Ed25519KeyPair>, CheckpointError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => Secret::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(path)(error)),
-    };
-    let key = BASE64.decode(text.expose().trim()).ok().and_then(|der| Ed25519KeyPair::from_pkcs8(&der).ok());
-    key.map(Some).ok_or_else(|| CheckpointError::Key(path.to_owned()))
-}
-
-fn key_id(key: &Ed25519KeyPair) -> String {
-    hex::encode(&key.public_key().as_ref()[..8])
-}
-
-fn key_file(directory: &Path) -> PathBuf {
-    directory.join("checkpoint.key")
-}
-
 fn lines_file(directory: &Path) -> PathBuf {
     directory.join("checkpoints.jsonl")
 }
@@ -309,15 +350,4 @@ fn lines_file(directory: &Path) -> PathBuf {
 fn failed(path: &Path) -> impl Fn(io::Error) -> CheckpointError + use<> {
     let path = path.to_owned();
     move |source| CheckpointError::File { path: path.clone(), source }
-}
-
-fn signed_text(at: DateTime<Utc>, dropped: &[ChainHead], heads: &[ChainHead]) -> String {
-    let mut text = CanonicalObject::with_capacity(256);
-    text.time("at", Some(at));
-    let list = |heads: &[ChainHead]| format!("[{}]", heads.iter().map(entry::head_json).collect::<Vec<_>>().join(","));
-    if !dropped.is_empty() {
-        text.json("dropped", Some(&list(dropped)));
-    }
-    text.json("heads", Some(&list(heads)));
-    text.finish()
 }

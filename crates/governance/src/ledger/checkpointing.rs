@@ -7,21 +7,22 @@ use super::checkpoint::{CheckpointError, Checkpoints};
 use super::entry::{self, DROPPED};
 use super::log::Ledger;
 
-/// Appends an entry with the ends of all chains, and remembers the ends after it.
+/// Appends an entry with the ends of all chains, remembers the ends after it, and gives them.
 pub(super) async fn take(
     ledger: &Ledger,
     checkpoints: &Checkpoints,
     reason: &'static str,
-) -> Result<(), CheckpointError> {
+) -> Result<Vec<ChainHead>, CheckpointError> {
     let mut connection = ledger.database.write().acquire().await?;
     let heads = chains::heads(&mut connection).await?;
     let now = ledger.ambient().now();
     // No entry names the key before there is a line of it, so who finds none knows that it is gone.
-    checkpoints.write(now, Vec::new(), heads.clone(), true).await?;
-    let entry = entry::checkpoint(&heads, reason, Some(&checkpoints.key_id()), now);
+    let signed = checkpoints.write(now, Vec::new(), heads.clone(), true).await?;
+    let entry = entry::checkpoint(&heads, reason, Some(&signed.signature), now);
     ledger.append(entry).await.map_err(|_| CheckpointError::Stopped)?;
     let heads = chains::heads(&mut connection).await?;
-    checkpoints.write(now, Vec::new(), heads, false).await
+    checkpoints.write(now, Vec::new(), heads.clone(), false).await?;
+    Ok(heads)
 }
 
 /// Writes down which entries retention is about to drop: for each chain, the last of them.
@@ -31,7 +32,12 @@ pub(super) async fn cut(
     dropped: Vec<ChainHead>,
 ) -> Result<(), CheckpointError> {
     let now = ledger.ambient().now();
-    let entry = entry::checkpoint(&dropped, DROPPED, Some(&checkpoints.key_id()), now);
+    let signed = {
+        let (checkpoints, dropped) = (checkpoints.clone(), dropped.clone());
+        let signing = tokio::task::spawn_blocking(move || checkpoints.sign(now, dropped, Vec::new()));
+        signing.await.map_err(|_| CheckpointError::Stopped)??
+    };
+    let entry = entry::checkpoint(&dropped, DROPPED, Some(&signed.signature), now);
     ledger.append(entry).await.map_err(|_| CheckpointError::Stopped)?;
-    checkpoints.write(now, dropped, Vec::new(), false).await
+    checkpoints.write(now, dropped, Vec::new(), false).await.map(drop)
 }

@@ -12,6 +12,8 @@ use systemprompt_model::{ActionId, Attribution, Credential, DecisionId, Instance
 use uuid::Uuid;
 
 use super::canonical::CanonicalObject;
+use super::kept::KeptDigest;
+use super::signature::{Signature, head_object};
 use super::text::{Sha, cleaned, micros, sha256};
 use crate::policy::Evaluation;
 use crate::safety::SafetyRecord;
@@ -62,6 +64,8 @@ pub(crate) struct DecidedEntry<'a> {
     /// Canonical JSON.
     pub(crate) facts: &'a str,
     pub(crate) instance: InstanceId,
+    /// What is kept of it beside the log, if this is the last entry about it.
+    pub(crate) kept: Option<&'a [KeptDigest<'a>]>,
     pub(crate) received_at: DateTime<Utc>,
     pub(crate) resource: &'a Resource,
     pub(crate) resource_id: &'a str,
@@ -106,6 +110,9 @@ impl DecidedEntry<'_> {
             effect.text("kind", Some(self.effect));
         });
         entry.uuid("instance", Some(self.instance.as_uuid()));
+        if let Some(kept) = self.kept {
+            kept_list(&mut entry, kept);
+        }
         entry.text("kind", Some(EntryKind::Decided.as_str()));
         entry.time("received_at", Some(micros(self.received_at)));
         entry.object("resource", |resource| {
@@ -176,6 +183,8 @@ pub(crate) struct EndedEntry<'a> {
     /// Canonical JSON.
     pub(crate) facts: Option<&'a str>,
     pub(crate) inspections: &'a [Evaluation],
+    /// What is kept of it beside the log.
+    pub(crate) kept: &'a [KeptDigest<'a>],
     pub(crate) latency_ms: Option<i64>,
     pub(crate) reason: Option<&'a str>,
     pub(crate) status: &'static str,
@@ -198,6 +207,7 @@ impl EndedEntry<'_> {
         if !self.inspections.is_empty() {
             evaluations_list(&mut entry, "inspections", self.inspections);
         }
+        kept_list(&mut entry, self.kept);
         entry.text("kind", Some(EntryKind::Ended.as_str()));
         entry.integer("latency_ms", self.latency_ms);
         entry.text("reason", self.reason.map(cleaned).as_deref());
@@ -227,28 +237,22 @@ pub(crate) fn abandoned(action: ActionId, effect: &str, at: DateTime<Utc>) -> Se
     Sealed::new(EntryKind::Abandoned, action, entry.finish())
 }
 
-/// Where all chains stand.
-/// `key`: which key signs the same in the home.
-pub(crate) fn checkpoint(heads: &[ChainHead], reason: &str, key: Option<&str>, at: DateTime<Utc>) -> Sealed {
-    let mut entry = CanonicalObject::with_capacity(256);
+/// Where all chains stand, signed with the key of the home.
+pub(crate) fn checkpoint(
+    heads: &[ChainHead],
+    reason: &str,
+    signature: Option<&Signature>,
+    at: DateTime<Utc>,
+) -> Sealed {
+    let mut entry = CanonicalObject::with_capacity(512);
     entry.time("at", Some(micros(at)));
     entry.objects("heads", heads, head_object);
-    entry.text("key", key);
+    entry.text("key", signature.map(|signature| signature.key.as_str()));
     entry.text("kind", Some(EntryKind::Checkpoint.as_str()));
+    entry.text("public_key", signature.map(|signature| signature.public_key.as_str()));
     entry.text("reason", Some(reason));
+    entry.text("signature", signature.map(|signature| signature.text.as_str()));
     Sealed::new(EntryKind::Checkpoint, ActionId::from_uuid(Uuid::nil()), entry.finish())
-}
-
-pub(crate) fn head_json(head: &ChainHead) -> String {
-    let mut object = CanonicalObject::with_capacity(160);
-    head_object(&mut object, head);
-    object.finish()
-}
-
-fn head_object(object: &mut CanonicalObject, head: &ChainHead) {
-    object.uuid("chain", Some(head.chain));
-    object.text("hash", Some(&head.hash));
-    object.integer("seq", Some(head.seq));
 }
 
 /// What is judged, as records call it.
@@ -299,6 +303,16 @@ fn finding_object(entry: &mut CanonicalObject, finding: &SafetyRecord) {
     entry.text("scanner", Some(&finding.scanner));
     entry.integer("sequence", Some(finding.sequence as i64));
     entry.text("severity", Some(finding.severity.as_str()));
+}
+
+/// Writes what is kept beside the log, by its digests. There is a list even if there is nothing, so that nobody can say that
+/// an entry was written before there were any.
+fn kept_list(entry: &mut CanonicalObject, kept: &[KeptDigest<'_>]) {
+    entry.objects("kept", kept, |entry, kept| {
+        entry.integer("bytes", Some(count(kept.bytes)));
+        entry.text("part", Some(&cleaned(kept.part)));
+        entry.bytes("sha256", kept.sha256.as_ref().map(<[u8; 32]>::as_slice));
+    });
 }
 
 /// Counts end at 2^53, as JSON's numbers do.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::chain::Head;
 use super::checkpoint::Remembered;
 use super::entry::DROPPED;
+use super::followed::{Begins, Followed};
 use super::read::Places;
 use super::report::LedgerProblem;
 
@@ -43,7 +44,7 @@ impl Expected {
     pub(super) fn of(home: &Remembered) -> Self {
         let mut expected =
             Self { remembers: !home.checkpoints.is_empty(), begins: home.begins(), own: home.chain, ..Self::default() };
-        for checkpoint in &home.checkpoints {
+        for checkpoint in home.checkpoints.iter().chain(&home.brought) {
             expected.add(checkpoint.at, &checkpoint.heads);
             for head in &checkpoint.heads {
                 let covered = expected.covered.entry(head.chain).or_default();
@@ -106,7 +107,7 @@ impl Expected {
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
         let mut missing: BTreeMap<Uuid, (i64, i64, DateTime<Utc>)> = BTreeMap::new();
         for ((chain, seq), seen) in &self.seen {
-            let reached = followed.get(chain).map_or(0, |chain| chain.end.seq);
+            let reached = followed.get(chain).map_or(0, |chain| chain.listed.max(chain.end.seq));
             if let Some((_, at)) = seen.first()
                 && reached < *seq
             {
@@ -118,8 +119,11 @@ impl Expected {
             let problem = format!("entries {first} to {last} are missing: the checkpoint of {at} saw them");
             LedgerProblem::at(chain, first, problem)
         }));
-        for (chain, Followed { start, .. }) in followed.iter().filter(|(_, chain)| chain.start.seq > 0) {
+        for (chain, Followed { start, begins, .. }) in followed.iter().filter(|(_, chain)| chain.start.seq > 0) {
             problems.extend(self.differs(*chain, start.seq, &hex::encode(start.hash)));
+            if *begins == Begins::Chosen {
+                continue;
+            }
             match self.beginning(*chain, start) {
                 Ok(note) => notes.extend(note),
                 Err(problem) => problems.push(LedgerProblem::at(*chain, start.seq, problem)),
@@ -163,22 +167,6 @@ impl Expected {
             )),
             None => Err(format!("{begins}, and neither a signature of this home nor an entry says so")),
         }
-    }
-}
-
-/// How far a chain is sound.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Followed {
-    /// Its beginning, or the end of what retention has dropped.
-    pub(super) start: Head,
-    /// Its last sound entry.
-    pub(super) end: Head,
-}
-
-impl Followed {
-    /// Whether this is one of its sound entries.
-    pub(super) fn has(&self, seq: i64) -> bool {
-        self.start.seq < seq && seq <= self.end.seq
     }
 }
 

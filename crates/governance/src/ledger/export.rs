@@ -1,193 +1,243 @@
-//! The log as lines of JSON, and its verification from these lines alone.
+//! Exporting the log, with what proves it: `systemprompt_verify` reads it without a database, and says what its parts are.
 //!
-//! A line is `{"chain", "seq", "at", "hash", "body"}`: `body` is the text that was hashed, `at` microseconds since 1970.
-//! The first line says what to begin with: `{"chain", "name", "seq", "hash"}` for every chain.
+//! The last checkpoint of an export is made for it: it signs where its chains end, so a signature covers every entry.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, Seek, Write};
+use std::io::{self, Write};
 
-use chrono::DateTime;
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use sqlx::PgPool;
-use uuid::Uuid;
+use sqlx::postgres::PgConnection;
+use systemprompt_extension::ledger::ChainHead;
+use systemprompt_verify::format::{COLUMNS, Checkpoint, End, Entry, FORMAT, Head, Header, Key, Line, Place, Span};
+use systemprompt_verify::verify::Trust;
 
-use super::chain::Head;
-use super::checkpoint::Remembered;
-use super::expected::Expected;
-use super::lines;
+use super::chain;
+use super::checkpoint::{CheckpointError, Checkpoints, Remembered, SignedCheckpoint};
+use super::keys::PublicKey;
 use super::read::{self, StoredEntry};
-use super::report::{LedgerProblem, VerifyReport};
-use super::text::Sha;
-use super::verify::ChainCheck;
-
-/// Bytes of a line at most.
-const LINE_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Entries read with one statement.
 const PAGE: i64 = 2000;
 
-/// The first line.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    chains: Vec<Beginning>,
+/// In which form entries are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// Lines of JSON, proofs among them.
+    #[default]
+    Jsonl,
+    /// A table, with the proofs in a file beside it.
+    Csv,
 }
 
-/// Where a chain begins: before its first entry, or after what retention has dropped.
-#[derive(Debug, Serialize, Deserialize)]
-struct Beginning {
-    chain: Uuid,
-    name: String,
-    seq: i64,
-    hash: String,
+/// What is exported, and what proves it.
+#[derive(Debug, Default)]
+pub struct Export<'a> {
+    /// Entries of this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Entries before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// What signs where it ends; nothing in a home without a key.
+    pub signer: Option<&'a Checkpoints>,
+    /// What the home remembers.
+    pub home: Option<&'a Remembered>,
 }
 
-/// An entry.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    chain: Uuid,
-    seq: i64,
-    at: i64,
-    hash: String,
-    body: String,
-}
-
-/// Why a ledger cannot be exported, or an export not be read.
+/// Why a ledger cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The database.
     #[error("reading the ledger")]
     Database(#[from] sqlx::Error),
-    /// The lines.
-    #[error("reading or writing the export")]
+    /// The file.
+    #[error("writing the export")]
     Io(#[from] io::Error),
-    /// A line is none.
-    #[error("line {line} is not one of an export")]
-    Line {
-        /// Which, from 1.
-        line: usize,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// The file is empty.
-    #[error("the export has no first line")]
-    Empty,
+    /// The signature.
+    #[error("signing the export")]
+    Sign(#[from] CheckpointError),
 }
 
-/// Writes the whole log, chain by chain, and gives the number of entries.
-pub async fn export(pool: &PgPool, mut out: impl Write) -> Result<u64, ExportError> {
-    let chains = sqlx::query!(
-        "SELECT chain_id, name, seq, dropped_seq, dropped_hash FROM ledger_chains WHERE seq > 0 ORDER BY chain_id"
-    )
-    .fetch_all(pool)
-    .await?;
-    let beginnings = chains.iter().map(|row| Beginning {
-        chain: row.chain_id,
-        name: row.name.clone(),
-        seq: row.dropped_seq,
-        hash: match &row.dropped_hash {
-            Some(hash) if row.dropped_seq > 0 => hex::encode(hash),
-            _ => hex::encode(Head::first(row.chain_id).hash),
-        },
-    });
-    write_line(&mut out, &Header { chains: beginnings.collect() })?;
-    let mut connection = pool.acquire().await?;
-    let mut written = 0;
-    for row in &chains {
-        let mut after = row.dropped_seq;
+/// Where an export goes.
+enum Out<'o> {
+    Jsonl(&'o mut dyn Write),
+    Csv { entries: &'o mut dyn Write, proof: &'o mut dyn Write },
+}
+
+/// Writes lines of JSON, and gives the number of entries.
+pub async fn export_jsonl(
+    pool: &PgPool,
+    export: &Export<'_>,
+    now: DateTime<Utc>,
+    out: &mut (dyn Write + Send),
+) -> Result<u64, ExportError> {
+    write(pool, export, now, Out::Jsonl(out)).await
+}
+
+/// Writes a table of entries, and everything else as lines of JSON elsewhere; gives the number of entries.
+pub async fn export_csv(
+    pool: &PgPool,
+    export: &Export<'_>,
+    now: DateTime<Utc>,
+    entries: &mut (dyn Write + Send),
+    proof: &mut (dyn Write + Send),
+) -> Result<u64, ExportError> {
+    write(pool, export, now, Out::Csv { entries, proof }).await
+}
+
+async fn write(pool: &PgPool, export: &Export<'_>, now: DateTime<Utc>, mut out: Out<'_>) -> Result<u64, ExportError> {
+    // One snapshot, so that no chain is ahead of what another one says of it.
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let chains = spans(&mut transaction, export).await?;
+    let heads: Vec<ChainHead> = chains
+        .iter()
+        .filter(|span| span.end.seq > span.after.seq)
+        .map(|span| ChainHead { chain: span.chain, hash: span.end.hash.clone(), seq: span.end.seq })
+        .collect();
+    let keys = export.home.map_or(&[][..], Remembered::keys);
+    let header = Header {
+        format: FORMAT.to_owned(),
+        exported_at: now.timestamp_micros(),
+        since: export.since.map(|at| at.timestamp_micros()),
+        until: export.until.map(|at| at.timestamp_micros()),
+        chains: chains.clone(),
+        keys: keys.iter().map(public).collect(),
+    };
+    if let Out::Csv { entries, .. } = &mut out {
+        writeln!(entries, "{}", COLUMNS.join(","))?;
+    }
+    out.line(&Line::Header(header))?;
+    let mut counted = End { entries: 0, checkpoints: 0 };
+    for span in &chains {
+        let mut place = (span.after.seq + 1, DateTime::UNIX_EPOCH);
         loop {
-            let entries = read::chain(&mut connection, row.chain_id, after, row.seq, PAGE).await?;
+            let entries = read::chain(&mut transaction, span.chain, place, span.end.seq, PAGE).await?;
             let Some(last) = entries.last() else { break };
-            after = last.seq;
+            place = (last.seq, last.at);
             for entry in entries {
-                let line = Line {
-                    chain: entry.chain,
-                    seq: entry.seq,
-                    at: entry.at.timestamp_micros(),
-                    hash: hex::encode(entry.hash),
-                    body: entry.body,
-                };
-                write_line(&mut out, &line)?;
-                written += 1;
+                out.entry(entry)?;
+                counted.entries += 1;
             }
         }
     }
+    transaction.rollback().await?;
+    let fits = |checkpoint: &&SignedCheckpoint| {
+        // Of a part of the log nothing is said that lies behind it.
+        export.until.is_none()
+            || checkpoint
+                .heads
+                .iter()
+                .chain(&checkpoint.dropped)
+                .all(|head| chains.iter().any(|span| span.chain == head.chain && head.seq <= span.end.seq))
+    };
+    let kept = export.home.map_or(&[][..], Remembered::checkpoints).iter().filter(fits).cloned();
+    let own = export.signer.map(|signer| signer.sign(now, Vec::new(), heads)).transpose()?;
+    for checkpoint in kept.chain(own) {
+        out.line(&Line::Checkpoint(portable(&checkpoint)))?;
+        counted.checkpoints += 1;
+    }
+    out.line(&Line::End(counted.clone()))?;
     out.flush()?;
-    Ok(written)
+    Ok(counted.entries)
 }
 
-/// Verifies an export, against what the home remembers. Reads it twice: what is found of the chains comes first, whether
-/// it is what checkpoints saw second.
-pub fn verify_export(mut export: impl BufRead + Seek, home: &Remembered) -> Result<VerifyReport, ExportError> {
-    let mut expected = Expected::of(home);
-    let mut report = home.report();
-    let first = lines::next(&mut export, LINE_LIMIT)?.ok_or(ExportError::Empty)?;
-    let header: Header = serde_json::from_slice(&first.text).map_err(|source| ExportError::Line { line: 1, source })?;
-    let mut checks: BTreeMap<Uuid, (String, ChainCheck)> = BTreeMap::new();
-    for beginning in header.chains {
-        let mut start = Head::first(beginning.chain);
-        if let Some(hash) = hex::decode(&beginning.hash).ok().and_then(|hash| Sha::try_from(hash).ok())
-            && beginning.seq > 0
+/// What of each chain is exported.
+async fn spans(connection: &mut PgConnection, export: &Export<'_>) -> Result<Vec<Span>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT chain_id, name, seq, hash, dropped_seq, dropped_hash FROM ledger_chains WHERE seq > 0 ORDER BY chain_id"
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut spans = Vec::with_capacity(rows.len());
+    for row in rows {
+        let place = |seq: i64, hash: &[u8]| Place { seq, hash: hex::encode(hash) };
+        let mut after = match &row.dropped_hash {
+            Some(hash) if row.dropped_seq > 0 => place(row.dropped_seq, hash),
+            _ => place(0, &chain::Head::first(row.chain_id).hash),
+        };
+        let mut end = place(row.seq, &row.hash);
+        if let Some(since) = export.since
+            && let Some((seq, _, hash)) = read::last_before(&mut *connection, row.chain_id, row.seq, since).await?
+            && seq > after.seq
         {
-            start = Head { seq: beginning.seq, hash, at: DateTime::UNIX_EPOCH };
+            after = place(seq, &hash);
         }
-        checks.insert(beginning.chain, (beginning.name, ChainCheck::new(beginning.chain, start)));
-    }
-    let mut number = 1;
-    let mut strays = BTreeMap::new();
-    while let Some(line) = lines::next(&mut export, LINE_LIMIT)? {
-        number += 1;
-        let line: Line =
-            serde_json::from_slice(&line.text).map_err(|source| ExportError::Line { line: number, source })?;
-        match checks.get_mut(&line.chain) {
-            Some((_, check)) if check.problem.is_none() => {
-                check.follow(&line.into_entry(), &mut expected);
-            }
-            Some(_) => {}
-            None => {
-                strays.entry(line.chain).or_insert(line.seq);
-            }
+        if let Some(until) = export.until {
+            end = match read::last_before(&mut *connection, row.chain_id, row.seq, until).await? {
+                Some((seq, _, hash)) if seq > after.seq => place(seq, &hash),
+                _ => after.clone(),
+            };
         }
+        spans.push(Span { chain: row.chain_id, name: row.name, after, end });
     }
-    let followed: BTreeMap<_, _> = checks.iter().map(|(chain, (_, check))| (*chain, check.followed())).collect();
-    for (name, check) in checks.into_values() {
-        report.add(&name, check);
-    }
-
-    export.rewind()?;
-    lines::next(&mut export, LINE_LIMIT)?;
-    while let Some(line) = lines::next(&mut export, LINE_LIMIT)? {
-        if let Ok(line) = serde_json::from_slice::<Line>(&line.text)
-            && followed.get(&line.chain).is_some_and(|chain| chain.has(line.seq))
-        {
-            report.problems.extend(expected.differs(line.chain, line.seq, &line.hash));
-        }
-    }
-    let (problems, notes) = expected.judge(&followed);
-    report.problems.extend(problems);
-    report.notes.extend(notes);
-    report.problems.extend(strays.into_iter().map(|(chain, seq)| {
-        LedgerProblem::at(chain, seq, "it is of a chain that the first line does not list".to_owned())
-    }));
-    Ok(report)
+    Ok(spans)
 }
 
-impl Line {
-    /// The entry as it is stored: kind and action are what the body says.
-    fn into_entry(self) -> StoredEntry {
-        let (kind, action) = read::said(&self.body);
-        StoredEntry {
-            chain: self.chain,
-            seq: self.seq,
-            at: DateTime::from_timestamp_micros(self.at).unwrap_or_default(),
-            kind,
-            action,
-            body: self.body,
-            hash: hex::decode(self.hash).unwrap_or_default(),
+impl Out<'_> {
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        let (Self::Jsonl(out) | Self::Csv { proof: out, .. }) = self;
+        serde_json::to_writer(&mut *out, line)?;
+        out.write_all(b"\n")
+    }
+
+    fn entry(&mut self, entry: StoredEntry) -> io::Result<()> {
+        let (kind, action) = (entry.kind, entry.action);
+        let entry = Entry {
+            chain: entry.chain,
+            seq: entry.seq,
+            at: entry.at.timestamp_micros(),
+            hash: hex::encode(entry.hash),
+            body: entry.body,
+        };
+        match self {
+            Self::Jsonl(_) => self.line(&Line::Entry(entry)),
+            Self::Csv { entries, .. } => {
+                let Entry { chain, seq, at, hash, body } = entry;
+                writeln!(entries, "{chain},{seq},{at},{},{action},{hash},{}", quoted(&kind), quoted(&body))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Jsonl(out) => out.flush(),
+            Self::Csv { entries, proof } => entries.flush().and_then(|()| proof.flush()),
         }
     }
 }
 
-fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+/// A cell of a table, as RFC 4180 writes one.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// What of a home a reader of exports may trust.
+pub fn trust(home: &Remembered) -> Trust {
+    Trust {
+        keys: home.keys().iter().map(public).collect(),
+        checkpoints: home.checkpoints().iter().map(portable).collect(),
+    }
+}
+
+fn public(key: &PublicKey) -> Key {
+    Key {
+        key: key.key.clone(),
+        public_key: key.public_key.clone(),
+        follows: key.follows.clone(),
+        endorsement: key.endorsement.clone(),
+    }
+}
+
+fn portable(checkpoint: &SignedCheckpoint) -> Checkpoint {
+    let heads = |heads: &[ChainHead]| {
+        let head = |head: &ChainHead| Head { chain: head.chain, hash: head.hash.clone(), seq: head.seq };
+        heads.iter().map(head).collect::<Vec<_>>()
+    };
+    Checkpoint {
+        at: checkpoint.at.timestamp_micros(),
+        dropped: heads(&checkpoint.dropped),
+        heads: heads(&checkpoint.heads),
+        key: checkpoint.signature.key.clone(),
+        signature: checkpoint.signature.text.clone(),
+    }
 }

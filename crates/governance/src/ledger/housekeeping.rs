@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use systemprompt_extension::ledger::ChainHead;
 use tokio::time::{MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::chains;
 use super::checkpointing::take;
 use super::expiry::SegmentError;
 use super::log::Ledger;
@@ -18,20 +20,19 @@ const RECOVER_EVERY: Duration = Duration::from_secs(30);
 /// How often expired content is deleted and segments are prepared.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
-/// How often it is remembered outside of the database where the chains end.
-const CHECKPOINT_EVERY: Duration = Duration::from_hours(1);
-
 /// How long the writer may take to leave once it was told to.
 const LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// Keeps the ledger in order until `shutdown`: closes what dead servers left open, deletes expired content, prepares
-    /// and drops segments, takes a checkpoint every hour.
+    /// and drops segments, takes checkpoints.
     pub async fn maintain(self: Arc<Self>, shutdown: CancellationToken) {
         let work = async {
             let mut recovery = interval(RECOVER_EVERY);
             let mut sweep = interval(SWEEP_EVERY);
-            let mut checkpoint = interval_at(tokio::time::Instant::now() + CHECKPOINT_EVERY, CHECKPOINT_EVERY);
+            let every = Duration::from_secs(u64::from(self.shared.settings.checkpoint_secs));
+            let mut checkpoint = interval_at(tokio::time::Instant::now() + every, every);
+            let mut remembered = Vec::new();
             for timer in [&mut recovery, &mut sweep, &mut checkpoint] {
                 timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
             }
@@ -42,8 +43,17 @@ impl Ledger {
                     _ = recovery.tick() => self.recover().await.map(drop).map_err(Into::into),
                     _ = sweep.tick() => keep_house(&self).await.map_err(Into::into),
                     _ = checkpoint.tick() => {
-                        self.checkpoint("hourly").await;
-                        Ok(())
+                        // Where nothing was written there is nothing to remember.
+                        match self.has_grown(&remembered).await {
+                            Ok(false) => Ok(()),
+                            Ok(true) => {
+                                if let Some(heads) = self.checkpoint("regular").await {
+                                    remembered = heads;
+                                }
+                                Ok(())
+                            }
+                            Err(error) => Err(error.into()),
+                        }
                     }
                 };
                 if let Err(error) = result {
@@ -73,11 +83,16 @@ impl Ledger {
     }
 
     /// Remembers where all chains end: in an entry, in the home and in the log output.
-    pub async fn checkpoint(&self, reason: &'static str) {
-        let Some(checkpoints) = &self.checkpoints else { return };
-        if let Err(error) = take(self, checkpoints, reason).await {
-            tracing::warn!(%error, "a checkpoint of the ledger could not be taken");
-        }
+    /// Gives the ends.
+    pub async fn checkpoint(&self, reason: &'static str) -> Option<Vec<ChainHead>> {
+        let checkpoints = self.checkpoints.as_ref()?;
+        let taken = take(self, checkpoints, reason).await;
+        taken.inspect_err(|error| tracing::warn!(%error, "a checkpoint of the ledger could not be taken")).ok()
+    }
+
+    async fn has_grown(&self, remembered: &[ChainHead]) -> Result<bool, sqlx::Error> {
+        let mut connection = self.database.write().acquire().await?;
+        Ok(chains::heads(&mut connection).await? != remembered)
     }
 }
 

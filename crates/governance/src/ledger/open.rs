@@ -57,6 +57,7 @@ impl Drop for OpenAction {
                 effect: self.effect,
                 facts: None,
                 inspections: &[],
+                kept: &[],
                 latency_ms: None,
                 reason: Some("dropped without an outcome"),
                 status: "failed",

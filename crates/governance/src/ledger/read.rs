@@ -68,11 +68,12 @@ pub(crate) fn said(body: &str) -> (String, Uuid) {
     (said.kind, said.action)
 }
 
-/// The entries of one chain after `after`, up to `until`, at most `limit`.
+/// The entries of one chain after this place, up to `until`, at most `limit`. One that stands at a place a second time, which
+/// nothing but the time of it tells from the first, is among them.
 pub(crate) async fn chain(
     connection: &mut PgConnection,
     chain: Uuid,
-    after: i64,
+    after: (i64, DateTime<Utc>),
     until: i64,
     limit: i64,
 ) -> Result<Vec<StoredEntry>, sqlx::Error> {
@@ -81,14 +82,49 @@ pub(crate) async fn chain(
         r#"
         SELECT chain_id AS chain, seq, at, kind, action_id AS action, body, hash
         FROM ledger
-        WHERE chain_id = $1 AND seq > $2 AND seq <= $3
-        ORDER BY seq
-        LIMIT $4
+        WHERE chain_id = $1 AND (seq, at) > ($2, $3) AND seq <= $4
+        ORDER BY seq, at
+        LIMIT $5
         "#,
         chain,
-        after,
+        after.0,
+        after.1,
         until,
         limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The last entry of a chain up to the place `until` that is older than this.
+pub(crate) async fn last_before(
+    connection: &mut PgConnection,
+    chain: Uuid,
+    until: i64,
+    time: DateTime<Utc>,
+) -> Result<Option<(i64, DateTime<Utc>, Vec<u8>)>, sqlx::Error> {
+    sqlx::query!(
+        "SELECT seq, at, hash FROM ledger WHERE chain_id = $1 AND seq <= $2 AND at < $3 ORDER BY seq DESC LIMIT 1",
+        chain,
+        until,
+        time,
+    )
+    .map(|row| (row.seq, row.at, row.hash))
+    .fetch_optional(connection)
+    .await
+}
+
+/// Everything the log says about these actions, in the order of their chains.
+pub(crate) async fn about(connection: &mut PgConnection, actions: &[Uuid]) -> Result<Vec<StoredEntry>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredEntry,
+        r#"
+        SELECT chain_id AS chain, seq, at, kind, action_id AS action, body, hash
+        FROM ledger
+        WHERE action_id = ANY ($1)
+        ORDER BY chain_id, seq
+        "#,
+        actions,
     )
     .fetch_all(connection)
     .await

@@ -12,7 +12,11 @@ pub struct VerifyReport {
     pub chains: Vec<ChainReport>,
     /// How many checkpoints were compared.
     pub checkpoints: usize,
-    /// The projections that were compared; empty when a chain is broken already, or only an export was read.
+    /// How many parts of content were compared with their digests.
+    pub content: u64,
+    /// How many accounts and keys are what recorded changes made them, if somebody looked.
+    pub accounts: u64,
+    /// The projections that were compared; empty when only a part of the log was looked at.
     pub projections: Vec<String>,
     /// Everything that is not as it should be. Empty means that the ledger is sound.
     pub problems: Vec<LedgerProblem>,
@@ -36,7 +40,7 @@ pub struct ChainReport {
 }
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LedgerProblem {
     /// The chain it is in.
     pub chain: Option<Uuid>,
@@ -46,6 +50,10 @@ pub struct LedgerProblem {
     pub action: Option<Uuid>,
     /// The projection that disagrees with the log.
     pub projection: Option<String>,
+    /// The table it is in, if it is not the log.
+    pub table: Option<String>,
+    /// The row of that table, by its key.
+    pub row: Option<String>,
     /// What is wrong.
     pub problem: String,
 }
@@ -60,6 +68,16 @@ impl VerifyReport {
 impl LedgerProblem {
     /// Something about one place of a chain.
     pub(super) fn at(chain: Uuid, seq: i64, problem: String) -> Self {
-        Self { chain: Some(chain), seq: Some(seq), action: None, projection: None, problem }
+        Self { chain: Some(chain), seq: Some(seq), problem, ..Self::default() }
+    }
+
+    /// Something about the whole.
+    pub(super) fn of(problem: String) -> Self {
+        Self { problem, ..Self::default() }
+    }
+
+    /// Something about a row of a table, which is named by its key.
+    pub fn row(table: &str, row: String, problem: String) -> Self {
+        Self { table: Some(table.to_owned()), row: Some(row), problem, ..Self::default() }
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::ShipmentConfig;
+
 /// The key `governance` of the profile: how this server keeps its records. Which rules apply is decided in the services
 /// tree, the same for every server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct GovernanceProfile {
     /// The audit ledger.
     pub ledger: LedgerSettings,
+    /// Where it is shipped to.
+    pub shipping: Vec<ShipmentConfig>,
 }
 
 /// How the audit ledger is written.
@@ -23,11 +27,15 @@ pub struct LedgerSettings {
     /// after two seconds.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_limit: u32,
+    /// How often it is remembered outside of the database where the chains end, in seconds, if something was written since;
+    /// and at every shutdown. What was written since the last time can be taken away again by whoever has the database.
+    #[schemars(range(min = 5, max = 86_400))]
+    pub checkpoint_secs: u32,
 }
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        Self { durability: Durability::Durable, queue_limit: 4096 }
+        Self { durability: Durability::Durable, queue_limit: 4096, checkpoint_secs: 600 }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ledger on a real PostgreSQL.
 
+mod mutations;
+
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,10 +35,13 @@ use uuid::Uuid;
 use super::chain::Head;
 use super::checkpoint::{Checkpoints, Remembered};
 use super::entry::{AttemptedEntry, DecidedEntry, EndedEntry, Judged, Sealed};
-use super::export::{export, verify_export};
+use super::export::{Export, export_csv, export_jsonl, trust};
+use super::kept::KeptDigest;
+use super::keys::signing_key;
 use super::queue::{Batch, Following};
+use super::signature::Signature;
 use super::text::sha256;
-use super::verify::{VerifyReport, verify};
+use super::verify::{LedgerProblem, VerifyReport, verify};
 use super::write::{Rows, write};
 use super::*;
 use crate::action::{Action, Target};
@@ -760,7 +765,11 @@ async fn verification_names_what_was_changed() {
         ),
         ("DELETE FROM ledger WHERE seq = 2", 2, "entry 2 is missing; the next one is 3"),
         ("DELETE FROM ledger WHERE seq = 3", 3, "entry 3 is missing: the recorded end of the chain is 3"),
-        ("UPDATE ledger_chains SET hash = sha256('x')", 4, "entry 4 is missing: the recorded end of the chain is 3"),
+        (
+            "UPDATE ledger_chains SET hash = sha256('x')",
+            3,
+            "the recorded end of the chain has another hash than its last entry",
+        ),
         (
             "INSERT INTO ledger SELECT chain_id, 4, at, kind, action_id, body, hash FROM ledger WHERE seq = 3; \
              UPDATE ledger_chains SET seq = 4",
@@ -808,7 +817,7 @@ async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
     run(
         pool,
         "DELETE FROM ledger WHERE seq > 4; \
-         UPDATE ledger_chains AS c SET seq = 4, hash = l.hash FROM ledger AS l WHERE l.chain_id = c.chain_id AND l.seq = 4",
+         UPDATE ledger_chains AS c SET seq = 4, hash = l.hash, at = l.at FROM ledger AS l WHERE l.chain_id = c.chain_id AND l.seq = 4",
     )
     .await;
     assert_sound(pool).await;
@@ -832,7 +841,7 @@ async fn a_chain_that_lost_its_end_shows_in_the_checkpoints() {
         pool,
         &format!(
             "DELETE FROM ledger WHERE chain_id = '{chain}' AND seq > 2; \
-             UPDATE ledger_chains AS c SET seq = 2, hash = l.hash FROM ledger AS l \
+             UPDATE ledger_chains AS c SET seq = 2, hash = l.hash, at = l.at FROM ledger AS l \
              WHERE c.chain_id = '{chain}' AND l.chain_id = c.chain_id AND l.seq = 2"
         ),
     )
@@ -880,7 +889,7 @@ async fn the_database_alone_cannot_say_that_the_beginning_of_a_chain_was_dropped
     run(
         pool,
         "UPDATE ledger_chains SET dropped_seq = 3, dropped_hash = (SELECT hash FROM ledger WHERE seq = 3); \
-         DELETE FROM ledger WHERE seq <= 3",
+         DELETE FROM ledger WHERE seq <= 3; DELETE FROM ledger_content",
     )
     .await;
     for seen in [remembered(home.path()), Remembered::default()] {
@@ -888,13 +897,15 @@ async fn the_database_alone_cannot_say_that_the_beginning_of_a_chain_was_dropped
         let expected =
             "entries 1 to 3 are said to be dropped, and neither a signature of this home nor an entry says so";
         assert_eq!(said(&report), [expected]);
-        let mut exported = Vec::new();
-        export(pool, &mut exported).await.unwrap();
-        assert_eq!(said(&verify_export(Cursor::new(exported), &seen).unwrap()), [expected]);
+        let problems = read_export(&exported(pool, &seen, None).await, &seen);
+        assert!(
+            problems.iter().any(|problem| problem.contains("no signature says that they were dropped")),
+            "{problems:?}"
+        );
     }
 
     // An entry that says so, in a chain of its own, is not worth more than the database it stands in.
-    let ghost = Uuid::from_u128(99);
+    let ghost = chains::chain_of("ghost");
     let first = chain::Head::first(ghost);
     sqlx::query("INSERT INTO ledger_chains VALUES ($1, 'ghost', 0, $2, now(), 1, now(), now())")
         .bind(ghost)
@@ -1013,7 +1024,7 @@ async fn a_checkpoint_file_may_be_torn_at_its_end_and_is_missed_when_it_is_gone(
     std::fs::remove_file(home.path().join("checkpoint.key")).unwrap();
     let report = verify(pool, &remembered(home.path()), &[]).await.unwrap();
     assert!(said(&report)[0].ends_with("its file or key is gone"), "{report:?}");
-    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "whoever verifies makes no key");
+    assert!(!home.path().join("checkpoint.key").exists(), "whoever verifies makes no key");
 }
 
 #[tokio::test]
@@ -1058,6 +1069,10 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         detail: "because \"of\" this".into(),
         duration_ms: 1e-7,
     }];
+    let kept = [
+        KeptDigest { part: "finding.0", bytes: 27, sha256: Some(sha256(b"kept")) },
+        KeptDigest { part: "answer", bytes: 28, sha256: Some(sha256(b"also kept")) },
+    ];
     let decided = DecidedEntry {
         action,
         at: now + TimeDelta::microseconds(1),
@@ -1077,6 +1092,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         effect: "ask",
         facts: r#"{"model":"é"}"#,
         instance: InstanceId::generate(ambient),
+        kept: None,
         received_at: now + TimeDelta::microseconds(2),
         resource: &Resource::installation("part"),
         resource_id: "part",
@@ -1089,6 +1105,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         effect: "ask",
         facts: Some(r#"{"tokens":15}"#),
         inspections: &evaluations,
+        kept: &kept[1..],
         latency_ms: Some(13),
         reason: Some("another reason"),
         status: "failed",
@@ -1106,12 +1123,14 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
     };
     let heads =
         [systemprompt_extension::ledger::ChainHead { chain: Uuid::from_u128(17), hash: "18".repeat(32), seq: 19 }];
+    let signature = Signature::of(&signing_key(tempfile::tempdir().unwrap().path()).unwrap(), now, &[], &heads);
+    let decided = DecidedEntry { kept: Some(&kept[..1]), ..decided };
     vec![
         (EntryKind::Decided, decided.seal()),
         (EntryKind::Attempted, attempted.seal()),
         (EntryKind::Ended, ended.seal()),
         (EntryKind::Abandoned, entry::abandoned(action, "ask", now)),
-        (EntryKind::Checkpoint, entry::checkpoint(&heads, "hourly", Some("21"), now)),
+        (EntryKind::Checkpoint, entry::checkpoint(&heads, "regular", Some(&signature), now)),
     ]
 }
 
@@ -1157,18 +1176,115 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
     assert_eq!(report.verified, 6, "{report:?}");
     assert_eq!(report.problems.len(), 1);
 
-    let mut exported = Vec::new();
-    assert_eq!(export(pool, &mut exported).await.unwrap(), 6);
-    let from_export = verify_export(Cursor::new(&exported), &Remembered::default()).unwrap();
-    assert_eq!((from_export.chains.clone(), from_export.problems.clone()), (report.chains, report.problems));
+    let seen = Remembered::default();
+    let exported = exported(pool, &seen, None).await;
     for (_, entry) in &entries {
         let body = serde_json::to_string(&entry.body).unwrap();
-        assert!(String::from_utf8_lossy(&exported).contains(&body), "the export holds the hashed bytes");
+        assert!(exported.contains(&body), "the export holds the hashed bytes");
     }
-    let forged = String::from_utf8(exported).unwrap().replace("another reason", "another person");
-    let problems = verify_export(Cursor::new(forged), &Remembered::default()).unwrap().problems;
+    // The checkpoint that speaks of a chain that is not there is named here, too.
+    let problems = read_export(&exported, &seen);
+    assert!(matches!(problems.as_slice(), [problem] if problem.contains("saw them")), "{problems:?}");
+    let problems = read_export(&exported.replace("another reason", "another person"), &seen);
     // The dropped permit of the decision comes before what was appended by hand.
-    assert!(problems.iter().any(|problem| problem.seq == Some(4)), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("entry 4: it was changed")), "{problems:?}");
+}
+
+/// An export of everything, signed if there is a home.
+async fn exported(pool: &PgPool, seen: &Remembered, home: Option<&Checkpoints>) -> String {
+    let mut out = Vec::new();
+    let export = Export { signer: home, home: Some(seen), ..Export::default() };
+    export_jsonl(pool, &export, DateTime::UNIX_EPOCH, &mut out).await.unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// What whoever has nothing but the export and what a home remembers finds wrong with it.
+fn read_export(export: &str, seen: &Remembered) -> Vec<String> {
+    let mut lines = systemprompt_verify::read::Jsonl::new(Cursor::new(export));
+    let report = systemprompt_verify::verify::verify(&mut lines, &trust(seen)).unwrap();
+    report.problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn an_export_proves_itself_and_any_change_of_it_is_named() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = seven_entries(&database).await;
+    let checkpoints = Checkpoints::open(home.path()).unwrap();
+    let before = keys::public_keys(home.path()).unwrap();
+    let (_, after) = keys::rotate(home.path(), DateTime::UNIX_EPOCH).unwrap();
+    let seen = remembered(home.path());
+    let whole = exported(pool, &seen, Some(&checkpoints)).await;
+    assert!(whole.contains(&after.key), "it is signed with the new key");
+    assert_eq!(read_export(&whole, &seen), [""; 0]);
+    // Who knows the first key follows it to the second; who knows another one trusts neither.
+    let mut first = Remembered::default();
+    first.trust(before);
+    assert_eq!(read_export(&whole, &first), [""; 0]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    signing_key(elsewhere.path()).unwrap();
+    let mut strange = Remembered::default();
+    strange.trust(keys::public_keys(elsewhere.path()).unwrap());
+    let problems = read_export(&whole, &strange);
+    assert!(
+        problems.iter().any(|problem| problem.contains("no trusted signature covers entries 1 to 7")),
+        "{problems:?}"
+    );
+
+    // Whatever line is taken out, doubled or exchanged with the next, and whatever character is changed, it is named.
+    let lines: Vec<&str> = whole.lines().collect();
+    for at in 0..lines.len() {
+        let mut without = lines.clone();
+        without.remove(at);
+        let mut twice = lines.clone();
+        twice.insert(at, lines[at]);
+        let mut swapped = lines.clone();
+        swapped.swap(at, (at + 1) % lines.len());
+        for (what, changed) in [("without", without), ("twice", twice), ("swapped", swapped)] {
+            // Where checkpoints stand among entries says nothing.
+            let in_order = |lines: &[&str]| {
+                let rest = lines.iter().filter(|line| !line.starts_with("{\"checkpoint"));
+                rest.map(|line| (*line).to_owned()).collect::<Vec<_>>()
+            };
+            if what == "swapped" && in_order(&changed) == in_order(&lines) {
+                continue;
+            }
+            let text = changed.join("\n") + "\n";
+            let mut reader = systemprompt_verify::read::Jsonl::new(Cursor::new(text));
+            let report = systemprompt_verify::verify::verify(&mut reader, &trust(&seen));
+            assert!(report.is_err() || !report.unwrap().is_sound(), "line {at} {what}");
+        }
+    }
+    let beginning = whole.find("{\"entry\"").unwrap();
+    for at in (beginning..whole.len()).step_by(7).filter(|at| whole.as_bytes()[*at].is_ascii_alphanumeric()) {
+        let mut changed = whole.clone().into_bytes();
+        changed[at] = if changed[at] == b'7' { b'8' } else { b'7' };
+        let mut reader = systemprompt_verify::read::Jsonl::new(Cursor::new(changed));
+        let report = systemprompt_verify::verify::verify(&mut reader, &trust(&seen));
+        assert!(
+            report.is_err() || !report.unwrap().is_sound(),
+            "character {at}: {}",
+            &whole[at.saturating_sub(40)..=at]
+        );
+    }
+
+    // As a table with the proofs beside it, and a part of it.
+    let (mut table, mut proof) = (Vec::new(), Vec::new());
+    let export = Export { signer: Some(&checkpoints), home: Some(&seen), ..Export::default() };
+    assert_eq!(export_csv(pool, &export, DateTime::UNIX_EPOCH, &mut table, &mut proof).await.unwrap(), 7);
+    let mut csv = systemprompt_verify::read::Csv::new(Cursor::new(&table), Cursor::new(&proof));
+    let report = systemprompt_verify::verify::verify(&mut csv, &trust(&seen)).unwrap();
+    assert_eq!((report.problems.as_slice(), report.verified), ([].as_slice(), 7));
+    let forged = String::from_utf8(table).unwrap().replacen("demo", "dem0", 1);
+    let mut csv = systemprompt_verify::read::Csv::new(Cursor::new(forged), Cursor::new(&proof));
+    assert!(!systemprompt_verify::verify::verify(&mut csv, &trust(&seen)).unwrap().is_sound());
+    let (third,): (DateTime<Utc>,) =
+        sqlx::query_as("SELECT at FROM ledger WHERE seq = 3").fetch_one(pool).await.unwrap();
+    let mut out = Vec::new();
+    let export = Export { since: Some(third), ..export };
+    let entries = export_jsonl(pool, &export, DateTime::UNIX_EPOCH, &mut out).await.unwrap();
+    assert!((1..7).contains(&entries), "{entries}");
+    assert_eq!(read_export(&String::from_utf8(out).unwrap(), &seen), [""; 0]);
 }
 
 /// The names of the fields that are ours. What features and policies say is kept as it is.
@@ -1354,13 +1470,10 @@ async fn rows_that_the_log_does_not_say_are_noticed() {
     for (change, expected) in [
         (
             "UPDATE standing SET status = 'completed' WHERE status = 'rejected'",
-            "1 rows of `standing` are not as the log says",
+            "the row was changed: `status` is completed, the log says rejected",
         ),
-        (
-            "INSERT INTO standing VALUES (gen_random_uuid(), 'completed', 1)",
-            "1 rows of `standing` are not as the log says",
-        ),
-        ("DELETE FROM standing WHERE status = 'rejected'", "1 rows of `standing` of the log are missing"),
+        ("INSERT INTO standing VALUES (gen_random_uuid(), 'completed', 1)", "there is no entry for this row"),
+        ("DELETE FROM standing WHERE status = 'rejected'", "the row that the log says is missing"),
     ] {
         sqlx::raw_sql(change).execute(pool).await.unwrap();
         let problems = verify(pool, &Remembered::default(), &projections).await.unwrap().problems;
@@ -1709,9 +1822,7 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
     let report = verify(pool, &home, ledger.projector().projections()).await.unwrap();
     assert_eq!((report.problems.as_slice(), report.notes.as_slice()), ([].as_slice(), [].as_slice()));
     assert!(report.chains[0].from_seq > 9, "{report:?}");
-    let mut exported = Vec::new();
-    export(pool, &mut exported).await.unwrap();
-    assert_eq!(verify_export(Cursor::new(exported), &home).unwrap().problems, []);
+    assert_eq!(read_export(&exported(pool, &home, None).await, &home), [""; 0]);
     let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM standing").fetch_one(pool).await.unwrap();
     assert_eq!(left, 4, "what was derived from them is gone too");
     assert_eq!(ledger.projector().rebuild("standing").await.unwrap(), report.verified as u64);

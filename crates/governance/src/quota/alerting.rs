@@ -11,10 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,6 +33,7 @@ use super::letter::letter;
 use super::meter::{Limit, amount};
 use super::queries::{self, Due, Raised, Waiting};
 use crate::config::{PolicyMode, QuotaAlertConfig};
+use crate::webhook::{Courier, key, name, signed};
 
 /// How often a place looks for messages that wait. What this server writes down is told at once.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -53,13 +51,6 @@ const REFUSED_AT_MOST: i32 = 5;
 const MAYBE_TAKEN_AT_MOST: i32 = 3;
 /// Crossings that are remembered, so that the table is not asked about them again.
 const REMEMBERED: usize = 100_000;
-
-/// Brings a message to its address.
-#[async_trait]
-pub trait Courier: Send + Sync {
-    /// Posts `body` to `url` with these headers. Anything but a success is an error, in words for the log.
-    async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String>;
-}
 
 /// The alerts of one server.
 pub(super) struct Alerts {
@@ -435,53 +426,10 @@ async fn mail(mailer: &Mailer, to: &Address, waiting: &Waiting) -> Result<(), No
     Ok(())
 }
 
-/// What a message is called, wherever it goes.
-fn name(id: Uuid) -> String {
-    format!("msg_{}", id.simple())
-}
-
 fn with_time(message: &Value, raised_at: DateTime<Utc>) -> String {
     let mut message = message.clone();
     if let Some(fields) = message.as_object_mut() {
         fields.insert("timestamp".to_owned(), json!(raised_at));
     }
     message.to_string()
-}
-
-/// The key of a secret: what follows `whsec_` in Base64, otherwise its text.
-fn key(secret: &str) -> hmac::Key {
-    let decoded = secret.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
-    hmac::Key::new(hmac::HMAC_SHA256, decoded.as_deref().unwrap_or(secret.as_bytes()))
-}
-
-/// The headers of Standard Webhooks.
-fn signed(key: &hmac::Key, id: Uuid, now: DateTime<Utc>, body: &str) -> [(&'static str, String); 3] {
-    let id = name(id);
-    let time = now.timestamp().to_string();
-    let signature = hmac::sign(key, format!("{id}.{time}.{body}").as_bytes());
-    let signature = format!("v1,{}", STANDARD.encode(signature));
-    [("webhook-id", id), ("webhook-timestamp", time), ("webhook-signature", signature)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_signed_as_the_standard_says() {
-        // The example of the specification of Standard Webhooks, with an id of ours.
-        let key = key(concat!("whsec", "_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
-        let now = DateTime::from_timestamp(1_614_265_330, 0).expect("a time");
-        let [id, time, signature] = signed(&key, Uuid::nil(), now, r#"{"test": 2432232314}"#);
-        assert_eq!(id.1, "msg_00000000000000000000000000000000");
-        assert_eq!(time.1, "1614265330");
-        let expected = hmac::sign(&key, format!("{}.{}.{}", id.1, time.1, r#"{"test": 2432232314}"#).as_bytes());
-        assert_eq!(signature.1, format!("v1,{}", STANDARD.encode(expected)));
-        let decoded = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("Base64");
-        let vendor = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, &decoded),
-            br#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#,
-        );
-        assert_eq!(STANDARD.encode(vendor), "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    }
 }

@@ -51,11 +51,11 @@ use self::meter::{Limits, Meter, Whose};
 use self::verdict::Found;
 use self::window::Window;
 use crate::config::{FaultMode, GatewayPolicyConfig, QuotaAlertConfig, QuotaReservation};
+use crate::webhook::Courier;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::alerting::Courier;
 pub use self::store::{QuotaAlertRow, QuotaDelivery, QuotaDeliveryState, QuotaFilter, QuotaRow, alerts, list};
 
 /// How often it is looked for what servers left behind that died.

@@ -101,6 +101,28 @@ pub(crate) async fn list_api_keys(executor: impl PgExecutor<'_>, user: UserId) -
     Ok(rows.into_iter().map(ApiKey::from).collect())
 }
 
+/// Keys by their id, of everybody, after this one.
+pub(crate) async fn all_api_keys(
+    executor: impl PgExecutor<'_>,
+    after: Option<ApiKeyId>,
+    limit: i64,
+) -> Result<Vec<ApiKey>, StoreError> {
+    let rows = api_key_rows!(
+        "SELECT",
+        r#"
+        FROM user_api_keys
+        WHERE $1::uuid IS NULL OR id > $1
+        ORDER BY id
+        LIMIT $2
+        "#,
+        after.map(|id| id.as_uuid()),
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(ApiKey::from).collect())
+}
+
 /// A key by its id or by its visible prefix.
 pub(crate) async fn find_api_key(
     executor: impl PgExecutor<'_>,

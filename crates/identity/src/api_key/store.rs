@@ -7,7 +7,7 @@ use systemprompt_model::{Ambient, ApiKeyId, UserId};
 
 use crate::api_key::{self, ApiKey, IssuedKey, queries};
 use crate::error::{StoreError, violated_constraint};
-use crate::user;
+use crate::{stored, user};
 
 /// The API keys of all users.
 #[derive(Clone)]
@@ -99,7 +99,8 @@ pub(crate) async fn issue(
     if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         return Err(ApiKeyError::InvalidName);
     }
-    let now = ambient.now();
+    let now = stored::now(ambient);
+    let expires_at = expires_at.map(stored::micros);
     if let Some(expires_at) = expires_at
         && expires_at <= now
     {

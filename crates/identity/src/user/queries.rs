@@ -249,6 +249,26 @@ pub(crate) async fn list_users(
     into_users(rows)
 }
 
+/// Accounts by their id, deleted ones too, after this one.
+pub(crate) async fn all_users(
+    executor: impl PgExecutor<'_>,
+    after: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<User>, StoreError> {
+    let rows = select_users!(
+        r#"
+        WHERE $1::uuid IS NULL OR id > $1
+        ORDER BY id
+        LIMIT $2
+        "#,
+        after.map(|id| id.as_uuid()),
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    into_users(rows)
+}
+
 pub(crate) async fn count_users(executor: impl PgExecutor<'_>, filter: &UserFilter) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"

@@ -8,7 +8,7 @@ use crate::error::{StoreError, violated_constraint};
 use crate::user::change::{NewUser, UserChange};
 use crate::user::lookup::{Page, UserFilter, UserReference};
 use crate::user::{User, UserStatus, queries};
-use crate::{api_key, session};
+use crate::{api_key, session, stored};
 
 /// The accounts of the installation.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl Users {
     pub async fn update(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
         let mut transaction = self.db.write().begin().await?;
         let user = changed(&mut transaction, id, |user| change.apply(user).map_err(UserError::Invalid)).await?;
-        let user = User { updated_at: self.ambient.now(), ..user };
+        let user = User { updated_at: stored::now(&self.ambient), ..user };
         queries::update_user(&mut transaction, &user).await.map_err(|error| taken(error, &user))?;
         transaction.commit().await?;
         Ok(user)
@@ -103,7 +103,7 @@ impl Users {
     /// Deletes an account: its keys and sessions are revoked, its name and address are free again. The row stays,
     /// because the ledger refers to it.
     pub async fn delete(&self, id: UserId) -> Result<User, UserError> {
-        let now = self.ambient.now();
+        let now = stored::now(&self.ambient);
         let mut transaction = self.db.write().begin().await?;
         let user =
             changed(&mut transaction, id, |user| Ok(User { status: UserStatus::Deleted, updated_at: now, ..user }))
@@ -119,7 +119,7 @@ impl Users {
 /// Creates an active account as part of a transaction.
 pub(crate) async fn create(connection: &mut PgConnection, ambient: &Ambient, new: NewUser) -> Result<User, UserError> {
     let new = new.normalised().map_err(UserError::Invalid)?;
-    let now = ambient.now();
+    let now = stored::now(ambient);
     let user = User {
         id: UserId::generate(ambient),
         name: new.name,

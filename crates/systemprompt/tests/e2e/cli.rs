@@ -191,6 +191,29 @@ async fn logs_and_the_audit() {
     assert!(said.contains(&id), "the altered request is named: {said}");
     instance.cli(&["infra", "db", "projections", "rebuild", "ai_requests"]);
     assert_eq!(text(&instance, &["infra", "logs", "audit", "verify"]).0, Some(0));
+    // Who made somebody an administrator is on record, or it is named.
+    let eve = ["admin", "users", "create", "--name", "eve", "--email", "eve@example.com"];
+    let eve = instance.cli(&eve)["id"].as_str().expect("an id").to_owned();
+    instance.cli(&["admin", "users", "update", "eve", "--roles", "analyst,user"]);
+    assert_eq!(text(&instance, &["infra", "logs", "audit", "verify"]).0, Some(0));
+    instance.cli(&["infra", "db", "execute", "--yes", "UPDATE users SET roles = '{admin}' WHERE name = 'eve'"]);
+    let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
+    assert!(status == Some(1) && said.contains(&eve) && said.contains("now with the roles admin"), "{said}");
+    instance.cli(&["infra", "db", "execute", "--yes", "UPDATE users SET roles = '{analyst,user}' WHERE name = 'eve'"]);
+    let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
+    assert_eq!(status, Some(0), "{said}");
+    // A trigger that is switched off, or does something else, is seen.
+    let silence = "ALTER TABLE ledger DISABLE TRIGGER ledger_unchanged";
+    instance.cli(&["infra", "db", "execute", "--yes", silence]);
+    let found = instance.cli(&["infra", "db", "doctor"]);
+    assert_eq!(found["disabled_triggers"][0]["trigger"], json!("ledger_unchanged"), "{found}");
+    instance.cli(&["infra", "db", "execute", "--yes", "ALTER TABLE ledger ENABLE TRIGGER ledger_unchanged"]);
+    // A key that is exchanged vouches for the next.
+    instance.cli(&["infra", "logs", "audit", "keys", "rotate", "--yes"]);
+    let keys = instance.cli(&["infra", "logs", "audit", "keys", "list"]);
+    assert_eq!(keys["items"][1]["follows"], keys["items"][0]["key_id"], "{keys}");
+    let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);
+    assert_eq!(status, Some(0), "{said}");
     // Somebody who owns the tables can get around the triggers, but not around the chain.
     for statement in [
         "ALTER TABLE ledger DISABLE TRIGGER ledger_unchanged",

@@ -439,8 +439,10 @@ async fn every_command_in_its_three_forms() {
     outputs.change_masked(&["admin", "config", "mail", "test", "ops@example.com"], [""; 3], &queued);
     std::fs::write(&profile, text).expect("written");
 
-    outputs
-        .change(&["infra", "db", "execute", "UPDATE users SET full_name = 'A' WHERE name = 'admin'", "--yes"], [""; 3]);
+    outputs.change(
+        &["infra", "db", "execute", "UPDATE departments SET description = 'A' WHERE name = 'Default'", "--yes"],
+        [""; 3],
+    );
     outputs.change(&["admin", "gateway", "cache", "purge"], [""; 3]);
     outputs.change(&["infra", "db", "migrate"], [""; 3]);
     outputs.change(
@@ -470,7 +472,17 @@ async fn every_command_in_its_three_forms() {
     let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
     // The last column is a time in milliseconds.
     let latency = [(r"  \d+\n", "  [n]\n")];
-    let entries = [(r"(entries.?:) \d+", "$1 [n]"), (r"\d+ entries", "[n] entries")];
+    let entries = [
+        (r"(entries.?:) \d+", "$1 [n]"),
+        (r"\d+ entries", "[n] entries"),
+        (r"((decisions|allowed|denied|warned|users).?:) \d+", "$1 [n]"),
+        (r"(?m)^( (allow|deny|warn) +)\d+ +\d+ +\d+ +\d+ +\d+", "$1[n]"),
+        (r#"((key_id|follows).?: "?)[0-9a-f]{16}"#, "$1[key]"),
+        (r"key [0-9a-f]{16}", "key [key]"),
+        (r"(?m)^ [0-9a-f]{16} ", " [key] "),
+        (r"[A-Za-z0-9+/]{86}==", "[endorsement]"),
+        (r"[A-Za-z0-9+/]{43}=", "[public key]"),
+    ];
     outputs.check_all(&[
         (&["admin", "config", "show", "server"], &[]),
         (&["admin", "config", "validate"], &[]),
@@ -508,12 +520,15 @@ async fn every_command_in_its_three_forms() {
         (
             &["infra", "logs", "audit", "verify"],
             &[
-                (r"((seq|verified).?:) \d+", "$1 [n]"),
+                (r"((seq|verified|content|accounts).?:) \d+", "$1 [n]"),
                 (r"\d+ to \d+", "[n] to [n]"),
+                (r"content( +)\d+ parts", "content$1[n] parts"),
                 (r"verified  \d+", "verified  [n]"),
             ],
         ),
         (&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries),
+        (&["infra", "logs", "audit", "keys", "list"], &entries),
+        (&["infra", "logs", "governance", "report", "--group-by", "decision"], &entries),
         (&["infra", "logs", "changes", "list", "--operation", "user.create"], &[]),
         (&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")], &[]),
         (&["infra", "logs", "view", "--trace", &trace], &[]),
@@ -533,6 +548,7 @@ async fn every_command_in_its_three_forms() {
     outputs.check(&["infra", "db", "migrate-history", "earlier"]);
     let rebuild = ["infra", "db", "projections", "rebuild", "governance_changes"];
     outputs.change_masked(&rebuild, [""; 3], &entries);
+    outputs.change_masked(&["infra", "logs", "audit", "keys", "rotate", "--yes"], [""; 3], &entries);
 
     for (form, _) in FORMS {
         outputs.instance.send(http::Method::GET, &format!("/nothing/{form}"), &[], "").await;

@@ -1,45 +1,103 @@
 //! `infra logs audit export`.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::BufWriter;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
-use systemprompt_governance::ledger::export::export;
+use systemprompt_governance::command::{checkpoint_directory, remembered};
+use systemprompt_governance::ledger::checkpoint::Checkpoints;
+use systemprompt_governance::ledger::export::{Export as Exporting, export_csv, export_jsonl};
 
 use crate::error::{CliError, CliResult};
+use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Text, View};
 
-/// Write the whole log as lines of JSON, which `verify --file` verifies without a database.
+/// Write the log to a file, with what proves it: hash links, signed checkpoints and public keys. `systemprompt-verify` and
+/// `verify --file` verify it without a database.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The file to write.
-    #[arg(long, short = 'o', value_name = "FILE")]
+    /// The file to write. Beside a table goes a second one, `FILE.proof`.
+    #[arg(long, short = 'o', alias = "out", value_name = "FILE")]
     output: PathBuf,
+    /// Lines of JSON, or a table.
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    /// Only entries of this time or later: 2026-01-31, 2026-01-31T12:00:00Z, or 15m, 2h, 7d ago.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only entries before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Jsonl,
+    Csv,
 }
 
 #[derive(Debug, Serialize)]
 struct Exported {
     file: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<PathBuf>,
     entries: u64,
+    /// The key that signed where it ends.
+    #[serde(rename = "key_id")]
+    key: Option<String>,
 }
 
 impl Export {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let failed = |error: std::io::Error| CliError::from_error("export_failed", &error);
-        let mut file = BufWriter::new(File::create(&self.output).map_err(failed)?);
-        let entries = export(database.db.write(), &mut file).await;
-        let entries = entries.map_err(|error| CliError::from_error("export_failed", &error))?;
-        file.flush().map_err(failed)?;
-        invocation.printer.show(&Exported { file: self.output, entries });
+        let failed = |error: &(dyn std::error::Error + 'static)| CliError::from_error("export_failed", error);
+        let (since, until) = span(self.since, self.until, invocation.ambient.now())?;
+        let configuration = invocation.project()?.configuration;
+        let home = remembered(&configuration).map_err(|error| failed(&error))?;
+        // A home that never signed anything signs nothing here: nobody would know its key.
+        let signer = match home.keys() {
+            [] => None,
+            _ => Some(Checkpoints::open(&checkpoint_directory(&configuration)).map_err(|error| failed(&error))?),
+        };
+        let export = Exporting { since, until, signer: signer.as_ref(), home: Some(&home) };
+        let (pool, now) = (database.db.write(), invocation.ambient.now());
+        let mut file = create(&self.output)?;
+        let (entries, proof) = match self.format {
+            Format::Jsonl => (export_jsonl(pool, &export, now, &mut file).await, None),
+            Format::Csv => {
+                let mut name: OsString = self.output.clone().into_os_string();
+                name.push(".proof");
+                let path = PathBuf::from(name);
+                let mut proof = create(&path)?;
+                (export_csv(pool, &export, now, &mut file, &mut proof).await, Some(path))
+            }
+        };
+        let entries = entries.map_err(|error| failed(&error))?;
+        let key = signer.and(home.keys().last()).map(|key| key.key.clone());
+        invocation.printer.show(&Exported { file: self.output, proof, entries, key });
         Ok(())
     }
 }
 
+/// A new file for its owner: who did what is nobody else's business.
+fn create(path: &Path) -> CliResult<BufWriter<File>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.map(BufWriter::new)
+        .map_err(|error| CliError::new("export_failed", format!("{} cannot be written: {error}", path.display())))
+}
+
 impl View for Exported {
     fn text(&self, _: Layout) -> Text {
-        Text::line(format!("Wrote {} entries of the ledger to {}.", self.entries, self.file.display()))
+        let proof = self.proof.as_ref().map(|proof| format!(", and what proves them to {}", proof.display()));
+        let signed = self.key.as_ref().map_or_else(
+            || " It is not signed: this home has no key.".to_owned(),
+            |key| format!(" It is signed by the key {key}."),
+        );
+        let entries = format!("Wrote {} entries of the ledger to {}", self.entries, self.file.display());
+        Text::line(format!("{entries}{}.{signed}", proof.unwrap_or_default()))
     }
 }

@@ -1,6 +1,7 @@
 //! `infra logs audit`: everything recorded about a request, and what else can be asked of the ledger.
 
 mod export;
+mod keys;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -34,6 +35,8 @@ pub(crate) struct Audit {
 enum Question {
     Verify(verify::Verify),
     Export(export::Export),
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 impl Audit {
@@ -41,6 +44,7 @@ impl Audit {
         match (self.command, self.id) {
             (Some(Question::Verify(command)), _) => command.run(invocation, database).await,
             (Some(Question::Export(command)), _) => command.run(invocation, database).await,
+            (Some(Question::Keys(group)), _) => group.run(invocation, database).await,
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
                 let full = self.full;

@@ -3,6 +3,9 @@
 //! What they declare is found out by installing it into a throw-away database and reading that one's catalog: only the
 //! server knows what type `serial` becomes. When we may not create a database, the names in the text are compared.
 
+mod findings;
+mod triggers;
+
 use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -11,106 +14,10 @@ use systemprompt_database::install::{self, BOOKKEEPING_TABLES, DeclaredTable, de
 use systemprompt_database::{Database, InstallError, InstallOptions, Module};
 use systemprompt_model::Ambient;
 
+pub(crate) use self::findings::{Comparison, Doctor};
+use self::findings::{Difference, NamedColumn, NamedIndex, NamedTable, Table, display};
+use self::triggers::Guards;
 use super::InspectError;
-
-/// A table with the schema it is in.
-type Table = (String, String);
-
-/// What the doctor found. Empty lists are good news.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Doctor {
-    /// Live tables no extension declares.
-    pub(crate) undeclared_tables: Vec<String>,
-    /// Declared tables that do not exist.
-    pub(crate) missing_tables: Vec<NamedTable>,
-    /// Declared columns that do not exist.
-    pub(crate) missing_columns: Vec<NamedColumn>,
-    /// Live columns of declared tables that are not declared.
-    pub(crate) undeclared_columns: Vec<NamedColumn>,
-    /// Columns whose type is not the declared one.
-    pub(crate) type_differences: Vec<Difference>,
-    /// Columns that may be null although declared otherwise, or the other way round.
-    pub(crate) nullability_differences: Vec<Difference>,
-    /// Declared indexes that do not exist.
-    pub(crate) missing_indexes: Vec<NamedIndex>,
-    /// Indexes that are not what is declared under their name.
-    pub(crate) index_differences: Vec<Difference>,
-    /// Indexes whose building was interrupted: they cost and do not help.
-    pub(crate) invalid_indexes: Vec<String>,
-    /// Migrations waiting to run.
-    pub(crate) pending_migrations: usize,
-    /// Applied migrations whose text has changed.
-    pub(crate) drifted_migrations: usize,
-    /// How thorough this was.
-    pub(crate) comparison: Comparison,
-}
-
-/// How thorough an examination was.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Comparison {
-    /// Catalog against catalog.
-    #[default]
-    Full,
-    /// Names of tables and columns only.
-    NamesOnly {
-        /// Why no more.
-        reason: String,
-    },
-}
-
-/// A declared table.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct NamedTable {
-    /// Who declares it.
-    pub(crate) extension: String,
-    /// The table.
-    pub(crate) table: String,
-}
-
-/// A column of a declared table.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct NamedColumn {
-    /// Who declares the table.
-    pub(crate) extension: String,
-    /// The table.
-    pub(crate) table: String,
-    /// The column.
-    pub(crate) column: String,
-}
-
-/// A declared index.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct NamedIndex {
-    /// Who declares its table.
-    pub(crate) extension: String,
-    /// The table it belongs on.
-    pub(crate) table: String,
-    /// The index.
-    pub(crate) index: String,
-}
-
-/// Something that exists but differs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Difference {
-    /// Who declares the table.
-    pub(crate) extension: String,
-    /// The table.
-    pub(crate) table: String,
-    /// The column or index.
-    pub(crate) name: String,
-    /// As declared.
-    pub(crate) declared: String,
-    /// As it is.
-    pub(crate) live: String,
-}
-
-impl Doctor {
-    /// Whether nothing was found.
-    pub(crate) fn is_healthy(&self) -> bool {
-        *self == Self { comparison: self.comparison.clone(), ..Self::default() }
-    }
-}
 
 /// Compares the live database with what `modules` declare.
 pub(crate) async fn doctor(
@@ -137,6 +44,8 @@ pub(crate) async fn doctor(
         }
     };
     compare(&mut found, &owners, &declared, &live);
+    let is_full = found.comparison == Comparison::Full;
+    triggers::compare(&mut found, &owners, is_full.then_some(&declared.guards), &live.guards);
     for extension in history::status(database, modules, options, None).await?.extensions {
         found.pending_migrations += extension.pending.len();
         found.drifted_migrations += extension.drifted.len();
@@ -149,6 +58,7 @@ struct Catalog {
     tables: BTreeMap<Table, BTreeMap<String, Option<ColumnShape>>>,
     /// By schema and name.
     indexes: BTreeMap<Table, IndexShape>,
+    guards: Guards,
 }
 
 /// A table with one of its columns, or with none when it has none.
@@ -220,6 +130,7 @@ impl Catalog {
         for (schema, name, table, definition, valid) in indexes {
             catalog.indexes.insert((schema, name), IndexShape { table, definition, valid });
         }
+        catalog.guards = Guards::read(connection).await?;
         Ok(catalog)
     }
 
@@ -234,10 +145,6 @@ impl Catalog {
         }
         catalog
     }
-}
-
-fn display((schema, name): &Table) -> String {
-    super::qualified(schema, name)
 }
 
 fn compare(found: &mut Doctor, owners: &BTreeMap<Table, DeclaredTable>, declared: &Catalog, live: &Catalog) {

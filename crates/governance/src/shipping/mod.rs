@@ -1,0 +1,336 @@
+//! Shipping the log to where others keep it: a SIEM, a file, a collector.
+//!
+//! Each destination gets every entry, in order, at least once; after a crash or a lost answer some come again, under the same
+//! id. How far it has come stands in the database and is moved once it has taken what lies before, so any server can go on.
+//! One server at a time has a destination. No request waits for any of this, and a destination that is down holds up no other.
+
+mod event;
+mod queries;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use futures_util::future::join_all;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use systemprompt_database::DbPool;
+use systemprompt_extension::Metrics;
+use systemprompt_model::{Ambient, Secret, with_causes};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::config::{ShipmentConfig, Shipped};
+use crate::ledger::read::{self, LoggedEntry, Places};
+use crate::ledger::text::sha256;
+use crate::webhook::{Courier, key, signed};
+
+/// How often it is looked whether there is something to ship.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Entries that go together.
+const BATCH: i64 = 500;
+/// How long a destination may take.
+const TAKES_AT_MOST: Duration = Duration::from_secs(15);
+/// For how long nobody else has the turn: longer than it takes.
+const LEASE_SECS: f64 = 60.0;
+/// The longest wait after a failure.
+const LONGEST_WAIT_SECS: f64 = 300.0;
+
+/// What ships the log of one server.
+pub struct Shipping {
+    destinations: Vec<Destination>,
+    database: DbPool,
+    ambient: Ambient,
+    /// This run of this server.
+    server: Uuid,
+    metrics: ShippingMetrics,
+}
+
+/// Where it goes.
+struct Destination {
+    name: String,
+    what: Shipped,
+    way: Way,
+}
+
+/// How it gets there.
+enum Way {
+    File(PathBuf),
+    Webhook { url: String, key: Box<hmac::Key> },
+    Otlp { url: String, authorization: Option<Secret> },
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Somebody else has it, or a failure is waited for.
+    NotOurs,
+    /// There is nothing to ship.
+    Idle,
+    /// So many entries were taken.
+    Shipped(usize),
+    /// It took nothing.
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+struct ShippingMetrics {
+    lag: Family<DestinationLabels, Gauge>,
+    shipped: Family<DestinationLabels, Counter>,
+    failures: Family<DestinationLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabels {
+    destination: String,
+}
+
+impl ShippingMetrics {
+    fn register(metrics: &Metrics) -> Self {
+        let this = Self { lag: Family::default(), shipped: Family::default(), failures: Family::default() };
+        metrics.register(
+            "ledger_shipping_lag_entries",
+            "Entries that a destination of the log has not taken yet",
+            this.lag.clone(),
+        );
+        metrics.register("ledger_shipped_entries", "Entries that a destination has taken", this.shipped.clone());
+        metrics.register(
+            "ledger_shipping_failures",
+            "Attempts after which a destination had taken nothing",
+            this.failures.clone(),
+        );
+        this
+    }
+}
+
+impl Shipping {
+    /// The destinations of the profile. What cannot be used was refused when the configuration was read.
+    pub(crate) fn new(
+        configured: &[ShipmentConfig],
+        secret: impl Fn(&str) -> Option<Secret>,
+        database: DbPool,
+        ambient: Ambient,
+        metrics: &Metrics,
+    ) -> Self {
+        let way = |to: &ShipmentConfig| {
+            if let Some(webhook) = &to.webhook {
+                let key = Box::new(key(secret(&webhook.secret)?.expose()));
+                return Some(Way::Webhook { url: webhook.url.clone(), key });
+            }
+            if let Some(otlp) = &to.otlp {
+                let authorization = otlp.authorization.as_ref().and_then(|name| secret(name));
+                return Some(Way::Otlp { url: otlp.url.clone(), authorization });
+            }
+            Some(Way::File(to.file.as_ref()?.path.clone()))
+        };
+        let destinations = configured
+            .iter()
+            .filter_map(|to| Some(Destination { name: to.name.clone(), what: to.what, way: way(to)? }))
+            .collect();
+        let server = Uuid::from_bytes(ambient.bytes());
+        Self { destinations, database, ambient, server, metrics: ShippingMetrics::register(metrics) }
+    }
+
+    /// Whether there is anywhere to ship to.
+    pub fn has_destinations(&self) -> bool {
+        !self.destinations.is_empty()
+    }
+
+    /// Ships until cancelled: what goes over the network by `courier`.
+    pub async fn run(self: Arc<Self>, courier: Arc<dyn Courier>, cancel: CancellationToken) {
+        let all = self.destinations.iter().map(async |to| {
+            let mut looks = interval(LOOK_EVERY);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                // As long as there is something it goes on.
+                loop {
+                    match self.turn(to, &*courier).await {
+                        Ok(Turn::Shipped(entries)) if entries == BATCH as usize => {}
+                        Ok(_) => break,
+                        Err(error) => {
+                            let error = with_causes(&error);
+                            tracing::warn!(destination = to.name, error, "the log cannot be read or marked as shipped");
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+        // What was under way when it stops comes again, under the same id.
+        cancel.run_until_cancelled(join_all(all)).await;
+    }
+
+    /// Destinations that have taken nothing for a minute, and why.
+    pub(crate) async fn failing(&self) -> Vec<(String, String)> {
+        let names: Vec<String> = self.destinations.iter().map(|to| to.name.clone()).collect();
+        queries::failing(self.database.read(), &names).await.unwrap_or_default()
+    }
+
+    async fn turn(&self, to: &Destination, courier: &dyn Courier) -> Result<Turn, sqlx::Error> {
+        let labels = DestinationLabels { destination: to.name.clone() };
+        let mut connection = self.database.write().acquire().await?;
+        let behind = queries::behind(&mut connection, &to.name).await?;
+        self.metrics.lag.get_or_create(&labels).set(behind);
+        if behind == 0 {
+            return Ok(Turn::Idle);
+        }
+        let Some(failures) = queries::lease(&mut connection, &to.name, self.server, LEASE_SECS).await? else {
+            return Ok(Turn::NotOurs);
+        };
+        let mut places = queries::places(&mut connection, &to.name).await?;
+        let stored = read::after(&mut connection, &places, BATCH).await?;
+        if stored.is_empty() {
+            queries::give_back(&mut connection, &to.name, self.server).await?;
+            return Ok(Turn::Idle);
+        }
+        for entry in &stored {
+            places.set(entry.chain, entry.seq);
+        }
+        let messages = messages(&mut connection, to.what, &stored).await?;
+        // No connection is held while somebody far away takes their time.
+        drop(connection);
+        let sent = timeout(TAKES_AT_MOST, self.send(to, courier, &stored, messages)).await;
+        let sent = sent.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let mut connection = self.database.write().acquire().await?;
+        match sent {
+            Ok(()) => {
+                queries::shipped(&mut connection, &to.name, self.server, &places).await?;
+                self.metrics.shipped.get_or_create(&labels).inc_by(stored.len() as u64);
+                if failures > 0 {
+                    tracing::info!(destination = to.name, "the destination of the log takes entries again");
+                }
+                Ok(Turn::Shipped(stored.len()))
+            }
+            Err(why) => {
+                let wait = f64::from(2_u32.saturating_pow(failures.clamp(0, 16).unsigned_abs())).min(LONGEST_WAIT_SECS);
+                queries::failed(&mut connection, &to.name, self.server, &why, wait).await?;
+                self.metrics.failures.get_or_create(&labels).inc();
+                // Once, not at every attempt: the metric counts them.
+                if failures == 0 {
+                    tracing::warn!(
+                        destination = to.name,
+                        why,
+                        "a destination of the log took nothing; it is tried again"
+                    );
+                }
+                Ok(Turn::Failed)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        to: &Destination,
+        courier: &dyn Courier,
+        stored: &[LoggedEntry],
+        messages: Messages,
+    ) -> Result<(), String> {
+        match &to.way {
+            Way::File(path) => {
+                let (path, mut lines) = (path.clone(), String::new());
+                for message in messages.values() {
+                    lines.push_str(&message.to_string());
+                    lines.push('\n');
+                }
+                let written = tokio::task::spawn_blocking(move || append(&path, &lines)).await;
+                written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+            }
+            Way::Webhook { url, key } => {
+                let kind = match to.what {
+                    Shipped::Events => "ledger.events",
+                    Shipped::Entries => "ledger.entries",
+                };
+                let body = json!({"type": kind, "data": messages.values()}).to_string();
+                let headers = signed(key, batch_id(&to.name, stored), self.ambient.now(), &body);
+                courier.post(url, &headers, body).await
+            }
+            Way::Otlp { url, authorization } => {
+                let Messages::Events(events) = &messages else { return Err("a collector takes events".to_owned()) };
+                let authorization = authorization.iter().map(|secret| ("authorization", secret.expose().to_owned()));
+                courier.post(url, &authorization.collect::<Vec<_>>(), event::otlp(events).to_string()).await
+            }
+        }
+    }
+}
+
+/// What is shipped.
+enum Messages {
+    Events(Vec<event::SiemEvent>),
+    Entries(Vec<Value>),
+}
+
+impl Messages {
+    fn values(&self) -> Vec<Value> {
+        match self {
+            Self::Events(events) => {
+                events.iter().map(|event| serde_json::to_value(event).unwrap_or_default()).collect()
+            }
+            Self::Entries(entries) => entries.clone(),
+        }
+    }
+}
+
+async fn messages(
+    connection: &mut PgConnection,
+    what: Shipped,
+    stored: &[LoggedEntry],
+) -> Result<Messages, sqlx::Error> {
+    if what == Shipped::Events {
+        return Ok(Messages::Events(event::events(connection, stored).await?));
+    }
+    let places = Places {
+        chains: stored.iter().map(|entry| entry.chain).collect(),
+        seqs: stored.iter().map(|entry| entry.seq).collect(),
+    };
+    let hashes = read::hashes(connection, &places).await?;
+    let hash = |entry: &LoggedEntry| {
+        let found = hashes.iter().find(|(chain, seq, _)| (*chain, *seq) == (entry.chain, entry.seq));
+        found.map(|(_, _, hash)| hex::encode(hash)).unwrap_or_default()
+    };
+    let line = |entry: &LoggedEntry| {
+        systemprompt_verify::format::Line::Entry(systemprompt_verify::format::Entry {
+            chain: entry.chain,
+            seq: entry.seq,
+            at: entry.at.timestamp_micros(),
+            hash: hash(entry),
+            body: entry.body.clone(),
+        })
+    };
+    Ok(Messages::Entries(stored.iter().map(|entry| serde_json::to_value(line(entry)).unwrap_or_default()).collect()))
+}
+
+/// The id of a message: the same whenever the same entries go to the same destination.
+fn batch_id(destination: &str, stored: &[LoggedEntry]) -> Uuid {
+    let mut text = destination.to_owned();
+    for entry in stored {
+        text.push_str(&format!(" {}:{}", entry.chain, entry.seq));
+    }
+    Uuid::from_slice(&sha256(text.as_bytes())[..16]).expect("a UUID has sixteen bytes")
+}
+
+/// Appends whole lines, on disk when it returns. A line that a crash tore is ended first, so that the next stands alone.
+fn append(path: &std::path::Path, lines: &str) -> std::io::Result<()> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    file.write_all(lines.as_bytes())?;
+    file.sync_data()
+}
