@@ -38,6 +38,7 @@ impl Reference {
             ("metrics.md", metrics()),
             ("openapi.json", pretty(&openapi::document(&registry))),
             ("profile.schema.json", pretty(&schema)),
+            ("secret-rules.md", secret_rules()),
             ("translation.md", translation()),
         ];
         let failed = |error: std::io::Error| CliError::from_error("failed", &error);
@@ -49,6 +50,24 @@ impl Reference {
         }
         Ok(())
     }
+}
+
+/// What the policy `secret_scan` knows.
+fn secret_rules() -> String {
+    let rules = systemprompt_governance::secret_scan::built_in();
+    let mut page = format!(
+        "{HEAD}# Rules of the secret scan\n\n\
+         The {} kinds of credentials that the policy `secret_scan` knows, by the ids its findings carry and `warn_only` and `deny` take.\n\n\
+         How sure a match is: *high* is a form that nothing else has; *medium* is known by the name it is given to, and by \
+         looking like a secret; *low* warns only.\n\n\
+         | Id | What it is | For | How sure |\n|---|---|---|---|\n",
+        rules.len()
+    );
+    for rule in rules {
+        let (category, confidence) = (rule.category.as_str(), rule.confidence.as_str());
+        let _ = writeln!(page, "| `{}` | {} | {category} | {confidence} |", rule.id, rule.description);
+    }
+    page
 }
 
 fn pretty(document: &Value) -> String {

@@ -336,7 +336,7 @@ async fn a_credential_used_as_a_name_is_recorded_nowhere() {
     running.finish(Outcome::completed(Answered { tokens: 1 }));
     // One that the scan of ids does not know, but which was found in the name of the model.
     let mut action = fixture.action("hello");
-    let random = "api_key=q7Zk2LmX9vRt4BwY8sNc3HdJ6fGp1AeU5oTi0KxM";
+    let random = "v1?key=q7Zk2LmX9vRt4BwY8sNc3HdJ6fGp1AeU5oTi0KxM";
     action.effect.model = random.to_owned();
     action.targets = vec![Target::new(format!("demo/{random}"))];
     drop(fixture.gate.admit(action).await.unwrap());
