@@ -13,6 +13,7 @@
     reason = "commands of one family share a signature, and whoever prints needs the printer"
 )]
 
+mod access;
 mod accounts;
 mod bounds;
 mod change;

@@ -16,7 +16,7 @@ use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_extension::{Extension, Metrics};
-use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
+use systemprompt_governance::access::{AccessRules, BootstrapOptions, DIMENSIONS};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
@@ -72,7 +72,7 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         Arc::clone(database),
         ambient.clone(),
         &hub,
-        vec![DEPARTMENT.to_owned()],
+        DIMENSIONS.map(str::to_owned).into(),
         &tracker,
         stop.clone(),
     );

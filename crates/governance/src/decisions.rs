@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{Decided, LedgerEntry, Projection, ProjectionError, Record};
-use systemprompt_model::{ActionId, DecisionId, SessionId, TraceId, UserId};
+use systemprompt_model::{ActionId, DecisionId, EntityKind, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use crate::page::{Page, id_range};
@@ -123,6 +123,54 @@ pub async fn list_decisions(
     .fetch_all(pool)
     .await?;
     Ok(Page::cut(items, filter.limit, |item| item.decision_id))
+}
+
+/// What an account asked for, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The account.
+    pub user: UserId,
+    /// The kind of entity.
+    pub kind: EntityKind,
+    /// Its id.
+    pub id: String,
+    /// How often.
+    pub count: i64,
+    /// When last.
+    pub last: DateTime<Utc>,
+}
+
+/// What accounts asked for since then, by account and entity.
+pub async fn asked_for(pool: &PgPool, since: Option<DateTime<Utc>>) -> Result<Vec<Asked>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            user_id AS "user_id!",
+            entity_type,
+            entity_id,
+            count(*) AS "count!",
+            max(created_at) AS "last!"
+        FROM governance_decisions
+        WHERE user_id IS NOT NULL
+          AND ($1::timestamptz IS NULL OR created_at >= $1)
+        GROUP BY user_id, entity_type, entity_id
+        ORDER BY user_id, entity_type, entity_id
+        "#,
+        since,
+    )
+    .fetch_all(pool)
+    .await?;
+    // Other decisions are about no entity: access rules do not speak of them.
+    let asked = rows.into_iter().filter_map(|row| {
+        Some(Asked {
+            user: UserId::from_uuid(row.user_id),
+            kind: row.entity_type.parse().ok()?,
+            id: row.entity_id,
+            count: row.count,
+            last: row.last,
+        })
+    });
+    Ok(asked.collect())
 }
 
 /// The projection.

@@ -19,10 +19,10 @@ use systemprompt_extension::{KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
-use crate::access::{AccessRules, DEPARTMENT};
+use crate::access::{AccessRules, DIMENSIONS};
 use crate::changes::Changes;
 use crate::config::{
-    AccessControlConfig, AccessRuleConfig, DepartmentConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
+    AccessControlConfig, AccessRuleConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, GroupConfig, PolicyConfig,
     QuotaAlertConfig, RequestGuardsConfig, RoleConfig, quota,
 };
 use crate::decisions::Decisions;
@@ -99,6 +99,7 @@ impl Extension for GovernanceExtension {
                 include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
             ),
             Migration::new(2, "alert_deliveries", quotas::ALERT_DELIVERIES),
+            Migration::new(3, "departments_are_groups", include_str!("../migrations/003_departments_are_groups.sql")),
         ]
     }
 
@@ -116,7 +117,8 @@ impl Extension for GovernanceExtension {
             section(QUOTAS, schema_for!(Vec<GatewayPolicyConfig>)),
             section(ALERTS, schema_for!(Vec<QuotaAlertConfig>)),
             section(AccessControlConfig::RULES, schema_for!(Vec<AccessRuleConfig>)),
-            section(AccessControlConfig::DEPARTMENTS, schema_for!(Vec<DepartmentConfig>)),
+            section(AccessControlConfig::DEPARTMENTS, schema_for!(Vec<GroupConfig>)),
+            section(AccessControlConfig::GROUPS, schema_for!(Vec<GroupConfig>)),
             section(AccessControlConfig::ROLES, schema_for!(Vec<RoleConfig>)),
         ]
     }
@@ -187,7 +189,7 @@ impl Extension for GovernanceExtension {
             Arc::clone(ctx.db()),
             ctx.ambient().clone(),
             ctx.notifications(),
-            vec![DEPARTMENT.to_owned()],
+            DIMENSIONS.map(str::to_owned).into(),
             ctx.tracker(),
             ctx.shutdown().clone(),
         );

@@ -25,7 +25,7 @@ pub use condition::Condition;
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{
-    AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, SessionId, TaskId,
+    AccessGroupId, AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, InstanceId, InvalidId, SessionId, TaskId,
     TokenId, TraceId, UserId,
 };
 pub use money::{InvalidMoney, Microdollars};

@@ -13,7 +13,7 @@ mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
 
-pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig, RoleConfig, no_such_role};
+pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, GroupConfig, RoleConfig, no_such_role};
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
 pub use self::mode::{FaultMode, PolicyMode};

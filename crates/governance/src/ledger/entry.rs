@@ -288,6 +288,7 @@ fn evaluations_list(entry: &mut CanonicalObject, key: &'static str, evaluations:
             });
         }
         entry.text("result", Some(evaluation.result.as_str()));
+        entry.text("version", evaluation.version.as_deref());
     });
 }
 

@@ -1057,6 +1057,7 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
         result: EvaluationResult::Fail,
         detail: "because \"of\" this".into(),
         duration_ms: 1e-7,
+        version: None,
     }];
     let decided = DecidedEntry {
         action,

@@ -46,6 +46,8 @@ pub struct Evaluation {
     pub findings: Vec<SafetyRecord>,
     /// What was replaced before it left.
     pub replaced: Vec<Replaced>,
+    /// The digest of the access rules, where they are what was asked.
+    pub version: Option<Arc<str>>,
 }
 
 /// What came out of a policy.
@@ -178,6 +180,7 @@ impl Evaluation {
             duration_ms: 0.0,
             findings: Vec::new(),
             replaced: Vec::new(),
+            version: None,
         }
     }
 }

@@ -385,6 +385,38 @@ fn configuration(outputs: &mut Outputs) {
 }
 
 // The mock is asked while a command is waited for.
+/// The commands about access rules, each changing something of its own.
+fn access_rules(outputs: &mut Outputs) {
+    const RULES: [&str; 2] = ["admin", "access-control"];
+    let of = |arguments: &[&'static str]| [&RULES, arguments].concat();
+    let version = [(r"(version(_now|_then)?.?:? +.?)[0-9a-f]{16}", "$1[version]")];
+    outputs.change_each(&of(&["groups", "create", "team-$F", "--description", "Who answers."]), [""; 3]);
+    outputs.change_each(&of(&["groups", "add", "team-$F", "eve-$F"]), [""; 3]);
+    let route = "gateway_route:mock-anthropic";
+    outputs.change_each(&of(&["grant", route, "--group", "team-$F", "--deny", "--justification", "an audit"]), [""; 3]);
+    let file = outputs.instance.home.path().join("rules.yaml");
+    let exported = outputs.instance.cli(&of(&["export"]));
+    std::fs::write(&file, exported.to_string().replace("\"deny\"", "\"allow\"")).expect("written");
+    let file = file.to_str().expect("a path").to_owned();
+    outputs.check_all(&[
+        (&of(&["list"]), &[]),
+        (&of(&["show", route]), &version),
+        (&of(&["groups", "list"]), &[]),
+        (&of(&["export"]), &[]),
+        (&of(&["validate"]), &[]),
+        (&of(&["lint"]), &[]),
+        (&of(&["explain", "--user", "eve-text", "--entity", route]), &version),
+        (&[&RULES[..], &["simulate", &file]].concat(), &version),
+    ]);
+    outputs.change_each(&of(&["revoke", route, "--group", "team-$F"]), [""; 3]);
+    outputs.change_each(&of(&["groups", "remove", "team-$F", "eve-$F"]), [""; 3]);
+    outputs.change_each(&of(&["groups", "delete", "team-$F", "--yes"]), [""; 3]);
+    std::fs::write(&file, exported.to_string()).expect("written");
+    let without = serde_json::json!({"rules": exported["rules"].as_array().expect("rules").iter().filter(|rule| rule["access"] == "allow").collect::<Vec<_>>()});
+    std::fs::write(&file, without.to_string()).expect("written");
+    outputs.change(&[&RULES[..], &["import", &file, "--yes"]].concat(), [""; 3]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_in_its_three_forms() {
     let instance = Instance::start().await;
@@ -424,6 +456,7 @@ async fn every_command_in_its_three_forms() {
         (&["admin", "users", "show", "admin", "--sessions", "--activity"], &[]),
         (&["admin", "users", "search", "eve-t"], &[]),
     ]);
+    access_rules(&mut outputs);
     outputs.change_each(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
     outputs.check(&["admin", "users", "count"]);
     outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);

@@ -2,6 +2,7 @@
 //! counts what reaches it.
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod changes;
 mod cli;
 mod cli_outputs;
