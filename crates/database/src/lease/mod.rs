@@ -44,6 +44,7 @@
 //! * A claim refused for want of units is not asked about again for a second, so what another replica gives back is seen up
 //!   to that much late.
 //! * A replica that dies takes its leases with it for one window.
+//! * When a clock steps back, what was used counts for a window from then on, whenever that was.
 //!
 //! Four things can grant more. What a call uses beyond its claim has been used already, and is booked late by a second. Clocks
 //! of replicas that disagree by d let a window be d shorter. A crash of PostgreSQL forgets the last moments of windows shorter
