@@ -19,7 +19,10 @@ CREATE TABLE IF NOT EXISTS governance_decisions (
     actor_kind      TEXT NOT NULL,
     actor_id        TEXT NOT NULL,
     act_chain       JSONB,
-    created_at      TIMESTAMPTZ NOT NULL
+    created_at      TIMESTAMPTZ NOT NULL,
+    agent_id        TEXT,          -- as the client says; nothing is decided by it
+    agent_scope     TEXT,          -- what the caller's credential allows
+    plugin_id       TEXT
 );
 
 CREATE INDEX IF NOT EXISTS governance_decisions_by_action ON governance_decisions (action_id);

@@ -20,6 +20,8 @@ use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
 use crate::access::{AccessRules, DEPARTMENT};
+use crate::approvals::routes::{Desk, PREFIXES, table};
+use crate::approvals::store::Approvals;
 use crate::changes::Changes;
 use crate::config::{
     AccessControlConfig, AccessRuleConfig, DepartmentConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
@@ -29,7 +31,7 @@ use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
 use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
-use crate::policy::{GatewayPolicies, Guard, PolicyChain};
+use crate::policy::{GatewayPolicies, Guard, PolicyChain, RequireApproval};
 use crate::quota::{self as quotas, Quotas};
 use crate::safety::Scanners;
 use crate::secret_scan::{self, PlaceholderKey};
@@ -86,6 +88,7 @@ impl Extension for GovernanceExtension {
             ledger::schema(),
             SchemaDefinition::inline("governance_decisions", include_str!("../schema/decisions.sql")),
             SchemaDefinition::inline("governance_changes", include_str!("../schema/changes.sql")),
+            SchemaDefinition::inline("governance_approvals", crate::approvals::SCHEMA),
             SchemaDefinition::inline("ai_quota_buckets", quotas::SCHEMA),
             SchemaDefinition::inline("access_control_entities", include_str!("../schema/access.sql")),
         ]
@@ -99,6 +102,7 @@ impl Extension for GovernanceExtension {
                 include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
             ),
             Migration::new(2, "alert_deliveries", quotas::ALERT_DELIVERIES),
+            Migration::new(3, "decisions_of_plugins", include_str!("../migrations/003_decisions_of_plugins.sql")),
         ]
     }
 
@@ -211,10 +215,15 @@ impl Extension for GovernanceExtension {
             scanners: &scanners,
             placeholders: placeholders.as_ref(),
         };
-        let registered = Registered { policies: registered, guards };
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
-            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
-            .map_err(|error| failed(&with_causes(&error)))?;
+        let approvals = Arc::new(Approvals::new(Arc::clone(ctx.db()), ctx.ambient().clone(), ctx.metrics()));
+        services.insert(Arc::clone(&approvals));
+        let registered = Registered { policies: registered, guards, approvals };
+        let policies =
+            PolicyChain::new(&sections.policies, registered.policies(&sections.policies), ctx.leases(), Some(gateway))
+                .and_then(|policies| {
+                    policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards))
+                })
+                .map_err(|error| failed(&with_causes(&error)))?;
         services.insert(Arc::new(registered));
         services.insert(scanners);
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
@@ -223,6 +232,19 @@ impl Extension for GovernanceExtension {
         services.insert(quotas);
         services.insert(ledger);
         Ok(())
+    }
+
+    fn router_config(&self) -> Option<ExtensionRouterConfig> {
+        Some(ExtensionRouterConfig::core(PREFIXES))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        table().endpoints().to_vec()
+    }
+
+    fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        let desk = Desk { approvals: ctx.service::<Approvals>()?, gate: ctx.service::<Gate>()? };
+        Ok(vec![ExtensionRouter::core(table(), desk, PREFIXES).with_rate_limit(RateGroup::Admin)])
     }
 
     async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
@@ -260,9 +282,12 @@ impl Extension for GovernanceExtension {
             scanners: &scanners,
             placeholders: placeholders.as_ref(),
         };
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
-            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
-            .map_err(|error| failed(&with_causes(&error)))?;
+        let policies =
+            PolicyChain::new(&sections.policies, registered.policies(&sections.policies), ctx.leases(), Some(gateway))
+                .and_then(|policies| {
+                    policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards))
+                })
+                .map_err(|error| failed(&with_causes(&error)))?;
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
         let differences = ctx.configuration().differences(&configuration);
@@ -317,13 +342,25 @@ impl Extension for GovernanceExtension {
 
 systemprompt_extension::register_built_in!(GovernanceExtension);
 
-/// The policies and guards of extensions, which are made once.
+/// The policies and guards of extensions, which are made once, and what built-in ones share.
 struct Registered {
     policies: Vec<Arc<dyn Policy>>,
     guards: Vec<(&'static str, Arc<dyn GatewayRequestGuard>)>,
+    approvals: Arc<Approvals>,
 }
 
 impl Registered {
+    /// The policies that are not made of settings alone, under these settings.
+    fn policies(&self, config: &GovernanceConfig) -> Vec<Arc<dyn Policy>> {
+        let mut policies = self.policies.clone();
+        for policy in &config.policies {
+            if let PolicyConfig::RequireApproval(config) = policy {
+                policies.push(Arc::new(RequireApproval::new(config, Arc::clone(&self.approvals))));
+            }
+        }
+        policies
+    }
+
     /// The guards as policies, under these settings.
     fn guards(&self, db: &DbPool, config: &RequestGuardsConfig) -> Vec<Arc<dyn Policy>> {
         let guard = |(name, guard): &(&'static str, Arc<dyn GatewayRequestGuard>)| {

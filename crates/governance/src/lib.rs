@@ -24,6 +24,7 @@ pub mod access;
 mod action;
 mod administer;
 mod answer_safety;
+pub mod approvals;
 mod backlog;
 pub mod changes;
 pub mod command;

@@ -40,7 +40,7 @@ mod testing;
 pub use administrator::{Bootstrap, BootstrapError, bootstrap_administrator};
 pub use api_key::store::{ApiKeyError, ApiKeys};
 pub use api_key::{ApiKey, IssuedKey};
-pub use authentication::authenticator::Authenticator;
+pub use authentication::authenticator::{Authenticator, Caller, TokenUse};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;

@@ -153,6 +153,8 @@ ids! {
     TokenId, "token id", "";
     /// A rule that grants or denies somebody the use of an entity.
     AccessRuleId, "access rule id", "";
+    /// A call that waits for a second person.
+    ApprovalId, "approval id", "";
     /// A department.
     DepartmentId, "department id", "";
     /// One run of one server process; names the writer of a ledger record.

@@ -33,7 +33,7 @@ pub(crate) struct Credentials {
 #[async_trait]
 impl Guard for Credentials {
     async fn check(&self, access: Access, request: &mut Request) -> Result<(), Rejection> {
-        if access == Access::AdminOrLocal && is_local(request) {
+        if access == Access::Own || (access == Access::AdminOrLocal && is_local(request)) {
             return Ok(());
         }
         if let Some(caller) = request.extensions().get::<Arc<Principal>>() {

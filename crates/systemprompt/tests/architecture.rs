@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("systemprompt-governance", &["model", "secrets", "config", "database", "extension", "mail"]),
     ("systemprompt-identity", &["model", "config", "database", "extension", "governance"]),
     ("systemprompt-telemetry", &["model", "config", "database", "extension", "governance"]),
+    ("systemprompt-hooks", &["model", "config", "database", "extension", "governance", "identity"]),
     (
         "systemprompt-gateway",
         &["model", "llm", "config", "database", "extension", "governance", "identity", "telemetry"],
@@ -53,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "governance",
             "identity",
             "telemetry",
+            "hooks",
             "gateway",
             "server",
             "cli",
@@ -128,6 +130,7 @@ fn the_server_names_no_feature() {
         "systemprompt_identity",
         "systemprompt_gateway",
         "systemprompt_telemetry",
+        "systemprompt_hooks",
         "systemprompt_llm",
         "Authenticator",
         "GatewayExtension",

@@ -455,6 +455,25 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Parts of requests that were replaced by placeholders before they left, by the rule that found them",
     ),
     (
+        "governance_approvals_total",
+        "counter",
+        "state",
+        "Calls that began to wait for a second person, were approved, denied, or used their approval",
+    ),
+    (
+        "hook_decisions_total",
+        "counter",
+        "event, decision",
+        "Answers to coding clients that asked before they did something, by event and decision",
+    ),
+    ("hook_events_total", "counter", "event", "Events that coding clients reported and that were recorded"),
+    (
+        "hook_credentials_refused_total",
+        "counter",
+        "reason",
+        "Events of coding clients that were denied or left out for want of a good credential, by reason",
+    ),
+    (
         "gateway_answer_cache_total",
         "counter",
         "result",

@@ -383,6 +383,10 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         reason: row.reason,
         evaluated_rules: row.evaluated_rules,
         policy_version: row.policy_version,
+        // Requests to models say nothing of these.
+        agent_id: None,
+        agent_scope: None,
+        plugin_id: None,
     };
     Ok(Some(RequestDetail {
         conversation_id: row.gateway_conversation_id,

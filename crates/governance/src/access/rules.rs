@@ -70,6 +70,8 @@ pub struct AccessRules {
     cache: Arc<Cache>,
     /// The rules of documents that are about a glob, for entities that are registered later.
     globs: Mutex<Vec<AccessRuleConfig>>,
+    /// Entities that are open unless a rule speaks of them, whatever documents say.
+    open: Mutex<Vec<(EntityKind, String)>>,
 }
 
 impl AccessRules {
@@ -90,6 +92,7 @@ impl AccessRules {
             dimensions,
             cache: Arc::default(),
             globs: Mutex::default(),
+            open: Mutex::default(),
         });
         let (cache, events) = (Arc::clone(&rules.cache), hub.subscribe(cache::CHANNEL));
         tracker.spawn(cache::follow(cache, Arc::clone(&rules.db), events, cancel));
@@ -137,6 +140,24 @@ impl AccessRules {
         Ok(())
     }
 
+    /// The same for entities that are open to everybody for as long as no rule speaks of them.
+    pub async fn register_open_entities(
+        &self,
+        kind: EntityKind,
+        ids: &[String],
+        source: &str,
+    ) -> Result<(), Unavailable> {
+        let entities = ids.iter().map(|id| (kind, id.clone()));
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).extend(entities);
+        self.register_entities(kind, ids, source).await?;
+        let kinds = vec![kind.as_str(); ids.len()];
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut connection = self.db.write().acquire().await?;
+        queries::set_default_included(&mut connection, &kinds, &ids, false, false, self.ambient.now()).await?;
+        self.cache.changed(cache::Change::All);
+        Ok(())
+    }
+
     /// Brings the documents into the database. An explicit `entity_id` makes the entity known; a glob is about the entities
     /// there are, and about those that are registered later. Of two rules about the same entity, type and value the one
     /// that refuses counts.
@@ -162,7 +183,9 @@ impl AccessRules {
         queries::insert_entities(&mut transaction, &kinds, &ids, SOURCE_YAML, now).await?;
 
         let entities = queries::entity_ids(&mut transaction).await?;
-        let open = open_entities(&config.rules, &entities);
+        let always = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut open = open_entities(&config.rules, &entities);
+        open.extend(always);
         let BootstrapOptions { override_existing, delete_orphans } = options;
         queries::set_default_included(
             &mut transaction,

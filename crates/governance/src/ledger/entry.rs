@@ -255,7 +255,10 @@ fn head_object(object: &mut CanonicalObject, head: &ChainHead) {
 pub(crate) fn subject_name<'a>(subject: &Subject<'a>) -> &'a str {
     match subject {
         Subject::Prompt => "user_prompt",
-        Subject::ToolCall { name } => name,
+        Subject::ToolCall { name } | Subject::ToolResult { name } | Subject::Job { name } => name,
+        Subject::Message => "message",
+        Subject::Reply => "reply",
+        Subject::Hook { event } => event,
         Subject::Change { operation } => operation,
         // An answer is judged within an action that began as something else.
         _ => "answer",

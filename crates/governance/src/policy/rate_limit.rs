@@ -95,8 +95,10 @@ impl Policy for RateLimit {
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        if let Subject::Change { .. } = input.subject {
-            return Verdict::Skip("changes are not counted".into());
+        match input.subject {
+            Subject::Change { .. } => return Verdict::Skip("changes are not counted".into()),
+            Subject::Hook { .. } => return Verdict::Skip("reports are not counted".into()),
+            _ => {}
         }
         let Some(session) = input.by.session else { return Verdict::Skip("not part of a session".into()) };
         match self.reserve(session, input.by.principal.user_id, input.action).await {

@@ -21,8 +21,8 @@ use crate::api_key;
 use crate::authentication::queries::{self, Account};
 use crate::changes::{Changes, Mark};
 use crate::error::{StoreError, patiently};
-use crate::token::Claims;
 use crate::token::issuer::{LEEWAY, TokenError, Tokens};
+use crate::token::{Claims, ScopeSet};
 use crate::user::ADMIN_ROLE;
 
 /// How long an answer is remembered at most, should an announcement ever be lost.
@@ -62,6 +62,24 @@ struct Accepted {
     validity: Validity,
 }
 
+/// Who sends a request, and what its token was issued for.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// What its token says; API keys say nothing more.
+    pub token: Option<TokenUse>,
+}
+
+/// What a token was issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUse {
+    /// What it allows.
+    pub scope: ScopeSet,
+    /// The plugin it was issued to.
+    pub plugin_id: Option<String>,
+}
+
 enum Validity {
     Key {
         id: ApiKeyId,
@@ -71,6 +89,7 @@ enum Validity {
     },
     Token {
         audiences: Box<[String]>,
+        used_for: TokenUse,
         /// End and beginning, leeway included.
         expires_at: i64,
         not_before: i64,
@@ -135,32 +154,61 @@ impl Authenticator {
     /// Who sends a request, if one more may be sent. An address is limited before its credential is looked at, so that
     /// guessing is slow; who is accepted is limited as himself, and everybody else as nobody.
     pub async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
-        let Some(meter) = meter else { return Ok(self.authenticate(headers).await?) };
+        Ok(Arc::clone(&self.accept_within(headers, meter, &[&*self.audience]).await?.principal))
+    }
+
+    /// The same for a surface where tokens may have any of several audiences, and it matters what they were issued for.
+    pub async fn identify_among(
+        &self,
+        headers: &HeaderMap,
+        meter: Option<&Meter>,
+        audiences: &[&str],
+    ) -> Result<Caller, IdentifyError> {
+        let accepted = self.accept_within(headers, meter, audiences).await?;
+        let token = match &accepted.validity {
+            Validity::Key { .. } => None,
+            Validity::Token { used_for, .. } => Some(used_for.clone()),
+        };
+        Ok(Caller { principal: Arc::clone(&accepted.principal), token })
+    }
+
+    async fn accept_within(
+        &self,
+        headers: &HeaderMap,
+        meter: Option<&Meter>,
+        audiences: &[&str],
+    ) -> Result<Arc<Accepted>, IdentifyError> {
+        let Some(meter) = meter else { return Ok(self.accept(headers, audiences).await?) };
         meter.guard()?;
-        let identified = self.authenticate(headers).await;
+        let accepted = self.accept(headers, audiences).await;
         // Whoever it is, it is not for him that credentials cannot be checked.
-        if !matches!(identified, Err(AuthError::Unavailable)) {
-            meter.count(identified.as_deref().ok()).await?;
+        if !matches!(accepted, Err(AuthError::Unavailable)) {
+            meter.count(accepted.as_ref().ok().map(|accepted| &*accepted.principal)).await?;
         }
-        Ok(identified?)
+        Ok(accepted?)
     }
 
     /// Who sends these headers: `Authorization: Bearer` first, then `x-api-key`, then `x-goog-api-key`; each may hold an API key or a token.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthError> {
+        Ok(Arc::clone(&self.accept(headers, &[&*self.audience]).await?.principal))
+    }
+
+    /// The credential of these headers, if it is good where tokens must have one of these audiences.
+    async fn accept(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<Arc<Accepted>, AuthError> {
         let credential = credential(headers)?;
         let digest: CredentialDigest = Sha256::digest(credential).into();
         let now = self.ambient.now();
         if let Some(accepted) = self.accepted.get(&digest)
             && self.changes.holds(accepted.mark, accepted.principal.user_id)
-            && accepted.is_valid(now, &self.audience)
+            && accepted.is_valid(now, audiences)
         {
             self.touch(&accepted, now);
-            return Ok(Arc::clone(&accepted.principal));
+            return Ok(accepted);
         }
         if self.refused.get(&digest).is_some_and(|mark| self.changes.nothing_since(mark)) {
             return Err(AuthError::Invalid);
         }
-        self.ask(credential, digest, now).await
+        self.ask(credential, digest, audiences, now).await
     }
 
     /// Asks the database about a credential and remembers the answer.
@@ -168,15 +216,16 @@ impl Authenticator {
         &self,
         credential: &str,
         digest: CredentialDigest,
+        audiences: &[&str],
         now: DateTime<Utc>,
-    ) -> Result<Arc<Principal>, AuthError> {
+    ) -> Result<Arc<Accepted>, AuthError> {
         let mark = self.changes.mark();
-        match patiently(self.establish(credential, &digest, mark, now)).await {
+        match patiently(self.establish(credential, &digest, audiences, mark, now)).await {
             Ok(accepted) => {
                 self.touch(&accepted, now);
-                let principal = Arc::clone(&accepted.principal);
-                self.accepted.insert(digest, Arc::new(accepted));
-                Ok(principal)
+                let accepted = Arc::new(accepted);
+                self.accepted.insert(digest, Arc::clone(&accepted));
+                Ok(accepted)
             }
             Err(NotAccepted::Store(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a credential could not be checked");
@@ -197,6 +246,7 @@ impl Authenticator {
         &self,
         credential: &str,
         digest: &CredentialDigest,
+        audiences: &[&str],
         mark: Mark,
         now: DateTime<Utc>,
     ) -> Result<Accepted, NotAccepted> {
@@ -230,7 +280,7 @@ impl Authenticator {
                 },
             })
         } else {
-            let claims = self.tokens.verify(credential, &self.audience)?;
+            let claims = self.tokens.verify(credential, audiences)?;
             let holder = queries::find_token_holder(db, &claims, now).await?.ok_or(NotAccepted::User)?;
             if holder.token_is_revoked {
                 return Err(NotAccepted::RevokedToken);
@@ -247,6 +297,7 @@ impl Authenticator {
                     expires_at: claims.exp.saturating_add(LEEWAY.num_seconds()),
                     not_before: claims.nbf.max(claims.iat).saturating_sub(LEEWAY.num_seconds()),
                     audiences: claims.aud.clone().into(),
+                    used_for: TokenUse { scope: claims.scope.clone(), plugin_id: claims.plugin_id.clone() },
                 },
                 principal: Arc::new(token_principal(&claims, holder.account)),
             })
@@ -273,11 +324,12 @@ impl Authenticate for Authenticator {
 }
 
 impl Accepted {
-    fn is_valid(&self, now: DateTime<Utc>, audience: &str) -> bool {
+    fn is_valid(&self, now: DateTime<Utc>, wanted: &[&str]) -> bool {
         match &self.validity {
             Validity::Key { expires_at, .. } => expires_at.is_none_or(|expires_at| now < expires_at),
-            Validity::Token { audiences, expires_at, not_before } => {
-                (*not_before..*expires_at).contains(&now.timestamp()) && audiences.iter().any(|each| each == audience)
+            Validity::Token { audiences, expires_at, not_before, .. } => {
+                (*not_before..*expires_at).contains(&now.timestamp())
+                    && audiences.iter().any(|each| wanted.contains(&each.as_str()))
             }
         }
     }

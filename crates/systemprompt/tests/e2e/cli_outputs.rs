@@ -466,6 +466,19 @@ async fn every_command_in_its_three_forms() {
         let answer = outputs.instance.send(http::Method::POST, &format!("/v1/otel/v1/{signal}"), &[], body).await;
         assert_eq!(answer.status, 200, "{signal}");
     }
+    let waiting = "INSERT INTO governance_approvals (id, digest, state, tool_name, rule, user_name, action_id, requested_at, expires_at)
+        SELECT ('0198ab00-0000-7000-8000-00000000000' || n)::uuid, decode('0' || n, 'hex'), 'pending', 'Bash', 'four eyes', 'ada',
+               '0198ab00-0000-7000-8000-000000000000', now(), now() + interval '1 hour'
+        FROM generate_series(1, 6) AS n";
+    outputs.instance.cli(&["infra", "db", "execute", waiting, "--yes"]);
+    let ids: Vec<String> = (1..=6).map(|n| format!("0198ab00-0000-7000-8000-00000000000{n}")).collect();
+    outputs.change_each(&["governance", "approvals", "approve", "$N", "--note", "go"], [&ids[0], &ids[1], &ids[2]]);
+    outputs.change_each(&["governance", "approvals", "deny", "$N"], [&ids[3], &ids[4], &ids[5]]);
+    outputs.check_all(&[
+        (&["governance", "approvals", "list", "--state", "used"], &[]),
+        (&["governance", "approvals", "show", &ids[0]], &[]),
+        (&["hook", "track", "--client", "codex", "--url", "http://127.0.0.1:1"], &[]),
+    ]);
     let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
     let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
     // The last column is a time in milliseconds.

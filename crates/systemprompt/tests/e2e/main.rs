@@ -8,6 +8,7 @@ mod cli_outputs;
 mod demo;
 mod guides;
 mod harness;
+mod hooks;
 mod lifecycle;
 mod limits;
 mod mail;
