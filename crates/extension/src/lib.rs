@@ -82,7 +82,7 @@ pub use rejection::Rejection;
 pub use reload::Reload;
 pub use role::{ExtensionRole, PermissionDef};
 pub use route::{ExtensionRouter, ExtensionRouterConfig, Mount, WellKnownRoute};
-pub use service::{LogRetention, ServiceMap};
+pub use service::{CarriesOn, LogRetention, ServiceMap};
 pub use settings::ExtensionConfigs;
 pub use snapshot::{CapabilitySnapshot, ExtensionCapabilities};
 

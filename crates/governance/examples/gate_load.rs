@@ -19,7 +19,7 @@ use systemprompt_extension::{Extension, Metrics};
 use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
-    ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
+    AuditProfile, ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
 };
 use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Gate, GovernanceExtension, Outcome, Target};
@@ -61,7 +61,9 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         name: "load".to_owned(),
         exclusive: true,
         settings: LedgerSettings { durability, ..LedgerSettings::default() },
-        retention: Retention { content: ContentRetention::Full, days: 30, ledger_days: None },
+        audit: AuditProfile::default(),
+        retention: Retention::of(ContentRetention::Full, 30, None),
+        journal: None,
         checkpoints: None,
     };
     let projections = GovernanceExtension.projections();

@@ -15,7 +15,7 @@ use systemprompt_extension::gateway::GatewayRequestGuard;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::{KnownNames, LogRetention};
+use systemprompt_extension::{CarriesOn, KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
@@ -28,7 +28,10 @@ use crate::config::{
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
-use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
+use crate::ledger::journal::Journal;
+use crate::ledger::{
+    self, AuditProfile, GovernanceProfile, Ledger, LedgerOptions, OnStoreFailure, Retention, RetentionProfile,
+};
 use crate::policy::{GatewayPolicies, Guard, PolicyChain};
 use crate::quota::{self as quotas, Quotas};
 use crate::safety::Scanners;
@@ -37,6 +40,8 @@ use crate::startup;
 
 /// How the ledger is written, for this server.
 const PROFILE: Place = Place::Profile { key: "governance" };
+/// What happens while the ledger cannot be written.
+const AUDIT: Place = Place::Profile { key: "audit" };
 /// What is kept of content, for this server.
 const RETENTION: Place = Place::Profile { key: "retention" };
 /// Which policies apply, for every server.
@@ -47,6 +52,9 @@ const QUOTAS: Place = GatewayPolicyConfig::PLACE;
 const ALERTS: Place = QuotaAlertConfig::PLACE;
 /// Who may use what, for every server.
 const ACCESS: [Place; 3] = [AccessControlConfig::RULES, AccessControlConfig::DEPARTMENTS, AccessControlConfig::ROLES];
+
+/// How long credentials and access rules that were read before an outage count in it, where decisions are kept in the home.
+const LAST_KNOWN: Duration = Duration::from_mins(15);
 
 /// How long a stopping server waits for changes that were begun.
 const CHANGES_WITHIN: Duration = Duration::from_secs(3);
@@ -111,6 +119,7 @@ impl Extension for GovernanceExtension {
             |place, schema: schemars::Schema| SectionSpec { place, schema: schema.into(), extension: "governance" };
         vec![
             section(PROFILE, schema_for!(GovernanceProfile)),
+            section(AUDIT, schema_for!(AuditProfile)),
             section(RETENTION, schema_for!(RetentionProfile)),
             section(POLICIES, schema_for!(GovernanceConfig)),
             section(QUOTAS, schema_for!(Vec<GatewayPolicyConfig>)),
@@ -167,14 +176,18 @@ impl Extension for GovernanceExtension {
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
         let configuration = ctx.configuration();
         let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
-        let checkpoints = Checkpoints::open(&checkpoints_dir(configuration));
+        let directory = checkpoints_dir(configuration);
+        let checkpoints = Checkpoints::open(&directory).map_err(|error| failed(&with_causes(&error)))?;
+        let journal = Journal::open(&directory.join("journal"));
         let options = LedgerOptions {
             instance_id: ctx.instance_id(),
             name: installation_id(configuration, ctx.ambient()).map_err(|error| failed(&error))?,
             exclusive: true,
             settings: sections.profile.ledger.clone(),
+            audit: sections.audit.clone(),
             retention: sections.retention(configuration),
-            checkpoints: Some(checkpoints.map_err(|error| failed(&with_causes(&error)))?),
+            journal: Some(journal.map_err(|error| failed(&format!("the ledger's journal in the home: {error}")))?),
+            checkpoints: Some(checkpoints),
         };
         services.insert(Arc::new(LogRetention { days: options.retention.days }));
         let registry = services.require::<ExtensionRegistry>()?;
@@ -201,6 +214,12 @@ impl Extension for GovernanceExtension {
         );
         ctx.tracker().spawn(desk.run(ctx.shutdown().clone()));
         ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
+        if sections.audit.on_store_failure == OnStoreFailure::Spool {
+            ctx.notifications().tolerate(LAST_KNOWN);
+            ctx.leases().carry_on();
+            let records = Arc::clone(&ledger);
+            services.insert(Arc::new(CarriesOn::new(move || !records.is_available() && records.takes_decisions())));
+        }
         let registered = registry.make_policies(ctx)?;
         let guards = registry.make_all::<GatewayGuards, _>(ctx)?;
         let scanners = Arc::new(Scanners::new(registry.make_safety_scanners(ctx)?, ctx.metrics()));
@@ -266,7 +285,7 @@ impl Extension for GovernanceExtension {
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
         let differences = ctx.configuration().differences(&configuration);
-        let at_start = [PROFILE, RETENTION, ALERTS].map(|place| place.named());
+        let at_start = [PROFILE, AUDIT, RETENTION, ALERTS].map(|place| place.named());
         let restart: Vec<_> =
             differences.sections.into_iter().map(|(key, _)| key).filter(|key| at_start.contains(key)).collect();
         let apply = async move {
@@ -306,6 +325,10 @@ impl Extension for GovernanceExtension {
                 [] => ExtensionHealth::Healthy,
                 [(name, why), ..] => ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}")),
             },
+            Some(ledger) if ledger.takes_decisions() => ExtensionHealth::Degraded(format!(
+                "the audit ledger cannot be written; decisions are kept in the home until it can: {}",
+                ledger.outage().unwrap_or_default()
+            )),
             Some(ledger) => ExtensionHealth::Unhealthy(match ledger.outage() {
                 Some(why) => format!("the audit ledger cannot be written; requests are refused: {why}"),
                 None => "the audit ledger takes no entries any more; requests are refused".to_owned(),
@@ -343,6 +366,7 @@ fn of_access(flaw: Flaw) -> Option<(&'static str, String, String)> {
 /// What operators wrote about governance.
 pub(crate) struct Sections {
     pub(crate) profile: GovernanceProfile,
+    audit: AuditProfile,
     retention: RetentionProfile,
     pub(crate) policies: GovernanceConfig,
     access: AccessControlConfig,
@@ -360,6 +384,7 @@ impl Sections {
         let read = || {
             Ok::<_, systemprompt_config::SectionError>(Self {
                 profile: config.section_at(&PROFILE)?,
+                audit: config.section_at(&AUDIT)?,
                 retention: config.section_at(&RETENTION)?,
                 policies: config.section_at(&POLICIES)?,
                 quotas: config.section_at(&QUOTAS)?,

@@ -20,6 +20,7 @@ use crate::denial::{Denial, Refusal};
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
+use crate::ledger::retention::Class;
 use crate::ledger::{Ledger, Unavailable};
 use crate::originals::Originals;
 use crate::permit::Permit;
@@ -113,7 +114,7 @@ impl Gate {
     /// [`ADMISSION_WAIT`](crate::ledger::ADMISSION_WAIT).
     pub async fn admit<E: Effect>(&self, action: Action<E>) -> Result<Permit<E>, Refusal> {
         // A dead ledger refuses before policies count the action.
-        if !self.ledger.is_available() {
+        if !self.ledger.takes_decisions() {
             return Err(Refusal::LedgerUnavailable);
         }
         let policies = self.policies();
@@ -172,7 +173,7 @@ impl Gate {
             self.replacements.get_or_create(&RuleLabels { rule: part.rule.clone() }).inc();
         }
         let found = filed::count(&evaluations);
-        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content(Class::Findings));
         let entry = self.decided(&policies, &action, verdict, evaluations, suspect).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
@@ -277,7 +278,7 @@ impl Gate {
         mut evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> Refusal {
-        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content(Class::Findings));
         let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
         let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged).await;
         match self.ledger.refuse(entry, excerpts).await {

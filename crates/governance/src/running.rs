@@ -17,8 +17,9 @@ use crate::denial::Denial;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::filed;
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
-use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes};
+use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes, Sealed};
 use crate::ledger::queue::Following;
+use crate::ledger::retention::Class;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
 use crate::originals::Originals;
@@ -97,7 +98,7 @@ impl<E: Effect> Running<E> {
 
     /// How much of the answer is worth holding for [`Outcome::answer`], in bytes.
     pub fn content_limit(&self) -> usize {
-        if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
+        if self.flagged.is_empty() { self.open.ledger().retention().content(Class::Answers).limit() } else { 0 }
     }
 
     /// What stood where the judged bytes have placeholders, for whoever gets the answer.
@@ -261,13 +262,24 @@ impl<E: Effect> Running<E> {
         let (mut evaluation, withheld) = outcome.judged(judged, started);
         self.answer_is_suspect |= withheld;
         let evaluations = std::slice::from_mut(&mut evaluation);
-        let retention = self.open.ledger().retention().content;
+        let retention = self.open.ledger().retention().content(Class::Findings);
         self.excerpts.extend(filed::file(evaluations, self.found, retention));
         self.found += filed::count(evaluations);
         self.inspections.push(evaluation);
         match outcome.denial {
             Some(denial) => Inspection::Withhold(denial),
             None => Inspection::Give,
+        }
+    }
+
+    /// Notes the outcome it has if this process dies before it says more: what had been used by then counts. Costs nothing
+    /// where nobody would read it.
+    pub fn stands(&self, outcome: &Outcome<E>) {
+        if self.open.is_followed() {
+            let scanner = Arc::clone(self.policies.scanner());
+            let mut redaction = Redaction::new(&scanner);
+            let suspect = self.answer_is_suspect || !self.flagged.is_empty();
+            self.open.stands(&self.seal(outcome, suspect, &mut redaction));
         }
     }
 
@@ -313,30 +325,37 @@ impl<E: Effect> Running<E> {
         let scanner = Arc::clone(self.policies.scanner());
         let mut redaction = Redaction::new(&scanner);
         let suspect = self.answer_is_suspect || !self.flagged.is_empty();
-        let facts = outcome
-            .result
-            .as_ref()
-            .map(|result| FactsWriter::write(&mut redaction, suspect, |facts| result.facts(facts)));
-        let (status, reason) = match outcome.status {
-            OutcomeStatus::Completed => ("completed", None),
-            // A provider may quote the request in what it says.
-            OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason))),
-        };
-        let retention = self.open.ledger().retention().content;
+        let end = self.seal(&outcome, suspect, &mut redaction);
+        let retention = *self.open.ledger().retention();
         let hidden = self.hidden();
         let mut content = self.excerpts;
         let request = if hidden.is_empty() { self.content.clone() } else { redact(&self.content, &hidden) };
-        content.extend(retention.keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
+        content.extend(retention.content(Class::Prompts).keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
         // An answer may repeat what was found, so nothing is kept of it.
         if !suspect {
-            let answer = outcome.answer.as_ref().and_then(|answer| retention.keep_payload(answer));
+            let answer =
+                outcome.answer.as_ref().and_then(|answer| retention.content(Class::Answers).keep_payload(answer));
             content.extend(answer.map(|kept| KeptPart::new(ANSWER, kept)));
             content.extend(outcome.parts.into_iter().take(PART_LIMIT).filter_map(|(name, text)| {
-                let kept = retention.keep(&Bytes::copy_from_slice(cut(&text, TOOL_INPUT_LIMIT).as_bytes()))?;
+                let kept = retention
+                    .content(Class::ToolInputs)
+                    .keep(&Bytes::copy_from_slice(cut(&text, TOOL_INPUT_LIMIT).as_bytes()))?;
                 Some(KeptPart::new(name, kept))
             }));
         }
-        let end = EndedEntry {
+        (self.open, Following::new(end).keeping(content))
+    }
+
+    /// The entry about its end. `suspect`: a policy objected to what was said.
+    fn seal(&self, outcome: &Outcome<E>, suspect: bool, redaction: &mut Redaction<'_>) -> Sealed {
+        let facts =
+            outcome.result.as_ref().map(|result| FactsWriter::write(redaction, suspect, |facts| result.facts(facts)));
+        let (status, reason) = match &outcome.status {
+            OutcomeStatus::Completed => ("completed", None),
+            // A provider may quote the request in what it says.
+            OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason.clone()))),
+        };
+        EndedEntry {
             action: self.id,
             answer: outcome.answer.as_ref().map(|answer| (answer.bytes, digest_of(answer))),
             at: self.open.ledger().now(),
@@ -348,8 +367,7 @@ impl<E: Effect> Running<E> {
             status,
             usage: outcome.usage,
         }
-        .seal();
-        (self.open, Following::new(end).keeping(content))
+        .seal()
     }
 }
 

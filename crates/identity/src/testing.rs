@@ -12,7 +12,7 @@ use systemprompt_database::{Database, DbPool, Module};
 use systemprompt_extension::{Extension, ExtensionRegistry, Metrics};
 use systemprompt_governance::changes::{ChangeFilter, ChangeRow, list_changes};
 use systemprompt_governance::config::GovernanceConfig;
-use systemprompt_governance::ledger::{Durability, LedgerOptions, LedgerSettings, RetentionProfile};
+use systemprompt_governance::ledger::{AuditProfile, Durability, LedgerOptions, LedgerSettings, RetentionProfile};
 use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_governance::{Gate, GovernanceExtension, Ledger};
@@ -91,7 +91,9 @@ impl World {
             name: instance_id.to_string(),
             exclusive: true,
             settings: LedgerSettings { durability: Durability::Durable, ..LedgerSettings::default() },
+            audit: AuditProfile::default(),
             retention: RetentionProfile::default().resolve(false),
+            journal: None,
             checkpoints: None,
         };
         let (projections, metrics) = (GovernanceExtension.projections(), Metrics::new());

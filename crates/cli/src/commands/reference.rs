@@ -496,6 +496,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("ledger_batch_size", "histogram", "", "Entries per commit"),
     ("ledger_commit_seconds", "histogram", "", "Duration of a commit"),
     ("ledger_dropped_writes_total", "counter", "kind", "Entries that were not written"),
+    ("ledger_spool_bytes", "gauge", "", "Bytes of entries that are in the home and not in the ledger yet"),
     ("projection_behind_entries", "gauge", "projection", "Entries of the ledger a projection has not applied"),
 ];
 

@@ -70,6 +70,7 @@ mod queries;
 mod reservation;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use systemprompt_model::Ambient;
@@ -116,6 +117,16 @@ impl Leases {
     /// [closes](Self::close) it at the end.
     pub fn new(db: DbPool, ambient: Ambient) -> Self {
         Self(Arc::new(Engine::new(db, ambient)))
+    }
+
+    /// Lets whoever asks carry on without an answer while PostgreSQL is away, counting for itself, if it can.
+    pub fn carry_on(&self) {
+        self.0.carries_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub fn are_carried_on(&self) -> bool {
+        self.0.carries_on.load(Ordering::Relaxed)
     }
 
     /// Holds the units of a claim, if there are as many.

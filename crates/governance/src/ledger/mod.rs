@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In the durable mode the writer answers `admit` after the commit, so nothing is done that is not on disk. What follows a
-//! decision never blocks anybody; it waits in memory until it is written.
+//! decision never blocks anybody; it waits in memory, and in a [`journal`] in the home, until it is written.
 //!
 //! Each installation writes a chain of its own, so replicas do not wait for each other. An entry's hash covers the one
 //! before it, its place, its time and its body (`chain.rs`). [`verify`](mod@verify) recomputes all of it.
@@ -24,11 +24,13 @@ pub mod checkpoint;
 mod checkpointing;
 pub mod content;
 pub(crate) mod entry;
+pub mod erasure;
 mod error;
 mod expected;
 mod expiry;
 pub mod export;
 mod housekeeping;
+pub mod journal;
 mod lines;
 mod log;
 mod metrics;
@@ -41,10 +43,12 @@ mod recent;
 mod recovery;
 mod rehearsal;
 mod report;
-mod retention;
+pub(crate) mod retention;
+mod retention_clock;
 mod segments;
 mod settings;
 mod shared;
+mod silences;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -63,9 +67,10 @@ pub use self::expiry::SegmentError;
 pub use self::log::{ADMISSION_WAIT, Ledger, LedgerOptions};
 pub use self::projector::{CatchUpError, ProjectionStatus, Projector};
 pub use self::retention::{
-    ContentRetention, EXCERPT, Payload, Retention, RetentionProfile, TOOL_INPUT_LIMIT, WHOLE_LIMIT,
+    ClassRetention, ContentClasses, ContentRetention, EXCERPT, Payload, Retention, RetentionProfile, TOOL_INPUT_LIMIT,
+    WHOLE_LIMIT,
 };
-pub use self::settings::{Durability, GovernanceProfile, LedgerSettings};
+pub use self::settings::{AuditProfile, Durability, GovernanceProfile, LedgerSettings, OnStoreFailure};
 
 /// The ledger's tables and triggers.
 pub(crate) fn schema() -> SchemaDefinition {

@@ -3,6 +3,7 @@
 //! To add one of our own: its settings in a file of `config`, with a variant of
 //! [`PolicyConfig`](crate::config::PolicyConfig); a file here with its [`Policy`] and its tests; a line in [`PolicyChain::new`].
 
+mod alone;
 mod chain;
 mod guard;
 mod quota;

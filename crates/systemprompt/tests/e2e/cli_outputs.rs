@@ -526,6 +526,9 @@ async fn every_command_in_its_three_forms() {
         (&["plugins", "validate"], &[]),
         (&["plugins", "capabilities", "roles"], &[]),
     ]);
+    outputs.change(&["infra", "logs", "content", "redact", &request, "--part", "answer", "--yes"], [""; 3]);
+    let erased = [(r"\d+ (parts|records)", "[n] $1"), (r"(actions|parts)(.?:) \d+", "$1$2 [n]")];
+    outputs.change_masked(&["infra", "logs", "content", "erase", "--user", "admin", "--yes"], [""; 3], &erased);
     let recorded =
         "INSERT INTO extension_migrations (id, extension_id, version, name, checksum, duration_ms, applied_by)
                     VALUES ('earlier_001', 'earlier', 1, 'first', 'sha256:00', 5, '0.0.9')";

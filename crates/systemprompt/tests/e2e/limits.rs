@@ -161,3 +161,64 @@ async fn memory_stays_bounded_with_long_streams() {
         assert!(peak.is_some_and(|peak| peak < 200 * 1024), "{peak:?} kB");
     }
 }
+
+/// Lets the server open nothing more: what is free below its highest descriptor is taken away.
+#[cfg(target_os = "linux")]
+fn limit_descriptors(instance: &Instance, limit: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(instance.pid().cast_signed()).expect("a process id");
+    let maximum = Some(4096);
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit.or(maximum), maximum }).expect("our own child");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_descriptors_says_so_and_blames_nobody() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
+    use hyper_util::rt::TokioIo;
+
+    let instance = Instance::start().await;
+    let address = instance.url.trim_start_matches("http://").to_owned();
+    let stream = tokio::net::TcpStream::connect(&address).await.expect("it listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.expect("it speaks HTTP");
+    let serving = tokio::spawn(connection);
+    let request = |path: &str, body: String| {
+        let request = http::Request::post(path).header("host", &address).header("x-api-key", &instance.key);
+        request.body(Full::new(Bytes::from(body))).expect("a request")
+    };
+    // Over another provider, so that everything but the connection to the one that is meant is there.
+    let warm =
+        sender.send_request(request("/v1/chat/completions", hello("gpt-test").to_string())).await.expect("an answer");
+    assert_eq!(warm.status(), 200);
+    warm.into_body().collect().await.expect("all of it");
+
+    let sent = instance.mock.statistics().requests;
+    let open: Vec<u64> = std::fs::read_dir(format!("/proc/{}/fd", instance.pid()))
+        .expect("its descriptors")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..).find(|number| !open.contains(number)).expect("some number is free");
+    limit_descriptors(&instance, Some(free));
+    let refused =
+        sender.send_request(request("/v1/messages", hello("claude-test").to_string())).await.expect("an answer");
+    limit_descriptors(&instance, None);
+    let (head, body) = refused.into_parts();
+    let body = body.collect().await.expect("all of it").to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(head.status, 503, "{text}");
+    assert!(head.headers.contains_key("retry-after"), "{:?}", head.headers);
+    assert!(text.contains("the gateway has as many files and connections open as it may have"), "{text}");
+    assert!(!text.contains("unreachable"), "{text}");
+    assert_eq!(instance.mock.statistics().requests, sent);
+    let page = instance.send(Method::GET, "/metrics", &[], "").await;
+    let counted = "gateway_upstream_errors_total{provider=\"mock-anthropic\",class=\"own_shortage\"} 1";
+    assert!(
+        page.text().contains(counted),
+        "{}",
+        page.text().lines().filter(|line| line.contains("errors")).collect::<String>()
+    );
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "it goes on");
+    serving.abort();
+}

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
 mod changes;
+mod chaos;
 mod cli;
 mod cli_outputs;
 mod demo;
@@ -17,4 +18,5 @@ mod profile;
 mod relay;
 mod replicas;
 mod routes;
+mod spool;
 mod upstream;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod changes;
+mod content;
 mod line;
 mod request;
 mod search;
@@ -22,6 +23,8 @@ pub(crate) enum Logs {
     Audit(audit::Audit),
     #[command(subcommand)]
     Changes(changes::Changes),
+    #[command(subcommand)]
+    Content(content::Content),
     View(view::View),
     Search(search::Search),
     Stream(stream::Stream),
@@ -37,6 +40,7 @@ impl Logs {
                 Self::Request(group) => group.run(invocation, database).await,
                 Self::Audit(command) => command.run(invocation, database).await,
                 Self::Changes(group) => group.run(invocation, database).await,
+                Self::Content(group) => group.run(invocation, database).await,
                 Self::View(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,
