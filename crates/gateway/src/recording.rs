@@ -31,6 +31,8 @@ use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
+/// More of anything one call cannot use: a thousand million tokens are a thousand times the longest prompt there is.
+const MOST_COUNTED: u64 = 1_000_000_000;
 
 /// What is known of a call before it is made.
 pub(crate) struct Subject {
@@ -567,7 +569,15 @@ impl Recording {
     /// has the request that is at least the prompt, as estimated, and what was read of the answer, at four characters a
     /// token: providers count at the end, so an answer that is given up before would otherwise be free. Free is what it
     /// refused with an error, and what never reached it.
+    ///
+    /// A count that cannot be is recorded as the most that can, and as that: sums, budgets and quotas stay numbers.
     fn used(&self, summary: &AnswerSummary, end: &End) -> (Usage, UsageSource) {
+        let (usage, source) = self.counted(summary, end);
+        let bounded = usage.at_most(MOST_COUNTED);
+        if bounded == usage { (usage, source) } else { (bounded, UsageSource::Bounded) }
+    }
+
+    fn counted(&self, summary: &AnswerSummary, end: &End) -> (Usage, UsageSource) {
         let mut usage = summary.usage;
         let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
         let seen = (summary.text.bytes + summary.thinking.bytes + tools).max(summary.unread_bytes).div_ceil(4);
@@ -669,7 +679,7 @@ impl Recording {
         let cost_source = match (self.place.to.pricing, usage_source) {
             _ if self.cached => CostSource::None,
             (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
-            (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
+            (None, UsageSource::Provider | UsageSource::Estimated | UsageSource::Bounded) => CostSource::Unpriced,
             (_, UsageSource::None) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::None,
             _ => CostSource::Estimated,
         };

@@ -48,6 +48,7 @@ mod running;
 pub mod safety;
 pub mod secret_scan;
 mod startup;
+pub mod traces;
 
 pub use action::{Action, NotPermitted, Target};
 pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};

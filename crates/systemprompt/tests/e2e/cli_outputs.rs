@@ -32,6 +32,7 @@ const REFERENCE: &str = include_str!("../../../../docs/reference/cli.md");
 const FILTERS: &[(&str, &str)] = &[
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
     (r"\bsess_[0-9a-f]{8}\b", "sess_[begin]"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]{1,4})?\b", "[begin]"),
     (r"[0-9a-f]{64}", "[sha256]"),
     (r"sha256:[0-9a-f]{12}\b", "sha256:[begin]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
@@ -374,6 +375,20 @@ fn configuration(outputs: &mut Outputs) {
     outputs.change(&[&catalog[..], &["provider", "remove", "own-$F"]].concat(), [""; 3]);
     outputs.change(&["admin", "config", "provider", "test", "mock-anthropic"], [""; 3]);
     outputs.check(&["admin", "config", "reconcile"]);
+    let limits = ["admin", "config", "rate-limits"];
+    outputs.change(&[&limits[..], &["set", "--endpoint", "gateway", "--rate", "$N"]].concat(), ["201", "202", "203"]);
+    outputs.check(&[&limits[..], &["show"]].concat());
+    outputs.check(&[&limits[..], &["tier", "user"]].concat());
+    outputs.check(&[&limits[..], &["compare"]].concat());
+    outputs.change(&[&limits[..], &["export", "limits-$F.yaml"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["reset", "--endpoint", "gateway", "--yes"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["diff", "--file", "limits-$F.yaml"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["import", "limits-$F.yaml", "--yes"]].concat(), [""; 3]);
+    outputs.check(&[&limits[..], &["preset", "list"]].concat());
+    outputs.check(&[&limits[..], &["preset", "show", "disabled"]].concat());
+    outputs.change(&[&limits[..], &["preset", "apply", "$N", "--yes"]].concat(), ["testing", "production", "disabled"]);
+    outputs.change(&[&limits[..], &["enable"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["disable"]].concat(), [""; 3]);
     let file = outputs.instance.home.path().join("litellm.yaml");
     let litellm = "model_list:\n- model_name: llama\n  litellm_params: {model: ollama/llama3.3, rpm: 5, \
                    input_cost_per_token: 0.000001, output_cost_per_token: 0}\nlitellm_settings: {max_budget: 5, \
@@ -427,6 +442,14 @@ async fn every_command_in_its_three_forms() {
     outputs.change_each(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
     outputs.check(&["admin", "users", "count"]);
     outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
+    let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::/32"];
+    outputs.change(&["admin", "users", "ban", "add", "$N", "--reason", "guesses keys"], addresses);
+    outputs.check_all(&[
+        (&["admin", "users", "ban", "list"], &[]),
+        (&["admin", "users", "ban", "check", "2001:db8::7"], &[]),
+    ]);
+    outputs.change(&["admin", "users", "ban", "remove", "$N", "--yes"], addresses);
+    outputs.change(&["admin", "users", "ban", "cleanup", "--yes"], [""; 3]);
 
     configuration(&mut outputs);
     let mail = SmtpServer::start(Manners::default()).await;
@@ -504,6 +527,9 @@ async fn every_command_in_its_three_forms() {
         (&["infra", "logs", "request", "list"], &latency),
         (&["infra", "logs", "request", "show", &request, "--messages", "--tools"], &[]),
         (&["infra", "logs", "request", "stats"], &latency),
+        (&["infra", "logs", "request", "top", "--by", "model"], &[]),
+        (&["infra", "logs", "trace", "list", "--action", "infer"], &[]),
+        (&["infra", "logs", "trace", "show", &request], &[]),
         (&["infra", "logs", "audit", &request], &[]),
         (
             &["infra", "logs", "audit", "verify"],

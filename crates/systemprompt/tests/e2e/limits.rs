@@ -161,3 +161,96 @@ async fn memory_stays_bounded_with_long_streams() {
         assert!(peak.is_some_and(|peak| peak < 200 * 1024), "{peak:?} kB");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_request_ends_has_one_answer() {
+    let instance = Instance::start().await;
+    // What follows the refused request must not be answered.
+    let next = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let chunked = "Host: a\r\nTransfer-Encoding: chunked";
+    for (head, status) in [
+        ("GET /livez HTTP/1.1", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: b", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: a", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a@b", "400"),
+        ("GET /livez HTTP/1.0\r\nHost: a\r\nHost: b", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", "501"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity, chunked", "501"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6", "400"),
+        ("POST /livez HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked", "400"),
+    ] {
+        let heard = raw(&instance, &[format!("{head}\r\n\r\n0\r\n\r\n{next}").as_bytes()]);
+        assert!(
+            heard.starts_with(&format!("HTTP/1.1 {status}")) || heard.starts_with(&format!("HTTP/1.0 {status}")),
+            "{head}: {heard}"
+        );
+        assert_eq!(heard.matches("HTTP/1.").count(), 1, "{head}: {heard}");
+    }
+    // Behind a body the next head is found again.
+    let body = "5\r\nhello\r\n0\r\n\r\n";
+    let heard = raw(&instance, &[format!("POST /livez HTTP/1.1\r\n{chunked}\r\n\r\n{body}{next}").as_bytes()]);
+    assert_eq!((heard.matches("HTTP/1.1 ").count(), heard.contains("HTTP/1.1 200")), (2, true), "{heard}");
+    let smuggled = format!(
+        "POST /livez HTTP/1.1\r\n{chunked}\r\n\r\n{body}POST /livez HTTP/1.1\r\n{chunked}\r\nContent-Length: 5\r\n\r\n{body}{next}"
+    );
+    let heard = raw(&instance, &[smuggled.as_bytes()]);
+    assert!(heard.matches("HTTP/1.1 ").count() == 2 && heard.contains("HTTP/1.1 400"), "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_waits_and_who_is_banned_is_let_go() {
+    let instance = Instance::start().await;
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
+    let mut statuses = Vec::new();
+    for guess in 0..20 {
+        let wrong = format!("sp-live-{guess:012x}.{guess:052x}");
+        let headers = [("x-api-key", wrong.as_str())];
+        let answer = instance.send(Method::POST, "/v1/messages", &headers, hello("claude-test").to_string()).await;
+        if answer.status == 429 {
+            assert!(answer.header("retry-after").is_some(), "{}", answer.text());
+            assert!(
+                answer.header("ratelimit").is_some_and(|said| said.contains("r=0")),
+                "{:?}",
+                answer.header("ratelimit")
+            );
+        }
+        statuses.push(answer.status.as_u16());
+    }
+    // On a busy machine some of the waits are over before the next guess.
+    let waits = statuses.iter().filter(|status| **status == 429).count();
+    assert!(statuses[..10].iter().all(|status| *status == 401) && waits >= 3, "{statuses:?}");
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "who was let in stays in");
+    let page = instance.send(Method::GET, "/metrics", &[], "").await;
+    let metrics = page.text();
+    assert!(metrics.contains(r#"credentials_refused_total{reason="unknown"} 1"#), "{metrics}");
+    let deadline = std::time::Instant::now() + Duration::from_secs(40);
+    let said = loop {
+        let said = instance.cli(&["infra", "logs", "search", "a credential was refused"]);
+        if !said["items"][0].is_null() {
+            break said;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing is said");
+    };
+    let line = &said["items"][0]["fields"];
+    assert_eq!((&line["reason"], &line["client_ip"]), (&json!("unknown"), &json!("127.0.0.1")), "{said}");
+    assert!(line["key_prefix"].as_str().is_some_and(|prefix| prefix.starts_with("sp-live-0000")), "{said}");
+
+    instance.cli(&["admin", "users", "ban", "add", "127.0.0.0/8", "--reason", "test"]);
+    let banned = loop {
+        let answer = instance.send(Method::GET, "/livez", &[], "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "it is not heard");
+    };
+    assert_eq!((banned.status.as_u16(), banned.header("x-blocked-reason")), (403, Some("ip-banned")));
+    assert!(banned.text().contains("Access denied"), "{}", banned.text());
+    instance.cli(&["admin", "users", "ban", "remove", "127.0.0.0/8", "--yes"]);
+    while instance.send(Method::GET, "/livez", &[], "").await.status != 200 {
+        assert!(std::time::Instant::now() < deadline, "it is not heard");
+    }
+}

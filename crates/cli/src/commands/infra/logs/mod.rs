@@ -7,6 +7,7 @@ mod request;
 mod search;
 mod stream;
 mod telemetry;
+mod trace;
 mod view;
 
 use clap::Subcommand;
@@ -27,11 +28,17 @@ pub(crate) enum Logs {
     Stream(stream::Stream),
     #[command(subcommand)]
     Telemetry(telemetry::Telemetry),
+    #[command(subcommand, alias = "traces")]
+    Trace(trace::Trace),
 }
 
 impl Logs {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        let goes_on = matches!(self, Self::Stream(_));
+        let goes_on = match &self {
+            Self::Stream(_) => true,
+            Self::Request(group) => group.goes_on(),
+            _ => false,
+        };
         let done = invocation
             .with_database_until_told(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
@@ -41,6 +48,7 @@ impl Logs {
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,
                 Self::Telemetry(group) => group.run(invocation, database).await,
+                Self::Trace(group) => group.run(invocation, database).await,
             })
             .await?;
         // Being told to stop is how a stream ends.

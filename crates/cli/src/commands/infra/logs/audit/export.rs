@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use systemprompt_governance::ledger::export::export;
 
+use crate::change::{About, Change, Changed};
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Text, View};
@@ -28,6 +30,8 @@ struct Exported {
 
 impl Export {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let change = Change::new("ledger.export", About::new("ledger", "all"), &json!({"file": self.output}));
+        invocation.change(database, change, async || Ok(Changed::unseen(()))).await?;
         let failed = |error: std::io::Error| CliError::from_error("export_failed", &error);
         let mut file = BufWriter::new(File::create(&self.output).map_err(failed)?);
         let entries = export(database.db.write(), &mut file).await;
