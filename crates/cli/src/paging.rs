@@ -12,21 +12,28 @@ use crate::moment::Moment;
 use crate::project::Invocation;
 use crate::view::{Page, Row};
 
-/// Which page.
+/// Which page of what was recorded since some time.
 #[derive(Debug, Args)]
 pub(crate) struct Paging {
-    /// At most this many.
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = within::<u32>(ROWS))]
-    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) page: Portion,
     /// Only since then: `2026-01-31`, `2026-01-31T12:00:00Z`, or `15m`, `2h`, `7d` ago.
     #[arg(long)]
     pub(crate) since: Option<Moment>,
+}
+
+/// Which page.
+#[derive(Debug, Args)]
+pub(crate) struct Portion {
+    /// At most this many.
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = within::<u32>(ROWS))]
+    pub(crate) limit: u32,
     /// Go on after the cursor the last page printed.
     #[arg(long)]
     before: Option<String>,
 }
 
-impl Paging {
+impl Portion {
     /// What the page comes after.
     pub(crate) fn before<C: FromStr>(&self) -> CliResult<Option<C>> {
         let not_a_cursor = |cursor| CliError::invalid_value(format!("`{cursor}` is not a cursor"));

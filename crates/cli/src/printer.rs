@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use systemprompt_config::profile::OutputFormat;
 
-use crate::error::{CliError, CliResult};
-use crate::view::{Layout, Text, View, json, json_line, yaml};
+use crate::error::{CliError, CliResult, Exit};
+use crate::view::{Layout, Text, View, WIDTH, json, json_line, yaml};
 use crate::visible;
 
 /// The form of results.
@@ -45,7 +45,9 @@ pub(crate) struct Printer {
 impl Printer {
     /// A printer for this process's terminal.
     pub(crate) fn new(format: Format, quiet: bool, no_color: bool) -> Self {
-        Self { format, quiet, layout: Layout { decorated: !no_color && std::io::stdout().is_terminal() } }
+        let is_terminal = std::io::stdout().is_terminal();
+        let width = comfy_table::Table::new().width().filter(|_| is_terminal).map_or(WIDTH, usize::from).max(WIDTH);
+        Self { format, quiet, layout: Layout { decorated: !no_color && is_terminal, width } }
     }
 
     /// Whether results are for people.
@@ -63,7 +65,7 @@ impl Printer {
     }
 
     /// One of several results that come one after the other: a line of JSON, or a YAML document of a stream of them. Whether
-    /// somebody still reads them.
+    /// they reach anybody.
     pub(crate) fn show_next(&self, view: &impl View) -> bool {
         let written = match self.format {
             Format::Text => write(view.text(self.layout).as_str()),
@@ -81,7 +83,7 @@ impl Printer {
             Format::Json => write(&json_line(&error.value())),
             Format::Yaml => write(&yaml(&error.value())),
         };
-        if written.is_err_and(|why| is_loss(&why)) {
+        if written.is_err() {
             self.alert(error.text(debug));
         }
     }
@@ -104,7 +106,8 @@ impl Printer {
         self.document(text.as_str());
     }
 
-    /// Writes to standard output. A reader that went away (`| head`) ends the output, not the command.
+    /// Writes to standard output. A reader that went away (`| head`) ends the output, not the command, which tells by its
+    /// exit status that not all of its result was read.
     fn document(&self, text: &str) {
         let _ = write(text);
     }
@@ -119,24 +122,22 @@ fn write(text: &str) -> std::io::Result<()> {
     written
 }
 
-/// Remembers that a result was lost. A reader that went away has what it wanted.
+/// Remembers that a result was lost.
 pub(crate) fn note_loss(error: &std::io::Error) {
-    if is_loss(error) {
-        // The first loss says it all.
-        let _ = LOSS.set(error.to_string());
+    // The first loss says it all.
+    let _ = LOSS.set((error.kind(), error.to_string()));
+}
+
+/// Fails if some result could not be written. Who stopped reading knows that, and is told by the status only.
+pub(crate) fn nothing_lost() -> CliResult {
+    match LOSS.get() {
+        None => Ok(()),
+        Some((ErrorKind::BrokenPipe, _)) => Err(CliError::status(Exit::BrokenPipe)),
+        Some((_, why)) => {
+            Err(CliError::new("output_failed", format!("the result cannot be written to standard output: {why}")))
+        }
     }
 }
 
-fn is_loss(error: &std::io::Error) -> bool {
-    error.kind() != ErrorKind::BrokenPipe
-}
-
-/// Fails if some result could not be written.
-pub(crate) fn nothing_lost() -> CliResult {
-    LOSS.get().map_or(Ok(()), |why| {
-        Err(CliError::new("output_failed", format!("the result cannot be written to standard output: {why}")))
-    })
-}
-
 /// Why a result was lost.
-static LOSS: OnceLock<String> = OnceLock::new();
+static LOSS: OnceLock<(ErrorKind, String)> = OnceLock::new();

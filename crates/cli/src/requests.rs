@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use systemprompt_database::DbPool;
-use systemprompt_gateway::request::queries::{
-    self, Finding, LookupError, RequestDetail, RequestFilter, RequestSummary,
-};
+use systemprompt_gateway::request::filter::RequestFilter;
+use systemprompt_gateway::request::list::{ListedRequest, RequestSummary, list_requests};
+use systemprompt_gateway::request::queries::{self, Finding, LookupError, RequestDetail};
 use systemprompt_gateway::request::said::Message;
 use systemprompt_identity::{Origin, Origins};
 use systemprompt_model::{SessionId, UserId};
 
+use crate::change::{About, Change, Changed};
 use crate::error::{CliError, CliResult, Exit};
 use crate::ledger::catch_up;
+use crate::project::{Invocation, OpenDatabase};
 use crate::prompt::{condensed, typed};
 use crate::view::{Record, Row, time};
 
@@ -57,11 +59,32 @@ pub(crate) async fn look_up(db: &DbPool, id: &str) -> CliResult<Vec<Named<Reques
     named(db, found).await
 }
 
+/// Records that somebody reads what was said. Nothing is shown to whom that cannot be recorded of.
+pub(crate) async fn record_reading(
+    invocation: &Invocation,
+    database: &OpenDatabase,
+    requests: &[Named<RequestDetail>],
+    by: &str,
+) -> CliResult {
+    let (Some(first), ids) = (requests.first(), requests.iter().map(|request| request.request.summary.request_id))
+    else {
+        return Ok(());
+    };
+    let about = match requests {
+        [_] => About::new("request", first.request.summary.request_id),
+        _ => About::new("trace", first.request.summary.trace_id),
+    };
+    let asked = json!({"command": by, "requests": ids.collect::<Vec<_>>()});
+    let change = Change::new("content.read", about, &asked);
+    invocation.change(database, change, async || Ok(Changed::unseen(()))).await
+}
+
 /// The latest requests of a user.
 pub(crate) async fn latest_of(db: &DbPool, user: UserId, limit: u32) -> CliResult<Vec<RequestSummary>> {
     catch_up(db).await?;
-    let filter = RequestFilter { user: Some(user), limit, ..RequestFilter::default() };
-    Ok(queries::list_requests(db.write(), &filter).await.map_err(CliError::database)?.items)
+    let filter = RequestFilter { user: Some(user), ..RequestFilter::default() };
+    let found = list_requests(db.write(), &filter, None, limit).await.map_err(CliError::database)?;
+    Ok(found.items.into_iter().map(|listed| listed.summary).collect())
 }
 
 /// One line about a request whose outcome is being written.
@@ -95,29 +118,54 @@ pub(crate) async fn settled(db: &DbPool, id: &str) -> CliResult<String> {
     }
 }
 
-impl Row for Named<RequestSummary> {
-    const COLUMNS: &'static [&'static str] =
-        &["time", "request", "status", "user", "session", "key", "model", "provider", "#in", "#out", "#cost", "#ms"];
+impl Row for Named<ListedRequest> {
+    const COLUMNS: &'static [&'static str] = &[
+        "time",
+        "request",
+        "~user",
+        "~key",
+        "~model",
+        "decision",
+        "?#cost",
+        "?#ms",
+        "?#in",
+        "?#out",
+        "?~provider",
+        "?~session",
+    ];
     const NONE: &'static str = "No requests.";
 
     fn cells(&self) -> Vec<String> {
         let Self { request, origin } = self;
+        let summary = &request.summary;
         let number = |value: Option<i64>| value.map_or("-".to_owned(), |value| value.to_string());
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         vec![
-            time(request.created_at),
-            request.request_id.to_string(),
-            request.status.clone(),
-            or_none(origin.user_name.clone().or_else(|| request.user_id.map(|id| id.to_string()))),
-            or_none(request.session_id.map(beginning)),
+            time(summary.created_at),
+            summary.request_id.to_string().chars().take(request.short_id).collect(),
+            or_none(origin.user_name.clone().or_else(|| summary.user_id.map(|id| id.to_string()))),
             or_none(origin.api_key_name.clone().or_else(|| origin.api_key_prefix.clone())),
-            request.requested_model.clone().unwrap_or_default(),
-            or_none(request.provider.clone()),
-            number(request.input_tokens),
-            number(request.output_tokens),
-            request.cost.map_or("-".to_owned(), |cost| cost.to_string()),
-            number(request.latency_ms),
+            or_none(summary.requested_model.clone().or_else(|| summary.model.clone())),
+            request.decision.clone(),
+            summary.cost.map_or("-".to_owned(), |cost| cost.to_string()),
+            number(summary.latency_ms),
+            number(summary.input_tokens),
+            number(summary.output_tokens),
+            or_none(summary.provider.clone()),
+            or_none(summary.session_id.map(beginning)),
         ]
+    }
+
+    /// What was not as it usually is, and why.
+    fn note(&self) -> Option<String> {
+        let ListedRequest { summary, decision, policy, reason, .. } = &self.request;
+        let because = |reason: &Option<String>| reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let decided =
+            (decision != "allow" || reason.is_some()).then(|| format!("{decision} by {policy}{}", because(reason)));
+        let ended = (!matches!(summary.status.as_str(), "completed" | "rejected"))
+            .then(|| format!("{}{}", summary.status, because(&summary.error_message)));
+        let parts: Vec<String> = [decided, ended].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 

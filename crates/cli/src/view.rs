@@ -10,6 +10,7 @@ use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::fitted;
 use crate::visible;
 
 /// The result of a command, in all its forms.
@@ -32,6 +33,11 @@ impl Text {
     /// Text with line breaks that mean something: a report of ours, a block of YAML.
     pub(crate) fn lines(text: impl AsRef<str>) -> Self {
         Self(visible::lines(text.as_ref()).into_owned())
+    }
+
+    /// A line of it in several, no wider than this; all but the first are indented.
+    pub(crate) fn wrapped(self, width: usize) -> Self {
+        Self(fitted::wrapped(&self.0, width))
     }
 
     /// Each below the one before.
@@ -65,7 +71,8 @@ pub(crate) struct Page<T> {
 
 /// What a list is made of.
 pub(crate) trait Row: Serialize + Sized {
-    /// The columns of the table for people; one whose name begins with `#` holds numbers and is aligned to the right.
+    /// The columns of the table for people. Signs before a name say how: `#` holds numbers and is aligned to the right, `~`
+    /// may be shortened and `?` left out where lines are short.
     const COLUMNS: &'static [&'static str];
     /// What people are told of an empty list.
     const NONE: &'static str;
@@ -73,11 +80,19 @@ pub(crate) trait Row: Serialize + Sized {
     /// One text per column.
     fn cells(&self) -> Vec<String>;
 
+    /// What there is to say of it in a line below its row.
+    fn note(&self) -> Option<String> {
+        None
+    }
+
     /// The list for people: a table, unless the items have a better form.
     fn lay_out(items: &[Self], layout: Layout) -> Text {
         let mut table = Table::new(Self::COLUMNS);
         for item in items {
             table.row(item.cells());
+            if let Some(note) = item.note() {
+                table.note(&note);
+            }
         }
         layout.table(&table)
     }
@@ -111,24 +126,27 @@ impl<T: Row> View for Page<T> {
 /// Rows for people.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    headers: Vec<String>,
-    numeric: Vec<bool>,
-    rows: Vec<Vec<String>>,
+    columns: Vec<fitted::Column>,
+    rows: Vec<fitted::Row>,
 }
 
 impl Table {
     /// A table with these columns, named as in [`Row::COLUMNS`].
     pub(crate) fn new(headers: &[&str]) -> Self {
-        Self {
-            headers: headers.iter().map(|header| visible::line(header.trim_start_matches('#')).into_owned()).collect(),
-            numeric: headers.iter().map(|header| header.starts_with('#')).collect(),
-            rows: Vec::new(),
-        }
+        Self { columns: headers.iter().map(|header| fitted::Column::named(header)).collect(), rows: Vec::new() }
     }
 
     /// Adds a row with one text per column.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| visible::line(&cell).into_owned()).collect());
+        let cells = cells.into_iter().map(|cell| visible::line(&cell).into_owned()).collect();
+        self.rows.push(fitted::Row { cells, note: None });
+    }
+
+    /// Says something in a line below the last row, which is cut where lines end.
+    pub(crate) fn note(&mut self, text: &str) {
+        if let Some(row) = self.rows.last_mut() {
+            row.note = Some(visible::line(text).into_owned());
+        }
     }
 }
 
@@ -174,7 +192,12 @@ impl Record {
 pub(crate) struct Layout {
     /// Whether escape codes and box characters may be used.
     pub(crate) decorated: bool,
+    /// How many characters a line of a table that can be fitted has: those of the terminal, and at least 80.
+    pub(crate) width: usize,
 }
+
+/// How wide lines are where nobody knows.
+pub(crate) const WIDTH: usize = 80;
 
 impl Layout {
     /// The characters of validation reports.
@@ -184,15 +207,19 @@ impl Layout {
 
     /// Lays out a table.
     pub(crate) fn table(self, table: &Table) -> Text {
+        if table.columns.iter().any(|column| column.may_shrink) {
+            return Text(fitted::lay_out(&table.columns, &table.rows, self.width));
+        }
         let mut text = TextTable::new();
         text.load_style(if self.decorated { UTF8_HORIZONTAL_ONLY } else { NOTHING });
         if self.decorated {
             text.set_content_arrangement(ContentArrangement::Dynamic);
         }
-        text.set_header(&table.headers);
+        text.set_header(table.columns.iter().map(|column| &column.name));
         for row in &table.rows {
-            text.add_row(row.iter().zip(&table.numeric).map(|(cell, numeric)| {
-                Cell::new(cell).set_alignment(if *numeric { CellAlignment::Right } else { CellAlignment::Left })
+            text.add_row(row.cells.iter().zip(&table.columns).map(|(cell, column)| {
+                let alignment = if column.is_numeric { CellAlignment::Right } else { CellAlignment::Left };
+                Cell::new(cell).set_alignment(alignment)
             }));
         }
         Text(text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
@@ -333,7 +360,7 @@ mod tests {
                 vec![self.0.to_owned()]
             }
         }
-        let layout = Layout { decorated: false };
+        let layout = Layout { decorated: false, width: WIDTH };
         let page = Page { items: vec![Name("eve")], next: Some("1".to_owned()), total: Some(2) };
         assert_eq!(serde_json::to_value(&page).expect("JSON"), json!({"items": ["eve"], "next": "1", "total": 2}));
         assert_eq!(page.text(layout).as_str(), " name\n eve");
@@ -345,7 +372,7 @@ mod tests {
     #[test]
     fn what_strangers_wrote_begins_no_line_and_commands_no_terminal() {
         let stranger = "\u{1b}[2J\u{1b}]0;x\u{7}\n fake row\u{202e}";
-        let layout = Layout { decorated: false };
+        let layout = Layout { decorated: false, width: WIDTH };
         let mut table = Table::new(&["model", stranger]);
         table.row([stranger.to_owned(), "b".to_owned()]);
         let record = Record::new()

@@ -50,7 +50,12 @@ pub struct NotificationHub {
 #[derive(Debug)]
 struct Shared {
     channels: Mutex<HashMap<&'static str, Channel>>,
+    /// Whether announcements count as heard.
     connected: AtomicBool,
+    /// Whether they were heard over the last connection.
+    heard: AtomicBool,
+    /// For how long they count as heard although they are not.
+    tolerance: Mutex<Duration>,
     channel_added: Notify,
     cancel: CancellationToken,
 }
@@ -76,11 +81,19 @@ impl NotificationHub {
         let shared = Arc::new(Shared {
             channels: Mutex::default(),
             connected: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             channel_added: Notify::new(),
             cancel,
+            tolerance: Mutex::default(),
         });
         tracker.spawn(listen_until_cancelled(Arc::clone(&shared), database.dedicated_options("listen")));
         Self { shared }
+    }
+
+    /// Announcements may be missed for this long before anybody is told that they are not heard: what was remembered by then
+    /// is used meanwhile. None may be unless this is called. What was missed is made up for by [`Event::Reconnected`].
+    pub fn tolerate(&self, limit: Duration) {
+        *self.shared.tolerance.lock().expect("no panic while the lock is held") = limit;
     }
 
     /// Receives what is sent to `channel` from now on. The first event is [`Event::Reconnected`], once listening works.
@@ -150,6 +163,17 @@ impl Shared {
         }
     }
 
+    fn tolerance(&self) -> Duration {
+        *self.tolerance.lock().expect("no panic while the lock is held")
+    }
+
+    /// There is a new connection, on which nothing is listened to yet.
+    fn begin_again(&self) {
+        for channel in self.channels().values_mut() {
+            channel.listening = false;
+        }
+    }
+
     fn lost(&self) {
         self.connected.store(false, Ordering::Release);
         for channel in self.channels().values_mut() {
@@ -169,13 +193,19 @@ impl Shared {
 async fn listen_until_cancelled(shared: Arc<Shared>, options: PgConnectOptions) {
     let cancel = shared.cancel.clone();
     let mut wait = FIRST_RETRY;
+    let mut lost_at = None;
     loop {
         let ended = tokio::select! {
             () = cancel.cancelled() => break,
             ended = listen_once(&shared, &options) => ended,
         };
-        let was_connected = shared.connected.load(Ordering::Acquire);
-        shared.lost();
+        // It is not connected any more when this is the first round that finds it so, or is not waited for any longer.
+        let was_connected = shared.heard.swap(false, Ordering::AcqRel);
+        let lost_at =
+            if was_connected { lost_at.insert(Instant::now()) } else { lost_at.get_or_insert_with(Instant::now) };
+        if lost_at.elapsed() >= shared.tolerance() {
+            shared.lost();
+        }
         if was_connected {
             tracing::warn!(error = %ended, "the listening connection is lost, connecting again");
             wait = FIRST_RETRY;
@@ -207,6 +237,7 @@ async fn try_listen_once(shared: &Shared, options: &PgConnectOptions) -> Result<
         .connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
+    shared.begin_again();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -216,6 +247,7 @@ async fn try_listen_once(shared: &Shared, options: &PgConnectOptions) -> Result<
             shared.listening(&new);
         }
         shared.connected.store(true, Ordering::Release);
+        shared.heard.store(true, Ordering::Release);
         // Receiving is cancel-safe: a message is taken off the socket's buffer as a whole or not at all.
         tokio::select! {
             () = shared.channel_added.notified() => {}

@@ -26,6 +26,9 @@ use crate::api::ErrorAnswer;
 pub enum Access {
     /// Anyone. A credential that is presented is still read.
     Public,
+    /// Whom the endpoint itself lets in: the server looks at no credential and turns nobody away. For protocols whose clients
+    /// take every status but 200 for a fault of the server.
+    Own,
     /// Anyone with a valid credential: 401 without one.
     Authenticated,
     /// A person: 403 for the credentials of services, agents and MCP servers.
@@ -45,6 +48,7 @@ impl Access {
     pub fn describe(self) -> Cow<'static, str> {
         match self {
             Self::Public => "anyone".into(),
+            Self::Own => "whom the endpoint's own answer lets in".into(),
             Self::Authenticated => "any valid credential".into(),
             Self::User => "people".into(),
             Self::Scopes(scopes) => format!("any of the scopes {}", scopes.join(", ")).into(),

@@ -42,7 +42,7 @@ impl Grants {
     ///
     /// Who is local is for the server to say, before it asks here.
     pub fn check(&self, access: Access, caller: Option<&Principal>) -> Result<(), Rejection> {
-        if access == Access::Public {
+        if matches!(access, Access::Public | Access::Own) {
             return Ok(());
         }
         let caller = match caller {
@@ -55,7 +55,7 @@ impl Grants {
             return Ok(());
         }
         match access {
-            Access::Public | Access::Authenticated => Ok(()),
+            Access::Public | Access::Own | Access::Authenticated => Ok(()),
             Access::User if caller.user_type == UserType::User => Ok(()),
             Access::User => Err(forbidden("the credential of a person")),
             Access::Admin | Access::AdminOrLocal => Err(forbidden("an administrator")),
@@ -98,6 +98,7 @@ mod tests {
         ]));
         let rules = [
             Access::Public,
+            Access::Own,
             Access::Authenticated,
             Access::User,
             Access::Scopes(&["service", "things:read"]),
@@ -106,14 +107,14 @@ mod tests {
             Access::AdminOrLocal,
         ];
         let rows = [
-            (None, [200, 401, 401, 401, 401, 401, 401]),
-            (Some(caller(UserType::Anon, &["root"])), [200, 401, 401, 401, 401, 401, 401]),
-            (Some(caller(UserType::User, &[])), [200, 200, 200, 403, 403, 403, 403]),
-            (Some(caller(UserType::User, &["reader"])), [200, 200, 200, 200, 200, 403, 403]),
-            (Some(caller(UserType::User, &["root"])), [200, 200, 200, 200, 200, 403, 403]),
-            (Some(caller(UserType::Service, &[])), [200, 200, 403, 200, 403, 403, 403]),
-            (Some(caller(UserType::Mcp, &[])), [200, 200, 403, 403, 403, 403, 403]),
-            (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200, 200]),
+            (None, [200, 200, 401, 401, 401, 401, 401, 401]),
+            (Some(caller(UserType::Anon, &["root"])), [200, 200, 401, 401, 401, 401, 401, 401]),
+            (Some(caller(UserType::User, &[])), [200, 200, 200, 200, 403, 403, 403, 403]),
+            (Some(caller(UserType::User, &["reader"])), [200, 200, 200, 200, 200, 200, 403, 403]),
+            (Some(caller(UserType::User, &["root"])), [200, 200, 200, 200, 200, 200, 403, 403]),
+            (Some(caller(UserType::Service, &[])), [200, 200, 200, 403, 200, 403, 403, 403]),
+            (Some(caller(UserType::Mcp, &[])), [200, 200, 200, 403, 403, 403, 403, 403]),
+            (Some(caller(UserType::Admin, &[])), [200, 200, 200, 200, 200, 200, 200, 200]),
         ];
         for (caller, expected) in rows {
             let statuses = rules.map(|rule| match grants.check(rule, caller.as_ref()) {

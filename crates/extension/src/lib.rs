@@ -18,6 +18,7 @@
 mod access;
 mod arrival;
 mod authentication;
+mod ban;
 mod built_in;
 mod client_ip;
 mod context;
@@ -61,7 +62,8 @@ pub mod prelude;
 pub use access::{Access, Guard, Refuse};
 pub use api::ExtensionError;
 pub use arrival::Arrival;
-pub use authentication::{AuthError, Authenticate, Authentication, IdentifyError};
+pub use authentication::{AuthError, Authenticate, Authentication, CredentialsRefused, IdentifyError, RefusedBecause};
+pub use ban::{AddressBans, Ban, KnowsBans};
 pub use built_in::{BUILT_IN, RESERVED_PATHS};
 pub use client_ip::ClientIp;
 pub use context::{ConfigProvider, DatabaseHandle, DynExtensionContext, ExtensionContext};
@@ -82,7 +84,7 @@ pub use rejection::Rejection;
 pub use reload::Reload;
 pub use role::{ExtensionRole, PermissionDef};
 pub use route::{ExtensionRouter, ExtensionRouterConfig, Mount, WellKnownRoute};
-pub use service::{LogRetention, ServiceMap};
+pub use service::{CarriesOn, LogRetention, ServiceMap};
 pub use settings::ExtensionConfigs;
 pub use snapshot::{CapabilitySnapshot, ExtensionCapabilities};
 

@@ -194,6 +194,25 @@ pub enum Subject<'a> {
         /// The tool's full name.
         name: &'a str,
     },
+    /// What a tool answered.
+    ToolResult {
+        /// The tool's full name.
+        name: &'a str,
+    },
+    /// What somebody tells an agent.
+    Message,
+    /// What an agent answers to it.
+    Reply,
+    /// Work that is done on a schedule or in the background, with these parameters.
+    Job {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Something that happened at a client, and is reported.
+    Hook {
+        /// What happened, as the client calls it.
+        event: &'a str,
+    },
     /// A change to the installation itself.
     Change {
         /// What is changed, e.g. `user.create`.

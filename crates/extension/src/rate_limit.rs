@@ -83,7 +83,8 @@ pub struct RateLimited {
 
 impl RateLimited {
     /// Writes what clients go by: `Retry-After`, `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (both
-    /// times in seconds from now) and `X-Rate-Limit-Tier`. Who is blocked is not told to come back.
+    /// times in seconds from now) and `X-Rate-Limit-Tier`; the same as `RateLimit` and `RateLimit-Policy`
+    /// (draft-ietf-httpapi-ratelimit-headers). Who is blocked is not told to come back.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         if self.limit == 0 {
             headers.remove(RETRY_AFTER);
@@ -91,6 +92,13 @@ impl RateLimited {
         } else {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds(self.retry_after)));
             headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(seconds(self.reset)));
+            let (tier, wait, window) = (self.tier, seconds(self.retry_after), seconds(self.reset));
+            for (name, value) in [
+                ("ratelimit", format!("\"{tier}\";r=0;t={wait}")),
+                ("ratelimit-policy", format!("\"{tier}\";q={};w={window}", self.limit)),
+            ] {
+                headers.insert(HeaderName::from_static(name), value.try_into().expect("ASCII"));
+            }
         }
         headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(self.limit));
         headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(0));
@@ -136,6 +144,8 @@ mod tests {
             assert_eq!((told("retry-after"), told("x-should-retry")), (retry_after, should_retry), "{limit}");
             assert_eq!(told("x-ratelimit-reset"), retry_after, "{limit}");
             assert_eq!(told("x-ratelimit-remaining"), Some("0"), "{limit}");
+            let standard = (limit > 0).then_some("\"user\";r=0;t=3");
+            assert_eq!(told("ratelimit"), standard, "{limit}");
         }
     }
 }

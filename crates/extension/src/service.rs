@@ -63,6 +63,21 @@ pub struct LogRetention {
     pub days: u32,
 }
 
+/// Whether requests are served while the database cannot be reached: a service of the feature that makes it so.
+pub struct CarriesOn(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl CarriesOn {
+    /// What `now` says.
+    pub fn new(now: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(now))
+    }
+
+    /// Whether it is so at present.
+    pub fn now(&self) -> bool {
+        (self.0)()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,6 +162,7 @@ fn access(set: &Set) -> Vec<LoaderError> {
                 }
                 Access::Permission(_)
                 | Access::Public
+                | Access::Own
                 | Access::Authenticated
                 | Access::User
                 | Access::Admin

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     reasoning_tokens        BIGINT,        -- of output_tokens, where the provider tells
     web_searches            BIGINT,
     service_tier            TEXT,
-    usage_source            TEXT,          -- provider, estimated, none
+    usage_source            TEXT,          -- provider, estimated, bounded, none
     answer_partial          BOOLEAN,       -- something of the answer could not be read
     tokens_used             BIGINT GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
     cost_microdollars       BIGINT,
@@ -67,6 +67,11 @@ CREATE TABLE IF NOT EXISTS ai_requests (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX IF NOT EXISTS ai_requests_by_trace ON ai_requests (trace_id);
+
+-- Each index is paid for with every request, so there are only those that questions about one of many need. Time needs none:
+-- ids contain it. The columns never change, so that an end is written without touching them.
+CREATE INDEX IF NOT EXISTS ai_requests_by_user ON ai_requests (user_id, id);
+CREATE INDEX IF NOT EXISTS ai_requests_by_session ON ai_requests (session_id, id);
 
 -- The tools a model asked for. What each was to be called with is content: `ledger_content`, part `tool_call.<sequence>`.
 CREATE TABLE IF NOT EXISTS ai_request_tool_calls (

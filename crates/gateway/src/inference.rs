@@ -157,6 +157,12 @@ impl Inference {
     ) -> Result<Call, Failure> {
         let Ask { by, request, forwarded } = ask;
         let id = ActionId::generate(&self.ambient);
+        // Lines of the log about this request say which it is.
+        let span = tracing::Span::current();
+        span.record("request_id", tracing::field::display(id));
+        if let Some(session) = by.session {
+            span.record("session_id", tracing::field::display(session));
+        }
 
         // Route.
         let way = match snapshot.table.resolve(request, forwarded.conversation.as_deref()) {

@@ -31,6 +31,15 @@ use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
 const TOOL_INPUT: usize = 64 * 1024;
+/// More of anything one call cannot use: a thousand million tokens are a thousand times the longest prompt there is.
+const MOST_COUNTED: u64 = 1_000_000_000;
+
+/// How long an answer is under way before it is noted what it has used, for the case that this process dies: most are over
+/// by then.
+const FIRST_STANDING: Duration = Duration::from_millis(100);
+
+/// How often that is noted afterwards.
+const STANDING_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known of a call before it is made.
 pub(crate) struct Subject {
@@ -143,6 +152,8 @@ pub(crate) struct Recording {
     /// When it was sent to this place first.
     sent: Instant,
     first_byte: Option<Duration>,
+    /// When it is noted next what the answer has used so far.
+    stands_at: Instant,
     status: Option<u16>,
     upstream_id: Option<String>,
     /// Whether the last attempt reached a provider.
@@ -182,6 +193,7 @@ impl Recording {
             begun: sent,
             sent,
             first_byte: None,
+            stands_at: sent + FIRST_STANDING,
             status: None,
             upstream_id: None,
             taken: Taken::default(),
@@ -423,6 +435,46 @@ impl Recording {
         if let Some(heard) = &mut self.heard {
             heard.feed(bytes);
         }
+        let now = Instant::now();
+        if now >= self.stands_at {
+            self.stands_at = now + STANDING_EVERY;
+            self.stands();
+        }
+    }
+
+    /// Notes what the call has used so far, which is what counts if this process dies now.
+    fn stands(&self) {
+        let Some(running) = self.running.as_ref().filter(|_| !self.cached) else { return };
+        let summary = self.tap.so_far();
+        let reason = "the server died while the answer was on its way; what had been seen of it by then counts";
+        let (usage, usage_source) = self.used(&summary, &End::Failed(reason.to_owned()));
+        let cost = self.place.cost(&usage, summary.service_tier.as_deref());
+        let (spent_input, spent_output, spent_cost) = self.spent;
+        running.stands(&Outcome {
+            usage: Used {
+                calls: 1,
+                input_tokens: usage.prompt_tokens().saturating_add(spent_input),
+                output_tokens: usage.output_tokens.unwrap_or(0).saturating_add(spent_output),
+                cost: Microdollars(cost.0.saturating_add(spent_cost.0)),
+            },
+            result: Some(Inferred {
+                usage,
+                usage_source,
+                cost_source: if self.place.to.pricing.is_some() { CostSource::Estimated } else { CostSource::Unpriced },
+                prices: Some(self.subject.prices),
+                partial: true,
+                service_tier: summary.service_tier,
+                http_status: self.status,
+                route_match: self.failover(),
+                system_prompt_override: self.other_override(),
+                served_provider: self.status.map(|_| self.place.provider().to_string()),
+                model: summary.model.or_else(|| self.failover().map(|_| self.place.to.upstream_model.clone())),
+                provider_request_id: self.upstream_id.clone().or(summary.provider_request_id),
+                ttft_ms: self.first_byte.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                ..Inferred::default()
+            }),
+            ..Outcome::failed(reason)
+        });
     }
 
     /// What is to look at a stream as it comes, and how many characters of it are to be held back for that.
@@ -567,7 +619,15 @@ impl Recording {
     /// has the request that is at least the prompt, as estimated, and what was read of the answer, at four characters a
     /// token: providers count at the end, so an answer that is given up before would otherwise be free. Free is what it
     /// refused with an error, and what never reached it.
+    ///
+    /// A count that cannot be is recorded as the most that can, and as that: sums, budgets and quotas stay numbers.
     fn used(&self, summary: &AnswerSummary, end: &End) -> (Usage, UsageSource) {
+        let (usage, source) = self.counted(summary, end);
+        let bounded = usage.at_most(MOST_COUNTED);
+        if bounded == usage { (usage, source) } else { (bounded, UsageSource::Bounded) }
+    }
+
+    fn counted(&self, summary: &AnswerSummary, end: &End) -> (Usage, UsageSource) {
         let mut usage = summary.usage;
         let tools: u64 = summary.tool_calls.iter().map(|call| call.input_bytes).sum();
         let seen = (summary.text.bytes + summary.thinking.bytes + tools).max(summary.unread_bytes).div_ceil(4);
@@ -669,7 +729,7 @@ impl Recording {
         let cost_source = match (self.place.to.pricing, usage_source) {
             _ if self.cached => CostSource::None,
             (Some(_), UsageSource::Provider) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::Provider,
-            (None, UsageSource::Provider | UsageSource::Estimated) => CostSource::Unpriced,
+            (None, UsageSource::Provider | UsageSource::Estimated | UsageSource::Bounded) => CostSource::Unpriced,
             (_, UsageSource::None) if self.spent == (0, 0, Microdollars::ZERO) => CostSource::None,
             _ => CostSource::Estimated,
         };

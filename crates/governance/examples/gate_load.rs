@@ -16,10 +16,10 @@ use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_extension::{Extension, Metrics};
-use systemprompt_governance::access::{AccessRules, BootstrapOptions, DEPARTMENT};
+use systemprompt_governance::access::{AccessRules, BootstrapOptions, DIMENSIONS};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
-    ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
+    AuditProfile, ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
 };
 use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Gate, GovernanceExtension, Outcome, Target};
@@ -61,7 +61,9 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         name: "load".to_owned(),
         exclusive: true,
         settings: LedgerSettings { durability, ..LedgerSettings::default() },
-        retention: Retention { content: ContentRetention::Full, days: 30, ledger_days: None },
+        audit: AuditProfile::default(),
+        retention: Retention::of(ContentRetention::Full, 30, None),
+        journal: None,
         checkpoints: None,
     };
     let projections = GovernanceExtension.projections();
@@ -72,7 +74,7 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
         Arc::clone(database),
         ambient.clone(),
         &hub,
-        vec![DEPARTMENT.to_owned()],
+        DIMENSIONS.map(str::to_owned).into(),
         &tracker,
         stop.clone(),
     );

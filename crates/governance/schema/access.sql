@@ -29,14 +29,29 @@ CREATE TABLE IF NOT EXISTS access_control_rules (
         REFERENCES access_control_entities (entity_type, entity_id) ON UPDATE CASCADE ON DELETE CASCADE
 );
 
--- Groups of people. `Default` always exists and holds whoever has no other.
-CREATE TABLE IF NOT EXISTS departments (
+-- Groups of people. A department is one that is written down with the account; `Default` always exists and holds whoever has
+-- no other.
+CREATE TABLE IF NOT EXISTS access_groups (
     id uuid PRIMARY KEY,
-    name text NOT NULL UNIQUE CHECK (name <> ''),
+    kind text NOT NULL CHECK (kind IN ('department', 'group')),
+    name text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200),
     description text NOT NULL DEFAULT '',
+    -- What it is a part of.
+    parent_id uuid REFERENCES access_groups (id) ON DELETE SET NULL,
+    source text NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
 );
+
+-- Who is in which group. Accounts are kept when they are deleted, so what is said of one here harms nobody.
+CREATE TABLE IF NOT EXISTS access_group_members (
+    group_id uuid NOT NULL REFERENCES access_groups (id) ON DELETE CASCADE,
+    user_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (group_id, user_id)
+);
+
+CREATE INDEX IF NOT EXISTS access_group_members_by_user ON access_group_members (user_id);
 
 -- Every replica decides from memory, so every change is announced, whoever makes it: `type:id` for each entity concerned,
 -- or nothing when there are many.
@@ -95,3 +110,18 @@ CREATE OR REPLACE TRIGGER access_control_rules_deleted
 CREATE OR REPLACE TRIGGER access_control_rules_truncated
     AFTER TRUNCATE ON access_control_rules
     FOR EACH STATEMENT EXECUTE FUNCTION access_control_changed();
+
+-- Of groups there are few and of changes to them fewer: everything is read anew.
+CREATE OR REPLACE FUNCTION access_groups_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('access_control', '');
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER access_groups_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access_groups
+    FOR EACH STATEMENT EXECUTE FUNCTION access_groups_changed();
+CREATE OR REPLACE TRIGGER access_group_members_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access_group_members
+    FOR EACH STATEMENT EXECUTE FUNCTION access_groups_changed();

@@ -19,7 +19,13 @@ CREATE TABLE IF NOT EXISTS governance_decisions (
     actor_kind      TEXT NOT NULL,
     actor_id        TEXT NOT NULL,
     act_chain       JSONB,
-    created_at      TIMESTAMPTZ NOT NULL
+    created_at      TIMESTAMPTZ NOT NULL,
+    agent_id        TEXT,          -- as the client says; nothing is decided by it
+    agent_scope     TEXT,          -- what the caller's credential allows
+    plugin_id       TEXT
 );
 
 CREATE INDEX IF NOT EXISTS governance_decisions_by_action ON governance_decisions (action_id);
+
+-- What was objected to is looked for most and is least: the index costs nothing where nothing was.
+CREATE INDEX IF NOT EXISTS governance_decisions_objections ON governance_decisions (policy, id) WHERE decision <> 'allow';

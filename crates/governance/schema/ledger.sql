@@ -56,6 +56,20 @@ CREATE TABLE IF NOT EXISTS ledger_content (
     PRIMARY KEY (action_id, part)
 );
 
+-- Content that was erased before its time. Who did it is an action of the log.
+CREATE TABLE IF NOT EXISTS ledger_erasures (
+    action_id UUID NOT NULL,
+    part      TEXT NOT NULL,
+    erased_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (action_id, part)
+);
+
+-- The time by which content was deleted last (src/ledger/retention_clock.rs).
+CREATE TABLE IF NOT EXISTS ledger_retention_clock (
+    id         BOOLEAN PRIMARY KEY,
+    trusted_at TIMESTAMPTZ NOT NULL
+);
+
 -- How far each projection has applied each chain. Moved in the transaction that writes its rows.
 CREATE TABLE IF NOT EXISTS projection_cursors (
     projection TEXT NOT NULL,

@@ -1,5 +1,7 @@
 //! The projection `governance_changes`: who changed what of the installation. `infra logs changes …` reads it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,36 @@ pub async fn show_change(pool: &PgPool, id: ActionId) -> Result<Option<ChangeDet
         change: row.into(),
         request: request.and_then(|request| serde_json::from_str(&request).ok()),
     }))
+}
+
+/// Up to ten changes whose ids lie between these two, both included.
+pub async fn changes_between(pool: &PgPool, from: Uuid, to: Uuid) -> Result<Vec<ActionId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM governance_changes WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT 10",
+        from,
+        to,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(ids.into_iter().map(ActionId::from_uuid).collect())
+}
+
+/// What was asked for in these changes, as long as it is kept.
+pub async fn asked_for(
+    pool: &PgPool,
+    changes: &[ActionId],
+) -> Result<HashMap<ActionId, serde_json::Value>, sqlx::Error> {
+    let ids: Vec<Uuid> = changes.iter().map(ActionId::as_uuid).collect();
+    let rows = sqlx::query!(
+        r#"SELECT action_id, body AS "body!" FROM ledger_content WHERE action_id = ANY ($1) AND part = 'request' AND body IS NOT NULL"#,
+        &ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    let read = rows
+        .into_iter()
+        .filter_map(|row| Some((ActionId::from_uuid(row.action_id), serde_json::from_str(&row.body).ok()?)));
+    Ok(read.collect())
 }
 
 /// The state that the last change of this kind left behind.

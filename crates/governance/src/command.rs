@@ -20,7 +20,7 @@ use crate::config::PolicyConfig;
 use crate::extension::{Sections, checkpoints_dir, installation_id, known_installation_id};
 use crate::gate::Gate;
 use crate::ledger::checkpoint::{CheckpointError, Remembered};
-use crate::ledger::{Durability, Ledger, LedgerError, LedgerOptions, LedgerSettings};
+use crate::ledger::{AuditProfile, Durability, Ledger, LedgerError, LedgerOptions, LedgerSettings};
 use crate::policy::{PolicyChain, PolicyError};
 
 /// How long a command waits for what it wrote last.
@@ -64,11 +64,16 @@ impl CommandGate {
             name: format!("{installation}/commands"),
             exclusive: false,
             settings: LedgerSettings { durability: Durability::Durable, ..sections.profile.ledger.clone() },
+            audit: AuditProfile::default(),
             retention: sections.retention(configuration),
+            journal: None,
             checkpoints: None,
         };
         let mut policies = sections.policies;
-        policies.policies.retain(|policy| !matches!(policy, PolicyConfig::Registered(_)));
+        // They have no server here, and judge no changes.
+        let is_given =
+            |policy: &PolicyConfig| matches!(policy, PolicyConfig::Registered(_) | PolicyConfig::RequireApproval(_));
+        policies.policies.retain(|policy| !is_given(policy));
         // A command counts nothing: changes have no limit.
         let leases = Leases::new(Arc::clone(database), ambient.clone());
         let policies = PolicyChain::new(&policies, Vec::new(), &leases, None)?;

@@ -1,13 +1,15 @@
 //! The projection `governance_decisions`: one row for each decision of the Gate.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{Decided, LedgerEntry, Projection, ProjectionError, Record};
-use systemprompt_model::{ActionId, DecisionId, SessionId, TraceId, UserId};
+use systemprompt_model::{ActionId, DecisionId, EntityKind, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use crate::page::{Page, id_range};
@@ -45,6 +47,62 @@ pub struct DecisionDetail {
     pub evaluated_rules: Value,
     /// Digest of the policy documents in force.
     pub policy_version: String,
+    /// The agent that acts, in its client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// What the caller's credential allows, whoever acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_scope: Option<String>,
+    /// The plugin that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_id: Option<String>,
+}
+
+/// What was decided about an action, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// The policy that decided.
+    pub policy: String,
+    /// Its reason.
+    pub reason: Option<String>,
+}
+
+/// What was decided about these actions; those of which nothing is known are left out.
+pub async fn decisions_about(pool: &PgPool, actions: &[ActionId]) -> Result<HashMap<ActionId, Made>, sqlx::Error> {
+    let ids: Vec<Uuid> = actions.iter().map(ActionId::as_uuid).collect();
+    let rows = sqlx::query!(
+        "SELECT action_id, decision, policy, reason FROM governance_decisions WHERE action_id = ANY ($1)",
+        &ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    let made = rows.into_iter().map(|row| {
+        let made = Made { allowed: row.decision != "deny", policy: row.policy, reason: row.reason };
+        (ActionId::from_uuid(row.action_id), made)
+    });
+    Ok(made.collect())
+}
+
+/// What effects say of who acts, whatever their kind: absent for most.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ActorFacts {
+    agent_id: Option<String>,
+    agent_scope: Option<String>,
+    plugin_id: Option<String>,
+}
+
+impl ActorFacts {
+    fn of(entry: &LedgerEntry, decided: &Decided) -> Result<Self, ProjectionError> {
+        let facts = &decided.effect.facts;
+        // Most facts say nothing of it, and need not be read.
+        if !["\"agent_", "\"plugin_id\""].iter().any(|key| facts.text().contains(key)) {
+            return Ok(Self::default());
+        }
+        facts.read().map_err(|error| entry.unreadable(error))
+    }
 }
 
 /// Which decisions to list. Absent fields do not restrict.
@@ -82,7 +140,7 @@ pub async fn list_decisions(
         r#"
         SELECT
             id, action_id, effect, created_at, user_id, session_id, trace_id, entity_type, entity_id, tool_name, decision,
-            policy, reason, evaluated_rules, policy_version
+            policy, reason, evaluated_rules, policy_version, agent_id, agent_scope, plugin_id
         FROM governance_decisions
         WHERE id >= $1
           AND id < $2
@@ -119,10 +177,61 @@ pub async fn list_decisions(
         reason: row.reason,
         evaluated_rules: row.evaluated_rules,
         policy_version: row.policy_version,
+        agent_id: row.agent_id,
+        agent_scope: row.agent_scope,
+        plugin_id: row.plugin_id,
     })
     .fetch_all(pool)
     .await?;
     Ok(Page::cut(items, filter.limit, |item| item.decision_id))
+}
+
+/// What an account asked for, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The account.
+    pub user: UserId,
+    /// The kind of entity.
+    pub kind: EntityKind,
+    /// Its id.
+    pub id: String,
+    /// How often.
+    pub count: i64,
+    /// When last.
+    pub last: DateTime<Utc>,
+}
+
+/// What accounts asked for since then, by account and entity.
+pub async fn asked_for(pool: &PgPool, since: Option<DateTime<Utc>>) -> Result<Vec<Asked>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            user_id AS "user_id!",
+            entity_type,
+            entity_id,
+            count(*) AS "count!",
+            max(created_at) AS "last!"
+        FROM governance_decisions
+        WHERE user_id IS NOT NULL
+          AND ($1::timestamptz IS NULL OR created_at >= $1)
+        GROUP BY user_id, entity_type, entity_id
+        ORDER BY user_id, entity_type, entity_id
+        "#,
+        since,
+    )
+    .fetch_all(pool)
+    .await?;
+    // Other decisions are about no entity: access rules do not speak of them.
+    let asked = rows.into_iter().filter_map(|row| {
+        Some(Asked {
+            user: UserId::from_uuid(row.user_id),
+            kind: row.entity_type.parse().ok()?,
+            id: row.entity_id,
+            count: row.count,
+            last: row.last,
+        })
+    });
+    Ok(asked.collect())
 }
 
 /// The projection.
@@ -139,38 +248,43 @@ impl Projection for Decisions {
     }
 
     async fn apply(&self, connection: &mut PgConnection, entries: &[LedgerEntry]) -> Result<(), ProjectionError> {
-        let rows: Vec<&Decided> = entries
-            .iter()
-            .filter_map(|entry| match &entry.record {
-                Record::Decided(decided) => Some(&**decided),
-                _ => None,
-            })
-            .collect();
+        let mut rows: Vec<&Decided> = Vec::new();
+        let mut actors: Vec<ActorFacts> = Vec::new();
+        for entry in entries {
+            if let Record::Decided(decided) = &entry.record {
+                rows.push(decided);
+                actors.push(ActorFacts::of(entry, decided)?);
+            }
+        }
         if rows.is_empty() {
             return Ok(());
         }
         let texts =
             |value: for<'d> fn(&'d Decided) -> Option<&'d str>| rows.iter().map(|row| value(row)).collect::<Vec<_>>();
         let ids = |value: fn(&Decided) -> Option<Uuid>| rows.iter().map(|row| value(row)).collect::<Vec<_>>();
+        let acting = |value: for<'f> fn(&'f ActorFacts) -> Option<&'f str>| {
+            actors.iter().map(|facts| value(facts)).collect::<Vec<_>>()
+        };
         sqlx::query!(
             r#"
             INSERT INTO governance_decisions (
                 id, action_id, effect, user_id, session_id, trace_id, context_id, task_id, entity_type, entity_id,
                 tool_name, decision, policy, reason, evaluated_rules, policy_version, actor_kind, actor_id, act_chain,
-                created_at
+                created_at, agent_id, agent_scope, plugin_id
             )
             SELECT
                 d.id, d.action_id, d.effect, d.user_id, d.session_id, d.trace_id, d.context_id, d.task_id,
                 d.entity_type, d.entity_id, d.tool_name, d.decision, d.policy, d.reason, d.evaluated_rules::jsonb,
-                d.policy_version, d.actor_kind, d.actor_id, d.act_chain::jsonb, d.created_at
+                d.policy_version, d.actor_kind, d.actor_id, d.act_chain::jsonb, d.created_at, d.agent_id, d.agent_scope,
+                d.plugin_id
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
                 $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                $17::text[], $18::text[], $19::text[], $20::timestamptz[]
+                $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::text[], $22::text[], $23::text[]
             ) AS d (
                 id, action_id, effect, user_id, session_id, trace_id, context_id, task_id, entity_type, entity_id,
                 tool_name, decision, policy, reason, evaluated_rules, policy_version, actor_kind, actor_id, act_chain,
-                created_at
+                created_at, agent_id, agent_scope, plugin_id
             )
             ON CONFLICT DO NOTHING
             "#,
@@ -194,6 +308,9 @@ impl Projection for Decisions {
             &texts(|row| Some(row.by.actors.first().map_or("", |actor| &actor.id))) as _,
             &rows.iter().map(|row| act_chain(row)).collect::<Vec<_>>() as _,
             &rows.iter().map(|row| row.at).collect::<Vec<_>>() as _,
+            &acting(|facts| facts.agent_id.as_deref()) as _,
+            &acting(|facts| facts.agent_scope.as_deref()) as _,
+            &acting(|facts| facts.plugin_id.as_deref()) as _,
         )
         .execute(connection)
         .await?;

@@ -15,21 +15,26 @@ use systemprompt_extension::gateway::GatewayRequestGuard;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
-use systemprompt_extension::{KnownNames, LogRetention};
+use systemprompt_extension::{CarriesOn, KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
-use crate::access::{AccessRules, DEPARTMENT};
+use crate::access::{AccessRules, DIMENSIONS};
+use crate::approvals::routes::{Desk, PREFIXES, table};
+use crate::approvals::store::Approvals;
 use crate::changes::Changes;
 use crate::config::{
-    AccessControlConfig, AccessRuleConfig, DepartmentConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, PolicyConfig,
+    AccessControlConfig, AccessRuleConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, GroupConfig, PolicyConfig,
     QuotaAlertConfig, RequestGuardsConfig, RoleConfig, quota,
 };
 use crate::decisions::Decisions;
 use crate::gate::Gate;
 use crate::ledger::checkpoint::Checkpoints;
-use crate::ledger::{self, GovernanceProfile, Ledger, LedgerOptions, Retention, RetentionProfile};
-use crate::policy::{GatewayPolicies, Guard, PolicyChain};
+use crate::ledger::journal::Journal;
+use crate::ledger::{
+    self, AuditProfile, GovernanceProfile, Ledger, LedgerOptions, OnStoreFailure, Retention, RetentionProfile,
+};
+use crate::policy::{GatewayPolicies, Guard, PolicyChain, RequireApproval};
 use crate::quota::{self as quotas, Quotas};
 use crate::safety::Scanners;
 use crate::secret_scan::{self, PlaceholderKey};
@@ -38,6 +43,8 @@ use crate::startup;
 
 /// How the ledger is written, for this server.
 const PROFILE: Place = Place::Profile { key: "governance" };
+/// What happens while the ledger cannot be written.
+const AUDIT: Place = Place::Profile { key: "audit" };
 /// What is kept of content, for this server.
 const RETENTION: Place = Place::Profile { key: "retention" };
 /// Which policies apply, for every server.
@@ -48,6 +55,9 @@ const QUOTAS: Place = GatewayPolicyConfig::PLACE;
 const ALERTS: Place = QuotaAlertConfig::PLACE;
 /// Who may use what, for every server.
 const ACCESS: [Place; 3] = [AccessControlConfig::RULES, AccessControlConfig::DEPARTMENTS, AccessControlConfig::ROLES];
+
+/// How long credentials and access rules that were read before an outage count in it, where decisions are kept in the home.
+const LAST_KNOWN: Duration = Duration::from_mins(15);
 
 /// How long a stopping server waits for changes that were begun.
 const CHANGES_WITHIN: Duration = Duration::from_secs(3);
@@ -88,6 +98,7 @@ impl Extension for GovernanceExtension {
             SchemaDefinition::inline("ledger_shipments", include_str!("../schema/shipping.sql")),
             SchemaDefinition::inline("governance_decisions", include_str!("../schema/decisions.sql")),
             SchemaDefinition::inline("governance_changes", include_str!("../schema/changes.sql")),
+            SchemaDefinition::inline("governance_approvals", crate::approvals::SCHEMA),
             SchemaDefinition::inline("ai_quota_buckets", quotas::SCHEMA),
             SchemaDefinition::inline("access_control_entities", include_str!("../schema/access.sql")),
         ]
@@ -101,6 +112,8 @@ impl Extension for GovernanceExtension {
                 include_str!("../migrations/001_refuse_unreleased_ledger.sql"),
             ),
             Migration::new(2, "alert_deliveries", quotas::ALERT_DELIVERIES),
+            Migration::new(3, "departments_are_groups", include_str!("../migrations/003_departments_are_groups.sql")),
+            Migration::new(4, "decisions_of_plugins", include_str!("../migrations/004_decisions_of_plugins.sql")),
         ]
     }
 
@@ -113,12 +126,14 @@ impl Extension for GovernanceExtension {
             |place, schema: schemars::Schema| SectionSpec { place, schema: schema.into(), extension: "governance" };
         vec![
             section(PROFILE, schema_for!(GovernanceProfile)),
+            section(AUDIT, schema_for!(AuditProfile)),
             section(RETENTION, schema_for!(RetentionProfile)),
             section(POLICIES, schema_for!(GovernanceConfig)),
             section(QUOTAS, schema_for!(Vec<GatewayPolicyConfig>)),
             section(ALERTS, schema_for!(Vec<QuotaAlertConfig>)),
             section(AccessControlConfig::RULES, schema_for!(Vec<AccessRuleConfig>)),
-            section(AccessControlConfig::DEPARTMENTS, schema_for!(Vec<DepartmentConfig>)),
+            section(AccessControlConfig::DEPARTMENTS, schema_for!(Vec<GroupConfig>)),
+            section(AccessControlConfig::GROUPS, schema_for!(Vec<GroupConfig>)),
             section(AccessControlConfig::ROLES, schema_for!(Vec<RoleConfig>)),
         ]
     }
@@ -172,14 +187,18 @@ impl Extension for GovernanceExtension {
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
         let configuration = ctx.configuration();
         let sections = Sections::read(configuration).map_err(|error| failed(&error))?;
-        let checkpoints = Checkpoints::open(&checkpoints_dir(configuration));
+        let directory = checkpoints_dir(configuration);
+        let checkpoints = Checkpoints::open(&directory).map_err(|error| failed(&with_causes(&error)))?;
+        let journal = Journal::open(&directory.join("journal"));
         let options = LedgerOptions {
             instance_id: ctx.instance_id(),
             name: installation_id(configuration, ctx.ambient()).map_err(|error| failed(&error))?,
             exclusive: true,
             settings: sections.profile.ledger.clone(),
+            audit: sections.audit.clone(),
             retention: sections.retention(configuration),
-            checkpoints: Some(checkpoints.map_err(|error| failed(&with_causes(&error)))?),
+            journal: Some(journal.map_err(|error| failed(&format!("the ledger's journal in the home: {error}")))?),
+            checkpoints: Some(checkpoints),
         };
         services.insert(Arc::new(LogRetention { days: options.retention.days }));
         let registry = services.require::<ExtensionRegistry>()?;
@@ -192,7 +211,7 @@ impl Extension for GovernanceExtension {
             Arc::clone(ctx.db()),
             ctx.ambient().clone(),
             ctx.notifications(),
-            vec![DEPARTMENT.to_owned()],
+            DIMENSIONS.map(str::to_owned).into(),
             ctx.tracker(),
             ctx.shutdown().clone(),
         );
@@ -214,6 +233,12 @@ impl Extension for GovernanceExtension {
         services.insert(Arc::new(shipping));
         ctx.tracker().spawn(desk.run(ctx.shutdown().clone()));
         ctx.tracker().spawn(recorder.run(ctx.shutdown().clone()));
+        if sections.audit.on_store_failure == OnStoreFailure::Spool {
+            ctx.notifications().tolerate(LAST_KNOWN);
+            ctx.leases().carry_on();
+            let records = Arc::clone(&ledger);
+            services.insert(Arc::new(CarriesOn::new(move || !records.is_available() && records.takes_decisions())));
+        }
         let registered = registry.make_policies(ctx)?;
         let guards = registry.make_all::<GatewayGuards, _>(ctx)?;
         let scanners = Arc::new(Scanners::new(registry.make_safety_scanners(ctx)?, ctx.metrics()));
@@ -224,10 +249,15 @@ impl Extension for GovernanceExtension {
             scanners: &scanners,
             placeholders: placeholders.as_ref(),
         };
-        let registered = Registered { policies: registered, guards };
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
-            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
-            .map_err(|error| failed(&with_causes(&error)))?;
+        let approvals = Arc::new(Approvals::new(Arc::clone(ctx.db()), ctx.ambient().clone(), ctx.metrics()));
+        services.insert(Arc::clone(&approvals));
+        let registered = Registered { policies: registered, guards, approvals };
+        let policies =
+            PolicyChain::new(&sections.policies, registered.policies(&sections.policies), ctx.leases(), Some(gateway))
+                .and_then(|policies| {
+                    policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards))
+                })
+                .map_err(|error| failed(&with_causes(&error)))?;
         services.insert(Arc::new(registered));
         services.insert(scanners);
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
@@ -236,6 +266,19 @@ impl Extension for GovernanceExtension {
         services.insert(quotas);
         services.insert(ledger);
         Ok(())
+    }
+
+    fn router_config(&self) -> Option<ExtensionRouterConfig> {
+        Some(ExtensionRouterConfig::core(PREFIXES))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        table().endpoints().to_vec()
+    }
+
+    fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        let desk = Desk { approvals: ctx.service::<Approvals>()?, gate: ctx.service::<Gate>()? };
+        Ok(vec![ExtensionRouter::core(table(), desk, PREFIXES).with_rate_limit(RateGroup::Admin)])
     }
 
     async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {
@@ -273,13 +316,16 @@ impl Extension for GovernanceExtension {
             scanners: &scanners,
             placeholders: placeholders.as_ref(),
         };
-        let policies = PolicyChain::new(&sections.policies, registered.policies.clone(), ctx.leases(), Some(gateway))
-            .and_then(|policies| policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards)))
-            .map_err(|error| failed(&with_causes(&error)))?;
+        let policies =
+            PolicyChain::new(&sections.policies, registered.policies(&sections.policies), ctx.leases(), Some(gateway))
+                .and_then(|policies| {
+                    policies.with_guards(registered.guards(ctx.db(), &sections.policies.request_guards))
+                })
+                .map_err(|error| failed(&with_causes(&error)))?;
         let (gate, ledger, rules) = (ctx.service::<Gate>()?, ctx.service::<Ledger>()?, ctx.service::<AccessRules>()?);
         let (db, ambient, configuration) = (ctx.db().clone(), ctx.ambient().clone(), Arc::clone(configuration));
         let differences = ctx.configuration().differences(&configuration);
-        let at_start = [PROFILE, RETENTION, ALERTS].map(|place| place.named());
+        let at_start = [PROFILE, AUDIT, RETENTION, ALERTS].map(|place| place.named());
         let restart: Vec<_> =
             differences.sections.into_iter().map(|(key, _)| key).filter(|key| at_start.contains(key)).collect();
         let apply = async move {
@@ -328,6 +374,10 @@ impl Extension for GovernanceExtension {
                 },
                 [(name, why), ..] => ExtensionHealth::Degraded(format!("the projection `{name}` stands still: {why}")),
             },
+            Some(ledger) if ledger.takes_decisions() => ExtensionHealth::Degraded(format!(
+                "the audit ledger cannot be written; decisions are kept in the home until it can: {}",
+                ledger.outage().unwrap_or_default()
+            )),
             Some(ledger) => ExtensionHealth::Unhealthy(match ledger.outage() {
                 Some(why) => format!("the audit ledger cannot be written; requests are refused: {why}"),
                 None => "the audit ledger takes no entries any more; requests are refused".to_owned(),
@@ -339,13 +389,25 @@ impl Extension for GovernanceExtension {
 
 systemprompt_extension::register_built_in!(GovernanceExtension);
 
-/// The policies and guards of extensions, which are made once.
+/// The policies and guards of extensions, which are made once, and what built-in ones share.
 struct Registered {
     policies: Vec<Arc<dyn Policy>>,
     guards: Vec<(&'static str, Arc<dyn GatewayRequestGuard>)>,
+    approvals: Arc<Approvals>,
 }
 
 impl Registered {
+    /// The policies that are not made of settings alone, under these settings.
+    fn policies(&self, config: &GovernanceConfig) -> Vec<Arc<dyn Policy>> {
+        let mut policies = self.policies.clone();
+        for policy in &config.policies {
+            if let PolicyConfig::RequireApproval(config) = policy {
+                policies.push(Arc::new(RequireApproval::new(config, Arc::clone(&self.approvals))));
+            }
+        }
+        policies
+    }
+
     /// The guards as policies, under these settings.
     fn guards(&self, db: &DbPool, config: &RequestGuardsConfig) -> Vec<Arc<dyn Policy>> {
         let guard = |(name, guard): &(&'static str, Arc<dyn GatewayRequestGuard>)| {
@@ -365,6 +427,7 @@ fn of_access(flaw: Flaw) -> Option<(&'static str, String, String)> {
 /// What operators wrote about governance.
 pub(crate) struct Sections {
     pub(crate) profile: GovernanceProfile,
+    audit: AuditProfile,
     retention: RetentionProfile,
     pub(crate) policies: GovernanceConfig,
     access: AccessControlConfig,
@@ -382,6 +445,7 @@ impl Sections {
         let read = || {
             Ok::<_, systemprompt_config::SectionError>(Self {
                 profile: config.section_at(&PROFILE)?,
+                audit: config.section_at(&AUDIT)?,
                 retention: config.section_at(&RETENTION)?,
                 policies: config.section_at(&POLICIES)?,
                 quotas: config.section_at(&QUOTAS)?,

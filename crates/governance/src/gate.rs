@@ -14,13 +14,14 @@ use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{AccessDecision, AccessRules, DenyReason};
+use crate::access::{AccessDecision, AccessRules, Decided};
 use crate::action::Action;
 use crate::denial::{Denial, Refusal};
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
 use crate::ledger::entry::{DecidedEntry, Sealed, subject_name};
 use crate::ledger::kept::KeptDigest;
+use crate::ledger::retention::Class;
 use crate::ledger::{Ledger, Unavailable};
 use crate::originals::Originals;
 use crate::permit::Permit;
@@ -114,19 +115,19 @@ impl Gate {
     /// [`ADMISSION_WAIT`](crate::ledger::ADMISSION_WAIT).
     pub async fn admit<E: Effect>(&self, action: Action<E>) -> Result<Permit<E>, Refusal> {
         // A dead ledger refuses before policies count the action.
-        if !self.ledger.is_available() {
+        if !self.ledger.takes_decisions() {
             return Err(Refusal::LedgerUnavailable);
         }
         let policies = self.policies();
         let started = Instant::now();
-        let authority = self.decide_authority(&action).await;
+        let (authority, version) = self.decide_authority(&action).await;
         let mut evaluations = Vec::with_capacity(6);
         let (result, detail) = match &authority {
             Ok(basis) => (EvaluationResult::Pass, basis.clone()),
             Err(denial) => (EvaluationResult::Fail, denial.reason.clone()),
         };
         let duration_ms = milliseconds_since(started);
-        evaluations.push(Evaluation { duration_ms, ..Evaluation::of("access_control", result, detail) });
+        evaluations.push(Evaluation { duration_ms, version, ..Evaluation::of("access_control", result, detail) });
         if let Err(denial) = authority {
             evaluations.extend(policies.unasked("already refused"));
             return Err(self.record_refusal(&policies, action, denial, evaluations, false).await);
@@ -173,7 +174,7 @@ impl Gate {
             self.replacements.get_or_create(&RuleLabels { rule: part.rule.clone() }).inc();
         }
         let found = filed::count(&evaluations);
-        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content(Class::Findings));
         let entry = self.decided(&policies, &action, verdict, evaluations, suspect, None).await.0;
         match self.ledger.admit(entry, E::KIND).await {
             Ok(open) => Ok(Permit {
@@ -204,13 +205,13 @@ impl Gate {
         self.record_refusal(&policies, action, denial, evaluations, false).await
     }
 
-    /// What allowed it, or why it is denied. No answer is a denial.
-    async fn decide_authority<E: Effect>(&self, action: &Action<E>) -> Result<String, Denial> {
+    /// What allowed it, or why it is denied, and by which version of the rules. No answer is a denial.
+    async fn decide_authority<E: Effect>(&self, action: &Action<E>) -> (Result<String, Denial>, Option<Arc<str>>) {
         let principal = &action.by.principal;
         let administers = principal.is_admin()
             || matches!(principal.credential, Credential::OperatingSystem { .. } | Credential::Installation);
-        match action.effect.authority() {
-            Authority::AccessRules => self.ask_access_rules(action).await,
+        let authority = match action.effect.authority() {
+            Authority::AccessRules => return self.ask_access_rules(action).await,
             Authority::Administration | Authority::OwnAccount(_) if administers => Ok(format!(
                 "{} `{}` administers the installation",
                 action.by.actors.current().kind.as_str(),
@@ -231,10 +232,11 @@ impl Gate {
                 allowances: Vec::new(),
                 code: "not_an_administrator",
             }),
-        }
+        };
+        (authority, None)
     }
 
-    async fn ask_access_rules<E: Effect>(&self, action: &Action<E>) -> Result<String, Denial> {
+    async fn ask_access_rules<E: Effect>(&self, action: &Action<E>) -> (Result<String, Denial>, Option<Arc<str>>) {
         let resource = &action.resource;
         let denial = |policy: &str, kind, code, advice: Option<&str>, why: &dyn fmt::Display| Denial {
             policy: policy.to_owned(),
@@ -247,21 +249,17 @@ impl Gate {
         };
         let unreadable = || {
             let why = "access rules cannot be read at present";
-            Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", None, &why))
+            (Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", None, &why)), None)
         };
         // A command has no rules at hand, and no rule speaks of a part of the installation.
         let Some(rules) = &self.rules else { return unreadable() };
         let ResourceKind::Entity(kind) = resource.kind else { return unreadable() };
         match rules.decide(&action.by.principal, kind, &resource.id).await {
-            Ok(AccessDecision::Allowed(basis)) => Ok(basis.to_string()),
-            Ok(AccessDecision::Denied(reason)) => {
-                let policy = match reason {
-                    DenyReason::UserDeny | DenyReason::AttributeDeny { .. } | DenyReason::RoleDeny(_) => {
-                        "authz_rule_based"
-                    }
-                    DenyReason::NotAssigned | DenyReason::UnknownEntity => "authz_default_deny",
-                };
-                Err(denial(policy, DenialKind::NotEntitled, reason.kind(), Some(ASK_FOR_ACCESS), &reason))
+            Ok(Decided { decision: AccessDecision::Allowed(basis), version }) => (Ok(basis.to_string()), Some(version)),
+            Ok(Decided { decision: AccessDecision::Denied(reason), version }) => {
+                let policy = if reason.is_by_rule() { "authz_rule_based" } else { "authz_default_deny" };
+                let denied = denial(policy, DenialKind::NotEntitled, reason.kind(), Some(ASK_FOR_ACCESS), &reason);
+                (Err(denied), Some(version))
             }
             Err(error) => {
                 tracing::error!(%error, "access rules cannot be read; requests are refused");
@@ -278,7 +276,7 @@ impl Gate {
         mut evaluations: Vec<Evaluation>,
         flagged: bool,
     ) -> Refusal {
-        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content);
+        let excerpts = filed::file(&mut evaluations, 0, self.ledger.retention().content(Class::Findings));
         let verdict = Verdict { word: "deny", policy: denial.policy.clone(), reason: Some(denial.reason.clone()) };
         let kept: Vec<_> = excerpts.iter().map(|part| part.digest(false)).collect();
         let (entry, reason) = self.decided(policies, &action, verdict, evaluations, flagged, Some(&kept)).await;

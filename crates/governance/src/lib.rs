@@ -24,6 +24,7 @@ pub mod access;
 mod action;
 mod administer;
 mod answer_safety;
+pub mod approvals;
 mod backlog;
 pub mod changes;
 pub mod command;
@@ -50,6 +51,7 @@ pub mod safety;
 pub mod secret_scan;
 pub mod shipping;
 mod startup;
+pub mod traces;
 mod webhook;
 
 pub use action::{Action, NotPermitted, Target};

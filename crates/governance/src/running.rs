@@ -17,8 +17,10 @@ use crate::denial::Denial;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::filed;
 use crate::ledger::content::{ANSWER, KeptPart, REQUEST};
-use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes};
+use crate::ledger::entry::{AttemptedEntry, EndedEntry, Judged as JudgedBytes, Sealed};
+use crate::ledger::kept::KeptDigest;
 use crate::ledger::queue::Following;
+use crate::ledger::retention::Class;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
 use crate::originals::Originals;
@@ -97,7 +99,7 @@ impl<E: Effect> Running<E> {
 
     /// How much of the answer is worth holding for [`Outcome::answer`], in bytes.
     pub fn content_limit(&self) -> usize {
-        if self.flagged.is_empty() { self.open.ledger().retention().content.limit() } else { 0 }
+        if self.flagged.is_empty() { self.open.ledger().retention().content(Class::Answers).limit() } else { 0 }
     }
 
     /// What stood where the judged bytes have placeholders, for whoever gets the answer.
@@ -261,13 +263,25 @@ impl<E: Effect> Running<E> {
         let (mut evaluation, withheld) = outcome.judged(judged, started);
         self.answer_is_suspect |= withheld;
         let evaluations = std::slice::from_mut(&mut evaluation);
-        let retention = self.open.ledger().retention().content;
+        let retention = self.open.ledger().retention().content(Class::Findings);
         self.excerpts.extend(filed::file(evaluations, self.found, retention));
         self.found += filed::count(evaluations);
         self.inspections.push(evaluation);
         match outcome.denial {
             Some(denial) => Inspection::Withhold(denial),
             None => Inspection::Give,
+        }
+    }
+
+    /// Notes the outcome it has if this process dies before it says more: what had been used by then counts. Costs nothing
+    /// where nobody would read it.
+    pub fn stands(&self, outcome: &Outcome<E>) {
+        if self.open.is_followed() {
+            let scanner = Arc::clone(self.policies.scanner());
+            let mut redaction = Redaction::new(&scanner);
+            let suspect = self.answer_is_suspect || !self.flagged.is_empty();
+            let answer_digest = outcome.answer.as_ref().and_then(digest_of);
+            self.open.stands(&self.seal(outcome, answer_digest, &[], suspect, &mut redaction));
         }
     }
 
@@ -309,57 +323,72 @@ impl<E: Effect> Running<E> {
         hidden
     }
 
-    fn end(self, outcome: Outcome<E>) -> (OpenAction, Following) {
+    fn end(mut self, mut outcome: Outcome<E>) -> (OpenAction, Following) {
         let scanner = Arc::clone(self.policies.scanner());
         let mut redaction = Redaction::new(&scanner);
         let suspect = self.answer_is_suspect || !self.flagged.is_empty();
-        let facts = outcome
-            .result
-            .as_ref()
-            .map(|result| FactsWriter::write(&mut redaction, suspect, |facts| result.facts(facts)));
-        let (status, reason) = match outcome.status {
-            OutcomeStatus::Completed => ("completed", None),
-            // A provider may quote the request in what it says.
-            OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason))),
-        };
-        let retention = self.open.ledger().retention().content;
+        let retention = *self.open.ledger().retention();
         let hidden = self.hidden();
-        let mut content = self.excerpts;
+        let mut content = std::mem::take(&mut self.excerpts);
         let request = if hidden.is_empty() { self.content.clone() } else { redact(&self.content, &hidden) };
-        content.extend(retention.keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
+        content.extend(retention.content(Class::Prompts).keep(&request).map(|kept| KeptPart::new(REQUEST, kept)));
         // An answer may repeat what was found, so nothing is kept of it.
         if !suspect {
-            let answer = outcome.answer.as_ref().and_then(|answer| retention.keep_payload(answer));
+            let answer =
+                outcome.answer.as_ref().and_then(|answer| retention.content(Class::Answers).keep_payload(answer));
             content.extend(answer.map(|kept| KeptPart::new(ANSWER, kept)));
-            content.extend(outcome.parts.into_iter().take(PART_LIMIT).filter_map(|(name, text)| {
-                let kept = retention.keep(&Bytes::copy_from_slice(cut(&text, TOOL_INPUT_LIMIT).as_bytes()))?;
-                Some(KeptPart::new(name, kept))
-            }));
+            content.extend(std::mem::take(&mut outcome.parts).into_iter().take(PART_LIMIT).filter_map(
+                |(name, text)| {
+                    let kept = retention
+                        .content(Class::ToolInputs)
+                        .keep(&Bytes::copy_from_slice(cut(&text, TOOL_INPUT_LIMIT).as_bytes()))?;
+                    Some(KeptPart::new(name, kept))
+                },
+            ));
         }
-        let answer = outcome.answer.as_ref().map(|answer| (answer.bytes, digest_of(answer)));
+        let answer_digest = outcome.answer.as_ref().and_then(digest_of);
         // What is kept as it was has its digest in the log already.
         let is_known = |part: &KeptPart| match &*part.name {
             REQUEST => hidden.is_empty(),
-            ANSWER => matches!(answer, Some((_, Some(_)))),
+            ANSWER => answer_digest.is_some(),
             _ => false,
         };
         let kept: Vec<_> = content.iter().map(|part| part.digest(is_known(part))).collect();
-        let end = EndedEntry {
+        let end = self.seal(&outcome, answer_digest, &kept, suspect, &mut redaction);
+        drop(kept);
+        (self.open, Following::new(end).keeping(content))
+    }
+
+    /// The entry about its end, of which so much is kept beside the log. `suspect`: a policy objected to what was said.
+    fn seal(
+        &self,
+        outcome: &Outcome<E>,
+        answer_digest: Option<[u8; 32]>,
+        kept: &[KeptDigest<'_>],
+        suspect: bool,
+        redaction: &mut Redaction<'_>,
+    ) -> Sealed {
+        let facts =
+            outcome.result.as_ref().map(|result| FactsWriter::write(redaction, suspect, |facts| result.facts(facts)));
+        let (status, reason) = match &outcome.status {
+            OutcomeStatus::Completed => ("completed", None),
+            // A provider may quote the request in what it says.
+            OutcomeStatus::Failed { reason } => ("failed", Some(redaction.reason(reason.clone()))),
+        };
+        EndedEntry {
             action: self.id,
-            answer,
+            answer: outcome.answer.as_ref().map(|answer| (answer.bytes, answer_digest)),
             at: self.open.ledger().now(),
             effect: E::KIND,
             facts: facts.as_deref(),
             inspections: &self.inspections,
-            kept: &kept,
+            kept,
             latency_ms: Some(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)),
             reason: reason.as_deref(),
             status,
             usage: outcome.usage,
         }
-        .seal();
-        drop(kept);
-        (self.open, Following::new(end).keeping(content))
+        .seal()
     }
 }
 

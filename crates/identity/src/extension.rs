@@ -8,14 +8,15 @@ use axum::routing::{MethodRouter, get};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_extension::{
-    Authentication, Endpoint, Extension, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
-    ExtensionRouter, ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition, ServiceMap, WellKnownRoute,
-    register_built_in, reserve_paths,
+    AddressBans, Authentication, CredentialsRefused, Endpoint, Extension, ExtensionContext, ExtensionHealth,
+    ExtensionMetadata, ExtensionRole, ExtensionRouter, ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition,
+    ServiceMap, WellKnownRoute, register_built_in, reserve_paths,
 };
 use systemprompt_governance::Gate;
 use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::secret_scan::SecretScanner;
 
+use crate::ban::list::BanList;
 use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
 use crate::signing_key::SigningKeys;
@@ -99,6 +100,7 @@ impl Extension for IdentityExtension {
         let policies = GovernanceConfig::read(ctx.configuration()).map_err(|error| LoaderError::failed(ID, &error))?;
         let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
         let signing_keys = load_signing_keys(ctx).await.map_err(|error| LoaderError::failed(ID, &error))?;
+        let refused = CredentialsRefused::register(ctx.metrics());
         let identity = Identity::start(IdentityOptions {
             leases: ctx.leases().clone(),
             db: Arc::clone(ctx.db()),
@@ -110,13 +112,24 @@ impl Extension for IdentityExtension {
             issuer: profile.issuer(),
             audience: API_AUDIENCE,
             scanner: Arc::new(scanner),
+            refused: refused.clone(),
         });
+        let bans = BanList::follow(
+            Arc::clone(ctx.db()),
+            ctx.ambient().clone(),
+            profile.security.ip_bans.when_unknown,
+            ctx.notifications(),
+            ctx.tracker(),
+            ctx.shutdown().clone(),
+        );
+        services.insert(Arc::new(AddressBans::new(bans.await)));
+        services.insert(Arc::new(refused));
         services.insert(Arc::clone(&identity.users));
         services.insert(Arc::clone(&identity.api_keys));
         services.insert(Arc::clone(&identity.tokens));
         services.insert(Arc::clone(&identity.sessions));
         services.insert(Arc::clone(&identity.authenticator));
-        services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _, ctx.metrics())));
+        services.insert(Arc::new(Authentication::new(Arc::clone(&identity.authenticator) as _)));
         services.insert(Arc::new(identity));
         Ok(())
     }

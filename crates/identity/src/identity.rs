@@ -6,6 +6,7 @@ use std::time::Duration;
 use systemprompt_database::DbPool;
 use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
+use systemprompt_extension::CredentialsRefused;
 use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_model::Ambient;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -66,6 +67,8 @@ pub struct IdentityOptions<'a> {
     pub audience: &'a str,
     /// Finds credentials in what clients say of themselves.
     pub scanner: Arc<SecretScanner>,
+    /// Counts credentials that are refused.
+    pub refused: CredentialsRefused,
 }
 
 impl Identity {
@@ -83,6 +86,7 @@ impl Identity {
             issuer,
             audience,
             scanner,
+            refused,
         } = options;
         let changes = Changes::follow(notifications, tracker, shutdown.clone());
         let activity = Arc::new(Activity::new());
@@ -102,6 +106,7 @@ impl Identity {
                 changes.clone(),
                 activity.clone(),
                 audience,
+                refused,
             )),
             tokens,
             changes,

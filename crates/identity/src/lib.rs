@@ -25,6 +25,7 @@ mod signing_key;
 mod token;
 
 mod authentication;
+mod ban;
 mod changes;
 
 mod activity;
@@ -42,7 +43,10 @@ mod testing;
 pub use administrator::{Bootstrap, BootstrapError, bootstrap_administrator};
 pub use api_key::store::{ApiKeyError, ApiKeys};
 pub use api_key::{ApiKey, IssuedKey};
-pub use authentication::authenticator::Authenticator;
+pub use authentication::authenticator::{Authenticator, Caller, TokenUse};
+pub use ban::list::BanList;
+pub use ban::store::Bans;
+pub use ban::{BannedIp, network};
 pub use changes::Changes;
 pub use error::StoreError;
 pub use extension::IdentityExtension;

@@ -9,10 +9,10 @@ use systemprompt_database::lease::Leases;
 use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::testing::TestDatabase;
 use systemprompt_database::{Database, DbPool, Module};
-use systemprompt_extension::{Extension, ExtensionRegistry, Metrics};
+use systemprompt_extension::{CredentialsRefused, Extension, ExtensionRegistry, Metrics};
 use systemprompt_governance::changes::{ChangeFilter, ChangeRow, list_changes};
 use systemprompt_governance::config::GovernanceConfig;
-use systemprompt_governance::ledger::{Durability, LedgerOptions, LedgerSettings, RetentionProfile};
+use systemprompt_governance::ledger::{AuditProfile, Durability, LedgerOptions, LedgerSettings, RetentionProfile};
 use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::secret_scan::SecretScanner;
 use systemprompt_governance::{Gate, GovernanceExtension, Ledger};
@@ -58,7 +58,8 @@ pub(crate) struct Replica {
     /// Stops the listening connection.
     pub deafen: CancellationToken,
     shutdown: CancellationToken,
-    tracker: TaskTracker,
+    pub hub: NotificationHub,
+    pub tracker: TaskTracker,
 }
 
 fn start() -> DateTime<Utc> {
@@ -91,7 +92,9 @@ impl World {
             name: instance_id.to_string(),
             exclusive: true,
             settings: LedgerSettings { durability: Durability::Durable, ..LedgerSettings::default() },
+            audit: AuditProfile::default(),
             retention: RetentionProfile::default().resolve(false),
+            journal: None,
             checkpoints: None,
         };
         let (projections, metrics) = (GovernanceExtension.projections(), Metrics::new());
@@ -110,8 +113,9 @@ impl World {
             issuer: ISSUER,
             audience: "api",
             scanner: Arc::clone(&SCANNER),
+            refused: CredentialsRefused::register(&metrics),
         });
-        let replica = Replica { identity, db, gate, ledger, deafen, shutdown, tracker };
+        let replica = Replica { identity, db, gate, ledger, deafen, shutdown, hub, tracker };
         replica.until(|replica| replica.identity.changes.is_live()).await;
         replica
     }

@@ -153,8 +153,10 @@ ids! {
     TokenId, "token id", "";
     /// A rule that grants or denies somebody the use of an entity.
     AccessRuleId, "access rule id", "";
-    /// A department.
-    DepartmentId, "department id", "";
+    /// A group of people, such as a department.
+    AccessGroupId, "group id", "";
+    /// A call that waits for a second person.
+    ApprovalId, "approval id", "";
     /// One run of one server process; names the writer of a ledger record.
     InstanceId, "instance id", "";
 }

@@ -25,8 +25,8 @@ pub use condition::Condition;
 pub use error::{ApiError, ErrorCode, FieldError};
 pub use fnv::Fnv1a;
 pub use id::{
-    AccessRuleId, ActionId, ApiKeyId, ContextId, DecisionId, DepartmentId, InstanceId, InvalidId, SessionId, TaskId,
-    TokenId, TraceId, UserId,
+    AccessGroupId, AccessRuleId, ActionId, ApiKeyId, ApprovalId, ContextId, DecisionId, InstanceId, InvalidId,
+    SessionId, TaskId, TokenId, TraceId, UserId,
 };
 pub use money::{InvalidMoney, Microdollars};
 pub use principal::{Actor, ActorChain, ActorKind, Credential, Principal, UserType};

@@ -19,7 +19,7 @@ const PUBLISHABLE: [&[u8]; 10] = [
 
 /// Credentials, or long beginnings of credentials, that vendors print in their documentation and sample code. In two
 /// parts, so that nobody's scan takes this list for a leak.
-const DOCUMENTED: [[&str; 2]; 14] = [
+const DOCUMENTED: [[&str; 2]; 27] = [
     // Stripe's test keys
     ["sk_test_", "4eC39HqLyjWDarjtT1zdp7dc"],
     ["sk_test_", "BQokikJOvBiI2HlWgH4olfQ2"],
@@ -37,6 +37,20 @@ const DOCUMENTED: [[&str; 2]; 14] = [
     ["key-", "3ax6xnjp29jd6fds4gc373sgvjxteol0"],
     // SendGrid's
     ["SG.", "ngeVfQFYQlKU0ufo8x5d1A"],
+    // The RFCs of OAuth, of JSON Web Keys and of Basic authentication
+    ["2YotnFZFEjr1z", "CsicMWpAA"],
+    ["tGzv3JOkF0XG5", "Qx2TlKWIA"],
+    ["mF_9.B5f-4.", "1JqM"],
+    ["SlAV32hkKG", ""],
+    ["ad180jjd", "733klru7"],
+    ["0685bd91", "84jfhq22"],
+    ["gX1fBa", "t3bV"],
+    ["7Fjfp0ZBr1Kt", "DRbnfVdmIw"],
+    ["vF9dft4qmTc2Nvb3R", "lckBhdHRhdmlzdGEuY29tCg"],
+    ["AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ", "-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"],
+    ["870MB6gfuTJ4HtUnUvYMyJ", "pr5eUZNP4Bk43bVdj3eAE"],
+    ["GawgguFyGr", "WKav7AX4VKUg"],
+    ["open ", "sesame"],
     // Those of AWS, which people use without the word in them
     ["wJalrXUtnFEMI/K7MDENG/", "bPxRfiCYEXAMPLEKEY"],
     ["je7MtGbClwBF/2Zp9Utk/", "h3yCo8nvbEXAMPLEKEY"],

@@ -48,16 +48,6 @@ pub(crate) fn is_opaque(key: &[u8]) -> bool {
     OPAQUE.iter().any(|name| name.as_bytes() == key)
 }
 
-/// Whether a value under this key is worth reading together with it: `{"password": "…"}` is `password = "…"`.
-pub(crate) fn names_a_credential(key: &[u8]) -> bool {
-    const ENDINGS: [&[u8]; 8] =
-        [b"password", b"passwd", b"pwd", b"secret", b"token", b"key", b"credential", b"credentials"];
-    key.len() <= 64
-        && ENDINGS
-            .iter()
-            .any(|ending| key.len() >= ending.len() && key[key.len() - ending.len()..].eq_ignore_ascii_case(ending))
-}
-
 /// Whether a random value under this name is probably a secret: `DEPLOY_TOKEN`, `clientSecret`, `x-api-key`. Names of what
 /// is random and no secret are left out: a public key, the key of a cache, the token of the next page.
 pub(crate) fn is_secret_like(name: &[u8]) -> bool {
@@ -149,23 +139,6 @@ fn name_at_the_end(text: &[u8]) -> &[u8] {
     &text[text.len() - text.iter().rev().take(64).take_while(|byte| part(byte)).count()..]
 }
 
-/// Whether the name that ends here is that of something everybody may see: `NEXT_PUBLIC_MAPS_` before `API_KEY`. Word by
-/// word: a republic is nothing public.
-pub(crate) fn names_something_public(before: &[u8]) -> bool {
-    /// What tools give to web pages and apps.
-    const PREFIXES: [&str; 7] =
-        ["NEXT_PUBLIC_", "REACT_APP_", "VITE_", "EXPO_PUBLIC_", "GATSBY_", "NUXT_PUBLIC_", "INNERTUBE"];
-    let part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let length = before.iter().rev().take(64).take_while(part).count();
-    let name = &before[before.len() - length..];
-    let camel = |left: &u8, right: &u8| !(left.is_ascii_lowercase() && right.is_ascii_uppercase());
-    let words = name.split(|byte| !byte.is_ascii_alphanumeric()).flat_map(|words| words.chunk_by(camel));
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
-        || words
-            .into_iter()
-            .any(|word| [b"public".as_slice(), b"publishable"].iter().any(|public| word.eq_ignore_ascii_case(public)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,16 +176,6 @@ mod tests {
             "",
         ] {
             assert!(!is_secret_like(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_of_public_things_are_read_by_word() {
-        for name in ["NEXT_PUBLIC_MAPS_", "VITE_", "EXPO_PUBLIC_", "INNERTUBE_", "myPublic", "stripe-publishable-"] {
-            assert!(names_something_public(format!("x = {name}").as_bytes()), "{name}");
-        }
-        for name in ["REPUBLIC_", "ACME_", "", "INVITE_"] {
-            assert!(!names_something_public(format!("x = {name}").as_bytes()), "{name}");
         }
     }
 }

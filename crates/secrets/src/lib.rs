@@ -8,25 +8,38 @@
 //! passwords everybody writes where one would be ([`examples`], [`words`], [`urls`], [`jwt`]).
 
 mod anchors;
+mod assignment;
+mod boundary;
+mod encoded;
+mod engine;
 mod entropy;
 mod examples;
 pub mod fields;
 mod found;
+mod joined;
 mod jwt;
+mod kinds;
+mod letters;
 mod measure;
 pub mod memory;
+mod names;
 mod options;
-mod patterns;
+pub mod pattern;
 mod pem;
+mod read;
 mod rule;
 #[cfg(test)]
 mod samples;
 mod scanner;
+#[cfg(test)]
+mod tests;
 mod urls;
+mod value;
+mod views;
 mod words;
 
 pub use found::Match;
 pub use memory::Memory;
 pub use options::{Entropy, ExtraRule, Options};
-pub use rule::{Confidence, HIGH_ENTROPY_TOKEN, Rule};
-pub use scanner::{Scanner, rule_ids};
+pub use rule::{Category, Confidence, HIGH_ENTROPY_TOKEN, Rule};
+pub use scanner::{Scanner, built_in};

@@ -2,6 +2,8 @@
 
 use regex::bytes::Regex;
 
+use crate::pattern::{Pattern, PatternError};
+
 /// The settings of a [`Scanner`](crate::Scanner).
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -29,13 +31,32 @@ impl Default for Options {
     }
 }
 
-/// A credential recognised by how it begins.
+/// A rule of the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraRule {
     /// The id of its matches.
     pub id: String,
-    /// How it begins; eight or more characters of `A–Z a–z 0–9 _ - . / + =` follow.
-    pub prefix: String,
+    /// What it is.
+    pub description: String,
+    /// What it looks like; it begins with three characters at least that are always the same.
+    pub pattern: Pattern,
+}
+
+impl ExtraRule {
+    /// A credential recognised by how it begins; eight or more characters of `A–Z a–z 0–9 _ - . / + =` follow.
+    pub fn prefixed(id: &str, prefix: &str) -> Self {
+        let pattern = Pattern::after(prefix, "[A-Za-z0-9_./+=-]{8,}");
+        Self { id: id.to_owned(), description: format!("Begins with {prefix}"), pattern }
+    }
+
+    /// A credential that looks like `pattern`.
+    pub fn new(id: &str, description: &str, pattern: &str) -> Result<Self, PatternError> {
+        let pattern = Pattern::parse(pattern)?;
+        if pattern.beginnings().iter().any(|beginning| beginning.len() < 3) {
+            return Err(PatternError { at: 0, problem: "begin with three characters that are always the same" });
+        }
+        Ok(Self { id: id.to_owned(), description: description.to_owned(), pattern })
+    }
 }
 
 /// The settings of the rule that goes by the distribution of characters.

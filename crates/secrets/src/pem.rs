@@ -6,7 +6,9 @@
 use crate::measure::{Class, class, class_changes};
 
 /// How far from its header a key is looked for.
-pub(crate) const REACH: usize = 4 * 1024;
+const REACH: usize = 4 * 1024;
+/// The longest key that is read to its end.
+pub(crate) const LONGEST: usize = 16 * 1024;
 /// The shortest piece of Base64 that counts.
 const PIECE: usize = 16;
 /// The shortest key: Ed25519 in PKCS #8.
@@ -43,8 +45,9 @@ pub(crate) fn private_key(header_and_more: &[u8]) -> Option<usize> {
     // `-----BEGIN … PRIVATE KEY-----`: what follows the second mark, until the next.
     let start = MARK.len() + find(&header_and_more[MARK.len()..], MARK)? + MARK.len();
     let body = &header_and_more[start..];
-    let ends = find(body, b"-----END");
-    let until = [ends, find(body, b"-----BEGIN")].into_iter().flatten().min();
+    let next = find(body, b"-----BEGIN");
+    let ends = find(&body[..next.unwrap_or(body.len())], b"-----END");
+    let until = ends.or(next);
     has_key_body(&body[..until.unwrap_or(body.len())]).then(|| {
         let marks = ends.filter(|_| ends == until).and_then(|end| {
             let mark = end + MARK.len();

@@ -1,57 +1,96 @@
 //! The scan.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use memchr::memchr_iter;
 use systemprompt_model::{Secret, json};
 
+use crate::encoded;
+use crate::engine::{Engine, Hit, Reach};
 use crate::entropy::EntropyRule;
 use crate::fields;
 use crate::found::Match;
+use crate::joined::Neighbour;
+use crate::kinds::{self, Form};
 use crate::memory::{Memory, Nothing};
 use crate::options::Options;
-use crate::patterns::{self, Hit, PatternSet};
-use crate::rule::{Confidence, HIGH_ENTROPY_TOKEN, Rule};
+use crate::rule::{Category, Confidence, HIGH_ENTROPY_TOKEN, Rule};
+use crate::views::views;
 
-/// How many levels of JSON in a string of JSON are looked through.
-const UNWRAPPED: usize = 3;
-/// Bytes before and after an escape that are unescaped with it: more than a credential has.
-const AROUND_ESCAPE: usize = 1024;
 /// No string shorter than this has a credential in it (`pwd="12345678"`; a prefix of three and eight characters).
 const SHORTEST: usize = 11;
+
+/// The parts in either of two strings of what stands over their border.
+type Parts = Vec<(Range<usize>, Range<usize>)>;
 
 /// The rules, compiled. Made once, used by all threads.
 #[derive(Debug)]
 pub struct Scanner {
     rules: Vec<Rule>,
-    patterns: PatternSet,
+    by_id: HashMap<String, usize>,
+    engine: Engine,
     entropy: Option<(usize, EntropyRule)>,
     placeholder: String,
 }
 
-/// The ids of all rules there are without options.
-pub fn rule_ids() -> impl Iterator<Item = &'static str> {
-    patterns::ids().chain(std::iter::once(HIGH_ENTROPY_TOKEN))
+/// The ids of all rules there are without options, and what each is.
+pub fn built_in() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for (category, kind) in kinds::all() {
+        if rules.iter().any(|rule| rule.id == kind.id) {
+            continue;
+        }
+        let named = |other: &kinds::Kind| other.id != kind.id || matches!(other.form, Form::Named(..));
+        let confidence = match kind.id {
+            id if id.starts_with("generic-") => Confidence::Medium,
+            id if id.contains("url") || id == "mail-password" => Confidence::Named,
+            "bearer-token" | "session-cookie" | "connection-string-password" | "command-line-password" => {
+                Confidence::Medium
+            }
+            _ if kinds::all().all(|(_, other)| named(other)) => Confidence::Named,
+            _ => Confidence::High,
+        };
+        let (id, description) = (kind.id.to_owned(), kind.about.to_owned());
+        rules.push(Rule { id, description, category, confidence, acts: true });
+    }
+    rules.push(Rule {
+        id: HIGH_ENTROPY_TOKEN.to_owned(),
+        description: "Random token under the name of a secret".to_owned(),
+        category: Category::General,
+        confidence: Confidence::Low,
+        acts: false,
+    });
+    rules
 }
 
 impl Scanner {
     /// A scanner with these settings.
     pub fn new(options: &Options) -> Self {
-        let acts = |id: &str| !options.only_told.iter().any(|told| told == id);
-        let mut rules: Vec<Rule> = Vec::new();
-        let ids = options.extra.iter().map(|extra| extra.id.clone()).chain(patterns::ids().map(str::to_owned));
-        for id in ids.filter(|id| !options.disabled.contains(id)) {
-            let confidence = if id.starts_with("generic-") { Confidence::Medium } else { Confidence::High };
-            rules.push(Rule { description: id.replace('-', " "), confidence, acts: acts(&id), id });
-        }
-        let patterns = PatternSet::new(&options.extra, |id| rules.iter().position(|rule| rule.id == id));
-        let entropy = options.entropy.as_ref().map(|settings| {
-            let id = HIGH_ENTROPY_TOKEN.to_owned();
-            let description = "a random token under the name of a secret".to_owned();
-            rules.push(Rule { id, description, confidence: Confidence::Low, acts: settings.acts });
-            (rules.len() - 1, EntropyRule::new(settings))
+        let own = options.extra.iter().map(|extra| Rule {
+            id: extra.id.clone(),
+            description: extra.description.clone(),
+            category: Category::Own,
+            confidence: Confidence::High,
+            acts: true,
         });
-        Self { rules, patterns, entropy, placeholder: options.placeholder_prefix.clone() }
+        let mut rules: Vec<Rule> = own.chain(built_in()).collect();
+        rules.retain(|rule| {
+            !options.disabled.contains(&rule.id) && (rule.id != HIGH_ENTROPY_TOKEN || options.entropy.is_some())
+        });
+        for rule in &mut rules {
+            rule.acts = match &options.entropy {
+                Some(entropy) if rule.id == HIGH_ENTROPY_TOKEN => entropy.acts,
+                _ => !options.only_told.contains(&rule.id),
+            };
+        }
+        let mut by_id = HashMap::new();
+        for (index, rule) in rules.iter().enumerate() {
+            by_id.entry(rule.id.clone()).or_insert(index);
+        }
+        let engine = Engine::new(&options.extra, |id| by_id.get(id).copied());
+        let entropy = by_id.get(HIGH_ENTROPY_TOKEN).zip(options.entropy.as_ref());
+        let entropy = entropy.map(|(rule, settings)| (*rule, EntropyRule::new(settings)));
+        Self { rules, by_id, engine, entropy, placeholder: options.placeholder_prefix.clone() }
     }
 
     /// The rules that are in force.
@@ -72,16 +111,31 @@ impl Scanner {
         }
         let mut matches = Vec::new();
         let mut buffer = Vec::new();
+        let mut neighbour: Option<Neighbour> = None;
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
                 let as_text = self.scan_text(content);
                 return if as_text.is_empty() { matches } else { as_text };
             };
-            let by_entropy = !leaf.key.is_some_and(fields::is_opaque);
-            let named = leaf.key.filter(|key| fields::names_a_credential(key));
+            let is_key = leaf.key.is_none() && is_followed_by_colon(content, leaf.span.end + 1);
+            if let Some(before) = &neighbour
+                && !is_key
+                && before.goes_on(leaf.key)
+            {
+                for (hit, places) in self.across(before, content, &leaf.span) {
+                    matches.extend(places.into_iter().map(|(at, string)| {
+                        let value = json::Text::of(&content[at.clone()]).decode().into_owned();
+                        Match { rule: &self.rules[hit.rule], at, string, value: Secret::new(value) }
+                    }));
+                }
+            }
+            neighbour = Neighbour::after(neighbour, leaf.key, is_key, &leaf.span);
+
+            let opaque = leaf.key.is_some_and(fields::is_opaque);
+            let named = leaf.key.filter(|key| leaf.raw.len() >= 8 && self.engine.names_something(key));
             // Judged by nothing but its own bytes and whether their distribution counts, unless its name counts too.
-            let mark = if named.is_none() { memory.mark(leaf.raw, by_entropy.into()) } else { None };
+            let mark = if named.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
             if mark.is_some_and(|mark| memory.is_clean(mark)) {
                 continue;
             }
@@ -92,19 +146,15 @@ impl Scanner {
             } else {
                 leaf.raw
             };
-            let mut hits = self.hits(text, by_entropy, leaf.escaped);
+            let mut hits = self.hits(text, opaque);
             if let Some(key) = named
-                && (8..=512).contains(&text.len())
+                && text.len() <= 512
             {
                 let before = key.len() + 2;
                 let assignment = [key, b"=\"", text, b"\""].concat();
                 let inside = |place: &Range<usize>| place.start >= before && place.end <= before + text.len();
-                hits.extend(
-                    self.hits(&assignment, by_entropy, false)
-                        .into_iter()
-                        .filter(|hit| inside(&hit.place))
-                        .map(|hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit }),
-                );
+                let named = self.hits(&assignment, opaque).into_iter().filter(|hit| inside(&hit.place));
+                hits.extend(named.map(|hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit }));
             }
             if hits.is_empty() {
                 if let Some(mark) = mark {
@@ -120,22 +170,24 @@ impl Scanner {
                 matches.push(self.found(hit, text, at, leaf.span.clone()));
             }
         }
+        matches.sort_by_key(|found| found.at.start);
+        matches.dedup_by(|later, found| later.at.start < found.at.end);
         matches
     }
 
     /// Every credential in a text that is no JSON, such as a header or the name of a model.
     pub fn scan_text(&self, text: &[u8]) -> Vec<Match<'_>> {
-        self.matches(text, true)
+        self.matches(text, false)
     }
 
     /// The same in a text that is meant to be random, such as the id of a conversation: only credentials of a known form
     /// count.
     pub fn scan_id(&self, id: &[u8]) -> Vec<Match<'_>> {
-        self.matches(id, false)
+        self.matches(id, true)
     }
 
-    fn matches(&self, text: &[u8], by_entropy: bool) -> Vec<Match<'_>> {
-        let hits = self.apart(self.hits(text, by_entropy, true));
+    fn matches(&self, text: &[u8], opaque: bool) -> Vec<Match<'_>> {
+        let hits = self.apart(self.hits(text, opaque));
         hits.iter().map(|hit| self.found(hit, text, hit.place.clone(), 0..text.len())).collect()
     }
 
@@ -144,66 +196,65 @@ impl Scanner {
         Match { rule: &self.rules[hit.rule], at, string, value }
     }
 
-    fn hits(&self, text: &[u8], by_entropy: bool, unwrapped: bool) -> Vec<Hit> {
+    /// What is found in one text. In one that is opaque, only what nothing else looks like.
+    fn hits(&self, text: &[u8], opaque: bool) -> Vec<Hit> {
         let mut hits = Vec::new();
         if text.len() < SHORTEST {
             return hits;
         }
-        self.patterns.find(text, &mut hits);
-        if let Some((rule, entropy)) = self.entropy.as_ref().filter(|_| by_entropy) {
-            entropy.find(text, |place| hits.push(Hit { rule: *rule, generic: true, place }));
+        let rules = |id: &str| self.by_id.get(id).copied();
+        let reach = if opaque { Reach::KnownForms } else { Reach::All };
+        self.engine.find(text, reach, &rules, &mut hits);
+        if let Some((rule, entropy)) = self.entropy.as_ref().filter(|_| !opaque) {
+            entropy.find(text, |place| hits.push(Hit { rule: *rule, place }));
         }
-        if unwrapped {
-            self.unwrap(text, UNWRAPPED, &mut hits);
+        let mut inner = Vec::new();
+        for view in views(text) {
+            self.engine.find(&view.text, Reach::KnownForms, &rules, &mut inner);
+            hits.extend(inner.drain(..).map(|hit| Hit { rule: hit.rule, place: view.written(&hit.place) }));
         }
+        encoded::texts(text, |place, decoded| {
+            self.engine.find(decoded, Reach::KnownForms, &rules, &mut inner);
+            // A part of what is encoded cannot be exchanged.
+            hits.extend(inner.drain(..).take(1).map(|hit| Hit { rule: hit.rule, place: place.clone() }));
+        });
         hits.retain(|hit| !text[hit.place.clone()].starts_with(self.placeholder.as_bytes()));
         hits
     }
 
-    /// A string that holds JSON of its own, as the arguments of a tool call do, has that one's escapes left. Only `\uXXXX`
-    /// and `\/` can break a credential apart, so their surroundings are unescaped once more.
-    fn unwrap(&self, text: &[u8], levels: usize, hits: &mut Vec<Hit>) {
-        if levels == 0 {
-            return;
+    /// What is found over the border of two strings: for each, its part in either.
+    fn across(&self, before: &Neighbour, content: &[u8], span: &Range<usize>) -> Vec<(Hit, Parts)> {
+        let Some(joint) = before.joint(content, span) else { return Vec::new() };
+        let mut hits = Vec::new();
+        self.engine.find(&joint.text, Reach::KnownForms, &|id| self.by_id.get(id).copied(), &mut hits);
+        hits.retain(|hit| joint.is_across(&hit.place));
+        if hits.is_empty() {
+            return Vec::new();
         }
-        let mut escapes =
-            memchr_iter(b'\\', text).filter(|&at| matches!(text.get(at + 1), Some(b'u' | b'/'))).peekable();
-        while let Some(first) = escapes.next() {
-            let mut end = first + AROUND_ESCAPE;
-            while let Some(next) = escapes.next_if(|&next| next < end) {
-                end = next + AROUND_ESCAPE;
-            }
-            let start = first.saturating_sub(AROUND_ESCAPE);
-            let written = &text[start..end.min(text.len())];
-            let mut unescaped = Vec::new();
-            json::unescape(written, &mut unescaped);
-            let mut inner = Vec::new();
-            self.patterns.find(&unescaped, &mut inner);
-            self.unwrap(&unescaped, levels - 1, &mut inner);
-            let inner = self.apart(inner);
-            let places: Vec<Range<usize>> = inner.iter().map(|hit| hit.place.clone()).collect();
-            let written = json::raw_places(written, &places);
-            hits.extend(
-                inner
-                    .into_iter()
-                    .zip(written)
-                    .map(|(hit, place)| Hit { place: start + place.start..start + place.end, ..hit }),
-            );
-        }
+        // What is a credential without the next string does not go on in it.
+        let mut alone = Vec::new();
+        self.engine.find(joint.first(), Reach::KnownForms, &|id| self.by_id.get(id).copied(), &mut alone);
+        hits.retain(|hit| alone.iter().all(|alone| alone.place.start != hit.place.start));
+        self.apart(hits).into_iter().map(|hit| (hit.clone(), joint.parts(content, &hit.place))).collect()
     }
 
     /// The hits in order, of those that overlap the one that says most.
     fn apart(&self, mut hits: Vec<Hit>) -> Vec<Hit> {
-        hits.sort_by_key(|hit| hit.place.start);
+        hits.sort_by_key(|hit| (hit.place.start, std::cmp::Reverse(hit.place.end)));
         let mut apart: Vec<Hit> = Vec::new();
         for hit in hits {
             match apart.last_mut().filter(|last| last.place.end > hit.place.start) {
                 Some(last) => {
-                    let place = last.place.start..last.place.end.max(hit.place.end);
                     if self.says(&hit) > self.says(last) {
-                        *last = hit;
+                        let place = if self.rules[hit.rule].confidence > self.rules[last.rule].confidence {
+                            hit.place.clone()
+                        } else {
+                            last.place.start..last.place.end.max(hit.place.end)
+                        };
+                        *last = Hit { rule: hit.rule, place };
+                    } else if self.says(&hit) == self.says(last) {
+                        last.place.end = last.place.end.max(hit.place.end);
                     }
-                    last.place = place;
                 }
                 None => apart.push(hit),
             }
@@ -215,4 +266,8 @@ impl Scanner {
         let rule = &self.rules[hit.rule];
         (rule.acts, rule.confidence)
     }
+}
+
+fn is_followed_by_colon(content: &[u8], end: usize) -> bool {
+    content.get(end..).is_some_and(|rest| rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':'))
 }

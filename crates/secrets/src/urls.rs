@@ -1,5 +1,7 @@
 //! Passwords in the URLs of databases: which are real, and which stand where one would be.
 
+use crate::examples::is_documented;
+use crate::letters::of_words;
 use crate::measure::class_changes;
 use crate::words::{counts_up, is_written_password};
 
@@ -19,13 +21,19 @@ fn is_real_password(user: &[u8], password_and_more: &[u8]) -> bool {
     if is_port || (password.contains(&b'/') && password.iter().any(quoted)) {
         return false;
     }
+    // `%F0%9F%92%A9`: what a reader of URLs is tested with.
+    let percents = memchr::memchr_iter(b'%', password).count();
+    if percents > 0 && password.len() < percents * 3 + 5 && percents * 3 <= password.len() {
+        return false;
+    }
     let lower = password.to_ascii_lowercase();
     let host = host.to_ascii_lowercase();
-    !(is_template(password)
+    let (is_default, is_generated) = (is_default(&lower, user), is_generated(password));
+    let is_harmless = is_template(password)
         || is_written_word(&lower)
-        || (is_written_password(password) && !is_default(&lower, user))
-        || is_at_hand(&host)
-        || (is_private(&host) && (is_default(&lower, user) || !is_generated(password))))
+        || (is_written_password(password) && !is_default)
+        || ((is_at_hand(&host) || is_private(&host)) && (is_default || !is_generated));
+    !is_harmless
 }
 
 /// The password and the host; in a password an `@` may stand.
@@ -50,7 +58,7 @@ pub(crate) fn is_template(value: &[u8]) -> bool {
         upper || name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
     };
     // Where a space cuts it, a template has no end.
-    let beside = ["${", "{{", "$(", "#{", "\\("].iter().find_map(|open| {
+    let beside = ["${", "{{", "$(", "#{", "\\(", "{"].iter().find_map(|open| {
         let (before, inside) = value.split_once(open)?;
         let after = inside.rsplit_once(['}', ')']).map_or("", |(_, after)| after);
         Some(before.len() + after.len())
@@ -67,10 +75,39 @@ pub(crate) fn is_template(value: &[u8]) -> bool {
         || (value.contains('_') && value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
 }
 
+/// Whether somebody chose this as a password, and did not write it where one would be.
+pub(crate) fn is_chosen(password: &[u8]) -> bool {
+    let lower = password.to_ascii_lowercase();
+    let words = of_words(password) == password.iter().filter(|byte| !matches!(byte, b' ' | b'-' | b'_')).count();
+    !(words
+        || is_documented(password)
+        || is_template(password)
+        || is_written_word(&lower)
+        || is_written_password(password)
+        || is_default(&lower, b"")
+        || counts_up(password))
+}
+
 /// What is written for "a password": a short word for it, or one character again and again.
 fn is_written_word(password: &[u8]) -> bool {
-    const WORDS: [&str; 14] =
-        ["pwd", "pw", "p", "pass", "dbpass", "mypass", "foo", "bar", "baz", "tiger", "abc", "abc123", "pass1", "passw"];
+    const WORDS: [&str; 16] = [
+        "pwd",
+        "pw",
+        "p",
+        "pass",
+        "dbpass",
+        "mypass",
+        "foo",
+        "bar",
+        "baz",
+        "foobar",
+        "opensesame",
+        "tiger",
+        "abc",
+        "abc123",
+        "pass1",
+        "passw",
+    ];
     let shown = password.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count() == 0;
     (shown && WORDS.iter().any(|word| word.as_bytes() == password))
         || (password.len() >= 3 && password.chunk_by(u8::eq).count() == 1)

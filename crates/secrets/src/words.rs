@@ -3,6 +3,10 @@
 //! Random text holds a short word by chance, and a real credential is sometimes followed by a word. So nothing is excused
 //! because a word stands in it: the words are taken out, and what is left is judged.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 /// Words that stand in a key only where somebody wrote a text instead of one. Long enough not to occur by chance.
 const WORDS: [&str; 15] = [
     "example",
@@ -74,6 +78,11 @@ const PASSWORD_WORDS: [&str; 42] = [
     "sqlserver",
 ];
 
+static EXAMPLES: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(WORDS.iter().chain(&SEPARATE_WORDS)).expect("a few dozen words"));
+static PASSWORDS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(PASSWORD_WORDS).expect("a few dozen words"));
+
 /// As many equal characters in a row no key has.
 const REPEATED: usize = 6;
 /// As many characters in the order of the alphabet or of the digits no key has.
@@ -88,13 +97,11 @@ pub(crate) fn random_part(key: &[u8]) -> Vec<u8> {
     let mut written = vec![false; key.len()];
     let free = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric());
     let before = |at: usize| at.checked_sub(1).and_then(|at| lower.get(at));
-    for word in WORDS {
-        memchr::memmem::find_iter(&lower, word).for_each(|at| written[at..at + word.len()].fill(true));
-    }
-    for word in SEPARATE_WORDS {
-        memchr::memmem::find_iter(&lower, word)
-            .filter(|&at| free(before(at)) && free(lower.get(at + word.len())))
-            .for_each(|at| written[at..at + word.len()].fill(true));
+    for found in EXAMPLES.find_overlapping_iter(&lower) {
+        let separate = found.pattern().as_usize() >= WORDS.len();
+        if !separate || (free(before(found.start())) && free(lower.get(found.end()))) {
+            written[found.range()].fill(true);
+        }
     }
     mark_stretches(&lower, u8::eq, REPEATED, &mut written);
     mark_stretches(&lower, counts_on, COUNTING, &mut written);
@@ -105,8 +112,8 @@ pub(crate) fn random_part(key: &[u8]) -> Vec<u8> {
 pub(crate) fn is_written_password(password: &[u8]) -> bool {
     let folded = folded(password);
     let mut written = vec![false; folded.len()];
-    for word in PASSWORD_WORDS {
-        memchr::memmem::find_iter(&folded, word).for_each(|at| written[at..at + word.len()].fill(true));
+    for found in PASSWORDS.find_overlapping_iter(&folded) {
+        written[found.range()].fill(true);
     }
     let lower = password.to_ascii_lowercase();
     mark_stretches(&lower, counts_on, 3, &mut written);

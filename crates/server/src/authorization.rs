@@ -17,7 +17,7 @@ use systemprompt_extension::{
     Access, Authentication, ClientIp, Counting, Grants, Guard, IdentifyError, Meter, RateGroup, RateLimited,
     RateLimiter, Rejection,
 };
-use systemprompt_model::Principal;
+use systemprompt_model::{Credential, Principal};
 use tower::Service;
 use tower::layer::layer_fn;
 
@@ -33,15 +33,18 @@ pub(crate) struct Credentials {
 #[async_trait]
 impl Guard for Credentials {
     async fn check(&self, access: Access, request: &mut Request) -> Result<(), Rejection> {
-        if access == Access::AdminOrLocal && is_local(request) {
+        if access == Access::Own || (access == Access::AdminOrLocal && is_local(request)) {
             return Ok(());
         }
         if let Some(caller) = request.extensions().get::<Arc<Principal>>() {
             // An outer rule of the same route has asked, and counted the request.
             return self.grants.check(access, Some(caller));
         }
-        match self.authentication.identify(request.headers(), request.extensions().get()).await {
+        let (extensions, headers) = (request.extensions(), request.headers());
+        let identified = self.authentication.identify(headers, extensions.get().copied(), extensions.get()).await;
+        match identified {
             Ok(caller) => {
+                name_in_log(&caller);
                 self.grants.check(access, Some(&caller))?;
                 request.extensions_mut().insert(caller);
             }
@@ -52,6 +55,19 @@ impl Guard for Credentials {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+/// Lines of the log about this request say who asks, and with which key.
+fn name_in_log(caller: &Principal) {
+    let span = tracing::Span::current();
+    if let Some(user) = caller.account() {
+        span.record("user_id", tracing::field::display(user));
+    }
+    match caller.credential {
+        Credential::ApiKey(key) => _ = span.record("key_id", tracing::field::display(key)),
+        Credential::Token { session, .. } => _ = span.record("session_id", tracing::field::display(session)),
+        Credential::OperatingSystem { .. } | Credential::Installation => {}
     }
 }
 

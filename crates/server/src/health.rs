@@ -17,8 +17,8 @@ use sqlx::postgres::{PgConnection, PgPool};
 use systemprompt_extension::api::RETRY_SOON;
 use systemprompt_extension::facet::{Routes, WellKnown};
 use systemprompt_extension::{
-    Access, ExtensionContext as _, ExtensionHealth, ExtensionRouterConfig, RouteTable, Timeouts, WellKnownRoute,
-    openapi,
+    Access, CarriesOn, ExtensionContext as _, ExtensionHealth, ExtensionRouterConfig, RouteTable, Timeouts,
+    WellKnownRoute, openapi,
 };
 use systemprompt_model::Shortage;
 use tokio::sync::Mutex;
@@ -168,7 +168,11 @@ async fn ready(State(site): State<Site>) -> Response {
         return unavailable(Status::of("draining"));
     }
     let (reached, needed) = tokio::join!(site.database(), site.needed());
+    let carries_on = || site.ctx.services().get::<CarriesOn>().is_some_and(|service| service.now());
     match reached.trouble() {
+        Some(_) if needed.failing.is_empty() && carries_on() => {
+            Json(Status { status: "degraded", features: needed.limited }).into_response()
+        }
         None if !needed.failing.is_empty() => unavailable(Status { status: "unhealthy", features: needed.failing }),
         None if !needed.limited.is_empty() => {
             Json(Status { status: "degraded", features: needed.limited }).into_response()

@@ -15,6 +15,7 @@ mod assembly;
 mod authorization;
 mod context;
 pub mod extension;
+mod framing;
 mod health;
 mod listener;
 mod local;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::framing::{Framed, Heads, Malformed};
 use crate::metrics::ConnectionMetrics;
 use crate::pace::{Asked, Paced, Unread};
 use crate::proxies::Proxies;
@@ -50,9 +51,12 @@ pub(crate) struct Limits {
     pub(crate) metrics: ConnectionMetrics,
     /// A client has this long to agree on TLS.
     pub(crate) handshake: Duration,
-    /// A client has this long to send the head of its first request, whatever else it says in the meantime, and on HTTP/1
-    /// the head of each further one, so that slow clients do not hold connections for nothing.
+    /// A client has this long to send the head of its first request, whatever else it says in the meantime, so that slow
+    /// clients do not hold connections for nothing.
     pub(crate) head: Duration,
+    /// On HTTP/1 it has this long from an answer to the end of the head of its next request: as long as it may say nothing,
+    /// it may as well say something slowly.
+    pub(crate) keep_alive: Duration,
     /// A client that takes nothing of its answer for this long is gone, whatever TCP thinks.
     pub(crate) write_stall: Duration,
 }
@@ -66,6 +70,7 @@ impl Default for Limits {
             metrics: ConnectionMetrics::default(),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(15),
+            keep_alive: Duration::from_secs(75),
             write_stall: Duration::from_mins(1),
         }
     }
@@ -145,6 +150,7 @@ struct News {
     peer: Peer,
     asked: Asked,
     unread: Unread,
+    heads: Heads,
 }
 
 /// What every connection needs.
@@ -162,7 +168,7 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        .header_read_timeout(limits.keep_alive)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_BYTES)
         .http2()
@@ -229,7 +235,8 @@ async fn accept(
 
 impl Server {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        let news = News { peer: Peer(peer), asked: Asked::default(), unread: Unread::default() };
+        let news =
+            News { peer: Peer(peer), asked: Asked::default(), unread: Unread::default(), heads: Heads::default() };
         let (asked, unread) = (news.asked.clone(), news.unread.clone());
         let stream = Paced::new(stream, asked, unread, self.limits.head, self.limits.write_stall);
         let Some(tls) = &self.tls else { return self.serve(stream, news, watcher).await };
@@ -249,6 +256,7 @@ impl Server {
     async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, news: News, watcher: Watcher) {
         let peer = news.peer.0;
         let streams = Arc::new(Streams::new(self.limits.write_stall));
+        let stream = Framed::new(stream, news.heads.clone());
         let service = per_connection(&self.router, news, streams.clone());
         let connection = self.protocol.serve_connection(TokioIo::new(stream), service);
         let watched = watcher.watch(connection);
@@ -285,6 +293,9 @@ fn per_connection(
         news.asked.set();
         request.extensions_mut().insert(news.peer);
         request.extensions_mut().insert(news.unread.clone());
+        if let Some(malformed) = Malformed::of(request.version(), request.headers(), &news.heads) {
+            request.extensions_mut().insert(malformed);
+        }
         // HTTP/1 has one answer at a time, and what is not taken of it stalls the socket.
         let streams = (request.version() == Version::HTTP_2).then(|| streams.clone());
         let answer = router.clone().call(request);
@@ -364,8 +375,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_may_rest_for_as_long_as_is_said() {
+        for (keep_alive, is_kept) in [(Duration::from_millis(200), false), (PATIENCE, true)] {
+            let limits = Limits { head: Duration::from_millis(100), keep_alive, ..Limits::default() };
+            let listener = serve(Router::new().route("/", get(async || "hello")), limits).await;
+            let mut stream = TcpStream::connect(listener.address).await.expect("connects");
+            stream.write_all(REQUEST).await.expect("writes");
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).await.expect("an answer");
+            // Longer than a first request may take.
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            let heard = String::from_utf8_lossy(&hear(stream).await).into_owned();
+            assert_eq!(heard.contains("HTTP/1.1 200"), is_kept, "{keep_alive:?}: {heard}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_may_take_longer_than_the_question() {
-        let limits = Limits { head: Duration::from_millis(100), ..Limits::default() };
+        let brief = Duration::from_millis(100);
+        let limits = Limits { head: brief, keep_alive: brief, ..Limits::default() };
         let slow = async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "hello"

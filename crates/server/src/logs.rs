@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -105,6 +105,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         attributes.record(&mut collector);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(SpanFields(collector.fields));
+        }
+    }
+
+    /// What is known later: who asks, and in which session.
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let mut collector = Collector::default();
+        values.record(&mut collector);
+        if let Some(span) = context.span(id)
+            && let Some(SpanFields(of_span)) = span.extensions_mut().get_mut()
+        {
+            of_span.extend(collector.fields);
         }
     }
 
@@ -471,6 +482,21 @@ mod tests {
         assert!(line.message.len() < TEXT + 4 && line.message.ends_with('…'), "{} bytes", line.message.len());
         drop((line, sink));
         assert_eq!(held.load(Ordering::Relaxed), 0, "all of it is given back");
+    }
+
+    #[test]
+    fn lines_know_whose_request_they_are_about() {
+        let (layer, mut sink) = channel(Ambient::system());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("request", trace_id = "t", user_id = tracing::field::Empty);
+            let _entered = span.enter();
+            tracing::info!(target: "test", "before");
+            tracing::Span::current().record("user_id", "u");
+            tracing::info!(target: "test", "after");
+        });
+        let of_user = |line: Line| line.fields.get("user_id").and_then(Value::as_str).map(str::to_owned);
+        assert_eq!(sink.lines.try_recv().map(of_user).expect("a line"), None);
+        assert_eq!(sink.lines.try_recv().map(of_user).expect("a line").as_deref(), Some("u"));
     }
 
     #[test]

@@ -15,21 +15,26 @@ use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::Method;
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-    VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use systemprompt_extension::api::{ErrorAnswer, name_request};
-use systemprompt_extension::{Arrival, ClientIp, Guard, RateLimiter};
+use systemprompt_extension::{
+    AddressBans, Arrival, Ban, ClientIp, CredentialsRefused, Guard, RateLimiter, RefusedBecause,
+};
 use systemprompt_model::{Ambient, ErrorCode, TraceId};
 use tower::layer::layer_fn;
 use tower::{Layer as _, Service};
 use tower_http::cors::{self, AllowOrigin, CorsLayer};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::authorization::TooManyFromAddress;
+use crate::framing::Malformed;
 use crate::listener::Peer;
 use crate::logs::cut;
 use crate::metrics::{HttpMetrics, InFlight};
+use crate::pace::Unread;
 use crate::proxies::Proxies;
 use crate::unread_body::{self, KeptBody};
 
@@ -37,7 +42,7 @@ use crate::unread_body::{self, KeptBody};
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// What a page from another origin may read of an answer besides its body (Fetch standard §3.3.2).
-const EXPOSED: [HeaderName; 14] = [
+const EXPOSED: [HeaderName; 17] = [
     TRACE_ID,
     systemprompt_extension::REQUEST_ID,
     // The same, where the SDKs of model vendors look for it.
@@ -52,6 +57,9 @@ const EXPOSED: [HeaderName; 14] = [
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
     HeaderName::from_static("x-rate-limit-tier"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    BLOCKED_REASON,
     HeaderName::from_static("x-session-id"),
 ];
 
@@ -68,6 +76,9 @@ pub(crate) struct Observer {
     pub(crate) guard: Arc<dyn Guard>,
     /// `None` when requests are not limited.
     pub(crate) limiter: Option<Arc<dyn RateLimiter>>,
+    /// Which addresses are shut out, if a feature knows.
+    pub(crate) bans: Option<AddressBans>,
+    pub(crate) refused: CredentialsRefused,
 }
 
 /// Wraps the finished router.
@@ -145,8 +156,11 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (seen, request) = Seen::of(&self.observer, request);
-        let answering = self.inner.call(request);
+        let (mut seen, request) = Seen::of(&self.observer, request);
+        let answering = match seen.turn_away(&self.observer, &request) {
+            Some(answer) => Either::Left(std::future::ready(Ok(answer))),
+            None => Either::Right(self.inner.call(request)),
+        };
         let (observer, by_origin) = (self.observer.clone(), self.by_origin);
         Box::pin(async move {
             let answering = AssertUnwindSafe(answering).catch_unwind().instrument(seen.span.clone());
@@ -159,6 +173,27 @@ where
             Ok(seen.end(&observer, response).await)
         })
     }
+}
+
+/// Why an address is shut out.
+const BLOCKED_REASON: HeaderName = HeaderName::from_static("x-blocked-reason");
+
+/// The answer to an address that is shut out.
+fn shut_out(ban: Ban) -> Response {
+    if ban == Ban::Unknown {
+        return ErrorAnswer::new(ErrorCode::ServiceUnavailable, "it cannot be checked who may ask").into_response();
+    }
+    let mut answer = ErrorAnswer::new(ErrorCode::Forbidden, "Access denied").into_response();
+    answer.headers_mut().insert(BLOCKED_REASON, HeaderValue::from_static("ip-banned"));
+    answer
+}
+
+/// The answer to a request that cannot be told from the next one on its connection, which therefore ends.
+fn malformed(Malformed { status, message }: Malformed) -> Response {
+    let mut answer = ErrorAnswer::new(ErrorCode::BadRequest, message).into_response();
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn gone_wrong() -> Response {
@@ -177,6 +212,8 @@ struct Seen {
     pattern: Arc<str>,
     span: tracing::Span,
     body: Option<KeptBody>,
+    /// It is not worth a line: who is shut out must not fill the log.
+    quiet: bool,
     _in_flight: InFlight,
 }
 
@@ -204,15 +241,38 @@ impl Seen {
         }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let span = tracing::info_span!("request", trace_id = %trace);
+        // Who asks, and for what, is known later, and recorded by whoever finds out.
+        let span = tracing::info_span!(
+            "request", trace_id = %trace, user_id = Empty, key_id = Empty, session_id = Empty, request_id = Empty
+        );
         let (request, body) = unread_body::hand_over(request);
         let in_flight = observer.metrics.begin();
-        (Self { started, trace, client, method, path, pattern, span, body, _in_flight: in_flight }, request)
+        (
+            Self { started, trace, client, method, path, pattern, span, body, quiet: false, _in_flight: in_flight },
+            request,
+        )
+    }
+
+    /// The answer to a request that goes no further, whatever it asks for.
+    fn turn_away(&mut self, observer: &Observer, request: &Request) -> Option<Response> {
+        let ban = self.client.zip(observer.bans.as_ref()).map_or(Ban::Free, |(client, bans)| bans.ban_of(client));
+        if ban != Ban::Free {
+            self.quiet = true;
+            observer.refused.count(RefusedBecause::Banned);
+            return Some(shut_out(ban));
+        }
+        let wrong = request.extensions().get::<Malformed>()?;
+        // Where its body ends is what is not known.
+        self.body = None;
+        if let Some(unread) = request.extensions().get::<Unread>() {
+            unread.set();
+        }
+        Some(malformed(*wrong))
     }
 
     /// Completes the answer, and counts and logs how it ended.
     async fn end(self, observer: &Observer, mut response: Response) -> Response {
-        let Self { started, trace, client, method, path, pattern, span, body, _in_flight } = self;
+        let Self { started, trace, client, method, path, pattern, span, body, quiet, _in_flight } = self;
         unread_body::settle(body, &mut response).await;
         name_request(&mut response, &path, trace, observer.ambient.now());
         let status = response.status();
@@ -228,9 +288,9 @@ impl Seen {
         let path = cut(&path, LOGGED_PATH);
         let _entered = span.enter();
         // Governed requests have their ledger row; the rest is worth a line. Server errors ask for someone to look.
-        if status.is_server_error() {
+        if status.is_server_error() && !quiet {
             tracing::warn!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request failed");
-        } else if status.is_client_error() {
+        } else if status.is_client_error() && !quiet {
             tracing::info!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request refused");
         } else {
             tracing::debug!(kind = "access_log", %method, %path, status = status.as_u16(), duration_ms, client_ip, "request served");
@@ -287,6 +347,8 @@ mod tests {
             proxies: Proxies::default(),
             guard: Arc::new(Everybody),
             limiter: None,
+            bans: None,
+            refused: CredentialsRefused::default(),
         };
         let router = Router::new().route("/", get(async || "hello"));
         let router = wrap(router, Arc::new(observer), &["https://example.com".to_owned()]);

@@ -15,8 +15,9 @@ use systemprompt_database::notify::NotificationHub;
 use systemprompt_database::{DbPool, InstallError, InstallOptions, InstallReport, install};
 use systemprompt_extension::api::ErrorAnswer;
 use systemprompt_extension::{
-    Access, Authentication, ExtensionConfigs, ExtensionContext, ExtensionContextExt as _, ExtensionRegistry,
-    LoaderError, LoaderErrors, LogRetention, Metrics, RateGroup, RateLimiter, ServiceMap, Timeouts,
+    Access, AddressBans, Authentication, CredentialsRefused, ExtensionConfigs, ExtensionContext,
+    ExtensionContextExt as _, ExtensionRegistry, LoaderError, LoaderErrors, LogRetention, Metrics, RateGroup,
+    RateLimiter, ServiceMap, Timeouts,
 };
 use systemprompt_model::{Ambient, ErrorCode, InstanceId};
 use tokio::net::TcpListener;
@@ -213,6 +214,7 @@ async fn bring_up(
         streams: profile.server.max_concurrent_streams,
         proxies: Proxies::new(profile.server.proxy_networks()),
         metrics: ConnectionMetrics::new(context.metrics()),
+        keep_alive: Duration::from_secs(profile.server.keep_alive_secs),
         ..Limits::default()
     };
     raise_open_files(limits.connections);
@@ -256,6 +258,8 @@ fn router(context: &ServerContext) -> Result<Router, StartError> {
         proxies: Proxies::new(profile.server.proxy_networks()),
         guard: Arc::new(guard),
         limiter: limiter.clone(),
+        bans: context.services().get::<AddressBans>().map(|bans| AddressBans::clone(&bans)),
+        refused: context.services().get::<CredentialsRefused>().map(|refused| (*refused).clone()).unwrap_or_default(),
     });
     Ok(middleware::wrap(mount(context, limiter)?, observer, &profile.server.cors_allowed_origins))
 }

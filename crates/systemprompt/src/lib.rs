@@ -112,6 +112,7 @@ link_extensions!(
     systemprompt_governance,
     systemprompt_identity,
     systemprompt_telemetry,
+    systemprompt_hooks,
     systemprompt_gateway,
     systemprompt_server
 );

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("systemprompt-governance", &["model", "secrets", "config", "database", "extension", "mail", "verify"]),
     ("systemprompt-identity", &["model", "config", "database", "extension", "governance"]),
     ("systemprompt-telemetry", &["model", "config", "database", "extension", "governance"]),
+    ("systemprompt-hooks", &["model", "config", "database", "extension", "governance", "identity"]),
     (
         "systemprompt-gateway",
         &["model", "llm", "config", "database", "extension", "governance", "identity", "telemetry"],
@@ -55,6 +56,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "governance",
             "identity",
             "telemetry",
+            "hooks",
             "gateway",
             "server",
             "cli",
@@ -130,6 +132,7 @@ fn the_server_names_no_feature() {
         "systemprompt_identity",
         "systemprompt_gateway",
         "systemprompt_telemetry",
+        "systemprompt_hooks",
         "systemprompt_llm",
         "Authenticator",
         "GatewayExtension",

@@ -17,8 +17,8 @@ fn linked() -> ExtensionRegistry {
 #[test]
 fn every_built_in_feature_is_linked_and_they_fit_together() {
     let registry = linked();
-    assert_eq!(registry.ids(), ["mail", "identity", "governance", "server", "telemetry", "gateway"]);
-    assert_eq!(*BUILT_IN, ["gateway", "governance", "identity", "mail", "server", "telemetry"]);
+    assert_eq!(registry.ids(), ["mail", "identity", "governance", "server", "telemetry", "hooks", "gateway"]);
+    assert_eq!(*BUILT_IN, ["gateway", "governance", "hooks", "identity", "mail", "server", "telemetry"]);
 }
 
 #[test]

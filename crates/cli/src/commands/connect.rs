@@ -8,7 +8,7 @@ use systemprompt_model::{Secret, with_causes};
 
 use crate::connect::client::Client;
 use crate::connect::key::{self, ClientKey, Origin};
-use crate::connect::plan::{Assigned, FilePlan, Gateway, Model, Places, Plan, plan, quoted};
+use crate::connect::plan::{Assigned, FilePlan, Gateway, HookCommand, Model, Places, Plan, plan, quoted};
 use crate::connect::probe::{self, Verdict};
 use crate::connect::record::{Outcome, Record, RecordError};
 use crate::error::{CliError, CliResult, Exit};
@@ -45,6 +45,9 @@ pub(crate) struct Connect {
     /// The model the program begins with; by default the first one it may use.
     #[arg(long, value_name = "MODEL", conflicts_with = "undo")]
     model: Option<String>,
+    /// Have the program ask the server before it uses a tool or submits a prompt, and report what it does. For claude-code.
+    #[arg(long, conflicts_with = "undo")]
+    hooks: bool,
     /// Make no request.
     #[arg(long, conflicts_with = "undo")]
     no_verify: bool,
@@ -70,6 +73,9 @@ impl Connect {
             Some(secret) => key::keep(&directory, secret)?,
             None => self.key(invocation, &directory).await?,
         };
+        if self.hooks {
+            gateway.hooks = Some(self.hook_command(certificate.clone())?);
+        }
         let certificate = certificate.as_deref();
         let protocol = self.client.protocol();
         let mut verdict = None;
@@ -121,7 +127,8 @@ impl Connect {
             }
             // With or without the path of the endpoints, as people copy it.
             let root = url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
-            return Ok((Gateway { root, prefix: "/v1".to_owned(), models: Vec::new(), chosen: false }, None));
+            let gateway = Gateway { root, prefix: "/v1".to_owned(), models: Vec::new(), chosen: false, hooks: None };
+            return Ok((gateway, None));
         }
         let project = invocation.project()?;
         let profile = &project.configuration.profile;
@@ -129,6 +136,16 @@ impl Connect {
         let certificate = running.as_ref().and_then(|instance| instance.certificate.clone());
         let root = running.and_then(|instance| instance.url).unwrap_or_else(|| profile.server.api_external_url.clone());
         Ok((Gateway::of(root, &project.configuration), certificate))
+    }
+
+    /// How hooks of the client run this program.
+    fn hook_command(&self, certificate: Option<PathBuf>) -> CliResult<HookCommand> {
+        if self.client != Client::ClaudeCode {
+            let only = format!("--hooks: {} is not told what to run on its events", self.client.name());
+            return Err(CliError::invalid_value(only).help("`connect claude-code` is"));
+        }
+        let program = std::env::current_exe().map_err(|error| CliError::from_error("no_program", &error))?;
+        Ok(HookCommand { program, certificate })
     }
 
     async fn key(&self, invocation: &Invocation, directory: &Path) -> CliResult<ClientKey> {

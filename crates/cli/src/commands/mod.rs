@@ -3,6 +3,8 @@
 
 mod admin;
 mod connect;
+mod governance;
+mod hook;
 mod infra;
 mod plugins;
 mod reference;
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     Admin(admin::Admin),
     Connect(connect::Connect),
     #[command(subcommand)]
+    Governance(governance::Governance),
+    Hook(hook::Hook),
+    #[command(subcommand)]
     Infra(infra::Infra),
     #[command(subcommand, visible_alias = "extensions")]
     Plugins(plugins::Plugins),
@@ -66,6 +71,8 @@ impl Command {
             Self::Up(command) => Box::pin(command.run(invocation)).await,
             Self::Admin(group) => Box::pin(group.run(&invocation)).await,
             Self::Connect(command) => Box::pin(command.run(&invocation)).await,
+            Self::Governance(group) => Box::pin(group.run(&invocation)).await,
+            Self::Hook(command) => Box::pin(command.run(&invocation)).await,
             Self::Infra(group) => Box::pin(group.run(&invocation)).await,
             Self::Plugins(group) => group.run(&invocation),
             Self::Reference(command) => command.run(&invocation, Cli::command()),

@@ -38,6 +38,7 @@ impl Reference {
             ("metrics.md", metrics()),
             ("openapi.json", pretty(&openapi::document(&registry))),
             ("profile.schema.json", pretty(&schema)),
+            ("secret-rules.md", secret_rules()),
             ("translation.md", translation()),
         ];
         let failed = |error: std::io::Error| CliError::from_error("failed", &error);
@@ -49,6 +50,24 @@ impl Reference {
         }
         Ok(())
     }
+}
+
+/// What the policy `secret_scan` knows.
+fn secret_rules() -> String {
+    let rules = systemprompt_governance::secret_scan::built_in();
+    let mut page = format!(
+        "{HEAD}# Rules of the secret scan\n\n\
+         The {} kinds of credentials that the policy `secret_scan` knows, by the ids its findings carry and `warn_only` and `deny` take.\n\n\
+         How sure a match is: *high* is a form that nothing else has; *medium* is known by the name it is given to, and by \
+         looking like a secret; *low* warns only.\n\n\
+         | Id | What it is | For | How sure |\n|---|---|---|---|\n",
+        rules.len()
+    );
+    for rule in rules {
+        let (category, confidence) = (rule.category.as_str(), rule.confidence.as_str());
+        let _ = writeln!(page, "| `{}` | {} | {category} | {confidence} |", rule.id, rule.description);
+    }
+    page
 }
 
 fn pretty(document: &Value) -> String {
@@ -455,6 +474,25 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Parts of requests that were replaced by placeholders before they left, by the rule that found them",
     ),
     (
+        "governance_approvals_total",
+        "counter",
+        "state",
+        "Calls that began to wait for a second person, were approved, denied, or used their approval",
+    ),
+    (
+        "hook_decisions_total",
+        "counter",
+        "event, decision",
+        "Answers to coding clients that asked before they did something, by event and decision",
+    ),
+    ("hook_events_total", "counter", "event", "Events that coding clients reported and that were recorded"),
+    (
+        "hook_credentials_refused_total",
+        "counter",
+        "reason",
+        "Events of coding clients that were denied or left out for want of a good credential, by reason",
+    ),
+    (
         "gateway_answer_cache_total",
         "counter",
         "result",
@@ -496,6 +534,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ("ledger_batch_size", "histogram", "", "Entries per commit"),
     ("ledger_commit_seconds", "histogram", "", "Duration of a commit"),
     ("ledger_dropped_writes_total", "counter", "kind", "Entries that were not written"),
+    ("ledger_spool_bytes", "gauge", "", "Bytes of entries that are in the home and not in the ledger yet"),
     ("projection_behind_entries", "gauge", "projection", "Entries of the ledger a projection has not applied"),
 ];
 

@@ -18,7 +18,8 @@ pub(crate) enum Syntax {
     Variables,
 }
 
-/// Where a setting stands: the keys that lead to it. `[x]` is the item of a list whose `name` is `x`.
+/// Where a setting stands: the keys that lead to it. `[x]` is the item of a list whose `name` is `x`, `[~x]` the one in which
+/// `x` stands somewhere, as it does in a command.
 pub(crate) type Place = [String];
 
 /// Why a file was left as it was.
@@ -45,7 +46,7 @@ impl Syntax {
             Self::Variables => return Ok(variables::get(text, &place.concat()).map(Value::from)),
         };
         let found = place.iter().try_fold(&whole, |value, step| match named(step) {
-            Some(name) => value.as_array()?.iter().find(|item| item["name"] == name),
+            Some(item) => value.as_array()?.iter().find(|candidate| item.is(candidate)),
             None => value.get(step),
         });
         Ok(found.cloned())
@@ -73,9 +74,27 @@ impl Syntax {
     }
 }
 
-/// The name an item of a list is looked for by.
-fn named(step: &str) -> Option<&str> {
-    step.strip_prefix('[')?.strip_suffix(']')
+/// What an item of a list is looked for by.
+#[derive(Debug, Clone, Copy)]
+enum Item<'a> {
+    /// Its name.
+    Named(&'a str),
+    /// A text in it.
+    Holding(&'a str),
+}
+
+impl Item<'_> {
+    fn is(self, item: &Value) -> bool {
+        match self {
+            Self::Named(name) => item["name"] == name,
+            Self::Holding(text) => item.to_string().contains(text),
+        }
+    }
+}
+
+fn named(step: &str) -> Option<Item<'_>> {
+    let item = step.strip_prefix('[')?.strip_suffix(']')?;
+    Some(item.strip_prefix('~').map_or(Item::Named(item), Item::Holding))
 }
 
 mod json {
@@ -83,7 +102,7 @@ mod json {
     use jsonc_parser::cst::{CstArray, CstInputValue, CstObject, CstRootNode};
     use serde_json::{Value, json};
 
-    use super::{DocumentError, Place, named};
+    use super::{DocumentError, Item, Place, named};
 
     pub(super) fn value(text: &str) -> Result<Value, DocumentError> {
         Ok(parse(text, "{}")?.to_serde_value().unwrap_or(Value::Null))
@@ -124,11 +143,9 @@ mod json {
 
     fn in_array(array: &CstArray, place: &Place, value: Option<&Value>) -> Result<(), DocumentError> {
         let Some((step, rest)) = place.split_first() else { return Ok(()) };
-        let name = named(step).ok_or_else(|| occupied(place))?;
-        let found = array.elements().into_iter().filter_map(|item| item.as_object()).find(|item| {
-            item.get("name").and_then(|property| property.value()?.as_string_lit()?.decoded_value().ok()).as_deref()
-                == Some(name)
-        });
+        let wanted = named(step).ok_or_else(|| occupied(place))?;
+        let mut items = array.elements().into_iter().filter_map(|item| item.as_object());
+        let found = items.find(|item| item.to_serde_value().is_some_and(|value| wanted.is(&value)));
         match (found, rest.is_empty(), value) {
             (None, _, None) => {}
             (Some(item), true, Some(value)) => drop(item.replace_with(input(value))),
@@ -136,6 +153,8 @@ mod json {
             (None, true, Some(value)) => drop(array.append(input(value))),
             (Some(item), false, _) => in_object(&item, rest, value)?,
             (None, false, Some(_)) => {
+                // What another item is to be known by has to be in it.
+                let Item::Named(name) = wanted else { return Err(occupied(place)) };
                 let item = array.append(input(&json!({"name": name})));
                 in_object(&item.as_object().ok_or_else(|| occupied(place))?, rest, value)?;
             }

@@ -22,6 +22,29 @@ pub(crate) struct Gateway {
     pub(crate) models: Vec<Model>,
     /// Whether somebody chose that one.
     pub(crate) chosen: bool,
+    /// How the client's hooks are run, if they are wanted.
+    pub(crate) hooks: Option<HookCommand>,
+}
+
+/// How a client's hooks reach the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HookCommand {
+    /// Our program.
+    pub(crate) program: PathBuf,
+    /// The certificate the server shows, if no authority vouches for it.
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+impl HookCommand {
+    /// The command line, and the part of it that it is known by.
+    fn line(&self, purpose: &str, client: Client, url: &str) -> (String, String) {
+        let mark = format!("hook {purpose} --client {}", client.name());
+        let program = quoted(&self.program.display().to_string());
+        let certificate = self.certificate.as_ref().map_or_else(String::new, |certificate| {
+            format!(" --certificate {}", quoted(&certificate.display().to_string()))
+        });
+        (format!("{program} {mark} --url {}{certificate}", quoted(url)), mark)
+    }
 }
 
 /// A model that is offered.
@@ -41,7 +64,7 @@ impl Gateway {
         let shown = configuration.to_value();
         let prefix = shown.pointer("/profile/gateway/inference_path_prefix").and_then(Value::as_str);
         let prefix = prefix.unwrap_or("/v1").to_owned();
-        Self { root: url.trim_end_matches('/').to_owned(), prefix, models: Vec::new(), chosen: false }
+        Self { root: url.trim_end_matches('/').to_owned(), prefix, models: Vec::new(), chosen: false, hooks: None }
     }
 
     /// The base URL of OpenAI clients.
@@ -223,11 +246,48 @@ fn claude_code(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
         settings = settings.value(&["env", "ANTHROPIC_MODEL"], model);
         shell.push(("ANTHROPIC_MODEL", Assigned::Text(model.to_owned())));
     }
-    Plan {
-        files: vec![settings],
-        shell,
-        steps: vec!["start `claude`; `/status` shows the base URL and the key helper".to_owned()],
+    let mut steps = vec!["start `claude`; `/status` shows the base URL and the key helper".to_owned()];
+    if let Some(hooks) = &gateway.hooks {
+        settings = with_hooks(settings, hooks, &gateway.root);
+        steps.push("`/hooks` shows what it asks the server before it uses a tool, and what it reports".to_owned());
     }
+    Plan { files: vec![settings], shell, steps }
+}
+
+/// What Claude Code asks about before it goes on. Whatever goes wrong with the command, 2 is the status that stops it.
+const ASKED: [&str; 2] = ["PreToolUse", "UserPromptSubmit"];
+/// What it reports. Not what it does with worktrees: whoever hooks their creation has to do it instead.
+const REPORTED: [&str; 14] = [
+    "SessionStart",
+    "SessionEnd",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "PermissionRequest",
+    "Stop",
+    "SubagentStart",
+    "SubagentStop",
+    "TaskCompleted",
+    "TeammateIdle",
+    "Notification",
+    "ConfigChange",
+    "PreCompact",
+    "InstructionsLoaded",
+];
+/// How long it may wait, in seconds: longer than the command does, which then says no.
+const HOOK_TIMEOUT: u32 = 60;
+
+fn with_hooks(mut settings: FilePlan, hooks: &HookCommand, url: &str) -> FilePlan {
+    for event in ASKED {
+        let (line, mark) = hooks.line("govern", Client::ClaudeCode, url);
+        let command = json!({"type": "command", "command": format!("{line} || exit 2"), "timeout": HOOK_TIMEOUT});
+        settings = settings.value(&["hooks", event, &format!("[~{mark}]")], json!({"hooks": [command]}));
+    }
+    for event in REPORTED {
+        let (line, mark) = hooks.line("track", Client::ClaudeCode, url);
+        let command = json!({"type": "command", "command": line, "timeout": HOOK_TIMEOUT});
+        settings = settings.value(&["hooks", event, &format!("[~{mark}]")], json!({"hooks": [command]}));
+    }
+    settings
 }
 
 fn codex(gateway: &Gateway, key_file: &str, places: &Places) -> Plan {
@@ -412,7 +472,7 @@ mod tests {
             name: (*id).to_owned(),
             released: *released,
         });
-        Gateway { root: "http://g".to_owned(), prefix: "/v1".to_owned(), models: models.collect(), chosen }
+        Gateway { root: "http://g".to_owned(), prefix: "/v1".to_owned(), models: models.collect(), chosen, hooks: None }
     }
 
     fn variables(gateway: &Gateway) -> Vec<String> {
@@ -426,6 +486,28 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect()
+    }
+
+    #[test]
+    fn hooks_ask_before_tools_are_used_and_stop_whatever_goes_wrong() {
+        let places = Places { home: "/h".into(), config: "/h/.config".into(), claude: None, codex: None, gemini: None };
+        let hooks = HookCommand { program: "/opt/our tools/systemprompt".into(), certificate: Some("/c.pem".into()) };
+        let with_hooks = Gateway { hooks: Some(hooks), ..gateway(&[], false) };
+        let plan = plan(Client::ClaudeCode, &with_hooks, Path::new("/k"), &places);
+        let settings: Vec<_> = plan.files[0].settings.iter().filter(|setting| setting.place[0] == "hooks").collect();
+        assert_eq!(settings.len(), ASKED.len() + REPORTED.len());
+        for setting in settings {
+            let Wanted::Value(value) = &setting.wanted else { panic!("{setting:?}") };
+            let command = value["hooks"][0]["command"].as_str().expect("a command");
+            let asks = ASKED.contains(&setting.place[1].as_str());
+            let purpose = if asks { "govern" } else { "track" };
+            let line = format!(
+                "'/opt/our tools/systemprompt' hook {purpose} --client claude-code --url http://g --certificate /c.pem"
+            );
+            assert_eq!(command, if asks { format!("{line} || exit 2") } else { line });
+            let mark = setting.place[2].trim_start_matches("[~").trim_end_matches(']');
+            assert!(command.contains(mark), "{mark}");
+        }
     }
 
     #[test]

@@ -312,6 +312,43 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_a_list_is_put_beside_those_of_others_and_taken_back_alone() {
+        const THEIRS: &str = "{\n  \"hooks\": {\n    \"Stop\": [{\"hooks\": [{\"command\": \"beep\"}]}]\n  }\n}\n";
+        let (_directory, path, mut record, key) = begin();
+        fs::write(&path, THEIRS).expect("a file");
+        let item = |command: &str| {
+            let item = serde_json::json!({"hooks": [{"command": command}]});
+            plan(&path, &[("hooks/Stop/[~hook track]", Wanted::Value(item))])
+        };
+        record.apply(&item("us hook track --url a"), &key).expect("a change");
+        let hooks = || {
+            let text = fs::read_to_string(&path).expect("the file");
+            let value: Value = serde_json::from_str(&text).expect("JSON");
+            value["hooks"]["Stop"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|item| item["hooks"][0]["command"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(hooks(), ["beep", "us hook track --url a"]);
+        record.apply(&item("us hook track --url b"), &key).expect("another change");
+        assert_eq!(hooks(), ["beep", "us hook track --url b"]);
+        assert_eq!(record.apply(&item("us hook track --url b"), &key).expect("no change").0, Outcome::Unchanged);
+        let mut theirs = fs::read_to_string(&path).expect("the file");
+        theirs.push('\n');
+        fs::write(&path, &theirs).expect("a file");
+        assert_eq!(record.undo()[0].as_ref().expect("undone").1, Outcome::Reverted);
+        assert_eq!(hooks(), ["beep"]);
+
+        fs::write(&path, THEIRS).expect("a file");
+        let mut record = Record::new(Client::ClaudeCode, "http://x".to_owned());
+        record.apply(&item("us hook track --url a"), &key).expect("a change");
+        assert_eq!(record.undo()[0].as_ref().expect("undone").1, Outcome::Restored);
+        assert_eq!(fs::read_to_string(&path).expect("the file"), THEIRS);
+    }
+
+    #[test]
     fn what_was_done_is_undone_to_the_byte() {
         let (directory, path, mut record, key) = begin();
         let plan = plan(&path, &[("env/URL", text("u")), ("env/OLD", Wanted::Absent), ("key", Wanted::Key)]);

@@ -24,7 +24,7 @@ pub use paths::Paths;
 pub use rate_limits::{RateGroup, RateLimitBackend, RateLimits, TierMultipliers};
 pub use runtime::{EnvironmentKind, LogLevel, OutputFormat, Runtime};
 pub use secret_source::{SecretSource, SecretsSettings, Validation};
-pub use security::{Security, TrustedIssuer};
+pub use security::{IpBans, Security, TrustedIssuer, WhenUnknown};
 pub use server::{ContentNegotiation, FrameOptions, ReferrerPolicy, SecurityHeaders, Server, Tls};
 
 pub(crate) use draft::Draft;

@@ -16,7 +16,7 @@ macro_rules! groups {
         pub struct RateLimits {
             /// Whether there are no limits at all.
             pub disabled: bool,
-            /// Where the buckets are kept.
+            /// Where the buckets are kept; those of `oauth_public` and `oauth_auth` are always shared.
             pub backend: RateLimitBackend,
             $($(#[$about])* #[schemars(range(min = 0, max = 1_000_000_000))] pub $key: u64,)*
             /// The capacity of a bucket in seconds of its rate.
@@ -110,7 +110,29 @@ groups! {
     Webhook: webhook_per_second = 50, unserved;
 }
 
+/// A request per nanosecond is no limit any more.
+const FASTEST: f64 = 1e9;
+
+impl RateLimits {
+    /// How many requests a second a kind of caller may send to a group: at least one, or none at all.
+    pub fn effective(&self, group: RateGroup, tier: UserType) -> Option<u64> {
+        Self::scaled(self.rate(group), self.tier_multipliers.of(tier))
+    }
+
+    /// The rate of a tier with this multiplier.
+    pub fn scaled(base: u64, multiplier: f64) -> Option<u64> {
+        let effective = (base as f64 * multiplier).round().clamp(1.0, FASTEST);
+        (multiplier > 0.0).then_some(effective as u64)
+    }
+}
+
 impl RateGroup {
+    /// Whether its buckets are shared by all replicas wherever the others are: what is guessed there must not be guessed once
+    /// on each.
+    pub const fn is_always_shared(self) -> bool {
+        matches!(self, Self::OauthPublic | Self::OauthAuth)
+    }
+
     /// Its name: the key without its unit.
     pub fn as_str(self) -> &'static str {
         self.key().strip_suffix("_per_second").unwrap_or(self.key())

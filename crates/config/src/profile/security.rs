@@ -51,6 +51,28 @@ pub struct Security {
     #[serde(default = "default_id_jag_ttl_secs")]
     #[schemars(range(min = 1, max = 86_400))]
     pub id_jag_ttl_secs: u64,
+    /// Addresses that are shut out (`admin users ban`).
+    #[serde(default)]
+    pub ip_bans: IpBans,
+}
+
+/// Addresses that are shut out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IpBans {
+    /// What becomes of requests while the list of bans cannot be read from the database.
+    pub when_unknown: WhenUnknown,
+}
+
+/// What becomes of requests while nobody knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnknown {
+    /// The bans that were known last hold, and everybody else is let in.
+    #[default]
+    Allow,
+    /// Nobody is let in (503).
+    Refuse,
 }
 
 /// An issuer whose tokens are accepted.

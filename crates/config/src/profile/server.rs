@@ -61,6 +61,11 @@ pub struct Server {
     /// `Fly-Client-IP`, `CF-Connecting-IP`. Without them every request comes from the peer of its connection.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// How long a connection of HTTP/1 may rest between two requests, in seconds. Longer than proxies in front of it keep
+    /// theirs, usually 60, so that none sends a request into a connection that is being closed.
+    #[serde(default = "default_keep_alive_secs")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub keep_alive_secs: u64,
     /// How long open requests and streams may take after the order to stop, in seconds.
     #[serde(default = "default_shutdown_grace_secs")]
     #[schemars(range(min = 0, max = 86_400))]
@@ -200,6 +205,10 @@ fn default_max_concurrent_streams() -> u32 {
 
 const fn default_watch_configuration() -> bool {
     true
+}
+
+fn default_keep_alive_secs() -> u64 {
+    75
 }
 
 fn default_shutdown_grace_secs() -> u64 {

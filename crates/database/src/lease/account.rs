@@ -43,6 +43,8 @@ struct State {
 struct Shortage {
     /// Units that it did not have.
     needed: i64,
+    /// When it was asked. A clock that steps back knows of nothing that is yet to come.
+    asked_at: i64,
     /// Until when it need not be asked for as much again.
     ask_at: i64,
     /// When it will have as much, and everything.
@@ -193,7 +195,7 @@ impl Account {
             }
             Lease::Exhausted { free_at, reset_at } => {
                 let ask_at = free_at.min(now.saturating_add(wanted.limit.memo()));
-                let shortage = Shortage { needed: request.needed, ask_at, free_at, reset_at };
+                let shortage = Shortage { needed: request.needed, asked_at: now, ask_at, free_at, reset_at };
                 state.shortage = Some(shortage);
                 Some(shortage.answer(now))
             }
@@ -258,7 +260,7 @@ impl State {
         if wanted.call.is_some_and(|call| self.calls.contains(&call.as_u128())) {
             return Some(Answer::Repeated);
         }
-        self.shortage = self.shortage.filter(|shortage| now < shortage.ask_at);
+        self.shortage = self.shortage.filter(|shortage| (shortage.asked_at..shortage.ask_at).contains(&now));
         let left = if wanted.limit.is_good(self.period, now) { self.left } else { 0 };
         self.shortage.filter(|shortage| wanted.amount - left >= shortage.needed).map(|shortage| shortage.answer(now))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use systemprompt_model::Ambient;
 
@@ -21,6 +22,8 @@ pub(super) struct Engine {
     pub(super) ambient: Ambient,
     pub(super) accounts: Generations<(LeaseKey, Unit), Option<Limited>>,
     pub(super) debts: Debts,
+    /// Whoever asks carries on without an answer, if it can.
+    pub(super) carries_on: AtomicBool,
 }
 
 /// An account and the limit it was begun with.
@@ -28,7 +31,13 @@ pub(super) type Limited = (Limit, Arc<Account>);
 
 impl Engine {
     pub(super) fn new(db: DbPool, ambient: Ambient) -> Self {
-        Self { db, ambient, accounts: Generations::new(REMEMBERED), debts: Debts::default() }
+        Self {
+            db,
+            ambient,
+            accounts: Generations::new(REMEMBERED),
+            debts: Debts::default(),
+            carries_on: AtomicBool::new(false),
+        }
     }
 
     /// Now, in nanoseconds since 1970.

@@ -44,6 +44,7 @@
 //! * A claim refused for want of units is not asked about again for a second, so what another replica gives back is seen up
 //!   to that much late.
 //! * A replica that dies takes its leases with it for one window.
+//! * When a clock steps back, what was used counts for a window from then on, whenever that was.
 //!
 //! Four things can grant more. What a call uses beyond its claim has been used already, and is booked late by a second. Clocks
 //! of replicas that disagree by d let a window be d shorter. A crash of PostgreSQL forgets the last moments of windows shorter
@@ -70,6 +71,7 @@ mod queries;
 mod reservation;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use systemprompt_model::Ambient;
@@ -116,6 +118,16 @@ impl Leases {
     /// [closes](Self::close) it at the end.
     pub fn new(db: DbPool, ambient: Ambient) -> Self {
         Self(Arc::new(Engine::new(db, ambient)))
+    }
+
+    /// Lets whoever asks carry on without an answer while PostgreSQL is away, counting for itself, if it can.
+    pub fn carry_on(&self) {
+        self.0.carries_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub fn are_carried_on(&self) -> bool {
+        self.0.carries_on.load(Ordering::Relaxed)
     }
 
     /// Holds the units of a claim, if there are as many.

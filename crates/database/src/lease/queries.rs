@@ -29,9 +29,10 @@ pub(super) async fn lease_sliding(
             WITH counting AS (
                 SELECT slot, GREATEST(sum(used), 0)::bigint AS used
                 FROM (
-                    SELECT slot, used FROM unnest(lease.slots, lease.used) AS kept (slot, used)
+                    -- What a clock gave out that was ahead, or has stepped back since, counts from now on for a window.
+                    SELECT LEAST(slot, $5::bigint) AS slot, used FROM unnest(lease.slots, lease.used) AS kept (slot, used)
                     UNION ALL
-                    SELECT slot, used FROM unnest($13::bigint[], $14::bigint[]) AS owed (slot, used)
+                    SELECT LEAST(slot, $5::bigint), used FROM unnest($13::bigint[], $14::bigint[]) AS owed (slot, used)
                 ) AS parts
                 WHERE slot > $9
                 GROUP BY slot

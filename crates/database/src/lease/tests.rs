@@ -102,6 +102,35 @@ async fn no_window_ever_holds_more_than_the_limit() {
     assert!(asked > 400 && granted.len() >= 200, "{} of {asked} were granted", granted.len());
 }
 
+/// A clock that was wrong and is put right, or the other way round, refuses for a window at most.
+#[tokio::test]
+async fn a_clock_that_steps_back_refuses_for_no_longer_than_a_window() {
+    for steps in [-3_600_000, -86_400_000, -1_000] {
+        let replicas = replicas(2).await;
+        let (bucket, other) = (Refilling::new(3, Unit::Requests, 1), LeaseKey::new("bucket", Uuid::nil()));
+        let draws = async |replica: usize| replicas.claim(replica, &Claim::new(other.clone(), bucket, 1)).await;
+        for _ in 0..3 {
+            assert!(replicas.takes(0, minute(3)).await);
+            draws(0).await.expect("the bucket is full").settle(1);
+        }
+        assert!(!replicas.takes(0, minute(3)).await && !replicas.takes(1, minute(3)).await);
+        assert!(draws(0).await.is_err());
+        replicas.advance(steps);
+        for replica in [0, 1] {
+            let refused = replicas.reserve(replica, minute(3), 1).await.expect_err("three were used");
+            assert!(refused.retry_after <= Duration::from_secs(72), "{refused:?} after {steps} ms");
+        }
+        assert!(draws(0).await.is_err(), "it is empty, whatever the time");
+        replicas.advance(4_000);
+        draws(0).await.expect("the bucket has filled again").settle(1);
+        replicas.advance(68_000);
+        for replica in [0, 1, 0] {
+            assert!(replicas.takes(replica, minute(3)).await, "a window later, {steps} ms");
+        }
+        assert!(!replicas.takes(1, minute(3)).await, "the limit holds, {steps} ms");
+    }
+}
+
 /// What calls hold and what they have used is never above the limit, whatever they claim, use, give back, and when.
 #[tokio::test]
 async fn what_is_held_and_used_never_exceeds_the_limit() {

@@ -235,6 +235,8 @@ pub(crate) enum UsageSource {
     Provider,
     /// Some or all of it was estimated from lengths.
     Estimated,
+    /// The provider, with numbers that cannot be: what is recorded is the most that can.
+    Bounded,
     /// There was nothing to count.
     #[default]
     None,
@@ -246,6 +248,7 @@ impl UsageSource {
         match self {
             Self::Provider => "provider",
             Self::Estimated => "estimated",
+            Self::Bounded => "bounded",
             Self::None => "none",
         }
     }

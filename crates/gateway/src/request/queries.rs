@@ -1,4 +1,5 @@
-//! What operators ask about requests: `infra logs request …`, `infra logs audit …`.
+//! What operators ask about one request: `infra logs request show`, `infra logs audit`. [`list`](super::list) and
+//! [`figures`](super::figures) ask about many.
 //!
 //! They read the projection, so whoever must see what was just written catches the ledger up first.
 
@@ -7,127 +8,13 @@ use serde::Serialize;
 use sqlx::PgPool;
 use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
-use systemprompt_governance::page::{Page, id_range, prefix_range};
+use systemprompt_governance::page::prefix_range;
 use systemprompt_governance::safety::masked;
 use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
+use super::list::RequestSummary;
 use super::said::{Excerpt, Message, answer, messages_of_request, part_of_answer};
-
-/// Which requests to list. Absent fields do not restrict.
-#[derive(Debug, Clone)]
-pub struct RequestFilter {
-    /// Received at this time or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Received before this time.
-    pub until: Option<DateTime<Utc>>,
-    /// Asked of this provider.
-    pub provider: Option<String>,
-    /// Asked for or answered by this model.
-    pub model: Option<String>,
-    /// Made by this account.
-    pub user: Option<UserId>,
-    /// Older than this request: the last one of the page before.
-    pub before: Option<ActionId>,
-    /// At most so many; 20 unless changed.
-    pub limit: u32,
-}
-
-impl Default for RequestFilter {
-    fn default() -> Self {
-        Self { since: None, until: None, provider: None, model: None, user: None, before: None, limit: 20 }
-    }
-}
-
-/// One line of a list of requests.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RequestSummary {
-    /// Its id.
-    pub request_id: ActionId,
-    /// When it reached us.
-    pub created_at: DateTime<Utc>,
-    /// `pending`, `completed`, `failed`, `abandoned` or `rejected`.
-    pub status: String,
-    /// Why it failed or was refused.
-    pub error_message: Option<String>,
-    /// The account that made it; absent for somebody without one.
-    pub user_id: Option<UserId>,
-    /// Its session.
-    pub session_id: Option<SessionId>,
-    /// Its trace.
-    pub trace_id: TraceId,
-    /// The provider that was asked; absent when it was refused before one was chosen.
-    pub provider: Option<String>,
-    /// The model that answered, or was asked.
-    pub model: Option<String>,
-    /// The model the caller named.
-    pub requested_model: Option<String>,
-    /// Whether the answer was streamed.
-    pub is_streaming: bool,
-    /// Tokens of the prompt.
-    pub input_tokens: Option<i64>,
-    /// Tokens of the answer.
-    pub output_tokens: Option<i64>,
-    /// Price of both.
-    #[serde(rename = "cost_microdollars")]
-    pub cost: Option<Microdollars>,
-    /// From sending to the end of the answer, in milliseconds.
-    pub latency_ms: Option<i64>,
-}
-
-/// The requests that fit the filter.
-pub async fn list_requests(
-    pool: &PgPool,
-    filter: &RequestFilter,
-) -> Result<Page<RequestSummary, ActionId>, sqlx::Error> {
-    let (from, to) = id_range(filter.since, filter.until, filter.before.map(|id| id.as_uuid()));
-    let items = sqlx::query!(
-        r#"
-        SELECT
-            id, created_at, status, error_message, user_id, session_id, trace_id, provider,
-            COALESCE(model, upstream_model) AS model, requested_model, is_streaming, input_tokens, output_tokens,
-            cost_microdollars, latency_ms
-        FROM ai_requests
-        WHERE id >= $1
-          AND id < $2
-          AND ($3::timestamptz IS NULL OR created_at >= $3)
-          AND ($4::timestamptz IS NULL OR created_at < $4)
-          AND ($5::text IS NULL OR provider = $5)
-          AND ($6::text IS NULL OR $6 IN (model, upstream_model, requested_model))
-          AND ($7::uuid IS NULL OR user_id = $7)
-        ORDER BY id DESC
-        LIMIT $8
-        "#,
-        from,
-        to,
-        filter.since,
-        filter.until,
-        filter.provider,
-        filter.model,
-        filter.user.map(|user| user.as_uuid()),
-        i64::from(filter.limit) + 1,
-    )
-    .map(|row| RequestSummary {
-        request_id: ActionId::from_uuid(row.id),
-        created_at: row.created_at,
-        status: row.status,
-        error_message: row.error_message,
-        user_id: row.user_id.map(UserId::from_uuid),
-        session_id: row.session_id.map(SessionId::from_uuid),
-        trace_id: TraceId::from_uuid(row.trace_id),
-        provider: row.provider,
-        model: row.model,
-        requested_model: row.requested_model,
-        is_streaming: row.is_streaming,
-        input_tokens: row.input_tokens,
-        output_tokens: row.output_tokens,
-        cost: row.cost_microdollars.map(Microdollars),
-        latency_ms: row.latency_ms,
-    })
-    .fetch_all(pool)
-    .await?;
-    Ok(Page::cut(items, filter.limit, |item| item.request_id))
-}
 
 /// Everything about one request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -179,7 +66,8 @@ pub struct RequestDetail {
     pub web_searches: Option<i64>,
     /// The class of service the provider gave it.
     pub service_tier: Option<String>,
-    /// Who counted the tokens: `provider`, `estimated`, or `none` if there was nothing to count.
+    /// Who counted the tokens: `provider`, `estimated`, `bounded` if the provider said more than can be, or `none` if there was
+    /// nothing to count.
     pub usage_source: Option<String>,
     /// How the cost came about: `provider` or `estimated`, as the tokens were counted; `unpriced` if nobody knows a price,
     /// so that it is recorded as zero; `none` if nothing was used.
@@ -210,12 +98,6 @@ pub struct RequestDetail {
     pub tool_calls: Vec<ToolCall>,
     /// What safety scanners found.
     pub findings: Vec<Finding>,
-}
-
-impl AsRef<RequestSummary> for RequestSummary {
-    fn as_ref(&self) -> &RequestSummary {
-        self
-    }
 }
 
 impl AsRef<RequestSummary> for RequestDetail {
@@ -383,6 +265,10 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         reason: row.reason,
         evaluated_rules: row.evaluated_rules,
         policy_version: row.policy_version,
+        // Requests to models say nothing of these.
+        agent_id: None,
+        agent_scope: None,
+        plugin_id: None,
     };
     Ok(Some(RequestDetail {
         conversation_id: row.gateway_conversation_id,
@@ -483,130 +369,4 @@ pub async fn audit(pool: &PgPool, reference: &str) -> Result<Vec<RequestDetail>,
         details.extend(show_request(pool, ActionId::from_uuid(id)).await?);
     }
     Ok(details)
-}
-
-/// Totals over a stretch of time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RequestStats {
-    /// All requests.
-    pub requests: i64,
-    /// Those that ended well.
-    pub completed: i64,
-    /// Those that did not.
-    pub failed: i64,
-    /// Those whose server died.
-    pub abandoned: i64,
-    /// Those that were refused.
-    pub rejected: i64,
-    /// Those that run.
-    pub pending: i64,
-    /// Tokens of prompts.
-    pub input_tokens: i64,
-    /// Tokens of answers.
-    pub output_tokens: i64,
-    /// Price of all.
-    #[serde(rename = "cost_microdollars")]
-    pub cost: Microdollars,
-    /// Half of the completed ones took no longer, in milliseconds.
-    pub latency_p50_ms: Option<f64>,
-    /// 95 of 100 completed ones took no longer, in milliseconds.
-    pub latency_p95_ms: Option<f64>,
-    /// The same by provider and model, most expensive first.
-    pub models: Vec<ModelStats>,
-}
-
-/// Totals of one model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ModelStats {
-    /// The provider; absent for requests refused before one was chosen.
-    pub provider: Option<String>,
-    /// The model that answered or was asked.
-    pub model: Option<String>,
-    /// All requests.
-    pub requests: i64,
-    /// Those that failed or were abandoned.
-    pub failed: i64,
-    /// Tokens of prompts.
-    pub input_tokens: i64,
-    /// Tokens of answers.
-    pub output_tokens: i64,
-    /// Price of both.
-    #[serde(rename = "cost_microdollars")]
-    pub cost: Microdollars,
-    /// Mean duration of the completed ones, in milliseconds.
-    pub latency_mean_ms: Option<f64>,
-}
-
-/// Totals of the requests received since a time, or of all.
-pub async fn request_stats(pool: &PgPool, since: Option<DateTime<Utc>>) -> Result<RequestStats, sqlx::Error> {
-    let (from, _) = id_range(since, None, None);
-    let total = sqlx::query!(
-        r#"
-        SELECT
-            COUNT(*) AS "requests!",
-            COUNT(*) FILTER (WHERE status = 'completed') AS "completed!",
-            COUNT(*) FILTER (WHERE status = 'failed') AS "failed!",
-            COUNT(*) FILTER (WHERE status = 'abandoned') AS "abandoned!",
-            COUNT(*) FILTER (WHERE status = 'rejected') AS "rejected!",
-            COUNT(*) FILTER (WHERE status = 'pending') AS "pending!",
-            LEAST(COALESCE(SUM(input_tokens), 0), 9223372036854775807)::bigint AS "input_tokens!",
-            LEAST(COALESCE(SUM(output_tokens), 0), 9223372036854775807)::bigint AS "output_tokens!",
-            LEAST(COALESCE(SUM(cost_microdollars), 0), 9223372036854775807)::bigint AS "cost!",
-            (PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
-                AS latency_p50_ms,
-            (PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE status = 'completed'))::float8
-                AS latency_p95_ms
-        FROM ai_requests
-        WHERE id >= $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
-        "#,
-        from,
-        since,
-    )
-    .fetch_one(pool)
-    .await?;
-    let models = sqlx::query!(
-        r#"
-        SELECT
-            provider,
-            COALESCE(model, upstream_model) AS model,
-            COUNT(*) AS "requests!",
-            COUNT(*) FILTER (WHERE status IN ('failed', 'abandoned')) AS "failed!",
-            LEAST(COALESCE(SUM(input_tokens), 0), 9223372036854775807)::bigint AS "input_tokens!",
-            LEAST(COALESCE(SUM(output_tokens), 0), 9223372036854775807)::bigint AS "output_tokens!",
-            LEAST(COALESCE(SUM(cost_microdollars), 0), 9223372036854775807)::bigint AS "cost!",
-            (AVG(latency_ms) FILTER (WHERE status = 'completed'))::float8 AS latency_mean_ms
-        FROM ai_requests
-        WHERE id >= $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
-        GROUP BY 1, 2
-        ORDER BY SUM(cost_microdollars) DESC NULLS LAST, COUNT(*) DESC, 1, 2
-        "#,
-        from,
-        since,
-    )
-    .map(|row| ModelStats {
-        provider: row.provider,
-        model: row.model,
-        requests: row.requests,
-        failed: row.failed,
-        input_tokens: row.input_tokens,
-        output_tokens: row.output_tokens,
-        cost: Microdollars(row.cost),
-        latency_mean_ms: row.latency_mean_ms,
-    })
-    .fetch_all(pool)
-    .await?;
-    Ok(RequestStats {
-        requests: total.requests,
-        completed: total.completed,
-        failed: total.failed,
-        abandoned: total.abandoned,
-        rejected: total.rejected,
-        pending: total.pending,
-        input_tokens: total.input_tokens,
-        output_tokens: total.output_tokens,
-        cost: Microdollars(total.cost),
-        latency_p50_ms: total.latency_p50_ms,
-        latency_p95_ms: total.latency_p95_ms,
-        models,
-    })
 }

@@ -13,7 +13,6 @@ use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::{AuthError, Rejection};
-use systemprompt_governance::access::AccessDecision;
 use systemprompt_llm::Format;
 use systemprompt_model::{EntityKind, Principal};
 
@@ -139,7 +138,7 @@ fn reader<'a>(
 
 async fn may_use(gateway: &Gateway, principal: &Principal, route: &str) -> Result<bool, RouteError> {
     let decision = gateway.access.decide(principal, EntityKind::GatewayRoute, route).await?;
-    Ok(matches!(decision, AccessDecision::Allowed(_)))
+    Ok(decision.decision.is_allowed())
 }
 
 /// Query of the model list.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use futures_util::FutureExt as _;
-use systemprompt_database::DbPool;
 use systemprompt_database::notify::{Event, Subscription};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::entities::Entities;
 use super::patience::{Unavailable, in_time};
 use super::queries;
+use super::rule_set::RuleSet;
+use super::store::RuleStore;
 use systemprompt_model::{Condition, EntityKind};
 
 /// Where the tables announce changes; the name is in `schema/access.sql` too.
@@ -39,11 +39,11 @@ impl Change {
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    entities: ArcSwap<Entities>,
+    rules: ArcSwap<RuleSet>,
     pending: Mutex<Pending>,
     /// Changes heard of. Counted up while `pending` is locked.
     announced: AtomicU64,
-    /// How many of them `entities` has.
+    /// How many of them `rules` has.
     applied: AtomicU64,
     wake: Notify,
 }
@@ -57,7 +57,7 @@ struct Pending {
 impl Default for Cache {
     fn default() -> Self {
         Self {
-            entities: ArcSwap::default(),
+            rules: ArcSwap::default(),
             pending: Mutex::new(Pending { all: true, entities: HashSet::new() }),
             // Nothing was read yet.
             announced: AtomicU64::new(1),
@@ -69,9 +69,9 @@ impl Default for Cache {
 
 impl Cache {
     /// The rules, if they have every change that was heard of.
-    pub(super) fn current(&self) -> Option<Guard<Arc<Entities>>> {
+    pub(super) fn current(&self) -> Option<Guard<Arc<RuleSet>>> {
         // In this order a change that comes between is one the caller could not know of either.
-        (self.announced.load(Ordering::Acquire) == self.applied.load(Ordering::Acquire)).then(|| self.entities.load())
+        (self.announced.load(Ordering::Acquire) == self.applied.load(Ordering::Acquire)).then(|| self.rules.load())
     }
 
     /// From now on nothing is decided from memory until the change is in it.
@@ -92,7 +92,12 @@ impl Cache {
 }
 
 /// Reads what has changed whenever something has, until cancelled.
-pub(super) async fn follow(cache: Arc<Cache>, database: DbPool, mut events: Subscription, cancel: CancellationToken) {
+pub(super) async fn follow(
+    cache: Arc<Cache>,
+    store: Arc<RuleStore>,
+    mut events: Subscription,
+    cancel: CancellationToken,
+) {
     // Nothing is read before announcements are heard: what changes in between would be missed.
     let mut listening = false;
     loop {
@@ -119,7 +124,7 @@ pub(super) async fn follow(cache: Arc<Cache>, database: DbPool, mut events: Subs
             }
         }
         let mut unreadable = Condition::default();
-        while listening && let Err(error) = read_changes(&cache, &database).await {
+        while listening && let Err(error) = read_changes(&cache, &store).await {
             if unreadable.begins() {
                 tracing::warn!(%error, "access rules cannot be read and are asked for with every request");
             }
@@ -131,14 +136,14 @@ pub(super) async fn follow(cache: Arc<Cache>, database: DbPool, mut events: Subs
     }
 }
 
-async fn read_changes(cache: &Cache, database: &DbPool) -> Result<(), Unavailable> {
+async fn read_changes(cache: &Cache, store: &RuleStore) -> Result<(), Unavailable> {
     let (target, wanted) = {
         let mut pending = cache.pending();
         (cache.announced.load(Ordering::Acquire), std::mem::take(&mut *pending))
     };
-    match read(cache, database, &wanted).await {
-        Ok(entities) => {
-            cache.entities.store(Arc::new(entities));
+    match read(cache, store, &wanted).await {
+        Ok(rules) => {
+            cache.rules.store(Arc::new(rules));
             cache.applied.store(target, Ordering::Release);
             Ok(())
         }
@@ -151,15 +156,15 @@ async fn read_changes(cache: &Cache, database: &DbPool) -> Result<(), Unavailabl
     }
 }
 
-async fn read(cache: &Cache, database: &DbPool, wanted: &Pending) -> Result<Entities, Unavailable> {
+async fn read(cache: &Cache, store: &RuleStore, wanted: &Pending) -> Result<RuleSet, Unavailable> {
     // One by one up to a handful, then all at once.
     if wanted.all || wanted.entities.len() > 8 {
-        return in_time(queries::load_all(database.write())).await;
+        return store.rule_set().await;
     }
-    let mut entities = Entities::clone(&cache.entities.load());
+    let mut changed = Vec::with_capacity(wanted.entities.len());
     for (kind, id) in &wanted.entities {
-        let entity = in_time(queries::find_entity(database.write(), *kind, id)).await?;
-        entities.set(*kind, id.clone(), entity);
+        let entity = in_time(queries::find_entity(store.db.write(), *kind, id)).await?;
+        changed.push(((*kind, id.clone()), entity));
     }
-    Ok(entities)
+    Ok(cache.rules.load().with(changed))
 }

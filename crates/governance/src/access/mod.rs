@@ -1,23 +1,47 @@
 //! Who may use what.
 //!
-//! Features register what they have ([`AccessRules::register_entities`]); operators write rules about it, in
-//! `services/access-control/*.yaml`, which are brought into the database at start ([`AccessRules::bootstrap`]), and by hand,
-//! in the database ([`AccessRules::upsert_rule`]). What no rule allows is denied; [`resolve()`] tells how a decision follows
-//! from the rules.
+//! ```text
+//!  services/access-control/*.yaml ─► bootstrap ─┐
+//!  admin access-control … ──────────────────────┴─► tables ─► RuleSet ─┐
+//!                                principal, groups ─► Subject ─► resolve ◄─┘
+//! ```
+//!
+//! Features register what they have ([`AccessRules::register_entities`]); operators write rules about it, in documents,
+//! which are brought into the database at start ([`AccessRules::bootstrap`]), and by hand, in the database
+//! ([`RuleStore`]). What no rule allows is denied. [`RuleSet::decide`] asks the rules, and [`RuleSet::explain`] says why.
 //!
 //! Every replica decides from memory. The tables announce their changes, and from the moment an announcement arrives until
 //! the change is read decisions are made from the database; so are they while announcements cannot be received. If the
 //! database cannot be asked then, there is no decision, and the caller must refuse.
 
 mod cache;
-mod entities;
+mod decision;
+mod documents;
+mod entity;
+mod explain;
+mod group;
+mod groups;
 mod patience;
 mod queries;
 mod resolve;
 mod rule;
+mod rule_set;
 mod rules;
+mod source;
+mod store;
+#[cfg(test)]
+mod tests;
 
+pub use self::decision::{
+    AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DIMENSIONS, DenyReason, GROUP, ROLE, USER,
+};
+pub use self::entity::{EntityRule, EntityRules, Subject};
+pub use self::explain::{Considered, Explanation, Part};
+pub use self::group::{Group, GroupKind};
+pub use self::groups::Groups;
 pub use self::patience::Unavailable;
-pub use self::resolve::{AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, EntityRules, resolve};
 pub use self::rule::Rule;
-pub use self::rules::{AccessRules, BootstrapOptions, RuleError, SOURCE_API, SOURCE_YAML};
+pub use self::rule_set::RuleSet;
+pub use self::rules::{AccessRules, Decided};
+pub use self::source::{SOURCE_API, SOURCE_YAML};
+pub use self::store::{BootstrapOptions, RuleError, RuleStore};

@@ -1,17 +1,18 @@
 //! The SQL of access rules.
 
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
-use systemprompt_model::{AccessRuleId, DepartmentId};
+use systemprompt_model::{AccessGroupId, AccessRuleId, EntityKind, UserId};
 use uuid::Uuid;
 
-use super::entities::Entities;
-use super::resolve::EntityRules;
+use super::entity::{EntityRule, EntityRules};
+use super::group::{Group, GroupKind};
+use super::groups::Groups;
 use super::rule::Rule;
-use crate::config::{Access, DepartmentConfig};
-use systemprompt_model::EntityKind;
+use crate::config::{Access, GroupConfig};
 
 /// One entity with its rules.
 pub(super) async fn find_entity(
@@ -25,7 +26,9 @@ pub(super) async fn find_entity(
             entity.default_included AS "default_included!",
             rule.rule_type AS "rule_type?",
             rule.rule_value AS "rule_value?",
-            rule.access AS "access?"
+            rule.access AS "access?",
+            rule.justification AS "justification?",
+            rule.source AS "source?"
         FROM access_control_entities AS entity
         LEFT JOIN access_control_rules AS rule USING (entity_type, entity_id)
         WHERE entity.entity_type = $1
@@ -39,15 +42,20 @@ pub(super) async fn find_entity(
     let mut entity: Option<EntityRules> = None;
     for row in rows {
         let entity = entity.get_or_insert_with(|| EntityRules::new(row.default_included));
-        if let (Some(rule_type), Some(value), Some(access)) = (row.rule_type, row.rule_value, row.access) {
-            entity.insert(&rule_type, &value, access_of(&access));
+        if let (Some(rule_type), Some(rule_value), Some(access), Some(source)) =
+            (row.rule_type, row.rule_value, row.access, row.source)
+        {
+            let access = access_of(&access);
+            entity.insert(EntityRule { rule_type, rule_value, access, justification: row.justification, source });
         }
     }
     Ok(entity)
 }
 
 /// Every entity with its rules.
-pub(super) async fn load_all(executor: impl PgExecutor<'_>) -> sqlx::Result<Entities> {
+pub(super) async fn load_entities(
+    executor: impl PgExecutor<'_>,
+) -> sqlx::Result<BTreeMap<(EntityKind, String), EntityRules>> {
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -56,27 +64,97 @@ pub(super) async fn load_all(executor: impl PgExecutor<'_>) -> sqlx::Result<Enti
             entity.default_included AS "default_included!",
             rule.rule_type AS "rule_type?",
             rule.rule_value AS "rule_value?",
-            rule.access AS "access?"
+            rule.access AS "access?",
+            rule.justification AS "justification?",
+            rule.source AS "source?"
         FROM access_control_entities AS entity
         LEFT JOIN access_control_rules AS rule USING (entity_type, entity_id)
         "#,
     )
     .fetch_all(executor)
     .await?;
-    let mut entities: std::collections::HashMap<(EntityKind, String), EntityRules> = std::collections::HashMap::new();
+    let mut entities: BTreeMap<(EntityKind, String), EntityRules> = BTreeMap::new();
     for row in rows {
         // A kind of a newer version, or of an extension that is gone: nobody can ask for it here.
         let Ok(kind) = EntityKind::from_str(&row.entity_type) else { continue };
         let entity = entities.entry((kind, row.entity_id)).or_insert_with(|| EntityRules::new(row.default_included));
-        if let (Some(rule_type), Some(value), Some(access)) = (row.rule_type, row.rule_value, row.access) {
-            entity.insert(&rule_type, &value, access_of(&access));
+        if let (Some(rule_type), Some(rule_value), Some(access), Some(source)) =
+            (row.rule_type, row.rule_value, row.access, row.source)
+        {
+            let access = access_of(&access);
+            entity.insert(EntityRule { rule_type, rule_value, access, justification: row.justification, source });
         }
     }
-    let mut all = Entities::default();
-    for ((kind, id), rules) in entities {
-        all.set(kind, id, Some(rules));
+    Ok(entities)
+}
+
+/// Who is in which group.
+pub(super) async fn load_groups(connection: &mut PgConnection) -> sqlx::Result<Groups> {
+    let groups = sqlx::query!(
+        r#"
+        SELECT known.name, parent.name AS "parent?"
+        FROM access_groups AS known
+        LEFT JOIN access_groups AS parent ON parent.id = known.parent_id
+        "#,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let rows = sqlx::query!(
+        r#"
+        SELECT member.user_id, known.name
+        FROM access_group_members AS member
+        JOIN access_groups AS known ON known.id = member.group_id
+        WHERE known.kind = 'group'
+        ORDER BY member.user_id, known.name
+        "#,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut members: HashMap<UserId, Vec<String>> = HashMap::new();
+    for row in rows {
+        members.entry(UserId::from_uuid(row.user_id)).or_default().push(row.name);
     }
-    Ok(all)
+    Ok(Groups { parents: groups.into_iter().map(|row| (row.name, row.parent)).collect(), members })
+}
+
+/// Every group, by kind and name.
+pub(super) async fn list_groups(executor: impl PgExecutor<'_>) -> sqlx::Result<Vec<Group>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            known.id,
+            known.kind,
+            known.name,
+            known.description,
+            known.source,
+            parent.name AS "parent?",
+            ARRAY(
+                SELECT member.user_id
+                FROM access_group_members AS member
+                WHERE member.group_id = known.id
+                ORDER BY member.user_id
+            ) AS "members!"
+        FROM access_groups AS known
+        LEFT JOIN access_groups AS parent ON parent.id = known.parent_id
+        ORDER BY known.kind, known.name
+        "#,
+    )
+    .fetch_all(executor)
+    .await?;
+    let mut groups = Vec::with_capacity(rows.len());
+    for row in rows {
+        let is_department = row.kind == GroupKind::Department.as_str();
+        groups.push(Group {
+            id: AccessGroupId::from_uuid(row.id),
+            kind: if is_department { GroupKind::Department } else { GroupKind::Group },
+            name: row.name,
+            description: row.description,
+            parent: row.parent,
+            source: row.source,
+            members: row.members.into_iter().map(UserId::from_uuid).collect(),
+        });
+    }
+    Ok(groups)
 }
 
 /// Adds entities that are not there yet.
@@ -220,16 +298,16 @@ pub(super) async fn upsert_rules(
     Ok(())
 }
 
-/// Deletes the rules of `source` that are not among `kept`.
+/// Deletes the rules of `source`, or of all, that are not among `kept`.
 pub(super) async fn delete_other_rules(
     connection: &mut PgConnection,
     kept: &RuleColumns<'_>,
-    source: &str,
+    source: Option<&str>,
 ) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
         r#"
         DELETE FROM access_control_rules AS rule
-        WHERE rule.source = $5
+        WHERE ($5::text IS NULL OR rule.source = $5)
             AND NOT EXISTS (
                 SELECT
                 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
@@ -277,35 +355,100 @@ pub(super) async fn delete_rule(
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Adds departments, or changes what is said about them.
-pub(super) async fn upsert_departments(
+/// Adds groups, or changes what is said about them and what they are a part of.
+pub(super) async fn upsert_groups(
     connection: &mut PgConnection,
-    ids: &[DepartmentId],
-    departments: &[DepartmentConfig],
+    kind: GroupKind,
+    ids: &[AccessGroupId],
+    groups: &[GroupConfig],
+    source: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = ids.iter().map(DepartmentId::as_uuid).collect();
-    let names: Vec<&str> = departments.iter().map(|department| department.name.as_str()).collect();
-    let descriptions: Vec<&str> = departments.iter().map(|department| department.description.as_str()).collect();
+    let ids: Vec<Uuid> = ids.iter().map(AccessGroupId::as_uuid).collect();
+    let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+    let descriptions: Vec<&str> = groups.iter().map(|group| group.description.as_str()).collect();
+    let parents: Vec<Option<&str>> = groups.iter().map(|group| group.parent.as_deref()).collect();
     sqlx::query!(
         r#"
-        INSERT INTO departments AS department (id, name, description, created_at, updated_at)
-        SELECT id, name, description, $4::timestamptz, $4::timestamptz
+        INSERT INTO access_groups AS known (id, kind, name, description, source, created_at, updated_at)
+        SELECT id, $4, name, description, $5, $6::timestamptz, $6::timestamptz
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new (id, name, description)
         ORDER BY name
         ON CONFLICT (name) DO UPDATE
         SET description = excluded.description,
             updated_at = excluded.updated_at
-        WHERE department.description <> excluded.description
+        WHERE known.description <> excluded.description
         "#,
         &ids,
         names.as_slice() as &[&str],
         descriptions.as_slice() as &[&str],
+        kind.as_str(),
+        source,
+        now,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        r#"
+        UPDATE access_groups AS known
+        SET parent_id = parent.id,
+            updated_at = $3::timestamptz
+        FROM unnest($1::text[], $2::text[]) AS written (name, parent)
+        LEFT JOIN access_groups AS parent ON parent.name = written.parent
+        WHERE known.name = written.name
+            AND known.parent_id IS DISTINCT FROM parent.id
+        "#,
+        names.as_slice() as &[&str],
+        parents.as_slice() as &[Option<&str>],
         now,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Deletes a group; whether there was one. What was a part of it is a part of nothing.
+pub(super) async fn delete_group(executor: impl PgExecutor<'_>, name: &str) -> sqlx::Result<bool> {
+    let deleted = sqlx::query!("DELETE FROM access_groups WHERE name = $1", name).execute(executor).await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// Puts an account into a group; whether it was not in it.
+pub(super) async fn add_member(
+    executor: impl PgExecutor<'_>,
+    group: AccessGroupId,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let added = sqlx::query!(
+        r#"
+        INSERT INTO access_group_members (group_id, user_id, created_at)
+        VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING
+        "#,
+        group.as_uuid(),
+        user.as_uuid(),
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(added.rows_affected() > 0)
+}
+
+/// Takes an account out of a group; whether it was in it.
+pub(super) async fn remove_member(
+    executor: impl PgExecutor<'_>,
+    group: AccessGroupId,
+    user: UserId,
+) -> sqlx::Result<bool> {
+    let removed = sqlx::query!(
+        "DELETE FROM access_group_members WHERE group_id = $1 AND user_id = $2",
+        group.as_uuid(),
+        user.as_uuid(),
+    )
+    .execute(executor)
+    .await?;
+    Ok(removed.rows_affected() > 0)
 }
 
 /// Makes replicas that start together take turns, until the transaction ends.

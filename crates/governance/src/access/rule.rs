@@ -2,6 +2,7 @@
 
 use systemprompt_model::EntityKind;
 
+use super::entity::EntityRule;
 use crate::config::Access;
 
 /// A rule about one entity.
@@ -19,4 +20,12 @@ pub struct Rule {
     pub access: Access,
     /// Why.
     pub justification: Option<String>,
+}
+
+impl Rule {
+    /// Whether `known` says the same, whoever made it.
+    pub(super) fn says(&self, known: &EntityRule) -> bool {
+        (&self.rule_type, &self.rule_value, self.access, &self.justification)
+            == (&known.rule_type, &known.rule_value, known.access, &known.justification)
+    }
 }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_config::{Configuration, Place, SectionError};
 use systemprompt_extension::{KnownNames, instead_of};
-use systemprompt_model::EntityKind;
 use systemprompt_model::pattern::Pattern;
+use systemprompt_model::{EntityKind, UserId};
 
 use super::flaw::Flaw;
 
@@ -17,8 +17,10 @@ use super::flaw::Flaw;
 pub struct AccessControlConfig {
     /// The rules. Their order does not matter: see the documentation of how a decision is made.
     pub rules: Vec<AccessRuleConfig>,
-    /// The departments of the organisation. `Default` always exists and holds whoever has no other.
-    pub departments: Vec<DepartmentConfig>,
+    /// The departments of the organisation: each account is in one. `Default` always exists and holds whoever has no other.
+    pub departments: Vec<GroupConfig>,
+    /// Other groups of people: an account may be in any number of them.
+    pub groups: Vec<GroupConfig>,
     /// Roles of your own, besides those that the product and its extensions have. A rule or an account may have no others.
     pub roles: Vec<RoleConfig>,
 }
@@ -39,7 +41,7 @@ pub struct AccessRuleConfig {
     #[serde(default)]
     pub access: Access,
     /// Whether the entity is open to everybody once it has no rules.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default_included: bool,
     /// The roles the rule is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -47,6 +49,12 @@ pub struct AccessRuleConfig {
     /// The departments the rule is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub departments: Vec<String>,
+    /// The groups the rule is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The accounts the rule is about, by their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
     /// Why, for whoever reads the rule later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<String>,
@@ -73,15 +81,18 @@ impl Access {
     }
 }
 
-/// A department.
+/// A department, or another group of people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DepartmentConfig {
-    /// Its unique name.
+pub struct GroupConfig {
+    /// Its name, which no other department or group has.
     pub name: String,
     /// What it is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// What it is a part of: another department or group. Rules about that one are about this one's members too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// A role of the organisation.
@@ -91,7 +102,7 @@ pub struct RoleConfig {
     /// Its unique name: 1 to 63 of `a-z 0-9 _ -`, beginning with a letter.
     pub name: String,
     /// Who has it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
 
@@ -100,6 +111,8 @@ impl AccessControlConfig {
     pub const RULES: Place = Place::Service { path: "access-control/*.yaml", key: "rules" };
     /// Where the departments stand that rules speak of.
     pub const DEPARTMENTS: Place = Place::Service { path: "access-control/*.yaml", key: "departments" };
+    /// Where other groups stand.
+    pub const GROUPS: Place = Place::Service { path: "access-control/*.yaml", key: "groups" };
     /// Where roles stand.
     pub const ROLES: Place = Place::Service { path: "access-control/*.yaml", key: "roles" };
 
@@ -108,6 +121,7 @@ impl AccessControlConfig {
         Ok(Self {
             rules: config.section_at(&Self::RULES)?,
             departments: config.section_at(&Self::DEPARTMENTS)?,
+            groups: config.section_at(&Self::GROUPS)?,
             roles: config.section_at(&Self::ROLES)?,
         })
     }
@@ -121,6 +135,11 @@ impl AccessControlConfig {
     /// Every department there is.
     pub fn department_names(&self) -> BTreeSet<&str> {
         self.departments.iter().map(|department| department.name.as_str()).chain(["Default"]).collect()
+    }
+
+    /// Every group that is declared.
+    pub fn group_names(&self) -> BTreeSet<&str> {
+        self.groups.iter().map(|group| group.name.as_str()).collect()
     }
 
     /// Everything that is wrong with it although it fits the schema.
@@ -146,21 +165,20 @@ impl AccessControlConfig {
                 }
                 _ => {}
             }
-            if rule.roles.is_empty() && rule.departments.is_empty() && !rule.default_included {
-                flaws.push(Flaw::new(at.as_str(), "is about nobody; add `roles` or `departments`"));
+            let lists = [("roles", &rule.roles), ("departments", &rule.departments), ("groups", &rule.groups)];
+            if lists.iter().all(|(_, names)| names.is_empty()) && rule.users.is_empty() && !rule.default_included {
+                let message = "is about nobody; add `roles`, `departments`, `groups` or `users`";
+                flaws.push(Flaw::new(at.as_str(), message));
             }
-            empty_names(&rule.roles, &format!("{at}/roles"), &mut flaws);
-            empty_names(&rule.departments, &format!("{at}/departments"), &mut flaws);
-        }
-        for (index, department) in self.departments.iter().enumerate() {
-            let at = format!("/departments/{index}/name");
-            if department.name.trim().is_empty() {
-                flaws.push(Flaw::new(at.as_str(), "is empty"));
+            for (list, names) in lists {
+                empty_names(names, &format!("{at}/{list}"), &mut flaws);
             }
-            if self.departments[..index].iter().any(|earlier| earlier.name == department.name) {
-                flaws.push(Flaw::new(at, format!("`{}` is listed twice", department.name)));
+            for (position, user) in rule.users.iter().enumerate().filter(|(_, user)| user.parse::<UserId>().is_err()) {
+                let message = format!("`{user}` is not the id of an account; `systemprompt admin users show` tells it");
+                flaws.push(Flaw::new(format!("{at}/users/{position}"), message));
             }
         }
+        self.flaws_of_groups(&mut flaws);
         for (index, role) in self.roles.iter().enumerate() {
             let at = format!("/roles/{index}/name");
             if !is_role_name(&role.name) {
@@ -176,9 +194,44 @@ impl AccessControlConfig {
 }
 
 impl AccessControlConfig {
+    fn flaws_of_groups(&self, flaws: &mut Vec<Flaw>) {
+        let mut earlier = BTreeSet::new();
+        for (list, groups) in [("departments", &self.departments), ("groups", &self.groups)] {
+            for (index, group) in groups.iter().enumerate() {
+                let at = format!("/{list}/{index}");
+                if group.name.trim().is_empty() || group.name.len() > 200 {
+                    flaws.push(Flaw::new(format!("{at}/name"), "must have 1 to 200 bytes"));
+                }
+                if !earlier.insert(&group.name) {
+                    let message = format!("`{}` is the name of another department or group", group.name);
+                    flaws.push(Flaw::new(format!("{at}/name"), message));
+                }
+                let parent = |name: &str| groups.iter().find(|group| group.name == name);
+                match group.parent.as_deref().map(|name| (name, parent(name))) {
+                    Some((name, None)) => {
+                        let instead = instead_of(name, groups.iter().map(|group| group.name.as_str()));
+                        let message = format!("`{name}` is not among `{list}`; {instead}");
+                        flaws.push(Flaw::new(format!("{at}/parent"), message));
+                    }
+                    Some((_, Some(above))) => {
+                        // As many steps as there are groups lead out of every chain that ends.
+                        let mut above = Some(above);
+                        for _ in 0..groups.len() {
+                            above = above.and_then(|group| parent(group.parent.as_deref()?));
+                        }
+                        if above.is_some() {
+                            flaws.push(Flaw::new(format!("{at}/parent"), "leads in a circle"));
+                        }
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
     /// Every rule about something that is not there. Such a rule has no effect: what it was to forbid is allowed.
     pub fn unknown_names(&self, known: &KnownNames) -> Vec<Flaw> {
-        let (roles, departments) = (self.role_names(known), self.department_names());
+        let (roles, departments, groups) = (self.role_names(known), self.department_names(), self.group_names());
         let mut flaws = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let at = format!("/rules/{index}");
@@ -199,11 +252,14 @@ impl AccessControlConfig {
                     flaws.push(Flaw::new(format!("{at}/roles/{position}"), no_such_role(role, &roles)));
                 }
             }
-            for (position, name) in rule.departments.iter().enumerate() {
-                if !name.trim().is_empty() && !departments.contains(name.as_str()) {
-                    let instead = instead_of(name, departments.iter().copied());
-                    let message = format!("`{name}` is not among `departments`; {instead}");
-                    flaws.push(Flaw::new(format!("{at}/departments/{position}"), message));
+            for (list, named, there) in
+                [("departments", &rule.departments, &departments), ("groups", &rule.groups, &groups)]
+            {
+                let unknown = |(_, name): &(usize, &String)| !name.trim().is_empty() && !there.contains(name.as_str());
+                for (position, name) in named.iter().enumerate().filter(unknown) {
+                    let message =
+                        format!("`{name}` is not among `{list}`; {}", instead_of(name, there.iter().copied()));
+                    flaws.push(Flaw::new(format!("{at}/{list}/{position}"), message));
                 }
             }
         }
@@ -267,8 +323,10 @@ mod tests {
                 {"entity_type": "gateway_route", "roles": ["user"]},
                 {"entity_type": "agent", "entity_id": "a"},
                 {"entity_type": "agent", "entity_id": "a", "roles": [""]},
+                {"entity_type": "agent", "entity_id": "a", "users": ["maya"]},
             ],
-            "departments": [{"name": "Research"}, {"name": "Research"}],
+            "departments": [{"name": "Research"}, {"name": "Research"}, {"name": "Lab", "parent": "Reserch"}],
+            "groups": [{"name": "a", "parent": "b"}, {"name": "b", "parent": "a"}, {"name": "c", "parent": "a"}, {"name": "d"}],
             "roles": [{"name": "intern"}, {"name": "Intern"}, {"name": "intern"}],
         }))
         .unwrap();
@@ -280,7 +338,12 @@ mod tests {
                 "/rules/2",
                 "/rules/3",
                 "/rules/4/roles/0",
+                "/rules/5/users/0",
                 "/departments/1/name",
+                "/departments/2/parent",
+                "/groups/0/parent",
+                "/groups/1/parent",
+                "/groups/2/parent",
                 "/roles/1/name",
                 "/roles/2/name"
             ]

@@ -12,9 +12,11 @@ use super::flaw::Flaw;
 use super::mode::PolicyMode;
 use super::rate_limit::RateLimitConfig;
 use super::request_guards::RequestGuardsConfig;
+use super::require_approval::RequireApprovalConfig;
 use super::scope_check::ScopeCheckConfig;
 use super::secret_scan::SecretScanConfig;
-use super::tool_blocklist::{ToolBlocklistConfig, ToolPattern};
+use super::tool_blocklist::ToolBlocklistConfig;
+use super::tool_pattern::ToolPattern;
 
 /// The `governance` section: which policies judge a request, in which order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +63,8 @@ pub enum PolicyConfig {
     ToolBlocklist(ToolBlocklistConfig),
     /// So many requests in so much time.
     RateLimit(RateLimitConfig),
+    /// Some calls wait for a second person.
+    RequireApproval(RequireApprovalConfig),
     /// A policy of an extension.
     #[serde(untagged)]
     Registered(RegisteredPolicyConfig),
@@ -74,6 +78,7 @@ enum BuiltInPolicyConfig {
     ScopeCheck(ScopeCheckConfig),
     ToolBlocklist(ToolBlocklistConfig),
     RateLimit(RateLimitConfig),
+    RequireApproval(RequireApprovalConfig),
 }
 
 impl<'de> Deserialize<'de> for PolicyConfig {
@@ -89,6 +94,7 @@ impl<'de> Deserialize<'de> for PolicyConfig {
                 BuiltInPolicyConfig::ScopeCheck(config) => Self::ScopeCheck(config),
                 BuiltInPolicyConfig::ToolBlocklist(config) => Self::ToolBlocklist(config),
                 BuiltInPolicyConfig::RateLimit(config) => Self::RateLimit(config),
+                BuiltInPolicyConfig::RequireApproval(config) => Self::RequireApproval(config),
             })
         };
         read().map_err(serde::de::Error::custom)
@@ -157,7 +163,8 @@ fn yes() -> bool {
 }
 
 impl PolicyConfig {
-    /// The ids of the policies that need no extension.
+    /// The ids of the policies that are always there, in the order in which they are asked unless an operator says otherwise.
+    /// `require_approval` is there where it is written.
     pub const BUILT_IN: [&str; 4] = ["secret_scan", "scope_check", "tool_blocklist", "rate_limit"];
 
     /// The id that chose it.
@@ -167,6 +174,7 @@ impl PolicyConfig {
             Self::ScopeCheck(_) => "scope_check",
             Self::ToolBlocklist(_) => "tool_blocklist",
             Self::RateLimit(_) => "rate_limit",
+            Self::RequireApproval(_) => "require_approval",
             Self::Registered(config) => config.id.as_str(),
         }
     }
@@ -178,6 +186,7 @@ impl PolicyConfig {
             Self::ScopeCheck(config) => config.enabled,
             Self::ToolBlocklist(config) => config.enabled,
             Self::RateLimit(config) => config.enabled,
+            Self::RequireApproval(config) => config.enabled,
             Self::Registered(config) => config.enabled,
         }
     }
@@ -189,6 +198,7 @@ impl PolicyConfig {
             Self::ScopeCheck(config) => config.mode,
             Self::ToolBlocklist(config) => config.mode,
             Self::RateLimit(config) => config.mode,
+            Self::RequireApproval(config) => config.mode,
             Self::Registered(config) => config.mode,
         }
     }
@@ -236,8 +246,12 @@ impl GovernanceConfig {
                 }
                 PolicyConfig::ToolBlocklist(config) => {
                     empty_texts(config.patterns.iter().map(ToolPattern::as_str), &format!("{at}/patterns"), &mut flaws);
+                    for (index, rule) in config.rules.iter().enumerate() {
+                        rule.flaws(&format!("{at}/rules/{index}"), &mut flaws);
+                    }
                 }
                 PolicyConfig::RateLimit(config) => config.flaws(&at, &mut flaws),
+                PolicyConfig::RequireApproval(config) => config.flaws(&at, &mut flaws),
                 PolicyConfig::Registered(_) => {}
             }
         }
@@ -330,7 +344,9 @@ mod tests {
             {"id": "rate_limit"},
             {"id": "secret_scan", "extra_patterns": [{"name": "My Key", "prefix": "x"}],
              "entropy": {"min_len": 3, "threshold": 1.5, "allowlist": ["ok", "("]}},
-            {"id": "tool_blocklist", "patterns": [""]},
+            {"id": "tool_blocklist", "patterns": [""], "rules": [
+                {}, {"tools": [" "], "when": [{"path": "a..b", "regex": "("}, {"contains": "", "glob": "x"}]},
+            ]},
         ]}))
         .unwrap();
         let places: Vec<_> = config.flaws().into_iter().map(|flaw| flaw.pointer).collect();
@@ -345,6 +361,12 @@ mod tests {
                 "/policies/2/entropy/threshold",
                 "/policies/2/entropy/allowlist/1",
                 "/policies/3/patterns/0",
+                "/policies/3/rules/0",
+                "/policies/3/rules/1/tools/0",
+                "/policies/3/rules/1/when/0/path",
+                "/policies/3/rules/1/when/0/regex",
+                "/policies/3/rules/1/when/1",
+                "/policies/3/rules/1/when/1/contains",
             ]
         );
     }
@@ -368,7 +390,7 @@ mod tests {
             (&rules_schema, rule(serde_json::json!({})), true),
             (&rules_schema, rule(serde_json::json!({"access": "deny", "justification": "x"})), true),
             (&rules_schema, rule(serde_json::json!({"access": "maybe"})), false),
-            (&rules_schema, rule(serde_json::json!({"users": ["a"]})), false),
+            (&rules_schema, rule(serde_json::json!({"people": ["a"]})), false),
         ] {
             assert_eq!(jsonschema::is_valid(schema, &json), valid, "{json}");
             let typed = if *schema == governance_schema {

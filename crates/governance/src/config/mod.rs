@@ -2,19 +2,23 @@
 //! `services/access-control/*.yaml` (who may use what). Unknown keys, policy ids and modes are errors.
 
 mod access;
+mod call_rule;
 mod flaw;
 mod governance;
 mod mode;
 pub(crate) mod quota;
 mod rate_limit;
 mod request_guards;
+mod require_approval;
 pub(crate) mod safety;
 mod scope_check;
 mod secret_scan;
 pub(crate) mod shipping;
 mod tool_blocklist;
+mod tool_pattern;
 
-pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, DepartmentConfig, RoleConfig, no_such_role};
+pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, GroupConfig, RoleConfig, no_such_role};
+pub use self::call_rule::{ArgumentCondition, CallRule};
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
 pub use self::mode::{FaultMode, PolicyMode};
@@ -24,8 +28,10 @@ pub use self::quota::{
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
+pub use self::require_approval::RequireApprovalConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
 pub use self::shipping::{FileShipmentConfig, OtlpShipmentConfig, ShipmentConfig, Shipped, WebhookShipmentConfig};
-pub use self::tool_blocklist::{ToolBlocklistConfig, ToolPattern};
+pub use self::tool_blocklist::ToolBlocklistConfig;
+pub use self::tool_pattern::ToolPattern;

@@ -259,7 +259,10 @@ pub(crate) fn checkpoint(
 pub(crate) fn subject_name<'a>(subject: &Subject<'a>) -> &'a str {
     match subject {
         Subject::Prompt => "user_prompt",
-        Subject::ToolCall { name } => name,
+        Subject::ToolCall { name } | Subject::ToolResult { name } | Subject::Job { name } => name,
+        Subject::Message => "message",
+        Subject::Reply => "reply",
+        Subject::Hook { event } => event,
         Subject::Change { operation } => operation,
         // An answer is judged within an action that began as something else.
         _ => "answer",
@@ -292,6 +295,7 @@ fn evaluations_list(entry: &mut CanonicalObject, key: &'static str, evaluations:
             });
         }
         entry.text("result", Some(evaluation.result.as_str()));
+        entry.text("version", evaluation.version.as_deref());
     });
 }
 

@@ -98,6 +98,10 @@ impl Ledger {
 
 async fn keep_house(ledger: &Ledger) -> Result<(), SegmentError> {
     segments::prepare(ledger.database.write(), ledger.shared.ambient.now()).await?;
+    let pool = ledger.database.write();
+    if ledger.shared.retention_clock.now(pool, ledger.shared.ambient.now()).await?.is_none() {
+        return Ok(());
+    }
     ledger.sweep().await?;
     ledger.drop_expired().await?;
     Ok(())

@@ -18,14 +18,17 @@ use super::checkpoint::Checkpoints;
 use super::content::KeptPart;
 use super::entry::Sealed;
 use super::error::{LedgerError, Unavailable};
+use super::journal::Journal;
 use super::metrics::LedgerMetrics;
 use super::open::{Admission, OpenAction};
 use super::projector::{CatchUpError, Projector};
 use super::queue::{Following, Pending, Queue, Told, Waiter};
 use super::recent::Recent;
 use super::retention::Retention;
-use super::settings::{Durability, LedgerSettings};
+use super::retention_clock::RetentionClock;
+use super::settings::{AuditProfile, Durability, LedgerSettings};
 use super::shared::Shared;
+use super::silences::Silences;
 use super::text::{Sha, micros};
 use super::writer::Writer;
 use super::{chains, segments};
@@ -46,8 +49,12 @@ pub struct LedgerOptions {
     pub exclusive: bool,
     /// When entries are written.
     pub settings: LedgerSettings,
+    /// What happens while they cannot be.
+    pub audit: AuditProfile,
     /// What is kept of content.
     pub retention: Retention,
+    /// Where entries are kept that wait in memory; nowhere for a command.
+    pub journal: Option<Journal>,
     /// Where it is remembered outside of the database where the chains end; nowhere for a command.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -76,10 +83,16 @@ impl Ledger {
     ) -> Result<Arc<Self>, LedgerError> {
         let chain = chains::chain_of(&options.name);
         let shared = Arc::new(Shared {
-            queue: Queue::new(options.settings.queue_limit as usize, LedgerMetrics::register(metrics)),
+            queue: Queue::new(
+                options.settings.queue_limit as usize,
+                LedgerMetrics::register(metrics),
+                options.journal.map(Arc::new),
+            ),
             ambient: ambient.clone(),
             settings: options.settings,
+            audit: options.audit,
             retention: options.retention,
+            retention_clock: RetentionClock::default(),
             digester: Digester::default(),
             instance_id: options.instance_id,
             chain,
@@ -88,6 +101,7 @@ impl Ledger {
             started_at: micros(ambient.now()),
             inherited: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(0),
+            silences: Silences::default(),
             written: Notify::new(),
             recent: Arc::new(Recent::of(chain)),
         });
@@ -144,6 +158,11 @@ impl Ledger {
         self.shared.queue.is_available()
     }
 
+    /// Whether decisions are taken: entries can be written, or kept in the home until they can.
+    pub fn takes_decisions(&self) -> bool {
+        self.is_available() || self.shared.spool().is_some()
+    }
+
     /// Why entries cannot be written at present, in words for operators.
     pub fn outage(&self) -> Option<String> {
         self.shared.queue.outage().map(|outage| outage.reason)
@@ -165,6 +184,10 @@ impl Ledger {
     /// Records that an action is admitted. In the durable mode it returns when that is on disk.
     pub(crate) async fn admit(&self, entry: Sealed, effect: &'static str) -> Result<OpenAction, Unavailable> {
         let action = OpenAction::planned(Arc::clone(&self.shared), ActionId::from_uuid(entry.action), effect);
+        if let Some(spool) = self.shared.spool() {
+            self.keep(spool, entry, Vec::new(), true).await?;
+            return Ok(action.armed());
+        }
         match self.shared.settings.durability {
             Durability::Durable => {
                 let (admission, receiver) = Admission::of(action);
@@ -179,8 +202,30 @@ impl Ledger {
 
     /// Records that an action is refused, with what is kept of it. It returns when that is on disk, whatever the mode.
     pub(crate) async fn refuse(&self, entry: Sealed, content: Vec<KeptPart>) -> Result<(), Unavailable> {
+        if let Some(spool) = self.shared.spool() {
+            return self.keep(spool, entry, content, false).await;
+        }
         let (told, receiver) = Told::channel();
         self.enqueue(entry, content, false, Box::new(told), receiver).await
+    }
+
+    /// Keeps a decision on the home's disk until it can be written.
+    async fn keep(
+        &self,
+        spool: &Arc<Journal>,
+        entry: Sealed,
+        content: Vec<KeptPart>,
+        opens: bool,
+    ) -> Result<(), Unavailable> {
+        let filed = spool.keep(&entry, &content, true).ok_or(Unavailable)?;
+        if let Err(error) = spool.sync().await {
+            tracing::error!(%error, "the ledger's journal cannot be brought to disk");
+            filed.settle();
+            return Err(Unavailable);
+        }
+        let queued = Instant::now();
+        let pending = Pending { entry, content, opens, waiter: None, filed: Some(filed), _slot: None, queued };
+        self.shared.queue.push_decision(pending).map_err(|_| Unavailable)
     }
 
     /// Appends an entry that is about no action of ours, and waits until it is written.
@@ -223,7 +268,7 @@ impl Ledger {
                 .map_err(|_| Unavailable)?
                 .map_err(|_| Unavailable)?,
         };
-        let pending = Pending { entry, content, opens, waiter, _slot: slot, queued: Instant::now() };
+        let pending = Pending { entry, content, opens, waiter, filed: None, _slot: Some(slot), queued: Instant::now() };
         queue.push_decision(pending).map_err(|_| Unavailable)
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct LedgerMetrics {
     batch_size: Histogram,
     commit_seconds: Histogram,
     available: Gauge,
+    spooled: Gauge,
     queued: Family<QueuedLabels, Gauge>,
 }
 
@@ -59,6 +60,7 @@ impl LedgerMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             available: Gauge::default(),
+            spooled: Gauge::default(),
             queued: Family::default(),
         };
         this.available.set(1);
@@ -75,6 +77,11 @@ impl LedgerMetrics {
         metrics.register("ledger_batch_size", "Entries per commit", this.batch_size.clone());
         metrics.register("ledger_commit_seconds", "Duration of a commit", this.commit_seconds.clone());
         metrics.register("ledger_available", "1 if entries can be written", this.available.clone());
+        metrics.register(
+            "ledger_spool_bytes",
+            "Bytes of entries that are in the home and not in the ledger yet",
+            this.spooled.clone(),
+        );
         metrics.register("ledger_queue_entries", "Entries that wait to be written", this.queued.clone());
         this
     }
@@ -97,6 +104,10 @@ impl LedgerMetrics {
 
     pub(super) fn dropped(&self, what: Dropped) {
         self.dropped.get_or_create(&DroppedLabels { kind: what.as_str() }).inc();
+    }
+
+    pub(super) fn spooled(&self, bytes: u64) {
+        self.spooled.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(super) fn available(&self, available: bool) {

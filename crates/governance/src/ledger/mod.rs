@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In the durable mode the writer answers `admit` after the commit, so nothing is done that is not on disk. What follows a
-//! decision never blocks anybody; it waits in memory until it is written.
+//! decision never blocks anybody; it waits in memory, and in a [`journal`] in the home, until it is written.
 //!
 //! Each installation writes a chain of its own, so replicas do not wait for each other. An entry's hash covers the one
 //! before it, its place, its time and its body (`chain.rs`). [`verify`](mod@verify) recomputes all of it.
@@ -26,6 +26,7 @@ mod compare;
 pub mod content;
 mod contents;
 pub(crate) mod entry;
+pub mod erasure;
 mod error;
 mod expected;
 mod expiry;
@@ -33,6 +34,7 @@ pub mod export;
 mod followed;
 mod following;
 mod housekeeping;
+pub mod journal;
 pub(crate) mod kept;
 pub mod keys;
 mod lines;
@@ -47,11 +49,13 @@ mod recent;
 mod recovery;
 mod rehearsal;
 mod report;
-mod retention;
+pub(crate) mod retention;
+mod retention_clock;
 mod segments;
 mod settings;
 mod shared;
 mod signature;
+mod silences;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -70,9 +74,10 @@ pub use self::expiry::SegmentError;
 pub use self::log::{ADMISSION_WAIT, Ledger, LedgerOptions};
 pub use self::projector::{CatchUpError, ProjectionStatus, Projector};
 pub use self::retention::{
-    ContentRetention, EXCERPT, Payload, Retention, RetentionProfile, TOOL_INPUT_LIMIT, WHOLE_LIMIT,
+    ClassRetention, ContentClasses, ContentRetention, EXCERPT, Payload, Retention, RetentionProfile, TOOL_INPUT_LIMIT,
+    WHOLE_LIMIT,
 };
-pub use self::settings::{Durability, GovernanceProfile, LedgerSettings};
+pub use self::settings::{AuditProfile, Durability, GovernanceProfile, LedgerSettings, OnStoreFailure};
 
 /// The ledger's tables and triggers.
 pub(crate) fn schema() -> SchemaDefinition {

@@ -40,6 +40,18 @@ impl OpenAction {
         self.ledger.queue.push_following(Following::new(entry));
     }
 
+    /// Whether it is worth saying how the action stands.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.ledger.queue.journal().is_some()
+    }
+
+    /// Notes the end that the action has if this process dies before it says more.
+    pub(crate) fn stands(&self, end: &Sealed) {
+        if let Some(journal) = self.ledger.queue.journal() {
+            journal.note(end);
+        }
+    }
+
     /// Queues the end of the action.
     pub(crate) fn close(mut self, end: Following) {
         self.armed = false;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::content::KeptPart;
 use super::entry::Sealed;
+use super::journal::{Filed, Journal};
 use super::metrics::{Dropped, LedgerMetrics};
 use super::outage::Outage;
 
@@ -37,8 +38,11 @@ pub(super) struct Pending {
     pub(super) opens: bool,
     /// Nobody in the asynchronous mode.
     pub(super) waiter: Option<Box<dyn Waiter>>,
+    /// Where it is kept until it is written, if nobody waits for that.
+    pub(super) filed: Option<Filed>,
     /// Its place in the bounded queue, given back when it is written or refused.
-    pub(super) _slot: OwnedSemaphorePermit,
+    /// What is kept in the home has none: its size is bounded there.
+    pub(super) _slot: Option<OwnedSemaphorePermit>,
     pub(super) queued: Instant,
 }
 
@@ -82,6 +86,10 @@ pub(crate) struct Following {
     pub(super) entry: Sealed,
     pub(super) content: Vec<KeptPart>,
     pub(super) written: Option<oneshot::Sender<()>>,
+    /// Where it is kept until it is written.
+    filed: Option<Filed>,
+    /// It may be written whatever was written before.
+    alone: bool,
     pub(super) queued: Instant,
 }
 
@@ -93,6 +101,8 @@ pub(super) struct Queue {
     outage: Mutex<Option<Outage>>,
     pub(super) slots: Arc<Semaphore>,
     pub(super) metrics: LedgerMetrics,
+    /// Where entries are kept that wait in memory.
+    journal: Option<Arc<Journal>>,
 }
 
 #[derive(Default)]
@@ -137,13 +147,20 @@ impl Pending {
 
 impl Following {
     pub(crate) fn new(entry: Sealed) -> Self {
-        Self { entry, content: Vec::new(), written: None, queued: Instant::now() }
+        // About no action of this run.
+        let alone = matches!(entry.kind, EntryKind::Abandoned | EntryKind::Checkpoint);
+        Self { entry, content: Vec::new(), written: None, filed: None, alone, queued: Instant::now() }
     }
 
     /// With what is kept of the content.
     pub(crate) fn keeping(mut self, content: Vec<KeptPart>) -> Self {
         self.content = content;
         self
+    }
+
+    /// It is about an action of an earlier run.
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// With what tells that it is written; dropped, it never was.
@@ -158,11 +175,22 @@ impl Following {
 
     /// Whether it may be written whatever was written before: it is about no action of this run.
     pub(super) fn stands_alone(&self) -> bool {
-        matches!(self.entry.kind, EntryKind::Abandoned | EntryKind::Checkpoint)
+        self.alone
+    }
+
+    /// It is kept nowhere else any more, and gives what it says.
+    pub(super) fn given_up(self) -> Sealed {
+        if let Some(filed) = self.filed {
+            filed.settle();
+        }
+        self.entry
     }
 
     /// Tells whoever waits, and gives what was written.
     pub(super) fn tell_written(self) -> Sealed {
+        if let Some(filed) = self.filed {
+            filed.settle();
+        }
         if let Some(written) = self.written {
             // Whoever asked may have gone.
             let _ = written.send(());
@@ -227,7 +255,7 @@ impl Waiting {
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize, metrics: LedgerMetrics) -> Self {
+    pub(super) fn new(limit: usize, metrics: LedgerMetrics, journal: Option<Arc<Journal>>) -> Self {
         Self {
             waiting: Mutex::default(),
             arrived: Notify::new(),
@@ -235,6 +263,7 @@ impl Queue {
             outage: Mutex::default(),
             slots: Arc::new(Semaphore::new(limit)),
             metrics,
+            journal,
         }
     }
 
@@ -275,6 +304,11 @@ impl Queue {
         }
     }
 
+    /// Whether no decision is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting().closed
+    }
+
     /// Notes that entries can be written.
     pub(super) fn reopen(&self) {
         if self.is_available() {
@@ -296,8 +330,12 @@ impl Queue {
     }
 
     /// Queues a decision. Gives it back when the ledger was closed.
-    pub(super) fn push_decision(&self, pending: Pending) -> Result<(), Box<Pending>> {
+    pub(super) fn push_decision(&self, mut pending: Pending) -> Result<(), Box<Pending>> {
         let is_waited_for = pending.waiter.is_some();
+        if !is_waited_for && pending.filed.is_none() {
+            pending.filed =
+                self.journal.as_ref().and_then(|journal| journal.keep(&pending.entry, &pending.content, false));
+        }
         let wakes = {
             let mut waiting = self.waiting();
             if waiting.closed {
@@ -315,6 +353,9 @@ impl Queue {
     /// Queues an entry about something decided before. Never blocks; what does not fit is counted and left out.
     pub(super) fn push_following(&self, mut next: Following) {
         let id = next.entry.action;
+        if let Some(journal) = self.journal.as_ref().filter(|_| !next.alone) {
+            next.filed = journal.keep(&next.entry, &next.content, !self.is_available());
+        }
         let (dropped, wakes) = {
             let mut waiting = self.waiting();
             if waiting.ended || waiting.following.len() >= FOLLOWING_LIMIT {
@@ -338,6 +379,11 @@ impl Queue {
         }
     }
 
+    /// The journal in the home.
+    pub(super) fn journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.as_ref()
+    }
+
     /// Puts back what was taken and not written, in front.
     pub(super) fn put_back(&self, batch: Batch) {
         let mut waiting = self.waiting();
@@ -356,6 +402,9 @@ impl Queue {
         self.metrics.queued(decisions, following);
         if let Some(Outage { since, .. }) = self.outage() {
             self.metrics.lagging(Some(since));
+        }
+        if let Some(journal) = &self.journal {
+            self.metrics.spooled(journal.waiting());
         }
     }
 

@@ -2,15 +2,18 @@
 //!
 //! An open action belongs to the server that admitted it. When that server is dead, its open actions are closed as
 //! `abandoned`. A server is dead when another run of the same installation has started, or when it has not been heard of
-//! for [`DEAD_AFTER`]. Should it only have been slow, its ends are still accepted.
+//! for [`DEAD_AFTER`], whatever became of the clock meanwhile ([`silences`](super::silences)). Should it only have been slow, its ends are still accepted.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use systemprompt_model::ActionId;
 use uuid::Uuid;
 
 use super::error::LedgerError;
+use super::journal::replay::{ReplayError, Replayed, replay};
 use super::log::Ledger;
 use super::queue::{BATCH_LIMIT, Following};
 use super::shared::Shared;
@@ -29,6 +32,8 @@ pub(super) enum RecoveryError {
     Database(#[from] sqlx::Error),
     #[error("the ledger stopped before open actions were closed")]
     Stopped,
+    #[error("bringing the journal into the ledger")]
+    Replay(#[from] ReplayError),
 }
 
 /// A stretch of a chain in which nobody will end anything any more.
@@ -56,13 +61,22 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
         .await?;
     let mut closed = 0;
     if locked {
+        if let Some(journal) = shared.queue.journal() {
+            let Replayed { entries, settled } = replay(journal, shared, &mut connection).await?;
+            if entries + settled > 0 {
+                tracing::warn!(entries, settled, "wrote what an earlier run had not written before it died");
+            }
+        }
         if shared.exclusive && shared.inherited.load(Ordering::Relaxed) != i64::MAX {
             let from = shared.inherited.load(Ordering::Relaxed);
             let own = Orphaned { chain: shared.chain, from, until: ledger.found_until };
             closed += close_open_actions(&mut connection, shared, &own).await?;
             shared.inherited.store(i64::MAX, Ordering::Relaxed);
         }
-        for silent in find_silent(&mut connection, shared.chain).await? {
+        for (silent, heard_at) in find_silent(&mut connection, shared.chain).await? {
+            if !shared.silences.is_dead(silent.chain, heard_at, Instant::now()) {
+                continue;
+            }
             closed += close_open_actions(&mut connection, shared, &silent).await?;
             chains::end_silent(&mut connection, silent.chain, silent.until, DEAD_AFTER).await?;
         }
@@ -72,10 +86,10 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
     Ok(closed)
 }
 
-async fn find_silent(connection: &mut PgConnection, own: Uuid) -> Result<Vec<Orphaned>, sqlx::Error> {
+async fn find_silent(connection: &mut PgConnection, own: Uuid) -> Result<Vec<(Orphaned, DateTime<Utc>)>, sqlx::Error> {
     sqlx::query!(
         r#"
-        SELECT chain_id, oldest_open, seq
+        SELECT chain_id, oldest_open, seq, heartbeat_at
         FROM ledger_chains
         WHERE ended_at IS NULL AND chain_id <> $1
           AND heartbeat_at < clock_timestamp() - make_interval(secs => $2)
@@ -83,7 +97,7 @@ async fn find_silent(connection: &mut PgConnection, own: Uuid) -> Result<Vec<Orp
         own,
         DEAD_AFTER,
     )
-    .map(|row| Orphaned { chain: row.chain_id, from: row.oldest_open, until: row.seq })
+    .map(|row| (Orphaned { chain: row.chain_id, from: row.oldest_open, until: row.seq }, row.heartbeat_at))
     .fetch_all(connection)
     .await
 }

@@ -26,6 +26,9 @@ pub struct RetentionProfile {
     /// After how many days it is deleted; 30 unless changed. Digests, tokens and decisions stay.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
+    /// Other rules for single classes of content.
+    #[serde(skip_serializing_if = "is_default")]
+    pub classes: ContentClasses,
     /// After how many days the log itself is dropped, in whole months and behind a signed checkpoint, with the rows that
     /// were derived from it. Never unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +38,7 @@ pub struct RetentionProfile {
 
 impl Default for RetentionProfile {
     fn default() -> Self {
-        Self { content: None, days: 30, ledger_days: None }
+        Self { content: None, days: 30, classes: ContentClasses::default(), ledger_days: None }
     }
 }
 
@@ -43,19 +46,103 @@ impl RetentionProfile {
     /// What applies.
     pub fn resolve(&self, production: bool) -> Retention {
         let default = if production { ContentRetention::Excerpt } else { ContentRetention::Full };
-        Retention { content: self.content.unwrap_or(default), days: self.days, ledger_days: self.ledger_days }
+        let rest = Retention::of(self.content.unwrap_or(default), self.days, self.ledger_days);
+        let classes = Class::ALL.map(|class| {
+            let rule = self.classes.rule(class);
+            let content = rule.and_then(|rule| rule.content).unwrap_or(rest.content);
+            (content, rule.and_then(|rule| rule.days).unwrap_or(rest.days))
+        });
+        Retention { classes, ..rest }
+    }
+}
+
+/// Rules for single classes of content. What is not set here is as the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContentClasses {
+    /// What callers send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<ClassRetention>,
+    /// What comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<ClassRetention>,
+    /// What models call tools with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_inputs: Option<ClassRetention>,
+    /// What stands around what scanners found, masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<ClassRetention>,
+}
+
+/// The rule for a class of content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassRetention {
+    /// How much is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentRetention>,
+    /// After how many days it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: Option<u32>,
+}
+
+/// A class of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Prompts,
+    Answers,
+    ToolInputs,
+    Findings,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 4] = [Self::Prompts, Self::Answers, Self::ToolInputs, Self::Findings];
+}
+
+impl ContentClasses {
+    pub(super) const fn rule(&self, class: Class) -> Option<&ClassRetention> {
+        match class {
+            Class::Prompts => self.prompts.as_ref(),
+            Class::Answers => self.answers.as_ref(),
+            Class::ToolInputs => self.tool_inputs.as_ref(),
+            Class::Findings => self.findings.as_ref(),
+        }
     }
 }
 
 /// What is kept of prompts and answers besides their digests, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// How much is kept.
-    pub content: ContentRetention,
-    /// After how many days it is deleted.
+    /// How much is kept unless its class has another rule.
+    content: ContentRetention,
+    /// After how many days it is deleted, the same.
     pub days: u32,
+    /// The same for each class.
+    classes: [(ContentRetention, u32); Class::ALL.len()],
     /// After how many days months of the log are dropped.
     pub ledger_days: Option<u32>,
+}
+
+impl Retention {
+    /// The same for all content.
+    pub fn of(content: ContentRetention, days: u32, ledger_days: Option<u32>) -> Self {
+        Self { content, days, classes: [(content, days); Class::ALL.len()], ledger_days }
+    }
+
+    /// How much is kept of a class.
+    pub(crate) fn content(&self, class: Class) -> ContentRetention {
+        self.classes[class as usize].0
+    }
+
+    /// After how many days what is kept of a class is deleted.
+    pub(super) fn days_of(&self, class: Class) -> u32 {
+        self.classes[class as usize].1
+    }
+}
+
+fn is_default(classes: &ContentClasses) -> bool {
+    *classes == ContentClasses::default()
 }
 
 /// How much of prompts and answers is kept.

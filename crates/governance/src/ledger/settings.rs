@@ -39,6 +39,36 @@ impl Default for LedgerSettings {
     }
 }
 
+/// The key `audit` of the profile: what happens while the ledger cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditProfile {
+    /// `deny`: requests are refused. `spool`: decisions and ends are written to an encrypted log in the home, synced to its
+    /// disk before anything is done, and brought into the ledger in order when that can be written again. What nobody can
+    /// decide without the database is refused all the same.
+    pub on_store_failure: OnStoreFailure,
+    /// How much waits in the home at most, in MiB. Beyond that requests are refused.
+    #[schemars(range(min = 1, max = 4096))]
+    pub spool_limit_mib: u32,
+}
+
+impl Default for AuditProfile {
+    fn default() -> Self {
+        Self { on_store_failure: OnStoreFailure::Deny, spool_limit_mib: 64 }
+    }
+}
+
+/// What happens while the ledger cannot be written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// Requests are refused.
+    #[default]
+    Deny,
+    /// They are recorded in the home first.
+    Spool,
+}
+
 /// When a request may be carried out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -34,10 +34,10 @@ use super::chains::{self, Announced};
 use super::error::LedgerError;
 use super::metrics::Dropped;
 use super::outage;
-use super::queue::{BATCH_LIMIT, Batch, Following, Pending};
+use super::queue::{BATCH_LIMIT, Batch, Pending};
 use super::read::LoggedEntry;
 use super::rehearsal;
-use super::settings::Durability;
+use super::settings::{Durability, OnStoreFailure};
 use super::shared::Shared;
 use super::text::micros;
 use super::write::{Rows, write};
@@ -219,6 +219,9 @@ impl Writer {
         if lost > 0 {
             tracing::error!(entries = lost, "the ledger stopped before everything was written");
         }
+        if let Some(journal) = self.shared.queue.journal() {
+            journal.close();
+        }
         if let Some(connection) = self.connection {
             // Everything is committed; whether the goodbye arrives changes nothing.
             let _ = timeout(GOODBYE_WITHIN, connection.close()).await;
@@ -280,7 +283,9 @@ impl Writer {
 
     /// Puts back what follows a decision that is not written yet. In the durable mode there is none.
     fn assemble(&mut self, batch: Batch) -> Batch {
-        if self.shared.settings.durability == Durability::Durable {
+        // There, whoever has an end had a commit before, unless the decision was kept in the home meanwhile.
+        let may_be_early = self.shared.audit.on_store_failure == OnStoreFailure::Spool;
+        if self.shared.settings.durability == Durability::Durable && !may_be_early {
             return batch;
         }
         let Batch { decisions, following } = batch;
@@ -294,6 +299,7 @@ impl Writer {
                 if next.closes() {
                     self.lost.remove(&action);
                 }
+                drop(next.given_up());
                 self.shared.queue.metrics.dropped(Dropped::Outcome);
             } else {
                 early.push(next);
@@ -442,6 +448,9 @@ impl Writer {
             if let Some(waiter) = pending.waiter {
                 waiter.written();
             }
+            if let Some(filed) = pending.filed {
+                filed.settle();
+            }
             written.push(pending.entry);
         }
         for next in batch.following {
@@ -471,14 +480,18 @@ impl Writer {
 
     /// Drops the one entry the database refuses, so that it does not hold up the others.
     fn leave_out(&mut self, batch: Batch, error: &sqlx::Error) {
-        for Pending { entry, waiter, .. } in batch.decisions {
+        for Pending { entry, waiter, filed, .. } in batch.decisions {
+            if let Some(filed) = filed {
+                filed.settle();
+            }
             tracing::error!(action.id = %entry.action, %error, "a decision was refused by the database and left out");
             self.shared.queue.metrics.dropped(Dropped::Decision);
             if waiter.is_none() {
                 self.lost.insert(entry.action);
             }
         }
-        for Following { entry, .. } in batch.following {
+        for next in batch.following {
+            let entry = next.given_up();
             tracing::error!(
                 action.id = %entry.action, kind = %entry.kind, %error,
                 "an entry was refused by the database and left out"
@@ -495,6 +508,10 @@ impl Writer {
         loop {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
+            // The ends of what is done meanwhile; decisions were synced before.
+            if let Some(spool) = shared.spool() {
+                let _ = spool.sync().await;
+            }
             match self.try_again().await {
                 Ok(()) => break,
                 Err(error) => shared.queue.shut(since, &outage::reason(error.cause())),

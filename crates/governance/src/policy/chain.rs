@@ -46,6 +46,8 @@ pub struct Evaluation {
     pub findings: Vec<SafetyRecord>,
     /// What was replaced before it left.
     pub replaced: Vec<Replaced>,
+    /// The digest of the access rules, where they are what was asked.
+    pub version: Option<Arc<str>>,
 }
 
 /// What came out of a policy.
@@ -178,6 +180,7 @@ impl Evaluation {
             duration_ms: 0.0,
             findings: Vec::new(),
             replaced: Vec::new(),
+            version: None,
         }
     }
 }
@@ -271,12 +274,11 @@ impl PolicyChain {
                 PolicyConfig::ScopeCheck(config) => ("scope_check", Arc::new(ScopeCheck::new(config))),
                 PolicyConfig::ToolBlocklist(config) => ("tool_blocklist", Arc::new(ToolBlocklist::new(config))),
                 PolicyConfig::RateLimit(config) => ("rate_limit", Arc::new(RateLimit::new(config, leases.clone()))),
-                PolicyConfig::Registered(config) => {
-                    let at = registered.iter().position(|policy| policy.id() == config.id.as_str());
-                    let at = at.ok_or_else(|| PolicyError::Unknown {
-                        id: config.id.as_str().to_owned(),
-                        known: known.clone(),
-                    })?;
+                // What it needs is not here, so it is given like those of extensions.
+                PolicyConfig::RequireApproval(_) | PolicyConfig::Registered(_) => {
+                    let at = registered.iter().position(|given| given.id() == policy.id());
+                    let at =
+                        at.ok_or_else(|| PolicyError::Unknown { id: policy.id().to_owned(), known: known.clone() })?;
                     let policy = registered.remove(at);
                     (policy.id(), policy)
                 }

@@ -3,10 +3,13 @@
 //! To add one of our own: its settings in a file of `config`, with a variant of
 //! [`PolicyConfig`](crate::config::PolicyConfig); a file here with its [`Policy`] and its tests; a line in [`PolicyChain::new`].
 
+mod alone;
+mod calls;
 mod chain;
 mod guard;
 mod quota;
 mod rate_limit;
+mod require_approval;
 mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
@@ -14,3 +17,4 @@ mod tool_blocklist;
 pub(crate) use chain::{ChainOutcome, milliseconds_since};
 pub use chain::{Evaluation, EvaluationResult, GatewayPolicies, PolicyChain, PolicyError};
 pub(crate) use guard::Guard;
+pub(crate) use require_approval::RequireApproval;

@@ -16,12 +16,15 @@ use systemprompt_extension::policy::{DenialKind, Hold, Policy, PolicyInput, Subj
 use systemprompt_model::{ActionId, SessionId, UserId};
 use uuid::Uuid;
 
+use super::alone::Alone;
 use crate::config::RateLimitConfig;
 
 /// Both limits of one configuration.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
     leases: Leases,
+    /// Counts while the database is away.
+    alone: Alone,
     per_session: u32,
     per_user: u32,
     window_secs: u32,
@@ -31,6 +34,7 @@ impl RateLimit {
     pub(crate) fn new(config: &RateLimitConfig, leases: Leases) -> Self {
         Self {
             leases,
+            alone: Alone::default(),
             per_session: config.requests_per_window,
             per_user: config.user_limit(),
             window_secs: config.window_secs.max(1),
@@ -38,11 +42,15 @@ impl RateLimit {
     }
 
     /// Holds a request of both limits for the call of `user` in `session`: settle each with 1 when the request is made, drop
-    /// them when it is not. The same call holds them once.
-    async fn reserve(&self, session: SessionId, user: UserId, call: ActionId) -> Result<[Reservation; 2], Violation> {
+    /// them when it is not. The same call holds them once. None if it was counted here alone, because the database is away
+    /// and the profile has us carry on.
+    async fn reserve(&self, session: SessionId, user: UserId, call: ActionId) -> Result<Vec<Reservation>, Violation> {
         let window = Duration::from_secs(self.window_secs.into());
         if self.per_session == 0 || self.per_user == 0 {
             return Err(refused("no requests are allowed: the limit is 0".to_owned(), window));
+        }
+        if self.leases.are_carried_on() && self.alone.is_in_charge() {
+            return self.count_alone(session, user, window);
         }
         let claim = |name: &'static str, part: Option<SessionId>, limit: u32| {
             let key = LeaseKey {
@@ -63,7 +71,13 @@ impl RateLimit {
             (None, None) => tokio::join!(self.leases.reserve(&in_session), self.leases.reserve(&in_all)),
         };
         match (in_session, in_all) {
-            (Ok(in_session), Ok(in_all)) => Ok([in_session, in_all]),
+            (Ok(in_session), Ok(in_all)) => Ok(vec![in_session, in_all]),
+            (Err(ReserveError::Unavailable(_)), _) | (_, Err(ReserveError::Unavailable(_)))
+                if self.leases.are_carried_on() =>
+            {
+                self.alone.takes_charge();
+                self.count_alone(session, user, window)
+            }
             (Err(ReserveError::Unavailable(error)), _) | (_, Err(ReserveError::Unavailable(error))) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "the rate limit cannot be asked for, so the request is refused");
@@ -71,6 +85,14 @@ impl RateLimit {
             }
             (in_session, in_all) => Err(self.exhausted(exhausted(in_session), exhausted(in_all))),
         }
+    }
+
+    /// Counts a request here alone; nothing is held of it.
+    fn count_alone(&self, session: SessionId, user: UserId, window: Duration) -> Result<Vec<Reservation>, Violation> {
+        let limits = [("session", session.as_uuid(), self.per_session), ("user", user.as_uuid(), self.per_user)];
+        self.alone.take(&limits, window).map(|()| Vec::new()).map_err(|wait| {
+            refused("more requests than one server may grant while the database is away".to_owned(), wait)
+        })
     }
 
     /// Says no, for the limit of which one must wait longer.
@@ -95,8 +117,10 @@ impl Policy for RateLimit {
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        if let Subject::Change { .. } = input.subject {
-            return Verdict::Skip("changes are not counted".into());
+        match input.subject {
+            Subject::Change { .. } => return Verdict::Skip("changes are not counted".into()),
+            Subject::Hook { .. } => return Verdict::Skip("reports are not counted".into()),
+            _ => {}
         }
         let Some(session) = input.by.session else { return Verdict::Skip("not part of a session".into()) };
         match self.reserve(session, input.by.principal.user_id, input.action).await {
@@ -107,7 +131,7 @@ impl Policy for RateLimit {
 }
 
 /// A request that counts once it has been made.
-struct Counted([Reservation; 2]);
+struct Counted(Vec<Reservation>);
 
 impl Hold for Counted {
     fn settle(self: Box<Self>, _used: &Usage) {
@@ -169,7 +193,7 @@ mod tests {
     }
 
     impl Replicas {
-        async fn reserve(&self, replica: usize) -> Result<[Reservation; 2], Violation> {
+        async fn reserve(&self, replica: usize) -> Result<Vec<Reservation>, Violation> {
             let call = ActionId::generate(&self.ambient);
             self.limits[replica].reserve(self.session, self.user, call).await
         }

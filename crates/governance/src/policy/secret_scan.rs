@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Replacement, Verdict, Violation};
 use systemprompt_model::json;
+use tokio::sync::Semaphore;
 
 use crate::config::{SecretAction, SecretScanConfig};
 use crate::secret_scan::{Finding, HIGH_ENTROPY_TOKEN, Match, PlaceholderKey, SecretScanner, exchange};
@@ -26,11 +27,15 @@ struct Settings {
     deny: Vec<String>,
     /// What placeholders are made with. Without it nothing is replaced.
     key: Option<PlaceholderKey>,
+    /// Who may scan a large content now: one fewer than there are processors, so that small requests find one.
+    apart: Arc<Semaphore>,
 }
 
 impl SecretScan {
     pub(crate) fn new(scanner: Arc<SecretScanner>, config: &SecretScanConfig, key: Option<PlaceholderKey>) -> Self {
-        Self(Arc::new(Settings { scanner, action: config.action, deny: config.deny.clone(), key }))
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let apart = Arc::new(Semaphore::new(processors.saturating_sub(1).max(1)));
+        Self(Arc::new(Settings { scanner, action: config.action, deny: config.deny.clone(), key, apart }))
     }
 }
 
@@ -53,7 +58,13 @@ impl Policy for SecretScan {
             return self.0.judge(input.content);
         }
         let (settings, content) = (Arc::clone(&self.0), input.content.clone());
-        tokio::task::spawn_blocking(move || settings.judge(&content)).await.unwrap_or_else(|error| {
+        // Never closed. It goes with the scan, which goes on where nobody waits for it any more.
+        let turn = Arc::clone(&self.0.apart).acquire_owned().await;
+        let scan = move || {
+            let _turn = turn;
+            settings.judge(&content)
+        };
+        tokio::task::spawn_blocking(scan).await.unwrap_or_else(|error| {
             tracing::error!(%error, "the secret scan failed");
             Verdict::Fail(Violation::unavailable("the content could not be scanned"))
         })

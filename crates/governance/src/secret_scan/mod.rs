@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use systemprompt_config::nearest;
 use systemprompt_model::json;
-use systemprompt_secrets::{Confidence, Entropy, ExtraRule, Options, Scanner, rule_ids};
+use systemprompt_secrets::{Confidence, Entropy, ExtraRule, Options, Scanner};
 
 use self::cleared::Cleared;
 use crate::config::{GovernanceConfig, PolicyConfig, PolicyMode, SecretScanConfig};
@@ -23,7 +23,7 @@ pub(crate) use entrusted::entrusted;
 pub use placeholder::{PREFIX as PLACEHOLDER_PREFIX, PlaceholderKey};
 pub(crate) use replacing::exchange;
 pub use systemprompt_secrets::fields::OPAQUE;
-pub use systemprompt_secrets::{HIGH_ENTROPY_TOKEN, Match, Rule};
+pub use systemprompt_secrets::{HIGH_ENTROPY_TOKEN, Match, Rule, built_in};
 
 /// What stands where a credential was.
 pub const REDACTED: &str = "[redacted]";
@@ -32,7 +32,9 @@ const DETAILED: usize = 16;
 
 /// Ids of `warn_only` and `deny` that no pattern has, as their place and what to say.
 pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(String, String)> {
-    let mut known: Vec<&str> = rule_ids().filter(|id| *id != HIGH_ENTROPY_TOKEN).collect();
+    let rules = built_in();
+    let mut known: Vec<&str> =
+        rules.iter().map(|rule| rule.id.as_str()).filter(|id| *id != HIGH_ENTROPY_TOKEN).collect();
     known.extend(config.extra_patterns.iter().map(|extra| extra.name.as_str()));
     let message = |id: &str| {
         if id == HIGH_ENTROPY_TOKEN {
@@ -40,7 +42,7 @@ pub(crate) fn unknown_patterns(config: &SecretScanConfig) -> Vec<(String, String
         } else if let Some(near) = nearest(id, known.iter().copied()) {
             format!("there is no pattern `{id}`; did you mean `{near}`?")
         } else {
-            format!("there is no pattern `{id}`; there are: {}", known.join(", "))
+            format!("there is no pattern `{id}`; docs/reference/secret-rules.md has those there are")
         }
     };
     let lists = [("warn_only", &config.warn_only), ("deny", &config.deny)];
@@ -94,8 +96,7 @@ impl SecretScanner {
     /// A scanner for `config`, whose [`flaws`](crate::config::GovernanceConfig::flaws) were looked at before.
     pub fn new(config: &SecretScanConfig) -> Result<Self, regex::Error> {
         let allowed = config.entropy.allowed().map_err(|(_, error)| error)?;
-        let extra =
-            |extra: &crate::config::ExtraPattern| ExtraRule { id: extra.name.clone(), prefix: extra.prefix.clone() };
+        let extra = |extra: &crate::config::ExtraPattern| ExtraRule::prefixed(&extra.name, &extra.prefix);
         let entropy = Entropy {
             min_len: config.entropy.min_len,
             threshold: config.entropy.threshold,

@@ -1,11 +1,13 @@
 //! The statements about `user_api_keys`.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use systemprompt_model::{ApiKeyId, UserId};
 use uuid::Uuid;
 
-use crate::api_key::ApiKey;
+use crate::api_key::{ApiKey, MARK};
 use crate::error::StoreError;
 
 struct ApiKeyRow {
@@ -141,6 +143,31 @@ pub(crate) async fn find_api_key(
     .fetch_optional(executor)
     .await?;
     Ok(row.map(ApiKey::from))
+}
+
+pub(crate) async fn api_keys_meant_by(executor: impl PgExecutor<'_>, text: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id
+        FROM user_api_keys
+        WHERE id::text = $1 OR name = $1 OR (starts_with($1, $2) AND starts_with(key_prefix, $1))
+        ORDER BY id
+        "#,
+        text,
+        MARK,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(ids.into_iter().map(ApiKeyId::from_uuid).collect())
+}
+
+pub(crate) async fn names_of_api_keys(
+    executor: impl PgExecutor<'_>,
+    ids: &[ApiKeyId],
+) -> Result<HashMap<ApiKeyId, String>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(ApiKeyId::as_uuid).collect();
+    let rows = sqlx::query!("SELECT id, name FROM user_api_keys WHERE id = ANY ($1)", &ids).fetch_all(executor).await?;
+    Ok(rows.into_iter().map(|row| (ApiKeyId::from_uuid(row.id), row.name)).collect())
 }
 
 /// Revokes the key if it is not yet, and gives it as it then is.

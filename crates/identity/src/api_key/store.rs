@@ -1,5 +1,7 @@
 //! The API keys of all users: issued, listed, found and revoked.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use systemprompt_database::DbPool;
@@ -79,6 +81,18 @@ impl ApiKeys {
     pub async fn find(&self, id_or_prefix: &str) -> Result<Option<ApiKey>, StoreError> {
         let id = id_or_prefix.parse().ok();
         queries::find_api_key(self.db.write(), id, Some(id_or_prefix)).await
+    }
+
+    /// The keys people mean by an id, a name, or some of the visible beginning: those of several accounts may share a name.
+    pub async fn meant_by(&self, text: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        // What follows is the secret, which somebody may have given with the rest.
+        let text = text.split('.').next().filter(|_| text.starts_with(api_key::MARK)).unwrap_or(text);
+        queries::api_keys_meant_by(self.db.write(), text).await
+    }
+
+    /// The names of keys.
+    pub async fn names(&self, ids: &[ApiKeyId]) -> Result<HashMap<ApiKeyId, String>, StoreError> {
+        queries::names_of_api_keys(self.db.write(), ids).await
     }
 
     /// Revokes a key; revoking twice changes nothing. It is refused from the next request on, on every replica.

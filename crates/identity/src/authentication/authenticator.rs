@@ -13,16 +13,20 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use systemprompt_database::DbPool;
-use systemprompt_extension::{AuthError, Authenticate, IdentifyError, Meter};
+use systemprompt_extension::{
+    AuthError, Authenticate, ClientIp, CredentialsRefused, IdentifyError, Meter, RefusedBecause,
+};
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
 use crate::activity::Activity;
 use crate::api_key;
+use crate::authentication::complaint::Complaints;
 use crate::authentication::queries::{self, Account};
+use crate::authentication::throttle::Throttle;
 use crate::changes::{Changes, Mark};
 use crate::error::{StoreError, patiently};
-use crate::token::Claims;
 use crate::token::issuer::{LEEWAY, TokenError, Tokens};
+use crate::token::{Claims, ScopeSet};
 use crate::user::ADMIN_ROLE;
 
 /// How long an answer is remembered at most, should an announcement ever be lost.
@@ -50,7 +54,10 @@ pub struct Authenticator {
     /// The audience a token must have here. API keys have none.
     audience: Arc<str>,
     accepted: Cache<CredentialDigest, Arc<Accepted>>,
-    refused: Cache<CredentialDigest, Mark>,
+    refused: Cache<CredentialDigest, (Mark, RefusedBecause)>,
+    throttle: Throttle,
+    complaints: Complaints,
+    metrics: CredentialsRefused,
 }
 
 type CredentialDigest = [u8; 32];
@@ -62,6 +69,24 @@ struct Accepted {
     validity: Validity,
 }
 
+/// Who sends a request, and what its token was issued for.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// What its token says; API keys say nothing more.
+    pub token: Option<TokenUse>,
+}
+
+/// What a token was issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUse {
+    /// What it allows.
+    pub scope: ScopeSet,
+    /// The plugin it was issued to.
+    pub plugin_id: Option<String>,
+}
+
 enum Validity {
     Key {
         id: ApiKeyId,
@@ -71,6 +96,7 @@ enum Validity {
     },
     Token {
         audiences: Box<[String]>,
+        used_for: TokenUse,
         /// End and beginning, leeway included.
         expires_at: i64,
         not_before: i64,
@@ -100,6 +126,32 @@ enum NotAccepted {
     Store(#[from] StoreError),
 }
 
+impl NotAccepted {
+    /// The kind of reason.
+    const fn because(&self) -> RefusedBecause {
+        match self {
+            Self::MalformedKey => RefusedBecause::Malformed,
+            Self::WrongKey => RefusedBecause::Unknown,
+            Self::RevokedKey | Self::RevokedToken => RefusedBecause::Revoked,
+            Self::ExpiredKey => RefusedBecause::Expired,
+            Self::Session => RefusedBecause::SessionEnded,
+            Self::User => RefusedBecause::User,
+            Self::Store(_) => RefusedBecause::Unavailable,
+            Self::Token(error) => match error {
+                TokenError::Expired | TokenError::NotYet => RefusedBecause::Expired,
+                TokenError::Audience | TokenError::Issuer => RefusedBecause::WrongAudience,
+                TokenError::UnknownKey | TokenError::Signature => RefusedBecause::Unknown,
+                _ => RefusedBecause::Malformed,
+            },
+        }
+    }
+
+    /// Whether it may have been a guess: who knows a credential that is not good any more guesses nothing.
+    const fn may_be_guess(&self) -> bool {
+        matches!(self.because(), RefusedBecause::Unknown | RefusedBecause::Malformed)
+    }
+}
+
 impl Authenticator {
     pub(crate) fn new(
         db: DbPool,
@@ -108,8 +160,12 @@ impl Authenticator {
         changes: Arc<Changes>,
         activity: Arc<Activity>,
         audience: &str,
+        metrics: CredentialsRefused,
     ) -> Self {
         Self {
+            throttle: Throttle::new(),
+            complaints: Complaints::new(),
+            metrics,
             db,
             ambient,
             tokens,
@@ -132,35 +188,117 @@ impl Authenticator {
         &self.ambient
     }
 
-    /// Who sends a request, if one more may be sent. An address is limited before its credential is looked at, so that
-    /// guessing is slow; who is accepted is limited as himself, and everybody else as nobody.
-    pub async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
-        let Some(meter) = meter else { return Ok(self.authenticate(headers).await?) };
-        meter.guard()?;
-        let identified = self.authenticate(headers).await;
-        // Whoever it is, it is not for him that credentials cannot be checked.
-        if !matches!(identified, Err(AuthError::Unavailable)) {
-            meter.count(identified.as_deref().ok()).await?;
+    /// Who sends a request from this address, if one more may be sent. An address is limited before its credential is looked
+    /// at, and waits after wrong ones, so that guessing is slow; who is accepted is limited as himself, and everybody else as
+    /// nobody.
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        from: Option<ClientIp>,
+        meter: Option<&Meter>,
+    ) -> Result<Arc<Principal>, IdentifyError> {
+        Ok(Arc::clone(&self.accept_within(headers, from, meter, &[&*self.audience]).await?.principal))
+    }
+
+    /// The same for a surface where tokens may have any of several audiences, and it matters what they were issued for.
+    pub async fn identify_among(
+        &self,
+        headers: &HeaderMap,
+        from: Option<ClientIp>,
+        meter: Option<&Meter>,
+        audiences: &[&str],
+    ) -> Result<Caller, IdentifyError> {
+        let accepted = self.accept_within(headers, from, meter, audiences).await?;
+        let token = match &accepted.validity {
+            Validity::Key { .. } => None,
+            Validity::Token { used_for, .. } => Some(used_for.clone()),
+        };
+        Ok(Caller { principal: Arc::clone(&accepted.principal), token })
+    }
+
+    async fn accept_within(
+        &self,
+        headers: &HeaderMap,
+        from: Option<ClientIp>,
+        meter: Option<&Meter>,
+        audiences: &[&str],
+    ) -> Result<Arc<Accepted>, IdentifyError> {
+        if let Some(meter) = meter {
+            meter.guard()?;
         }
-        Ok(identified?)
+        let accepted = match self.look(headers, from, audiences).await {
+            Err(IdentifyError::RateLimited(limited)) => return Err(limited.into()),
+            Err(IdentifyError::Auth(error)) => Err(error),
+            Ok(accepted) => Ok(accepted),
+        };
+        // Whoever it is, it is not for him that credentials cannot be checked.
+        if let Some(meter) = meter.filter(|_| !matches!(accepted, Err(AuthError::Unavailable))) {
+            meter.count(accepted.as_ref().ok().map(|accepted| &*accepted.principal)).await?;
+        }
+        Ok(accepted?)
     }
 
     /// Who sends these headers: `Authorization: Bearer` first, then `x-api-key`, then `x-goog-api-key`; each may hold an API key or a token.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, AuthError> {
-        let credential = credential(headers)?;
-        let digest: CredentialDigest = Sha256::digest(credential).into();
+        let looked = self.look(headers, None, &[&*self.audience]).await;
+        let accepted = looked.map_err(|error| match error {
+            IdentifyError::Auth(error) => error,
+            // Nobody without an address waits.
+            IdentifyError::RateLimited(_) => AuthError::Unavailable,
+        })?;
+        Ok(Arc::clone(&accepted.principal))
+    }
+
+    /// The credential of these headers, if it is good where tokens must have one of these audiences.
+    async fn look(
+        &self,
+        headers: &HeaderMap,
+        from: Option<ClientIp>,
+        audiences: &[&str],
+    ) -> Result<Arc<Accepted>, IdentifyError> {
         let now = self.ambient.now();
+        let credential = credential(headers).inspect_err(|error| {
+            let because = match error {
+                AuthError::Missing => return self.metrics.count(RefusedBecause::Missing),
+                AuthError::Invalid | AuthError::Unavailable => RefusedBecause::Malformed,
+            };
+            self.refuse(from, None, because, &"several credentials in one header, or one that is too long", now);
+        })?;
+        let prefix = api_key::prefix_of(credential);
+        if let Some(from) = from
+            && let Err(limited) = self.throttle.admit(from, credential, now)
+        {
+            self.refuse(Some(from), prefix, RefusedBecause::Throttled, &"too many wrong ones came from there", now);
+            return Err(limited.into());
+        }
+        let digest: CredentialDigest = Sha256::digest(credential).into();
         if let Some(accepted) = self.accepted.get(&digest)
             && self.changes.holds(accepted.mark, accepted.principal.user_id)
-            && accepted.is_valid(now, &self.audience)
+            && accepted.is_valid(now, audiences)
         {
             self.touch(&accepted, now);
-            return Ok(Arc::clone(&accepted.principal));
+            return Ok(accepted);
         }
-        if self.refused.get(&digest).is_some_and(|mark| self.changes.nothing_since(mark)) {
-            return Err(AuthError::Invalid);
+        if let Some((mark, because)) = self.refused.get(&digest)
+            && self.changes.nothing_since(mark)
+        {
+            self.refuse(from, prefix, because, &"it was refused a moment ago", now);
+            return Err(AuthError::Invalid.into());
         }
-        self.ask(credential, digest, now).await
+        Ok(self.ask(credential, digest, audiences, from, now).await?)
+    }
+
+    /// Counts a refusal, and says it if there is room for that in the log.
+    fn refuse(
+        &self,
+        from: Option<ClientIp>,
+        prefix: Option<&str>,
+        because: RefusedBecause,
+        why: &dyn std::fmt::Display,
+        now: DateTime<Utc>,
+    ) {
+        self.metrics.count(because);
+        self.complaints.refused(from, prefix, because, why, now);
     }
 
     /// Asks the database about a credential and remembers the answer.
@@ -168,25 +306,35 @@ impl Authenticator {
         &self,
         credential: &str,
         digest: CredentialDigest,
+        audiences: &[&str],
+        from: Option<ClientIp>,
         now: DateTime<Utc>,
-    ) -> Result<Arc<Principal>, AuthError> {
+    ) -> Result<Arc<Accepted>, AuthError> {
         let mark = self.changes.mark();
-        match patiently(self.establish(credential, &digest, mark, now)).await {
+        match patiently(self.establish(credential, &digest, audiences, mark, now)).await {
             Ok(accepted) => {
                 self.touch(&accepted, now);
-                let principal = Arc::clone(&accepted.principal);
-                self.accepted.insert(digest, Arc::new(accepted));
-                Ok(principal)
+                if let Some(from) = from {
+                    self.throttle.succeeded(from, credential);
+                }
+                let accepted = Arc::new(accepted);
+                self.accepted.insert(digest, Arc::clone(&accepted));
+                Ok(accepted)
             }
             Err(NotAccepted::Store(error)) => {
+                self.metrics.count(RefusedBecause::Unavailable);
                 tracing::error!(error = &error as &dyn std::error::Error, "a credential could not be checked");
                 Err(AuthError::Unavailable)
             }
             Err(reason) => {
-                tracing::debug!(reason = %reason, "a credential was refused");
+                let because = reason.because();
+                self.refuse(from, api_key::prefix_of(credential), because, &reason, now);
+                if let Some(from) = from.filter(|_| reason.may_be_guess()) {
+                    self.throttle.failed(from, credential, &digest, now);
+                }
                 // A token for another surface is good there, so its refusal must not be remembered for all surfaces.
                 if !matches!(reason, NotAccepted::Token(_)) {
-                    self.refused.insert(digest, mark);
+                    self.refused.insert(digest, (mark, because));
                 }
                 Err(AuthError::Invalid)
             }
@@ -197,6 +345,7 @@ impl Authenticator {
         &self,
         credential: &str,
         digest: &CredentialDigest,
+        audiences: &[&str],
         mark: Mark,
         now: DateTime<Utc>,
     ) -> Result<Accepted, NotAccepted> {
@@ -230,7 +379,7 @@ impl Authenticator {
                 },
             })
         } else {
-            let claims = self.tokens.verify(credential, &self.audience)?;
+            let claims = self.tokens.verify(credential, audiences)?;
             let holder = queries::find_token_holder(db, &claims, now).await?.ok_or(NotAccepted::User)?;
             if holder.token_is_revoked {
                 return Err(NotAccepted::RevokedToken);
@@ -247,6 +396,7 @@ impl Authenticator {
                     expires_at: claims.exp.saturating_add(LEEWAY.num_seconds()),
                     not_before: claims.nbf.max(claims.iat).saturating_sub(LEEWAY.num_seconds()),
                     audiences: claims.aud.clone().into(),
+                    used_for: TokenUse { scope: claims.scope.clone(), plugin_id: claims.plugin_id.clone() },
                 },
                 principal: Arc::new(token_principal(&claims, holder.account)),
             })
@@ -267,17 +417,23 @@ impl Authenticator {
 
 #[async_trait]
 impl Authenticate for Authenticator {
-    async fn identify(&self, headers: &HeaderMap, meter: Option<&Meter>) -> Result<Arc<Principal>, IdentifyError> {
-        Self::identify(self, headers, meter).await
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        from: Option<ClientIp>,
+        meter: Option<&Meter>,
+    ) -> Result<Arc<Principal>, IdentifyError> {
+        Self::identify(self, headers, from, meter).await
     }
 }
 
 impl Accepted {
-    fn is_valid(&self, now: DateTime<Utc>, audience: &str) -> bool {
+    fn is_valid(&self, now: DateTime<Utc>, wanted: &[&str]) -> bool {
         match &self.validity {
             Validity::Key { expires_at, .. } => expires_at.is_none_or(|expires_at| now < expires_at),
-            Validity::Token { audiences, expires_at, not_before } => {
-                (*not_before..*expires_at).contains(&now.timestamp()) && audiences.iter().any(|each| each == audience)
+            Validity::Token { audiences, expires_at, not_before, .. } => {
+                (*not_before..*expires_at).contains(&now.timestamp())
+                    && audiences.iter().any(|each| wanted.contains(&each.as_str()))
             }
         }
     }
@@ -412,6 +568,41 @@ mod tests {
                 let result = replica.authenticate(&Secret::new(wrong.clone())).await;
                 assert_eq!(result.err(), Some(AuthError::Invalid), "{wrong}");
             }
+        }
+        replica.stop().await;
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slow_from_where_it_is_done_and_nowhere_else() {
+        let world = World::new().await;
+        let replica = world.replica().await;
+        let user = replica.user("ada", &["user"]).await;
+        let (known, fresh) = (replica.key(&user).await.secret, replica.key(&user).await.secret);
+        let from = |last: u8| Some(ClientIp::new([192, 0, 2, last].into()));
+        let show = async |from, credential: &str| {
+            replica.identity.authenticator.identify(&bearer(credential), from, None).await
+        };
+        show(from(1), known.expose()).await.expect("is accepted");
+        let mut refused = Vec::new();
+        for guess in 0..40 {
+            let wrong = format!("sp-live-{guess:012x}.{guess:052x}");
+            refused.push(show(from(1), &wrong).await.expect_err("is wrong"));
+        }
+        let waits = refused.iter().filter(|error| matches!(error, IdentifyError::RateLimited(_))).count();
+        assert!((20..=32).contains(&waits), "{refused:?}");
+        show(from(1), known.expose()).await.expect("who was let in stays in");
+        show(from(2), fresh.expose()).await.expect("from elsewhere nobody waits");
+        assert!(matches!(show(from(1), "sp-live-x").await, Err(IdentifyError::RateLimited(_))));
+        world.clock.advance(TimeDelta::minutes(6));
+        assert_eq!(show(from(1), "sp-live-x").await.err(), Some(IdentifyError::Auth(AuthError::Invalid)));
+
+        // A program with a revoked key guesses nothing.
+        replica.hears(replica.identity.api_keys.revoke(replica.key(&user).await.key.id)).await.expect("revokes");
+        let revoked = replica.key(&user).await;
+        replica.hears(replica.identity.api_keys.revoke(revoked.key.id)).await.expect("revokes");
+        for _ in 0..50 {
+            let shown = show(from(3), revoked.secret.expose()).await;
+            assert_eq!(shown.err(), Some(IdentifyError::Auth(AuthError::Invalid)));
         }
         replica.stop().await;
     }

@@ -174,9 +174,10 @@ impl Tokens {
 
     /// What a token says, if its signature, issuer, audience and times are good at this moment. Whether its user, its
     /// session and itself are still wanted is for the [`Authenticator`](crate::Authenticator) to ask.
-    pub fn verify(&self, token: &str, audience: &str) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str, audiences: &[&str]) -> Result<Claims, TokenError> {
         let claims = self.verify_for_any_audience(token)?;
-        if claims.aud.iter().any(|each| each == audience) { Ok(claims) } else { Err(TokenError::Audience) }
+        let is_for = claims.aud.iter().any(|each| audiences.contains(&each.as_str()));
+        if is_for { Ok(claims) } else { Err(TokenError::Audience) }
     }
 
     pub(crate) fn verify_for_any_audience(&self, token: &str) -> Result<Claims, TokenError> {
@@ -302,11 +303,11 @@ mod tests {
 
         // As it is, the sample is good, so each row below is refused for its change alone.
         let good = signed(&header, &claims, keys.signing_key().1, Algorithm::RS256);
-        assert_eq!(tokens.verify(&good, "api").map(|claims| claims.user_type), Ok(UserType::User));
+        assert_eq!(tokens.verify(&good, &["api"]).map(|claims| claims.user_type), Ok(UserType::User));
         assert!(replica.authenticate(&Secret::new(good.clone())).await.is_ok());
 
         let check = async |what: &str, token: String, expected: TokenError| {
-            assert_eq!(tokens.verify(&token, "api").err(), Some(expected), "{what}");
+            assert_eq!(tokens.verify(&token, &["api"]).err(), Some(expected), "{what}");
             assert_eq!(replica.authenticate(&Secret::new(token)).await.err(), Some(AuthError::Invalid), "{what}");
         };
         let altered = |document: &Value, changes: Value| {
@@ -391,7 +392,7 @@ mod tests {
             ("unknown claim", json!({"tenant_id": "t"})),
         ] {
             let token = signed(&header, &altered(&claims, changes), keys.signing_key().1, Algorithm::RS256);
-            assert!(tokens.verify(&token, "api").is_ok(), "{what}");
+            assert!(tokens.verify(&token, &["api"]).is_ok(), "{what}");
         }
         replica.stop().await;
     }
@@ -445,9 +446,9 @@ mod tests {
             .expect("rotates");
         let keys = Arc::new(SigningKeys::from_set(rotated));
         let tokens = Tokens::new(replica.db.clone(), world.ambient.clone(), keys, replica.identity.tokens.issuer());
-        assert!(tokens.verify(minted.token.expose(), "api").is_ok());
+        assert!(tokens.verify(minted.token.expose(), &["api"]).is_ok());
         world.clock.advance(overlap);
-        assert_eq!(tokens.verify(minted.token.expose(), "api").err(), Some(TokenError::UnknownKey));
+        assert_eq!(tokens.verify(minted.token.expose(), &["api"]).err(), Some(TokenError::UnknownKey));
         replica.stop().await;
     }
 

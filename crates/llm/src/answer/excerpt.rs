@@ -14,7 +14,7 @@ pub struct Excerpt {
 }
 
 /// Keeps at most `limit` bytes of each end of a text that comes in parts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ExcerptBuilder {
     limit: usize,
     head: String,

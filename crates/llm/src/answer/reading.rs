@@ -8,7 +8,7 @@ use super::excerpt::ExcerptBuilder;
 use super::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage, bounded};
 
 /// The answer as far as it is known; the reader of a format writes into it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reading {
     tool_limit: usize,
     pub(crate) usage: Usage,

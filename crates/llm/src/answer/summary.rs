@@ -55,6 +55,28 @@ impl Usage {
             .flatten()
             .fold(0, u64::saturating_add)
     }
+
+    /// The same with no count above `most`.
+    #[must_use]
+    pub fn at_most(self, most: u64) -> Self {
+        let bound = |count: Option<u64>| count.map(|count| count.min(most));
+        Self {
+            input_tokens: bound(self.input_tokens),
+            output_tokens: bound(self.output_tokens),
+            cache_read_tokens: bound(self.cache_read_tokens),
+            cache_creation_tokens: bound(self.cache_creation_tokens),
+            cache_creation_1h_tokens: bound(self.cache_creation_1h_tokens),
+            reasoning_tokens: bound(self.reasoning_tokens),
+            audio_input_tokens: bound(self.audio_input_tokens),
+            image_input_tokens: bound(self.image_input_tokens),
+            audio_output_tokens: bound(self.audio_output_tokens),
+            image_output_tokens: bound(self.image_output_tokens),
+            images: bound(self.images),
+            web_searches: bound(self.web_searches),
+            file_searches: bound(self.file_searches),
+            code_executions: bound(self.code_executions),
+        }
+    }
 }
 
 /// Why a model stopped.

@@ -170,6 +170,16 @@ impl AnswerTap {
         }
     }
 
+    /// What is known of the answer so far.
+    pub fn so_far(&self) -> AnswerSummary {
+        let mut answer = self.answer.clone();
+        if !matches!(self.input, Input::Events(_)) {
+            // A body is read at its end.
+            answer.unread_bytes = self.read;
+        }
+        answer.summary()
+    }
+
     /// Ends the answer, wherever it stands, and says what it was.
     pub fn finish(mut self) -> AnswerSummary {
         self.settle();

@@ -15,6 +15,11 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    /// What `raw` means, which is a part of a string.
+    pub fn of(raw: &'a [u8]) -> Self {
+        Self { raw, escape_surplus: usize::from(memchr(b'\\', raw).is_some()) }
+    }
+
     /// The string that is meant. Borrowed unless there are escapes in it, or bytes that are not UTF-8.
     pub fn decode(&self) -> Cow<'a, str> {
         if self.escape_surplus == 0 {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::Either;
-use systemprompt_config::profile::{RateGroup, RateLimits};
+use systemprompt_config::profile::{RateGroup, RateLimitBackend, RateLimits};
 use systemprompt_database::lease::{Claim, Exhausted, LeaseKey, Leases, LocalLimits, Refilling, ReserveError};
 use systemprompt_extension::{ClientIp, Counting, RateLimited, RateLimiter};
 use systemprompt_model::{Ambient, Principal, UserType};
@@ -28,17 +28,19 @@ pub(super) struct Limiter {
     metrics: RefusalMetrics,
     ambient: Ambient,
     local: LocalLimits,
-    shared: Option<Leases>,
+    leases: Leases,
+    /// Where the buckets of most groups are.
+    backend: RateLimitBackend,
     /// Until when PostgreSQL is not asked, because it did not answer; milliseconds since 1970.
     respite: AtomicI64,
 }
 
 impl Limiter {
-    /// A limiter whose buckets are in `shared`, or in this process.
-    pub(super) fn new(limits: &RateLimits, shared: Option<Leases>, ambient: Ambient, metrics: RefusalMetrics) -> Self {
+    /// A limiter with these limits, whose shared buckets are in `leases`.
+    pub(super) fn new(limits: &RateLimits, leases: Leases, ambient: Ambient, metrics: RefusalMetrics) -> Self {
         let rates = Rates::new(limits);
         let local = LocalLimits::new(rates.all(), ambient.clone());
-        Self { rates, metrics, ambient, local, shared, respite: AtomicI64::new(i64::MIN) }
+        Self { rates, metrics, ambient, local, leases, backend: limits.backend, respite: AtomicI64::new(i64::MIN) }
     }
 
     async fn ask(&self, leases: &Leases, claim: &Claim, key: &LeaseKey, rate: &Refilling) -> Result<(), Exhausted> {
@@ -94,10 +96,11 @@ impl RateLimiter for Limiter {
             return Either::Left(std::future::ready(Err(blocked(tier))));
         };
         let key = LeaseKey::new(bucket(group), subject);
-        let Some(leases) = &self.shared else {
+        if self.backend == RateLimitBackend::Memory && !group.is_always_shared() {
             let taken = self.local.take(&key, rate);
             return Either::Left(std::future::ready(self.answer(taken, group, tier, rate)));
-        };
+        }
+        let leases = &self.leases;
         let claim = Claim::new(key.clone(), *rate, 1);
         if let Some(reserved) = leases.reserve_now(&claim) {
             let taken = reserved.map(|reservation| reservation.settle(1));
@@ -151,11 +154,12 @@ mod tests {
         }
 
         async fn replica(&self) -> (Limiter, DbPool) {
-            let limits = RateLimits { gateway_per_second: 100, ..RateLimits::default() };
+            let backend = RateLimitBackend::Postgres;
+            let limits = RateLimits { backend, gateway_per_second: 100, ..RateLimits::default() };
             let db = Database::connect(&self.database.connect_options()).await.expect("connects");
             let leases = Leases::new(db.clone(), self.ambient.clone());
             let metrics = RefusalMetrics::new(&Metrics::new());
-            (Limiter::new(&limits, Some(leases), self.ambient.clone(), metrics), db)
+            (Limiter::new(&limits, leases, self.ambient.clone(), metrics), db)
         }
 
         fn user(&self) -> Principal {
@@ -197,6 +201,27 @@ mod tests {
         assert!((80..=100).contains(&again), "a second's refill, less what leases hold back: {again}");
         world.clock.advance(TimeDelta::seconds(10));
         assert_eq!(world.counted(&[&one], &ada, 1000).await, 300);
+    }
+
+    #[tokio::test]
+    async fn guessing_at_sign_in_is_counted_for_all_replicas_together() {
+        let world = World::new().await;
+        let replica = async || {
+            let db = Database::connect(&world.database.connect_options()).await.expect("connects");
+            let leases = Leases::new(db, world.ambient.clone());
+            Limiter::new(&RateLimits::default(), leases, world.ambient.clone(), RefusalMetrics::new(&Metrics::new()))
+        };
+        let (one, other) = (replica().await, replica().await);
+        let counted = async |group| {
+            let mut counted = 0;
+            for request in 0..1000 {
+                let replica = if request % 2 == 0 { &one } else { &other };
+                counted += usize::from(replica.count(group, None, world.client).await.is_ok());
+            }
+            counted
+        };
+        assert_eq!(counted(RateGroup::OauthPublic).await, 15, "once");
+        assert_eq!(counted(RateGroup::Gateway).await, 2 * 150, "each for itself");
     }
 
     #[tokio::test]

@@ -16,7 +16,6 @@ mod rates;
 
 use std::sync::Arc;
 
-use systemprompt_config::profile::RateLimitBackend;
 use systemprompt_extension::{ExtensionContext, RateLimiter};
 
 use self::limiter::Limiter;
@@ -30,9 +29,5 @@ pub(crate) fn limiter(ctx: &dyn ExtensionContext) -> Option<Arc<dyn RateLimiter>
     if limits.disabled {
         return None;
     }
-    let leases = match limits.backend {
-        RateLimitBackend::Memory => None,
-        RateLimitBackend::Postgres => Some(ctx.leases().clone()),
-    };
-    Some(Arc::new(Limiter::new(limits, leases, ctx.ambient().clone(), metrics)))
+    Some(Arc::new(Limiter::new(limits, ctx.leases().clone(), ctx.ambient().clone(), metrics)))
 }

@@ -7,9 +7,6 @@ use systemprompt_database::lease::{Exhausted, Refilling, Unit};
 use systemprompt_extension::RateLimited;
 use systemprompt_model::UserType;
 
-/// A request per nanosecond is no limit any more.
-const FASTEST: f64 = 1e9;
-
 /// Every rate of a profile.
 #[derive(Debug)]
 pub(super) struct Rates {
@@ -25,7 +22,7 @@ impl Rates {
         let mut highest = 1;
         for group in RateGroup::ALL {
             for tier in UserType::ALL {
-                let per_second = scaled(limits.rate(group), limits.tier_multipliers.of(tier));
+                let per_second = limits.effective(group, tier);
                 if let Some(per_second) = per_second.filter(|_| group.is_served()) {
                     highest = highest.max(per_second);
                 }
@@ -44,12 +41,6 @@ impl Rates {
     pub(super) fn all(&self) -> impl Iterator<Item = &Refilling> {
         self.by_group.iter().flatten().flatten().chain([&self.guard])
     }
-}
-
-/// The rate of a tier with this multiplier: at least one request per second, or none at all.
-fn scaled(base: u64, multiplier: f64) -> Option<u64> {
-    let effective = (base as f64 * multiplier).round().clamp(1.0, FASTEST);
-    (multiplier > 0.0).then_some(effective as u64)
 }
 
 /// A bucket of so many requests a second.
@@ -97,9 +88,9 @@ mod tests {
     #[test]
     fn numbers_nobody_needs_do_no_harm() {
         for (base, multiplier, burst) in [(u64::MAX, 10.0, u64::MAX), (1, 1e-300, 1), (1, f64::MAX, 3)] {
-            let rate = bucket(scaled(base, multiplier).expect("is not blocked"), burst);
+            let rate = bucket(RateLimits::scaled(base, multiplier).expect("is not blocked"), burst);
             assert!(rate.capacity() > 0 && rate.fills_in() > Duration::ZERO, "{rate:?}");
         }
-        assert_eq!(scaled(5, f64::NAN), None);
+        assert_eq!(RateLimits::scaled(5, f64::NAN), None);
     }
 }

@@ -30,8 +30,11 @@ const REFERENCE: &str = include_str!("../../../../docs/reference/cli.md");
 
 /// What differs from run to run, most specific first.
 const FILTERS: &[(&str, &str)] = &[
+    // Where a line of the log is broken depends on how long it took, and where.
+    (r"\n {3}([a-z_]+=)", " $1"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
     (r"\bsess_[0-9a-f]{8}\b", "sess_[begin]"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]{1,4})?\b", "[begin]"),
     (r"[0-9a-f]{64}", "[sha256]"),
     (r"sha256:[0-9a-f]{12}\b", "sha256:[begin]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
@@ -374,6 +377,20 @@ fn configuration(outputs: &mut Outputs) {
     outputs.change(&[&catalog[..], &["provider", "remove", "own-$F"]].concat(), [""; 3]);
     outputs.change(&["admin", "config", "provider", "test", "mock-anthropic"], [""; 3]);
     outputs.check(&["admin", "config", "reconcile"]);
+    let limits = ["admin", "config", "rate-limits"];
+    outputs.change(&[&limits[..], &["set", "--endpoint", "gateway", "--rate", "$N"]].concat(), ["201", "202", "203"]);
+    outputs.check(&[&limits[..], &["show"]].concat());
+    outputs.check(&[&limits[..], &["tier", "user"]].concat());
+    outputs.check(&[&limits[..], &["compare"]].concat());
+    outputs.change(&[&limits[..], &["export", "limits-$F.yaml"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["reset", "--endpoint", "gateway", "--yes"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["diff", "--file", "limits-$F.yaml"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["import", "limits-$F.yaml", "--yes"]].concat(), [""; 3]);
+    outputs.check(&[&limits[..], &["preset", "list"]].concat());
+    outputs.check(&[&limits[..], &["preset", "show", "disabled"]].concat());
+    outputs.change(&[&limits[..], &["preset", "apply", "$N", "--yes"]].concat(), ["testing", "production", "disabled"]);
+    outputs.change(&[&limits[..], &["enable"]].concat(), [""; 3]);
+    outputs.change(&[&limits[..], &["disable"]].concat(), [""; 3]);
     let file = outputs.instance.home.path().join("litellm.yaml");
     let litellm = "model_list:\n- model_name: llama\n  litellm_params: {model: ollama/llama3.3, rpm: 5, \
                    input_cost_per_token: 0.000001, output_cost_per_token: 0}\nlitellm_settings: {max_budget: 5, \
@@ -385,6 +402,38 @@ fn configuration(outputs: &mut Outputs) {
 }
 
 // The mock is asked while a command is waited for.
+/// The commands about access rules, each changing something of its own.
+fn access_rules(outputs: &mut Outputs) {
+    const RULES: [&str; 2] = ["admin", "access-control"];
+    let of = |arguments: &[&'static str]| [&RULES, arguments].concat();
+    let version = [(r"(version(_now|_then)?.?:? +.?)[0-9a-f]{16}", "$1[version]")];
+    outputs.change_each(&of(&["groups", "create", "team-$F", "--description", "Who answers."]), [""; 3]);
+    outputs.change_each(&of(&["groups", "add", "team-$F", "eve-$F"]), [""; 3]);
+    let route = "gateway_route:mock-anthropic";
+    outputs.change_each(&of(&["grant", route, "--group", "team-$F", "--deny", "--justification", "an audit"]), [""; 3]);
+    let file = outputs.instance.home.path().join("rules.yaml");
+    let exported = outputs.instance.cli(&of(&["export"]));
+    std::fs::write(&file, exported.to_string().replace("\"deny\"", "\"allow\"")).expect("written");
+    let file = file.to_str().expect("a path").to_owned();
+    outputs.check_all(&[
+        (&of(&["list"]), &[]),
+        (&of(&["show", route]), &version),
+        (&of(&["groups", "list"]), &[]),
+        (&of(&["export"]), &[]),
+        (&of(&["validate"]), &[]),
+        (&of(&["lint"]), &[]),
+        (&of(&["explain", "--user", "eve-text", "--entity", route]), &version),
+        (&[&RULES[..], &["simulate", &file]].concat(), &version),
+    ]);
+    outputs.change_each(&of(&["revoke", route, "--group", "team-$F"]), [""; 3]);
+    outputs.change_each(&of(&["groups", "remove", "team-$F", "eve-$F"]), [""; 3]);
+    outputs.change_each(&of(&["groups", "delete", "team-$F", "--yes"]), [""; 3]);
+    std::fs::write(&file, exported.to_string()).expect("written");
+    let without = serde_json::json!({"rules": exported["rules"].as_array().expect("rules").iter().filter(|rule| rule["access"] == "allow").collect::<Vec<_>>()});
+    std::fs::write(&file, without.to_string()).expect("written");
+    outputs.change(&[&RULES[..], &["import", &file, "--yes"]].concat(), [""; 3]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_in_its_three_forms() {
     let instance = Instance::start().await;
@@ -424,9 +473,18 @@ async fn every_command_in_its_three_forms() {
         (&["admin", "users", "show", "admin", "--sessions", "--activity"], &[]),
         (&["admin", "users", "search", "eve-t"], &[]),
     ]);
+    access_rules(&mut outputs);
     outputs.change_each(&["admin", "users", "update", "eve-$F", "--status", "suspended"], [""; 3]);
     outputs.check(&["admin", "users", "count"]);
     outputs.change_each(&["admin", "users", "delete", "eve-$F", "--yes"], [""; 3]);
+    let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::/32"];
+    outputs.change(&["admin", "users", "ban", "add", "$N", "--reason", "guesses keys"], addresses);
+    outputs.check_all(&[
+        (&["admin", "users", "ban", "list"], &[]),
+        (&["admin", "users", "ban", "check", "2001:db8::7"], &[]),
+    ]);
+    outputs.change(&["admin", "users", "ban", "remove", "$N", "--yes"], addresses);
+    outputs.change(&["admin", "users", "ban", "cleanup", "--yes"], [""; 3]);
 
     configuration(&mut outputs);
     let mail = SmtpServer::start(Manners::default()).await;
@@ -468,6 +526,19 @@ async fn every_command_in_its_three_forms() {
         let answer = outputs.instance.send(http::Method::POST, &format!("/v1/otel/v1/{signal}"), &[], body).await;
         assert_eq!(answer.status, 200, "{signal}");
     }
+    let waiting = "INSERT INTO governance_approvals (id, digest, state, tool_name, rule, user_name, action_id, requested_at, expires_at)
+        SELECT ('0198ab00-0000-7000-8000-00000000000' || n)::uuid, decode('0' || n, 'hex'), 'pending', 'Bash', 'four eyes', 'ada',
+               '0198ab00-0000-7000-8000-000000000000', now(), now() + interval '1 hour'
+        FROM generate_series(1, 6) AS n";
+    outputs.instance.cli(&["infra", "db", "execute", waiting, "--yes"]);
+    let ids: Vec<String> = (1..=6).map(|n| format!("0198ab00-0000-7000-8000-00000000000{n}")).collect();
+    outputs.change_each(&["governance", "approvals", "approve", "$N", "--note", "go"], [&ids[0], &ids[1], &ids[2]]);
+    outputs.change_each(&["governance", "approvals", "deny", "$N"], [&ids[3], &ids[4], &ids[5]]);
+    outputs.check_all(&[
+        (&["governance", "approvals", "list", "--state", "used"], &[]),
+        (&["governance", "approvals", "show", &ids[0]], &[]),
+        (&["hook", "track", "--client", "codex", "--url", "http://127.0.0.1:1"], &[]),
+    ]);
     let facets: Vec<_> = FACETS.iter().map(|facet| facet.name).collect();
     let of_facets = format!(r"({})(.?:) \d+", facets.join("|"));
     // The last column is a time in milliseconds.
@@ -516,6 +587,9 @@ async fn every_command_in_its_three_forms() {
         (&["infra", "logs", "request", "list"], &latency),
         (&["infra", "logs", "request", "show", &request, "--messages", "--tools"], &[]),
         (&["infra", "logs", "request", "stats"], &latency),
+        (&["infra", "logs", "request", "top", "--by", "model"], &[]),
+        (&["infra", "logs", "trace", "list", "--action", "infer"], &[]),
+        (&["infra", "logs", "trace", "show", &request], &[]),
         (&["infra", "logs", "audit", &request], &[]),
         (
             &["infra", "logs", "audit", "verify"],
@@ -541,6 +615,9 @@ async fn every_command_in_its_three_forms() {
         (&["plugins", "validate"], &[]),
         (&["plugins", "capabilities", "roles"], &[]),
     ]);
+    outputs.change(&["infra", "logs", "content", "redact", &request, "--part", "answer", "--yes"], [""; 3]);
+    let erased = [(r"\d+ (parts|records)", "[n] $1"), (r"(actions|parts)(.?:) \d+", "$1$2 [n]")];
+    outputs.change_masked(&["infra", "logs", "content", "erase", "--user", "admin", "--yes"], [""; 3], &erased);
     let recorded =
         "INSERT INTO extension_migrations (id, extension_id, version, name, checksum, duration_ms, applied_by)
                     VALUES ('earlier_001', 'earlier', 1, 'first', 'sha256:00', 5, '0.0.9')";

@@ -243,7 +243,7 @@ async fn every_answer_a_killed_server_gave_is_in_the_ledger() {
         instance.cli(&["infra", "db", "query", &format!("SELECT COUNT(*) FROM ai_requests WHERE id IN ({list})")]);
     assert_eq!(found["rows"][0][0], json!(answered.len()), "an answer was given that is not in the ledger");
     let record = instance.record(&interrupted).await;
-    assert_eq!(record["status"], "abandoned", "{record}");
+    assert_eq!(record["status"], "failed", "what had been seen of it counts: {record}");
     let open = instance.cli(&["infra", "db", "query", "SELECT COUNT(*) FROM ai_requests WHERE status = 'pending'"]);
     assert_eq!(open["rows"][0][0], json!(0));
     assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);

@@ -161,3 +161,157 @@ async fn memory_stays_bounded_with_long_streams() {
         assert!(peak.is_some_and(|peak| peak < 200 * 1024), "{peak:?} kB");
     }
 }
+
+/// Lets the server open nothing more: what is free below its highest descriptor is taken away.
+#[cfg(target_os = "linux")]
+fn limit_descriptors(instance: &Instance, limit: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(instance.pid().cast_signed()).expect("a process id");
+    let maximum = Some(4096);
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit.or(maximum), maximum }).expect("our own child");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_descriptors_says_so_and_blames_nobody() {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Full};
+    use hyper_util::rt::TokioIo;
+
+    let instance = Instance::start().await;
+    let address = instance.url.trim_start_matches("http://").to_owned();
+    let stream = tokio::net::TcpStream::connect(&address).await.expect("it listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.expect("it speaks HTTP");
+    let serving = tokio::spawn(connection);
+    let request = |path: &str, body: String| {
+        let request = http::Request::post(path).header("host", &address).header("x-api-key", &instance.key);
+        request.body(Full::new(Bytes::from(body))).expect("a request")
+    };
+    // Over another provider, so that everything but the connection to the one that is meant is there.
+    let warm =
+        sender.send_request(request("/v1/chat/completions", hello("gpt-test").to_string())).await.expect("an answer");
+    assert_eq!(warm.status(), 200);
+    warm.into_body().collect().await.expect("all of it");
+
+    let sent = instance.mock.statistics().requests;
+    let open: Vec<u64> = std::fs::read_dir(format!("/proc/{}/fd", instance.pid()))
+        .expect("its descriptors")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..4096).find(|number| !open.contains(number)).expect("some number is free");
+    limit_descriptors(&instance, Some(free));
+    let refused =
+        sender.send_request(request("/v1/messages", hello("claude-test").to_string())).await.expect("an answer");
+    limit_descriptors(&instance, None);
+    let (head, body) = refused.into_parts();
+    let body = body.collect().await.expect("all of it").to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(head.status, 503, "{text}");
+    assert!(head.headers.contains_key("retry-after"), "{:?}", head.headers);
+    assert!(text.contains("the gateway has as many files and connections open as it may have"), "{text}");
+    assert!(!text.contains("unreachable"), "{text}");
+    assert_eq!(instance.mock.statistics().requests, sent);
+    let page = instance.send(Method::GET, "/metrics", &[], "").await;
+    let counted = "gateway_upstream_errors_total{provider=\"mock-anthropic\",class=\"own_shortage\"} 1";
+    assert!(
+        page.text().contains(counted),
+        "{}",
+        page.text().lines().filter(|line| line.contains("errors")).collect::<String>()
+    );
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "it goes on");
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_request_ends_has_one_answer() {
+    let instance = Instance::start().await;
+    // What follows the refused request must not be answered.
+    let next = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let chunked = "Host: a\r\nTransfer-Encoding: chunked";
+    for (head, status) in [
+        ("GET /livez HTTP/1.1", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: b", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: a", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a@b", "400"),
+        ("GET /livez HTTP/1.0\r\nHost: a\r\nHost: b", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", "501"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity, chunked", "501"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "400"),
+        ("POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6", "400"),
+        ("POST /livez HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked", "400"),
+    ] {
+        let heard = raw(&instance, &[format!("{head}\r\n\r\n0\r\n\r\n{next}").as_bytes()]);
+        assert!(
+            heard.starts_with(&format!("HTTP/1.1 {status}")) || heard.starts_with(&format!("HTTP/1.0 {status}")),
+            "{head}: {heard}"
+        );
+        assert_eq!(heard.matches("HTTP/1.").count(), 1, "{head}: {heard}");
+    }
+    // Behind a body the next head is found again.
+    let body = "5\r\nhello\r\n0\r\n\r\n";
+    let heard = raw(&instance, &[format!("POST /livez HTTP/1.1\r\n{chunked}\r\n\r\n{body}{next}").as_bytes()]);
+    assert_eq!((heard.matches("HTTP/1.1 ").count(), heard.contains("HTTP/1.1 200")), (2, true), "{heard}");
+    let smuggled = format!(
+        "POST /livez HTTP/1.1\r\n{chunked}\r\n\r\n{body}POST /livez HTTP/1.1\r\n{chunked}\r\nContent-Length: 5\r\n\r\n{body}{next}"
+    );
+    let heard = raw(&instance, &[smuggled.as_bytes()]);
+    assert!(heard.matches("HTTP/1.1 ").count() == 2 && heard.contains("HTTP/1.1 400"), "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_waits_and_who_is_banned_is_let_go() {
+    let instance = Instance::start().await;
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200);
+    let mut statuses = Vec::new();
+    for guess in 0..20 {
+        let wrong = format!("sp-live-{guess:012x}.{guess:052x}");
+        let headers = [("x-api-key", wrong.as_str())];
+        let answer = instance.send(Method::POST, "/v1/messages", &headers, hello("claude-test").to_string()).await;
+        if answer.status == 429 {
+            assert!(answer.header("retry-after").is_some(), "{}", answer.text());
+            assert!(
+                answer.header("ratelimit").is_some_and(|said| said.contains("r=0")),
+                "{:?}",
+                answer.header("ratelimit")
+            );
+        }
+        statuses.push(answer.status.as_u16());
+    }
+    // On a busy machine some of the waits are over before the next guess.
+    let waits = statuses.iter().filter(|status| **status == 429).count();
+    assert!(statuses[..10].iter().all(|status| *status == 401) && waits >= 3, "{statuses:?}");
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "who was let in stays in");
+    let page = instance.send(Method::GET, "/metrics", &[], "").await;
+    let metrics = page.text();
+    assert!(metrics.contains(r#"credentials_refused_total{reason="unknown"} 1"#), "{metrics}");
+    let deadline = std::time::Instant::now() + Duration::from_secs(40);
+    let said = loop {
+        let said = instance.cli(&["infra", "logs", "search", "a credential was refused"]);
+        if !said["items"][0].is_null() {
+            break said;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing is said");
+    };
+    let line = &said["items"][0]["fields"];
+    assert_eq!((&line["reason"], &line["client_ip"]), (&json!("unknown"), &json!("127.0.0.1")), "{said}");
+    assert!(line["key_prefix"].as_str().is_some_and(|prefix| prefix.starts_with("sp-live-0000")), "{said}");
+
+    instance.cli(&["admin", "users", "ban", "add", "127.0.0.0/8", "--reason", "test"]);
+    let banned = loop {
+        let answer = instance.send(Method::GET, "/livez", &[], "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "it is not heard");
+    };
+    assert_eq!((banned.status.as_u16(), banned.header("x-blocked-reason")), (403, Some("ip-banned")));
+    assert!(banned.text().contains("Access denied"), "{}", banned.text());
+    instance.cli(&["admin", "users", "ban", "remove", "127.0.0.0/8", "--yes"]);
+    while instance.send(Method::GET, "/livez", &[], "").await.status != 200 {
+        assert!(std::time::Instant::now() < deadline, "it is not heard");
+    }
+}

@@ -2,12 +2,15 @@
 //! counts what reaches it.
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod changes;
+mod chaos;
 mod cli;
 mod cli_outputs;
 mod demo;
 mod guides;
 mod harness;
+mod hooks;
 mod lifecycle;
 mod limits;
 mod mail;
@@ -17,4 +20,5 @@ mod profile;
 mod relay;
 mod replicas;
 mod routes;
+mod spool;
 mod upstream;

@@ -14,6 +14,9 @@ use crate::harness::{Instance, Setup, command, document, hello, prepare, remove_
 /// Clears the screen, sets the window's title, begins a line of its own, and turns the direction around.
 const STRANGER: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\n fake row\u{202e}\u{9b}31m";
 
+/// Governance that refuses what it could replace.
+const DENYING: &str = "governance:\n  policies:\n  - { id: secret_scan, action: deny }\n";
+
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
@@ -75,8 +78,10 @@ async fn strangers_write_on_no_terminal() {
         assert!(!commands_the_terminal(&whole) && !whole.starts_with("error"), "{words:?}: {whole:?}");
     }
     let listed = stdout(&run(home, &["infra", "logs", "request", "list"]));
-    assert_eq!(listed.lines().count(), 3, "a head and two rows: {listed}");
-    assert!(listed.contains(r"\x1b[2J\x1b]0;x\x07\n fake row\u{202e}\u{9b}31m"), "{listed}");
+    let rows: Vec<&str> = listed.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(rows.len(), 4, "a head, two rows, and why one was refused: {listed}");
+    assert!(listed.contains(r"\x1b[2J"), "{listed}");
+    assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
     let models = instance.cli(&["infra", "logs", "request", "list"]);
     assert_eq!(models["items"][1]["requested_model"], STRANGER, "a document keeps what was said");
 
@@ -215,10 +220,10 @@ async fn the_audit_shows_who_typed_what_and_what_was_answered() {
         );
     }
     let listed = stdout(&run(home, &["infra", "logs", "request", "list"]));
-    let mut lines = listed.lines();
+    let mut lines = listed.lines().take_while(|line| !line.is_empty());
     let columns: Vec<_> = lines.next().expect("a head").split_whitespace().collect();
-    assert_eq!(columns[2..6], ["status", "user", "session", "key"], "{listed}");
-    assert!(lines.all(|line| line.contains(" admin ") && line.contains(" sess_")), "{listed}");
+    assert_eq!(columns[..6], ["time", "request", "user", "key", "model", "decision"], "{listed}");
+    assert!(lines.all(|line| line.contains(" admin ") && line.contains(" allow")), "{listed}");
     let items = instance.cli(&["infra", "logs", "request", "list"]);
     assert_eq!(
         (&items["items"][0]["user_name"], &items["items"][0]["client_session_id"]),
@@ -247,7 +252,170 @@ async fn a_stream_of_the_log_ends_when_nobody_reads_it() {
         }
         assert!(Instant::now() < deadline, "it goes on");
     };
-    assert!(status.success(), "{status}");
+    assert_eq!(status.code(), Some(141), "whoever reads a pipe's status knows that not all was read");
+}
+
+#[tokio::test]
+async fn a_result_that_nobody_can_have_is_no_success() {
+    let instance = Instance::start().await;
+    let home = instance.home.path();
+    let words = ["infra", "logs", "request", "list"];
+    for form in ["--json", "--yaml", "--quiet"] {
+        let mut child = command(home)
+            .arg(form)
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(141), ""), "{form}");
+    }
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = command(home).args(words).stdout(full).stderr(Stdio::piped()).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("output_failed"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn requests_are_found_by_what_is_printed_of_them() {
+    let governance = Some(DENYING.to_owned());
+    let instance = Instance::with(Setup { governance, ..Setup::default() }).await;
+    let home = instance.home.path();
+    instance.messages(&hello("claude-test")).await;
+    instance.messages(&hello("claude-test")).await;
+    let leak = json!({"model": "claude-test", "max_tokens": 10,
+        "messages": [{"role": "user", "content": concat!("AKIA", "IOSFODNN7", "EXAMPLQ")}]});
+    instance.messages(&leak).await;
+    let all = instance.cli(&["infra", "logs", "request", "list", "--totals"]);
+    assert_eq!((all["items"].as_array().map(Vec::len), &all["totals"]["requests"]), (Some(3), &json!(3)), "{all}");
+    let (refused, answered) = (&all["items"][0], &all["items"][1]);
+    assert_eq!((&refused["decision"], &refused["policy"]), (&json!("deny"), &json!("secret_scan")), "{all}");
+    let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    let cost = format!("${:.6}", answered["cost_microdollars"].as_f64().expect("a cost") / 1e6);
+    let latency = format!("{}ms", answered["latency_ms"]);
+    let (session, prefix) = (text(answered, "session_id"), text(answered, "api_key_prefix"));
+    for (expected, options) in [
+        (3, vec!["--user", "admin"]),
+        (3, vec!["--key", &text(answered, "api_key_name")]),
+        (3, vec!["--key", &prefix[..12]]),
+        (2, vec!["--session", &session[..9]]),
+        (3, vec!["--model", "claude-*"]),
+        (0, vec!["--model", "gpt-*"]),
+        (3, vec!["--provider", &text(answered, "provider")]),
+        (2, vec!["--status", "completed"]),
+        (1, vec!["--policy", "secret_scan"]),
+        (1, vec!["--decision", "deny", "--user", "admin"]),
+        (2, vec!["--min-cost", &cost, "--max-cost", &cost]),
+        (0, vec!["--min-cost", "$1000"]),
+        (2, vec!["--max-latency", "2m"]),
+        (0, vec!["--min-latency", "1000s"]),
+        (1, vec!["--trace", &text(refused, "trace_id")]),
+        (0, vec!["--conversation", "of nobody"]),
+    ] {
+        let words = [&["infra", "logs", "request", "list"], options.as_slice()].concat();
+        let found = instance.cli(&words);
+        assert_eq!(found["items"].as_array().map(Vec::len), Some(expected), "{options:?}: {found}");
+        let stats = instance.cli(&[&["infra", "logs", "request", "stats"], options.as_slice()].concat());
+        assert_eq!(stats["requests"], json!(expected), "{options:?}: {stats}");
+    }
+    let slow = instance.cli(&["infra", "logs", "request", "list", "--min-latency", &latency]);
+    assert!(slow["items"].as_array().is_some_and(|items| !items.is_empty()), "{slow}");
+
+    // What is printed for people fits its line, and its short ids are taken.
+    let listed = stdout(&run(home, &["infra", "logs", "request", "list"]));
+    assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
+    assert!(
+        listed.contains("deny by secret_scan: ") && listed.contains("3 shown: 2 completed, 1 rejected"),
+        "{listed}"
+    );
+    let short = listed.lines().nth(1).and_then(|row| row.split_whitespace().nth(2)).expect("an id").to_owned();
+    let shown = instance.cli(&["infra", "logs", "request", "show", &short]);
+    assert_eq!(shown["request_id"], refused["request_id"], "{short}");
+
+    for (by, what) in [("user", "admin"), ("model", "claude-test"), ("policy", "secret_scan"), ("status", "rejected")] {
+        let top = instance.cli(&["infra", "logs", "request", "top", "--by", by, "--most", "requests"]);
+        let named = |item: &Value| item["name"] == what || item["what"] == what || by == "model";
+        assert!(top["items"].as_array().is_some_and(|items| items.iter().any(named)), "{by}: {top}");
+    }
+
+    // Who follows sees a request when it has ended.
+    let mut child = command(home)
+        .args(["--json", "infra", "logs", "request", "list", "--follow", "-n", "1", "--status", "completed"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("it is piped")));
+    let known: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+    let new = instance.messages(&hello("claude-test")).await.request_id().to_owned();
+    let followed: Vec<String> = lines
+        .by_ref()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"))
+        .map(|line| line["request_id"].as_str().unwrap_or_default().to_owned())
+        .take_while(|id| *id != new)
+        .collect();
+    assert!(known["request_id"] != new.as_str() && followed.len() <= 1, "{known} {followed:?}");
+    child.kill().expect("our own child");
+    child.wait().expect("it ends");
+}
+
+#[tokio::test]
+async fn who_reads_and_who_gives_roles_is_on_record() {
+    let governance = Some(DENYING.to_owned());
+    let instance = Instance::with(Setup { governance, ..Setup::default() }).await;
+    let home = instance.home.path();
+    let request = instance.messages(&hello("claude-test")).await.request_id().to_owned();
+    instance.record(&request).await;
+    let reads = || instance.cli(&["infra", "logs", "changes", "list", "--operation", "content.read"])["items"].clone();
+    let before = reads().as_array().map_or(0, Vec::len);
+    instance.cli(&["infra", "logs", "request", "show", &request]);
+    assert_eq!(reads().as_array().map(Vec::len), Some(before), "nothing that was said was shown");
+    instance.cli(&["infra", "logs", "request", "show", &request[..18], "--messages"]);
+    let read = reads();
+    assert_eq!(read.as_array().map(Vec::len), Some(before + 1), "{read}");
+    assert_eq!((&read[0]["about_id"], &read[0]["actor_kind"]), (&json!(request), &json!("operator")), "{read}");
+
+    instance.cli(&["admin", "users", "create", "--name", "eve", "--email", "eve@example.com"]);
+    instance.cli(&["admin", "users", "update", "eve", "--roles", "admin"]);
+    let changed = instance.cli(&["infra", "logs", "changes", "list", "--operation", "user.update"])["items"][0].clone();
+    assert_eq!((&changed["about_name"], &changed["actor_kind"]), (&json!("eve"), &json!("operator")), "{changed}");
+    assert!(changed["roles"].as_array().is_some_and(|roles| roles.contains(&json!("admin"))), "{changed}");
+    let listed = stdout(&run(home, &["infra", "logs", "changes", "list", "--operation", "user.update"]));
+    assert!(listed.contains("user eve") && listed.contains("roles: admin"), "{listed}");
+    assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
+
+    // A trace has it all, and a request leads there.
+    let leak = json!({"model": "claude-test", "max_tokens": 10,
+        "messages": [{"role": "user", "content": concat!("AKIA", "IOSFODNN7", "EXAMPLQ")}]});
+    let refused = instance.messages(&leak).await.request_id().to_owned();
+    let trace = instance.cli(&["infra", "logs", "trace", "show", &refused]);
+    assert_eq!((&trace["user_name"], &trace["steps"][0]["decision"]), (&json!("admin"), &json!("deny")), "{trace}");
+    assert_eq!(trace["inferences"][0]["request_id"], refused.as_str(), "{trace}");
+    let id = trace["trace_id"].as_str().expect("an id").to_owned();
+    for (expected, options) in [
+        (true, vec!["--decision", "deny", "--user", "admin"]),
+        (true, vec!["--status", "rejected"]),
+        (true, vec!["--action", "infer", "--policy", "secret_scan"]),
+        (false, vec!["--status", "completed"]),
+        (false, vec!["--action", "user.update"]),
+    ] {
+        let found = instance.cli(&[&["infra", "logs", "trace", "list"], options.as_slice()].concat());
+        let items = found["items"].as_array().expect("a list");
+        assert_eq!(items.iter().any(|trace| trace["trace_id"] == id.as_str()), expected, "{options:?}: {found}");
+    }
+    let shown = stdout(&run(home, &["infra", "logs", "trace", "show", &id]));
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    // Lines of the log say whose request they are about.
+    let named = instance.cli(&["infra", "logs", "trace", "show", &id])["logs"].clone();
+    let of_user = |line: &Value| line["fields"]["user_id"].is_string() && line["fields"]["key_id"].is_string();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut named = named;
+    while !named.as_array().is_some_and(|lines| lines.iter().any(of_user)) {
+        assert!(Instant::now() < deadline, "{named}");
+        named = instance.cli(&["infra", "logs", "trace", "show", &id])["logs"].clone();
+    }
 }
 
 #[tokio::test]

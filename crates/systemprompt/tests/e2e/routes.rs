@@ -47,7 +47,7 @@ async fn who_may_ask_for_what() {
                 |status: u16| !matches!(status, 401 | 403 | 405) && (status != 404 || about_nothing) && status < 500;
             assert!(let_in(admin), "{what}");
             match access {
-                Access::Public => assert!(let_in(nobody) && let_in(user), "{what}"),
+                Access::Public | Access::Own => assert!(let_in(nobody) && let_in(user), "{what}"),
                 Access::Authenticated | Access::User => {
                     assert!(nobody == 401 && barred == 401 && let_in(user), "{what}");
                 }

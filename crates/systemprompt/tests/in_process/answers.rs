@@ -8,7 +8,9 @@ use http::Request;
 use serde_json::{Value, json};
 use systemprompt::testing::{TestClient, TestContext, TestResponse};
 use systemprompt_extension::ExtensionContext as _;
-use systemprompt_gateway::request::queries::{self, RequestDetail};
+use systemprompt_gateway::request::figures::request_stats;
+use systemprompt_gateway::request::filter::RequestFilter;
+use systemprompt_gateway::request::queries::RequestDetail;
 use systemprompt_mock_upstream::{Behaviour, Fault, MockUpstream};
 
 use crate::ended::ended;
@@ -399,7 +401,11 @@ async fn what_was_used_is_priced_wherever_it_stands() {
         assert_eq!((response.status.as_u16(), record.answer_partial), (200, Some(true)));
         last = Some(record.summary);
     }
-    let stats = queries::request_stats(fixture.context.db().read(), None).await.expect("they add up");
+    let many = of(OpenAi, r#"{"prompt_tokens":1000000000000,"completion_tokens":5}"#);
+    let (_, record) = fixture.ask(&Sent::json(OpenAi, many)).await;
+    assert_eq!(record.usage_source.as_deref(), Some("bounded"), "{record:?}");
+    assert_eq!((record.summary.input_tokens, record.summary.output_tokens), (Some(1_000_000_000), Some(5)));
+    let stats = request_stats(fixture.context.db().read(), &RequestFilter::default()).await.expect("they add up");
     assert!(stats.input_tokens >= 2 * last.and_then(|last| last.input_tokens).expect("a count"));
     fixture.context.stop().await;
 }

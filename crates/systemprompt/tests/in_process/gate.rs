@@ -261,7 +261,7 @@ async fn assert_nowhere(server: &TestContext, text: &str) {
 #[tokio::test]
 async fn a_random_token_warns_and_what_the_api_asks_for_passes() {
     let server = server().start().await;
-    let random = json!({"messages": [{"role": "user", "content": "DEPLOY_TOKEN=q7Rt2Xv9Lm4Kp8Zw3Nc6Bd1Hf5Js0Yg2Ta"}]});
+    let random = json!({"messages": [{"role": "user", "content": "https://api.acme.com/v1?key=q7Rt2Xv9Lm4Kp8Zw3Nc6Bd1Hf5Js0Yg2Ta"}]});
     let warned = action(&random.to_string(), &["user"]);
     let id = warned.id;
     finish(gate(&server).admit(warned).await.expect("it only warns"), Outcome::completed(Answered::default()));

@@ -4,6 +4,8 @@
 #![cfg(feature = "test-utils")]
 
 mod answers;
+mod approvals;
+mod boundaries;
 mod brought;
 mod cache;
 mod ended;
@@ -12,6 +14,7 @@ mod extensions;
 mod failover;
 mod gate;
 mod guard;
+mod hooks;
 mod identity;
 mod inference;
 mod instructions;

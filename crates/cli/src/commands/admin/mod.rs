@@ -1,5 +1,6 @@
 //! `admin`: people, keys and configuration.
 
+mod access_control;
 mod config;
 mod gateway;
 mod setup;
@@ -15,6 +16,8 @@ use crate::project::Invocation;
 pub(crate) enum Admin {
     Setup(setup::Setup),
     #[command(subcommand)]
+    AccessControl(access_control::AccessControl),
+    #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
     Gateway(gateway::Gateway),
@@ -26,6 +29,7 @@ impl Admin {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         match self {
             Self::Setup(command) => command.run(invocation).await,
+            Self::AccessControl(group) => Box::pin(group.run(invocation)).await,
             Self::Config(group) => Box::pin(group.run(invocation)).await,
             Self::Gateway(group) => group.run(invocation).await,
             Self::Users(group) => group.run(invocation).await,

@@ -108,7 +108,7 @@ fn every_facet_shows_in_the_snapshot_in_the_commands_and_in_the_reference() {
     let registry = ExtensionRegistry::of([Arc::new(Everything) as Arc<dyn Extension>]);
     let snapshot = registry.snapshot().get("everything").expect("it is registered");
     let json = serde_json::to_value(snapshot).expect("it is plain data");
-    let text = snapshot.text(Layout { decorated: false });
+    let text = snapshot.text(Layout { decorated: false, width: 80 });
     let page = reference::extensions(&registry);
     for facet in FACETS {
         let [contribution] = snapshot.of(facet.name) else {

@@ -6,7 +6,9 @@ use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_database::{Module, SchemaDefinition};
 use systemprompt_model::{ApiKeyId, Credential, UserId, UserType};
 
+use super::super::decision::DIMENSIONS;
 use super::*;
+use crate::config::Access;
 
 /// One replica of the product, as far as access rules go.
 struct Replica {
@@ -27,7 +29,7 @@ async fn test_database() -> TestDatabase {
 fn replica(database: &TestDatabase) -> Replica {
     let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
     let hub = NotificationHub::start(&database.pool, &tracker, cancel.clone());
-    let dimensions = vec![DEPARTMENT.to_owned()];
+    let dimensions = DIMENSIONS.map(str::to_owned).into();
     let pool = Arc::clone(&database.pool);
     let rules = AccessRules::start(pool, Ambient::system(), &hub, dimensions, &tracker, cancel.clone());
     Replica { rules, cancel, tracker }
@@ -36,7 +38,7 @@ fn replica(database: &TestDatabase) -> Replica {
 impl Replica {
     async fn allows(&self, principal: &Principal, id: &str) -> bool {
         let decision = self.rules.decide(principal, EntityKind::GatewayRoute, id).await.unwrap();
-        matches!(decision, AccessDecision::Allowed(_))
+        decision.decision.is_allowed()
     }
 
     /// Until decisions are made from memory.
@@ -170,7 +172,7 @@ async fn documents_are_the_truth_about_their_own_rules() {
     assert!(replica.allows(&somebody, "gpt").await);
     assert!(!replica.allows(&developer, "gpt").await, "of two rules about the same role the refusal counts");
     assert!(replica.allows(&developer, "demo").await);
-    let names = sqlx::query_scalar!("SELECT name FROM departments ORDER BY name");
+    let names = sqlx::query_scalar!("SELECT name FROM access_groups ORDER BY name");
     assert_eq!(names.fetch_all(database.pool.write()).await.unwrap(), ["Default", "Research"]);
 
     let second = documents(serde_json::json!({"rules": [
@@ -203,7 +205,7 @@ async fn a_rule_must_be_about_something_that_exists() {
     assert!(matches!(error, RuleError::UnknownEntity { .. }), "{error}");
     let rule = Rule { rule_type: "team".to_owned(), ..about_user(&somebody, "gpt", Access::Allow) };
     let error = replica.rules.upsert_rule(&rule).await.unwrap_err();
-    assert_eq!(error.to_string(), "`team` is not a type of rule; use one of `user`, `role`, `department`");
+    assert_eq!(error.to_string(), "`team` is not a type of rule; use one of `user`, `role`, `department`, `group`");
     replica.stop().await;
 }
 
@@ -220,9 +222,9 @@ async fn without_announcements_and_without_the_database_there_is_no_decision() {
     replica.stop().await;
     let decide = || rules.decide(&somebody, EntityKind::GatewayRoute, "gpt");
     assert!(!rules.hub.is_live());
-    assert!(matches!(decide().await.unwrap(), AccessDecision::Allowed(_)), "from the database");
+    assert!(decide().await.unwrap().decision.is_allowed(), "from the database");
     sqlx::query!("DELETE FROM access_control_rules").execute(database.pool.write()).await.unwrap();
-    assert!(matches!(decide().await.unwrap(), AccessDecision::Denied(_)), "and what is there now");
+    assert!(!decide().await.unwrap().decision.is_allowed(), "and what is there now");
     database.pool.close().await;
     assert!(decide().await.is_err());
 }

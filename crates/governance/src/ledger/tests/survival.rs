@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use systemprompt_model::{ApiKeyId, Credential, UserType};
+
 use super::*;
 
 /// How soon everybody is told of an outage.
@@ -96,4 +98,314 @@ async fn a_postgresql_that_stands_still_is_noticed_while_nobody_asks() {
     fixture.drained().await;
     assert_eq!(statuses(pool.write()).await, [("completed".to_owned(), 2)]);
     assert_sound(pool.write()).await;
+}
+
+/// A server of this home, which keeps a journal.
+async fn at_home(home: &Path, database: &TestDatabase, durability: Durability) -> Fixture {
+    let journal = Some(Journal::open(home).unwrap());
+    Setup { durability, journal, ..Setup::default() }.start(&database.pool).await
+}
+
+fn journals(home: &Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(home).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "journal")).collect()
+}
+
+/// Ends the server as `kill -9` would: nothing of it is heard any more.
+async fn kill_at_once(fixture: &Fixture) {
+    fixture.ledger.abort.cancel();
+    fixture.ledger.ended.cancelled().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_server_had_not_written_is_settled_by_the_next() {
+    for durability in [Durability::Durable, Durability::Asynchronous] {
+        let database = testing::database(&[module()]).await;
+        let pool = database.pool.write();
+        let home = tempfile::tempdir().unwrap();
+        let killed = at_home(home.path(), &database, durability).await;
+        let mut answered = Vec::new();
+        for permit in join_all((0..20).map(|_| killed.admit("hello"))).await {
+            answered.push(permit.as_ref().unwrap().id());
+            finish(permit.unwrap(), "hi");
+        }
+        // Under way, and a token had come.
+        let permit = killed.admit("a long one").await.unwrap();
+        let interrupted = permit.id();
+        let (_, running) = permit.begin(&target()).unwrap();
+        for output_tokens in [1, 7] {
+            let usage = Usage { output_tokens, input_tokens: 3, ..Usage::ONE_CALL };
+            running.stands(&Outcome { usage, ..Outcome::failed("the server died") });
+        }
+        let silent = killed.admit("nothing came of it").await.unwrap();
+        let silent = (silent.id(), silent.begin(&target()).unwrap());
+        for permit in join_all((0..20).map(|_| killed.admit("hello"))).await {
+            answered.push(permit.as_ref().unwrap().id());
+            finish(permit.unwrap(), "hi");
+        }
+        kill_at_once(&killed).await;
+        let left = journals(home.path());
+        assert!(!left.is_empty(), "{durability:?}: something waited");
+        let copies: Vec<_> = left.iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+        // Of a process that is gone nothing is dropped either.
+        std::mem::forget((running, silent.1));
+
+        // Once, and once more as if the first had died before it could tidy up.
+        for _ in 0..2 {
+            let restarted = at_home(home.path(), &database, durability).await;
+            restarted.ledger.recover().await.unwrap();
+            assert!(copies.iter().all(|(path, _)| !path.exists()), "{durability:?}: it is in the ledger");
+            for id in &answered {
+                let entries = entries_of(pool, *id).await;
+                let kinds: Vec<_> = entries.iter().map(|(kind, _)| kind.as_str()).collect();
+                assert_eq!(kinds, ["decided", "ended"], "{durability:?}");
+                assert_eq!(entries[1].1["facts"]["tokens"], 15, "{durability:?}");
+            }
+            let entries = entries_of(pool, interrupted).await;
+            assert_eq!(entries.len(), 2);
+            assert_eq!(entries[1].1["status"], "failed");
+            assert_eq!(entries[1].1["usage"]["output_tokens"], 7, "what had been seen last counts");
+            assert_eq!(kinds_of(pool, silent.0).await, ["decided", "abandoned"]);
+            assert_sound(pool).await;
+            restarted.drained().await;
+            for (path, bytes) in &copies {
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_leaves_no_journal() {
+    let database = testing::database(&[module()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let fixture = at_home(home.path(), &database, Durability::Durable).await;
+    finish(fixture.admit("hello").await.unwrap(), "hi");
+    fixture.drained().await;
+    assert_eq!(journals(home.path()), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    for (change, expected) in [("torn", 3), ("changed", 1), ("another home's", 0)] {
+        let home = tempfile::tempdir().unwrap();
+        let killed = at_home(home.path(), &database, Durability::Durable).await;
+        let mut ends = Vec::new();
+        let permits = join_all((0..4).map(|_| killed.admit("hello"))).await;
+        // The writer has gone before anything ends.
+        kill_at_once(&killed).await;
+        let journal = Journal::open(home.path()).unwrap();
+        for permit in permits {
+            let permit = permit.unwrap();
+            let end = EndedEntry {
+                action: permit.id(),
+                answer: None,
+                at: killed.ambient.now(),
+                effect: Ask::KIND,
+                facts: None,
+                inspections: &[],
+                kept: &[],
+                latency_ms: None,
+                reason: None,
+                status: "completed",
+                usage: Usage::ONE_CALL,
+            };
+            assert!(journal.keep(&end.seal(), &[], false).is_some());
+            ends.push(permit.id());
+            std::mem::forget(permit);
+        }
+        let path = journals(home.path()).pop().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let record = (bytes.len() - 40) / 4;
+        match change {
+            "torn" => bytes.truncate(bytes.len() - 10),
+            "changed" => bytes[40 + record + 30] ^= 1,
+            _ => std::fs::write(home.path().join("key"), "f".repeat(64)).unwrap(),
+        }
+        std::fs::write(&path, bytes).unwrap();
+        drop(journal);
+
+        let restarted = at_home(home.path(), &database, Durability::Durable).await;
+        restarted.ledger.recover().await.unwrap();
+        for (number, id) in ends.iter().enumerate() {
+            let last = if number < expected { "ended" } else { "abandoned" };
+            assert_eq!(kinds_of(pool, *id).await, ["decided", last], "{change}, record {number}");
+        }
+        assert!(!path.exists());
+        assert_eq!(path.with_extension("damaged").exists(), change != "torn", "what was changed is kept for a look");
+        restarted.drained().await;
+        assert_sound(pool).await;
+    }
+}
+
+#[tokio::test]
+async fn decisions_are_kept_in_the_home_while_the_ledger_cannot_be_written() {
+    let cluster = TestCluster::start().await;
+    let pool = Database::connect(&cluster.connect_options()).await.unwrap();
+    install(&pool, &[module()], &InstallOptions::default()).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let start = async || {
+        let audit = AuditProfile { on_store_failure: OnStoreFailure::Spool, spool_limit_mib: 1 };
+        let journal = Some(Journal::open(home.path()).unwrap());
+        let pool = Database::connect(&cluster.connect_options()).await.unwrap();
+        Setup { journal, audit, ..Setup::default() }.start(&pool).await
+    };
+    let mut answered = Vec::new();
+    for killed in [false, true] {
+        let fixture = start().await;
+        fixture.ledger.recover().await.unwrap();
+        finish(fixture.admit("before").await.unwrap(), "hi");
+        cluster.stop();
+        fixture.wait_until(false).await;
+        let refused = fixture.refuse().await;
+        let mut waiting = Vec::new();
+        for number in 0..141 {
+            let permit = fixture.admit("while it is away").await.unwrap();
+            answered.push(permit.id());
+            // Some end in another order than they began.
+            waiting.push(permit);
+            if number % 7 == 0 {
+                waiting.drain(..).rev().for_each(|permit| finish(permit, "hi"));
+            }
+        }
+        waiting.drain(..).for_each(|permit| finish(permit, "hi"));
+        let page = fixture.metrics.encode();
+        let spooled = page.lines().find_map(|line| line.strip_prefix("ledger_spool_bytes ")).expect("a metric");
+        assert!(spooled.parse::<u64>().unwrap() > 100_000, "{spooled}");
+        // What is in the home can be read by nobody without its key.
+        for path in journals(home.path()) {
+            let bytes = std::fs::read(path).unwrap();
+            assert!(
+                !bytes.windows(16).any(|window| window == b"while it is away" || window == b"\"kind\":\"decided\"")
+            );
+        }
+        // It is bounded.
+        let mut more = 0;
+        while let Ok(permit) = fixture.admit(&"x".repeat(2000)).await {
+            finish(permit, "hi");
+            more += 1;
+            assert!(more < 2000, "a mebibyte holds no more");
+        }
+        if killed {
+            kill_at_once(&fixture).await;
+            cluster.restart();
+            let next = start().await;
+            next.ledger.recover().await.unwrap();
+            next.drained().await;
+        } else {
+            cluster.restart();
+            fixture.wait_until(true).await;
+            fixture.drained().await;
+        }
+        let pool = Database::connect(&cluster.connect_options()).await.unwrap();
+        for id in answered.drain(..) {
+            assert_eq!(kinds_of(pool.write(), id).await, ["decided", "ended"], "killed: {killed}");
+        }
+        assert_eq!(kinds_of(pool.write(), refused).await, ["decided"]);
+        assert!(statuses(pool.write()).await.iter().all(|(status, _)| ["completed", "rejected"].contains(&&**status)));
+        assert_sound(pool.write()).await;
+        assert_eq!(journals(home.path()), Vec::<std::path::PathBuf>::new(), "killed: {killed}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_breaks_no_chain() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let clock = Arc::new(ManualClock::new(Ambient::system().now()));
+    let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
+    let fixture = Setup { ambient, ..Setup::default() }.start(&database.pool).await;
+    for jump in
+        [TimeDelta::zero(), TimeDelta::days(-3), TimeDelta::days(40), TimeDelta::days(-40), TimeDelta::hours(-1)]
+    {
+        clock.advance(jump);
+        finish(fixture.admit("hello").await.unwrap(), "hi");
+    }
+    fixture.drained().await;
+    let times: Vec<(DateTime<Utc>,)> =
+        sqlx::query_as("SELECT at FROM ledger ORDER BY seq").fetch_all(pool).await.unwrap();
+    assert_eq!(times.len(), 10);
+    assert!(times.is_sorted(), "the time of entries decreases: {times:?}");
+    assert_sound(pool).await;
+}
+
+#[tokio::test]
+async fn content_can_be_erased_and_the_log_stays() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let decisions: Vec<Arc<dyn Projection>> = vec![Arc::new(crate::decisions::Decisions)];
+    let fixture = Setup { projections: decisions, ..Setup::default() }.start(&database.pool).await;
+    let (ada, bob) = (UserId::generate(&fixture.ambient), UserId::generate(&fixture.ambient));
+    let mut ids = Vec::new();
+    for user in [ada, bob, ada] {
+        let mut action = fixture.action("what I said");
+        let principal = Principal {
+            user_id: user,
+            user_type: UserType::Admin,
+            roles: vec!["admin".to_owned()],
+            credential: Credential::ApiKey(ApiKeyId::generate(&fixture.ambient)),
+            ..Principal::clone(&action.by.principal)
+        };
+        action.by.principal = Arc::new(principal);
+        let permit = fixture.gate.admit(action).await.unwrap();
+        ids.push(permit.id());
+        finish(permit, "what it answered");
+    }
+    let ledger = fixture.ledger.clone();
+    fixture.drained().await;
+    ledger.catch_up().await.unwrap();
+    let kept = async |id: ActionId| -> Vec<String> {
+        let parts = sqlx::query_as("SELECT part FROM ledger_content WHERE action_id = $1 ORDER BY part");
+        let parts: Vec<(String,)> = parts.bind(id.as_uuid()).fetch_all(pool).await.unwrap();
+        parts.into_iter().map(|(part,)| part).collect()
+    };
+    let all = ["answer", "request", "tool_call.0"];
+    assert_eq!(kept(ids[0]).await, all);
+    let now = Ambient::system().now();
+
+    let users: Vec<(Option<Uuid>,)> =
+        sqlx::query_as("SELECT DISTINCT user_id FROM governance_decisions").fetch_all(pool).await.unwrap();
+    let is_recorded = users.contains(&(Some(ada.as_uuid()),));
+    assert!(is_recorded, "{users:?}");
+    let erased = erasure::erase_user(pool, ada, now).await.unwrap();
+    assert_eq!(erased, erasure::Erased { actions: 2, parts: 6 });
+    assert_eq!((kept(ids[0]).await.len(), kept(ids[2]).await.len()), (0, 0));
+    assert_eq!(kept(ids[1]).await, all, "it is somebody else's");
+    assert_eq!(erasure::erase_user(pool, ada, now).await.unwrap(), erasure::Erased::default());
+
+    let parts = ["answer".to_owned()];
+    let erased = erasure::erase_action(pool, ids[1], Some(&parts), now).await.unwrap();
+    assert_eq!(erased, erasure::Erased { actions: 1, parts: 1 });
+    assert_eq!(kept(ids[1]).await, ["request", "tool_call.0"]);
+    let noted = erasure::erased_parts(pool, ids[1]).await.unwrap();
+    assert_eq!(noted.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["answer"]);
+    assert_eq!(assert_sound(pool).await.verified, 6, "the log is as it was");
+}
+
+#[tokio::test]
+async fn classes_of_content_have_rules_of_their_own() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let clock = Arc::new(ManualClock::new(DateTime::from_timestamp_micros(1_900_000_000_000_000).unwrap()));
+    let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
+    let classes = ContentClasses {
+        prompts: Some(ClassRetention { content: None, days: Some(7) }),
+        answers: Some(ClassRetention { content: None, days: Some(60) }),
+        tool_inputs: Some(ClassRetention { content: Some(ContentRetention::None), days: None }),
+        findings: None,
+    };
+    let retention = RetentionProfile { classes, ..RetentionProfile::default() }.resolve(false);
+    let fixture = Setup { retention, ambient, ..Setup::default() }.start(&database.pool).await;
+    finish(fixture.admit("what I said").await.unwrap(), "what it answered");
+    let ledger = fixture.ledger.clone();
+    fixture.drained().await;
+    for (days, left) in [(0, &["answer", "request"][..]), (8, &["answer"]), (40, &["answer"]), (20, &[])] {
+        clock.advance(TimeDelta::days(days));
+        ledger.sweep().await.unwrap();
+        let parts: Vec<(String,)> =
+            sqlx::query_as("SELECT part FROM ledger_content ORDER BY part").fetch_all(pool).await.unwrap();
+        assert_eq!(parts.iter().map(|(part,)| part.as_str()).collect::<Vec<_>>(), left, "{days} days later");
+    }
 }

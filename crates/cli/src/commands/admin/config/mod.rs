@@ -5,6 +5,7 @@ mod gateway;
 mod import;
 mod mail;
 mod provider;
+mod rate_limits;
 mod reconcile;
 mod reload;
 mod secret;
@@ -32,6 +33,8 @@ pub(crate) enum Config {
     #[command(subcommand)]
     Mail(mail::Mail),
     #[command(subcommand)]
+    RateLimits(rate_limits::RateLimits),
+    #[command(subcommand)]
     Secret(secret::Secret),
     #[command(subcommand)]
     Import(import::Import),
@@ -48,6 +51,7 @@ impl Config {
             Self::Catalog(group) => group.run(invocation).await,
             Self::Provider(group) => group.run(invocation).await,
             Self::Mail(group) => group.run(invocation).await,
+            Self::RateLimits(group) => group.run(invocation).await,
             Self::Secret(group) => group.run(invocation).await,
             Self::Import(group) => group.run(invocation).await,
         }

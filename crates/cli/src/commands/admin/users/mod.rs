@@ -1,6 +1,7 @@
-//! `admin users`: accounts and their API keys.
+//! `admin users`: accounts, their API keys, and addresses that are shut out.
 
 mod api_key;
+mod ban;
 mod count;
 mod create;
 mod delete;
@@ -26,6 +27,8 @@ pub(crate) enum Users {
     Count(count::Count),
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    #[command(subcommand, alias = "bans")]
+    Ban(ban::Ban),
 }
 
 impl Users {
@@ -40,6 +43,7 @@ impl Users {
                 Self::Delete(command) => command.run(invocation, database).await,
                 Self::Count(command) => command.run(invocation, database).await,
                 Self::ApiKey(group) => group.run(invocation, database).await,
+                Self::Ban(group) => group.run(invocation, database).await,
             })
             .await
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use systemprompt_gateway::request::queries::RequestSummary;
+use systemprompt_gateway::request::list::RequestSummary;
 use systemprompt_identity::{Session, User, recent_sessions};
 
 use crate::accounts::{accounts, find, record};

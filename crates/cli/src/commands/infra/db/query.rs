@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::failure::failure;
 use crate::bounds::{OFFSET, within};
+use crate::change::{About, Change, Changed};
 use crate::database::query::{self, QueryOptions, QueryResult};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -15,7 +17,10 @@ use crate::view::{Layout, Table, Text, View};
 /// How long a statement may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Run one reading statement, in a read-only transaction.
+/// Where what was said is kept: who reads it is recorded.
+const CONTENT: &str = "ledger_content";
+
+/// Run one reading statement, in a read-only transaction. That you read `ledger_content` is recorded.
 #[derive(Debug, Args)]
 pub(crate) struct Query {
     /// SELECT, WITH, EXPLAIN, SHOW, TABLE or VALUES.
@@ -32,6 +37,13 @@ impl Query {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let options =
             QueryOptions { limit: self.limit as usize, offset: self.offset as usize, statement_timeout: LIMIT };
+        if self.sql.to_ascii_lowercase().contains(CONTENT) {
+            // The statement may quote what was said; its digest tells whether it was this one.
+            let request =
+                json!({"command": "infra db query", "statement_sha256": hex::encode(Sha256::digest(&self.sql))});
+            let change = Change::new("content.read", About::new("table", CONTENT), &request);
+            invocation.change(database, change, async || Ok(Changed::unseen(()))).await?;
+        }
         invocation.printer.show(&query::query(&database.db, &self.sql, &options).await.map_err(failure)?);
         Ok(())
     }

@@ -107,11 +107,12 @@ impl Row for StoredLine {
 }
 
 impl View for StoredLine {
-    fn text(&self, _: Layout) -> Text {
+    fn text(&self, layout: Layout) -> Text {
         let fields = self.fields.as_object().into_iter().flatten();
         let fields: String = fields
             .map(|(key, value)| format!(" {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
             .collect();
-        Text::line(format!("{} {:5} {}{fields}", time(self.at), self.level, self.message))
+        let line = Text::line(format!("{} {:5} {}{fields}", time(self.at), self.level, self.message));
+        line.wrapped(layout.width)
     }
 }

@@ -2,12 +2,14 @@
 
 mod audit;
 mod changes;
+mod content;
 mod governance;
 mod line;
 mod request;
 mod search;
 mod stream;
 mod telemetry;
+mod trace;
 mod view;
 
 use clap::Subcommand;
@@ -24,27 +26,37 @@ pub(crate) enum Logs {
     #[command(subcommand)]
     Changes(changes::Changes),
     #[command(subcommand)]
+    Content(content::Content),
+    #[command(subcommand)]
     Governance(governance::Governance),
     View(view::View),
     Search(search::Search),
     Stream(stream::Stream),
     #[command(subcommand)]
     Telemetry(telemetry::Telemetry),
+    #[command(subcommand, alias = "traces")]
+    Trace(trace::Trace),
 }
 
 impl Logs {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
-        let goes_on = matches!(self, Self::Stream(_));
+        let goes_on = match &self {
+            Self::Stream(_) => true,
+            Self::Request(group) => group.goes_on(),
+            _ => false,
+        };
         let done = invocation
             .with_database_until_told(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
                 Self::Audit(command) => command.run(invocation, database).await,
                 Self::Changes(group) => group.run(invocation, database).await,
+                Self::Content(group) => group.run(invocation, database).await,
                 Self::Governance(group) => group.run(invocation, database).await,
                 Self::View(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,
                 Self::Telemetry(group) => group.run(invocation, database).await,
+                Self::Trace(group) => group.run(invocation, database).await,
             })
             .await?;
         // Being told to stop is how a stream ends.

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use systemprompt_gateway::configured::{ConfiguredProvider, providers};
-use systemprompt_gateway::request::queries::RequestSummary;
+use systemprompt_gateway::request::list::RequestSummary;
 use systemprompt_identity::{ApiKeys, IssuedKey};
 
 use crate::accounts::{accounts, find};

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 use systemprompt_governance::command::{checkpoint_directory, remembered};
 use systemprompt_governance::ledger::checkpoint::Checkpoints;
 use systemprompt_governance::ledger::export::{Export as Exporting, export_csv, export_jsonl};
 
+use crate::change::{About, Change, Changed};
 use crate::error::{CliError, CliResult};
 use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
@@ -54,6 +56,8 @@ struct Exported {
 
 impl Export {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let change = Change::new("ledger.export", About::new("ledger", "all"), &json!({"file": self.output}));
+        invocation.change(database, change, async || Ok(Changed::unseen(()))).await?;
         let failed = |error: &(dyn std::error::Error + 'static)| CliError::from_error("export_failed", error);
         let (since, until) = span(self.since, self.until, invocation.ambient.now())?;
         let configuration = invocation.project()?.configuration;

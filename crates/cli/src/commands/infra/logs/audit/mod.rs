@@ -13,10 +13,10 @@ use systemprompt_model::Microdollars;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::prompt::typed;
-use crate::requests::{GLIMPSE, Named, look_up, record};
+use crate::requests::{GLIMPSE, Named, look_up, record, record_reading};
 use crate::view::{Layout, Page, Row, Text};
 
-/// Everything recorded about a request: who, decision, messages, tools, cost.
+/// Everything recorded about a request: who, decision, messages, tools, cost. That you read it is recorded.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Audit {
@@ -47,6 +47,7 @@ impl Audit {
             (Some(Question::Keys(group)), _) => group.run(invocation, database).await,
             (None, Some(id)) => {
                 let requests = look_up(&database.db, &id).await?;
+                record_reading(invocation, database, &requests, "infra logs audit").await?;
                 let full = self.full;
                 if requests.len() as i64 >= TRACE_LIMIT {
                     invocation.printer.note(format!("only the first {TRACE_LIMIT} requests of this trace are shown"));

@@ -1,56 +1,227 @@
 //! `infra logs request list`.
 
-use clap::Args;
-use systemprompt_gateway::request::queries::{self, RequestFilter};
-use systemprompt_governance::page::Page;
+use std::collections::HashSet;
+use std::time::Duration;
 
-use crate::accounts::{accounts, find};
+use chrono::TimeDelta;
+use clap::Args;
+use serde::Serialize;
+use systemprompt_gateway::request::figures::{RequestStats, request_totals};
+use systemprompt_gateway::request::filter::RequestFilter;
+use systemprompt_gateway::request::list::{ListedRequest, NEW_LIMIT, list_requests, new_requests};
+use systemprompt_governance::page::id_range;
+use systemprompt_model::{ActionId, Microdollars};
+
 use crate::error::{CliError, CliResult};
-use crate::ledger::catch_up;
-use crate::moment::{Moment, span};
-use crate::paging::Paging;
+use crate::ledger::projector;
+use crate::paging::Portion;
 use crate::project::{Invocation, OpenDatabase};
-use crate::requests::named;
+use crate::request_filter::Requested;
+use crate::requests::{Named, named};
+use crate::view::{Layout, Page, Row, Table, Text, View};
+
+/// How often one looks for new ones.
+const EVERY: Duration = Duration::from_millis(500);
+/// How long a request may take from its arrival to its decision and still be seen by who follows.
+const LATE: TimeDelta = TimeDelta::minutes(2);
 
 /// The latest requests.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    paging: Paging,
-    /// Only until then.
+    page: Portion,
+    #[command(flatten)]
+    requested: Box<Requested>,
+    /// Go on with new ones as they end, until interrupted.
+    #[arg(short, long, conflicts_with_all = ["before", "until", "totals"])]
+    pub(crate) follow: bool,
+    /// With the totals of all requests that fit, not only of those that are shown.
     #[arg(long)]
-    until: Option<Moment>,
-    /// Only of this provider.
-    #[arg(long)]
-    provider: Option<String>,
-    /// Only of this model.
-    #[arg(long)]
-    model: Option<String>,
-    /// Only of this user.
-    #[arg(long)]
-    user: Option<String>,
+    totals: bool,
 }
 
 impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let (since, until) = span(self.paging.since, self.until, invocation.ambient.now())?;
-        let user = match &self.user {
-            Some(user) => Some(find(&accounts(invocation, &database.db), user).await?.id),
-            None => None,
+        let pool = database.db.write();
+        let filter = self.requested.filter(invocation, database).await?;
+        let projector = projector(&database.db);
+        projector.catch_up().await.map_err(crate::ledger::failure)?;
+        let before = self.page.before()?;
+        let found = list_requests(pool, &filter, before, self.page.limit).await.map_err(CliError::database)?;
+        if !self.follow {
+            let totals = if self.totals {
+                Some(Totals::of(&request_totals(pool, &filter).await.map_err(CliError::database)?))
+            } else {
+                None
+            };
+            let items = named(&database.db, found.items).await?;
+            let page = Page { items, next: found.next.map(|next: ActionId| next.to_string()), total: None };
+            let cut = page.next.clone().map(|next| (page.items.len(), next));
+            invocation.printer.show(&Listed { page, totals });
+            if let Some((shown, next)) = cut {
+                invocation.printer.note(format!("\n{shown} shown; more: --before {next}"));
+            }
+            return Ok(());
+        }
+
+        // A request is shown when it has ended, as an access log does it; one that runs already is waited for.
+        let mut seen = HashSet::new();
+        let mut open = Vec::new();
+        let mut items = found.items;
+        items.reverse();
+        let mut is_first = true;
+        loop {
+            open.retain(|id| items.iter().all(|item| item.summary.request_id != *id));
+            let (runs, ended): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.summary.status == "pending");
+            open.extend(runs.iter().map(|item| item.summary.request_id));
+            let new: Vec<ListedRequest> =
+                ended.into_iter().filter(|item| seen.insert(item.summary.request_id)).collect();
+            for request in named(&database.db, new).await? {
+                if !invocation.printer.show_next(&Followed { request, is_first }) {
+                    // The reader has seen enough (`| head`).
+                    return Ok(());
+                }
+                is_first = false;
+            }
+            tokio::time::sleep(EVERY).await;
+            projector.catch_up().await.map_err(crate::ledger::failure)?;
+            items = self::new(pool, &filter, invocation, &open).await?;
+            let (oldest, _) = id_range(Some(invocation.ambient.now() - LATE * 2), None, None);
+            seen.retain(|id| id.as_uuid() >= oldest);
+        }
+    }
+}
+
+/// What was received lately, and what ran when last seen.
+async fn new(
+    pool: &sqlx::PgPool,
+    filter: &RequestFilter,
+    invocation: &Invocation,
+    open: &[ActionId],
+) -> CliResult<Vec<ListedRequest>> {
+    let since = invocation.ambient.now() - LATE;
+    let millis = u128::from(u64::try_from(since.timestamp_millis()).unwrap_or(0));
+    let since = ActionId::from_uuid(uuid::Uuid::from_u128(millis << 80));
+    let found = new_requests(pool, filter, since, open).await.map_err(CliError::database)?;
+    if found.len() as i64 >= NEW_LIMIT {
+        invocation.printer.note(format!("more than {NEW_LIMIT} requests at once: some are not shown"));
+    }
+    Ok(found)
+}
+
+/// A list with the sums below it.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    page: Page<Named<ListedRequest>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals: Option<Totals>,
+}
+
+/// Sums over requests.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Totals {
+    requests: i64,
+    completed: i64,
+    failed: i64,
+    abandoned: i64,
+    rejected: i64,
+    pending: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    #[serde(rename = "cost_microdollars")]
+    cost: Microdollars,
+}
+
+impl Totals {
+    fn of(stats: &RequestStats) -> Self {
+        Self {
+            requests: stats.requests,
+            completed: stats.completed,
+            failed: stats.failed,
+            abandoned: stats.abandoned,
+            rejected: stats.rejected,
+            pending: stats.pending,
+            input_tokens: stats.input_tokens,
+            output_tokens: stats.output_tokens,
+            cost: stats.cost,
+        }
+    }
+
+    fn sum(requests: &[Named<ListedRequest>]) -> Self {
+        let mut totals = Self::default();
+        for Named { request: ListedRequest { summary, .. }, .. } in requests {
+            totals.requests += 1;
+            match summary.status.as_str() {
+                "completed" => totals.completed += 1,
+                "failed" => totals.failed += 1,
+                "abandoned" => totals.abandoned += 1,
+                "rejected" => totals.rejected += 1,
+                _ => totals.pending += 1,
+            }
+            totals.input_tokens = totals.input_tokens.saturating_add(summary.input_tokens.unwrap_or(0));
+            totals.output_tokens = totals.output_tokens.saturating_add(summary.output_tokens.unwrap_or(0));
+            totals.cost += summary.cost.unwrap_or_default();
+        }
+        totals
+    }
+
+    fn line(&self, whose: &str) -> String {
+        let ended = [
+            (self.completed, "completed"),
+            (self.failed, "failed"),
+            (self.abandoned, "abandoned"),
+            (self.rejected, "rejected"),
+            (self.pending, "running"),
+        ];
+        let ended: Vec<String> =
+            ended.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        format!(
+            " {whose}: {}\n {} tokens in, {} out, {}",
+            ended.join(", "),
+            self.input_tokens,
+            self.output_tokens,
+            self.cost
+        )
+    }
+}
+
+impl View for Listed {
+    fn text(&self, layout: Layout) -> Text {
+        let list = self.page.text(layout);
+        let line = match &self.totals {
+            Some(totals) => totals.line(&format!("all {} that fit", totals.requests)),
+            None if self.page.items.is_empty() => return list,
+            None => Totals::sum(&self.page.items).line(&format!("{} shown", self.page.items.len())),
         };
-        let filter = RequestFilter {
-            since,
-            until,
-            provider: self.provider,
-            model: self.model,
-            user,
-            before: self.paging.before()?,
-            limit: self.paging.limit,
-        };
-        catch_up(&database.db).await?;
-        let found = queries::list_requests(database.db.write(), &filter).await.map_err(CliError::database)?;
-        let items = named(&database.db, found.items).await?;
-        invocation.show_page(Page { items, next: found.next });
-        Ok(())
+        Text::apart([list, Text::lines(line)])
+    }
+}
+
+/// A request that ended just now.
+#[derive(Serialize)]
+struct Followed {
+    #[serde(flatten)]
+    request: Named<ListedRequest>,
+    #[serde(skip)]
+    is_first: bool,
+}
+
+/// How wide the columns are at least, so that rows that come one by one stand below each other.
+const LEAST: [usize; 12] = [19, 13, 9, 9, 11, 8, 9, 6, 6, 6, 9, 13];
+
+impl View for Followed {
+    fn text(&self, layout: Layout) -> Text {
+        let mut table = Table::new(Named::<ListedRequest>::COLUMNS);
+        let cells = self.request.cells().into_iter().zip(LEAST);
+        table.row(cells.map(|(cell, least)| format!("{cell:least$}")));
+        if let Some(note) = self.request.note() {
+            table.note(&note);
+        }
+        let text = layout.table(&table);
+        match text.as_str().split_once('\n').filter(|_| !self.is_first) {
+            Some((_, rows)) => Text::lines(rows),
+            None => text,
+        }
     }
 }

@@ -7,7 +7,7 @@ use systemprompt_gateway::request::queries::RequestDetail;
 
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
-use crate::requests::{Named, look_up, record};
+use crate::requests::{Named, look_up, record, record_reading};
 use crate::view::{Layout, Text, View};
 
 /// One request.
@@ -15,10 +15,10 @@ use crate::view::{Layout, Text, View};
 pub(crate) struct Show {
     /// Its id, or the beginning of it.
     id: String,
-    /// With what was said.
+    /// With what was said. That you read it is recorded.
     #[arg(short, long)]
     messages: bool,
-    /// With the tools that were called.
+    /// With the tools that were called, which is recorded as well.
     #[arg(short, long)]
     tools: bool,
 }
@@ -32,6 +32,9 @@ impl Show {
                 .help(format!("systemprompt infra logs audit {id}   shows them all"))
                 .exit(Exit::Usage));
         };
+        if messages || tools {
+            record_reading(invocation, database, &found, "infra logs request show").await?;
+        }
         invocation.printer.show(&Shown { detail, messages, tools });
         Ok(())
     }

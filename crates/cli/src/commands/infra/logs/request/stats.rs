@@ -1,27 +1,26 @@
 //! `infra logs request stats`.
 
 use clap::Args;
-use systemprompt_gateway::request::queries::{self, RequestStats};
+use systemprompt_gateway::request::figures::{RequestStats, request_stats};
 
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
-use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
+use crate::request_filter::Requested;
 use crate::view::{Layout, Table, Text, View};
 
 /// Requests, tokens and cost by provider and model.
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
-    /// Only since then.
-    #[arg(long)]
-    since: Option<Moment>,
+    #[command(flatten)]
+    requested: Box<Requested>,
 }
 
 impl Stats {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let (since, _) = span(self.since, None, invocation.ambient.now())?;
+        let filter = self.requested.filter(invocation, database).await?;
         catch_up(&database.db).await?;
-        let stats = queries::request_stats(database.db.write(), since).await.map_err(CliError::database)?;
+        let stats = request_stats(database.db.write(), &filter).await.map_err(CliError::database)?;
         invocation.printer.show(&stats);
         Ok(())
     }
@@ -29,7 +28,8 @@ impl Stats {
 
 impl View for RequestStats {
     fn text(&self, layout: Layout) -> Text {
-        let mut table = Table::new(&["provider", "model", "#requests", "#failed", "#in", "#out", "#cost", "#mean ms"]);
+        let columns = ["~provider", "~model", "#requests", "#failed", "?#in", "?#out", "#cost", "?#mean ms"];
+        let mut table = Table::new(&columns);
         for model in &self.models {
             table.row([
                 model.provider.clone().unwrap_or_else(|| "-".to_owned()),

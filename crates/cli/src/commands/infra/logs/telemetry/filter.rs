@@ -36,14 +36,14 @@ impl Which {
             session: self.session.clone(),
             trace: trace.map(|trace| Uuid::try_parse(&trace).map_err(|_| not_an_id(&trace))).transpose()?,
             name: self.name.clone(),
-            before: self.paging.before()?,
+            before: self.paging.page.before()?,
             // One more, to see whether there are more.
-            limit: i64::from(self.paging.limit) + 1,
+            limit: i64::from(self.paging.page.limit) + 1,
         })
     }
 
     pub(super) fn show<T: Row>(&self, mut items: Vec<T>, id: impl Fn(&T) -> i64, invocation: &Invocation) {
-        let limit = self.paging.limit as usize;
+        let limit = self.paging.page.limit as usize;
         let next = (items.len() > limit).then(|| id(&items[limit - 1]).to_string());
         items.truncate(limit);
         invocation.show_part(&Page { items, next, total: None }, "--before");

@@ -1,0 +1,29 @@
+//! `admin access-control groups remove`.
+
+use clap::Args;
+
+use super::member::set;
+use crate::access::Access;
+use crate::accounts::{accounts, find};
+use crate::error::CliResult;
+use crate::project::{Invocation, OpenDatabase};
+
+/// Take an account out of a group or department.
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The group or department.
+    group: String,
+    /// The account: name, e-mail address or id.
+    user: String,
+}
+
+impl Remove {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let access = Access::open(invocation, &database.db)?;
+        let group = access.group(&self.group, None).await?;
+        let user = find(&accounts(invocation, &database.db), &self.user).await?;
+        let membership = set(invocation, database, &access, &group, &user, false).await?;
+        invocation.printer.show(&membership);
+        Ok(())
+    }
+}

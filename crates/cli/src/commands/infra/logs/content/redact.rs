@@ -1,0 +1,49 @@
+//! `infra logs content redact`.
+
+use clap::Args;
+use serde_json::json;
+use systemprompt_governance::ledger::erasure::{Erased, erase_action};
+
+use super::gone::Gone;
+use crate::change::{About, Change, altered};
+use crate::error::{CliError, CliResult, Exit};
+use crate::project::{Invocation, OpenDatabase};
+use crate::requests::look_up;
+
+/// Erase what one record holds of what was said.
+#[derive(Debug, Args)]
+pub(crate) struct Redact {
+    /// Its id, or the beginning of it.
+    id: String,
+    /// Only this part of it: `request`, `answer`, `tool_call.0`, `finding.0` …; may be given again.
+    #[arg(long = "part")]
+    parts: Vec<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Redact {
+    pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
+        let found = look_up(&database.db, &self.id).await?;
+        let [request] = found.as_slice() else {
+            return Err(CliError::new("ambiguous_id", format!("`{}` is a trace of {} requests", self.id, found.len()))
+                .help(format!("systemprompt infra logs audit {}   shows them all", self.id))
+                .exit(Exit::Usage));
+        };
+        let id = request.request.summary.request_id;
+        let parts = (!self.parts.is_empty()).then_some(self.parts.as_slice());
+        let what = parts.map_or_else(|| "all content".to_owned(), |parts| parts.join(", "));
+        invocation.confirm(self.yes, &format!("Erase {what} of {id}, for ever?")).await?;
+        let erase = async || {
+            let now = invocation.ambient.now();
+            let erased = erase_action(database.db.write(), id, parts, now).await;
+            let erased = erased.map_err(CliError::database)?;
+            Ok(altered(&Erased::default(), erased))
+        };
+        let change = Change::new("content.redact", About::new("request", id), &json!({"parts": parts}));
+        let erased = invocation.change(database, change, erase).await?;
+        invocation.printer.show(&Gone { of: id.to_string(), erased });
+        Ok(())
+    }
+}

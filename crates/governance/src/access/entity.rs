@@ -1,0 +1,90 @@
+//! What is known of one entity, and who asks: the two sides a decision is about.
+
+use systemprompt_model::Principal;
+
+use super::decision::{DEFAULT_DEPARTMENT, DEPARTMENT, GROUP, ROLE, USER};
+use super::groups::Groups;
+use crate::config::Access;
+
+/// What is known of one entity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntityRules {
+    /// Whether everybody may use it as long as it has no rules.
+    pub default_included: bool,
+    /// Its rules, by type and value.
+    pub rules: Vec<EntityRule>,
+}
+
+/// One rule about an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityRule {
+    /// `user`, `role`, or a dimension such as `department`.
+    pub rule_type: String,
+    /// The user's id, the role's name, the value of the dimension.
+    pub rule_value: String,
+    /// Whether it grants or refuses.
+    pub access: Access,
+    /// Why.
+    pub justification: Option<String>,
+    /// Who made it: `yaml` for a document, `api` for an edit by hand.
+    pub source: String,
+}
+
+impl EntityRules {
+    /// An entity without rules.
+    pub fn new(default_included: bool) -> Self {
+        Self { default_included, rules: Vec::new() }
+    }
+
+    /// Adds a rule. Of two about the same type and value the refusal stays.
+    pub fn insert(&mut self, rule: EntityRule) {
+        let key = |rule: &EntityRule| (rule.rule_type.clone(), rule.rule_value.clone());
+        match self.rules.binary_search_by_key(&key(&rule), key) {
+            Err(at) => self.rules.insert(at, rule),
+            Ok(at) if rule.access == Access::Deny => self.rules[at] = rule,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Who asks: what rules can be about, strongest band first. The bands are the user, the dimensions in their order, the roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The account's name.
+    pub name: String,
+    /// Its class.
+    pub kind: &'static str,
+    /// Each type of rule, and the values of it that are about this account, sorted.
+    pub bands: Vec<(String, Vec<String>)>,
+}
+
+impl Subject {
+    /// `principal`, who is in what `groups` says. Administrators are treated as everybody.
+    pub fn of(principal: &Principal, dimensions: &[String], groups: &Groups) -> Self {
+        let mut bands = Vec::with_capacity(dimensions.len() + 2);
+        bands.push((USER.to_owned(), vec![principal.user_id.to_string()]));
+        for dimension in dimensions {
+            let own = principal.attributes.get(dimension).map(String::as_str);
+            let mut values: Vec<String> = match (dimension.as_str(), own) {
+                (DEPARTMENT, own) => groups.with_parents([own.unwrap_or(DEFAULT_DEPARTMENT)]),
+                (GROUP, own) => groups.with_parents(groups.of(principal.user_id).chain(own)),
+                (_, own) => own.into_iter().map(str::to_owned).collect(),
+            };
+            values.sort_unstable();
+            values.dedup();
+            bands.push((dimension.clone(), values));
+        }
+        bands.push((ROLE.to_owned(), principal.roles.clone()));
+        Self { name: principal.user_name.clone(), kind: principal.user_type.as_str(), bands }
+    }
+
+    /// The band of rules of this type, if there is such a type.
+    pub(super) fn band(&self, rule_type: &str) -> Option<usize> {
+        self.bands.iter().position(|(of, _)| of == rule_type)
+    }
+
+    /// Whether a rule of this type and value is about this account.
+    pub(super) fn is_about(&self, rule_type: &str, value: &str) -> bool {
+        self.bands.iter().any(|(of, values)| of == rule_type && values.iter().any(|own| own == value))
+    }
+}

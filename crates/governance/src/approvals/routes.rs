@@ -1,0 +1,166 @@
+//! Approvals over HTTP, for administrators.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use systemprompt_extension::api::{ApiResult, ExtensionError, OnBehalfOf};
+use systemprompt_extension::{Access, RouteTable};
+use systemprompt_model::ApprovalId;
+
+use super::store::Approvals;
+use super::{Approval, ApprovalError, Decider, Resolution, change_of};
+use crate::administer::ChangeError;
+use crate::denial::Refusal;
+use crate::gate::Gate;
+
+/// What is mounted.
+pub(crate) const PREFIXES: &[&str] = &["/api/public/admin/governance"];
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) approvals: Arc<Approvals>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// The endpoints.
+pub(crate) fn table() -> RouteTable<Desk> {
+    RouteTable::new()
+        .get(
+            "/api/public/admin/governance/approvals",
+            Access::Admin,
+            "The calls that wait for a second person or did, the newest first; `state` and `limit` in the query.",
+            list,
+        )
+        .answers::<Listed>(200)
+        .get("/api/public/admin/governance/approvals/{id}", Access::Admin, "One of them.", show)
+        .answers::<Approval>(200)
+        .post(
+            "/api/public/admin/governance/approvals/{id}/approve",
+            Access::Admin,
+            "Approves a call that somebody else asked for; then it passes.",
+            approve,
+        )
+        .takes::<Note>()
+        .answers::<Approval>(200)
+        .post(
+            "/api/public/admin/governance/approvals/{id}/deny",
+            Access::Admin,
+            "Denies a call that somebody else asked for.",
+            deny,
+        )
+        .takes::<Note>()
+        .answers::<Approval>(200)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    state: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Listed {
+    /// What was found.
+    approvals: Vec<Approval>,
+}
+
+/// Why it is decided so.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Note {
+    /// In words, for whoever asked.
+    note: Option<String>,
+}
+
+async fn list(State(desk): State<Desk>, Query(which): Query<Which>) -> ApiResult<Json<Listed>, RouteError> {
+    let approvals = desk.approvals.list(which.state.as_deref(), which.limit.unwrap_or(100)).await;
+    let approvals = approvals.map_err(RouteError::from)?;
+    Ok(Json(Listed { approvals }))
+}
+
+async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> ApiResult<Json<Approval>, RouteError> {
+    Ok(Json(desk.approvals.find(parsed(&id)?).await.map_err(RouteError::from)?))
+}
+
+async fn approve(
+    State(desk): State<Desk>,
+    by: OnBehalfOf,
+    Path(id): Path<String>,
+    note: Option<Json<Note>>,
+) -> ApiResult<Json<Approval>, RouteError> {
+    desk.decide(by, &id, Resolution::Approve, note).await
+}
+
+async fn deny(
+    State(desk): State<Desk>,
+    by: OnBehalfOf,
+    Path(id): Path<String>,
+    note: Option<Json<Note>>,
+) -> ApiResult<Json<Approval>, RouteError> {
+    desk.decide(by, &id, Resolution::Deny, note).await
+}
+
+impl Desk {
+    async fn decide(
+        &self,
+        OnBehalfOf(by): OnBehalfOf,
+        id: &str,
+        resolution: Resolution,
+        note: Option<Json<Note>>,
+    ) -> ApiResult<Json<Approval>, RouteError> {
+        let id = parsed(id)?;
+        let note = note.and_then(|Json(note)| note.note);
+        let decider = Decider { user: by.principal.account(), name: by.principal.user_name.clone() };
+        let change = change_of(id, resolution, note.as_deref());
+        let approvals = Arc::clone(&self.approvals);
+        let work = async move || approvals.decide(id, resolution, &decider, note.as_deref()).await;
+        let decided = self.gate.change_to_the_end(by, change, work).await.map_err(|error| match error {
+            ChangeError::Refused(refusal) => RouteError::Refused(refusal),
+            ChangeError::Failed(error) => RouteError::Approval(error),
+        })?;
+        Ok(Json(decided))
+    }
+}
+
+fn parsed(id: &str) -> Result<ApprovalId, RouteError> {
+    id.parse().map_err(|_| RouteError::NoId(id.chars().take(80).collect()))
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RouteError {
+    #[error("there is no approval `{0}`")]
+    NoId(String),
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+impl ExtensionError for RouteError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoId(_) | Self::Approval(ApprovalError::Unknown(_)) => "APPROVAL_NOT_FOUND",
+            Self::Approval(ApprovalError::NotPending { .. }) => "APPROVAL_NOT_PENDING",
+            Self::Approval(ApprovalError::Own) => "APPROVAL_OWN",
+            Self::Approval(ApprovalError::Database(_)) => "APPROVALS_UNAVAILABLE",
+            Self::Refused(_) => "APPROVAL_REFUSED",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoId(_) | Self::Approval(ApprovalError::Unknown(_)) => StatusCode::NOT_FOUND,
+            Self::Approval(ApprovalError::NotPending { .. }) => StatusCode::CONFLICT,
+            Self::Approval(ApprovalError::Own) | Self::Refused(Refusal::Denied(_)) => StatusCode::FORBIDDEN,
+            Self::Approval(ApprovalError::Database(_)) | Self::Refused(Refusal::LedgerUnavailable) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Content that goes before its time: what one user said and was told, or what one record holds.
+//!
+//! The log keeps digests and no content, so no chain notices. What was erased is written down beside it, so that nobody
+//! takes it for expired or stolen; who erased it is an action of the log.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgPool;
+use systemprompt_model::{ActionId, UserId};
+use uuid::Uuid;
+
+/// Actions looked at in one statement, so that none takes long.
+const BATCH: i64 = 500;
+
+/// What was erased.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Erased {
+    /// Of how many actions something was erased.
+    #[serde(rename = "erased_actions")]
+    pub actions: u64,
+    /// How many parts: requests, answers, inputs of tools, what findings were found in.
+    pub parts: u64,
+}
+
+/// A part of the content of an action that was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErasedPart {
+    /// Its name.
+    pub part: String,
+    /// When.
+    pub erased_at: DateTime<Utc>,
+}
+
+/// Erases all content of what `user` did, as far as the decisions in the tables know; catch up first.
+pub async fn erase_user(pool: &PgPool, user: UserId, now: DateTime<Utc>) -> Result<Erased, sqlx::Error> {
+    let mut erased = Erased::default();
+    let mut after = Uuid::nil();
+    loop {
+        let actions = sqlx::query_scalar!(
+            r#"
+            SELECT d.action_id
+            FROM governance_decisions AS d
+            WHERE d.user_id = $1 AND d.action_id > $2
+            ORDER BY d.action_id
+            LIMIT $3
+            "#,
+            user.as_uuid(),
+            after,
+            BATCH,
+        )
+        .fetch_all(pool)
+        .await?;
+        let Some(last) = actions.last() else { return Ok(erased) };
+        after = *last;
+        let some = erase(pool, &actions, None, now).await?;
+        erased.actions += some.actions;
+        erased.parts += some.parts;
+    }
+}
+
+/// Erases the content of an action, or only these parts of it.
+pub async fn erase_action(
+    pool: &PgPool,
+    action: ActionId,
+    parts: Option<&[String]>,
+    now: DateTime<Utc>,
+) -> Result<Erased, sqlx::Error> {
+    erase(pool, &[action.as_uuid()], parts, now).await
+}
+
+/// What was erased of an action.
+pub async fn erased_parts(pool: &PgPool, action: ActionId) -> Result<Vec<ErasedPart>, sqlx::Error> {
+    sqlx::query_as!(
+        ErasedPart,
+        "SELECT part, erased_at FROM ledger_erasures WHERE action_id = $1 ORDER BY part",
+        action.as_uuid(),
+    )
+    .fetch_all(pool)
+    .await
+}
+
+async fn erase(
+    pool: &PgPool,
+    actions: &[Uuid],
+    parts: Option<&[String]>,
+    now: DateTime<Utc>,
+) -> Result<Erased, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        WITH gone AS (
+            DELETE FROM ledger_content
+            WHERE action_id = ANY ($1) AND ($2::text[] IS NULL OR part = ANY ($2))
+            RETURNING action_id, part
+        ), noted AS (
+            INSERT INTO ledger_erasures (action_id, part, erased_at)
+            SELECT action_id, part, $3 FROM gone
+            ON CONFLICT (action_id, part) DO NOTHING
+        )
+        SELECT COUNT(DISTINCT action_id) AS "actions!", COUNT(*) AS "parts!" FROM gone
+        "#,
+        actions,
+        parts,
+        now,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Erased { actions: row.actions as u64, parts: row.parts as u64 })
+}

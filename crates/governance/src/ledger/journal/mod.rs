@@ -1,0 +1,230 @@
+//! What waits to be written, kept in the home too, so that it survives this process.
+//!
+//! Ends wait in memory for some milliseconds; a process that is killed meanwhile would leave actions open of which somebody
+//! has the answer. So whatever is queued without anybody waiting for it is put into a file first, and how long answers stand
+//! is noted there now and then. Nothing is synced: the system keeps what was handed to it when a process dies. The next
+//! start of the same home [replays](replay) what is not in the ledger, before it closes what is left open.
+//!
+//! Where the profile says so, the same files take decisions while the database is away. Then they are synced before anything
+//! is done.
+
+mod record;
+pub(super) mod replay;
+mod segment;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use systemprompt_config::files::{create_private_dir, write_secret_file};
+use systemprompt_model::{Condition, Secret};
+
+use self::record::What;
+use self::segment::{Open, Segment};
+use super::content::KeptPart;
+use super::entry::Sealed;
+
+/// A segment is closed at this size. It is deleted when all of its entries are in the ledger.
+const SEGMENT: u64 = 8 * 1024 * 1024;
+
+/// The longest content that is kept with an entry while the database is there: longer ones are worth less than the time to
+/// write them twice.
+const CONTENT_LIMIT: usize = 16 * 1024;
+
+/// The journal of one home.
+pub struct Journal {
+    directory: PathBuf,
+    key: Secret,
+    /// Segments of earlier runs, oldest first.
+    left: Mutex<Vec<PathBuf>>,
+    current: Mutex<Current>,
+    /// Bytes of entries that are nowhere else yet.
+    waiting: Arc<AtomicU64>,
+    /// How many records are on disk.
+    synced: tokio::sync::Mutex<u64>,
+}
+
+#[derive(Default)]
+struct Current {
+    open: Option<Open>,
+    /// The number of the next segment.
+    next: u64,
+    /// How many records were added.
+    records: u64,
+    /// It cannot be written.
+    failing: Condition,
+}
+
+/// An entry's place in the journal. It stays there until it is [settled](Self::settle).
+#[derive(Debug)]
+pub(super) struct Filed {
+    segment: Arc<Segment>,
+    waiting: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Filed {
+    /// The entry is in the ledger, or needs not be.
+    pub(super) fn settle(self) {
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.segment.settle();
+    }
+}
+
+impl Journal {
+    /// The journal below this directory. Makes the directory and a key if there is none yet.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        create_private_dir(directory)?;
+        let key = read_or_make_key(&directory.join("key"))?;
+        let mut left: Vec<(u64, PathBuf)> = Vec::new();
+        for file in fs::read_dir(directory)? {
+            let path = file?.path();
+            left.extend(number_of(&path).map(|number| (number, path)));
+        }
+        left.sort_unstable();
+        let next = left.last().map_or(1, |(number, _)| number + 1);
+        Ok(Self {
+            directory: directory.to_owned(),
+            key,
+            left: Mutex::new(left.into_iter().map(|(_, path)| path).collect()),
+            current: Mutex::new(Current { next, ..Current::default() }),
+            waiting: Arc::default(),
+            synced: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Bytes of entries that are nowhere else yet.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Keeps an entry, with its content if that is short or `whole` is. Nothing if it cannot be kept, which is said once.
+    pub(super) fn keep(&self, entry: &Sealed, content: &[KeptPart], whole: bool) -> Option<Filed> {
+        let is_short = || content.iter().map(KeptPart::size).sum::<usize>() <= CONTENT_LIMIT;
+        let content = if whole || is_short() { content } else { &[] };
+        let (segment, bytes) = self.add(What::Entry, entry, content)?;
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        Some(Filed { segment, waiting: Arc::clone(&self.waiting), bytes })
+    }
+
+    /// Notes how an action stands: the end it has if nothing more comes.
+    pub(super) fn note(&self, end: &Sealed) {
+        self.add(What::Standing, end, &[]);
+    }
+
+    fn add(&self, what: What, entry: &Sealed, content: &[KeptPart]) -> Option<(Arc<Segment>, u64)> {
+        let mut current = self.current();
+        match current.add(&self.directory, &self.key, what, entry, content) {
+            Ok(kept) => {
+                if let Some(lasted) = current.failing.ends() {
+                    tracing::info!(lasted_ms = lasted.as_millis() as u64, "the ledger's journal can be written again");
+                }
+                Some(kept)
+            }
+            Err(error) => {
+                // What was written may end inside a record, behind which nothing can be read.
+                if let Some(open) = current.open.take() {
+                    open.segment.close();
+                }
+                if current.failing.begins() {
+                    let directory = self.directory.display();
+                    tracing::error!(%error, %directory, "the ledger's journal cannot be written; what waits is in memory only");
+                }
+                None
+            }
+        }
+    }
+
+    /// Waits until everything that was kept is on disk. Who comes while another one waits shares the next turn.
+    pub(super) async fn sync(&self) -> io::Result<()> {
+        let wanted = self.current().records;
+        let mut synced = self.synced.lock().await;
+        if *synced >= wanted {
+            return Ok(());
+        }
+        let (file, records) = {
+            let current = self.current();
+            (current.open.as_ref().map(|open| Arc::clone(&open.file)), current.records)
+        };
+        let directory = self.directory.clone();
+        let syncing = tokio::task::spawn_blocking(move || {
+            if let Some(file) = file {
+                file.sync_data()?;
+            }
+            // The names of its files.
+            fs::File::open(directory)?.sync_all()
+        });
+        syncing.await.map_err(io::Error::other)??;
+        *synced = records;
+        Ok(())
+    }
+
+    /// Nothing is kept any more. What is in the ledger goes.
+    pub(super) fn close(&self) {
+        if let Some(open) = self.current().open.take() {
+            open.segment.close();
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Current {
+    fn add(
+        &mut self,
+        directory: &Path,
+        key: &Secret,
+        what: What,
+        entry: &Sealed,
+        content: &[KeptPart],
+    ) -> io::Result<(Arc<Segment>, u64)> {
+        if self.open.as_ref().is_some_and(|open| open.bytes >= SEGMENT)
+            && let Some(full) = self.open.take()
+        {
+            // Whoever waits for the disk waits for the next one's.
+            full.file.sync_data()?;
+            full.segment.close();
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let path = directory.join(format!("{:012}.journal", self.next));
+                self.next += 1;
+                none.insert(Open::begin(path, key.expose().as_bytes())?)
+            }
+        };
+        let bytes = open.add(what, entry, content)?;
+        self.records += 1;
+        Ok((Arc::clone(&open.segment), bytes))
+    }
+}
+
+fn read_or_make_key(path: &Path) -> io::Result<Secret> {
+    match fs::read_to_string(path) {
+        Ok(key) if !key.trim().is_empty() => return Ok(Secret::new(key.trim().to_owned())),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(io::Error::other)?;
+    let key = hex::encode(bytes);
+    write_secret_file(path, key.as_bytes())?;
+    Ok(Secret::new(key))
+}
+
+fn number_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(".journal")?.parse().ok()
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}

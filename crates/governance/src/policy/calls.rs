@@ -1,0 +1,183 @@
+//! Whether a tool call is one a rule is about.
+
+use regex::Regex;
+use serde_json::Value;
+use systemprompt_model::pattern::Pattern;
+
+use crate::config::{ArgumentCondition, CallRule, ToolPattern};
+
+/// Rules about calls, ready to be asked.
+pub(crate) struct Calls(Vec<Rule>);
+
+struct Rule {
+    tools: Vec<ToolPattern>,
+    when: Vec<Condition>,
+    admins: bool,
+    reason: Option<String>,
+}
+
+struct Condition {
+    /// Absent: every text.
+    path: Option<Vec<String>>,
+    test: Test,
+}
+
+enum Test {
+    Equals(Value),
+    Contains(String),
+    Glob(Pattern),
+    Regex(Regex),
+    /// What was written cannot be understood, which was told as a flaw: it holds, so that the rule is not lost.
+    Always,
+}
+
+/// A rule that is about a call.
+pub(crate) struct Hit<'a> {
+    /// Its number in the list, from 1.
+    pub(crate) number: usize,
+    /// Why, if its author said so.
+    pub(crate) reason: Option<&'a str>,
+}
+
+impl Calls {
+    pub(crate) fn new(rules: &[CallRule]) -> Self {
+        let rules = rules.iter().map(|rule| Rule {
+            tools: rule.tools.clone(),
+            when: rule.when.iter().map(Condition::new).collect(),
+            admins: rule.admins,
+            reason: rule.reason.clone(),
+        });
+        Self(rules.collect())
+    }
+
+    /// Whether what it says may depend on the input.
+    pub(crate) fn depends_on_input(&self) -> bool {
+        self.0.iter().any(|rule| !rule.when.is_empty())
+    }
+
+    /// The first rule that is about a call of this tool with this input.
+    pub(crate) fn find(&self, tool: &str, input: &[u8], is_admin: bool) -> Option<Hit<'_>> {
+        // Read at most once, and only if a rule asks for it.
+        let mut read: Option<Option<Value>> = None;
+        let mut holds = |condition: &Condition| {
+            let input = read.get_or_insert_with(|| serde_json::from_slice(input).ok());
+            input.as_ref().is_none_or(|input| condition.holds(input))
+        };
+        let about = |rule: &Rule| {
+            (rule.admins || !is_admin)
+                && (rule.tools.is_empty() || rule.tools.iter().any(|pattern| pattern.fits(tool)))
+                && rule.when.iter().all(&mut holds)
+        };
+        let at = self.0.iter().position(about)?;
+        Some(Hit { number: at + 1, reason: self.0[at].reason.as_deref() })
+    }
+}
+
+impl Condition {
+    fn new(condition: &ArgumentCondition) -> Self {
+        let ArgumentCondition { path, equals, contains, glob, regex } = condition;
+        let test = match (equals, contains, glob, regex) {
+            (Some(value), ..) => Some(Test::Equals(value.clone())),
+            (_, Some(text), ..) => Some(Test::Contains(text.clone())),
+            (_, _, Some(glob), _) => Pattern::ignoring_case(glob).ok().map(Test::Glob),
+            (_, _, _, Some(regex)) => Regex::new(regex).ok().map(Test::Regex),
+            _ => None,
+        };
+        let path = path.as_ref().map(|path| path.split('.').map(str::to_owned).collect());
+        Self { path, test: test.unwrap_or(Test::Always) }
+    }
+
+    fn holds(&self, input: &Value) -> bool {
+        match &self.path {
+            Some(path) => self.holds_at(input, path),
+            None => self.holds_anywhere(input),
+        }
+    }
+
+    fn holds_at(&self, value: &Value, path: &[String]) -> bool {
+        let Some((step, rest)) = path.split_first() else { return self.test.holds(value) };
+        match value {
+            Value::Object(map) if step == "*" => map.values().any(|value| self.holds_at(value, rest)),
+            Value::Array(items) if step == "*" => items.iter().any(|value| self.holds_at(value, rest)),
+            Value::Object(map) => map.get(step).is_some_and(|value| self.holds_at(value, rest)),
+            Value::Array(items) => step
+                .parse()
+                .ok()
+                .and_then(|index: usize| items.get(index))
+                .is_some_and(|value| self.holds_at(value, rest)),
+            _ => false,
+        }
+    }
+
+    fn holds_anywhere(&self, value: &Value) -> bool {
+        match value {
+            Value::Object(map) => map.values().any(|value| self.holds_anywhere(value)),
+            Value::Array(items) => items.iter().any(|value| self.holds_anywhere(value)),
+            leaf => self.test.holds(leaf),
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: &Value) -> bool {
+        // A number or a truth value is compared by how it is written.
+        let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match self {
+            Self::Equals(wanted) => value == wanted,
+            Self::Contains(wanted) => text().contains(wanted),
+            Self::Glob(pattern) => pattern.fits(&text()),
+            Self::Regex(regex) => regex.is_match(&text()),
+            Self::Always => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rule(rule: Value) -> Calls {
+        Calls::new(&[serde_json::from_value(rule).expect("a rule")])
+    }
+
+    #[test]
+    fn a_rule_is_about_tools_and_what_they_are_asked_to_do() {
+        let force = json!({"tools": ["Bash"], "when": [{"path": "command", "regex": r"\bgit\s+push\b.*--force"}]});
+        let system = json!({"tools": ["Write", "Edit"], "when": [{"path": "file_path", "glob": "/etc/*"}]});
+        let nested =
+            json!({"when": [{"path": "edits.*.path", "contains": "secrets"}, {"path": "dry_run", "equals": false}]});
+        let anywhere = json!({"when": [{"contains": "prod-db"}]});
+        let indexed = json!({"tools": ["mcp__db__*"], "when": [{"path": "args.0", "equals": 7}]});
+        for (about, tool, input, expected) in [
+            (&force, "Bash", json!({"command": "git push origin --force"}), true),
+            (&force, "Bash", json!({"command": "git push origin"}), false),
+            (&force, "BashOutput", json!({"command": "git push --force"}), true),
+            (&force, "Read", json!({"command": "git push --force"}), false),
+            (&system, "Write", json!({"file_path": "/ETC/passwd"}), true),
+            (&system, "Write", json!({"file_path": "/home/etc"}), false),
+            (&system, "Write", json!({}), false),
+            (&nested, "any", json!({"edits": [{"path": "a"}, {"path": "x/secrets"}], "dry_run": false}), true),
+            (&nested, "any", json!({"edits": [{"path": "x/secrets"}], "dry_run": true}), false),
+            (&anywhere, "any", json!({"deep": [{"host": "prod-db-1"}]}), true),
+            (&anywhere, "any", json!({"prod-db": 1}), false),
+            (&indexed, "mcp__db__run", json!({"args": [7]}), true),
+            (&indexed, "mcp__db__run", json!({"args": [8, 7]}), false),
+        ] {
+            let calls = rule(about.clone());
+            let hit = calls.find(tool, input.to_string().as_bytes(), false);
+            assert_eq!(hit.is_some(), expected, "{about} {tool} {input}");
+        }
+        // What cannot be read may be anything.
+        assert!(rule(force.clone()).find("Bash", b"{\"command\"", false).is_some());
+    }
+
+    #[test]
+    fn administrators_are_exempt_unless_a_rule_says_otherwise() {
+        let about = |admins: bool| rule(json!({"tools": ["*"], "admins": admins, "reason": "house rule"}));
+        assert!(about(false).find("Bash", b"{}", true).is_none());
+        let hit = about(true);
+        assert_eq!(hit.find("Bash", b"{}", true).map(|hit| (hit.number, hit.reason)), Some((1, Some("house rule"))));
+    }
+}

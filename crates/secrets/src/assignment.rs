@@ -1,0 +1,369 @@
+//! What is given to a name, in the many ways in which that is written.
+
+use std::ops::Range;
+
+/// A value and how it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// The value without quotation marks.
+    pub(crate) place: Range<usize>,
+    pub(crate) style: Style,
+}
+
+/// How a value stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// In quotation marks, or between tags.
+    Quoted,
+    /// On a line that is a setting: `NAME=value`, `name: value`.
+    Setting,
+    /// Anywhere else, where it may be the name of a variable.
+    Bare,
+}
+
+/// The longest value.
+const LONGEST: usize = 512;
+/// The most spaces between a name, what gives it its value, and that.
+const SPACES: usize = 24;
+
+/// What stands between a name and its value, the longer before what it begins with.
+const SIGNS: [&str; 21] = [
+    ":::=", "::=", "??=", "||=", "===", "!==", "=>", "->", "<-", "<<", ":=", "?=", "+=", ".=", "==", "!=", "||", "=",
+    ":", ">", "",
+];
+
+struct Cursor<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl<'t> Cursor<'t> {
+    fn rest(&self) -> &'t [u8] {
+        &self.text[self.at.min(self.text.len())..]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn skip(&mut self, most: usize, which: impl Fn(u8) -> bool) -> usize {
+        let count = self.rest().iter().take(most).take_while(|&&byte| which(byte)).count();
+        self.at += count;
+        count
+    }
+
+    fn skip_spaces(&mut self) -> usize {
+        self.skip(SPACES, |byte| matches!(byte, b' ' | b'\t'))
+    }
+
+    fn take(&mut self, text: &str) -> bool {
+        let found = self.rest().starts_with(text.as_bytes());
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
+    /// Line breaks and the spaces around them.
+    fn skip_lines(&mut self) -> bool {
+        let blank = self.skip(2 * SPACES, |byte| byte.is_ascii_whitespace());
+        self.text[self.at - blank..self.at].contains(&b'\n')
+    }
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}
+
+/// What is given to the name that ends at `end`, if that is told. `spaced`: a space is enough, as on command lines.
+pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Value> {
+    let mut cursor = Cursor { text, at: name.end };
+    let before = name.start.checked_sub(1).and_then(|at| text.get(at)).copied();
+    let in_tag = matches!(before, Some(b'<' | b':'));
+
+    // The end of a quoted or indexed name.
+    let mut closed = cursor.skip(4, |byte| is_quote(byte) || matches!(byte, b'\\' | b']'));
+    while closed > 0 && (cursor.take("]") || cursor.take(")")) {
+        closed += 1;
+    }
+    let spaces = cursor.skip_spaces();
+
+    let mut multiline = false;
+    if attribute(&mut cursor) {
+        // `name="password" value="…"`, `- name: PASSWORD` and `value: …` on the next line.
+    } else if closed > 0 && cursor.peek() == Some(b',') {
+        // `define('NAME', 'VALUE')`, not a list of names.
+        if !text[..name.start]
+            .trim_ascii_end()
+            .strip_suffix(b"\"")
+            .or_else(|| text[..name.start].strip_suffix(b"'"))
+            .is_some_and(|before| before.trim_ascii_end().ends_with(b"("))
+        {
+            return None;
+        }
+        cursor.at += 1;
+        cursor.skip_lines();
+        if !opens_a_quote(&cursor) {
+            return None;
+        }
+    } else if cursor.peek() == Some(b'(') {
+        cursor.at += 1;
+        cursor.skip_spaces();
+        if !opens_a_quote(&cursor) {
+            return None;
+        }
+    } else {
+        typed(&mut cursor);
+        let sign = SIGNS.iter().find(|sign| cursor.rest().starts_with(sign.as_bytes())).copied().unwrap_or_default();
+        cursor.at += sign.len();
+        match sign {
+            "" if spaced && spaces > 0 && closed == 0 => {}
+            "" => return None,
+            ">" if !in_tag => return None,
+            ">" => multiline = true,
+            ":" => {
+                // `: |` begins a text on the next lines.
+                let from = cursor.at;
+                cursor.skip_spaces();
+                if cursor.skip(2, |byte| matches!(byte, b'|' | b'>' | b'-')) > 0 && cursor.peek() == Some(b'\n') {
+                    multiline = true;
+                } else {
+                    cursor.at = from;
+                    typed_value(&mut cursor);
+                }
+            }
+            _ => {}
+        }
+        if sign == "==" || sign == "!=" || sign == "===" || sign == "!==" || sign == "||" {
+            cursor.skip_spaces();
+            if !opens_a_quote(&cursor) {
+                return None;
+            }
+        }
+    }
+    cursor.skip_spaces();
+    if multiline {
+        cursor.skip_lines();
+    }
+    // `b"…"`, `@"…"`, `Some("…`, `String::from("…`
+    prefix(&mut cursor);
+
+    let backslashes = cursor.rest().iter().take(4).take_while(|&&byte| byte == b'\\').count();
+    match cursor.text.get(cursor.at + backslashes) {
+        Some(&quote) if is_quote(quote) => {
+            cursor.at += backslashes + 1;
+            if cursor.rest().starts_with(&[quote, quote]) {
+                cursor.at += 2;
+            }
+            let start = cursor.at;
+            let window = &text[start..text.len().min(start + LONGEST)];
+            let mut at = 0;
+            loop {
+                let next = memchr::memchr2(quote, b'\n', &window[at..])? + at;
+                if window[next] == b'\n' {
+                    return None;
+                }
+                let escaped = window[..next].iter().rev().take_while(|&&byte| byte == b'\\').count();
+                if escaped <= backslashes && (backslashes == 0) == (escaped == 0) {
+                    let place = scheme(text, start..start + next - escaped);
+                    return Some(Value { place, style: Style::Quoted });
+                }
+                if escaped < backslashes {
+                    return None;
+                }
+                at = next + 1;
+            }
+        }
+        _ if backslashes > 0 => None,
+        _ => {
+            let start = scheme(text, cursor.at..cursor.at).start;
+            let window = &text[start..text.len().min(start + LONGEST)];
+            let in_query = matches!(before, Some(b'?' | b'&'));
+            let is_setting = !in_query && (begins_a_line(&text[..name.start]) || is_variable(text, name));
+            let stops = |byte: u8| {
+                byte.is_ascii_whitespace()
+                    || is_quote(byte)
+                    || matches!(byte, b'<' | b'>' | b'\\')
+                    || (!is_setting && matches!(byte, b',' | b')' | b'}' | b']' | b'&' | b'|'))
+                    || byte == b';'
+            };
+            let length = window.iter().position(|&byte| stops(byte)).unwrap_or(window.len());
+            let mut place = start..start + length;
+            // `name=value,` is an argument.
+            let argument = window[..length].ends_with(b",");
+            if argument {
+                place.end -= 1;
+            }
+            let after = text.get(place.end).copied();
+            let style = match after {
+                Some(b'<') if in_tag => Style::Quoted,
+                Some(b'(' | b'[' | b'.') => return None,
+                _ if is_setting && spaces <= 1 && !argument => Style::Setting,
+                _ if spaced => Style::Setting,
+                _ => Style::Bare,
+            };
+            (length > 0).then_some(Value { place, style })
+        }
+    }
+}
+
+/// Whether what ends here is the beginning of a line, as far as settings are concerned: `export `, `- `, `set `.
+fn begins_a_line(before: &[u8]) -> bool {
+    const WORDS: [&str; 10] = ["export", "set", "ENV", "ARG", "-e", "-", "SET", "setx", "--env", "--build-arg"];
+    let tail = &before[before.len().saturating_sub(160)..];
+    let quoted = tail.strip_suffix(b"\"").or_else(|| tail.strip_suffix(b"'")).unwrap_or(tail);
+    let line = quoted.iter().rposition(|&byte| byte == b'\n').map_or(quoted, |at| &quoted[at + 1..]);
+    let line = if line.len() == quoted.len() && before.len() > 160 { return false } else { line };
+    let line = match memchr::memmem::rfind(line, b"\\n") {
+        Some(at) => &line[at + 2..],
+        None => line,
+    };
+    let line = line.trim_ascii();
+    line.is_empty()
+        || WORDS.iter().any(|word| line.ends_with(word.as_bytes()))
+        || line.ends_with(b"#")
+        || line.ends_with(b"{")
+}
+
+/// `NAME=` as shells have it, wherever it stands.
+fn is_variable(text: &[u8], name: &Range<usize>) -> bool {
+    let of_variable = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    text.get(name.end) == Some(&b'=') && name.len() >= 3 && text[name.clone()].iter().all(of_variable)
+}
+
+fn opens_a_quote(cursor: &Cursor<'_>) -> bool {
+    let rest = cursor.rest();
+    let at = rest.iter().take(4).take_while(|&&byte| byte == b'\\' || byte == b'b' || byte == b'@').count();
+    rest.get(at).is_some_and(|&byte| is_quote(byte))
+}
+
+/// ` value="`, and `value: ` on the next line; also `default = ` in the block that begins here.
+fn attribute(cursor: &mut Cursor<'_>) -> bool {
+    let from = cursor.at;
+    cursor.take(">");
+    cursor.take("{");
+    cursor.take(",");
+    cursor.skip_lines();
+    cursor.skip(1, is_quote);
+    for word in ["value", "Value", "default", "VALUE"] {
+        if cursor.take(word) {
+            cursor.skip(2, |byte| is_quote(byte) || byte == b'\\');
+            cursor.skip_spaces();
+            if cursor.take("=>") || cursor.take("=") || cursor.take(":") || (word == "value" && cursor.take(">")) {
+                return true;
+            }
+        }
+    }
+    cursor.at = from;
+    false
+}
+
+/// The type of a variable, where one is written: `string` in `token string = "…"`.
+fn typed(cursor: &mut Cursor<'_>) {
+    let from = cursor.at;
+    if cursor.skip(24, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'[' | b']' | b'&')) > 0 {
+        cursor.skip_spaces();
+        let rest = cursor.rest();
+        if rest.first() == Some(&b'=') && rest.get(1) != Some(&b'=') && rest.get(1) != Some(&b'>') {
+            return;
+        }
+    }
+    cursor.at = from;
+}
+
+/// The same behind a colon: `: string = "…"`, `: &'static str = "…"`.
+fn typed_value(cursor: &mut Cursor<'_>) {
+    let from = cursor.at;
+    cursor.skip_spaces();
+    let of_type = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'&' | b'\'' | b'<' | b'>' | b'?' | b'_' | b' ' | b'[' | b']' | b'|' | b':')
+    };
+    if cursor.skip(40, of_type) > 0 && cursor.peek() == Some(b'=') && !cursor.rest().starts_with(b"==") {
+        cursor.at += 1;
+        return;
+    }
+    cursor.at = from;
+}
+
+/// What may stand between the sign and the quotation mark.
+fn prefix(cursor: &mut Cursor<'_>) {
+    const CALLS: [&str; 9] =
+        ["Some(", "String::from(", "str(", "String(", "SecretStr(", "Secret(", "new String(", "Secret::new(", "("];
+    let from = cursor.at;
+    if let Some(call) = CALLS.iter().find(|call| cursor.rest().starts_with(call.as_bytes())) {
+        cursor.at += call.len();
+        cursor.skip_spaces();
+        if opens_a_quote(cursor) {
+            return;
+        }
+        cursor.at = from;
+    }
+    let letters = cursor
+        .skip(2, |byte| matches!(byte, b'b' | b'B' | b'r' | b'R' | b'u' | b'U' | b'f' | b'F' | b'@' | b'$' | b'L'));
+    if letters > 0 && !cursor.peek().is_some_and(is_quote) {
+        cursor.at = from;
+    }
+}
+
+/// Without the scheme of an `Authorization` header.
+fn scheme(text: &[u8], place: Range<usize>) -> Range<usize> {
+    const SCHEMES: [&str; 6] = ["bearer ", "token ", "apikey ", "key ", "digest ", "ghost "];
+    let rest = &text[place.start.min(text.len())..];
+    let found = SCHEMES
+        .iter()
+        .find(|scheme| rest.get(..scheme.len()).is_some_and(|word| word.eq_ignore_ascii_case(scheme.as_bytes())));
+    let start = place.start + found.map_or(0, |scheme| scheme.len());
+    start..place.end.max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_however_it_is_given() {
+        for text in [
+            "NAME=VALUE",
+            "export NAME=VALUE\n",
+            "NAME = \"VALUE\"",
+            "NAME: VALUE\n",
+            "\"NAME\": \"VALUE\"",
+            "\\\"NAME\\\":\\\"VALUE\\\"",
+            "'NAME' => 'VALUE',",
+            "NAME := `VALUE`",
+            "NAME::=VALUE",
+            "NAME ?= VALUE",
+            "NAME ??= \"VALUE\"",
+            ".NAME(\"VALUE\")",
+            "define('NAME', 'VALUE');",
+            "<NAME>VALUE</NAME>",
+            "<NAME>\n  VALUE\n</NAME>",
+            "let NAME: &str = \"VALUE\";",
+            "var NAME string = \"VALUE\"",
+            "String NAME = \"VALUE\";",
+            "NAME: str = 'VALUE'",
+            "<add key=\"NAME\" value=\"VALUE\"/>",
+            "- name: NAME\n  value: VALUE\n",
+            "- name: NAME\n  value: \"VALUE\"\n",
+            "config[\"NAME\"] = \"VALUE\"",
+            "if NAME == \"VALUE\"",
+            "NAME: |\n  VALUE\n",
+            "NAME = b\"VALUE\"",
+            "variable \"NAME\" {\n  default = \"VALUE\"\n}",
+            "NAME: Bearer VALUE",
+            "curl -H 'NAME: VALUE'",
+            "?NAME=VALUE&x=1",
+            "NAME -> \"VALUE\"",
+            "NAME <- 'VALUE'",
+            "NAME=\"\"\"VALUE\"\"\"",
+            "NAME: Some(\"VALUE\"),",
+        ] {
+            let start = text.find("NAME").unwrap();
+            let value = given(text.as_bytes(), &(start..start + 4), false);
+            assert_eq!(value.map(|value| &text[value.place]), Some("VALUE"), "{text}");
+        }
+        assert_eq!(given(b"--NAME VALUE", &(2..6), true).unwrap().place, 7..12);
+        for text in ["NAME VALUE", "NAME", "NAME:\n  other: 1", "NAME(VALUE)", "NAME, VALUE", "NAME == VALUE"] {
+            assert_eq!(given(text.as_bytes(), &(0..4), false), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! Looking for everything in one text.
+//!
+//! One pass finds the anchors: beginnings of tokens, names of vendors, names of secrets, the signs of URLs and keys. What is
+//! tried at an anchor reads a bounded stretch of the text, and no stretch is read more than a few times for one kind, so every
+//! text takes linear time.
+
+use std::ops::Range;
+
+use crate::anchors::Anchors;
+use crate::assignment::{self, Value};
+use crate::boundary::begins_word;
+use crate::examples::is_documented;
+use crate::fields::given_to_a_secret;
+use crate::kinds::{self, Form};
+use crate::letters::of_words;
+use crate::names::{self, Meaning};
+use crate::options::ExtraRule;
+use crate::pattern::Pattern;
+use crate::read::{self, Reader, Reads};
+use crate::value;
+use crate::words::random_part;
+
+/// What a pattern gets to see from its anchor on.
+const WINDOW: usize = 1024;
+/// How far behind a token may begin that is recognised by what stands inside.
+const INSIDE: usize = 128;
+/// How often a stretch of text is tried for one form before the rest of it is left out.
+const TRIES: u8 = 2;
+
+/// The forms that are looked for, ready for use.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    anchors: Anchors,
+    /// What is tried at each anchor.
+    uses: Vec<Use>,
+    forms: Vec<Compiled>,
+    readers: Vec<(Reader, Option<usize>)>,
+    passwords: Option<usize>,
+    secrets: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Begins(usize),
+    Holds(usize),
+    Named(usize),
+    Read(usize),
+    Name,
+    Joint,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    /// The place of its rule in the list.
+    rule: usize,
+    pattern: Pattern,
+    /// How many of its first bytes are always the same, at the anchor this is about.
+    id: &'static str,
+    /// Whether it has to look random; those of an operator do not.
+    judged: bool,
+}
+
+/// A credential in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hit {
+    /// The place of its rule in the list.
+    pub(crate) rule: usize,
+    /// The credential.
+    pub(crate) place: Range<usize>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everything.
+    All,
+    /// Only what nothing else looks like.
+    KnownForms,
+}
+
+/// The names of secrets, by their parts.
+const NAMES: [&str; 10] =
+    ["passw", "passphrase", "passcode", "pass", "pwd", "secret", "token", "key", "credential", "auth"];
+/// Signs by which texts of programs are put together.
+const JOINTS: [&str; 10] =
+    ["\" + \"", "' + '", "\"+\"", "'+'", "\" . \"", "' . '", "\" & \"", "\" .. \"", "\\\" + \\\"", "\\\"+\\\""];
+
+impl Engine {
+    /// The forms of the operator and the built-in ones, as far as `rule` says which place in the list theirs is.
+    pub(crate) fn new(extra: &[ExtraRule], rule: impl Fn(&str) -> Option<usize>) -> Self {
+        let mut literals: Vec<(Vec<u8>, bool)> = Vec::new();
+        let mut uses = Vec::new();
+        let mut forms: Vec<Compiled> = Vec::new();
+        let mut anchor = |literal: &[u8], any_case: bool, what: Use| {
+            literals.push((literal.to_vec(), any_case));
+            uses.push(what);
+        };
+        for extra in extra {
+            let Some(rule) = rule(&extra.id) else { continue };
+            for beginning in extra.pattern.beginnings() {
+                anchor(&beginning, false, Use::Begins(forms.len()));
+            }
+            forms.push(Compiled { rule, pattern: extra.pattern.clone(), id: "", judged: false });
+        }
+        let parsed = |pattern: &str| Pattern::parse(pattern).expect("the tables have patterns only");
+        for (_, kind) in kinds::all() {
+            let Some(rule) = rule(kind.id) else { continue };
+            let mut add = |pattern: Pattern| {
+                forms.push(Compiled { rule, pattern, id: kind.id, judged: true });
+                forms.len() - 1
+            };
+            match kind.form {
+                Form::Begins(patterns) => {
+                    for pattern in patterns {
+                        let pattern = parsed(pattern);
+                        let beginnings = pattern.beginnings();
+                        let form = add(pattern);
+                        for beginning in beginnings {
+                            anchor(&beginning, false, Use::Begins(form));
+                        }
+                    }
+                }
+                Form::Holds(inside, pattern) => anchor(inside.as_bytes(), false, Use::Holds(add(parsed(pattern)))),
+                Form::Named(names, pattern) => {
+                    let form = add(parsed(pattern));
+                    for name in names {
+                        anchor(name.as_bytes(), true, Use::Named(form));
+                    }
+                }
+                Form::Read => {}
+            }
+        }
+        let mut readers = Vec::new();
+        for reader in read::readers() {
+            for (literal, any_case) in reader.anchors {
+                anchor(literal.as_bytes(), *any_case, Use::Read(readers.len()));
+            }
+            readers.push((reader, rule(reader.id)));
+        }
+        let (passwords, secrets) = (rule("generic-password-field"), rule("generic-secret-field"));
+        if passwords.is_some() || secrets.is_some() {
+            for name in NAMES {
+                anchor(name.as_bytes(), true, Use::Name);
+            }
+        }
+        for joint in JOINTS {
+            anchor(joint.as_bytes(), false, Use::Joint);
+        }
+        Self { anchors: Anchors::new(literals), uses, forms, readers, passwords, secrets }
+    }
+
+    /// Whether a name says something of what is given to it.
+    pub(crate) fn names_something(&self, name: &[u8]) -> bool {
+        let mut found = false;
+        self.anchors.find(name, |index, _, _| {
+            found |= match self.uses[index] {
+                Use::Named(_) => true,
+                Use::Read(reader) => !self.readers[reader].0.known_form,
+                Use::Name => names::meaning(name).is_some(),
+                _ => false,
+            };
+        });
+        found
+    }
+
+    /// Adds every credential in `text` to `hits`. `rules` says which rule has an id that a reader names.
+    pub(crate) fn find(&self, text: &[u8], reach: Reach, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
+        let mut pass = Pass { engine: self, text, reach, tried: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
+        self.anchors.find(text, |index, start, end| pass.at(self.uses[index], start, end, rules, hits));
+    }
+}
+
+/// One pass over a text.
+struct Pass<'p> {
+    engine: &'p Engine,
+    text: &'p [u8],
+    reach: Reach,
+    /// For forms and readers, how far the text was read for them, and how often that was tried. Made when something is.
+    tried: Vec<(usize, u8)>,
+    /// Where the last name of a secret ends.
+    name_end: usize,
+    /// The last value that was judged.
+    value: Range<usize>,
+    /// How far joints were looked at.
+    joined: usize,
+}
+
+impl Pass<'_> {
+    fn at(&mut self, what: Use, start: usize, end: usize, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
+        match what {
+            Use::Begins(form) => {
+                let compiled = &self.engine.forms[form];
+                if let Some(length) = self.token(form, start, end) {
+                    hits.push(Hit { rule: compiled.rule, place: start..start + length });
+                }
+            }
+            Use::Holds(form) => {
+                if let Some(place) = self.holding(form, start) {
+                    hits.push(Hit { rule: self.engine.forms[form].rule, place });
+                }
+            }
+            Use::Named(form) if self.reach == Reach::All => {
+                if let Some(place) = self.vendor(form, start, end) {
+                    hits.push(Hit { rule: self.engine.forms[form].rule, place });
+                }
+            }
+            Use::Read(index) => {
+                let (reader, rule) = &self.engine.readers[index];
+                let known = reader.known_form || self.reach == Reach::All;
+                if !known || !self.may_try(self.engine.forms.len() + index, start) {
+                    return;
+                }
+                let mut reads = Reads { text: self.text, start, end, hits: Vec::new(), until: start };
+                (reader.read)(&mut reads);
+                self.tried(self.engine.forms.len() + index, reads.until);
+                for (id, place) in reads.hits {
+                    let own = if id == reader.id { *rule } else { rules(id) };
+                    hits.extend(own.map(|rule| Hit { rule, place }));
+                }
+            }
+            Use::Name if self.reach == Reach::All => {
+                if let Some((rule, place)) = self.named(start, end) {
+                    hits.push(Hit { rule, place });
+                }
+            }
+            Use::Joint => self.joint(start, rules, hits),
+            Use::Named(_) | Use::Name => {}
+        }
+    }
+
+    /// Whether a form may be tried here: not again and again in what was read for it.
+    fn may_try(&mut self, form: usize, start: usize) -> bool {
+        if self.tried.is_empty() {
+            self.tried = vec![(0, 0); self.engine.forms.len() + self.engine.readers.len()];
+        }
+        let (until, tries) = &mut self.tried[form];
+        if start >= *until {
+            *tries = 0;
+        } else if *tries >= TRIES {
+            return false;
+        }
+        *tries += 1;
+        true
+    }
+
+    fn tried(&mut self, form: usize, end: usize) {
+        self.tried[form].0 = end.max(self.tried[form].0);
+    }
+
+    /// How long the token is that begins here.
+    fn token(&mut self, form: usize, start: usize, end: usize) -> Option<usize> {
+        let compiled = &self.engine.forms[form];
+        let before = &self.text[..start];
+        let hyphenated = self.text[start..end].ends_with(b"-");
+        let begins = begins_word(before) && !(hyphenated && end - start < 5 && before.ends_with(b"-"));
+        if !begins || is_inside_a_run(before) || !self.may_try(form, start) {
+            return None;
+        }
+        let window = &self.text[start..self.text.len().min(start + WINDOW)];
+        let length = match compiled.pattern.reads(window) {
+            Ok(length) => length,
+            Err(read) => {
+                self.tried(form, start + read);
+                return None;
+            }
+        };
+        self.tried(form, start + length);
+        let token = &window[..length];
+        if !compiled.judged {
+            return Some(length);
+        }
+        let real = is_real(&compiled.pattern, token) && self.is_meant(compiled.id, token, start, end, window);
+        real.then_some(length)
+    }
+
+    /// What more some kinds ask.
+    fn is_meant(&self, id: &str, token: &[u8], start: usize, end: usize, window: &[u8]) -> bool {
+        let before = &self.text[..start];
+        let near = |words: &[&str]| {
+            let near = self.text[start.saturating_sub(128)..start].to_ascii_lowercase();
+            words.iter().any(|word| memchr::memmem::find(&near, word.as_bytes()).is_some())
+        };
+        let rest = &token[(end - start).min(token.len())..];
+        match id {
+            // The id of the key in a signed URL says who signed.
+            "aws-access-key" => {
+                let after = &window[token.len()..];
+                let signed = [b"Credential=".as_slice(), b"Credential%3D"].iter().any(|name| before.ends_with(name));
+                let date = [b"/".as_slice(), b"%2F", b"%2f"].iter().find_map(|mark| after.strip_prefix(*mark));
+                let dated = date.and_then(|date| date.get(..8)).is_some_and(|date| date.iter().all(u8::is_ascii_digit));
+                !(signed && dated)
+            }
+            // Hexadecimal digits are what many ids are made of.
+            "openai-api-key" | "mailgun-api-key" | "twilio-api-key" | "clearbit-key" => {
+                !rest.iter().all(u8::is_ascii_hexdigit)
+                    || given_to_a_secret(before)
+                    || near(&["deepseek", "openai", "mailgun", "twilio", "clearbit"])
+            }
+            "launchdarkly-key" => {
+                token.starts_with(b"sdk-") || near(&["launchdarkly", "ld_", "ld-"]) || given_to_a_secret(before)
+            }
+            "voyage-api-key" | "cursor-api-key" => given_to_a_secret(before) || near(&["voyage", "cursor"]),
+            _ => true,
+        }
+    }
+
+    /// Where the token is that holds what stands here.
+    fn holding(&mut self, form: usize, inside: usize) -> Option<Range<usize>> {
+        let of_token =
+            |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'.' | b'~' | b':');
+        if !self.may_try(form, inside) {
+            return None;
+        }
+        let more = self.text[inside..].iter().take(INSIDE).take_while(of_token).count();
+        self.tried(form, inside + more);
+        let compiled = &self.engine.forms[form];
+        let from = inside.saturating_sub(INSIDE);
+        let length = self.text[from..inside].iter().rev().take_while(of_token).count();
+        // Marks before it may be no part of it.
+        let marks = |start: &usize| {
+            *start == inside - length
+                || !self.text[start - 1].is_ascii_alphanumeric()
+                || begins_word(&self.text[..*start])
+        };
+        (inside - length..=inside).filter(marks).take(TRIES.into()).find_map(|start| {
+            let window = &self.text[start..self.text.len().min(start + WINDOW)];
+            let length = compiled.pattern.matches(window)?;
+            (start + length > inside && looks_random(&window[..length])).then_some(start..start + length)
+        })
+    }
+
+    /// The value given to a name that begins with, or has in it, that of a vendor.
+    fn vendor(&mut self, form: usize, start: usize, end: usize) -> Option<Range<usize>> {
+        const MORE: usize = 32;
+        let text = self.text;
+        let camel = text[start].is_ascii_uppercase() && start > 0 && text[start - 1].is_ascii_lowercase();
+        if (!camel && !begins_word(&text[..start])) || !self.may_try(form, start) {
+            return None;
+        }
+        let compiled = &self.engine.forms[form];
+        let mut name = names::around(text, start..end, 0);
+        if let Some(value) = assignment::given(text, &name, false) {
+            self.tried(form, value.place.end);
+            return self.fits(compiled, &text[name], &value);
+        }
+        // `Okta API token: …`
+        let more = text[name.end..]
+            .iter()
+            .take(MORE)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'_' | b'-'))
+            .count();
+        if more < 2 || text[name.end] != b' ' {
+            return None;
+        }
+        name.end += more;
+        while text[name.end - 1] == b' ' {
+            name.end -= 1;
+        }
+        let value = assignment::given(text, &name, false)?;
+        self.fits(compiled, &text[name], &value)
+    }
+
+    fn fits(&self, compiled: &Compiled, name: &[u8], value: &Value) -> Option<Range<usize>> {
+        const OTHER: [&str; 16] = [
+            "hash",
+            "checksum",
+            "digest",
+            "sha",
+            "sha1",
+            "sha256",
+            "commit",
+            "version",
+            "etag",
+            "trace",
+            "span",
+            "revision",
+            "rev",
+            "fingerprint",
+            "public",
+            "md5",
+        ];
+        let mut place = value.place.clone();
+        let given = &self.text[place.clone()];
+        let length = compiled.pattern.matches(given)?;
+        if length != given.len() && !matches!(given[length], b',' | b')' | b';' | b'&' | b'}' | b']' | b'%') {
+            return None;
+        }
+        place.end = place.start + length;
+        let secret = &self.text[place.clone()];
+        let words = names::words(name);
+        let is_id = words.last().is_some_and(|word| word == "id") && !compiled.id.ends_with("-id");
+        let other = words.iter().any(|word| OTHER.contains(&word.as_str()));
+        // The ids of clients are no secrets alone; they are told where a pattern is of them.
+        let random = if secret.len() < 20 {
+            secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic)
+                || compiled.id.ends_with("-id")
+        } else {
+            true
+        };
+        (!is_id && !other && random && looks_random(secret) && !value::is_reference(secret, value.style))
+            .then_some(place)
+    }
+
+    /// The value given to the name of a secret.
+    fn named(&mut self, start: usize, end: usize) -> Option<(usize, Range<usize>)> {
+        let text = self.text;
+        if start < self.name_end || self.value.contains(&start) {
+            return None;
+        }
+        // `keyword`, `tokenize`, `passed`: nearly all of them.
+        let mut next = text[end..].iter();
+        let after = next.next().copied().unwrap_or(b' ');
+        let goes_on = after.is_ascii_lowercase() && text[end - 1].is_ascii_lowercase();
+        if goes_on
+            && !matches!(&text[start..end].to_ascii_lowercase()[..], b"passw" | b"pass" | b"auth")
+            && (after != b's' || next.next().is_some_and(u8::is_ascii_lowercase))
+        {
+            return None;
+        }
+        let name = names::around(text, start..end, self.name_end);
+        let spaced = text[..name.start].ends_with(b"--") || text[name.clone()].starts_with(b"--");
+        let flag = text[name.clone()].iter().position(|&byte| byte != b'-').unwrap_or(0);
+        let name = name.start + flag..name.end;
+        self.name_end = name.end;
+        let meaning = names::meaning(&text[name.clone()])?;
+        let value = assignment::given(text, &name, spaced)?;
+        let given = &text[value.place.clone()];
+        if !given.contains(&b' ') {
+            self.value = value.place.clone();
+        }
+        let (rule, real) = match meaning {
+            Meaning::Password => (self.engine.passwords, value::is_password(given, value.style)),
+            Meaning::Secret => (self.engine.secrets, value::is_secret(given, value.style)),
+        };
+        let rule = rule.filter(|_| real)?;
+        let search = text[name.clone()].eq_ignore_ascii_case(b"apikey") && {
+            // The search of documentation has an application, an index and a key that only searches.
+            let near = &text[name.start.saturating_sub(256)..text.len().min(name.end + 256)];
+            ["appId", "indexName"].iter().any(|word| memchr::memmem::find(near, word.as_bytes()).is_some())
+        };
+        (!search).then_some((rule, value.place))
+    }
+
+    /// A text of a program that is put together here: what it is as a whole.
+    fn joint(&mut self, at: usize, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
+        const AROUND: usize = 256;
+        if at < self.joined || self.reach == Reach::KnownForms {
+            return;
+        }
+        let (from, until) = (at.saturating_sub(AROUND), self.text.len().min(at + AROUND));
+        self.joined = at + AROUND / 2;
+        let (mut whole, mut places) = (Vec::with_capacity(until - from), Vec::with_capacity(until - from));
+        let mut at = from;
+        while at < until {
+            if let Some(joint) = JOINTS.iter().find(|joint| self.text[at..].starts_with(joint.as_bytes())) {
+                at += joint.len();
+                continue;
+            }
+            whole.push(self.text[at]);
+            places.push(at);
+            at += 1;
+        }
+        let mut found = Vec::new();
+        self.engine.find(&whole, Reach::KnownForms, rules, &mut found);
+        let across = |place: &Range<usize>| places[place.end - 1] - places[place.start] + 1 > place.len();
+        hits.extend(
+            found
+                .into_iter()
+                .filter(|hit| across(&hit.place))
+                .map(|hit| Hit { rule: hit.rule, place: places[hit.place.start]..places[hit.place.end - 1] + 1 }),
+        );
+    }
+}
+
+/// Whether a token is one even without the words, repetitions and counting in it, and none that is documented.
+fn is_real(pattern: &Pattern, token: &[u8]) -> bool {
+    let (chosen, least) = (pattern.chosen(token), pattern.least());
+    let is_random = |chosen: &[u8]| random_part(chosen).len() >= least;
+    // What is written on to a real one excuses nothing.
+    !is_documented(token)
+        && (is_random(&chosen) || is_random(&chosen[..least]))
+        && !is_words(&chosen)
+        && distinct(&chosen) * 3 >= chosen.len().min(24)
+}
+
+/// Whether this was written and not chosen by a generator, which makes a word by chance but not several.
+fn is_words(chosen: &[u8]) -> bool {
+    let mixed = chosen.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let words = of_words(chosen);
+    if mixed { words * 4 > chosen.len() * 3 } else { words * 3 > chosen.len() }
+}
+
+/// The same for a text without a beginning of its own.
+fn looks_random(token: &[u8]) -> bool {
+    let random = random_part(token).len();
+    random * 4 >= token.len() * 3
+        && of_words(token) * 2 <= token.len()
+        && distinct(token) * 4 >= token.len().min(24)
+        && !is_documented(token)
+}
+
+/// Whether what ends here is random text that goes on: an image, a signature. In that, everything short occurs.
+fn is_inside_a_run(before: &[u8]) -> bool {
+    const RUN: usize = 64;
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-');
+    before.len() >= RUN
+        && before.last().is_some_and(|byte| matches!(byte, b'+' | b'/' | b'_' | b'-'))
+        && before[before.len() - RUN..].iter().all(part)
+}
+
+fn distinct(text: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    text.iter().filter(|&&byte| !std::mem::replace(&mut seen[usize::from(byte)], true)).count()
+}

@@ -1,0 +1,301 @@
+//! What the name of a field says of its value.
+
+use std::ops::Range;
+
+/// What a value is that has such a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Chosen by a person, perhaps.
+    Password,
+    /// Made by a machine.
+    Secret,
+}
+
+/// The longest name.
+const LONGEST: usize = 64;
+/// What may be said of a secret behind its name: `API_KEY_PROD`, `token2`, `secret_key_base`.
+const ADDED: [&str; 26] = [
+    "value",
+    "base",
+    "string",
+    "str",
+    "text",
+    "plain",
+    "raw",
+    "prod",
+    "production",
+    "dev",
+    "development",
+    "staging",
+    "stage",
+    "live",
+    "test",
+    "old",
+    "new",
+    "current",
+    "default",
+    "env",
+    "var",
+    "v",
+    "s",
+    "primary",
+    "secondary",
+    "hex",
+];
+/// What is before `key` where it is a secret.
+const KEYS: [&str; 42] = [
+    "api",
+    "access",
+    "auth",
+    "secret",
+    "private",
+    "priv",
+    "signing",
+    "signature",
+    "encryption",
+    "encrypt",
+    "crypto",
+    "cipher",
+    "master",
+    "account",
+    "storage",
+    "shared",
+    "app",
+    "application",
+    "admin",
+    "server",
+    "service",
+    "client",
+    "license",
+    "consumer",
+    "deploy",
+    "webhook",
+    "hmac",
+    "jwt",
+    "cookie",
+    "session",
+    "security",
+    "subscription",
+    "integration",
+    "write",
+    "ingest",
+    "root",
+    "aes",
+    "rsa",
+    "in",
+    "stream",
+    "skey",
+    "credential",
+];
+/// Words in the names of what is random and no secret.
+const ORDINARY: [&str; 48] = [
+    "public",
+    "publishable",
+    "pub",
+    "anon",
+    "page",
+    "next",
+    "prev",
+    "previous",
+    "continuation",
+    "continue",
+    "cursor",
+    "cancel",
+    "cancellation",
+    "sync",
+    "resume",
+    "csrf",
+    "xsrf",
+    "nonce",
+    "cache",
+    "idempotency",
+    "partition",
+    "sort",
+    "primary",
+    "foreign",
+    "site",
+    "hash",
+    "hashed",
+    "digest",
+    "fingerprint",
+    "checksum",
+    "arn",
+    "etag",
+    "id",
+    "ids",
+    "example",
+    "expected",
+    "invalid",
+    "fake",
+    "mock",
+    "dummy",
+    "sample",
+    "wrong",
+    "encrypted",
+    "sha256",
+    "md5",
+    "innertube",
+    "firebase",
+    "verifier",
+];
+/// Beginnings of the names of what tools give to web pages and apps.
+const PUBLIC: [&str; 7] =
+    ["NEXT_PUBLIC_", "REACT_APP_", "VITE_", "EXPO_PUBLIC_", "GATSBY_", "NUXT_PUBLIC_", "INNERTUBE"];
+
+/// Words that a value of its own begins or ends a name with.
+const PASSWORDS: [&str; 9] =
+    ["password", "passwd", "passphrase", "passcode", "passwort", "pwd", "userpass", "dbpass", "passw"];
+const SECRETS: [&str; 15] = [
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "authkey",
+    "masterkey",
+    "encryptionkey",
+    "signingkey",
+    "accountkey",
+    "sharedkey",
+    "credential",
+    "authorization",
+    "appkey",
+];
+
+/// The name that goes on around `part` of `text`, from `from` on.
+pub(crate) fn around(text: &[u8], part: Range<usize>, from: usize) -> Range<usize> {
+    let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$');
+    let before = text[from.min(part.start)..part.start].iter().rev().take(LONGEST).take_while(of_name).count();
+    let after = text[part.end..].iter().take(LONGEST).take_while(of_name).count();
+    let mut end = part.end + after;
+    while end > part.end && matches!(text[end - 1], b'-' | b'.') {
+        end -= 1;
+    }
+    let start = part.start - before;
+    // `\napi_key` in a text of a program: the `n` is the end of the line before.
+    let escaped =
+        start > 0 && text[start - 1] == b'\\' && matches!(text[start], b'n' | b'r' | b't') && start < part.start;
+    start + usize::from(escaped)..end
+}
+
+/// The words of a name, in lower case.
+pub(crate) fn words(name: &[u8]) -> Vec<String> {
+    let same = |left: &u8, right: &u8| {
+        left.is_ascii_alphanumeric() == right.is_ascii_alphanumeric()
+            && !(left.is_ascii_lowercase() && right.is_ascii_uppercase())
+            && !(left.is_ascii_alphabetic() && right.is_ascii_digit())
+    };
+    let mut words: Vec<String> = Vec::new();
+    for run in name.chunk_by(same).filter(|run| run[0].is_ascii_alphanumeric()) {
+        // `APIKey`: capitals, of which the last begins the next word.
+        let capitals = run.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+        let mut add = |word: &[u8]| words.push(String::from_utf8_lossy(word).to_ascii_lowercase());
+        if capitals > 1 && capitals < run.len() && run[capitals].is_ascii_lowercase() {
+            add(&run[..capitals - 1]);
+            add(&run[capitals - 1..]);
+        } else {
+            add(run);
+        }
+    }
+    words
+}
+
+/// What a value under this name is, if that is a secret.
+pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
+    if PUBLIC.iter().any(|prefix| name.starts_with(prefix.as_bytes())) {
+        return None;
+    }
+    let mut words = words(name);
+    while words.len() > 1 && words.last().is_some_and(|word| is_added(word)) {
+        words.pop();
+    }
+    let last = words.pop()?;
+    if words.iter().any(|word| ORDINARY.contains(&word.as_str()) || word.starts_with("continu")) {
+        return None;
+    }
+    let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(&last);
+    let before = words.last().map(String::as_str);
+    if PASSWORDS.iter().any(|word| singular.ends_with(word))
+        || (matches!(singular, "pass" | "pw" | "psw" | "passwd") && (before.is_some() || name == b"PASS"))
+    {
+        return Some(Meaning::Password);
+    }
+    // The id of the key with which a URL is signed.
+    if singular == "credential" && words.iter().any(|word| matches!(word.as_str(), "amz" | "goog")) {
+        return None;
+    }
+    let secret = SECRETS.iter().any(|word| singular.ends_with(word))
+        || (singular == "key" && before.is_some_and(|before| KEYS.iter().any(|word| before.ends_with(word))))
+        || (singular == "pat" && before.is_some())
+        || (singular == "salt" && before.is_some());
+    secret.then_some(Meaning::Secret)
+}
+
+fn is_added(word: &str) -> bool {
+    ADDED.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_told_from_names_of_other_random_things() {
+        use Meaning::{Password, Secret};
+        for (name, meaning) in [
+            ("DEPLOY_TOKEN", Secret),
+            ("clientSecret", Secret),
+            ("x-api-key", Secret),
+            ("db.password", Password),
+            ("signing_key", Secret),
+            ("Authorization", Secret),
+            ("authToken", Secret),
+            ("APIKey", Secret),
+            ("SECRETKEY", Secret),
+            ("SECRET_KEY_BASE", Secret),
+            ("API_KEY_PROD", Secret),
+            ("POSTGRES_PASSWORD", Password),
+            ("dbPassword2", Password),
+            ("SMTP_PASS", Password),
+            ("credentials", Secret),
+            ("spring.datasource.password", Password),
+        ] {
+            assert_eq!(super::meaning(name.as_bytes()), Some(meaning), "{name}");
+        }
+        for name in [
+            "key",
+            "etag",
+            "nextPageToken",
+            "next_token",
+            "page_token",
+            "public_key",
+            "publishableKey",
+            "cache-key",
+            "idempotency-key",
+            "csrf_token",
+            "value",
+            "tokenizer",
+            "secret_name",
+            "token_count",
+            "passwordHash",
+            "access_key_id",
+            "monkey",
+            "keyword",
+            "bypass",
+            "compass",
+            "NEXT_PUBLIC_MAPS_API_KEY",
+            "",
+        ] {
+            assert_eq!(super::meaning(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_from_a_part_of_it() {
+        let text = b"x = {'my_api.secret-key-': 1, \\nDB_PASSWORD=";
+        assert_eq!(&text[around(text, 13..19, 0)], b"my_api.secret-key");
+        let at = text.len() - 9;
+        assert_eq!(&text[around(text, at..at + 8, 0)], b"DB_PASSWORD");
+    }
+}

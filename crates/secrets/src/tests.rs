@@ -1,0 +1,6 @@
+//! What is found of texts in which credentials leak, and what is not in texts in which there is none.
+
+mod files;
+mod hidden;
+mod quiet;
+mod recall;

@@ -1,0 +1,87 @@
+//! Credentials that are written so that a look at the bytes does not see them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use crate::samples::{BASE62, made_of};
+use crate::{Options, Scanner};
+
+fn key() -> String {
+    format!("ghp_{}", made_of(BASE62, 36, 4))
+}
+
+#[test]
+fn escapes_codes_and_unseen_characters_hide_nothing() {
+    let scanner = Scanner::new(&Options::default());
+    let key = key();
+    let (first, second) = key.split_at(17);
+    let each = |form: &dyn Fn(u8) -> String| key.bytes().map(form).collect::<String>();
+    let long = format!("# a file of settings\nname = thing\nkey = {key}\nother = 1\n# and the rest of what is in it\n");
+    let encoded = STANDARD.encode(&long);
+    let wrapped =
+        encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>();
+    for text in [
+        format!("line\\n{key}\\n"),
+        format!("\\u0067{}", &key[1..]),
+        each(&|byte| format!("\\u{byte:04x}")),
+        each(&|byte| format!("\\x{byte:02x}")),
+        each(&|byte| format!("%{byte:02X}")),
+        each(&|byte| format!("&#{byte};")),
+        format!("{first}\u{200b}{second}"),
+        format!("{first}\u{1b}[1m{second}"),
+        format!("\"{first}\" + \"{second}\""),
+        format!("'{first}' + '{second}'"),
+        STANDARD.encode(&key),
+        URL_SAFE_NO_PAD.encode(format!("the key is {key}")),
+        wrapped.join("\n"),
+        wrapped.join("\\n"),
+        key.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        json!({"arguments": json!({"cmd": format!("echo\n{key}")}).to_string()}).to_string(),
+    ] {
+        for body in [text.clone(), json!({"messages": [{"content": text}]}).to_string()] {
+            let found = scanner.scan(body.as_bytes());
+            assert_eq!(found.first().map(|found| found.rule.id.as_str()), Some("github-token-classic"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_is_split_over_two_texts_is_joined() {
+    let scanner = Scanner::new(&Options::default());
+    let key = key();
+    for at in [6, 17, 30] {
+        let (first, second) = key.split_at(at);
+        for body in [
+            json!({"content": [{"type": "text", "text": format!("it is {first}")}, {"type": "text", "text": format!("{second}\nok")}]}),
+            json!({"args": [first, second]}),
+        ] {
+            let content = body.to_string();
+            let found = scanner.scan(content.as_bytes());
+            let parts: Vec<&str> = found.iter().map(|found| &content[found.at.clone()]).collect();
+            assert_eq!(parts, [first, second], "{content}");
+        }
+    }
+    let apart = json!({"content": [{"text": format!("{key} ")}, {"text": "more"}], "list": [key, "more"]}).to_string();
+    let found = scanner.scan(apart.as_bytes());
+    assert!(found.iter().all(|found| found.value.expose() == key) && found.len() == 2, "{found:?}");
+}
+
+#[test]
+fn json_stays_json_where_a_match_is_exchanged() {
+    let scanner = Scanner::new(&Options::default());
+    let key = key();
+    let escaped: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    for text in
+        [format!("a \\\"{key}\\\" b"), format!("a\\n{escaped}\\n"), format!("\\\\n{key}\\\\n"), format!("ü {key} 😀")]
+    {
+        let content = format!("{{\"a\":\"{text}\"}}");
+        let found = scanner.scan(content.as_bytes());
+        assert_eq!(found.len(), 1, "{content}");
+        assert_eq!(found[0].value.expose(), key);
+        let exchanged = format!("{}X{}", &content[..found[0].at.start], &content[found[0].at.end..]);
+        let value: serde_json::Value = serde_json::from_str(&exchanged).expect(&exchanged);
+        let before: serde_json::Value = serde_json::from_str(&content).expect(&content);
+        assert_eq!(value["a"].as_str().map(|text| text.replace('X', &key)), before["a"].as_str().map(str::to_owned));
+    }
+}

@@ -1,0 +1,197 @@
+//! Whether a value under the name of a secret is one: not a word for it, not where it comes from, not a type.
+
+use crate::assignment::Style;
+use crate::examples::{is_documented, is_publishable};
+use crate::letters::of_words;
+use crate::measure::{class_changes, normalised_entropy};
+use crate::names;
+use crate::urls::is_template;
+use crate::words::{is_written_password, random_part};
+
+/// Beginnings of what is kept instead of a password.
+const HASHES: [&str; 16] = [
+    "$argon2", "argon2", "$2a$", "$2b$", "$2y$", "$1$", "$5$", "$6$", "$y$", "$pbkdf2", "pbkdf2", "scrypt", "$scrypt",
+    "{SSHA", "sha256:", "sha512:",
+];
+
+/// Whether a person or a generator would choose this as a password, and nobody would write it as an example.
+pub(crate) fn is_password(value: &[u8], style: Style) -> bool {
+    if value.contains(&b'%') {
+        let plain = without_percents(value);
+        return plain.len() < value.len() && is_password(&plain, style)
+            || plain.len() == value.len() && is_chosen(value, style);
+    }
+    is_chosen(value, style)
+}
+
+fn is_chosen(value: &[u8], style: Style) -> bool {
+    let digit = value.iter().any(u8::is_ascii_digit);
+    if !(8..=128).contains(&value.len()) || (!digit && value.len() < 14) || value.starts_with(b"eyJ") {
+        return false;
+    }
+    if is_reference(value, style) || is_hash(value) || is_a_name(value) || is_written_password(value) {
+        return false;
+    }
+    let has = |class: fn(&u8) -> bool| usize::from(value.iter().any(class));
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let marks = value.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count();
+    let classes = has(u8::is_ascii_lowercase)
+        + has(u8::is_ascii_uppercase)
+        + has(u8::is_ascii_digit)
+        + has(|byte| !byte.is_ascii_alphanumeric());
+    let words = of_words(value);
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let changes = class_changes(value);
+    // What is no word is what was chosen.
+    let chosen = value.len() - words;
+    if style == Style::Bare {
+        return is_secret(value, style);
+    }
+    let mixed = digits > 0 && (classes == 4 || (classes == 3 && value.len() >= 10));
+    let random = chosen * 10 >= value.len() * 6
+        && ((digits > 1 && letters > 1 && (value.len() >= 12 || (value.len() >= 9 && changes >= 4)))
+            || (value.len() >= 14 && classes >= 2 && changes * 5 >= value.len()));
+    let random_letters = classes == 1 && letters == value.len() && value.len() >= 16 && words == 0;
+    let with_marks = digits > 0 && marks > 0 && value.len() >= 10 && chosen * 2 >= value.len();
+    letters > 0 && ((mixed && chosen >= 5) || random || random_letters || with_marks)
+}
+
+/// Whether this says with which key, on which day, something was signed: `ASIA…/20250101/eu-west-1/s3/aws4_request`.
+fn is_scope(value: &[u8]) -> bool {
+    const ID: usize = 20;
+    let Some((id, rest)) = value.split_at_checked(ID) else { return false };
+    let day = rest.strip_prefix(b"/").or_else(|| rest.strip_prefix(b"%2F")).and_then(|rest| rest.get(..8));
+    (id.starts_with(b"AKIA") || id.starts_with(b"ASIA")) && day.is_some_and(|day| day.iter().all(u8::is_ascii_digit))
+}
+
+/// Whether this was made by a machine.
+pub(crate) fn is_secret(value: &[u8], style: Style) -> bool {
+    if !(16..=512).contains(&value.len()) || is_reference(value, style) || is_hash(value) || is_scope(value) {
+        return false;
+    }
+    if value.starts_with(b"eyJ")
+        || memchr::memmem::find(value, b".eyJ").is_some()
+        || is_a_name(value)
+        || is_publishable(value)
+        || is_documented(value)
+        || !value.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    {
+        return false;
+    }
+    // A path, unless a part of it is a key.
+    let mut segments = value.split(|&byte| byte == b'/');
+    if memchr::memchr_iter(b'/', value).count() >= 2 && value.len() < 64 {
+        return segments.any(|segment| segment.len() >= 16 && is_random(segment));
+    }
+    is_random(value)
+}
+
+/// Letters and digits that alternate as they do in what is generated and do not in words.
+pub(crate) fn is_random(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let upper = value.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let words = of_words(value);
+    if random_part(value).len() < 12.max(value.len() / 2) || is_uuid(value) {
+        return false;
+    }
+    let changes = class_changes(value);
+    let alternates = digits >= 2 && letters >= 4 && changes * 100 >= value.len() * 18;
+    let hex = value.len() >= 24 && digits >= 4 && letters >= 4 && value.iter().all(u8::is_ascii_hexdigit);
+    let cases = value.len() >= 20 && upper >= 3 && letters - upper >= 3 && changes * 100 >= value.len() * 28;
+    let one_case =
+        value.len() >= 20 && words == 0 && letters * 10 >= value.len() * 9 && (upper == 0 || upper == letters);
+    normalised_entropy(value) >= 0.6 && words * 100 <= value.len() * 40 && (alternates || hex || cases || one_case)
+}
+
+/// `value` with what URLs write as `%XX` as it is meant; what is no ASCII is left out.
+fn without_percents(value: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        let digits = value.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(meant) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| byte == b'%') {
+            plain.extend(Some(meant).filter(u8::is_ascii));
+            at += 3;
+        } else {
+            plain.push(byte);
+            at += 1;
+        }
+    }
+    plain
+}
+
+/// Whether this is itself the name of a secret: `caching_sha2_password`.
+fn is_a_name(value: &[u8]) -> bool {
+    value.len() <= 64
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        && of_words(value) * 2 >= value.len()
+        && names::meaning(value).is_some()
+}
+
+pub(crate) fn is_hash(value: &[u8]) -> bool {
+    HASHES.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
+}
+
+/// `123e4567-e89b-…`
+pub(crate) fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { *byte == b'-' } else { byte.is_ascii_hexdigit() })
+}
+
+/// Whether this says where a value comes from, or of which kind it is: a template, a variable, a call, a path, a URL.
+pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
+    const BEGINNINGS: [&str; 34] = [
+        "$(",
+        "${",
+        "$ENV",
+        "%(",
+        "%env",
+        "{{",
+        "{%",
+        "<%",
+        "<",
+        "[",
+        "os.environ",
+        "process.env",
+        "env.",
+        "env:",
+        "env(",
+        "ENV[",
+        "getenv",
+        "System.",
+        "config.",
+        "settings.",
+        "self.",
+        "this.",
+        "vault:",
+        "secret:",
+        "secrets.",
+        "arn:",
+        "ref+",
+        "op://",
+        "ssm:",
+        "file:",
+        "/",
+        "./",
+        "~/",
+        "http",
+    ];
+    let begins = BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()));
+    let code = [b'(', b')', b'{', b'}'].iter().filter(|mark| value.contains(mark)).count() >= 2
+        || value.windows(2).any(|pair| matches!(pair, b"::" | b"->" | b"${" | b"{{" | b"()"))
+        || memchr::memmem::find(value, b"://").is_some();
+    let name = value.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'0'..=b'9'))
+        && value.contains(&b'_')
+        && of_words(value) * 2 >= value.len();
+    let dotted = style != Style::Quoted && value.contains(&b'.') && of_words(value) * 2 >= value.len();
+    let file = [".pem", ".key", ".json", ".txt", ".yaml", ".yml", ".conf", ".crt", ".env", ".html", ".js", ".py"]
+        .iter()
+        .any(|ending| value.ends_with(ending.as_bytes()));
+    let indexed = style != Style::Quoted && value.contains(&b'[');
+    let member = style == Style::Bare && value.contains(&b'.');
+    begins || indexed || member || code || name || dotted || file || is_template(value)
+}
