@@ -467,6 +467,14 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Spans, log records and data points of clients that were not stored",
     ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
+    ("ledger_shipping_lag_entries", "gauge", "destination", "Entries that a destination of the log has not taken yet"),
+    ("ledger_shipped_entries_total", "counter", "destination", "Entries that a destination has taken"),
+    (
+        "ledger_shipping_failures_total",
+        "counter",
+        "destination",
+        "Attempts after which a destination had taken nothing",
+    ),
     (
         "gateway_replacements_total",
         "counter",
