@@ -51,7 +51,7 @@ fn server() -> TestContextBuilder {
 fn tool(name: &str, input: &Value, session: &str, call: &str) -> Value {
     json!({
         "hook_event_name": "PreToolUse", "session_id": session, "tool_name": name, "tool_input": input,
-        "tool_use_id": call, "cwd": "/work/project", "permission_mode": "default", "transcript_path": "/t.jsonl",
+        "tool_use_id": call, "cwd": "/home/ada/notes", "permission_mode": "default", "transcript_path": "/t.jsonl",
         "agent_id": "reviewer", "agent_type": "subagent",
     })
 }
