@@ -196,6 +196,7 @@ pub(crate) fn record(request: &Named<RequestDetail>, messages: Option<usize>, to
         .with("decision", format!("{} by {}", decision.decision, decision.policy))
         .with("reason", decision.reason.clone())
         .with_list("rules", decision.evaluated_rules.as_array().into_iter().flatten().map(rule))
+        .with_list("afterwards", detail.inspections.iter().filter_map(Value::as_array).flatten().map(rule))
         .with_list("findings", detail.findings.iter().map(found))
         .with("policy version", decision.policy_version.clone())
         .with("user", with_id(&origin.user_name, summary.user_id.map(|id| id.to_string())))

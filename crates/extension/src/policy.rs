@@ -124,6 +124,9 @@ pub struct PolicyInput<'a> {
     pub subject: Subject<'a>,
     /// The exact bytes: those that will be sent, or those that came back.
     pub content: &'a Bytes,
+    /// Whether that is all of it. Of what is larger than can be kept while it comes back, a part is judged or nothing:
+    /// whoever needs the rest objects.
+    pub complete: bool,
     /// What is said in them, with JSON's escapes resolved, and the words of a stream put together, thoughts and the inputs
     /// of tool calls included. A policy that looks for words looks here.
     pub texts: &'a Texts<'a>,
@@ -310,6 +313,8 @@ impl Counted {
 pub enum Verdict {
     /// Nothing against it.
     Pass,
+    /// Nothing against it, and something to be recorded of it, in a sentence that holds no part of the content.
+    Note(Cow<'static, str>),
     /// Nothing against it, and something is set aside for it until it is known what it used.
     Hold(Box<dyn Hold>),
     /// The same, and it objects all the same: that is recorded, and the action goes on.

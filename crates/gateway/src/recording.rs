@@ -8,7 +8,9 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
-use systemprompt_governance::{AnswerSafety, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running};
+use systemprompt_governance::{
+    AnswerSafety, Effect as _, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running,
+};
 use systemprompt_identity::Sessions;
 use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, Originals, UpstreamErrorSummary, Usage};
 use systemprompt_model::{Microdollars, SessionId};
@@ -30,7 +32,9 @@ use crate::settled::{Settled, Teller};
 use crate::upstream::{Taken, provider_request_id};
 
 /// How much of a tool's input is recorded (gateway specification §11).
-const TOOL_INPUT: usize = 64 * 1024;
+const RECORDED_INPUT: usize = 64 * 1024;
+/// How much of it policies see: files that agents write are whole in it.
+const JUDGED_INPUT: usize = 1024 * 1024;
 /// More of anything one call cannot use: a thousand million tokens are a thousand times the longest prompt there is.
 const MOST_COUNTED: u64 = 1_000_000_000;
 
@@ -145,6 +149,8 @@ pub(crate) struct Recording {
     /// The place at the provider that the call takes.
     slot: Option<Slot>,
     tap: AnswerTap,
+    /// So many of the tools that the model asks for first are known to interest no policy.
+    unwatched: usize,
     streamed: bool,
     capture: Option<Capture>,
     /// When it was sent first.
@@ -184,6 +190,7 @@ impl Recording {
             safety: running.safety(),
             running: Some(running),
             tap: tap(&subject, &place, streamed),
+            unwatched: 0,
             streamed,
             subject,
             place,
@@ -265,6 +272,7 @@ impl Recording {
         (self.status, self.upstream_id) = (None, None);
         self.sent = Instant::now();
         self.tap = tap(&self.subject, &place, self.streamed);
+        self.unwatched = 0;
         self.place = place;
         Ok(content)
     }
@@ -345,9 +353,18 @@ impl Recording {
     }
 
     /// Whether the model asks for a tool that a policy wants to see before the caller does.
-    pub(crate) fn asks_for_watched_tool(&self) -> bool {
+    pub(crate) fn asks_for_watched_tool(&mut self) -> bool {
         let Some(running) = &self.running else { return false };
-        self.tap.tool_calls().any(|call| running.is_inspected(Inspected::ToolCall { name: &call.name }))
+        let mut named_before = true;
+        for call in self.tap.tool_calls().skip(self.unwatched) {
+            if running.is_inspected(Inspected::ToolCall { name: &call.name }) {
+                return true;
+            }
+            // One whose name is still to come is looked at again.
+            named_before &= !call.name.is_empty();
+            self.unwatched += usize::from(named_before);
+        }
+        self.tap.may_have_missed_calls() && watched(running).next().is_some()
     }
 
     /// Asks the policies whether the caller may have an answer in which the model asks for tools, all of which were said.
@@ -355,14 +372,23 @@ impl Recording {
         let limit = self.place.to.provider.timeouts.inspection;
         let Some(running) = &mut self.running else { return Inspection::Give };
         for call in self.tap.tool_calls() {
-            let subject = Inspected::ToolCall { name: &call.name };
-            if !running.is_inspected(subject) {
+            if !running.is_inspected(Inspected::ToolCall { name: &call.name }) {
                 continue;
             }
             let input = Bytes::copy_from_slice(call.input_excerpt.as_bytes());
-            let inspection = running.inspect(subject, &input, &Texts::of(&input), limit).await;
+            let is_complete = call.input_bytes == input.len() as u64;
+            let inspection = running.inspect_call(&call.name, &input, is_complete, limit).await;
             if inspection != Inspection::Give {
                 return inspection;
+            }
+        }
+        if self.tap.may_have_missed_calls() {
+            // A client can call what it offered.
+            for name in watched(running).collect::<Vec<_>>() {
+                let inspection = running.inspect_call(&name, &Bytes::new(), false, limit).await;
+                if inspection != Inspection::Give {
+                    return inspection;
+                }
             }
         }
         Inspection::Give
@@ -417,6 +443,7 @@ impl Recording {
         if streamed != self.streamed {
             self.streamed = streamed;
             self.tap = tap(&self.subject, &self.place, streamed);
+            self.unwatched = 0;
         }
     }
 
@@ -791,7 +818,8 @@ impl Recording {
         let quotes_credential = self.status == Some(401) || summary.error.as_ref().is_some_and(about_credentials);
         let parts = summary.tool_calls.iter().enumerate().map(|(sequence, call)| {
             // Kept as content, which expires; the ledger keeps the name.
-            (tool_call_part(sequence), call.input_excerpt.clone())
+            let recorded = call.input_excerpt.floor_char_boundary(RECORDED_INPUT);
+            (tool_call_part(sequence), call.input_excerpt[..recorded].to_owned())
         });
         running.finish(Outcome {
             usage: Used { calls: 1, input_tokens: input, output_tokens: output, cost },
@@ -824,9 +852,15 @@ impl Recording {
     }
 }
 
+/// Those of the tools that a model is offered whose calls a policy wants to see.
+fn watched(running: &Running<Infer>) -> impl Iterator<Item = String> + '_ {
+    let offered = running.effect().offered_tools().into_iter();
+    offered.filter(|name| running.is_inspected(Inspected::ToolCall { name }))
+}
+
 /// A tap for the answer to a call.
 fn tap(subject: &Subject, place: &Place, streamed: bool) -> AnswerTap {
-    let mut tap = AnswerTap::new(place.format, streamed, 0, TOOL_INPUT);
+    let mut tap = AnswerTap::new(place.format, streamed, 0, JUDGED_INPUT);
     tap.expect_choices(subject.choices);
     tap
 }

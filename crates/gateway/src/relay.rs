@@ -280,7 +280,7 @@ impl Relay {
 
     /// Keeps back a piece of an answer in which the model asks for a tool that a policy wants to see. Nothing if it may go on.
     fn keep_back(&mut self, piece: &[u8]) -> Result<bool, TooLarge> {
-        if self.tools.is_none() && !self.recording.as_ref().is_some_and(|recording| recording.asks_for_watched_tool()) {
+        if self.tools.is_none() && !self.recording.as_mut().is_some_and(|recording| recording.asks_for_watched_tool()) {
             return Ok(false);
         }
         let kept = self.tools.get_or_insert_default();

@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS governance_approvals (
     expires_at   TIMESTAMPTZ NOT NULL,
     decided_by   TEXT,
     decided_at   TIMESTAMPTZ,
-    note         TEXT                  -- why it was decided so
+    note         TEXT,                 -- why it was decided so
+    proposed_at  TIMESTAMPTZ           -- when a model's answer with the call was given under an approval for one call
 );
 
 -- One call waits once.

@@ -114,6 +114,7 @@ impl Extension for GovernanceExtension {
             Migration::new(2, "alert_deliveries", quotas::ALERT_DELIVERIES),
             Migration::new(3, "departments_are_groups", include_str!("../migrations/003_departments_are_groups.sql")),
             Migration::new(4, "decisions_of_plugins", include_str!("../migrations/004_decisions_of_plugins.sql")),
+            Migration::new(5, "proposed_calls", include_str!("../migrations/005_proposed_calls.sql")),
         ]
     }
 

@@ -141,6 +141,7 @@ impl Gate {
             resource: &action.resource,
             subject: action.effect.subject(),
             content: &action.content,
+            complete: true,
             texts: &Texts::of(&action.content),
             model: action.effect.model(),
             estimate: action.effect.estimate(),

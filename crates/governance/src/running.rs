@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use systemprompt_extension::policy::{Allowance, Hold, OfferedTools, Phase, PolicyInput, Subject, Texts, Usage};
+use systemprompt_extension::policy::{
+    Allowance, DenialKind, Hold, OfferedTools, Phase, PolicyInput, Subject, Texts, Usage,
+};
 use systemprompt_model::{ActionId, Attribution, Resource};
 use tokio::sync::oneshot;
 
@@ -151,6 +153,7 @@ impl<E: Effect> Running<E> {
             resource: &self.resource,
             subject: self.effect.subject(),
             content: &content,
+            complete: true,
             texts: &Texts::of(&content),
             model: self.effect.model(),
             estimate: self.effect.estimate(),
@@ -217,6 +220,22 @@ impl<E: Effect> Running<E> {
         texts: &Texts<'_>,
         limit: Duration,
     ) -> Inspection {
+        self.ask(subject, content, true, texts, limit).await
+    }
+
+    /// The same about a tool that a model asks for with this input, of which less may be there than was said.
+    pub async fn inspect_call(&mut self, name: &str, input: &Bytes, complete: bool, limit: Duration) -> Inspection {
+        self.ask(Subject::ToolCall { name }, input, complete, &Texts::of(input), limit).await
+    }
+
+    async fn ask(
+        &mut self,
+        subject: Subject<'_>,
+        content: &Bytes,
+        complete: bool,
+        texts: &Texts<'_>,
+        limit: Duration,
+    ) -> Inspection {
         let input = PolicyInput {
             phase: Phase::After,
             action: self.id,
@@ -224,6 +243,7 @@ impl<E: Effect> Running<E> {
             resource: &self.resource,
             subject,
             content,
+            complete,
             texts,
             model: self.effect.model(),
             estimate: self.effect.estimate(),
@@ -233,8 +253,10 @@ impl<E: Effect> Running<E> {
         };
         let deadline = Some(tokio::time::Instant::now() + limit);
         let outcome = self.policies.evaluate(&input, |_| Vec::new(), deadline).await;
+        // What only lacks a permission may be read by whoever reads the record.
+        let is_about_content = |objection: &Denial| objection.kind != DenialKind::NotEntitled;
         self.answer_is_suspect |=
-            outcome.denial.is_some() || !outcome.warnings.is_empty() || !outcome.flagged.is_empty();
+            outcome.denial.is_some() || outcome.warnings.iter().any(is_about_content) || !outcome.flagged.is_empty();
         self.holds.extend(outcome.holds);
         let redaction = Redaction::new(self.policies.scanner());
         let mut evaluations = outcome.evaluations;

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::PgPool;
 use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
@@ -90,6 +91,9 @@ pub struct RequestDetail {
     pub completed_at: Option<DateTime<Utc>>,
     /// The decision of the Gate.
     pub decision: DecisionDetail,
+    /// What policies said after it, of the answer and of the tools the model asked for in it; absent if none looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspections: Option<Value>,
     /// What was said, as far as it is kept.
     pub messages: Vec<Message>,
     /// The ends of what was said, where it was too long to be kept in whole.
@@ -157,7 +161,10 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
             r.attempts, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches, r.service_tier, r.usage_source,
             r.answer_partial, r.cost_source, r.price_version, r.system_prompt_override, r.cache_hit, r.decision_id, d.effect, d.created_at AS decided_at, d.entity_type, d.entity_id,
             d.tool_name, d.decision,
-            d.policy, d.reason, d.evaluated_rules, d.policy_version
+            d.policy, d.reason, d.evaluated_rules, d.policy_version,
+            (
+                SELECT l.body::jsonb -> 'inspections' FROM ledger AS l WHERE l.action_id = r.id AND l.kind = 'ended' LIMIT 1
+            ) AS inspections
         FROM ai_requests AS r
         JOIN governance_decisions AS d ON d.id = r.decision_id
         WHERE r.id = $1
@@ -304,6 +311,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         response_sha256: row.response_sha256.as_deref().map(hex::encode),
         completed_at: row.completed_at,
         decision,
+        inspections: row.inspections,
         messages,
         excerpts,
         tool_calls,

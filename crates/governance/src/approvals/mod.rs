@@ -2,6 +2,8 @@
 //!
 //! A call that a rule of `require_approval` is about is refused, and waits here under an id. An administrator who did not ask
 //! for it decides; then the same call — the same person, session, tool and input — passes, or is refused with the reason.
+//! A call is seen twice where a model asks for it in an answer and a client asks by a hook before making it. That is one call:
+//! an approval that is good once is good for one such answer and for making the call.
 //! Calls are told apart by a digest, so nothing of their input is kept here.
 
 mod queries;
@@ -117,6 +119,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ttl: TimeDelta,
     /// Whether an approval is used up by the call.
     pub(crate) once: bool,
+    /// Whether a model asks for it and nobody makes it yet.
+    pub(crate) is_proposal: bool,
 }
 
 /// How a call stands.

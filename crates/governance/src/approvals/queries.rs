@@ -120,6 +120,22 @@ pub(super) async fn open(connection: &mut PgConnection, digest: &[u8; 32]) -> Re
     Ok(row.at(DateTime::<Utc>::MIN_UTC))
 }
 
+/// A model's answer with the call is given, under an approval that is good for one call. Says whether it is the first.
+pub(super) async fn propose(
+    connection: &mut PgConnection,
+    id: ApprovalId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE governance_approvals SET proposed_at = $2 WHERE id = $1 AND proposed_at IS NULL",
+        id.as_uuid(),
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// The approval was good for one call, which is made now.
 pub(super) async fn use_up(connection: &mut PgConnection, id: ApprovalId) -> Result<(), sqlx::Error> {
     sqlx::query!("UPDATE governance_approvals SET state = 'used' WHERE id = $1", id.as_uuid())

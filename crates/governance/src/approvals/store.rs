@@ -43,25 +43,31 @@ impl Approvals {
         let now = self.ambient.now();
         let mut transaction = self.db.write().begin().await?;
         queries::expire(&mut transaction, &wanted.digest, now).await?;
-        let id = ApprovalId::generate(&self.ambient);
-        let is_new = queries::begin(&mut transaction, id, wanted, now).await?;
-        let approval = queries::open(&mut transaction, &wanted.digest).await?;
-        let standing = match approval.state.as_str() {
-            "approved" => {
-                if wanted.once {
-                    queries::use_up(&mut transaction, approval.id).await?;
-                    self.count("used");
-                }
-                Standing::Approved
+        let mut begun = queries::begin(&mut transaction, ApprovalId::generate(&self.ambient), wanted, now).await?;
+        let mut approval = queries::open(&mut transaction, &wanted.digest).await?;
+        let mut used = false;
+        if approval.state == "approved" && wanted.once {
+            let is_first = wanted.is_proposal && queries::propose(&mut transaction, approval.id, now).await?;
+            if !is_first {
+                queries::use_up(&mut transaction, approval.id).await?;
+                used = true;
             }
+            if wanted.is_proposal && used {
+                // The model asks for it once more. Whether or not somebody made the first call, this is another one.
+                let id = ApprovalId::generate(&self.ambient);
+                begun = queries::begin(&mut transaction, id, wanted, now).await?;
+                approval = queries::open(&mut transaction, &wanted.digest).await?;
+            }
+        }
+        transaction.commit().await?;
+        for (state, _) in [("used", used), ("pending", begun)].into_iter().filter(|(_, counts)| *counts) {
+            self.count(state);
+        }
+        Ok(match approval.state.as_str() {
+            "approved" => Standing::Approved,
             "denied" => Standing::Denied(approval),
             _ => Standing::Pending(approval),
-        };
-        transaction.commit().await?;
-        if is_new {
-            self.count("pending");
-        }
-        Ok(standing)
+        })
     }
 
     /// The approvals in this state, or in any, the newest first.

@@ -21,14 +21,14 @@ pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, GroupConfi
 pub use self::call_rule::{ArgumentCondition, CallRule};
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};
-pub use self::mode::{FaultMode, PolicyMode};
+pub use self::mode::{FaultMode, OfferedMode, PolicyMode};
 pub use self::quota::{
     CalendarPeriod, GatewayPolicyConfig, GatewayPolicySpec, QuotaAlertConfig, QuotaMailConfig, QuotaMatch,
     QuotaReservation, QuotaSubject, QuotaWebhookConfig, QuotaWindowConfig, TimeZone,
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
-pub use self::require_approval::RequireApprovalConfig;
+pub use self::require_approval::{ProposalMode, RequireApprovalConfig};
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};

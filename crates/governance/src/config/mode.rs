@@ -14,6 +14,23 @@ pub enum PolicyMode {
     Warn,
 }
 
+/// What happens to a prompt that offers a model tools which the caller may not have called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OfferedMode {
+    /// That is recorded with the decision. What the model asks for is judged when it does.
+    #[default]
+    Note,
+    /// It is refused.
+    Deny,
+}
+
+impl OfferedMode {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What happens to a request of which somebody who is to judge it cannot say anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -22,11 +22,31 @@ pub struct RequireApprovalConfig {
     pub ttl_secs: u32,
     /// Whether an approval is good for one call. Otherwise it is for all calls like it, until it expires.
     pub once: bool,
+    /// What happens to an answer in which a model asks for such a call that nobody has approved.
+    #[serde(skip_serializing_if = "ProposalMode::is_default")]
+    pub proposals: ProposalMode,
+}
+
+/// What happens to an answer in which a model asks for a call that needs an approval.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProposalMode {
+    /// It is withheld, and the call waits.
+    #[default]
+    Hold,
+    /// That is recorded: the client asks by a hook before it makes the call, and the call waits then.
+    Note,
+}
+
+impl ProposalMode {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for RequireApprovalConfig {
     fn default() -> Self {
-        Self { enabled: true, mode: None, rules: Vec::new(), ttl_secs: 3600, once: true }
+        Self { enabled: true, mode: None, rules: Vec::new(), ttl_secs: 3600, once: true, proposals: ProposalMode::Hold }
     }
 }
 

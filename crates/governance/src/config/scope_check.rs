@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::mode::PolicyMode;
+use super::mode::{OfferedMode, PolicyMode};
 
 /// `scope_check`: tools whose name begins with one of these prefixes are for administrators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,10 +16,18 @@ pub struct ScopeCheckConfig {
     pub mode: Option<PolicyMode>,
     /// The prefixes, case-sensitive.
     pub admin_only_prefixes: Vec<String>,
+    /// What happens to prompts of others that offer such tools to a model. Calls the model asks for are refused anyway.
+    #[serde(skip_serializing_if = "OfferedMode::is_default")]
+    pub offered: OfferedMode,
 }
 
 impl Default for ScopeCheckConfig {
     fn default() -> Self {
-        Self { enabled: true, mode: None, admin_only_prefixes: vec!["mcp__systemprompt__".to_owned()] }
+        Self {
+            enabled: true,
+            mode: None,
+            admin_only_prefixes: vec!["mcp__systemprompt__".to_owned()],
+            offered: OfferedMode::Note,
+        }
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::call_rule::CallRule;
-use super::mode::PolicyMode;
+use super::mode::{OfferedMode, PolicyMode};
 use super::tool_pattern::ToolPattern;
 
 /// `tool_blocklist`: tools that destroy are for administrators, and some calls for nobody.
@@ -22,6 +22,10 @@ pub struct ToolBlocklistConfig {
     /// Calls that are blocked by what they are asked to do: a pattern of tools and conditions on their input. The first rule
     /// that fits blocks.
     pub rules: Vec<CallRule>,
+    /// What happens to prompts that offer a model tools whose calls are all blocked. Calls the model asks for are refused
+    /// anyway.
+    #[serde(skip_serializing_if = "OfferedMode::is_default")]
+    pub offered: OfferedMode,
 }
 
 impl Default for ToolBlocklistConfig {
@@ -31,6 +35,7 @@ impl Default for ToolBlocklistConfig {
             mode: None,
             patterns: ["delete", "drop", "destroy"].map(|word| ToolPattern::Word(word.to_owned())).to_vec(),
             rules: Vec::new(),
+            offered: OfferedMode::Note,
         }
     }
 }

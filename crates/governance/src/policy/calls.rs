@@ -55,6 +55,16 @@ impl Calls {
         self.0.iter().any(|rule| !rule.when.is_empty())
     }
 
+    /// Whether a rule may be about a call of this tool, by whomever and with whatever input.
+    pub(crate) fn may_be_about(&self, tool: &str) -> bool {
+        self.0.iter().any(|rule| rule.is_about_tool(tool))
+    }
+
+    /// Whether a rule is about every call of this tool.
+    pub(crate) fn are_about_all_of(&self, tool: &str, is_admin: bool) -> bool {
+        self.0.iter().any(|rule| rule.when.is_empty() && rule.is_about(tool, is_admin))
+    }
+
     /// The first rule that is about a call of this tool with this input.
     pub(crate) fn find(&self, tool: &str, input: &[u8], is_admin: bool) -> Option<Hit<'_>> {
         // Read at most once, and only if a rule asks for it.
@@ -63,13 +73,19 @@ impl Calls {
             let input = read.get_or_insert_with(|| serde_json::from_slice(input).ok());
             input.as_ref().is_none_or(|input| condition.holds(input))
         };
-        let about = |rule: &Rule| {
-            (rule.admins || !is_admin)
-                && (rule.tools.is_empty() || rule.tools.iter().any(|pattern| pattern.fits(tool)))
-                && rule.when.iter().all(&mut holds)
-        };
+        let about = |rule: &Rule| rule.is_about(tool, is_admin) && rule.when.iter().all(&mut holds);
         let at = self.0.iter().position(about)?;
         Some(Hit { number: at + 1, reason: self.0[at].reason.as_deref() })
+    }
+}
+
+impl Rule {
+    fn is_about_tool(&self, tool: &str) -> bool {
+        self.tools.is_empty() || self.tools.iter().any(|pattern| pattern.fits(tool))
+    }
+
+    fn is_about(&self, tool: &str, is_admin: bool) -> bool {
+        (self.admins || !is_admin) && self.is_about_tool(tool)
     }
 }
 

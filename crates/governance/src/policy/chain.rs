@@ -444,6 +444,7 @@ impl PolicyChain {
                 }
                 Some(policy) => match entry.judge(&**policy, input, &outcome, deadline).await {
                     Verdict::Pass => (EvaluationResult::Pass, Cow::Borrowed("")),
+                    Verdict::Note(said) => (EvaluationResult::Pass, said),
                     Verdict::Hold(hold) => {
                         outcome.holds.push(hold);
                         (EvaluationResult::Pass, Cow::Borrowed(""))

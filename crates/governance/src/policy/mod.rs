@@ -13,6 +13,7 @@ mod require_approval;
 mod scope_check;
 mod secret_scan;
 mod tool_blocklist;
+mod tool_call;
 
 pub(crate) use chain::{ChainOutcome, milliseconds_since};
 pub use chain::{Evaluation, EvaluationResult, GatewayPolicies, PolicyChain, PolicyError};

@@ -1,20 +1,26 @@
 //! `tool_blocklist`: tools that destroy are for administrators, and some calls for nobody.
 
 use async_trait::async_trait;
-use systemprompt_extension::policy::{DenialKind, Policy, PolicyInput, Subject, Verdict, Violation};
+use systemprompt_extension::policy::{DenialKind, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
 
 use super::calls::{Calls, Hit};
-use crate::config::{ToolBlocklistConfig, ToolPattern};
+use super::tool_call::{ToolCall, judge_offered};
+use crate::config::{OfferedMode, ToolBlocklistConfig, ToolPattern};
 
 /// The policy.
 pub(crate) struct ToolBlocklist {
     patterns: Vec<ToolPattern>,
     calls: Calls,
+    offered: OfferedMode,
 }
 
 impl ToolBlocklist {
     pub(crate) fn new(config: &ToolBlocklistConfig) -> Self {
-        Self { patterns: config.patterns.clone(), calls: Calls::new(&config.rules) }
+        Self { patterns: config.patterns.clone(), calls: Calls::new(&config.rules), offered: config.offered }
+    }
+
+    fn pattern_of(&self, tool: &str) -> Option<&ToolPattern> {
+        self.patterns.iter().find(|pattern| pattern.fits(tool))
     }
 }
 
@@ -24,24 +30,41 @@ impl Policy for ToolBlocklist {
         "tool_blocklist"
     }
 
+    fn applies(&self, phase: Phase, subject: Subject<'_>) -> bool {
+        match (phase, subject) {
+            (Phase::Before, _) => true,
+            (Phase::After, Subject::ToolCall { name }) => {
+                self.pattern_of(name).is_some() || self.calls.may_be_about(name)
+            }
+            (Phase::After, _) => false,
+        }
+    }
+
     fn depends_on_content(&self) -> bool {
         self.calls.depends_on_input()
     }
 
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
-        let Subject::ToolCall { name } = input.subject else { return Verdict::Skip("not a tool call".into()) };
         let is_admin = input.by.principal.is_admin();
-        if let Some(hit) = self.calls.find(name, input.content, is_admin) {
-            return Verdict::Fail(by_rule(&hit));
+        let Some(call) = ToolCall::of(input) else {
+            let is_meant = |name: &str| {
+                self.calls.are_about_all_of(name, is_admin) || !is_admin && self.pattern_of(name).is_some()
+            };
+            let reason = |tools| format!("the model is offered tools that are blocked: {tools}");
+            let object = |tools| blocked(reason(tools), "the tools are `patterns` and `rules`");
+            return judge_offered(input, is_meant, self.offered, object);
+        };
+        if let Some(hit) = self.calls.find(call.name, input.content, is_admin) {
+            return Verdict::Fail(call.objection(by_rule(&hit)));
         }
         if is_admin {
             return Verdict::Skip("administrators are exempt".into());
         }
-        match self.patterns.iter().find(|pattern| pattern.fits(name)) {
-            Some(pattern) => Verdict::Fail(blocked(
+        match self.pattern_of(call.name) {
+            Some(pattern) => Verdict::Fail(call.objection(blocked(
                 format!("the tool's name matches the blocked pattern `{}`", pattern.as_str()),
                 "the words are `patterns`",
-            )),
+            ))),
             None => Verdict::Pass,
         }
     }

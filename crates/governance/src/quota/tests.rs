@@ -162,6 +162,7 @@ impl Servers {
             resource: &Resource::entity(EntityKind::GatewayRoute, "route-1"),
             subject: Subject::Prompt,
             content: &content,
+            complete: true,
             texts: &Texts::of(&content),
             model: Some(ModelCall { name: request.model, provider: "oai", streaming: false }),
             estimate: request.estimate,

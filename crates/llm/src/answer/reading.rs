@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     /// The number the next event will have, in formats that number them.
     next_event: u64,
     tool_calls: Vec<(u64, ToolCall)>,
+    /// There were more calls than are kept.
+    pub(crate) calls_missed: bool,
     /// The provider ran a tool of its own.
     pub(crate) provider_acted: bool,
     text: ExcerptBuilder,
@@ -77,6 +79,7 @@ impl Reading {
             created: None,
             next_event: 0,
             tool_calls: Vec::new(),
+            calls_missed: false,
             provider_acted: false,
             text: ExcerptBuilder::new(text_limit),
             thinking: ExcerptBuilder::new(text_limit),
@@ -233,7 +236,10 @@ impl Reading {
         let known = self.tool_calls.iter().rposition(|(known, _)| *known == index);
         let at = match known {
             Some(at) => at,
-            None if self.tool_calls.len() == TOOL_CALLS_KEPT => return None,
+            None if self.tool_calls.len() == TOOL_CALLS_KEPT => {
+                self.calls_missed = true;
+                return None;
+            }
             None => {
                 self.tool_calls.push((index, ToolCall::default()));
                 self.tool_calls.len() - 1

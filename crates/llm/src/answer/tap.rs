@@ -104,6 +104,17 @@ impl AnswerTap {
         self.answer.called_tools()
     }
 
+    /// Whether the model may want tools called that [`tool_calls`](Self::tool_calls) does not have: there were more of them
+    /// than are kept, or what was said at once was too large to be read.
+    pub fn may_have_missed_calls(&self) -> bool {
+        self.answer.calls_missed
+            || match &self.input {
+                Input::Events(parser) => parser.skipped_events() > 0,
+                Input::EndOfBody(_) => true,
+                Input::Undecided(_) | Input::Body(_) | Input::Ended => false,
+            }
+    }
+
     /// The events that end the stream with this error, where it stands.
     pub fn error_events(&self, error: &ErrorAnswer, request_id: Option<&str>) -> Vec<u8> {
         let body = (self.format.error_body)(error, request_id);

@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod blocked_tools;
 mod boundaries;
 mod brought;
 mod cache;
