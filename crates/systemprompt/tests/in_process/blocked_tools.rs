@@ -154,7 +154,7 @@ async fn nothing_is_asked_for_behind_the_back_of_policies_and_what_is_long_is_ju
             let answer = ask(&ada, &CALLERS[0], "anthropic", stream, &offered(names)).await;
             let is_given = status == 200;
             assert_eq!(answer.status, if is_given || stream { 200 } else { status }, "{what}");
-            assert_eq!(!answer.text().contains("tool_blocked"), is_given, "{what}, stream: {stream}");
+            assert_eq!(!answer.text().contains("[tool_blocklist]"), is_given, "{what}, stream: {stream}");
             assert_eq!(ended(&context, &answer).await.summary.status, if is_given { "completed" } else { "failed" });
         }
     }

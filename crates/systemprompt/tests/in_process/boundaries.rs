@@ -242,6 +242,7 @@ async fn what_a_model_asks_for_is_judged_by_those_whose_tools_it_may_be() {
     ] {
         let server = server_with(all_policies(&setting)).await;
         let gate = server.services().require::<Gate>().expect("governance provides the Gate");
+        let mut expected = Vec::new();
         for offence in &OFFENCES {
             let asked = action(Subject::Prompt, CLEAN);
             let id = asked.id;
@@ -258,11 +259,13 @@ async fn what_a_model_asks_for_is_judged_by_those_whose_tools_it_may_be() {
             let is_withheld = matches!(inspection, Inspection::Withhold(denial) if denial.policy == offence.policy);
             assert_eq!(is_withheld, is_one && withheld, "{} {setting}", offence.policy);
             running.finish(Outcome::completed(Nothing));
-            if !is_one {
-                continue;
+            if is_one {
+                expected.push((id, offence.policy));
             }
-            let ledger = server.services().require::<Ledger>().expect("a ledger");
-            assert!(ledger.drain(Duration::from_secs(5)).await);
+        }
+        let ledger = server.services().require::<Ledger>().expect("a ledger");
+        assert!(ledger.drain(Duration::from_secs(5)).await);
+        for (id, policy) in expected {
             let said: Value = sqlx::query_scalar(
                 "SELECT body::jsonb -> 'inspections' FROM ledger WHERE action_id = $1 AND kind = 'ended'",
             )
@@ -270,7 +273,7 @@ async fn what_a_model_asks_for_is_judged_by_those_whose_tools_it_may_be() {
             .fetch_one(server.db().read())
             .await
             .expect("the end is recorded");
-            assert_eq!((&said[0]["policy_id"], &said[0]["result"]), (&json!(offence.policy), &json!(result)), "{said}");
+            assert_eq!((&said[0]["policy_id"], &said[0]["result"]), (&json!(policy), &json!(result)), "{said}");
         }
     }
 }
