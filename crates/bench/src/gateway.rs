@@ -24,7 +24,7 @@ use crate::report::{
     DatabaseCosts, Ledger, Measurement, MemorySample, Other, Profile, Report, Round, Sessions, Settings, Side,
     StatementSample, Summary, ratio,
 };
-use crate::request::{self, Answers, Destination, Dialect, Prompt, Wire};
+use crate::request::{self, Answers, Destination, Dialect, Ending, Prompt, Wire};
 use crate::statements::StatementLog;
 use crate::statistics::Distribution;
 
@@ -303,10 +303,16 @@ impl Run<'_> {
             let requests = (first..).take(concurrency).map(|n| request::write(destination, prompt, n)).collect();
             Clients::new(destination.address, requests, answers.ending())
         };
-        let mut direct = clients(&self.deployment.direct);
+        let gateway = &self.deployment.gateway;
+        let mut direct = match answers {
+            Answers::Buffered | Answers::Streamed => clients(&self.deployment.direct),
+            Answers::Hook => {
+                Clients::new(gateway.address, vec![request::alive(gateway); concurrency], Ending::Whatever)
+            }
+        };
         let mut gateway = clients(&self.deployment.gateway);
         let mut beside: Vec<_> = self.plan.beside.iter().map(|other| clients(&other.destination)).collect();
-        direct.check().await.context("asking the mock upstream")?;
+        direct.check().await.context("asking directly")?;
         gateway.check().await.context("asking the gateway")?;
         self.requests += concurrency as u64;
         direct.round(self.plan.warm_up()).await?;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::connection::Connection;
-use crate::request::Ending;
+use crate::request::{Ending, SERIAL};
 use crate::statistics::Times;
 
 /// How long after the end of a round its last answers may come.
@@ -24,7 +24,10 @@ pub(crate) struct Clients {
 
 struct Client {
     connection: Connection,
-    request: Arc<[u8]>,
+    request: Vec<u8>,
+    /// Where the number of the sending stands in it.
+    serial: Option<usize>,
+    sent: u64,
 }
 
 /// What a round found.
@@ -55,9 +58,14 @@ pub(crate) struct Limit {
 }
 
 impl Clients {
-    /// One connection per request, which it repeats.
+    /// One connection per request, which it repeats, with a number of its own each time if it has a place for one.
     pub(crate) fn new(address: SocketAddr, requests: Vec<Arc<[u8]>>, ending: Ending) -> Self {
-        let client = |request| Client { connection: Connection::new(address), request };
+        let client = |request: Arc<[u8]>| Client {
+            connection: Connection::new(address),
+            serial: memchr::memmem::find(&request, SERIAL.as_bytes()),
+            request: request.to_vec(),
+            sent: 0,
+        };
         Self { idle: requests.into_iter().map(client).collect(), ending }
     }
 
@@ -101,7 +109,12 @@ async fn repeat(
     let take_one = |left: u64| left.checked_sub(1);
     let mut errors = 0;
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
-        let Client { connection, request } = &mut client;
+        let Client { connection, request, serial, sent } = &mut client;
+        *sent += 1;
+        if let Some(at) = *serial {
+            let number = format!("{sent:0width$}", width = SERIAL.len());
+            request[at..at + SERIAL.len()].copy_from_slice(number.as_bytes());
+        }
         let outcome = connection.exchange(request).await;
         let mut timings = lock(&timings);
         match outcome {

@@ -73,6 +73,8 @@ pub(crate) enum Answers {
     Buffered,
     /// As events.
     Streamed,
+    /// No answer of a model: a decision about the tool call of a coding client, compared with `GET /livez`.
+    Hook,
 }
 
 impl Answers {
@@ -80,6 +82,7 @@ impl Answers {
         match self {
             Self::Buffered => "buffered",
             Self::Streamed => "streamed",
+            Self::Hook => "hook",
         }
     }
 
@@ -87,6 +90,7 @@ impl Answers {
         match self {
             Self::Buffered => Ending::Json,
             Self::Streamed => Ending::Stream,
+            Self::Hook => Ending::Allowed,
         }
     }
 }
@@ -98,6 +102,10 @@ pub(crate) enum Ending {
     Json,
     /// A stream of events with its terminal event.
     Stream,
+    /// A decision that allows.
+    Allowed,
+    /// Anything.
+    Whatever,
 }
 
 impl Ending {
@@ -108,6 +116,8 @@ impl Ending {
                 let tail = &body[body.len().saturating_sub(64)..];
                 [&b"message_stop"[..], b"[DONE]"].iter().any(|end| memchr::memmem::find(tail, end).is_some())
             }
+            Self::Allowed => memchr::memmem::find(body, b"\"permissionDecision\":\"allow\"").is_some(),
+            Self::Whatever => true,
         }
     }
 }
@@ -149,6 +159,9 @@ const SENTENCES: [&str; 6] = [
     "Write the answer for somebody who has not read the report, in two or three short paragraphs. ",
 ];
 
+/// What stands in a request where each sending has a number of its own, of as many digits.
+pub(crate) const SERIAL: &str = "000000000000";
+
 /// A request in the conversation of this number, and with it in a session of its own.
 pub(crate) fn write(destination: &Destination, prompt: Prompt, conversation: u64) -> Arc<[u8]> {
     let opening = format!("This is conversation {conversation}. ");
@@ -159,6 +172,9 @@ pub(crate) fn write(destination: &Destination, prompt: Prompt, conversation: u64
             (*length <= prompt.bytes.max(300) - 200).then_some(sentence)
         })
         .collect();
+    if prompt.answers == Answers::Hook {
+        return tool_call(destination, &text, conversation);
+    }
     let system = "You are a careful assistant of a retail company.";
     let stream = prompt.answers == Answers::Streamed;
     let (path, credential, body) = match prompt.dialect {
@@ -175,6 +191,28 @@ pub(crate) fn write(destination: &Destination, prompt: Prompt, conversation: u64
         }
     };
     post(destination, path, credential, &body.to_string())
+}
+
+/// A coding client's question whether it may write a file of this text. The call has a serial number, for the same call is
+/// decided once.
+fn tool_call(destination: &Destination, text: &str, conversation: u64) -> Arc<[u8]> {
+    let body = json!({
+        "hook_event_name": "PreToolUse",
+        "session_id": format!("bench-{conversation}"),
+        "cwd": "/srv/shop",
+        "permission_mode": "default",
+        "tool_name": "Write",
+        "tool_use_id": format!("toolu_{conversation}_{SERIAL}"),
+        "tool_input": { "file_path": "/srv/shop/notes.md", "content": text },
+    });
+    post(destination, "/api/public/hooks/govern", "authorization: Bearer ", &body.to_string())
+}
+
+/// The least a server can be asked.
+pub(crate) fn alive(server: &Destination) -> Arc<[u8]> {
+    format!("GET /livez HTTP/1.1\r\nhost: {}\r\nuser-agent: systemprompt-bench\r\n\r\n", server.address)
+        .into_bytes()
+        .into()
 }
 
 /// A request that opens a session at the gateway.

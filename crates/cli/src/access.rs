@@ -8,7 +8,7 @@ use systemprompt_config::edit::YamlText;
 use systemprompt_database::DbPool;
 use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_governance::access::{
-    DEPARTMENT, DIMENSIONS, GROUP, Group, GroupKind, ROLE, RuleError, RuleSet, RuleStore, USER, Unavailable,
+    Authored, DEPARTMENT, DIMENSIONS, GROUP, Group, GroupKind, ROLE, RuleError, RuleSet, RuleStore, USER, Unavailable,
 };
 use systemprompt_governance::config::{AccessControlConfig, Flaw};
 use systemprompt_identity::User;
@@ -29,6 +29,11 @@ impl Access {
     pub(crate) fn open(invocation: &Invocation, db: &DbPool) -> CliResult<Self> {
         let project = invocation.project()?;
         let store = RuleStore::new(db.clone(), invocation.ambient.clone(), DIMENSIONS.map(str::to_owned).into());
+        let authored = Authored::read(&project.configuration.services.root).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            CliError::new("profile_invalid", problems.join("\n")).exit(Exit::Invalid)
+        })?;
+        store.put_authored(authored);
         Ok(Self { project, store })
     }
 

@@ -342,8 +342,8 @@ mod tests {
         assert_eq!(
             yaml(&value),
             format!(
-                "a: 1\nat: \"2026-01-31T12:00:00Z\"\nb:\n  c:\n  - 1\n  - d: x y\n    e: []\n  f: \"yes\"\ng: null\n\
-                 h: |\n  1: 2\ni: {{}}\nid: \"0123\"\nlong: {}",
+                "a: 1\nb:\n  c:\n  - 1\n  - d: x y\n    e: []\n  f: \"yes\"\ng: null\n\
+                 h: |\n  1: 2\ni: {{}}\nat: \"2026-01-31T12:00:00Z\"\nid: \"0123\"\nlong: {}",
                 long.trim_end()
             )
         );

@@ -71,7 +71,7 @@ impl Document {
     /// Takes an entry out of a map, with everything below it.
     pub(crate) fn remove(&mut self, pointer: &str) -> Option<Self> {
         let (parent, key) = split(pointer)?;
-        let value = self.value.pointer_mut(parent)?.as_object_mut()?.remove(&key)?;
+        let value = self.value.pointer_mut(parent)?.as_object_mut()?.shift_remove(&key)?;
         let below = |name: &String| is_below(name, pointer);
         let origins: BTreeMap<_, _> = self.origins.extract_if(range(pointer), |name, _| below(name)).collect();
         let interpolated: BTreeSet<_> = self.interpolated.extract_if(range(pointer), below).collect();

@@ -647,7 +647,7 @@ mod tests {
             ),
             (
                 "sample: {count: 1, shapes: [{type: square, side: 1, edge: 2}]}",
-                &["1: sample.shapes[0].edge: is not a known key (remove it; the keys here are side, type)"],
+                &["1: sample.shapes[0].edge: is not a known key (remove it; the keys here are type, side)"],
             ),
             ("sample: {count: 1, shapes: [3]}", &["1: sample.shapes[0]: has none of the accepted forms, got `3`"]),
             ("sample: {count: 1, word: ab}", &["1: sample.word: must be at least 3 characters long"]),

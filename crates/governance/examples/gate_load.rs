@@ -16,7 +16,7 @@ use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_extension::{Extension, Metrics};
-use systemprompt_governance::access::{AccessRules, BootstrapOptions, DIMENSIONS};
+use systemprompt_governance::access::{AccessRules, Authored, BootstrapOptions, DIMENSIONS};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     AuditProfile, ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
@@ -84,6 +84,7 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
                 {"entity_type": "gateway_route", "entity_id": "default", "roles": ["user"]}
             ]}))
             .expect("a rule"),
+            Authored::default(),
             BootstrapOptions::default(),
         )
         .await

@@ -19,7 +19,7 @@ use systemprompt_extension::{CarriesOn, KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, InstanceId, with_causes};
 
-use crate::access::{AccessRules, DIMENSIONS};
+use crate::access::{AccessRules, Authored, DIMENSIONS};
 use crate::approvals::routes::{Desk, PREFIXES, table};
 use crate::approvals::store::Approvals;
 use crate::changes::Changes;
@@ -139,6 +139,11 @@ impl Extension for GovernanceExtension {
         ]
     }
 
+    fn section_files(&self, config: &Configuration) -> Vec<(&'static str, PathBuf)> {
+        let files = Authored::files(&config.services.root).into_iter();
+        files.map(|file| ("access-control", file)).collect()
+    }
+
     fn validate_sections(&self, config: &Configuration) -> Vec<Problem> {
         let Ok(sections) = Sections::read(config) else {
             // The schemas are generated from these types; what does not fit was reported with its place.
@@ -178,6 +183,10 @@ impl Extension for GovernanceExtension {
         problems.extend(unknown.map(|(key, pointer, message)| config.error(key, &pointer, message)));
         let later = sections.access.without_effect(known).into_iter().filter_map(of_access);
         problems.extend(later.map(|(key, pointer, message)| config.warning(key, &pointer, message)));
+        match Authored::read(&config.services.root) {
+            Ok(authored) => problems.extend(authored.unknown_names(&sections.access, known)),
+            Err(wrong) => problems.extend(wrong),
+        }
         let policies = sections.policies.unknown_policies(&known.policies).into_iter();
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();

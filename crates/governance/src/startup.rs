@@ -11,7 +11,7 @@ use systemprompt_database::DbPool;
 use systemprompt_database::install::history;
 use systemprompt_model::{Ambient, Attribution};
 
-use crate::access::{AccessRules, BootstrapOptions};
+use crate::access::{AccessRules, Authored, BootstrapOptions};
 use crate::administer::{About, Change, Changed, StateDigest};
 use crate::backlog::{Backlog, BacklogError};
 use crate::changes::{Changes, last_state};
@@ -72,17 +72,23 @@ pub(crate) async fn load(
         record(gate, change, before, configured, "configuration", ambient).await?;
     }
 
-    let written = StateDigest::of(access);
+    let authored = Authored::read(&configuration.services.root).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        StartError::Refused { what: "access rules", why: problems.join("; ") }
+    })?;
+    let policies: Vec<&str> = authored.policies.iter().map(|policy| policy.text.as_str()).collect();
+    let request = json!({"documents": access, "policies": policies});
+    let written = StateDigest::of(&request);
     let about = About::new("access_rules", "documents");
     let before = last_state(pool, "access_rules.load", &about.id).await.map_err(|error| unknown(&error))?;
     let refused = |why: &dyn Display| StartError::Refused { what: "access rules", why: why.to_string() };
     if before == Some(written) {
         // Entities that came since may fit a rule.
-        return rules.bootstrap(access, BootstrapOptions::default()).await.map_err(|error| refused(&error));
+        return rules.bootstrap(access, authored, BootstrapOptions::default()).await.map_err(|error| refused(&error));
     }
-    let change = Change::new("access_rules.load", about, access);
+    let change = Change::new("access_rules.load", about, &request);
     let bootstrap = gate.change(Attribution::system(ambient), change, async || {
-        rules.bootstrap(access, BootstrapOptions::default()).await?;
+        rules.bootstrap(access, authored, BootstrapOptions::default()).await?;
         Ok::<_, crate::access::Unavailable>(Changed { value: (), before, after: Some(written) })
     });
     bootstrap.await.map_err(|error| refused(&error))

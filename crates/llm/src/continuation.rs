@@ -355,7 +355,7 @@ mod tests {
         let body = r#"{"model":"m","max_tokens":9,"messages": [{"role":"user","content":"Hi"} ], "x": [1.50]}"#;
         let asked = parse(body);
         let on = asked.going_on("\"Hello\n there \n").expect("it can be asked");
-        let expected = body.replace(" ], ", r#" ,{"content":"\"Hello\n there","role":"assistant"}], "#);
+        let expected = body.replace(" ], ", r#" ,{"role":"assistant","content":"\"Hello\n there"}], "#);
         assert_eq!(on.body(), expected.as_bytes());
         assert_eq!((on.message_count, on.conversation_key), (2, asked.conversation_key));
         assert_eq!(asked.going_on(" ").expect("it can be asked").body(), body.as_bytes(), "nothing was said");

@@ -731,8 +731,8 @@ fn a_whole_answer_is_told_as_the_stream_that_builds_it_up() {
     let stream = Format::OpenAiChat.whole_as_stream(200, short, false);
     assert_eq!(
         String::from_utf8(stream).expect("UTF-8"),
-        "data: {\"choices\":[{\"delta\":{\"content\":\"yes\"},\"finish_reason\":null,\"index\":0}],\"object\":\"chat.completion.chunk\"}\n\n\
-         data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"index\":0}],\"object\":\"chat.completion.chunk\"}\n\n\
+        "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"yes\"}}]}\n\n\
+         data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
          data: [DONE]\n\n"
     );
 }

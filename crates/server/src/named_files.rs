@@ -31,10 +31,14 @@ impl NamedFiles {
         self.0.keys().cloned().collect()
     }
 
-    /// The keys below which something else stands in a file that both name. That another file is named is a difference of
-    /// the configuration itself.
+    /// The keys below which something else stands in a file, or another file is named. The latter need not be a difference of
+    /// the configuration itself: a file may belong to it because of where it is.
     pub(crate) fn changed(&self, after: &Self) -> BTreeSet<&'static str> {
-        let changed = after.0.iter().filter(|(path, now)| self.0.get(*path).is_some_and(|before| before != *now));
-        changed.map(|(_, (key, _))| *key).collect()
+        let differs = |(path, now): &(&PathBuf, &(&'static str, Option<u64>)), others: &Self| {
+            others.0.get(*path).is_none_or(|other| other != *now)
+        };
+        let came = after.0.iter().filter(|entry| differs(entry, self));
+        let went = self.0.iter().filter(|entry| differs(entry, after));
+        came.chain(went).map(|(_, (key, _))| *key).collect()
     }
 }

@@ -40,6 +40,8 @@ pub enum Basis {
     Role(String),
     /// The entity has no rules and is open to everybody.
     DefaultIncluded,
+    /// A policy somebody wrote in Cedar; its name.
+    Authored(String),
 }
 
 /// What denied it.
@@ -56,6 +58,10 @@ pub enum DenyReason {
     },
     /// A rule about a role.
     RoleDeny(String),
+    /// A policy somebody wrote in Cedar; its name.
+    Authored(String),
+    /// A policy somebody wrote in Cedar could not be evaluated; what was said.
+    Unjudged(String),
     /// No rule allows it.
     NotAssigned,
     /// There is no such entity.
@@ -95,6 +101,7 @@ impl DenyReason {
             Self::UserDeny => "user_deny",
             Self::AttributeDeny { .. } => "attribute_deny",
             Self::RoleDeny(_) => "role_deny",
+            Self::Authored(_) | Self::Unjudged(_) => "policy_violation",
             Self::NotAssigned => "not_assigned",
             Self::UnknownEntity => "unknown_entity",
         }
@@ -122,6 +129,7 @@ impl fmt::Display for Basis {
             Self::Attribute { dimension, value } => write!(f, "allowed to the {dimension} `{value}`"),
             Self::Role(role) => write!(f, "allowed to the role `{role}`"),
             Self::DefaultIncluded => f.write_str("open to everybody"),
+            Self::Authored(policy) => write!(f, "allowed by the policy {policy}"),
         }
     }
 }
@@ -132,6 +140,8 @@ impl fmt::Display for DenyReason {
             Self::UserDeny => f.write_str("denied to the user"),
             Self::AttributeDeny { dimension, value } => write!(f, "denied to the {dimension} `{value}`"),
             Self::RoleDeny(role) => write!(f, "denied to the role `{role}`"),
+            Self::Authored(policy) => write!(f, "denied by the policy {policy}"),
+            Self::Unjudged(error) => write!(f, "a policy cannot be evaluated: {error}"),
             Self::NotAssigned => f.write_str("no rule allows it"),
             Self::UnknownEntity => f.write_str("no such entity"),
         }

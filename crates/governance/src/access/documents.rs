@@ -36,7 +36,7 @@ impl RuleSet {
         let written = config.departments.iter().chain(&config.groups);
         parents.extend(written.map(|group| (group.name.clone(), group.parent.clone())));
         let groups = Groups { parents, members: self.groups().members.clone() };
-        Self::new(entities, groups, self.dimensions().into())
+        Self::new(entities, groups, self.dimensions().into(), self.authored().clone().into())
     }
 
     /// The document that says the same about entities.

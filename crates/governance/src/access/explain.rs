@@ -2,6 +2,7 @@
 
 use systemprompt_model::{EntityKind, Principal};
 
+use super::compile::Origin;
 use super::decision::AccessDecision;
 use super::entity::{EntityRule, Subject};
 use super::rule_set::RuleSet;
@@ -16,6 +17,8 @@ pub struct Explanation {
     pub default_included: bool,
     /// Every rule about the entity, the strongest band first.
     pub rules: Vec<Considered>,
+    /// Every policy of the `.cedar` files, by its place, and whether it applies.
+    pub authored: Vec<bool>,
     /// Who asked, in the words of rules.
     pub subject: Subject,
 }
@@ -38,6 +41,8 @@ pub enum Part {
     RefusedBeside,
     /// A rule of a stronger band decides, of this type.
     Weaker(String),
+    /// A policy of a `.cedar` file refuses whatever it says.
+    Overruled,
     /// It is not about the account.
     NotAbout,
     /// Nobody has what it is about: there is no such type.
@@ -48,34 +53,43 @@ impl RuleSet {
     /// Why `principal` may use the entity, or may not.
     pub fn explain(&self, principal: &Principal, kind: EntityKind, id: &str) -> Explanation {
         let subject = self.subject(principal);
-        let decision = self.judge(&subject, kind, id);
+        let verdict = self.judge(&subject, kind, id);
         let entity = self.entity(kind, id).cloned().unwrap_or_default();
-        let about = |rule: &&EntityRule| subject.is_about(&rule.rule_type, &rule.rule_value);
-        let order = |rule: &EntityRule| (subject.band(&rule.rule_type), rule.access == Access::Allow);
-        // Of several that say the same, each decides.
-        let deciding = entity.rules.iter().filter(about).min_by_key(|rule| order(rule)).map(order);
+        let of_rules = verdict.origins.iter().find_map(|origin| match origin {
+            Origin::Rule { rule, .. } => entity.rules.get(*rule),
+            Origin::Open | Origin::Authored(_) => None,
+        });
+        let applies = |at| verdict.origins.contains(&Origin::Authored(at));
+        let authored: Vec<bool> = (0..self.authored().policies.len()).map(applies).collect();
+        let overruled = !verdict.decision.is_allowed()
+            && of_rules.is_none()
+            && self.authored().policies.iter().zip(&authored).any(|(policy, applies)| *applies && policy.forbids());
+        let deciding = if overruled { None } else { of_rules };
         let mut rules: Vec<(usize, Considered)> = entity
             .rules
             .iter()
-            .map(|rule| {
+            .enumerate()
+            .map(|(index, rule)| {
                 let band = subject.band(&rule.rule_type);
-                let part = match deciding {
-                    _ if band.is_none() => Part::UnknownType,
-                    _ if !about(&rule) => Part::NotAbout,
-                    Some(deciding) if deciding == order(rule) => Part::Decides,
-                    Some((stronger, _)) if stronger != band => {
-                        Part::Weaker(stronger.map(|band| subject.bands[band].0.clone()).unwrap_or_default())
-                    }
-                    _ => Part::RefusedBeside,
+                let decides =
+                    verdict.origins.iter().any(|origin| matches!(origin, Origin::Rule { rule, .. } if *rule == index));
+                let part = match (band, deciding) {
+                    (None, _) => Part::UnknownType,
+                    _ if !subject.is_about(&rule.rule_type, &rule.rule_value) => Part::NotAbout,
+                    _ if decides => Part::Decides,
+                    (_, Some(other)) if other.rule_type != rule.rule_type => Part::Weaker(other.rule_type.clone()),
+                    (_, Some(other)) if other.access == Access::Deny => Part::RefusedBeside,
+                    _ => Part::Overruled,
                 };
                 (band.unwrap_or(usize::MAX), Considered { rule: rule.clone(), part })
             })
             .collect();
         rules.sort_by_key(|(band, considered)| (*band, considered.rule.access == Access::Allow));
         Explanation {
-            decision,
+            decision: verdict.decision,
             default_included: entity.default_included,
             rules: rules.into_iter().map(|(_, considered)| considered).collect(),
+            authored,
             subject,
         }
     }

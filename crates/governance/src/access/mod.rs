@@ -2,19 +2,24 @@
 //!
 //! ```text
 //!  services/access-control/*.yaml ─► bootstrap ─┐
-//!  admin access-control … ──────────────────────┴─► tables ─► RuleSet ─┐
-//!                                principal, groups ─► Subject ─► resolve ◄─┘
+//!  admin access-control …, the HTTP API ────────┴─► tables ─► RuleSet ─► compile ─► policies of one entity ─┐
+//!  services/access-control/*.cedar ─────────────► Authored ──┘                                             │
+//!                                                              principal, groups ─► Subject ─► evaluate ◄──┘
 //! ```
 //!
 //! Features register what they have ([`AccessRules::register_entities`]); operators write rules about it, in documents,
 //! which are brought into the database at start ([`AccessRules::bootstrap`]), and by hand, in the database
-//! ([`RuleStore`]). What no rule allows is denied. [`RuleSet::decide`] asks the rules, and [`RuleSet::explain`] says why.
+//! ([`RuleStore`]). What no rule allows is denied. Rules and what was written in Cedar are one set of
+//! policies; how precedence is put into them is told in `compile.rs`. [`RuleSet::decide`] asks them, and
+//! [`RuleSet::explain`] says why.
 //!
 //! Every replica decides from memory. The tables announce their changes, and from the moment an announcement arrives until
 //! the change is read decisions are made from the database; so are they while announcements cannot be received. If the
 //! database cannot be asked then, there is no decision, and the caller must refuse.
 
+mod authored;
 mod cache;
+mod compile;
 mod decision;
 mod documents;
 mod entity;
@@ -23,7 +28,8 @@ mod group;
 mod groups;
 mod patience;
 mod queries;
-mod resolve;
+#[cfg(test)]
+mod reference;
 mod rule;
 mod rule_set;
 mod rules;
@@ -31,7 +37,9 @@ mod source;
 mod store;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
+pub use self::authored::{Authored, AuthoredPolicy};
 pub use self::decision::{
     AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DIMENSIONS, DenyReason, GROUP, ROLE, USER,
 };
@@ -45,3 +53,4 @@ pub use self::rule_set::RuleSet;
 pub use self::rules::{AccessRules, Decided};
 pub use self::source::{SOURCE_API, SOURCE_YAML};
 pub use self::store::{BootstrapOptions, RuleError, RuleStore};
+pub use self::vocabulary::SCHEMA;

@@ -8,6 +8,7 @@ use systemprompt_model::{Ambient, EntityKind, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::authored::Authored;
 use super::cache::{self, Cache, Change};
 use super::decision::AccessDecision;
 use super::patience::Unavailable;
@@ -75,9 +76,18 @@ impl AccessRules {
         self.edit(async |store| store.register_open_entities(kind, ids, source).await).await
     }
 
-    /// Brings the documents into the database.
-    pub async fn bootstrap(&self, config: &AccessControlConfig, options: BootstrapOptions) -> Result<(), Unavailable> {
-        self.edit(async |store| store.bootstrap(config, options).await).await
+    /// Brings the documents into the database, and puts the policies that were written in Cedar into force.
+    pub async fn bootstrap(
+        &self,
+        config: &AccessControlConfig,
+        authored: Authored,
+        options: BootstrapOptions,
+    ) -> Result<(), Unavailable> {
+        self.edit(async |store| {
+            store.put_authored(authored);
+            store.bootstrap(config, options).await
+        })
+        .await
     }
 
     /// Makes or changes a rule by hand. It counts for every decision that begins after this returns, here, and within the

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use systemprompt_database::DbPool;
 use systemprompt_model::{AccessGroupId, AccessRuleId, Ambient, EntityKind, UserId};
 
+use super::authored::Authored;
 use super::decision::{DEFAULT_DEPARTMENT, ROLE, USER};
 use super::documents::{departments, ids_of, kinds_of, open_entities, rules_about};
 use super::group::{Group, GroupKind};
@@ -72,6 +74,8 @@ pub struct RuleStore {
     pub(super) db: DbPool,
     ambient: Ambient,
     dimensions: Arc<[String]>,
+    /// A start or a reload puts others here.
+    authored: ArcSwap<Authored>,
     /// The rules of documents that are about a glob, for entities that are registered later.
     globs: Mutex<Vec<AccessRuleConfig>>,
     /// Entities that are open unless a rule speaks of them, whatever documents say.
@@ -81,7 +85,19 @@ pub struct RuleStore {
 impl RuleStore {
     /// The rules in the tables of `db`. `dimensions` are the attributes of people rules may be about, strongest first.
     pub fn new(db: DbPool, ambient: Ambient, dimensions: Vec<String>) -> Self {
-        Self { db, ambient, dimensions: dimensions.into(), globs: Mutex::default(), open: Mutex::default() }
+        Self {
+            db,
+            ambient,
+            dimensions: dimensions.into(),
+            authored: ArcSwap::default(),
+            globs: Mutex::default(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// From the next reading on these policies take part.
+    pub fn put_authored(&self, authored: Authored) {
+        self.authored.store(Arc::new(authored));
     }
 
     /// All rules as they are now.
@@ -96,7 +112,7 @@ impl RuleStore {
         let entities = queries::load_entities(&mut *transaction).await?;
         let groups = queries::load_groups(&mut transaction).await?;
         transaction.commit().await?;
-        Ok(RuleSet::new(entities, groups, Arc::clone(&self.dimensions)))
+        Ok(RuleSet::new(entities, groups, Arc::clone(&self.dimensions), self.authored.load_full()))
     }
 
     /// Makes entities known, and brings rules about globs to them. What is known already stays as it is. `source` is the id

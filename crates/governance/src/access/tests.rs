@@ -1,14 +1,18 @@
-//! Precedence, as tables of cases that can be read.
+//! Precedence: a table of cases that can be read, and thousands of made-up ones against the reference.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use systemprompt_model::{Ambient, ApiKeyId, Credential, EntityKind, Principal, UserId, UserType};
 
-use super::decision::{AccessDecision, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, GROUP};
+use super::authored::Authored;
+use super::compile::compile;
+use super::decision::{AccessDecision, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, GROUP, ROLE, USER};
 use super::entity::{EntityRule, EntityRules, Subject};
 use super::groups::Groups;
-use super::resolve::resolve;
-use super::rule_set::RuleSet;
+use super::reference::resolve;
+use super::rule_set::{RuleSet, evaluate};
+use super::vocabulary::VOCABULARY;
 use crate::config::Access;
 
 const ROUTE: EntityKind = EntityKind::GatewayRoute;
@@ -51,8 +55,26 @@ fn rule(rule_type: &str, value: &str, access: Access) -> EntityRule {
     }
 }
 
+/// What the policies say of one, and that the reference says the same.
 fn decide(rules: &EntityRules, parents: &[&EntityRules], subject: &Subject) -> AccessDecision {
-    resolve(Some(rules), parents, subject)
+    decide_each(rules, parents, std::slice::from_ref(subject)).remove(0)
+}
+
+fn decide_each(rules: &EntityRules, parents: &[&EntityRules], subjects: &[Subject]) -> Vec<AccessDecision> {
+    let authored = Authored::default();
+    let named: Vec<_> = parents.iter().map(|&rules| ((EntityKind::Marketplace, "m"), rules)).collect();
+    let compiled = compile((ROUTE, "gpt"), rules, &named, &dimensions(), &authored);
+    let decide = |subject: &Subject| {
+        let decision = evaluate(&compiled, rules, parents, subject, &authored).decision;
+        assert_eq!(
+            decision,
+            resolve(Some(rules), parents, subject),
+            "rules {rules:#?}\nparents {parents:#?}\nsubject {subject:#?}\npolicies {}",
+            compiled.policies
+        );
+        decision
+    };
+    subjects.iter().map(decide).collect()
 }
 
 #[test]
@@ -119,4 +141,148 @@ fn whoever_has_no_department_is_in_the_default_one_and_administrators_have_no_pr
     assert!(decide(&rules, &[], &subject(&nobody)).is_allowed());
     let nothing = RuleSet::default();
     assert_eq!(nothing.decide(&admin, ROUTE, "gpt"), AccessDecision::Denied(DenyReason::UnknownEntity));
+}
+
+/// Numbers that are as good as random, and the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn one_of<'a>(&mut self, names: &[&'a str]) -> &'a str {
+        names[self.below(names.len())]
+    }
+}
+
+/// Names that would mean something to Cedar if they were not written as names.
+const NAMES: &[&str] = &["a", "b", "c\"; permit (principal, action, resource); \"", "d\\", "é\n", "Default"];
+const USERS: &[&str] = &["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"];
+
+fn made_up_rules(dice: &mut Dice) -> EntityRules {
+    let mut rules = EntityRules::new(dice.below(2) == 0);
+    for _ in 0..dice.below(7) {
+        let rule_type = dice.one_of(&[USER, DEPARTMENT, GROUP, "clearance", ROLE, ROLE, "unknown"]);
+        let value = dice.one_of(if rule_type == USER { USERS } else { NAMES });
+        let access = if dice.below(2) == 0 { Access::Allow } else { Access::Deny };
+        rules.insert(rule(rule_type, value, access));
+    }
+    rules
+}
+
+fn made_up_subject(dice: &mut Dice) -> Subject {
+    let mut values = |names: &[&str]| {
+        let mut some: Vec<String> = (0..dice.below(4)).map(|_| dice.one_of(names).to_owned()).collect();
+        some.sort_unstable();
+        some.dedup();
+        some
+    };
+    let mut bands: Vec<(String, Vec<String>)> = Vec::new();
+    for dimension in dimensions() {
+        bands.push((dimension, values(NAMES)));
+    }
+    bands.push((ROLE.to_owned(), values(NAMES)));
+    bands.insert(0, (USER.to_owned(), vec![dice.one_of(USERS).to_owned()]));
+    Subject { name: "somebody".to_owned(), kind: "user", bands }
+}
+
+#[test]
+fn policies_decide_as_the_reference_does() {
+    let mut dice = Dice(20_261_127);
+    let (mut allowed, mut denied) = (0, 0);
+    for _ in 0..1_000 {
+        let rules = made_up_rules(&mut dice);
+        let parents: Vec<EntityRules> = (0..dice.below(3)).map(|_| made_up_rules(&mut dice)).collect();
+        let parents: Vec<&EntityRules> = parents.iter().collect();
+        let subjects: Vec<Subject> = (0..5).map(|_| made_up_subject(&mut dice)).collect();
+        for decision in decide_each(&rules, &parents, &subjects) {
+            if decision.is_allowed() { allowed += 1 } else { denied += 1 }
+        }
+    }
+    assert!(allowed > 500 && denied > 500, "{allowed} allowed, {denied} denied: the cases are lopsided");
+}
+
+#[test]
+fn what_is_compiled_fits_the_schema() {
+    let mut dice = Dice(7);
+    let validator = cedar_policy::Validator::new(VOCABULARY.schema.clone());
+    for _ in 0..100 {
+        let (rules, parent) = (made_up_rules(&mut dice), made_up_rules(&mut dice));
+        let parents = [((EntityKind::Marketplace, "m"), &parent)];
+        let compiled = compile((ROUTE, "gpt\"x"), &rules, &parents, &dimensions(), &Authored::default());
+        let result = validator.validate(&compiled.policies, cedar_policy::ValidationMode::Strict);
+        let errors: Vec<String> = result.validation_errors().map(ToString::to_string).collect();
+        assert_eq!(errors, [""; 0], "{}", compiled.policies);
+    }
+}
+
+fn with_policies(rules: EntityRules, cedar: &str) -> Result<RuleSet, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("access-control");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("house.cedar"), cedar).expect("a file");
+    let authored = Authored::read(directory.path()).map_err(|problems| {
+        let place = |problem: &systemprompt_config::Problem| {
+            format!("{}:{}: {}", problem.line.unwrap_or(0), problem.column.unwrap_or(0), problem.message)
+        };
+        problems.iter().map(place).collect::<Vec<_>>().join("\n")
+    })?;
+    let entities = BTreeMap::from([((ROUTE, "claude-opus".to_owned()), rules)]);
+    Ok(RuleSet::new(entities, Groups::default(), dimensions().into(), Arc::new(authored)))
+}
+
+#[test]
+fn a_written_forbid_refuses_whatever_rules_say_and_a_written_permit_only_where_they_are_silent() {
+    let intern = somebody(&["intern", "user"], Some("Research"), UserType::User);
+    let other = somebody(&["user"], None, UserType::User);
+    let forbid = "// no opus for interns\n@id(\"no-opus\")\nforbid (principal in Role::\"intern\", action, resource is GatewayRoute)\n\
+                  when { resource.id like \"claude-*\" };";
+    let me = intern.user_id.to_string();
+    let rules =
+        with_policies(entity(&[("user", &me, Access::Allow), ("role", "user", Access::Allow)]), forbid).expect("fits");
+    assert_eq!(
+        rules.decide(&intern, ROUTE, "claude-opus").to_string(),
+        "denied by the policy `no-opus` (house.cedar:2)",
+        "although a rule allows it to the user"
+    );
+    assert_eq!(rules.decide(&other, ROUTE, "claude-opus").to_string(), "allowed to the role `user`");
+
+    let permit = "permit (principal, action == Action::\"use\", resource) when { principal.hasTag(\"department\") && \
+                  principal.getTag(\"department\").contains(\"Research\") };";
+    let silent = with_policies(entity(&[("role", "admin", Access::Allow)]), permit).expect("fits");
+    assert_eq!(silent.decide(&intern, ROUTE, "claude-opus").to_string(), "allowed by the policy house.cedar:1");
+    assert_eq!(silent.decide(&other, ROUTE, "claude-opus").to_string(), "no rule allows it");
+    assert!(!silent.decide(&intern, ROUTE, "unknown").is_allowed(), "an unknown entity stays closed");
+    let refused = with_policies(entity(&[("role", "intern", Access::Deny)]), permit).expect("fits");
+    assert_eq!(refused.decide(&intern, ROUTE, "claude-opus").to_string(), "denied to the role `intern`");
+    assert_ne!(silent.version(), refused.version());
+}
+
+#[test]
+fn a_policy_that_is_wrong_is_told_with_its_place() {
+    for (cedar, expected) in [
+        ("permit (principal, action, resource)\nwhere { true };", "2:1: invalid policy condition: where"),
+        ("\n  forbid (principal in Rolle::\"x\", action, resource);", "unrecognized entity type `Rolle`"),
+        ("forbid (principal, action == Action::\"usse\", resource);", "unrecognized action `Action::\"usse\"`"),
+        ("forbid (principal, action, resource) when { principal.nickname == \"x\" };", "attribute `nickname`"),
+        ("forbid (principal, action, resource) when { principal.name > 3 };", "unexpected type"),
+        ("forbid (principal == ?principal, action, resource);", "slot"),
+        ("forbid (principal in Role::\"a\", action, resource) when { false };", "impossible"),
+    ] {
+        let told = with_policies(EntityRules::default(), cedar).expect_err(cedar);
+        assert!(told.contains(expected), "{cedar}: {told}");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_refuses() {
+    let cedar = "forbid (principal, action, resource) when { 9223372036854775807 + 1 == 0 };";
+    let Ok(rules) = with_policies(entity(&[("role", "user", Access::Allow)]), cedar) else {
+        panic!("a policy that overflows only when it is evaluated is valid")
+    };
+    let user = somebody(&["user"], None, UserType::User);
+    let decision = rules.decide(&user, ROUTE, "claude-opus");
+    assert!(matches!(&decision, AccessDecision::Denied(DenyReason::Unjudged(_))), "{decision}");
 }

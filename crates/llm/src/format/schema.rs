@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(closed["required"], json!(["age"]));
 
         let strict = strict(&json(schema)).to_value();
-        assert_eq!(strict["required"], json!(["age", "inner", "tags"]));
+        assert_eq!(strict["required"], json!(["age", "tags", "inner"]));
         assert_eq!(strict["properties"]["tags"]["type"], json!(["array", "null"]));
         assert_eq!(strict["properties"]["age"]["type"], "integer");
 

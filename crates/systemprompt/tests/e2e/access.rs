@@ -1,4 +1,4 @@
-//! Access rules as an operator works with them: grants, groups, and what the commands say of them.
+//! Access rules as an operator works with them: grants, groups, policies in Cedar, and what the commands say of them.
 
 use std::time::{Duration, Instant};
 
@@ -135,4 +135,33 @@ async fn groups_have_members_and_rules_about_nobody_are_found() {
         let (status, text) = said(&instance, mistaken);
         assert!(status != Some(0) && text.contains(expected), "{mistaken:?}: {text}");
     }
+}
+
+#[tokio::test]
+async fn policies_in_cedar_count_with_a_reload_and_are_checked_with_their_place() {
+    let instance = Instance::start().await;
+    let eve = account(&instance, "eve");
+    becomes(&instance, &eve, 200).await;
+    let file = instance.home.path().join("home/services/access-control/house.cedar");
+    let policy = "// Eve is on leave.\n@id(\"on-leave\")\nforbid (principal, action, resource is GatewayRoute)\n\
+                  when { principal.name == \"eve\" };\n";
+    std::fs::write(&file, policy).expect("written");
+    instance.cli(&["admin", "config", "reload"]);
+    assert!(becomes(&instance, &eve, 403).await.contains("denied by the policy `on-leave` (house.cedar:2)"));
+    assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "others are not affected");
+    rules(&instance, &["grant", ROUTE, "--user", "eve"]);
+    let why = rules(&instance, &["explain", "--user", "eve", "--entity", ROUTE]);
+    assert_eq!(why["reason"], "policy_violation", "a forbid refuses whatever rules say: {why}");
+
+    for (wrong, expected) in [
+        ("forbid (principal, action, resource)\nwhen { principal.nickname == \"eve\" };", "house.cedar:2:"),
+        ("forbid (\n  principal in Role::\"usr\", action, resource);", "there is no role `usr`; did you mean `user`?"),
+    ] {
+        std::fs::write(&file, wrong).expect("written");
+        let (status, text) = said(&instance, &["validate"]);
+        assert!(status == Some(78) && text.contains(expected), "{status:?} {text}");
+    }
+    std::fs::remove_file(&file).expect("removed");
+    instance.cli(&["admin", "config", "reload"]);
+    becomes(&instance, &eve, 200).await;
 }

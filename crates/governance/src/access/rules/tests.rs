@@ -102,7 +102,7 @@ async fn globs_reach_entities_registered_before_and_after() {
     let routes = |names: &[&str]| ids(names);
     replica.rules.register_entities(EntityKind::GatewayRoute, &routes(&["gpt"]), "gateway").await.unwrap();
     assert!(!replica.allows(&somebody, "gpt").await, "nothing is allowed by default");
-    replica.rules.bootstrap(&all_routes_for_users(), BootstrapOptions::default()).await.unwrap();
+    replica.rules.bootstrap(&all_routes_for_users(), Authored::default(), BootstrapOptions::default()).await.unwrap();
     replica.rules.register_entities(EntityKind::GatewayRoute, &routes(&["gpt", "claude"]), "gateway").await.unwrap();
     for settled in [false, true] {
         if settled {
@@ -120,7 +120,7 @@ async fn a_rule_counts_at_the_next_request_on_every_replica() {
     let database = test_database().await;
     let (here, there) = (replica(&database), replica(&database));
     let (somebody, other) = (user(&["user"]), user(&["user"]));
-    here.rules.bootstrap(&all_routes_for_users(), BootstrapOptions::default()).await.unwrap();
+    here.rules.bootstrap(&all_routes_for_users(), Authored::default(), BootstrapOptions::default()).await.unwrap();
     here.rules.register_entities(EntityKind::GatewayRoute, &ids(&["gpt"]), "gateway").await.unwrap();
     here.settled().await;
     while !there.allows(&somebody, "gpt").await {
@@ -135,7 +135,7 @@ async fn a_rule_counts_at_the_next_request_on_every_replica() {
     assert!(here.allows(&other, "gpt").await && there.allows(&other, "gpt").await, "others are not affected");
 
     // A start brings the documents' rules back, and leaves what was decided by hand.
-    here.rules.bootstrap(&all_routes_for_users(), BootstrapOptions::default()).await.unwrap();
+    here.rules.bootstrap(&all_routes_for_users(), Authored::default(), BootstrapOptions::default()).await.unwrap();
     assert!(!here.allows(&somebody, "gpt").await);
 
     let me = somebody.user_id.to_string();
@@ -168,7 +168,7 @@ async fn documents_are_the_truth_about_their_own_rules() {
         ],
         "departments": [{"name": "Research", "description": "finds out"}],
     }));
-    replica.rules.bootstrap(&first, BootstrapOptions::default()).await.unwrap();
+    replica.rules.bootstrap(&first, Authored::default(), BootstrapOptions::default()).await.unwrap();
     assert!(replica.allows(&somebody, "gpt").await);
     assert!(!replica.allows(&developer, "gpt").await, "of two rules about the same role the refusal counts");
     assert!(replica.allows(&developer, "demo").await);
@@ -178,7 +178,7 @@ async fn documents_are_the_truth_about_their_own_rules() {
     let second = documents(serde_json::json!({"rules": [
         {"entity_type": "gateway_route", "entity_id": "gpt", "roles": ["developer"]},
     ]}));
-    replica.rules.bootstrap(&second, BootstrapOptions::default()).await.unwrap();
+    replica.rules.bootstrap(&second, Authored::default(), BootstrapOptions::default()).await.unwrap();
     assert!(!replica.allows(&somebody, "gpt").await, "the grant left the documents");
     assert!(replica.allows(&developer, "gpt").await);
     assert!(!replica.allows(&developer, "demo").await, "no longer open to everybody");
@@ -191,7 +191,7 @@ async fn documents_are_the_truth_about_their_own_rules() {
             .unwrap()
     };
     let before = stamps().await;
-    replica.rules.bootstrap(&second, BootstrapOptions::default()).await.unwrap();
+    replica.rules.bootstrap(&second, Authored::default(), BootstrapOptions::default()).await.unwrap();
     assert_eq!(stamps().await, before);
     replica.stop().await;
 }
@@ -214,7 +214,7 @@ async fn without_announcements_and_without_the_database_there_is_no_decision() {
     let database = test_database().await;
     let replica = replica(&database);
     let somebody = user(&["user"]);
-    replica.rules.bootstrap(&all_routes_for_users(), BootstrapOptions::default()).await.unwrap();
+    replica.rules.bootstrap(&all_routes_for_users(), Authored::default(), BootstrapOptions::default()).await.unwrap();
     replica.rules.register_entities(EntityKind::GatewayRoute, &ids(&["gpt"]), "gateway").await.unwrap();
     replica.settled().await;
 

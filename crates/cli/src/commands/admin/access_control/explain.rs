@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use systemprompt_governance::access::{
-    AccessDecision, Basis, Considered, DenyReason, Explanation, Part, SOURCE_YAML, Subject, USER,
+    AccessDecision, Basis, Considered, DenyReason, Explanation, Part, RuleSet, SOURCE_YAML, Subject, USER,
 };
 use systemprompt_governance::config::{Access as Effect, AccessRuleConfig};
 use systemprompt_model::pattern::Pattern;
@@ -46,7 +46,7 @@ impl Explain {
         let EntityName { kind, id } = &self.entity;
         let explanation = rules.explain(&principal(&user), *kind, id);
         let place = |considered: &Considered| written_at(&access, &self.entity, considered);
-        let Explanation { decision, default_included, rules: considered, subject } = explanation;
+        let Explanation { decision, default_included, rules: considered, authored, subject } = explanation;
         let told: Vec<Told> = considered
             .iter()
             .map(|considered| Told {
@@ -59,6 +59,7 @@ impl Explain {
                 because: because(considered, &subject, &user.name),
             })
             .collect();
+        let policies = access_policies(&rules, &authored, &decision);
         invocation.printer.show(&Answer {
             user: user.name.clone(),
             action: self.action,
@@ -76,6 +77,7 @@ impl Explain {
                 .map(|(of, values)| format!("{of} {}", values.join(", ")))
                 .collect(),
             rules: told,
+            policies,
             version: Arc::clone(rules.version()),
         });
         Ok(())
@@ -96,6 +98,15 @@ fn sentence(decision: &AccessDecision, default_included: bool, told: &[Told]) ->
         AccessDecision::Denied(DenyReason::NotAssigned) => {
             let open = if default_included { " It would be open to everybody if it had none." } else { "" };
             format!("It has rules and none is about the account, so it is closed.{open}")
+        }
+        AccessDecision::Allowed(Basis::Authored(policy)) => {
+            format!("No rule refuses it, and the policy {policy} permits it.")
+        }
+        AccessDecision::Denied(DenyReason::Authored(policy)) => {
+            format!("The policy {policy} forbids it, whatever rules say.")
+        }
+        AccessDecision::Denied(DenyReason::Unjudged(error)) => {
+            format!("A policy cannot be evaluated, and what cannot be judged is refused: {error}")
         }
         decision => match deciding {
             Some(rule) => format!("The rule “{}” decides, from {}.", rule.rule, rule.from),
@@ -122,10 +133,24 @@ fn because(considered: &Considered, subject: &Subject, user: &str) -> String {
         }
         Part::RefusedBeside => format!("another rule about a {} refuses, and a refusal comes first", rule.rule_type),
         Part::Weaker(stronger) => format!("a rule about the {stronger} comes before one about the {}", rule.rule_type),
+        Part::Overruled => "a policy in Cedar forbids, whatever rules say".to_owned(),
         Part::NotAbout if rule.rule_type == USER => format!("it is about another account than {user}"),
         Part::NotAbout => format!("{user} does not have the {} `{}`", rule.rule_type, rule.rule_value),
         Part::UnknownType => format!("`{}` is not a type of rule here", rule.rule_type),
     }
+}
+
+/// The policies in Cedar that apply.
+fn access_policies(rules: &RuleSet, applies: &[bool], decision: &AccessDecision) -> Vec<String> {
+    if matches!(decision, AccessDecision::Denied(DenyReason::UnknownEntity)) {
+        return Vec::new();
+    }
+    let policies = rules.authored().policies.iter().zip(applies).filter(|(_, applies)| **applies);
+    let told = policies.map(|(policy, _)| {
+        let verb = if policy.forbids() { "forbids" } else { "permits" };
+        format!("{policy} {verb}")
+    });
+    told.collect()
 }
 
 /// The file and line of the document a rule comes from.
@@ -169,6 +194,8 @@ struct Answer {
     explanation: String,
     user_has: Vec<String>,
     rules: Vec<Told>,
+    /// Those written in Cedar that apply, and whether they permit or forbid.
+    policies: Vec<String>,
     version: Arc<str>,
 }
 
@@ -193,6 +220,7 @@ impl View for Answer {
                 &Record::new()
                     .with(&self.user, self.user_has.join("; "))
                     .with_list("rules", self.rules.iter().map(line))
+                    .with_list("policies", self.policies.clone())
                     .with("rules version", self.version.to_string()),
             ),
         ])

@@ -1,4 +1,5 @@
-//! How a decision follows from rules. Pure.
+//! How a decision follows from rules, as plain code: what the policies are compared with, for thousands of made-up
+//! installations.
 
 use super::decision::{AccessDecision, Basis, DenyReason};
 use super::entity::{EntityRules, Subject};
@@ -24,7 +25,6 @@ pub(super) fn resolve(entity: Option<&EntityRules>, parents: &[&EntityRules], su
     }
 }
 
-/// The first rule that is about `subject`, in the order of bands, a refusal first.
 fn by_rules(entity: &EntityRules, subject: &Subject) -> Option<AccessDecision> {
     subject.bands.iter().find_map(|(rule_type, values)| {
         let with = |access| {
