@@ -10,7 +10,8 @@ use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_governance::access::{
     Authored, DEPARTMENT, DIMENSIONS, GROUP, Group, GroupKind, ROLE, RuleError, RuleSet, RuleStore, USER, Unavailable,
 };
-use systemprompt_governance::config::{AccessControlConfig, Flaw};
+use systemprompt_governance::config::{AccessControlConfig, AuthzHookConfig, Flaw};
+use systemprompt_governance::ledger::GovernanceProfile;
 use systemprompt_identity::User;
 use systemprompt_model::{Credential, EntityKind, Principal, UserType, with_causes};
 
@@ -49,6 +50,13 @@ impl Access {
     /// What the documents of the project say.
     pub(crate) fn documents(&self) -> CliResult<AccessControlConfig> {
         AccessControlConfig::read(&self.project.configuration)
+            .map_err(|error| CliError::new("profile_invalid", with_causes(&error)).exit(Exit::Invalid))
+    }
+
+    /// Who decides beside the rules, if the profile says somebody does.
+    pub(crate) fn authorizers(&self) -> CliResult<Option<AuthzHookConfig>> {
+        GovernanceProfile::read(&self.project.configuration)
+            .map(|profile| profile.authz.hook)
             .map_err(|error| CliError::new("profile_invalid", with_causes(&error)).exit(Exit::Invalid))
     }
 

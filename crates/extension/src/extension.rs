@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use systemprompt_model::EntityKind;
 
+use crate::authorizer::AuthorizerDef;
 use crate::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef};
 use crate::ledger::Projection;
 use crate::policy::PolicyDef;
@@ -237,6 +238,12 @@ pub trait Extension: Send + Sync + 'static {
 
     /// The tables it derives from the ledger. They are among its [`schemas`](Self::schemas).
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
+        Vec::new()
+    }
+
+    /// Authorizers it adds, which are asked after the access rules and must allow what those do, where the profile has
+    /// `governance.authz.hook.mode: extension`.
+    fn governance_authorizers(&self) -> Vec<AuthorizerDef> {
         Vec::new()
     }
 

@@ -15,6 +15,8 @@ pub struct KnownNames {
     pub entities: BTreeMap<EntityKind, BTreeSet<String>>,
     /// The roles of the catalogue. Operators declare further ones beside the access rules.
     pub roles: BTreeSet<String>,
+    /// The authorizers that extensions bring.
+    pub authorizers: BTreeSet<String>,
     /// The policies that extensions bring.
     pub policies: BTreeSet<String>,
     /// The safety scanners that extensions bring, with the categories each can find.

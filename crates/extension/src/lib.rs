@@ -49,6 +49,7 @@ mod snapshot;
 mod validate;
 
 pub mod api;
+pub mod authorizer;
 pub mod facet;
 pub mod gateway;
 pub mod ledger;

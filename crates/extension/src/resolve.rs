@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use systemprompt_config::{Configuration, Problem, fill_defaults};
 
-use crate::facet::{Config, Policies, Roles, SafetyScanners};
+use crate::facet::{Authorizers, Config, Policies, Roles, SafetyScanners};
 use crate::settings::Settings;
 use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry, KnownNames};
 
@@ -53,6 +53,7 @@ impl KnownNames {
                 known.entities.entry(kind).or_default().extend(ids);
             }
             known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
+            known.authorizers.extend(entry.declares::<Authorizers>().iter().map(|def| def.name.to_owned()));
             known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));
             known.safety_scanners.extend(entry.declares::<SafetyScanners>().iter().map(|scanner| {
                 (scanner.name.to_owned(), scanner.categories.iter().map(|&category| category.to_owned()).collect())

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use systemprompt_config::Configuration;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::prelude::*;
+use systemprompt_governance::Authorizers;
 use systemprompt_governance::Gate;
 use systemprompt_governance::access::AccessRules;
 use systemprompt_governance::config::QuotaAlertConfig;
@@ -104,6 +105,11 @@ impl Extension for GatewayExtension {
             let message = check_webhook(url, &surroundings.trusted_hosts).err()?;
             Some(config.error("governance", &format!("/shipping/{index}/{way}/url"), message))
         }));
+        let authorizer = governance.authz.hook.as_ref().and_then(|hook| {
+            let message = check_webhook(hook.url.as_deref()?, &surroundings.trusted_hosts).err()?;
+            Some(config.error("governance", "/authz/hook/url", message))
+        });
+        let unreachable = unreachable.chain(authorizer);
         check(&providers, &gateway, &surroundings)
             .into_iter()
             .map(|mistake| {
@@ -145,6 +151,12 @@ impl Extension for GatewayExtension {
             let webhooks = Webhooks::new(&surroundings(ctx.configuration()).trusted_hosts)
                 .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
             ctx.tracker().spawn(shipping.run(Arc::new(webhooks), ctx.shutdown().clone()));
+        }
+        let authorizers = services.require::<Authorizers>()?;
+        if authorizers.wants_client() {
+            let client = Webhooks::keeping(&surroundings(ctx.configuration()).trusted_hosts)
+                .map_err(|error| failed(format!("the TLS roots cannot be loaded: {error}")))?;
+            authorizers.connect(Arc::new(client));
         }
         let sessions = services.require::<Sessions>()?;
         let telemetry = services.require::<Ingest>()?;

@@ -10,7 +10,7 @@ use schemars::schema_for;
 use systemprompt_config::files::{create_private_dir, write_secret_file};
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_config::{Configuration, Place, Problem, SectionSpec};
-use systemprompt_extension::facet::{GatewayGuards, Projections};
+use systemprompt_extension::facet::{Authorizers as BroughtAuthorizers, GatewayGuards, Projections};
 use systemprompt_extension::gateway::GatewayRequestGuard;
 use systemprompt_extension::ledger::Projection;
 use systemprompt_extension::policy::Policy;
@@ -22,10 +22,11 @@ use systemprompt_model::{Ambient, InstanceId, with_causes};
 use crate::access::{AccessRules, Authored, DIMENSIONS};
 use crate::approvals::routes::{Desk, PREFIXES, table};
 use crate::approvals::store::Approvals;
+use crate::authorizers::{Authorizers, routes as inquiries};
 use crate::changes::Changes;
 use crate::config::{
     AccessControlConfig, AccessRuleConfig, Flaw, GatewayPolicyConfig, GovernanceConfig, GroupConfig, PolicyConfig,
-    QuotaAlertConfig, RequestGuardsConfig, RoleConfig, quota,
+    QuotaAlertConfig, RequestGuardsConfig, RoleConfig, authz, quota,
 };
 use crate::decisions::Decisions;
 use crate::gate::Gate;
@@ -42,7 +43,7 @@ use crate::shipping::Shipping;
 use crate::startup;
 
 /// How the ledger is written, for this server.
-const PROFILE: Place = Place::Profile { key: "governance" };
+const PROFILE: Place = GovernanceProfile::PLACE;
 /// What happens while the ledger cannot be written.
 const AUDIT: Place = Place::Profile { key: "audit" };
 /// What is kept of content, for this server.
@@ -166,13 +167,19 @@ impl Extension for GovernanceExtension {
         let alerts = alerts.map(|flaw| (ALERTS.key(), flaw.pointer, flaw.message));
         let shipping = crate::config::shipping::flaws(&sections.profile.shipping, has_secret).into_iter();
         let shipping = shipping.map(|flaw| (PROFILE.key(), format!("/shipping{}", flaw.pointer), flaw.message));
+        let authz = sections.profile.authz.hook.iter().flat_map(|hook| authz::flaws(hook, has_secret));
+        let authz = authz.map(|flaw| (PROFILE.key(), format!("/authz/hook{}", flaw.pointer), flaw.message));
+        let doubtful = sections.profile.authz.hook.as_ref().and_then(authz::doubtful);
+        let doubtful = doubtful.map(|flaw| config.warning(PROFILE.key(), "/authz/hook", flaw.message));
         policies
             .chain(scanned)
             .chain(quotas)
             .chain(alerts)
             .chain(shipping)
             .chain(access)
+            .chain(authz)
             .map(|(key, pointer, message)| config.error(key, &pointer, message))
+            .chain(doubtful)
             .collect()
     }
 
@@ -187,6 +194,12 @@ impl Extension for GovernanceExtension {
             Ok(authored) => problems.extend(authored.unknown_names(&sections.access, known)),
             Err(wrong) => problems.extend(wrong),
         }
+        let (nobody, unasked) = authz::unfit(sections.profile.authz.hook.as_ref(), known);
+        problems
+            .extend(nobody.map(|flaw| config.error(PROFILE.key(), &format!("/authz{}", flaw.pointer), flaw.message)));
+        problems.extend(
+            unasked.map(|flaw| config.warning(PROFILE.key(), &format!("/authz{}", flaw.pointer), flaw.message)),
+        );
         let policies = sections.policies.unknown_policies(&known.policies).into_iter();
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();
@@ -270,25 +283,40 @@ impl Extension for GovernanceExtension {
                 .map_err(|error| failed(&with_causes(&error)))?;
         services.insert(Arc::new(registered));
         services.insert(scanners);
+        let authorizers = Arc::new(Authorizers::new(
+            sections.profile.authz.hook.as_ref(),
+            registry.make_all::<BroughtAuthorizers, _>(ctx)?,
+            |name| configuration.secrets.get(name).cloned(),
+            ctx.ambient(),
+            ctx.metrics(),
+        ));
         let gate = Gate::new(Some(Arc::clone(&rules)), policies, Arc::clone(&ledger), ctx.metrics());
-        services.insert(Arc::new(gate));
+        services.insert(Arc::new(gate.asking(Arc::clone(&authorizers))));
+        services.insert(authorizers);
         services.insert(rules);
         services.insert(quotas);
         services.insert(ledger);
         Ok(())
     }
 
-    fn router_config(&self) -> Option<ExtensionRouterConfig> {
-        Some(ExtensionRouterConfig::core(PREFIXES))
+    fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
+        vec![ExtensionRouterConfig::core(PREFIXES), ExtensionRouterConfig::core(inquiries::PREFIXES)]
+    }
+
+    fn permissions(&self) -> Vec<PermissionDef> {
+        vec![inquiries::permission()]
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        table().endpoints().to_vec()
+        [table().endpoints(), inquiries::table().endpoints()].concat()
     }
 
     fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
         let desk = Desk { approvals: ctx.service::<Approvals>()?, gate: ctx.service::<Gate>()? };
-        Ok(vec![ExtensionRouter::core(table(), desk, PREFIXES).with_rate_limit(RateGroup::Admin)])
+        Ok(vec![
+            ExtensionRouter::core(table(), desk, PREFIXES).with_rate_limit(RateGroup::Admin),
+            ExtensionRouter::core(inquiries::table(), ctx.service::<AccessRules>()?, inquiries::PREFIXES),
+        ])
     }
 
     async fn on_start(&self, ctx: &dyn ExtensionContext) -> Result<(), LoaderError> {

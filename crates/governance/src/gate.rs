@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{AccessDecision, AccessRules, Decided};
 use crate::action::Action;
+use crate::authorizers::{self, Authorizers};
 use crate::denial::{Denial, Refusal};
 use crate::effect::{Authority, Effect, FactsWriter};
 use crate::filed;
@@ -35,6 +36,8 @@ const ASK_FOR_ACCESS: &str = "Use another model, or ask an administrator for acc
 /// The one place that decides whether something may be done. One for each server; shared by all surfaces.
 pub struct Gate {
     rules: Option<Arc<AccessRules>>,
+    /// Who decides beside them.
+    authorizers: Arc<Authorizers>,
     /// A reload of the configuration puts others here.
     policies: ArcSwap<PolicyChain>,
     ledger: Arc<Ledger>,
@@ -61,7 +64,7 @@ impl Gate {
         let denials = Family::<DenialLabels, Counter>::default();
         metrics.register("gateway_denials", "Requests that were refused, by the policy that did", denials.clone());
         let of_the_gate = ["authz_rule_based", "authz_default_deny", "quota"].into_iter();
-        for policy in of_the_gate.chain(policies.ids()) {
+        for policy in of_the_gate.chain(authorizers::POLICIES).chain(policies.ids()) {
             drop(denials.get_or_create(&DenialLabels { policy: policy.to_owned() }));
         }
         let replacements = Family::<RuleLabels, Counter>::default();
@@ -69,12 +72,19 @@ impl Gate {
         metrics.register("gateway_replacements", help, replacements.clone());
         Self {
             rules,
+            authorizers: Arc::new(Authorizers::rules_alone()),
             policies: ArcSwap::from_pointee(policies),
             ledger,
             denials,
             replacements,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same, where `authorizers` decide beside the rules.
+    #[must_use]
+    pub(crate) fn asking(self, authorizers: Arc<Authorizers>) -> Self {
+        Self { authorizers, ..self }
     }
 
     /// The policies in force.
@@ -128,6 +138,16 @@ impl Gate {
         };
         let duration_ms = milliseconds_since(started);
         evaluations.push(Evaluation { duration_ms, version, ..Evaluation::of("access_control", result, detail) });
+        let authority = match authority {
+            Ok(_) if action.effect.authority() == Authority::AccessRules => {
+                self.authorizers.judge(&action, self.rules.as_deref(), &mut evaluations).await
+            }
+            Ok(_) => Ok(()),
+            Err(denial) => {
+                evaluations.extend(self.authorizers.unasked());
+                Err(denial)
+            }
+        };
         if let Err(denial) = authority {
             evaluations.extend(policies.unasked("already refused"));
             return Err(self.record_refusal(&policies, action, denial, evaluations, false).await);
@@ -162,12 +182,14 @@ impl Gate {
         if let Some(denial) = denial {
             return Err(self.record_refusal(&policies, action, denial, evaluations, suspect).await);
         }
+        let by_nobody = action.effect.authority() == Authority::AccessRules && self.authorizers.allow_everything();
         let replacing = replaced_by.and_then(|id| evaluations.iter().find(|evaluation| evaluation.policy_id == id));
         let verdict = match (warnings.into_iter().next(), replacing) {
             (Some(warning), _) => Verdict { word: "warn", policy: warning.policy, reason: Some(warning.reason) },
             (None, Some(by)) => {
                 Verdict { word: "allow", policy: by.policy_id.to_string(), reason: Some(by.detail.to_string()) }
             }
+            (None, None) if by_nobody => Verdict::allow(authorizers::UNRESTRICTED),
             (None, None) if policies.is_enabled() => Verdict::allow("default_allow"),
             (None, None) => Verdict::allow("governance_disabled"),
         };
@@ -252,6 +274,13 @@ impl Gate {
             let why = "access rules cannot be read at present";
             (Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", None, &why)), None)
         };
+        match self.authorizers.instead_of_rules() {
+            Some(Ok(basis)) => return (Ok(basis), None),
+            Some(Err(why)) => {
+                return (Err(denial("authz_default_deny", DenialKind::NotEntitled, "not_assigned", None, &why)), None);
+            }
+            None => {}
+        }
         // A command has no rules at hand, and no rule speaks of a part of the installation.
         let Some(rules) = &self.rules else { return unreadable() };
         let ResourceKind::Entity(kind) = resource.kind else { return unreadable() };

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use uuid::Uuid;
 
 /// Brings a message to its address.
@@ -12,6 +14,20 @@ use uuid::Uuid;
 pub trait Courier: Send + Sync {
     /// Posts `body` to `url` with these headers. Anything but a success is an error, in words for the log.
     async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String>;
+}
+
+/// Asks addresses that operators chose, and none that leads into the machine's own network.
+#[async_trait]
+pub trait HttpClient: Send + Sync {
+    /// Posts a JSON `body` to `url` with these headers, and gives the whole answer of at most `limit` bytes, whatever its
+    /// status. Redirects are not followed. No answer is an error, in words for the log.
+    async fn ask(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+        limit: usize,
+    ) -> Result<(StatusCode, Bytes), String>;
 }
 
 /// What a message is called, wherever it goes.

@@ -488,6 +488,13 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "Calls that began to wait for a second person, were approved, denied, or used their approval",
     ),
     (
+        "governance_authorizer_calls_total",
+        "counter",
+        "authorizer, result",
+        "Times an authorizer was asked, by what it said; `fault` is no answer that counts, and refuses",
+    ),
+    ("governance_authorizer_seconds", "histogram", "authorizer", "Time until an authorizer had answered"),
+    (
         "hook_decisions_total",
         "counter",
         "event, decision",

@@ -2,8 +2,9 @@
 
 use super::kind::{Declared, Described, Facet};
 use super::{
-    Config, CrossExtensionTables, Endpoints, GatewayGuards, Migrations, Permissions, Policies, Projections, Roles,
-    RouteSelectors, Routes, SafetyScanners, Schemas, Sections, Seeds, SystemPromptOverrides, WellKnown,
+    Authorizers, Config, CrossExtensionTables, Endpoints, GatewayGuards, Migrations, Permissions, Policies,
+    Projections, Roles, RouteSelectors, Routes, SafetyScanners, Schemas, Sections, Seeds, SystemPromptOverrides,
+    WellKnown,
 };
 use crate::{Extension, LoaderError};
 
@@ -58,6 +59,7 @@ facets! {
     sections: Sections,
     roles: Roles,
     permissions: Permissions,
+    authorizers: Authorizers,
     policies: Policies,
     safety_scanners: SafetyScanners,
     projections: Projections,

@@ -5,6 +5,7 @@
 //! [`ExtensionRegistry::snapshot`](crate::ExtensionRegistry::snapshot), in `plugins list|show|capabilities`, and in
 //! `docs/reference/extensions.md`. What acts on it asks [`ExtensionRegistry::declared`](crate::ExtensionRegistry::declared).
 
+mod authorizers;
 mod config;
 mod cross_extension_tables;
 mod endpoints;
@@ -26,6 +27,7 @@ mod seeds;
 mod system_prompt_overrides;
 mod well_known;
 
+pub use authorizers::Authorizers;
 pub use config::{Config, OwnConfig};
 pub use cross_extension_tables::CrossExtensionTables;
 pub use endpoints::Endpoints;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{Request, Uri};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use systemprompt_governance::Courier;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use systemprompt_governance::{Courier, HttpClient};
 use systemprompt_model::with_causes;
 
 use super::connect::{Connector, connector};
@@ -22,8 +23,10 @@ use crate::config::check_webhook;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Messages are seldom; no connection is kept for the next.
 const IDLE: Duration = Duration::from_secs(1);
+/// Questions are not: theirs are kept for so long.
+const KEPT: Duration = Duration::from_secs(30);
 
-/// Posts messages.
+/// Posts messages, and asks.
 pub(crate) struct Webhooks {
     client: Client<Connector, Full<Bytes>>,
     trusted: BTreeSet<String>,
@@ -36,11 +39,21 @@ impl Webhooks {
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Ok(Self { client, trusted: trusted.clone() })
     }
-}
 
-#[async_trait]
-impl Courier for Webhooks {
-    async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String> {
+    /// The same over connections that are kept, for questions that are asked all the time.
+    pub(crate) fn keeping(trusted: &BTreeSet<String>) -> Result<Self, std::io::Error> {
+        let connector = connector(Arc::new(trusted.clone()), CONNECT, KEPT)?;
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_idle_timeout(KEPT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+        Ok(Self { client: builder.build(connector), trusted: trusted.clone() })
+    }
+
+    async fn send(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+    ) -> Result<Response<Incoming>, String> {
         check_webhook(url, &self.trusted)?;
         let uri: Uri = url.parse().map_err(|error| format!("the address is not a URI: {error}"))?;
         let mut request = Request::post(uri)
@@ -53,7 +66,50 @@ impl Courier for Webhooks {
                 request.headers_mut().insert(HeaderName::from_static(name), value);
             }
         }
-        let answer = self.client.request(request).await.map_err(|error| with_causes(&error))?;
+        self.client.request(request).await.map_err(|error| with_causes(&error))
+    }
+}
+
+#[async_trait]
+impl Courier for Webhooks {
+    async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String> {
+        let answer = self.send(url, headers, body).await?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Webhooks {
+    async fn ask(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+        limit: usize,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let (head, body) = self.send(url, headers, body).await?.into_parts();
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok((head.status, body.to_bytes())),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(format!("its answer has more than {limit} bytes"))
+            }
+            Err(error) => Err(with_causes(&*error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_private_is_asked_whatever_it_is_called() {
+        let client = Webhooks::keeping(&BTreeSet::new()).expect("TLS roots");
+        for url in
+            ["https://10.0.0.7/", "https://[fd00::7]:8443/check", "https://169.254.169.254/latest", "http://192.0.2.1/"]
+        {
+            let told = client.ask(url, &[], String::new(), 10).await.expect_err(url);
+            assert!(told.contains("private address") || told.contains("clear text"), "{url}: {told}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::authored::Authored;
 use super::cache::{self, Cache, Change};
 use super::decision::AccessDecision;
+use super::entity::Subject;
 use super::patience::Unavailable;
 use super::rule::Rule;
 use super::store::{BootstrapOptions, RuleError, RuleStore};
@@ -59,6 +60,16 @@ impl AccessRules {
         }
         let rules = self.store.rule_set().await?;
         Ok(Decided { decision: rules.decide(principal, kind, id), version: Arc::clone(rules.version()) })
+    }
+
+    /// What rules can say about this account now.
+    pub async fn subject(&self, principal: &Principal) -> Result<Subject, Unavailable> {
+        if self.hub.is_live()
+            && let Some(rules) = self.cache.current()
+        {
+            return Ok(rules.subject(principal));
+        }
+        Ok(self.store.rule_set().await?.subject(principal))
     }
 
     /// Makes entities known: see [`RuleStore::register_entities`].

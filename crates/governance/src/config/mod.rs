@@ -2,6 +2,7 @@
 //! `services/access-control/*.yaml` (who may use what). Unknown keys, policy ids and modes are errors.
 
 mod access;
+pub(crate) mod authz;
 mod call_rule;
 mod flaw;
 mod governance;
@@ -18,6 +19,7 @@ mod tool_blocklist;
 mod tool_pattern;
 
 pub use self::access::{Access, AccessControlConfig, AccessRuleConfig, GroupConfig, RoleConfig, no_such_role};
+pub use self::authz::{ACKNOWLEDGEMENT, AuthzHookConfig, AuthzMode, AuthzProfile};
 pub use self::call_rule::{ArgumentCondition, CallRule};
 pub use self::flaw::Flaw;
 pub use self::governance::{GovernanceConfig, PolicyConfig, RegisteredPolicyConfig, RegisteredPolicyId};

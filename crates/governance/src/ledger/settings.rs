@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use systemprompt_config::{Configuration, Place, SectionError};
 
-use crate::config::ShipmentConfig;
+use crate::config::{AuthzProfile, ShipmentConfig};
 
 /// The key `governance` of the profile: how this server keeps its records. Which rules apply is decided in the services
 /// tree, the same for every server.
@@ -14,6 +15,18 @@ pub struct GovernanceProfile {
     pub ledger: LedgerSettings,
     /// Where it is shipped to.
     pub shipping: Vec<ShipmentConfig>,
+    /// Who is asked beside the access rules.
+    pub authz: AuthzProfile,
+}
+
+impl GovernanceProfile {
+    /// Where it stands.
+    pub const PLACE: Place = Place::Profile { key: "governance" };
+
+    /// What the profile says.
+    pub fn read(config: &Configuration) -> Result<Self, SectionError> {
+        config.section_at(&Self::PLACE)
+    }
 }
 
 /// How the audit ledger is written.

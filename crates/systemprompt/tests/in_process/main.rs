@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod authorizers;
 mod blocked_tools;
 mod boundaries;
 mod brought;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
+use systemprompt_extension::authorizer::AuthorizerDef;
 use systemprompt_extension::facet::FACETS;
 use systemprompt_extension::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef};
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
@@ -57,6 +58,11 @@ impl Extension for Everything {
     }
     fn permissions(&self) -> Vec<PermissionDef> {
         vec![PermissionDef::new("all.permit", "A permission.")]
+    }
+    fn governance_authorizers(&self) -> Vec<AuthorizerDef> {
+        vec![AuthorizerDef::new("everything.authorizer", "An authorizer.", |_| {
+            Err(LoaderError::MissingService { service: "all" })
+        })]
     }
     fn governance_policies(&self) -> Vec<PolicyDef> {
         vec![PolicyDef::new("everything.policy", "A policy.", |_| Err(LoaderError::MissingService { service: "all" }))]

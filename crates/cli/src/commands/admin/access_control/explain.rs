@@ -7,7 +7,7 @@ use serde::Serialize;
 use systemprompt_governance::access::{
     AccessDecision, Basis, Considered, DenyReason, Explanation, Part, RuleSet, SOURCE_YAML, Subject, USER,
 };
-use systemprompt_governance::config::{Access as Effect, AccessRuleConfig};
+use systemprompt_governance::config::{Access as Effect, AccessRuleConfig, AuthzHookConfig, AuthzMode};
 use systemprompt_model::pattern::Pattern;
 
 use crate::access::{Access, EntityName, principal};
@@ -60,11 +60,18 @@ impl Explain {
             })
             .collect();
         let policies = access_policies(&rules, &authored, &decision);
+        let beside = access.authorizers()?.map(|hook| Beside::of(&hook, &access));
+        let allowed = match beside.as_ref().map(|beside| beside.mode) {
+            Some(AuthzMode::Disabled) => false,
+            Some(AuthzMode::Unrestricted) => true,
+            Some(AuthzMode::Webhook | AuthzMode::Extension) | None => decision.is_allowed(),
+        };
         invocation.printer.show(&Answer {
             user: user.name.clone(),
             action: self.action,
             entity: self.entity.to_string(),
-            allowed: decision.is_allowed(),
+            allowed,
+            authorizer: beside,
             reason: match &decision {
                 AccessDecision::Denied(reason) => reason.kind(),
                 AccessDecision::Allowed(_) => "allowed",
@@ -81,6 +88,40 @@ impl Explain {
             version: Arc::clone(rules.version()),
         });
         Ok(())
+    }
+}
+
+/// Who decides beside the rules.
+#[derive(Serialize)]
+struct Beside {
+    mode: AuthzMode,
+    /// Who is asked.
+    asked: Vec<String>,
+    explanation: String,
+}
+
+impl Beside {
+    fn of(hook: &AuthzHookConfig, access: &Access) -> Self {
+        let asked = match hook.mode {
+            AuthzMode::Webhook => hook.url.iter().cloned().collect(),
+            AuthzMode::Extension => access.known().authorizers.into_iter().collect(),
+            AuthzMode::Disabled | AuthzMode::Unrestricted => Vec::new(),
+        };
+        let explanation = match hook.mode {
+            AuthzMode::Webhook | AuthzMode::Extension => format!(
+                "What the rules allow is then asked of {}, which must allow it too; this command does not ask.",
+                asked.join(" and ")
+            ),
+            AuthzMode::Disabled => {
+                "The profile has `governance.authz.hook.mode: disabled`: nothing is allowed, whatever the rules say."
+                    .to_owned()
+            }
+            AuthzMode::Unrestricted => {
+                "The profile has `governance.authz.hook.mode: unrestricted`: everything is allowed, whatever the rules say."
+                    .to_owned()
+            }
+        };
+        Self { mode: hook.mode, asked, explanation }
     }
 }
 
@@ -189,13 +230,16 @@ struct Answer {
     entity: String,
     #[serde(rename = "may")]
     allowed: bool,
-    /// The kind of reason in records.
+    /// The kind of the rules' reason in records.
     reason: &'static str,
     explanation: String,
     user_has: Vec<String>,
     rules: Vec<Told>,
     /// Those written in Cedar that apply, and whether they permit or forbid.
     policies: Vec<String>,
+    /// Who decides beside the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<Beside>,
     version: Arc<str>,
 }
 
@@ -221,6 +265,7 @@ impl View for Answer {
                     .with(&self.user, self.user_has.join("; "))
                     .with_list("rules", self.rules.iter().map(line))
                     .with_list("policies", self.policies.clone())
+                    .with("authorizer", self.authorizer.as_ref().map(|beside| beside.explanation.clone()))
                     .with("rules version", self.version.to_string()),
             ),
         ])

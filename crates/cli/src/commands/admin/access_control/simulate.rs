@@ -48,6 +48,12 @@ impl Simulate {
             version_then: Arc::clone(then.version()),
             gains: Vec::new(),
             losses: Vec::new(),
+            left_out: access.authorizers()?.map(|hook| {
+                format!(
+                    "Only the rules are compared; `governance.authz.hook.mode: {}` of the profile is left out.",
+                    hook.mode.as_str()
+                )
+            }),
         };
         for Asked { user, kind, id, count, last } in asked {
             result.requests += count;
@@ -92,6 +98,9 @@ struct Simulated {
     version_then: Arc<str>,
     gains: Vec<Difference>,
     losses: Vec<Difference>,
+    /// What decides beside the rules and was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -115,6 +124,7 @@ impl View for Simulated {
             self.gains.len(),
             self.losses.len()
         ))];
+        parts.extend(self.left_out.as_deref().map(Text::line));
         for (word, rows) in [("gains", &self.gains), ("loses", &self.losses)] {
             if rows.is_empty() {
                 continue;

@@ -1,0 +1,123 @@
+//! The built-in webhook: answers what authorizers are asked, by the access rules alone. For another installation, or another
+//! program of the house, that wants to decide by the rules of this one.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+use systemprompt_extension::api::{ApiResult, ExtensionError};
+use systemprompt_extension::authorizer::AuthorizationRequest;
+use systemprompt_extension::{Access, PermissionDef, RouteTable};
+use systemprompt_model::{Credential, Principal, UserId, UserType};
+
+use crate::access::{AccessDecision, AccessRules, Decided, Unavailable};
+
+/// What is mounted.
+pub(crate) const PREFIXES: &[&str] = &["/api/public/govern"];
+/// Who may ask, besides services and administrators.
+const AUTHORIZE: &str = "governance.authorize";
+
+/// The permission.
+pub(crate) fn permission() -> PermissionDef {
+    PermissionDef::new(AUTHORIZE, "Ask whether accounts may use something, as an authorizer is asked")
+        .default_roles(&["service"])
+}
+
+/// The endpoint.
+pub(crate) fn table() -> RouteTable<Arc<AccessRules>> {
+    RouteTable::new()
+        .post(
+            "/api/public/govern/authz",
+            Access::Scopes(&["service", AUTHORIZE]),
+            "Whether an account may use something, by the access rules; what authorizers are asked and answer.",
+            authorize,
+        )
+        .takes::<AuthorizationRequest>()
+        .answers::<AuthorizationAnswer>(200)
+}
+
+/// What an authorizer answers.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AuthorizationAnswer {
+    /// `allow` or `deny`.
+    decision: &'static str,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<AnsweredReason>,
+    /// What decided: `authz_rule_based` or `authz_default_deny`.
+    policy: &'static str,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct AnsweredReason {
+    /// `user_deny`, `attribute_deny`, `role_deny`, `not_assigned` or `unknown_entity`.
+    kind: &'static str,
+    /// In words.
+    message: String,
+}
+
+async fn authorize(
+    State(rules): State<Arc<AccessRules>>,
+    request: Result<Json<AuthorizationRequest>, JsonRejection>,
+) -> ApiResult<Json<AuthorizationAnswer>, RouteError> {
+    let Json(request) = request.map_err(|rejection| RouteError::Body(rejection.body_text()))?;
+    let principal = principal(&request);
+    let Decided { decision, .. } =
+        rules.decide(&principal, request.entity.kind, &request.entity.id).await.map_err(RouteError::from)?;
+    Ok(Json(match decision {
+        AccessDecision::Allowed(_) => {
+            AuthorizationAnswer { decision: "allow", reason: None, policy: "authz_rule_based" }
+        }
+        AccessDecision::Denied(why) => AuthorizationAnswer {
+            decision: "deny",
+            policy: if why.is_by_rule() { "authz_rule_based" } else { "authz_default_deny" },
+            reason: Some(AnsweredReason { kind: why.kind(), message: why.to_string() }),
+        },
+    }))
+}
+
+/// Who is asked about, as far as the request says. Whoever may ask is believed.
+fn principal(request: &AuthorizationRequest) -> Principal {
+    let first = |(of, values): (&String, &Vec<String>)| Some((of.clone(), values.first()?.clone()));
+    Principal {
+        user_id: request.user_id.unwrap_or_else(|| UserId::from_uuid(uuid::Uuid::nil())),
+        user_name: String::new(),
+        user_type: UserType::User,
+        roles: request.roles.clone(),
+        attributes: request.attributes.iter().filter_map(first).collect(),
+        // Rules do not ask for it.
+        credential: Credential::Installation,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RouteError {
+    #[error("{0}")]
+    Body(String),
+    #[error("access rules cannot be read at present")]
+    Unavailable(#[from] Unavailable),
+}
+
+impl ExtensionError for RouteError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Body(_) => "AUTHORIZATION_REQUEST_INVALID",
+            Self::Unavailable(_) => "ACCESS_RULES_UNAVAILABLE",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
