@@ -38,7 +38,7 @@ impl Users {
                 Self::List(command) => command.run(invocation, database).await,
                 Self::Show(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
-                Self::Create(command) => command.run(invocation, database).await,
+                Self::Create(command) => Box::pin(command.run(invocation, database)).await,
                 Self::Update(command) => Box::pin(command.run(invocation, database)).await,
                 Self::Delete(command) => command.run(invocation, database).await,
                 Self::Count(command) => command.run(invocation, database).await,
