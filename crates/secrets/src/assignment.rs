@@ -27,9 +27,9 @@ const LONGEST: usize = 512;
 const SPACES: usize = 24;
 
 /// What stands between a name and its value, the longer before what it begins with.
-const SIGNS: [&str; 21] = [
+const SIGNS: [&str; 23] = [
     ":::=", "::=", "??=", "||=", "===", "!==", "=>", "->", "<-", "<<", ":=", "?=", "+=", ".=", "==", "!=", "||", "=",
-    ":", ">", "",
+    ":", ">", "is ", "was ", "",
 ];
 
 struct Cursor<'t> {
@@ -81,12 +81,18 @@ pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Va
 
     // The end of a quoted or indexed name.
     let mut closed = cursor.skip(4, |byte| is_quote(byte) || matches!(byte, b'\\' | b']'));
-    while closed > 0 && (cursor.take("]") || cursor.take(")")) {
+    let mut argument = false;
+    while closed > 0 {
+        let ends = cursor.take(")");
+        if !ends && !cursor.take("]") {
+            break;
+        }
+        argument |= ends;
         closed += 1;
     }
     let spaces = cursor.skip_spaces();
 
-    let mut multiline = false;
+    let (mut multiline, mut prose) = (false, false);
     if attribute(&mut cursor) {
         // `name="password" value="…"`, `- name: PASSWORD` and `value: …` on the next line.
     } else if closed > 0 && cursor.peek() == Some(b',') {
@@ -112,13 +118,20 @@ pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Va
         }
     } else {
         typed(&mut cursor);
-        let sign = SIGNS.iter().find(|sign| cursor.rest().starts_with(sign.as_bytes())).copied().unwrap_or_default();
+        let rest = cursor.rest();
+        let stands = |sign: &&&str| sign.as_bytes().first() == rest.first() && rest.starts_with(sign.as_bytes());
+        let sign = SIGNS.iter().find(stands).copied().unwrap_or_default();
         cursor.at += sign.len();
         match sign {
             "" if spaced && spaces > 0 && closed == 0 => {}
-            "" => return None,
+            // `WITH PASSWORD '…'`
+            "" if spaces == 1 && closed == 0 && is_password(&text[name.clone()]) && cursor.peek() == Some(b'\'') => {}
+            "is " | "was " if spaces == 1 && closed == 0 => prose = true,
+            "is " | "was " | "" => return None,
             ">" if !in_tag => return None,
             ">" => multiline = true,
+            // `sign(text, 'the_secret') => 'f7f9…'`: what a function gives.
+            "=>" | "->" if argument => return None,
             ":" => {
                 // `: |` begins a text on the next lines.
                 let from = cursor.at;
@@ -187,6 +200,12 @@ pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Va
             };
             let length = window.iter().position(|&byte| stops(byte)).unwrap_or(window.len());
             let mut place = start..start + length;
+            if prose {
+                while matches!(text[..place.end].last(), Some(b'.' | b',' | b':')) && place.end > place.start {
+                    place.end -= 1;
+                }
+                return (length > 0).then_some(Value { place, style: Style::Bare });
+            }
             // `name=value,` is an argument.
             let argument = window[..length].ends_with(b",");
             if argument {
@@ -210,12 +229,13 @@ fn begins_a_line(before: &[u8]) -> bool {
     const WORDS: [&str; 10] = ["export", "set", "ENV", "ARG", "-e", "-", "SET", "setx", "--env", "--build-arg"];
     let tail = &before[before.len().saturating_sub(160)..];
     let quoted = tail.strip_suffix(b"\"").or_else(|| tail.strip_suffix(b"'")).unwrap_or(tail);
-    let line = quoted.iter().rposition(|&byte| byte == b'\n').map_or(quoted, |at| &quoted[at + 1..]);
-    let line = if line.len() == quoted.len() && before.len() > 160 { return false } else { line };
-    let line = match memchr::memmem::rfind(line, b"\\n") {
-        Some(at) => &line[at + 2..],
-        None => line,
-    };
+    // The end of the line before, also as texts of programs have it.
+    let written = memchr::memrchr_iter(b'\\', quoted).find(|at| quoted.get(at + 1) == Some(&b'n')).map(|at| at + 2);
+    let start = memchr::memrchr(b'\n', quoted).map(|at| at + 1).max(written);
+    if start.is_none() && before.len() > tail.len() {
+        return false;
+    }
+    let line = &quoted[start.unwrap_or(0)..];
     let line = line.trim_ascii();
     line.is_empty()
         || WORDS.iter().any(|word| line.ends_with(word.as_bytes()))
@@ -227,6 +247,11 @@ fn begins_a_line(before: &[u8]) -> bool {
 fn is_variable(text: &[u8], name: &Range<usize>) -> bool {
     let of_variable = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
     text.get(name.end) == Some(&b'=') && name.len() >= 3 && text[name.clone()].iter().all(of_variable)
+}
+
+/// Whether SQL gives this a value without a sign.
+fn is_password(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"password") || name.eq_ignore_ascii_case(b"passwd")
 }
 
 fn opens_a_quote(cursor: &Cursor<'_>) -> bool {
@@ -243,6 +268,10 @@ fn attribute(cursor: &mut Cursor<'_>) -> bool {
     cursor.take(",");
     cursor.skip_lines();
     cursor.skip(1, is_quote);
+    if !matches!(cursor.peek(), Some(b'v' | b'V' | b'd')) {
+        cursor.at = from;
+        return false;
+    }
     for word in ["value", "Value", "default", "VALUE"] {
         if cursor.take(word) {
             cursor.skip(2, |byte| is_quote(byte) || byte == b'\\');
@@ -277,7 +306,9 @@ fn typed_value(cursor: &mut Cursor<'_>) {
         byte.is_ascii_alphanumeric()
             || matches!(byte, b'&' | b'\'' | b'<' | b'>' | b'?' | b'_' | b' ' | b'[' | b']' | b'|' | b':')
     };
-    if cursor.skip(40, of_type) > 0 && cursor.peek() == Some(b'=') && !cursor.rest().starts_with(b"==") {
+    // In a random value one may stand too.
+    let gives = |rest: &[u8]| matches!(rest, [b'=', b' ' | b'"' | b'\'' | b'`' | b'@', ..]);
+    if cursor.skip(40, of_type) > 0 && gives(cursor.rest()) {
         cursor.at += 1;
         return;
     }
@@ -286,10 +317,21 @@ fn typed_value(cursor: &mut Cursor<'_>) {
 
 /// What may stand between the sign and the quotation mark.
 fn prefix(cursor: &mut Cursor<'_>) {
-    const CALLS: [&str; 9] =
-        ["Some(", "String::from(", "str(", "String(", "SecretStr(", "Secret(", "new String(", "Secret::new(", "("];
+    const CALLS: [&str; 10] = [
+        "Some(",
+        "String::from(",
+        "str(",
+        "String(",
+        "SecretStr(",
+        "Secret(",
+        "new String(",
+        "Secret::new(",
+        "ConvertTo-SecureString ",
+        "(",
+    ];
     let from = cursor.at;
-    if let Some(call) = CALLS.iter().find(|call| cursor.rest().starts_with(call.as_bytes())) {
+    let may_be_one = matches!(cursor.peek(), Some(b'S' | b's' | b'n' | b'C' | b'('));
+    if may_be_one && let Some(call) = CALLS.iter().find(|call| cursor.rest().starts_with(call.as_bytes())) {
         cursor.at += call.len();
         cursor.skip_spaces();
         if opens_a_quote(cursor) {

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use crate::anchors::Anchors;
-use crate::assignment::{self, Value};
+use crate::assignment::{self, Style, Value};
 use crate::boundary::begins_word;
+use crate::checksum;
 use crate::examples::is_documented;
 use crate::fields::given_to_a_secret;
 use crate::kinds::{self, Form};
@@ -24,8 +25,16 @@ use crate::words::random_part;
 const WINDOW: usize = 1024;
 /// How far behind a token may begin that is recognised by what stands inside.
 const INSIDE: usize = 128;
-/// How often a stretch of text is tried for one form before the rest of it is left out.
-const TRIES: u8 = 2;
+/// How many places before what stands inside a token it may begin at.
+const STARTS: usize = 2;
+/// What may be spent on tries of one form, in bytes, beyond as many as the text has up to there.
+const SPARE: usize = 2048;
+/// So much of a token tells whether it is a real one.
+const JUDGED: usize = 128;
+/// What a try costs compared with passing over a byte: to begin one, to read so many bytes, and to judge a token.
+const TRY: usize = 8;
+const READ: usize = 4;
+const JUDGE: usize = 192;
 
 /// The forms that are looked for, ready for use.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ struct Compiled {
     id: &'static str,
     /// Whether it has to look random; those of an operator do not.
     judged: bool,
+    /// Words of which one has to stand near it, if there are any.
+    keywords: Vec<String>,
 }
 
 /// A credential in a text.
@@ -79,8 +90,10 @@ pub(crate) enum Reach {
 }
 
 /// The names of secrets, by their parts.
-const NAMES: [&str; 10] =
-    ["passw", "passphrase", "passcode", "pass", "pwd", "secret", "token", "key", "credential", "auth"];
+const NAMES: [&str; 11] =
+    ["passw", "passphrase", "passcode", "pass", "pwd", "psk", "secret", "token", "key", "credential", "auth"];
+/// Names that a space alone gives a value to, in configurations of their own.
+const SPACED: [&str; 5] = ["requirepass", "masterauth", "-storepass", "storepass", "keypass"];
 /// Signs by which texts of programs are put together.
 const JOINTS: [&str; 10] =
     ["\" + \"", "' + '", "\"+\"", "'+'", "\" . \"", "' . '", "\" & \"", "\" .. \"", "\\\" + \\\"", "\\\"+\\\""];
@@ -97,16 +110,23 @@ impl Engine {
         };
         for extra in extra {
             let Some(rule) = rule(&extra.id) else { continue };
-            for beginning in extra.pattern.beginnings() {
-                anchor(&beginning, false, Use::Begins(forms.len()));
+            let (pattern, mut keywords) = (extra.pattern.clone(), extra.keywords.clone());
+            if extra.has_a_beginning() {
+                for beginning in pattern.beginnings() {
+                    anchor(&beginning, false, Use::Begins(forms.len()));
+                }
+            } else {
+                for keyword in keywords.drain(..) {
+                    anchor(keyword.as_bytes(), true, Use::Named(forms.len()));
+                }
             }
-            forms.push(Compiled { rule, pattern: extra.pattern.clone(), id: "", judged: false });
+            forms.push(Compiled { rule, pattern, id: "", judged: false, keywords });
         }
         let parsed = |pattern: &str| Pattern::parse(pattern).expect("the tables have patterns only");
         for (_, kind) in kinds::all() {
             let Some(rule) = rule(kind.id) else { continue };
             let mut add = |pattern: Pattern| {
-                forms.push(Compiled { rule, pattern, id: kind.id, judged: true });
+                forms.push(Compiled { rule, pattern, id: kind.id, judged: true, keywords: Vec::new() });
                 forms.len() - 1
             };
             match kind.form {
@@ -149,14 +169,13 @@ impl Engine {
         Self { anchors: Anchors::new(literals), uses, forms, readers, passwords, secrets }
     }
 
-    /// Whether a name says something of what is given to it.
-    pub(crate) fn names_something(&self, name: &[u8]) -> bool {
+    /// Whether the name in `quoted`, which is `"name": "`, says something of what is given to it.
+    pub(crate) fn names_something(&self, quoted: &[u8]) -> bool {
         let mut found = false;
-        self.anchors.find(name, |index, _, _| {
+        self.anchors.find(quoted, |index, _, _| {
             found |= match self.uses[index] {
-                Use::Named(_) => true,
-                Use::Read(reader) => !self.readers[reader].0.known_form,
-                Use::Name => names::meaning(name).is_some(),
+                Use::Named(_) | Use::Read(_) => true,
+                Use::Name => names::meaning(quoted.split(|&byte| byte == b'"').nth(1).unwrap_or_default()).is_some(),
                 _ => false,
             };
         });
@@ -165,7 +184,7 @@ impl Engine {
 
     /// Adds every credential in `text` to `hits`. `rules` says which rule has an id that a reader names.
     pub(crate) fn find(&self, text: &[u8], reach: Reach, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
-        let mut pass = Pass { engine: self, text, reach, tried: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
+        let mut pass = Pass { engine: self, text, reach, spent: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
         self.anchors.find(text, |index, start, end| pass.at(self.uses[index], start, end, rules, hits));
     }
 }
@@ -175,8 +194,8 @@ struct Pass<'p> {
     engine: &'p Engine,
     text: &'p [u8],
     reach: Reach,
-    /// For forms and readers, how far the text was read for them, and how often that was tried. Made when something is.
-    tried: Vec<(usize, u8)>,
+    /// For forms and readers, what was spent on tries of them. Made when something is tried.
+    spent: Vec<usize>,
     /// Where the last name of a secret ends.
     name_end: usize,
     /// The last value that was judged.
@@ -212,7 +231,8 @@ impl Pass<'_> {
                 }
                 let mut reads = Reads { text: self.text, start, end, hits: Vec::new(), until: start };
                 (reader.read)(&mut reads);
-                self.tried(self.engine.forms.len() + index, reads.until);
+                let read = reads.until.saturating_sub(end);
+                self.spend(self.engine.forms.len() + index, read);
                 for (id, place) in reads.hits {
                     let own = if id == reader.id { *rule } else { rules(id) };
                     hits.extend(own.map(|rule| Hit { rule, place }));
@@ -228,23 +248,16 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether a form may be tried here: not again and again in what was read for it.
+    /// Whether a form may be tried here: what is spent on all tries of it grows with the text and not with what it reads.
     fn may_try(&mut self, form: usize, start: usize) -> bool {
-        if self.tried.is_empty() {
-            self.tried = vec![(0, 0); self.engine.forms.len() + self.engine.readers.len()];
+        if self.spent.is_empty() {
+            self.spent = vec![0; self.engine.forms.len() + self.engine.readers.len()];
         }
-        let (until, tries) = &mut self.tried[form];
-        if start >= *until {
-            *tries = 0;
-        } else if *tries >= TRIES {
-            return false;
-        }
-        *tries += 1;
-        true
+        self.spent[form] <= start + SPARE
     }
 
-    fn tried(&mut self, form: usize, end: usize) {
-        self.tried[form].0 = end.max(self.tried[form].0);
+    fn spend(&mut self, form: usize, bytes: usize) {
+        self.spent[form] += bytes;
     }
 
     /// How long the token is that begins here.
@@ -253,33 +266,42 @@ impl Pass<'_> {
         let before = &self.text[..start];
         let hyphenated = self.text[start..end].ends_with(b"-");
         let begins = begins_word(before) && !(hyphenated && end - start < 5 && before.ends_with(b"-"));
-        if !begins || is_inside_a_run(before) || !self.may_try(form, start) {
+        if !begins || !self.may_try(form, start) {
             return None;
         }
         let window = &self.text[start..self.text.len().min(start + WINDOW)];
         let length = match compiled.pattern.reads(window) {
             Ok(length) => length,
             Err(read) => {
-                self.tried(form, start + read);
+                self.spend(form, TRY + read / READ);
                 return None;
             }
         };
-        self.tried(form, start + length);
+        self.spend(form, JUDGE + length / READ);
+        if is_inside_a_run(before) {
+            return None;
+        }
         let token = &window[..length];
         if !compiled.judged {
-            return Some(length);
+            return (compiled.keywords.is_empty() || self.is_near(start, &compiled.keywords)).then_some(length);
         }
-        let real = is_real(&compiled.pattern, token) && self.is_meant(compiled.id, token, start, end, window);
+        // What has the checksum of its vendor was issued, whatever it looks like.
+        let issued = checksum::is_right(compiled.id, token) || is_real(&compiled.pattern, token);
+        let real = issued && self.is_meant(compiled.id, token, start, end, window);
         real.then_some(length)
+    }
+
+    /// Whether one of these words, in lower case, stands shortly before.
+    fn is_near(&self, start: usize, words: &[impl AsRef<str>]) -> bool {
+        const NEAR: usize = 128;
+        let near = self.text[start.saturating_sub(NEAR)..start].to_ascii_lowercase();
+        words.iter().any(|word| memchr::memmem::find(&near, word.as_ref().as_bytes()).is_some())
     }
 
     /// What more some kinds ask.
     fn is_meant(&self, id: &str, token: &[u8], start: usize, end: usize, window: &[u8]) -> bool {
         let before = &self.text[..start];
-        let near = |words: &[&str]| {
-            let near = self.text[start.saturating_sub(128)..start].to_ascii_lowercase();
-            words.iter().any(|word| memchr::memmem::find(&near, word.as_bytes()).is_some())
-        };
+        let near = |words: &[&str]| self.is_near(start, words);
         let rest = &token[(end - start).min(token.len())..];
         match id {
             // The id of the key in a signed URL says who signed.
@@ -291,10 +313,10 @@ impl Pass<'_> {
                 !(signed && dated)
             }
             // Hexadecimal digits are what many ids are made of.
-            "openai-api-key" | "mailgun-api-key" | "twilio-api-key" | "clearbit-key" => {
+            "openai-api-key" | "mailgun-api-key" | "clearbit-key" => {
                 !rest.iter().all(u8::is_ascii_hexdigit)
                     || given_to_a_secret(before)
-                    || near(&["deepseek", "openai", "mailgun", "twilio", "clearbit"])
+                    || near(&["deepseek", "openai", "mailgun", "clearbit"])
             }
             "launchdarkly-key" => {
                 token.starts_with(b"sdk-") || near(&["launchdarkly", "ld_", "ld-"]) || given_to_a_secret(before)
@@ -312,7 +334,7 @@ impl Pass<'_> {
             return None;
         }
         let more = self.text[inside..].iter().take(INSIDE).take_while(of_token).count();
-        self.tried(form, inside + more);
+        self.spend(form, more + JUDGE / 2);
         let compiled = &self.engine.forms[form];
         let from = inside.saturating_sub(INSIDE);
         let length = self.text[from..inside].iter().rev().take_while(of_token).count();
@@ -322,7 +344,7 @@ impl Pass<'_> {
                 || !self.text[start - 1].is_ascii_alphanumeric()
                 || begins_word(&self.text[..*start])
         };
-        (inside - length..=inside).filter(marks).take(TRIES.into()).find_map(|start| {
+        (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
             let window = &self.text[start..self.text.len().min(start + WINDOW)];
             let length = compiled.pattern.matches(window)?;
             (start + length > inside && looks_random(&window[..length])).then_some(start..start + length)
@@ -332,15 +354,19 @@ impl Pass<'_> {
     /// The value given to a name that begins with, or has in it, that of a vendor.
     fn vendor(&mut self, form: usize, start: usize, end: usize) -> Option<Range<usize>> {
         const MORE: usize = 32;
+        const UNLIKE_WORDS: usize = 5;
         let text = self.text;
         let camel = text[start].is_ascii_uppercase() && start > 0 && text[start - 1].is_ascii_lowercase();
-        if (!camel && !begins_word(&text[..start])) || !self.may_try(form, start) {
+        // `prodheroku_key`: a long name is no part of another word.
+        let begins = camel || end - start >= UNLIKE_WORDS || begins_word(&text[..start]);
+        if !begins || !self.may_try(form, start) {
             return None;
         }
         let compiled = &self.engine.forms[form];
         let mut name = names::around(text, start..end, 0);
+        self.spend(form, TRY + name.len());
         if let Some(value) = assignment::given(text, &name, false) {
-            self.tried(form, value.place.end);
+            self.spend(form, value.place.len() / READ);
             return self.fits(compiled, &text[name], &value);
         }
         // `Okta API token: …`
@@ -386,10 +412,14 @@ impl Pass<'_> {
             return None;
         }
         place.end = place.start + length;
+        if !compiled.judged {
+            return Some(place);
+        }
         let secret = &self.text[place.clone()];
-        let words = names::words(name);
-        let is_id = words.last().is_some_and(|word| word == "id") && !compiled.id.ends_with("-id");
-        let other = words.iter().any(|word| OTHER.contains(&word.as_str()));
+        let lower = names::lower(name);
+        let words = names::words(name, &lower);
+        let is_id = words.last().is_some_and(|word| *word == "id") && !compiled.id.ends_with("-id");
+        let other = words.iter().any(|word| OTHER.contains(word));
         // The ids of clients are no secrets alone; they are told where a pattern is of them.
         let random = if secret.len() < 20 {
             secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic)
@@ -420,13 +450,32 @@ impl Pass<'_> {
         let name = names::around(text, start..end, self.name_end);
         let spaced = text[..name.start].ends_with(b"--") || text[name.clone()].starts_with(b"--");
         let flag = text[name.clone()].iter().position(|&byte| byte != b'-').unwrap_or(0);
-        let name = name.start + flag..name.end;
+        let mut name = name.start + flag..name.end;
+        let spaced = spaced || SPACED.iter().any(|known| known.as_bytes() == &text[name.clone()]);
+        // `The API key is …`
+        if text[name.clone()].eq_ignore_ascii_case(b"key") && text[..name.start].ends_with(b" ") {
+            let before = names::around(text, name.start - 1..name.start - 1, self.name_end);
+            let kind = text[before.clone()].to_ascii_lowercase();
+            if names::is_before_key(&String::from_utf8_lossy(&kind)) {
+                name.start = before.start;
+            }
+        }
         self.name_end = name.end;
+        // `"AWS::IAM::AccessKey": …` is a type.
+        let behind = text[name.end..].iter().take(4).find(|&&byte| byte != b'\\');
+        if text[..name.start].ends_with(b"::") && matches!(behind, Some(b'"' | b'\'')) {
+            return None;
+        }
         let meaning = names::meaning(&text[name.clone()])?;
         let value = assignment::given(text, &name, spaced)?;
         let given = &text[value.place.clone()];
         if !given.contains(&b' ') {
             self.value = value.place.clone();
+        }
+        // `PrivateKey = module.PrivateKey`, `("authKey", "authKey")`
+        let named = &text[name.clone()];
+        if given == named || (value.style != Style::Quoted && given.ends_with(named)) {
+            return None;
         }
         let (rule, real) = match meaning {
             Meaning::Password => (self.engine.passwords, value::is_password(given, value.style)),
@@ -474,7 +523,8 @@ impl Pass<'_> {
 
 /// Whether a token is one even without the words, repetitions and counting in it, and none that is documented.
 fn is_real(pattern: &Pattern, token: &[u8]) -> bool {
-    let (chosen, least) = (pattern.chosen(token), pattern.least());
+    let (mut chosen, least) = (pattern.chosen(token), pattern.least());
+    chosen.truncate(JUDGED.max(least));
     let is_random = |chosen: &[u8]| random_part(chosen).len() >= least;
     // What is written on to a real one excuses nothing.
     !is_documented(token)
@@ -492,6 +542,7 @@ fn is_words(chosen: &[u8]) -> bool {
 
 /// The same for a text without a beginning of its own.
 fn looks_random(token: &[u8]) -> bool {
+    let token = &token[..token.len().min(JUDGED)];
     let random = random_part(token).len();
     random * 4 >= token.len() * 3
         && of_words(token) * 2 <= token.len()
@@ -502,10 +553,13 @@ fn looks_random(token: &[u8]) -> bool {
 /// Whether what ends here is random text that goes on: an image, a signature. In that, everything short occurs.
 fn is_inside_a_run(before: &[u8]) -> bool {
     const RUN: usize = 64;
+    /// As many characters at least are different in so much of what is random.
+    const DIFFERENT: usize = 20;
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-');
     before.len() >= RUN
         && before.last().is_some_and(|byte| matches!(byte, b'+' | b'/' | b'_' | b'-'))
         && before[before.len() - RUN..].iter().all(part)
+        && distinct(&before[before.len() - RUN..]) >= DIFFERENT
 }
 
 fn distinct(text: &[u8]) -> usize {

@@ -19,7 +19,7 @@ const PUBLISHABLE: [&[u8]; 10] = [
 
 /// Credentials, or long beginnings of credentials, that vendors print in their documentation and sample code. In two
 /// parts, so that nobody's scan takes this list for a leak.
-const DOCUMENTED: [[&str; 2]; 27] = [
+const DOCUMENTED: [[&str; 2]; 33] = [
     // Stripe's test keys
     ["sk_test_", "4eC39HqLyjWDarjtT1zdp7dc"],
     ["sk_test_", "BQokikJOvBiI2HlWgH4olfQ2"],
@@ -51,6 +51,13 @@ const DOCUMENTED: [[&str; 2]; 27] = [
     ["870MB6gfuTJ4HtUnUvYMyJ", "pr5eUZNP4Bk43bVdj3eAE"],
     ["GawgguFyGr", "WKav7AX4VKUg"],
     ["open ", "sesame"],
+    ["dpf43f3p", "2l4k3l03"],
+    ["kd94hf93", "k423kf44"],
+    ["nnch734d", "00sl2jdk"],
+    ["pfkkdhi9", "sl3r4s00"],
+    // Those of the emulators of Azure Storage and Cosmos DB
+    ["Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6I", "FsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw"],
+    ["C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2n", "Q9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw"],
     // Those of AWS, which people use without the word in them
     ["wJalrXUtnFEMI/K7MDENG/", "bPxRfiCYEXAMPLEKEY"],
     ["je7MtGbClwBF/2Zp9Utk/", "h3yCo8nvbEXAMPLEKEY"],

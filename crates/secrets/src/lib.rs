@@ -10,6 +10,7 @@
 mod anchors;
 mod assignment;
 mod boundary;
+mod checksum;
 mod encoded;
 mod engine;
 mod entropy;
@@ -41,5 +42,6 @@ mod words;
 pub use found::Match;
 pub use memory::Memory;
 pub use options::{Entropy, ExtraRule, Options};
+pub use pattern::PatternError;
 pub use rule::{Category, Confidence, HIGH_ENTROPY_TOKEN, Rule};
-pub use scanner::{Scanner, built_in};
+pub use scanner::{Scanner, built_in, forms};

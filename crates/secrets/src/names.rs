@@ -1,6 +1,10 @@
 //! What the name of a field says of its value.
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use crate::kinds;
 
 /// What a value is that has such a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +92,7 @@ const KEYS: [&str; 42] = [
     "credential",
 ];
 /// Words in the names of what is random and no secret.
-const ORDINARY: [&str; 48] = [
+const ORDINARY: [&str; 49] = [
     "public",
     "publishable",
     "pub",
@@ -137,14 +141,29 @@ const ORDINARY: [&str; 48] = [
     "innertube",
     "firebase",
     "verifier",
+    "grant",
 ];
 /// Beginnings of the names of what tools give to web pages and apps.
 const PUBLIC: [&str; 7] =
     ["NEXT_PUBLIC_", "REACT_APP_", "VITE_", "EXPO_PUBLIC_", "GATSBY_", "NUXT_PUBLIC_", "INNERTUBE"];
 
 /// Words that a value of its own begins or ends a name with.
-const PASSWORDS: [&str; 9] =
-    ["password", "passwd", "passphrase", "passcode", "passwort", "pwd", "userpass", "dbpass", "passw"];
+const PASSWORDS: [&str; 14] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "passwort",
+    "pwd",
+    "userpass",
+    "dbpass",
+    "passw",
+    "psk",
+    "storepass",
+    "keypass",
+    "requirepass",
+    "masterauth",
+];
 const SECRETS: [&str; 15] = [
     "secret",
     "token",
@@ -179,23 +198,33 @@ pub(crate) fn around(text: &[u8], part: Range<usize>, from: usize) -> Range<usiz
     start + usize::from(escaped)..end
 }
 
-/// The words of a name, in lower case.
-pub(crate) fn words(name: &[u8]) -> Vec<String> {
+/// A name in lower case, of which its words are parts. What is no ASCII separates them.
+pub(crate) fn lower(name: &[u8]) -> String {
+    name.iter().map(|byte| if byte.is_ascii() { char::from(byte.to_ascii_lowercase()) } else { '_' }).collect()
+}
+
+/// The words of a name, taken from it in [lower] case.
+pub(crate) fn words<'l>(name: &[u8], lower: &'l str) -> Vec<&'l str> {
     let same = |left: &u8, right: &u8| {
         left.is_ascii_alphanumeric() == right.is_ascii_alphanumeric()
             && !(left.is_ascii_lowercase() && right.is_ascii_uppercase())
             && !(left.is_ascii_alphabetic() && right.is_ascii_digit())
     };
-    let mut words: Vec<String> = Vec::new();
-    for run in name.chunk_by(same).filter(|run| run[0].is_ascii_alphanumeric()) {
+    let mut words = Vec::with_capacity(8);
+    let mut at = 0;
+    for run in name.chunk_by(same) {
+        let start = at;
+        at += run.len();
+        if !run[0].is_ascii_alphanumeric() {
+            continue;
+        }
         // `APIKey`: capitals, of which the last begins the next word.
         let capitals = run.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-        let mut add = |word: &[u8]| words.push(String::from_utf8_lossy(word).to_ascii_lowercase());
         if capitals > 1 && capitals < run.len() && run[capitals].is_ascii_lowercase() {
-            add(&run[..capitals - 1]);
-            add(&run[capitals - 1..]);
+            words.push(&lower[start..start + capitals - 1]);
+            words.push(&lower[start + capitals - 1..at]);
         } else {
-            add(run);
+            words.push(&lower[start..at]);
         }
     }
     words
@@ -206,30 +235,42 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
     if PUBLIC.iter().any(|prefix| name.starts_with(prefix.as_bytes())) {
         return None;
     }
-    let mut words = words(name);
+    let lower = lower(name);
+    let mut words = words(name, &lower);
     while words.len() > 1 && words.last().is_some_and(|word| is_added(word)) {
         words.pop();
     }
     let last = words.pop()?;
-    if words.iter().any(|word| ORDINARY.contains(&word.as_str()) || word.starts_with("continu")) {
+    if words.iter().any(|word| ORDINARY.contains(word) || word.starts_with("continu")) {
         return None;
     }
-    let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(&last);
-    let before = words.last().map(String::as_str);
+    let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(last);
+    let before = words.last().copied();
     if PASSWORDS.iter().any(|word| singular.ends_with(word))
-        || (matches!(singular, "pass" | "pw" | "psw" | "passwd") && (before.is_some() || name == b"PASS"))
+        || (matches!(singular, "pass" | "pw" | "psw" | "passwd")
+            && (before.is_some() || matches!(name, b"PASS" | b"pass")))
     {
         return Some(Meaning::Password);
     }
     // The id of the key with which a URL is signed.
-    if singular == "credential" && words.iter().any(|word| matches!(word.as_str(), "amz" | "goog")) {
+    if singular == "credential" && words.iter().any(|word| matches!(*word, "amz" | "goog")) {
         return None;
     }
     let secret = SECRETS.iter().any(|word| singular.ends_with(word))
-        || (singular == "key" && before.is_some_and(|before| KEYS.iter().any(|word| before.ends_with(word))))
+        || (singular == "key" && before.is_some_and(is_before_key))
         || (singular == "pat" && before.is_some())
         || (singular == "salt" && before.is_some());
     secret.then_some(Meaning::Secret)
+}
+
+/// Whether a key with this before it is a secret: what it is for, or who issued it.
+pub(crate) fn is_before_key(before: &str) -> bool {
+    static VENDORS: LazyLock<HashSet<&str>> = LazyLock::new(|| kinds::vendors().collect());
+    /// As long at least is the name of a vendor that other letters may stand before.
+    const UNLIKE_WORDS: usize = 5;
+    let vendor = |from: usize| before.get(from..).is_some_and(|name| VENDORS.contains(name));
+    KEYS.iter().any(|word| before.ends_with(word))
+        || (before.len() <= LONGEST && (0..=before.len().saturating_sub(UNLIKE_WORDS)).any(vendor))
 }
 
 fn is_added(word: &str) -> bool {

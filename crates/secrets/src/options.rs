@@ -4,6 +4,9 @@ use regex::bytes::Regex;
 
 use crate::pattern::{Pattern, PatternError};
 
+/// As many characters at least are looked for.
+const ANCHOR: usize = 3;
+
 /// The settings of a [`Scanner`](crate::Scanner).
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -38,24 +41,35 @@ pub struct ExtraRule {
     pub id: String,
     /// What it is.
     pub description: String,
-    /// What it looks like; it begins with three characters at least that are always the same.
+    /// What it looks like. Without keywords it begins with three characters at least that are always the same.
     pub pattern: Pattern,
+    /// Words in lower case. If there are any, one of them stands near a credential that has a beginning of its own, and in
+    /// the name that one without is given to.
+    pub keywords: Vec<String>,
 }
 
 impl ExtraRule {
     /// A credential recognised by how it begins; eight or more characters of `A–Z a–z 0–9 _ - . / + =` follow.
     pub fn prefixed(id: &str, prefix: &str) -> Self {
         let pattern = Pattern::after(prefix, "[A-Za-z0-9_./+=-]{8,}");
-        Self { id: id.to_owned(), description: format!("Begins with {prefix}"), pattern }
+        Self { id: id.to_owned(), description: format!("Begins with {prefix}"), pattern, keywords: Vec::new() }
     }
 
-    /// A credential that looks like `pattern`.
-    pub fn new(id: &str, description: &str, pattern: &str) -> Result<Self, PatternError> {
+    /// A credential that looks like `pattern`, near one of these words if there are any.
+    pub fn new(id: &str, description: &str, pattern: &str, keywords: &[String]) -> Result<Self, PatternError> {
         let pattern = Pattern::parse(pattern)?;
-        if pattern.beginnings().iter().any(|beginning| beginning.len() < 3) {
-            return Err(PatternError { at: 0, problem: "begin with three characters that are always the same" });
+        let keywords: Vec<String> = keywords.iter().map(|keyword| keyword.to_ascii_lowercase()).collect();
+        let rule = Self { id: id.to_owned(), description: description.to_owned(), pattern, keywords };
+        if rule.keywords.is_empty() && !rule.has_a_beginning() {
+            let problem = "begin with three characters that are always the same, or give keywords";
+            return Err(PatternError { at: 0, problem });
         }
-        Ok(Self { id: id.to_owned(), description: description.to_owned(), pattern })
+        Ok(rule)
+    }
+
+    /// Whether it is recognised by how it begins.
+    pub(crate) fn has_a_beginning(&self) -> bool {
+        self.pattern.beginnings().iter().all(|beginning| beginning.len() >= ANCHOR)
     }
 }
 

@@ -63,6 +63,18 @@ pub fn built_in() -> Vec<Rule> {
     rules
 }
 
+/// How the rule with this id recognises what it is about, in words: the patterns it has, in the language of
+/// [`pattern`](crate::pattern), and the names that values of some are given to.
+pub fn forms(id: &str) -> Vec<String> {
+    let form = |kind: &kinds::Kind| match kind.form {
+        Form::Begins(patterns) => patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
+        Form::Holds(inside, pattern) => vec![format!("{pattern}, with `{inside}` inside")],
+        Form::Named(names, pattern) => vec![format!("{pattern}, given to a name with {}", names.join(" or "))],
+        Form::Read => vec!["by where it stands and what it looks like".to_owned()],
+    };
+    kinds::all().filter(|(_, kind)| kind.id == id).flat_map(|(_, kind)| form(kind)).collect()
+}
+
 impl Scanner {
     /// A scanner with these settings.
     pub fn new(options: &Options) -> Self {
@@ -110,7 +122,7 @@ impl Scanner {
             return self.scan_text(content);
         }
         let mut matches = Vec::new();
-        let mut buffer = Vec::new();
+        let (mut buffer, mut quoted) = (Vec::new(), Vec::new());
         let mut neighbour: Option<Neighbour> = None;
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
@@ -133,7 +145,13 @@ impl Scanner {
             neighbour = Neighbour::after(neighbour, leaf.key, is_key, &leaf.span);
 
             let opaque = leaf.key.is_some_and(fields::is_opaque);
-            let named = leaf.key.filter(|key| leaf.raw.len() >= 8 && self.engine.names_something(key));
+            let named = leaf.key.filter(|key| {
+                quoted.clear();
+                quoted.extend_from_slice(b"\"");
+                quoted.extend_from_slice(key);
+                quoted.extend_from_slice(b"\": \"");
+                leaf.raw.len() >= 8 && self.engine.names_something(&quoted)
+            });
             // Judged by nothing but its own bytes and whether their distribution counts, unless its name counts too.
             let mark = if named.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
             if mark.is_some_and(|mark| memory.is_clean(mark)) {
@@ -147,11 +165,9 @@ impl Scanner {
                 leaf.raw
             };
             let mut hits = self.hits(text, opaque);
-            if let Some(key) = named
-                && text.len() <= 512
-            {
-                let before = key.len() + 2;
-                let assignment = [key, b"=\"", text, b"\""].concat();
+            if named.is_some() && text.len() <= 512 {
+                let before = quoted.len();
+                let assignment = [&quoted, text, b"\""].concat();
                 let inside = |place: &Range<usize>| place.start >= before && place.end <= before + text.len();
                 let named = self.hits(&assignment, opaque).into_iter().filter(|hit| inside(&hit.place));
                 hits.extend(named.map(|hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit }));
@@ -211,7 +227,8 @@ impl Scanner {
         let mut inner = Vec::new();
         for view in views(text) {
             self.engine.find(&view.text, Reach::KnownForms, &rules, &mut inner);
-            hits.extend(inner.drain(..).map(|hit| Hit { rule: hit.rule, place: view.written(&hit.place) }));
+            let of_escapes = inner.drain(..).filter(|hit| view.is_of_escapes(&hit.place));
+            hits.extend(of_escapes.map(|hit| Hit { rule: hit.rule, place: view.written(&hit.place) }));
         }
         encoded::texts(text, |place, decoded| {
             self.engine.find(decoded, Reach::KnownForms, &rules, &mut inner);

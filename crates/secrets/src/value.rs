@@ -8,14 +8,40 @@ use crate::names;
 use crate::urls::is_template;
 use crate::words::{is_written_password, random_part};
 
+/// So much of a value tells whether it is random.
+const JUDGED: usize = 128;
+
 /// Beginnings of what is kept instead of a password.
-const HASHES: [&str; 16] = [
-    "$argon2", "argon2", "$2a$", "$2b$", "$2y$", "$1$", "$5$", "$6$", "$y$", "$pbkdf2", "pbkdf2", "scrypt", "$scrypt",
-    "{SSHA", "sha256:", "sha512:",
+const HASHES: [&str; 17] = [
+    "$argon2",
+    "argon2",
+    "$2a$",
+    "$2b$",
+    "$2y$",
+    "$1$",
+    "$5$",
+    "$6$",
+    "$y$",
+    "$pbkdf2",
+    "pbkdf2",
+    "scrypt",
+    "$scrypt",
+    "{SSHA",
+    "sha256:",
+    "sha512:",
+    // What OpenSSL encrypted with a password.
+    "U2FsdGVkX1",
 ];
 
 /// Whether a person or a generator would choose this as a password, and nobody would write it as an example.
 pub(crate) fn is_password(value: &[u8], style: Style) -> bool {
+    // What a form says in the language of whoever fills it in.
+    if !value.is_ascii() || memchr::memmem::find(value, b"\\u").is_some() {
+        let plain = without_other_scripts(value);
+        if plain.len() < value.len() {
+            return is_password(&plain, style);
+        }
+    }
     if value.contains(&b'%') {
         let plain = without_percents(value);
         return plain.len() < value.len() && is_password(&plain, style)
@@ -29,7 +55,8 @@ fn is_chosen(value: &[u8], style: Style) -> bool {
     if !(8..=128).contains(&value.len()) || (!digit && value.len() < 14) || value.starts_with(b"eyJ") {
         return false;
     }
-    if is_reference(value, style) || is_hash(value) || is_a_name(value) || is_written_password(value) {
+    let written = is_written_password(value) || is_sentence(value);
+    if is_reference(value, style) || is_hash(value) || is_a_name(value) || written {
         return false;
     }
     let has = |class: fn(&u8) -> bool| usize::from(value.iter().any(class));
@@ -44,16 +71,24 @@ fn is_chosen(value: &[u8], style: Style) -> bool {
     let changes = class_changes(value);
     // What is no word is what was chosen.
     let chosen = value.len() - words;
-    if style == Style::Bare {
-        return is_secret(value, style);
-    }
     let mixed = digits > 0 && (classes == 4 || (classes == 3 && value.len() >= 10));
     let random = chosen * 10 >= value.len() * 6
         && ((digits > 1 && letters > 1 && (value.len() >= 12 || (value.len() >= 9 && changes >= 4)))
             || (value.len() >= 14 && classes >= 2 && changes * 5 >= value.len()));
     let random_letters = classes == 1 && letters == value.len() && value.len() >= 16 && words == 0;
     let with_marks = digits > 0 && marks > 0 && value.len() >= 10 && chosen * 2 >= value.len();
+    if style == Style::Bare {
+        // Where the name of a variable may stand, it has to be unlike any.
+        let odd = |byte: &u8| matches!(byte, b'!' | b'#' | b'@' | b'%' | b'^' | b'*' | b'+' | b'-' | b'~' | b'?');
+        let unlike_names = value.iter().any(odd) || (digits > 1 && value.len() >= 12 && changes * 4 >= value.len());
+        return is_secret(value, style) || (unlike_names && random && digits > 0);
+    }
     letters > 0 && ((mixed && chosen >= 5) || random || random_letters || with_marks)
+}
+
+/// `331 Password required for %s.`: what a program says of passwords.
+fn is_sentence(value: &[u8]) -> bool {
+    memchr::memchr_iter(b' ', value).count() >= 3 && of_words(value) * 2 >= value.len()
 }
 
 /// Whether this says with which key, on which day, something was signed: `ASIA…/20250101/eu-west-1/s3/aws4_request`.
@@ -66,6 +101,12 @@ fn is_scope(value: &[u8]) -> bool {
 
 /// Whether this was made by a machine.
 pub(crate) fn is_secret(value: &[u8], style: Style) -> bool {
+    if !value.is_ascii() || memchr::memmem::find(value, b"\\u").is_some() {
+        let plain = without_other_scripts(value);
+        if plain.len() < value.len() {
+            return is_secret(&plain, style);
+        }
+    }
     if !(16..=512).contains(&value.len()) || is_reference(value, style) || is_hash(value) || is_scope(value) {
         return false;
     }
@@ -88,6 +129,7 @@ pub(crate) fn is_secret(value: &[u8], style: Style) -> bool {
 
 /// Letters and digits that alternate as they do in what is generated and do not in words.
 pub(crate) fn is_random(value: &[u8]) -> bool {
+    let value = &value[..value.len().min(JUDGED)];
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
     let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     let upper = value.iter().filter(|byte| byte.is_ascii_uppercase()).count();
@@ -102,6 +144,24 @@ pub(crate) fn is_random(value: &[u8]) -> bool {
     let one_case =
         value.len() >= 20 && words == 0 && letters * 10 >= value.len() * 9 && (upper == 0 || upper == letters);
     normalised_entropy(value) >= 0.6 && words * 100 <= value.len() * 40 && (alternates || hex || cases || one_case)
+}
+
+/// `value` without what is no ASCII, also where it is written as `\u00e4`.
+fn without_other_scripts(value: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        let slashes = value[at..].iter().take_while(|&&byte| byte == b'\\').count();
+        let code = value[at + slashes..].strip_prefix(b"u").and_then(|rest| rest.get(..4)).filter(|_| slashes > 0);
+        let code = code.and_then(|digits| std::str::from_utf8(digits).ok()).filter(|digits| digits.is_ascii());
+        if code.and_then(|digits| u32::from_str_radix(digits, 16).ok()).is_some_and(|code| code >= 0x80) {
+            at += slashes + 5;
+            continue;
+        }
+        plain.extend(Some(byte).filter(u8::is_ascii));
+        at += 1;
+    }
+    plain
 }
 
 /// `value` with what URLs write as `%XX` as it is meant; what is no ASCII is left out.
@@ -130,7 +190,18 @@ fn is_a_name(value: &[u8]) -> bool {
 }
 
 pub(crate) fn is_hash(value: &[u8]) -> bool {
+    let digits = |rest: &[u8]| rest.len() == 40 && rest.iter().all(u8::is_ascii_hexdigit);
     HASHES.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
+        // What MySQL keeps of a password, and the address of an account in a ledger everybody reads.
+        || value.strip_prefix(b"*").is_some_and(digits)
+        || value.strip_prefix(b"0x").is_some_and(digits)
+}
+
+/// `0x8004004A_u32`
+fn is_number(value: &[u8]) -> bool {
+    let Some(digits) = value.strip_prefix(b"0x") else { return false };
+    let length = digits.iter().take_while(|byte| byte.is_ascii_hexdigit() || **byte == b'_').count();
+    length <= 20 && digits[length..].iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// `123e4567-e89b-…`
@@ -182,6 +253,7 @@ pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
     ];
     let begins = BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()));
     let code = [b'(', b')', b'{', b'}'].iter().filter(|mark| value.contains(mark)).count() >= 2
+        && of_words(value) * 4 >= value.len()
         || value.windows(2).any(|pair| matches!(pair, b"::" | b"->" | b"${" | b"{{" | b"()"))
         || memchr::memmem::find(value, b"://").is_some();
     let name = value.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'0'..=b'9'))
@@ -193,5 +265,6 @@ pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
         .any(|ending| value.ends_with(ending.as_bytes()));
     let indexed = style != Style::Quoted && value.contains(&b'[');
     let member = style == Style::Bare && value.contains(&b'.');
-    begins || indexed || member || code || name || dotted || file || is_template(value)
+    let number = style != Style::Quoted && is_number(value);
+    begins || number || indexed || member || code || name || dotted || file || is_template(value)
 }

@@ -34,6 +34,16 @@ impl View {
         start..end.max(start)
     }
 
+    /// Whether an escape stands in or beside what is at `place`. Otherwise the text says the same, with more around it.
+    pub(crate) fn is_of_escapes(&self, place: &Range<usize>) -> bool {
+        const BESIDE: usize = 16;
+        let (from, until) = (place.start.saturating_sub(BESIDE), place.end + BESIDE);
+        let first = self.pieces.partition_point(|piece| piece.read < from);
+        let near = self.pieces[first..].iter().take_while(|piece| piece.read < until);
+        // Escapes that stand for nothing have no piece; what is behind one has.
+        near.enumerate().any(|(index, piece)| piece.escape || first + index > 0)
+    }
+
     fn of(text: &[u8], from: usize, until: usize) -> Self {
         let mut view = Self { text: Vec::with_capacity(until - from), pieces: Vec::new() };
         let mut plain = from;

@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
+use crate::letters::of_words;
+
 /// Words that stand in a key only where somebody wrote a text instead of one. Long enough not to occur by chance.
 const WORDS: [&str; 15] = [
     "example",
@@ -118,8 +120,12 @@ pub(crate) fn is_written_password(password: &[u8]) -> bool {
     let lower = password.to_ascii_lowercase();
     mark_stretches(&lower, counts_on, 3, &mut written);
     mark_stretches(&lower, u8::eq, 3, &mut written);
-    let left = lower.iter().zip(written).filter(|(byte, written)| !written && byte.is_ascii_alphanumeric()).count();
-    left * 2 < password.len() && left <= 6
+    let left = lower.iter().zip(&written).filter(|(byte, written)| !**written && byte.is_ascii_alphanumeric()).count();
+    left * 2 < password.len() && left <= 6 || {
+        // `SomeWords12345!`
+        let counted = lower.chunk_by(counts_on).any(|stretch| stretch.len() >= 4 && stretch[0].is_ascii_digit());
+        counted && left <= of_words(password) + 1
+    }
 }
 
 /// A password as the words it was made of: `p@ssw0rd` is `password`.
@@ -180,7 +186,8 @@ fn is_periodic(text: &[u8]) -> bool {
     let mut symbols = text.clone();
     symbols.sort_unstable();
     symbols.dedup();
-    text.len() >= 12 && ((1..=LONGEST_PERIOD).any(repeats) || symbols.len() <= 3)
+    let twice = text.len().is_multiple_of(2) && text[..text.len() / 2] == text[text.len() / 2..];
+    text.len() >= 12 && (twice || (1..=LONGEST_PERIOD).any(repeats) || symbols.len() <= 3)
 }
 
 #[cfg(test)]

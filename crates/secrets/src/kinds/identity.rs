@@ -3,15 +3,15 @@
 use super::kind::{Kind, begins, named, read};
 
 pub(crate) const KINDS: &[Kind] = &[
-    begins("systemprompt-api-key", "API key of this product", &[r"sp-live-<hex>{12}\.<hex>{52}"]),
+    begins("systemprompt-api-key", "API key of this product", &[r"sp-live-<anyhex>{12}\.<anyhex>{52}"]),
     named("okta-token", "Okta API token", &["okta"], "00<url>{40}"),
     named("okta-client-secret", "Okta client secret", &["okta"], "<url>{40,64}"),
     named("auth0-client-secret", "Auth0 client secret", &["auth0"], "<url>{43,64}"),
     begins("clerk-secret-key", "Clerk or WorkOS key", &["ak_live_<b62>{20,}"]),
     begins("stytch-secret", "Stytch secret", &["secret-(test|live)-[A-Za-z0-9_=-]{36,}"]),
-    named("jumpcloud-key", "JumpCloud key", &["jumpcloud"], "<hex>{40}"),
+    named("jumpcloud-key", "JumpCloud key", &["jumpcloud"], "<low>{40}"),
     named("duo-secret", "Duo secret key", &["duo_skey", "duo_secret", "duo_akey"], "<b62>{40}"),
-    named("onelogin-secret", "OneLogin client secret", &["onelogin"], "<hex>{64}"),
+    named("onelogin-secret", "OneLogin client secret", &["onelogin"], "<low>{64}"),
     begins(
         "authress-key",
         "Authress service client key",
@@ -33,7 +33,7 @@ pub(crate) const KINDS: &[Kind] = &[
         "facebook-secret",
         "Facebook app secret",
         &["facebook", "fb_app", "fb_secret", "fbsecret", "instagram"],
-        "<hex>{32}",
+        "<low>{32}",
     ),
     begins("instagram-token", "Instagram token", &["IG(QV|AA)<url>{80,}"]),
     begins("twitter-bearer-token", "X (Twitter) bearer token", &["AAAAAAAAAAAAAAAAAAAAA[A-Za-z0-9%]{60,}"]),
@@ -59,7 +59,7 @@ pub(crate) const KINDS: &[Kind] = &[
     named("linkedin-secret", "LinkedIn client secret", &["linkedin", "linked_in", "linked-in"], "<b62>{16}"),
     named("linkedin-id", "LinkedIn client id", &["linkedin", "linked_in", "linked-in"], "<low>{14}"),
     begins("linkedin-secret", "LinkedIn client secret", &[r"WPL_AP1\.<b62>{16}\.<b64>{6,8}={0,2}"]),
-    begins("pinterest-token", "Pinterest token", &["pina_<up>{30,}"]),
+    begins("pinterest-token", "Pinterest token", &["pina_<url>{20,}"]),
     begins("vk-token", "VK token", &[r"vk1\.a\.<url>{80,}"]),
     begins(
         "yandex-oauth-token",
@@ -69,8 +69,8 @@ pub(crate) const KINDS: &[Kind] = &[
     begins("yandex-api-key", "Yandex Cloud API key", &["AQVN<url>{35,38}"]),
     begins("yandex-iam-token", "Yandex Cloud IAM token", &[r"t1\.[A-Z0-9a-z_-]{10,}={0,2}\.[A-Z0-9a-z_-]{86}={0,2}"]),
     named("yandex-secret-key", "Yandex Cloud secret", &["yandex"], "YC<url>{38}"),
-    named("spotify-secret", "Spotify client secret", &["spotify"], "<hex>{32}"),
-    named("strava-secret", "Strava client secret", &["strava"], "<hex>{40}"),
+    named("spotify-secret", "Spotify client secret", &["spotify"], "<low>{32}"),
+    named("strava-secret", "Strava client secret", &["strava"], "<low>{40}"),
     named("reddit-secret", "Reddit client secret", &["reddit"], "<url>{27,30}"),
     named("steam-key", "Steam Web API key", &["steam"], "<anyhex>{32}"),
     read("bearer-token-jwt", "JSON Web Token in a bearer header"),

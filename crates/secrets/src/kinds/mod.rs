@@ -34,3 +34,12 @@ pub(crate) const TABLES: [(Category, &[Kind]); 9] = [
 pub(crate) fn all() -> impl Iterator<Item = (Category, &'static Kind)> {
     TABLES.iter().flat_map(|(category, kinds)| kinds.iter().map(|kind| (*category, kind)))
 }
+
+/// The names of vendors by which what is given to them is recognised, as far as they are one word.
+pub(crate) fn vendors() -> impl Iterator<Item = &'static str> {
+    let names = |kind: &'static Kind| if let Form::Named(names, _) = kind.form { names } else { &[] };
+    all()
+        .flat_map(move |(_, kind)| names(kind))
+        .copied()
+        .filter(|name| name.len() >= 3 && name.bytes().all(|byte| byte.is_ascii_lowercase()) && !name.ends_with("key"))
+}

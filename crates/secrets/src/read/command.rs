@@ -11,6 +11,14 @@ const NEAR: usize = 64;
 pub(super) const READERS: &[Reader] = &[
     Reader { id: ID, anchors: &[(" --user ", false), (" -u", false)], known_form: false, read: user },
     Reader { id: ID, anchors: &[(" -p", false)], known_form: false, read: short },
+    Reader { id: ID, anchors: &[(" -a ", false)], known_form: false, read: redis },
+    Reader { id: ID, anchors: &[("identified by ", true)], known_form: false, read: identified },
+    Reader {
+        id: "generic-password-field",
+        anchors: &[("basicauth(", true), ("basic_auth(", true), ("auth=(", false), ("getconnection(", true)],
+        known_form: false,
+        read: arguments,
+    },
     Reader { id: "netrc-password", anchors: &[("password ", true)], known_form: false, read: netrc },
 ];
 
@@ -87,6 +95,47 @@ fn short(reads: &mut Reads<'_>) {
     let (start, password) = argument(reads);
     if password.len() >= 5 && !password.starts_with(b"-") && urls::is_chosen(password) {
         reads.found(ID, start..start + password.len());
+    }
+}
+
+/// `redis-cli -a …`
+fn redis(reads: &mut Reads<'_>) {
+    reads.until = reads.end + NEAR;
+    if !has_word(&command(reads.before(200)), &["redis-cli", "valkey-cli"]) {
+        return;
+    }
+    let (start, password) = argument(reads);
+    if password.len() >= 5 && urls::is_chosen(password) {
+        reads.found(ID, start..start + password.len());
+    }
+}
+
+/// `IDENTIFIED BY '…'` of SQL.
+fn identified(reads: &mut Reads<'_>) {
+    reads.until = reads.end + NEAR;
+    let rest = reads.after(NEAR);
+    let Some(&quote @ (b'\'' | b'"')) = rest.first() else { return };
+    let Some(length) = rest[1..].iter().position(|&byte| byte == quote) else { return };
+    if value::is_password(&rest[1..=length], Style::Quoted) {
+        reads.found(ID, reads.end + 1..reads.end + 1 + length);
+    }
+}
+
+/// `SetBasicAuth("user", "…")`, `auth=("user", "…")`, `getConnection(url, "user", "…")`: the last text of several.
+fn arguments(reads: &mut Reads<'_>) {
+    const SIZE: usize = 256;
+    let rest = reads.after(SIZE);
+    let end = rest.iter().position(|byte| matches!(byte, b')' | b'\n')).unwrap_or(rest.len());
+    reads.until = reads.end + end.min(NEAR);
+    let Some(comma) = rest[..end].iter().rposition(|&byte| byte == b',') else { return };
+    let last = &rest[comma + 1..end];
+    let start = comma + 1 + last.iter().take_while(|byte| **byte == b' ').count();
+    let escape = usize::from(rest.get(start) == Some(&b'\\'));
+    let Some(&quote @ (b'\'' | b'"')) = rest.get(start + escape) else { return };
+    let start = start + escape + 1;
+    let Some(length) = rest[start..end].iter().position(|&byte| byte == quote || byte == b'\\') else { return };
+    if value::is_password(&rest[start..start + length], Style::Quoted) {
+        reads.found("generic-password-field", reads.end + start..reads.end + start + length);
     }
 }
 

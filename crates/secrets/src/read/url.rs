@@ -99,7 +99,7 @@ fn connection_string(reads: &mut Reads<'_>) {
     let quote = usize::from(rest.get(space).is_some_and(|byte| matches!(byte, b'\'' | b'{')));
     let start = space + quote;
     let ends = |byte: &u8| {
-        byte.is_ascii_whitespace() || matches!(byte, b';' | b'"' | b'\'' | b'}' | b'&' | b'<' | b'\\' | b'`')
+        byte.is_ascii_whitespace() || matches!(byte, b';' | b'"' | b'\'' | b'}' | b')' | b'&' | b'<' | b'\\' | b'`')
     };
     let length = rest[start..].iter().position(ends).unwrap_or(rest.len() - start);
     let password = &rest[start..start + length];

@@ -5,7 +5,7 @@ use crate::{Options, Scanner};
 
 /// What of a file is a credential stands for itself: `${p}` a password, `${s}` a secret of 40 characters, `${h}` one in 32
 /// hexadecimal digits.
-const FILES: [(&str, &str); 24] = [
+const FILES: [(&str, &str); 30] = [
     (
         ".env",
         "APP_ENV=production\nDB_PASSWORD=${p}\nexport SECRET_KEY=${s}\nAPI_TOKEN='${h}'\nMAIL_PASSWORD=\"${p}\"\n",
@@ -54,6 +54,12 @@ const FILES: [(&str, &str); 24] = [
         "client.ts",
         "const client = new Client({ apiKey: '${s}', password: \"${p}\" });\nheaders: { 'X-Api-Key': '${h}' }\n",
     ),
+    ("schema.sql", "CREATE USER app WITH PASSWORD '${p}';\nALTER USER root IDENTIFIED BY '${p}';\n"),
+    ("redis.conf", "requirepass ${p}\nmasterauth ${p}\n"),
+    ("deploy.ps1", "$password = ConvertTo-SecureString '${p}' -AsPlainText -Force\n$env:API_KEY = \"${h}\"\n"),
+    ("Client.java", "DriverManager.getConnection(url, \"app\", \"${p}\");\nreq.SetBasicAuth(\"svc\", \"${p}\");\n"),
+    ("mail.txt", "The API key is ${s}, please rotate it.\nLogin as admin, the password: ${p}\n"),
+    ("config.js", "module.exports = { db: { user: 'app', pass: '${p}' }, wifi: { psk: \"${p}\" } };\n"),
 ];
 
 #[test]

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
+use crate::checksum::checksum_of;
 use crate::samples::{BASE62, made_of};
 use crate::{Options, Scanner};
 
@@ -65,6 +66,29 @@ fn what_is_split_over_two_texts_is_joined() {
     let apart = json!({"content": [{"text": format!("{key} ")}, {"text": "more"}], "list": [key, "more"]}).to_string();
     let found = scanner.scan(apart.as_bytes());
     assert!(found.iter().all(|found| found.value.expose() == key) && found.len() == 2, "{found:?}");
+}
+
+#[test]
+fn what_stands_behind_failed_beginnings_is_found() {
+    let scanner = Scanner::new(&Options::default());
+    let real = format!("sk-ant-{}", made_of(BASE62, 60, 9));
+    for before in ["sk-ant-", "sk-ant-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-", "ghp_", "glpat-", "your-key-here_"] {
+        for times in [1, 2, 3, 5] {
+            let text = format!("{}{real}", before.repeat(times));
+            let found = scanner.scan(text.as_bytes());
+            let holds = |found: &crate::Match<'_>| found.value.expose().contains(&real);
+            assert!(found.iter().any(holds), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_a_vendor_issued_is_found_whatever_it_looks_like() {
+    let scanner = Scanner::new(&Options::default());
+    let random = b"aaaaaaaaaaaaaaaExample12345678";
+    let written = |checksum: &[u8]| [b"ghp_".as_slice(), random, checksum].concat();
+    assert_eq!(scanner.scan_text(&written(&checksum_of(random))).len(), 1);
+    assert!(scanner.scan_text(&written(b"aaaaaa")).is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{Options, Scanner};
 
-const TEXTS: [&str; 62] = [
+const TEXTS: [&str; 88] = [
     "password: string;",
     "let password = get_password()?;",
     "password = os.environ[\"DB_PASSWORD\"]",
@@ -65,7 +65,44 @@ const TEXTS: [&str; 62] = [
     "aws_secret_access_key = var.secret",
     "AccountKey=<your-account-key>;",
     "key: value-of-the-key-1",
+    // What a form says in another language.
+    "\"password\": \"\\u041f\\u0430\\u0440\\u043e\\u043b\\u044c 123456\"",
+    "\"password\": \"Пароль для входа 12\"",
+    "\"api_token\": \"API\\u30c8\\u30fc\\u30af\\u30f3\"",
+    "\"access_token\": \"K\\u00e4ytt\\u00f6oikeustunnus\"",
+    "\"AWS::IAM::AccessKey\": \"72c2d9dd90025459\"",
+    "\"quoteToken\": \"0x55d398326f99059fF775485246999027B3197955\"",
+    "password: '*EE0D72C1085C46C5278932678FBE2C6A782821B4'",
+    "auth_pwd: 'U2FsdGVkX199MZ7YOPkOR9O6wEZmtGSgiDfnlcN9hBg='",
+    "privacy_password: Lablab#1234",
+    "password: ReallyComplexStuff12345!",
+    "Ed25519PrivateKey = ed25519.Ed25519PrivateKey",
+    "computeSignature('', 'test_secret') => 'f7f9bd47fb987337b5796fdc1fdb9ba221d0d5396814bfcaf9521f43fd8927fd'",
+    "api_key=peWcBiMOS9HrZG15peWcBiMOS9HrZG15",
+    "NEED_PASS: \"331 Password required for %s.\"",
+    "\"weak-password\": \"The password must be 6 characters long or more.\"",
+    "connect(host=None, username=None, password=None):",
+    "pub const E_INVALPASSWORD: HRESULT = 0x8004004A_u32 as _;",
+    "(\"isAuthKeyEasyPSK\", \"isAuthKeyEasyPSK\"),",
+    "AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;",
+    "The password is required for every user.",
+    "the token is invalid, the key is missing",
+    "the api key is read from the environment",
+    "identified by '<password>'",
+    "auth=(\"user\", \"password\")",
+    "requirepass foobared",
+    "\"pass\": \"passed\", pass: 12",
 ];
+
+#[test]
+fn a_text_with_escapes_is_read_with_what_is_around() {
+    let scanner = Scanner::new(&Options::default());
+    let signed = concat!("Credential=", "ASIA8O5N", "RIIV82KMJ07N", "%2F20260101%2Feu-west-1%2Fs3%2Faws4_request");
+    for before in 250..340 {
+        let text = format!("\\u2026{} {signed}", "word ".repeat(before / 5) + &"x".repeat(before % 5));
+        assert!(scanner.scan_text(text.as_bytes()).is_empty(), "{text}");
+    }
+}
 
 #[test]
 fn what_programs_and_sessions_are_full_of_passes() {
