@@ -17,7 +17,7 @@ use systemprompt_extension::policy::Policy;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::{CarriesOn, KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
-use systemprompt_model::{Ambient, InstanceId, with_causes};
+use systemprompt_model::{Ambient, Clock as _, InstanceId, SystemClock, with_causes};
 
 use crate::access::{AccessRules, Authored, DIMENSIONS};
 use crate::approvals::routes::{Desk, PREFIXES, table};
@@ -153,9 +153,9 @@ impl Extension for GovernanceExtension {
         let policies = sections.policies.flaws().into_iter().map(|flaw| (POLICIES.key(), flaw.pointer, flaw.message));
         let access = sections.access.flaws().into_iter().filter_map(of_access);
         let scanned = sections.policies.policies.iter().enumerate().flat_map(|(index, policy)| match policy {
-            PolicyConfig::SecretScan(scan) => secret_scan::unknown_patterns(scan)
+            PolicyConfig::SecretScan(scan) => secret_scan::flaws(scan)
                 .into_iter()
-                .map(|(at, message)| (POLICIES.key(), format!("/policies/{index}/{at}"), message))
+                .map(|flaw| (POLICIES.key(), format!("/policies/{index}{}", flaw.pointer), flaw.message))
                 .collect(),
             _ => Vec::new(),
         });
@@ -188,6 +188,13 @@ impl Extension for GovernanceExtension {
         let mut problems = Vec::new();
         let unknown = sections.access.unknown_names(known).into_iter().filter_map(of_access);
         problems.extend(unknown.map(|(key, pointer, message)| config.error(key, &pointer, message)));
+        for (index, policy) in sections.policies.policies.iter().enumerate() {
+            let PolicyConfig::SecretScan(scan) = policy else { continue };
+            let expired = secret_scan::expired(scan, SystemClock.now()).into_iter();
+            problems.extend(expired.map(|flaw| {
+                config.warning(POLICIES.key(), &format!("/policies/{index}{}", flaw.pointer), flaw.message)
+            }));
+        }
         let later = sections.access.without_effect(known).into_iter().filter_map(of_access);
         problems.extend(later.map(|(key, pointer, message)| config.warning(key, &pointer, message)));
         match Authored::read(&config.services.root) {

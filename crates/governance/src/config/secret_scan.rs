@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::flaw::Flaw;
 use super::mode::PolicyMode;
+use super::secret_rules::{AllowedSecret, ScanRulesConfig};
 
 /// `secret_scan`: no credential leaves, in any string or object key of what is sent. Applies to everybody, administrators
 /// included.
@@ -27,6 +28,12 @@ pub struct SecretScanConfig {
     /// Ids of patterns that are recorded and do not refuse, whatever the mode: where a pattern is wrong about your texts. By
     /// default `google-api-key`, which stands in every page with a map, and `stripe-test-key`; a list of yours replaces that.
     pub warn_only: Vec<String>,
+    /// Rules that are off, and rules of your own.
+    #[serde(skip_serializing_if = "ScanRulesConfig::is_default")]
+    pub rules: ScanRulesConfig,
+    /// What is no secret although a rule says so, each until a day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowedSecret>,
     /// The rule for credentials that no pattern knows.
     pub entropy: EntropyConfig,
 }
@@ -40,6 +47,8 @@ impl Default for SecretScanConfig {
             deny: Vec::new(),
             extra_patterns: Vec::new(),
             warn_only: ["google-api-key", "stripe-test-key"].map(str::to_owned).into(),
+            rules: ScanRulesConfig::default(),
+            allow: Vec::new(),
             entropy: EntropyConfig::default(),
         }
     }

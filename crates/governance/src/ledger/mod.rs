@@ -33,6 +33,7 @@ mod expiry;
 pub mod export;
 mod followed;
 mod following;
+pub mod history;
 mod housekeeping;
 pub mod journal;
 pub(crate) mod kept;

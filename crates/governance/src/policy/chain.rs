@@ -29,7 +29,7 @@ use crate::denial::Denial;
 use crate::quota::{Meters, Quotas};
 use crate::replacing::{self, Misplaced, Replaced};
 use crate::safety::{Judged, Objection, Safety, SafetyError, SafetyRecord, Scanners};
-use crate::secret_scan::{PlaceholderKey, SecretScanner};
+use crate::secret_scan::{PlaceholderKey, ScannerError, SecretScanner};
 
 /// What a policy said, as it is recorded.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,9 +223,9 @@ struct Entry {
 /// The chain cannot be built from this configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The allow-list of the secret scan is no list of regular expressions.
-    #[error("`policies[].entropy.allowlist` of `secret_scan` is not valid")]
-    Allowlist(#[source] regex::Error),
+    /// The settings of the secret scan are not valid.
+    #[error(transparent)]
+    Scanner(#[from] ScannerError),
     /// Two policies share an id.
     #[error("there are two policies with the id `{0}`")]
     Duplicate(String),
@@ -255,7 +255,7 @@ impl PolicyChain {
         leases: &Leases,
         gateway: Option<GatewayPolicies<'_>>,
     ) -> Result<Self, PolicyError> {
-        let scanner = Arc::new(SecretScanner::of(config).map_err(PolicyError::Allowlist)?);
+        let scanner = Arc::new(SecretScanner::of(config)?);
         let known = registered.iter().map(|policy| format!("`{}`", policy.id())).collect::<Vec<_>>().join(", ");
         let mut entries: Vec<Entry> = Vec::new();
         let meters = gateway.map(|gateway| (gateway.quotas, Meters::new(gateway.policies)));

@@ -613,6 +613,18 @@ async fn every_command_in_its_three_forms() {
         (&["plugins", "list"], &[(of_facets.as_str(), "$1$2 [n]"), (r"  (yes|no)  [a-z_]+ \d+.*\n", "  $1  [n]\n")]),
         (&["plugins", "show", "identity"], &[(r"(line.?:) \d+", "$1 [n]")]),
         (&["plugins", "validate"], &[]),
+        (&["governance", "secrets", "rules", "list", "--filter", "github-token"], &[]),
+        (&["governance", "secrets", "rules", "show", "github-token-classic"], &[]),
+        (&["governance", "secrets", "scan-history", "--rule", "github-token-classic"], &[(r"\d+ texts", "[n] texts")]),
+        (
+            &[
+                "governance",
+                "secrets",
+                "test",
+                concat!("push with ghp_", "k3xV9mQ2sLw8RbT5yNcJ7uHd4pZf1gA6eW0i and go on"),
+            ],
+            &[(r"ghp_[0-9A-Za-z]+", "[token]")],
+        ),
         (&["plugins", "capabilities", "roles"], &[]),
     ]);
     outputs.change(&["infra", "logs", "content", "redact", &request, "--part", "answer", "--yes"], [""; 3]);
