@@ -219,6 +219,12 @@ pub trait Extension: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The regions in which what leaves through it is processed under this configuration, as rules about residency name them.
+    fn regions(&self, config: &Configuration) -> Vec<String> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// Problems of its sections with names of other features: what they name and nobody has. Called after the
     /// [`validate_sections`](Self::validate_sections) of all.
     fn validate_names(&self, config: &Configuration, known: &KnownNames) -> Vec<Problem> {

@@ -17,6 +17,8 @@ pub struct KnownNames {
     pub roles: BTreeSet<String>,
     /// The authorizers that extensions bring.
     pub authorizers: BTreeSet<String>,
+    /// The regions in which providers process what they are sent.
+    pub regions: BTreeSet<String>,
     /// The policies that extensions bring.
     pub policies: BTreeSet<String>,
     /// The safety scanners that extensions bring, with the categories each can find.

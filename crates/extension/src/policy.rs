@@ -138,6 +138,8 @@ pub struct PolicyInput<'a> {
     pub replaceable: bool,
     /// The tools that the model may ask for.
     pub offered_tools: &'a OfferedTools<'a>,
+    /// Where it may go, first choice first, where that is a matter of providers.
+    pub places: &'a [Place<'a>],
     /// What leaves beside the content: the caller's headers that are passed on.
     pub headers: &'a [(String, String)],
 }
@@ -170,6 +172,15 @@ impl fmt::Debug for OfferedTools<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OfferedTools").field(&self.names.get()).finish()
     }
+}
+
+/// A place where an action may be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// What the permit and the ledger call it, e.g. `openai/gpt-4.1`.
+    pub name: &'a str,
+    /// The region in which what it is sent is processed, if it says so.
+    pub region: Option<&'a str>,
 }
 
 /// A model that is asked.
@@ -326,8 +337,19 @@ pub enum Verdict {
     /// It has nothing against it once some parts are replaced: they leave as placeholders, and where the answer speaks of
     /// one, the caller gets the original back. Policies that are asked later see the placeholders.
     Replace(Replacement),
+    /// It has nothing against it if it does not go to some of its places. If there are no others, it objects.
+    LeaveOut(Exclusion),
     /// It objects.
     Fail(Violation),
+}
+
+/// Places an action must not go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// They, by their names.
+    pub places: Vec<String>,
+    /// What it objects to, where there is no other place or the policy is in mode `warn`.
+    pub violation: Violation,
 }
 
 /// Parts of a content that must not leave as they are.

@@ -52,6 +52,7 @@ impl KnownNames {
             for (kind, ids) in entry.extension.entities(configuration) {
                 known.entities.entry(kind).or_default().extend(ids);
             }
+            known.regions.extend(entry.extension.regions(configuration));
             known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
             known.authorizers.extend(entry.declares::<Authorizers>().iter().map(|def| def.name.to_owned()));
             known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));

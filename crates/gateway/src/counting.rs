@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject};
-use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome};
+use systemprompt_governance::{Action, Effect, Facts, FactsWriter, Outcome, Target as PermitTarget};
 use systemprompt_llm::neutral::Encoding;
 use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tokens};
 use systemprompt_model::{ActionId, EntityKind, Resource};
@@ -38,6 +38,8 @@ pub(crate) struct CountTokens {
     requested_model: String,
     /// The model's id in the registry, or its name at the provider.
     model_id: Option<String>,
+    /// Where the provider processes what it is sent.
+    region: Option<String>,
 }
 
 impl Effect for CountTokens {
@@ -46,6 +48,10 @@ impl Effect for CountTokens {
 
     fn subject(&self) -> Subject<'_> {
         Subject::Prompt
+    }
+
+    fn region(&self, _: &PermitTarget) -> Option<&str> {
+        self.region.as_deref()
     }
 
     fn earlier(&self, content: &[u8]) -> Vec<Range<usize>> {
@@ -118,6 +124,7 @@ impl Inference {
                 provider: String::new(),
                 requested_model: request.model.clone(),
                 model_id: None,
+                region: None,
             },
             received_at: self.ambient.now(),
         };
@@ -129,6 +136,8 @@ impl Inference {
             Ok(way) => way,
             Err((_, denial)) => return Err(Failure::new(id, self.gate.refuse(action, denial).await)),
         };
+        let (policies, route) = (self.gate.policies(), way.route.clone());
+        let way = way.beginning_where(|to| !policies.leaves_out(&route.id, to.provider.region.as_deref()));
         let to = &way.first;
         let request = match instructed(request, to) {
             Ok(request) => request,
@@ -146,6 +155,7 @@ impl Inference {
         action.effect.model.clone_from(&to.upstream_model);
         action.effect.provider = to.provider.name.to_string();
         action.effect.model_id = Some(to.model_id().to_owned());
+        action.effect.region.clone_from(&to.provider.region);
 
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
         let (content, running) = permit.begin(&to.permit_target).map_err(|error| Failure::new(id, error))?;

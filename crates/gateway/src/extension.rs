@@ -132,6 +132,11 @@ impl Extension for GatewayExtension {
         vec![(EntityKind::GatewayRoute, RoutingTable::new(&providers, &gateway, &catalog, None).route_ids())]
     }
 
+    fn regions(&self, config: &Configuration) -> Vec<String> {
+        let providers: Vec<ProviderConfig> = config.section("providers").unwrap_or_default();
+        providers.iter().filter_map(ProviderConfig::data_region).map(str::to_owned).collect()
+    }
+
     async fn provides(&self, ctx: &dyn ExtensionContext, services: &mut ServiceMap) -> Result<(), LoaderError> {
         let snapshot = GatewaySnapshot::new(ctx.configuration(), ctx.ambient(), None);
         let snapshot = snapshot.map_err(|error| failed(with_causes(&error)))?;

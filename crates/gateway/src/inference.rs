@@ -179,11 +179,16 @@ impl Inference {
                 return Err(Failure::new(id, self.gate.refuse(action, denial).await));
             }
         };
+        let policies = self.gate.policies();
+        let route = way.route.clone();
+        let is_let_go = |to: &Destination| !policies.leaves_out(&route.id, to.provider.region.as_deref());
+        let way = way.beginning_where(is_let_go);
         let created = self.ambient.now().timestamp();
         let prepared_for =
             |to: &Destination| prepare(request, &forwarded.headers, to, wish == UsageWish::AsTaken, id, created);
         let may_go = |to: &Destination| !inside.not_to.iter().any(|name| **name == *to.provider.name);
-        let (mut candidates, passed_over) = in_order(&way, |to| may_go(to) && prepared_for(to).is_ok());
+        let (mut candidates, passed_over) =
+            in_order(&way, |to| may_go(to) && is_let_go(to) && prepared_for(to).is_ok());
         candidates.retain(|to| may_go(to));
         let Some(to) = candidates.first().cloned() else {
             let (model, prefix) = (request.model.clone(), snapshot.settings.inference_path_prefix.clone());
@@ -210,6 +215,7 @@ impl Inference {
         action.effect.losses = inside.losses.iter().cloned().chain(prepared.losses).collect();
         action.effect.system_prompt_override = to.override_name().map(str::to_owned);
         let permit = self.gate.admit(action).await.map_err(|refusal| Failure::new(id, refusal))?;
+        candidates.retain(|to| permit.is_for(&to.permit_target));
 
         // Begin. If the caller goes away from here on, that is what gets recorded.
         let (content, running) = permit.begin(&to.permit_target).map_err(|error| Failure::new(id, error))?;

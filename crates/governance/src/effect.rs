@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject};
 use systemprompt_model::UserId;
 
+use crate::action::Target;
 use crate::ledger::canonical::CanonicalObject;
 use crate::ledger::text::cleaned;
 use crate::redaction::Redaction;
@@ -40,6 +41,12 @@ pub trait Effect: Send + Sync + 'static {
     /// The tools that a model is offered in them.
     fn offered_tools(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The region in which one of its targets processes what it is sent, if that is known.
+    fn region(&self, target: &Target) -> Option<&str> {
+        let _ = target;
+        None
     }
 
     /// What leaves beside the bytes and was said by the caller: headers that are passed on. Judged and recorded as they are.

@@ -209,6 +209,8 @@ impl Extension for GovernanceExtension {
         );
         let policies = sections.policies.unknown_policies(&known.policies).into_iter();
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
+        let places = sections.policies.unknown_places(known).into_iter();
+        problems.extend(places.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();
         problems.extend(scanners.map(|flaw| config.error(QUOTAS.key(), &flaw.pointer, flaw.message)));
         problems

@@ -9,13 +9,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use systemprompt_extension::Metrics;
-use systemprompt_extension::policy::{DenialKind, OfferedTools, Phase, PolicyInput, Texts};
+use systemprompt_extension::policy::{DenialKind, OfferedTools, Phase, Place, PolicyInput, Texts};
 use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{AccessDecision, AccessRules, Decided};
-use crate::action::Action;
+use crate::action::{Action, Target};
 use crate::authorizers::{self, Authorizers};
 use crate::denial::{Denial, Refusal};
 use crate::effect::{Authority, Effect, FactsWriter};
@@ -154,6 +154,7 @@ impl Gate {
         }
 
         let read_tools = || action.effect.offered_tools();
+        let places = places(&action.effect, &action.targets);
         let input = PolicyInput {
             phase: Phase::Before,
             action: action.id,
@@ -167,14 +168,25 @@ impl Gate {
             estimate: action.effect.estimate(),
             replaceable: action.effect.is_replaceable(),
             offered_tools: &OfferedTools::read_by(&read_tools),
+            places: &places,
             headers: action.effect.headers(),
         };
         let judged = policies.evaluate(&input, |content| action.effect.earlier(content), None).await;
-        let ChainOutcome { evaluations: said, denial, warnings, flagged, holds, content, replaced, replaced_by } =
-            judged;
+        let ChainOutcome {
+            evaluations: said,
+            denial,
+            warnings,
+            flagged,
+            holds,
+            content,
+            replaced,
+            replaced_by,
+            left_out,
+        } = judged;
         evaluations.extend(said);
         // Whatever is said of the content from here on is said of what may leave.
         let mut action = action;
+        action.targets.retain(|target| !left_out.iter().any(|place| place == target.as_str()));
         if let Some(content) = content {
             action.content = content;
         }
@@ -372,6 +384,11 @@ impl Gate {
         };
         (entry.seal(), reason)
     }
+}
+
+/// Where something may go, as policies see it.
+pub(crate) fn places<'a, E: Effect>(effect: &'a E, targets: &'a [Target]) -> Vec<Place<'a>> {
+    targets.iter().map(|target| Place { name: target.as_str(), region: effect.region(target) }).collect()
 }
 
 impl fmt::Debug for Gate {

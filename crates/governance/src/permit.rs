@@ -102,6 +102,11 @@ impl<E: Effect> Permit<E> {
         self.id
     }
 
+    /// Whether it can be spent on this target: policies may have left some out.
+    pub fn is_for(&self, target: &Target) -> bool {
+        self.targets.contains(target)
+    }
+
     /// Begins the effect: gives the bytes that were judged, the only ones to be sent, and what the end is told to.
     ///
     /// # Errors
@@ -109,7 +114,7 @@ impl<E: Effect> Permit<E> {
     /// The target is not one of those that were admitted. The permit is spent; the action is recorded as failed.
     pub fn begin(self, target: &Target) -> Result<(Bytes, Running<E>), NotPermitted> {
         let content = self.content.clone();
-        let admitted = self.targets.contains(target);
+        let admitted = self.is_for(target);
         let running = Running {
             open: self.open,
             id: self.id,

@@ -159,6 +159,8 @@ impl<E: Effect> Running<E> {
             estimate: self.effect.estimate(),
             replaceable: self.effect.is_replaceable(),
             offered_tools: &OfferedTools::read_by(&read_tools),
+            // It has been judged where it may go.
+            places: &[],
             headers: self.effect.headers(),
         };
         let mut outcome = self.policies.evaluate_content(&input, |content| self.effect.earlier(content)).await;
@@ -249,6 +251,7 @@ impl<E: Effect> Running<E> {
             estimate: self.effect.estimate(),
             replaceable: false,
             offered_tools: &OfferedTools::none(),
+            places: &[],
             headers: &[],
         };
         let deadline = Some(tokio::time::Instant::now() + limit);

@@ -79,6 +79,10 @@ pub(crate) struct ProviderConfig {
     /// Time limits, retries and protection of the provider, over those of `gateway.resilience`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resilience: Option<Resilience>,
+    /// The region in which the provider processes what it is sent, such as `eu` or `de`: what the policy `residency` goes by.
+    /// Default: `region` or `location`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_region: Option<String>,
     /// How the provider treats what it is sent: what routes with `requires` go by.
     #[serde(default, skip_serializing_if = "DataHandling::is_default")]
     pub governance: DataHandling,
@@ -99,6 +103,11 @@ impl ProviderConfig {
     pub(crate) fn base_url(&self) -> Option<String> {
         let stated = self.endpoint.clone();
         stated.or_else(|| self.wire.endpoint_of(self.region.as_deref(), self.location.as_deref()))
+    }
+
+    /// Where it processes what it is sent, as far as it says so.
+    pub(crate) fn data_region(&self) -> Option<&str> {
+        self.data_region.as_deref().or(self.region.as_deref()).or(self.location.as_deref())
     }
 
     /// How requests are authenticated: as stated, or as is usual on the wire if there is anything to do it with.

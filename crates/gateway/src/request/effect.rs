@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject, Usage};
-use systemprompt_governance::{Effect, Facts, FactsWriter};
+use systemprompt_governance::{Effect, Facts, FactsWriter, Target};
 use systemprompt_llm::neutral::Loss;
 use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tool_names};
 
@@ -46,6 +46,8 @@ pub(crate) struct Infer {
     offered_tools: Option<Bytes>,
     /// The caller's headers that are passed on.
     headers: Vec<(String, String)>,
+    /// Where its targets process what they are sent, of those that say so.
+    regions: Vec<(Target, String)>,
     top_p: Option<f64>,
     estimate: Estimate,
     /// The model by its configured name, for quotas of one model.
@@ -78,6 +80,7 @@ impl Infer {
             tools: request.tools as u64,
             offered_tools: request.offered_tools(),
             headers: Vec::new(),
+            regions: way.map(regions).unwrap_or_default(),
             top_p: request.top_p,
             estimate: way.map_or(Estimate::ONE_CALL, |way| estimate(request, way, request.estimated_input_tokens)),
             quota_model: way.map(|way| way.first.model_id().to_owned()),
@@ -95,6 +98,12 @@ impl Infer {
     pub(crate) fn leaving_with(self, input_tokens: u64, request: &InferenceRequest, way: &Way) -> Self {
         Self { estimate: estimate(request, way, input_tokens), ..self }
     }
+}
+
+/// The regions of the places of a way.
+fn regions(way: &Way) -> Vec<(Target, String)> {
+    let region = |to: &Destination| Some((to.permit_target.clone(), to.provider.region.clone()?));
+    way.candidates().filter_map(|to| region(to)).collect()
 }
 
 /// What a request will use up: with an answer of the usual length at the first choice, and with one as long as it may be
@@ -162,6 +171,10 @@ impl Effect for Infer {
         facts.number("temperature", self.temperature);
         facts.count("tools", Some(self.tools));
         facts.number("top_p", self.top_p);
+    }
+
+    fn region(&self, target: &Target) -> Option<&str> {
+        self.regions.iter().find(|(known, _)| known == target).map(|(_, region)| region.as_str())
     }
 
     fn offered_tools(&self) -> Vec<String> {

@@ -38,6 +38,8 @@ pub(crate) struct Provider {
     pub retries: Retries,
     /// How it does, and what keeps requests from it.
     pub health: Arc<Health>,
+    /// The region in which it processes what it is sent.
+    pub region: Option<String>,
     /// How it treats what it is sent.
     pub handling: DataHandling,
     /// Whether it tells what a stream used.
@@ -167,6 +169,17 @@ pub(crate) struct Destination {
 }
 
 impl Way {
+    /// The same way, on which the places come first that will do, in their order.
+    pub(crate) fn beginning_where(mut self, will_do: impl Fn(&Destination) -> bool) -> Self {
+        if self.fallbacks.is_empty() || will_do(&self.first) {
+            return self;
+        }
+        self.fallbacks.insert(0, self.first.clone());
+        self.fallbacks.sort_by_key(|to| !will_do(to));
+        self.first = self.fallbacks.remove(0);
+        self
+    }
+
     /// All places, in the order in which they are tried.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<Destination>> {
         std::iter::once(&self.first).chain(&self.fallbacks)

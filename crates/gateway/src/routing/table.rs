@@ -105,6 +105,7 @@ impl RoutingTable {
                 timeouts: resilience.timeouts(),
                 retries: resilience.retries(),
                 health: known.map_or_else(|| Arc::new(Health::new(protection)), |known| known.health.clone()),
+                region: config.data_region().map(str::to_owned),
                 handling: config.governance,
                 stream_usage: StreamUsage::new(config.supports_stream_usage),
                 place: VertexPlace::of(config.project.clone(), config.location.clone()),

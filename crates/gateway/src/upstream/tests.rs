@@ -42,6 +42,7 @@ fn clients_of(listener: &TcpListener) -> (Upstreams, Target) {
         timeouts: resilience.timeouts(),
         retries: resilience.retries(),
         health: Arc::new(Health::new(resilience.protection())),
+        region: None,
         handling: DataHandling::default(),
         stream_usage: StreamUsage::default(),
         place: None,

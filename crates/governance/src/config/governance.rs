@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use systemprompt_config::{Configuration, Place, SectionError};
-use systemprompt_extension::instead_of;
+use systemprompt_extension::{KnownNames, instead_of};
+use systemprompt_model::EntityKind;
 
 use super::flaw::Flaw;
 use super::mode::PolicyMode;
 use super::rate_limit::RateLimitConfig;
 use super::request_guards::RequestGuardsConfig;
 use super::require_approval::RequireApprovalConfig;
+use super::residency::ResidencyConfig;
 use super::scope_check::ScopeCheckConfig;
 use super::secret_scan::SecretScanConfig;
 use super::tool_blocklist::ToolBlocklistConfig;
@@ -65,6 +67,8 @@ pub enum PolicyConfig {
     RateLimit(RateLimitConfig),
     /// Some calls wait for a second person.
     RequireApproval(RequireApprovalConfig),
+    /// Requests go to providers of some regions only.
+    Residency(ResidencyConfig),
     /// A policy of an extension.
     #[serde(untagged)]
     Registered(RegisteredPolicyConfig),
@@ -79,6 +83,7 @@ enum BuiltInPolicyConfig {
     ToolBlocklist(ToolBlocklistConfig),
     RateLimit(RateLimitConfig),
     RequireApproval(RequireApprovalConfig),
+    Residency(ResidencyConfig),
 }
 
 impl<'de> Deserialize<'de> for PolicyConfig {
@@ -95,6 +100,7 @@ impl<'de> Deserialize<'de> for PolicyConfig {
                 BuiltInPolicyConfig::ToolBlocklist(config) => Self::ToolBlocklist(config),
                 BuiltInPolicyConfig::RateLimit(config) => Self::RateLimit(config),
                 BuiltInPolicyConfig::RequireApproval(config) => Self::RequireApproval(config),
+                BuiltInPolicyConfig::Residency(config) => Self::Residency(config),
             })
         };
         read().map_err(serde::de::Error::custom)
@@ -164,7 +170,7 @@ fn yes() -> bool {
 
 impl PolicyConfig {
     /// The ids of the policies that are always there, in the order in which they are asked unless an operator says otherwise.
-    /// `require_approval` is there where it is written.
+    /// `require_approval` and `residency` are there where they are written.
     pub const BUILT_IN: [&str; 4] = ["secret_scan", "scope_check", "tool_blocklist", "rate_limit"];
 
     /// The id that chose it.
@@ -175,6 +181,7 @@ impl PolicyConfig {
             Self::ToolBlocklist(_) => "tool_blocklist",
             Self::RateLimit(_) => "rate_limit",
             Self::RequireApproval(_) => "require_approval",
+            Self::Residency(_) => "residency",
             Self::Registered(config) => config.id.as_str(),
         }
     }
@@ -187,6 +194,7 @@ impl PolicyConfig {
             Self::ToolBlocklist(config) => config.enabled,
             Self::RateLimit(config) => config.enabled,
             Self::RequireApproval(config) => config.enabled,
+            Self::Residency(config) => config.enabled,
             Self::Registered(config) => config.enabled,
         }
     }
@@ -199,6 +207,7 @@ impl PolicyConfig {
             Self::ToolBlocklist(config) => config.mode,
             Self::RateLimit(config) => config.mode,
             Self::RequireApproval(config) => config.mode,
+            Self::Residency(config) => config.mode,
             Self::Registered(config) => config.mode,
         }
     }
@@ -211,6 +220,18 @@ impl GovernanceConfig {
     /// What the operator of this installation wrote, or the defaults.
     pub fn read(config: &Configuration) -> Result<Self, SectionError> {
         config.section_at(&Self::PLACE)
+    }
+
+    /// Every region and route in it that does not exist, so that no request could go where it is meant to.
+    pub fn unknown_places(&self, known: &KnownNames) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        let routes = known.entities.get(&EntityKind::GatewayRoute).cloned().unwrap_or_default();
+        for (index, policy) in self.policies.iter().enumerate() {
+            if let PolicyConfig::Residency(config) = policy {
+                config.unknown_names(&format!("/policies/{index}"), &known.regions, &routes, &mut flaws);
+            }
+        }
+        flaws
     }
 
     /// Every policy of an extension that no extension brings; `brought` are those there are.
@@ -252,6 +273,7 @@ impl GovernanceConfig {
                 }
                 PolicyConfig::RateLimit(config) => config.flaws(&at, &mut flaws),
                 PolicyConfig::RequireApproval(config) => config.flaws(&at, &mut flaws),
+                PolicyConfig::Residency(config) => config.flaws(&at, &mut flaws),
                 PolicyConfig::Registered(_) => {}
             }
         }
@@ -335,6 +357,36 @@ mod tests {
                 "/policies/2/id: no extension brings the policy `secret.scan`; did you mean `secret_scan`?",
             ]
         );
+    }
+
+    #[test]
+    fn a_place_that_is_not_there_is_told_with_what_was_meant() {
+        let config = governance(serde_json::json!({"policies": [
+            {"id": "residency", "regions": ["eu", "eu-*", "us-wset-2", "asia-*"], "routes": ["patients", "pateints"]},
+        ]}))
+        .unwrap();
+        assert_eq!(config.flaws(), []);
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let known = KnownNames {
+            regions: names(&["EU", "eu-central-1", "us-west-2"]),
+            entities: [(EntityKind::GatewayRoute, names(&["patients"]))].into(),
+            ..KnownNames::default()
+        };
+        let told: Vec<String> = config
+            .unknown_places(&known)
+            .into_iter()
+            .map(|flaw| format!("{}: {}", flaw.pointer, flaw.message))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "/policies/0/regions/2: no provider is in the region `us-wset-2`; did you mean `us-west-2`?",
+                "/policies/0/regions/3: no provider is in the region `asia-*`; there are: `EU`, `eu-central-1`, `us-west-2`",
+                "/policies/0/routes/1: there is no route `pateints`; did you mean `patients`?",
+            ]
+        );
+        let empty = governance(serde_json::json!({"policies": [{"id": "residency"}]})).unwrap();
+        assert_eq!(empty.flaws()[0].pointer, "/policies/0/regions");
     }
 
     #[test]

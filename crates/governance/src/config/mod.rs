@@ -11,6 +11,7 @@ pub(crate) mod quota;
 mod rate_limit;
 mod request_guards;
 mod require_approval;
+mod residency;
 pub(crate) mod safety;
 mod scope_check;
 mod secret_rules;
@@ -32,6 +33,7 @@ pub use self::quota::{
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
 pub use self::require_approval::{ProposalMode, RequireApprovalConfig};
+pub use self::residency::ResidencyConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_rules::{AddedRule, AllowedSecret, LengthConfig, SamplesConfig, ScanRulesConfig};

@@ -15,12 +15,13 @@ use futures_util::FutureExt as _;
 use sha2::{Digest, Sha256};
 use systemprompt_database::lease::Leases;
 use systemprompt_extension::policy::{
-    Hold, Phase, Policy, PolicyInput, ReplacedPart, Replacement, Subject, Texts, Verdict, Violation,
+    Exclusion, Hold, Phase, Place, Policy, PolicyInput, ReplacedPart, Replacement, Subject, Texts, Verdict, Violation,
 };
 use tokio::time::Instant as Deadline;
 
 use super::quota::Quota;
 use super::rate_limit::RateLimit;
+use super::residency::Residency;
 use super::scope_check::ScopeCheck;
 use super::secret_scan::SecretScan;
 use super::tool_blocklist::ToolBlocklist;
@@ -93,6 +94,8 @@ pub(crate) struct ChainOutcome {
     /// What was replaced, and by which policy first.
     pub(crate) replaced: Vec<ReplacedPart>,
     pub(crate) replaced_by: Option<&'static str>,
+    /// Places it must not go to.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Most replaced parts that one policy records.
@@ -195,6 +198,8 @@ pub struct PolicyChain {
     enabled: bool,
     entries: Vec<Entry>,
     scanner: Arc<SecretScanner>,
+    /// What says where requests may go, if that is enforced.
+    residency: Option<Arc<Residency>>,
     /// What looks for safety, after all policies.
     safety: Option<Arc<Safety>>,
     version: String,
@@ -264,6 +269,7 @@ impl PolicyChain {
             let policy: Arc<dyn Policy> = Arc::new(Quota::new(Arc::clone(quotas), meters));
             entries.push(Entry { id: Quota::ID, mode: PolicyMode::Enforce, policy: Some(policy) });
         }
+        let mut residency = None;
         for policy in &config.policies {
             let mode = policy.mode().unwrap_or(config.mode);
             let (id, built): (&'static str, Arc<dyn Policy>) = match policy {
@@ -273,6 +279,11 @@ impl PolicyChain {
                 }
                 PolicyConfig::ScopeCheck(config) => ("scope_check", Arc::new(ScopeCheck::new(config))),
                 PolicyConfig::ToolBlocklist(config) => ("tool_blocklist", Arc::new(ToolBlocklist::new(config))),
+                PolicyConfig::Residency(config) => {
+                    let policy = Arc::new(Residency::new(config));
+                    residency = (config.enabled && mode == PolicyMode::Enforce).then(|| Arc::clone(&policy));
+                    (Residency::ID, policy)
+                }
                 PolicyConfig::RateLimit(config) => ("rate_limit", Arc::new(RateLimit::new(config, leases.clone()))),
                 // What it needs is not here, so it is given like those of extensions.
                 PolicyConfig::RequireApproval(_) | PolicyConfig::Registered(_) => {
@@ -301,7 +312,7 @@ impl PolicyChain {
             None => None,
         };
         let version = version_of(config, gateway.map(|gateway| gateway.policies));
-        Ok(Self { enabled: config.enabled, entries, scanner, safety, version })
+        Ok(Self { enabled: config.enabled, entries, scanner, residency, safety, version })
     }
 
     /// The same chain with guards that are asked before the policies, and after the quotas.
@@ -330,6 +341,12 @@ impl PolicyChain {
     /// What looks at prompts and answers for safety, if anything does.
     pub(crate) fn safety(&self) -> Option<&Arc<Safety>> {
         self.safety.as_ref().filter(|_| self.enabled)
+    }
+
+    /// Whether what comes along this route will not be let go to a place in this region. Whoever has several places to choose
+    /// from begins with one that will do.
+    pub fn leaves_out(&self, route: &str, region: Option<&str>) -> bool {
+        self.enabled && self.residency.as_ref().is_some_and(|policy| policy.leaves_out(route, region))
     }
 
     /// Identifies the configuration: the first 16 digits of the SHA-256 of its JSON, that of the quotas included.
@@ -469,6 +486,17 @@ impl PolicyChain {
                                 outcome.object(entry.id, entry.mode, violation)
                             }
                             None => outcome.object(entry.id, entry.mode, violation),
+                        }
+                    }
+                    Verdict::LeaveOut(Exclusion { places, violation }) => {
+                        let is_left = |place: &Place<'_>| {
+                            !places.iter().chain(&outcome.left_out).any(|left_out| left_out == place.name)
+                        };
+                        if entry.mode == PolicyMode::Enforce && input.places.iter().any(is_left) {
+                            outcome.left_out.extend(places);
+                            (EvaluationResult::Pass, format!("left out: {}", violation.reason).into())
+                        } else {
+                            outcome.object(entry.id, entry.mode, violation)
                         }
                     }
                     Verdict::Fail(violation) => outcome.object(entry.id, entry.mode, violation),

@@ -10,6 +10,7 @@ mod guard;
 mod quota;
 mod rate_limit;
 mod require_approval;
+mod residency;
 mod scope_check;
 mod secret_scan;
 mod tool_blocklist;

@@ -168,6 +168,7 @@ impl Servers {
             estimate: request.estimate,
             replaceable: false,
             offered_tools: &OfferedTools::none(),
+            places: &[],
             headers: &[],
         };
         self.quotas[server].judge(&self.meters, &input).await

@@ -25,6 +25,7 @@ mod mail;
 mod metrics;
 mod redaction;
 mod reload;
+mod residency;
 mod safety;
 mod service;
 mod start;
