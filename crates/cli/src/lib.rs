@@ -30,6 +30,7 @@ mod http;
 mod instance;
 mod ledger;
 mod litellm;
+mod log_secrets;
 mod logging;
 mod moment;
 mod paging;

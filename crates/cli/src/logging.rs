@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::globals::Globals;
-use crate::visible;
+use crate::{log_secrets, visible};
 
 /// Installs the subscriber of this process. A server says what it does; commands log warnings, unless a flag or the
 /// environment asks for more or less. `runtime` is what flags, environment and profile together ask for.
@@ -57,32 +57,32 @@ pub(crate) fn install(
             .log_internal_errors(false)
             .boxed()
     };
-    let (layer, sink) = logs::channel(ambient.clone());
+    let (layer, sink) = logs::channel(ambient.clone(), log_secrets::text);
     let to_database = is_server.then(|| layer.with_filter(EnvFilter::new("warn,systemprompt=info")));
     tracing_subscriber::registry().with(to_stderr.with_filter(filter)).with(to_database).init();
     is_server.then_some(sink)
 }
 
-/// Message and fields of a line in the text log, [visible](crate::visible): what they quote of strangers neither begins a
-/// line nor commands a terminal.
+/// Message and fields of a line in the text log, [without credentials](crate::log_secrets) and [visible](crate::visible): what
+/// they quote of strangers neither begins a line nor commands a terminal.
 struct VisibleFields;
 
 impl<'writer> FormatFields<'writer> for VisibleFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> std::fmt::Result {
         let mut text = String::new();
         DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
-        writer.write_str(&visible::line(&text))
+        writer.write_str(&visible::line(&log_secrets::text(&text)))
     }
 }
 
-/// The JSON log: JSON escapes what begins a line, and this every other character that a terminal acts on. What is written
+/// The JSON log, without credentials: JSON escapes what begins a line, and this every other character that a terminal acts on. What is written
 /// comes a line at a time.
 struct VisibleJson<W>(W);
 
 impl<W: Write> Write for VisibleJson<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.0.write_all(visible::json(text).as_bytes())?,
+            Ok(text) => self.0.write_all(visible::json(&log_secrets::json(text)).as_bytes())?,
             Err(_) => self.0.write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -126,6 +126,24 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text:?}");
         assert!(!text.contains(visible::is_bare), "{text:?}");
         assert!(text.contains("fake row"), "{text:?}");
+    }
+
+    #[test]
+    fn no_log_holds_a_credential() {
+        let (text, json) = (Written::default(), Written::default());
+        let (to_text, to_json) = (text.clone(), json.clone());
+        let in_text = fmt::layer().fmt_fields(VisibleFields).with_ansi(false).with_writer(move || to_text.clone());
+        let in_json = fmt::layer().json().with_writer(move || VisibleJson(to_json.clone()));
+        let key = concat!("AKIA", "IOSFODNN7EXAMPLQ");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(in_text).with(in_json), || {
+            let span = tracing::info_span!("request", client = key);
+            let _entered = span.enter();
+            tracing::info!(error = %format_args!("it said {key}"), "{key} was refused");
+        });
+        for written in [text, json] {
+            let line = String::from_utf8(written.0.lock().expect("nobody panicked").clone()).expect("text");
+            assert!(!line.contains(key) && line.contains("was refused"), "{line}");
+        }
     }
 
     #[test]

@@ -80,7 +80,11 @@ pub struct LogLayer {
     dropped: Arc<AtomicU64>,
     held: Arc<AtomicUsize>,
     ambient: Ambient,
+    clean: Clean,
 }
+
+/// Gives a text as it may be kept: without credentials.
+pub type Clean = fn(&str) -> Cow<'_, str>;
 
 /// The other end of a [`LogLayer`]: gives its lines to one server.
 pub struct LogSink {
@@ -88,12 +92,12 @@ pub struct LogSink {
     dropped: Arc<AtomicU64>,
 }
 
-/// A layer and where its lines go.
-pub fn channel(ambient: Ambient) -> (LogLayer, LogSink) {
+/// A layer and where its lines go, whose texts are made `clean`.
+pub fn channel(ambient: Ambient, clean: Clean) -> (LogLayer, LogSink) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let held = Arc::default();
-    (LogLayer { lines: sender, dropped: dropped.clone(), held, ambient }, LogSink { lines: receiver, dropped })
+    (LogLayer { lines: sender, dropped: dropped.clone(), held, ambient, clean }, LogSink { lines: receiver, dropped })
 }
 
 /// Fields of a span, kept until its events need them, which for most spans is never.
@@ -140,6 +144,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         event.record(&mut collector);
         let Collector { message, fields: own } = collector;
         fields.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let message = self.clean_text(message);
+        for (name, value) in &mut fields {
+            self.clean_field(name, value);
+        }
         let stored = Room::take(&self.held, weigh(&message, &fields)).is_some_and(|room| {
             let (level, target) = (*metadata.level(), metadata.target());
             let line = Line { at: self.ambient.now(), level, target, message, fields, _room: room };
@@ -147,6 +155,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         });
         if !stored {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LogLayer {
+    fn clean_text(&self, text: String) -> String {
+        match (self.clean)(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => clean,
+        }
+    }
+
+    /// The name of a field may say that its value is a secret.
+    fn clean_field(&self, name: &str, value: &mut Value) {
+        let Value::String(text) = value else { return };
+        let said = format!("{name}={text}");
+        if let Cow::Owned(clean) = (self.clean)(&said) {
+            *text = clean.split_once('=').map(|(_, clean)| clean.to_owned()).unwrap_or_default();
         }
     }
 }
@@ -467,7 +493,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded_by_what_its_lines_hold() {
-        let (layer, mut sink) = channel(Ambient::system());
+        let (layer, mut sink) = channel(Ambient::system(), |text| Cow::Borrowed(text));
         let held = layer.held.clone();
         let text = "x".repeat(TEXT + 1);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
@@ -486,7 +512,7 @@ mod tests {
 
     #[test]
     fn lines_know_whose_request_they_are_about() {
-        let (layer, mut sink) = channel(Ambient::system());
+        let (layer, mut sink) = channel(Ambient::system(), |text| Cow::Borrowed(text));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("request", trace_id = "t", user_id = tracing::field::Empty);
             let _entered = span.enter();
