@@ -191,7 +191,10 @@ fn denied(denial: &Denial, deny_status: PolicyDenyStatus, request: Option<Action
         DenialKind::Content => {
             return ErrorAnswer { status: deny_status.get(), ..ErrorAnswer::denied(&denial.told(request)) };
         }
-        DenialKind::NotExposed => ErrorAnswer::invalid_request(denial.reason.clone()),
+        DenialKind::NotExposed => ErrorAnswer::invalid_request(match &denial.advice {
+            Some(advice) => format!("{}. {advice}", denial.reason),
+            None => denial.reason.clone(),
+        }),
         DenialKind::NotEntitled => ErrorAnswer::not_entitled(format!("authz denied {}", denial.told(request))),
         DenialKind::RateLimited => ErrorAnswer::rate_limited(denial.told(request)),
         DenialKind::NotFound => ErrorAnswer { message: denial.reason.clone(), ..ErrorAnswer::model_not_found("") },

@@ -60,7 +60,7 @@ impl Policy for Residency {
             return Verdict::Pass;
         }
         let regions: Vec<String> = self.regions.iter().map(|region| format!("`{}`", region.as_str())).collect();
-        let reason = format!("{} outside of {}", named(&outside), regions.join(", "));
+        let reason = format!("requests may go to {} only: {}", regions.join(", "), named(&outside));
         let violation = Violation::new(DenialKind::NotExposed, "residency_not_met", reason).with_advice(
             "Use a model of a provider in one of these regions; an administrator sets them in the policy `residency` of \
              services/governance/config.yaml, and where a provider is in `providers[].data_region` of the profile",

@@ -97,7 +97,11 @@ async fn a_request_goes_where_it_may_be_processed_and_nowhere_else() {
 
     let refused = ask(&ada, MESSAGES, "away").await;
     assert_eq!(refused.status, 400, "{}", refused.text());
-    assert!(refused.text().contains("[residency]") && refused.text().contains("data_region"), "{}", refused.text());
+    assert!(
+        refused.text().contains("may go to `EU-*` only") && refused.text().contains("data_region"),
+        "{}",
+        refused.text()
+    );
     let decision = ended(&server, &refused).await.decision;
     assert_eq!((decision.decision.as_str(), decision.policy.as_str()), ("deny", "residency"));
     // What is only counted leaves all the same.
