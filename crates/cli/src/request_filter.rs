@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use systemprompt_gateway::request::filter::RequestFilter;
 use systemprompt_governance::page::prefix_range;
 use systemprompt_identity::ApiKeys;
-use systemprompt_model::{Microdollars, TraceId, UserId};
+use systemprompt_model::{ApiKeyId, Microdollars, TraceId, UserId};
 
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult, Exit};
@@ -22,15 +22,8 @@ pub(crate) struct Requested {
     /// Only until then.
     #[arg(long)]
     until: Option<Moment>,
-    /// Only of this user: a name, e-mail address or id.
-    #[arg(long)]
-    user: Option<String>,
-    /// Only with keys of this name, this id or this visible beginning.
-    #[arg(long)]
-    key: Option<String>,
-    /// Only of this session, or of those whose ids begin so.
-    #[arg(long)]
-    session: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// Only of this conversation.
     #[arg(long)]
     conversation: Option<String>,
@@ -64,6 +57,43 @@ pub(crate) struct Requested {
     /// Only those that took so long or less.
     #[arg(long, value_name = "TIME")]
     max_latency: Option<Latency>,
+}
+
+/// Whose: who asked, with which key, in which session.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// Only of this user: a name, e-mail address or id.
+    #[arg(long)]
+    user: Option<String>,
+    /// Only with keys of this name, this id or this visible beginning.
+    #[arg(long)]
+    key: Option<String>,
+    /// Only of this session, or of those whose ids begin so.
+    #[arg(long)]
+    session: Option<String>,
+}
+
+/// Whose, by ids. Absent fields do not restrict.
+pub(crate) struct WhoseIds {
+    pub(crate) user: Option<UserId>,
+    pub(crate) keys: Option<Vec<ApiKeyId>>,
+    /// Those between these two, both included.
+    pub(crate) session: Option<(uuid::Uuid, uuid::Uuid)>,
+}
+
+impl Whose {
+    /// The ids it means, after looking up who and what was named.
+    pub(crate) async fn ids(&self, invocation: &Invocation, database: &OpenDatabase) -> CliResult<WhoseIds> {
+        let user = match &self.user {
+            Some(user) => Some(account(invocation, database, user).await?),
+            None => None,
+        };
+        let keys = match &self.key {
+            Some(key) => Some(api_keys(invocation, database, key).await?),
+            None => None,
+        };
+        Ok(WhoseIds { user, keys, session: self.session.as_deref().map(session_range).transpose()? })
+    }
 }
 
 /// How a request ended.
@@ -177,26 +207,7 @@ impl Requested {
                 return Err(CliError::invalid_value(format!("--min-{what} is more than --max-{what}")));
             }
         }
-        let user = match &self.user {
-            Some(user) => Some(account(invocation, database, user).await?),
-            None => None,
-        };
-        let keys = match &self.key {
-            Some(key) => {
-                let found = ApiKeys::new(database.db.clone(), invocation.ambient.clone()).meant_by(key).await;
-                let found = found.map_err(CliError::database)?;
-                if found.is_empty() {
-                    return Err(CliError::new("unknown_key", "there is no API key of that name, id or beginning")
-                        .help("systemprompt admin users api-key list USER   shows them"));
-                }
-                Some(found)
-            }
-            None => None,
-        };
-        let session = match &self.session {
-            Some(session) => Some(session_range(session)?),
-            None => None,
-        };
+        let WhoseIds { user, keys, session } = self.whose.ids(invocation, database).await?;
         Ok(RequestFilter {
             since,
             until,
@@ -224,6 +235,17 @@ pub(crate) async fn account(invocation: &Invocation, database: &OpenDatabase, te
         return Ok(id);
     }
     Ok(find(&accounts(invocation, &database.db), text).await?.id)
+}
+
+/// The keys of this name, this id or this visible beginning.
+async fn api_keys(invocation: &Invocation, database: &OpenDatabase, text: &str) -> CliResult<Vec<ApiKeyId>> {
+    let found = ApiKeys::new(database.db.clone(), invocation.ambient.clone()).meant_by(text).await;
+    let found = found.map_err(CliError::database)?;
+    if found.is_empty() {
+        return Err(CliError::new("unknown_key", "there is no API key of that name, id or beginning")
+            .help("systemprompt admin users api-key list USER   shows them"));
+    }
+    Ok(found)
 }
 
 /// The sessions whose ids begin so.

@@ -17,7 +17,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
-use systemprompt_model::{ActionId, ActorKind, ContextId, DecisionId, InstanceId, SessionId, TaskId, TraceId, UserId};
+use systemprompt_model::{
+    ActionId, ActorKind, ApiKeyId, ContextId, DecisionId, InstanceId, SessionId, TaskId, TraceId, UserId,
+};
 use uuid::Uuid;
 
 /// Turns entries of the ledger into rows for people to query.
@@ -227,6 +229,15 @@ pub struct RecordedAttribution {
     pub context: Option<ContextId>,
     /// What the caller proved itself with: `api_key`, `token`, `operating_system`, `installation`.
     pub credential: String,
+    /// Its department at that time.
+    #[serde(default)]
+    pub department: Option<String>,
+    /// The API key, if it was one.
+    #[serde(default)]
+    pub key: Option<ApiKeyId>,
+    /// Its roles at that time.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// The session.
     #[serde(default)]
     pub session: Option<SessionId>,

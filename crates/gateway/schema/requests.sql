@@ -63,7 +63,8 @@ CREATE TABLE IF NOT EXISTS ai_requests (
     response_bytes          BIGINT,
     response_sha256         BYTEA,
     updated_at              TIMESTAMPTZ NOT NULL,
-    completed_at            TIMESTAMPTZ
+    completed_at            TIMESTAMPTZ,
+    api_key_id              UUID
 ) WITH (fillfactor = 70);
 
 CREATE INDEX IF NOT EXISTS ai_requests_by_trace ON ai_requests (trace_id);
@@ -72,6 +73,7 @@ CREATE INDEX IF NOT EXISTS ai_requests_by_trace ON ai_requests (trace_id);
 -- ids contain it. The columns never change, so that an end is written without touching them.
 CREATE INDEX IF NOT EXISTS ai_requests_by_user ON ai_requests (user_id, id);
 CREATE INDEX IF NOT EXISTS ai_requests_by_session ON ai_requests (session_id, id);
+CREATE INDEX IF NOT EXISTS ai_requests_by_key ON ai_requests (api_key_id, id);
 
 -- The tools a model asked for. What each was to be called with is content: `ledger_content`, part `tool_call.<sequence>`.
 CREATE TABLE IF NOT EXISTS ai_request_tool_calls (

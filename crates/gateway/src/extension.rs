@@ -22,6 +22,7 @@ use systemprompt_telemetry::{Export, Ingest};
 use crate::brought::Brought;
 use crate::cache::AnswerCache;
 use crate::config::{AiConfig, GatewayConfig, ProviderConfig, check, check_webhook};
+use crate::credential::{NO_KEY, is_key};
 use crate::inference::Inference;
 use crate::metrics::GatewayMetrics;
 use crate::request::Requests;
@@ -59,6 +60,10 @@ impl Extension for GatewayExtension {
             SchemaDefinition::inline("ai_requests", include_str!("../schema/requests.sql")),
             SchemaDefinition::inline("gateway_answers", include_str!("../schema/answers.sql")),
         ]
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration::new(1, "keys", include_str!("../migrations/001_keys.sql"))]
     }
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
@@ -101,9 +106,15 @@ impl Extension for GatewayExtension {
         let governance: GovernanceProfile =
             config.section_at(&Place::Profile { key: "governance" }).unwrap_or_default();
         let unreachable = unreachable.chain(governance.shipping.iter().enumerate().filter_map(|(index, shipment)| {
-            let (way, url) = shipment.url()?;
-            let message = check_webhook(url, &surroundings.trusted_hosts).err()?;
-            Some(config.error("governance", &format!("/shipping/{index}/{way}/url"), message))
+            let (pointer, url) = shipment.url()?;
+            let message = check_webhook(&url, &surroundings.trusted_hosts).err()?;
+            Some(config.error("governance", &format!("/shipping/{index}{pointer}"), message))
+        }));
+        let unreachable = unreachable.chain(governance.shipping.iter().enumerate().filter_map(|(index, shipment)| {
+            let store = shipment.object_store.as_ref()?;
+            let secret = config.secrets.get(&store.credentials)?;
+            let pointer = format!("/shipping/{index}/object_store/credentials");
+            (!is_key(secret)).then(|| config.error("governance", &pointer, NO_KEY.to_owned()))
         }));
         let authorizer = governance.authz.hook.as_ref().and_then(|hook| {
             let message = check_webhook(hook.url.as_deref()?, &surroundings.trusted_hosts).err()?;

@@ -15,5 +15,7 @@ CREATE TABLE IF NOT EXISTS governance_changes (
     before_sha256 TEXT,
     after_sha256  TEXT,
     created_at    TIMESTAMPTZ NOT NULL,
-    completed_at  TIMESTAMPTZ
+    completed_at  TIMESTAMPTZ,
+    session_id    UUID,
+    api_key_id    UUID
 );

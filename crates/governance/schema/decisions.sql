@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS governance_decisions (
     created_at      TIMESTAMPTZ NOT NULL,
     agent_id        TEXT,          -- as the client says; nothing is decided by it
     agent_scope     TEXT,          -- what the caller's credential allows
-    plugin_id       TEXT
+    plugin_id       TEXT,
+    api_key_id      UUID
 );
 
 CREATE INDEX IF NOT EXISTS governance_decisions_by_action ON governance_decisions (action_id);

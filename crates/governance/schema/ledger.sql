@@ -56,13 +56,20 @@ CREATE TABLE IF NOT EXISTS ledger_content (
     PRIMARY KEY (action_id, part)
 );
 
--- Content that was erased before its time. Who did it is an action of the log.
+-- What is deleted is found by its time.
+CREATE INDEX IF NOT EXISTS ledger_content_by_time ON ledger_content (created_at, action_id);
+
+-- Content that was erased before its time. Who did it is an action of the log, whose end has the digest of its rows here
+-- (src/ledger/erasure.rs).
 CREATE TABLE IF NOT EXISTS ledger_erasures (
     action_id UUID NOT NULL,
     part      TEXT NOT NULL,
     erased_at TIMESTAMPTZ NOT NULL,
+    change_id UUID,
     PRIMARY KEY (action_id, part)
 );
+
+CREATE INDEX IF NOT EXISTS ledger_erasures_by_change ON ledger_erasures (change_id, action_id, part);
 
 -- The time by which content was deleted last (src/ledger/retention_clock.rs).
 CREATE TABLE IF NOT EXISTS ledger_retention_clock (

@@ -58,19 +58,28 @@ pub struct Change {
     pub request: Value,
     /// Who may.
     pub authority: Authority,
+    /// The id it is recorded under, if what is changed has to know it.
+    pub id: Option<ActionId>,
 }
 
 impl Change {
     /// A change for administrators.
     pub fn new(operation: impl Into<Cow<'static, str>>, about: About, request: &impl Serialize) -> Self {
         let request = serde_json::to_value(request).unwrap_or_default();
-        Self { operation: operation.into(), about, request, authority: Authority::Administration }
+        Self { operation: operation.into(), about, request, authority: Authority::Administration, id: None }
     }
 
     /// The same, for somebody who changes what is their own.
     #[must_use]
     pub fn or_own(mut self, account: systemprompt_model::UserId) -> Self {
         self.authority = Authority::OwnAccount(account);
+        self
+    }
+
+    /// The same, recorded under this id.
+    #[must_use]
+    pub fn under(mut self, id: ActionId) -> Self {
+        self.id = Some(id);
         self
     }
 }
@@ -179,7 +188,8 @@ impl Gate {
         change: Change,
         work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
     ) -> Result<T, ChangeError<E>> {
-        let made = self.change_as(ActionId::generate(self.ambient()), by, change, work).await;
+        let id = change.id.unwrap_or_else(|| ActionId::generate(self.ambient()));
+        let made = self.change_as(id, by, change, work).await;
         made.map(|(value, _)| value)
     }
 
@@ -210,7 +220,7 @@ impl Gate {
         work: impl AsyncFnOnce() -> Result<Changed<T>, E>,
     ) -> Result<(T, oneshot::Receiver<()>), ChangeError<E>> {
         let ambient = self.ambient();
-        let Change { operation, about, request, authority } = change;
+        let Change { operation, about, request, authority, id: _ } = change;
         let target = Target::new(format!("{}/{}", about.kind, about.id));
         // What is asked for is kept. A credential in it is cut out rather than refused: whoever changes the installation
         // may have to name one, in a statement for example, and it goes nowhere but into the record.

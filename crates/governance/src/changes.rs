@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError, Record};
-use systemprompt_model::{ActionId, TraceId, UserId};
+use systemprompt_model::{ActionId, ApiKeyId, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use crate::administer::{Administer, StateDigest};
@@ -38,6 +38,10 @@ pub struct ChangeRow {
     pub about_id: String,
     /// The account that did it; absent for the operator and the installation.
     pub user_id: Option<UserId>,
+    /// Its session.
+    pub session_id: Option<SessionId>,
+    /// The API key it was done with.
+    pub api_key_id: Option<ApiKeyId>,
     /// `user`, `operator`, `system` …
     pub actor_kind: String,
     /// Which of them.
@@ -238,6 +242,8 @@ struct StoredChange {
     after_sha256: Option<String>,
     created_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
+    session_id: Option<Uuid>,
+    api_key_id: Option<Uuid>,
 }
 
 impl From<StoredChange> for ChangeRow {
@@ -249,6 +255,8 @@ impl From<StoredChange> for ChangeRow {
             about_kind: row.about_kind,
             about_id: row.about_id,
             user_id: row.user_id.map(UserId::from_uuid),
+            session_id: row.session_id.map(SessionId::from_uuid),
+            api_key_id: row.api_key_id.map(ApiKeyId::from_uuid),
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
             trace_id: TraceId::from_uuid(row.trace_id),
@@ -301,9 +309,9 @@ impl Projection for Changes {
                         r#"
                         INSERT INTO governance_changes (
                             id, operation, about_kind, about_id, user_id, actor_kind, actor_id, trace_id, decision,
-                            policy, status, reason, created_at, completed_at
+                            policy, status, reason, created_at, completed_at, session_id, api_key_id
                         )
-                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
                         ON CONFLICT (id) DO NOTHING
                         "#,
                         decided.action.as_uuid(),
@@ -320,6 +328,8 @@ impl Projection for Changes {
                         decided.decision.reason,
                         decided.at,
                         refused.then_some(decided.at),
+                        decided.by.session.map(|id| id.as_uuid()),
+                        decided.by.key.map(|id| id.as_uuid()),
                     )
                     .execute(&mut *connection)
                     .await?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{Decided, LedgerEntry, Projection, ProjectionError, Record};
-use systemprompt_model::{ActionId, DecisionId, EntityKind, SessionId, TraceId, UserId};
+use systemprompt_model::{ActionId, ApiKeyId, DecisionId, EntityKind, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use crate::page::{Page, id_range};
@@ -29,6 +29,8 @@ pub struct DecisionDetail {
     pub user_id: Option<UserId>,
     /// Its session.
     pub session_id: Option<SessionId>,
+    /// The API key it asked with.
+    pub api_key_id: Option<ApiKeyId>,
     /// Its trace.
     pub trace_id: TraceId,
     /// The kind of thing it is about.
@@ -140,7 +142,7 @@ pub async fn list_decisions(
         r#"
         SELECT
             id, action_id, effect, created_at, user_id, session_id, trace_id, entity_type, entity_id, tool_name, decision,
-            policy, reason, evaluated_rules, policy_version, agent_id, agent_scope, plugin_id
+            policy, reason, evaluated_rules, policy_version, agent_id, agent_scope, plugin_id, api_key_id
         FROM governance_decisions
         WHERE id >= $1
           AND id < $2
@@ -168,6 +170,7 @@ pub async fn list_decisions(
         created_at: row.created_at,
         user_id: row.user_id.map(UserId::from_uuid),
         session_id: row.session_id.map(SessionId::from_uuid),
+        api_key_id: row.api_key_id.map(ApiKeyId::from_uuid),
         trace_id: TraceId::from_uuid(row.trace_id),
         entity_type: row.entity_type,
         entity_id: row.entity_id,
@@ -270,21 +273,22 @@ impl Projection for Decisions {
             INSERT INTO governance_decisions (
                 id, action_id, effect, user_id, session_id, trace_id, context_id, task_id, entity_type, entity_id,
                 tool_name, decision, policy, reason, evaluated_rules, policy_version, actor_kind, actor_id, act_chain,
-                created_at, agent_id, agent_scope, plugin_id
+                created_at, agent_id, agent_scope, plugin_id, api_key_id
             )
             SELECT
                 d.id, d.action_id, d.effect, d.user_id, d.session_id, d.trace_id, d.context_id, d.task_id,
                 d.entity_type, d.entity_id, d.tool_name, d.decision, d.policy, d.reason, d.evaluated_rules::jsonb,
                 d.policy_version, d.actor_kind, d.actor_id, d.act_chain::jsonb, d.created_at, d.agent_id, d.agent_scope,
-                d.plugin_id
+                d.plugin_id, d.api_key_id
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
                 $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::text[], $22::text[], $23::text[]
+                $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::text[], $22::text[], $23::text[],
+                $24::uuid[]
             ) AS d (
                 id, action_id, effect, user_id, session_id, trace_id, context_id, task_id, entity_type, entity_id,
                 tool_name, decision, policy, reason, evaluated_rules, policy_version, actor_kind, actor_id, act_chain,
-                created_at, agent_id, agent_scope, plugin_id
+                created_at, agent_id, agent_scope, plugin_id, api_key_id
             )
             ON CONFLICT DO NOTHING
             "#,
@@ -311,6 +315,7 @@ impl Projection for Decisions {
             &acting(|facts| facts.agent_id.as_deref()) as _,
             &acting(|facts| facts.agent_scope.as_deref()) as _,
             &acting(|facts| facts.plugin_id.as_deref()) as _,
+            &ids(|row| row.by.key.map(|id| id.as_uuid())) as _,
         )
         .execute(connection)
         .await?;

@@ -116,6 +116,8 @@ impl Extension for GovernanceExtension {
             Migration::new(3, "departments_are_groups", include_str!("../migrations/003_departments_are_groups.sql")),
             Migration::new(4, "decisions_of_plugins", include_str!("../migrations/004_decisions_of_plugins.sql")),
             Migration::new(5, "proposed_calls", include_str!("../migrations/005_proposed_calls.sql")),
+            Migration::new(6, "keys_and_sessions", include_str!("../migrations/006_keys_and_sessions.sql")),
+            Migration::new(7, "erasures_of_changes", include_str!("../migrations/007_erasures_of_changes.sql")),
         ]
     }
 

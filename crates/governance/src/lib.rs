@@ -69,4 +69,4 @@ pub use originals::Originals;
 pub use permit::Permit;
 pub use replacing::Replaced;
 pub use running::{Inspection, NotDiverted, Outcome, OutcomeStatus, Running};
-pub use webhook::{Courier, HttpClient};
+pub use webhook::{Courier, HttpClient, StoredObject};

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
+use systemprompt_model::Secret;
 use uuid::Uuid;
 
 /// Brings a message to its address.
@@ -14,6 +15,26 @@ use uuid::Uuid;
 pub trait Courier: Send + Sync {
     /// Posts `body` to `url` with these headers. Anything but a success is an error, in words for the log.
     async fn post(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String>;
+
+    /// Puts an object into a store that speaks S3. Anything but a success is an error, in words for the log.
+    async fn put(&self, object: StoredObject<'_>) -> Result<(), String>;
+}
+
+/// An object for a store that speaks S3. Who brings it signs for it.
+#[derive(Debug, Clone)]
+pub struct StoredObject<'a> {
+    /// Its whole address.
+    pub url: String,
+    /// The region of the bucket.
+    pub region: &'a str,
+    /// The access key, as a secret of the profile has it.
+    pub credentials: &'a Secret,
+    /// What is said of it.
+    pub headers: Vec<(&'static str, String)>,
+    /// Itself.
+    pub body: String,
+    /// When it is put.
+    pub at: DateTime<Utc>,
 }
 
 /// Asks addresses that operators chose, and none that leads into the machine's own network.

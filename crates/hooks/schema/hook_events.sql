@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS hook_events (
     decision          TEXT NOT NULL,    -- allow, deny, warn
     policy            TEXT NOT NULL,
     reason            TEXT,
-    created_at        TIMESTAMPTZ NOT NULL
+    created_at        TIMESTAMPTZ NOT NULL,
+    api_key_id        UUID
 );
 
 CREATE INDEX IF NOT EXISTS hook_events_by_session ON hook_events (session_id, created_at);

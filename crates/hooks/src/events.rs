@@ -7,7 +7,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{Decided, LedgerEntry, Projection, ProjectionError, Record};
 use systemprompt_governance::Effect as _;
-use systemprompt_model::{ActionId, SessionId, TraceId, UserId};
+use systemprompt_governance::page::Page;
+use systemprompt_model::{ActionId, ApiKeyId, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use crate::effect::{Hook, HookEvent};
@@ -25,6 +26,8 @@ pub struct HookEventRow {
     pub user_id: Option<UserId>,
     /// The session.
     pub session_id: Option<SessionId>,
+    /// The API key of the client.
+    pub api_key_id: Option<ApiKeyId>,
     /// The trace.
     pub trace_id: TraceId,
     /// The client's own id of the session.
@@ -52,46 +55,79 @@ pub struct HookEventRow {
 pub struct HookEventFilter {
     /// At this time or later.
     pub since: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub until: Option<DateTime<Utc>>,
     /// Of this name.
     pub event: Option<String>,
-    /// Of this session.
-    pub session: Option<SessionId>,
+    /// Of the sessions whose ids lie between these two, both included.
+    pub session: Option<(Uuid, Uuid)>,
+    /// With one of these keys.
+    pub keys: Option<Vec<ApiKeyId>>,
+    /// About this tool.
+    pub tool: Option<String>,
     /// Of this account.
     pub user: Option<UserId>,
     /// With this decision.
     pub decision: Option<String>,
+    /// Older than this event: the last one of the page before.
+    pub before: Option<ActionId>,
     /// At most so many.
     pub limit: u32,
 }
 
 impl Default for HookEventFilter {
     fn default() -> Self {
-        Self { since: None, event: None, session: None, user: None, decision: None, limit: 20 }
+        Self {
+            since: None,
+            until: None,
+            event: None,
+            session: None,
+            keys: None,
+            tool: None,
+            user: None,
+            decision: None,
+            before: None,
+            limit: 20,
+        }
     }
 }
 
 /// The events that fit the filter, the newest first.
-pub async fn list_hook_events(pool: &PgPool, filter: &HookEventFilter) -> Result<Vec<HookEventRow>, sqlx::Error> {
-    sqlx::query!(
+pub async fn list_hook_events(
+    pool: &PgPool,
+    filter: &HookEventFilter,
+) -> Result<Page<HookEventRow, ActionId>, sqlx::Error> {
+    let keys = filter.keys.as_ref().map(|keys| keys.iter().map(ApiKeyId::as_uuid).collect::<Vec<_>>());
+    let items = sqlx::query!(
         r#"
         SELECT
             id, created_at, event, user_id, session_id, trace_id, client_session_id, plugin_id, agent_id, tool_name,
-            tool_use_id, detail, decision, policy, reason
+            tool_use_id, detail, decision, policy, reason, api_key_id
         FROM hook_events
         WHERE ($1::timestamptz IS NULL OR created_at >= $1)
           AND ($2::text IS NULL OR event = $2)
-          AND ($3::uuid IS NULL OR session_id = $3)
+          AND ($3::uuid IS NULL OR session_id BETWEEN $3 AND $7)
           AND ($4::uuid IS NULL OR user_id = $4)
           AND ($5::text IS NULL OR decision = $5)
-        ORDER BY created_at DESC, id
+          AND ($8::timestamptz IS NULL OR created_at < $8)
+          AND ($9::uuid[] IS NULL OR api_key_id = ANY ($9))
+          AND ($10::text IS NULL OR tool_name = $10)
+          -- Ids of events that can come again do not contain their time.
+          AND ($11::uuid IS NULL OR (created_at, id) < (SELECT b.created_at, b.id FROM hook_events AS b WHERE b.id = $11))
+        ORDER BY created_at DESC, id DESC
         LIMIT $6
         "#,
         filter.since,
         filter.event,
-        filter.session.map(|id| id.as_uuid()),
+        filter.session.map(|(from, _)| from),
         filter.user.map(|id| id.as_uuid()),
         filter.decision,
-        i64::from(filter.limit),
+        i64::from(filter.limit) + 1,
+        filter.session.map(|(_, to)| to),
+        filter.until,
+        keys.as_deref(),
+        filter.tool,
+        filter.before.map(|id| id.as_uuid()),
     )
     .map(|row| HookEventRow {
         id: ActionId::from_uuid(row.id),
@@ -99,6 +135,7 @@ pub async fn list_hook_events(pool: &PgPool, filter: &HookEventFilter) -> Result
         event: row.event,
         user_id: row.user_id.map(UserId::from_uuid),
         session_id: row.session_id.map(SessionId::from_uuid),
+        api_key_id: row.api_key_id.map(ApiKeyId::from_uuid),
         trace_id: TraceId::from_uuid(row.trace_id),
         client_session_id: row.client_session_id,
         plugin_id: row.plugin_id,
@@ -111,7 +148,8 @@ pub async fn list_hook_events(pool: &PgPool, filter: &HookEventFilter) -> Result
         reason: row.reason,
     })
     .fetch_all(pool)
-    .await
+    .await?;
+    Ok(Page::cut(items, filter.limit, |item| item.id))
 }
 
 /// What the effects write, read back: what is absent was empty.
@@ -167,13 +205,13 @@ impl Projection for HookEvents {
             r#"
             INSERT INTO hook_events (
                 id, event, user_id, session_id, trace_id, client_session_id, plugin_id, agent_id, agent_type, tool_name,
-                tool_use_id, permission_mode, cwd, detail, decision, policy, reason, created_at
+                tool_use_id, permission_mode, cwd, detail, decision, policy, reason, created_at, api_key_id
             )
             SELECT *
             FROM UNNEST(
                 $1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
                 $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-                $17::text[], $18::timestamptz[]
+                $17::text[], $18::timestamptz[], $19::uuid[]
             )
             ON CONFLICT DO NOTHING
             "#,
@@ -195,6 +233,7 @@ impl Projection for HookEvents {
             &decided(|row| Some(&row.decision.policy)) as _,
             &decided(|row| row.decision.reason.as_deref()) as _,
             &rows.iter().map(|(row, _)| row.at).collect::<Vec<_>>() as _,
+            &ids(|row| row.by.key.map(|id| id.as_uuid())) as _,
         )
         .execute(connection)
         .await?;

@@ -43,7 +43,14 @@ impl Extension for HooksExtension {
     }
 
     fn schemas(&self) -> Vec<SchemaDefinition> {
-        vec![SchemaDefinition::inline("hook_events", include_str!("../schema/hook_events.sql"))]
+        vec![
+            SchemaDefinition::inline("hook_events", include_str!("../schema/hook_events.sql")),
+            SchemaDefinition::inline("hook_claims", earlier::SCHEMA),
+        ]
+    }
+
+    fn migrations(&self) -> Vec<Migration> {
+        vec![Migration::new(1, "keys", include_str!("../migrations/001_keys.sql"))]
     }
 
     fn projections(&self) -> Vec<Arc<dyn Projection>> {
@@ -62,7 +69,7 @@ impl Extension for HooksExtension {
             .map_err(|error| LoaderError::failed(ID, &error))?;
         let policies = GovernanceConfig::read(ctx.configuration()).map_err(|error| LoaderError::failed(ID, &error))?;
         let scanner = SecretScanner::of(&policies).map_err(|error| LoaderError::failed(ID, &error))?;
-        let (earlier, looking) = Earlier::new(Arc::clone(ctx.db()));
+        let (earlier, looking) = Earlier::new(Arc::clone(ctx.db()), ctx.instance_id().as_uuid());
         ctx.tracker().spawn(earlier::until(ctx.shutdown().clone(), looking));
         services.insert(Arc::new(Hooks {
             authenticator: services.require::<Authenticator>()?,

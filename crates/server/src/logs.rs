@@ -440,6 +440,14 @@ pub struct LogQuery {
     pub levels: Option<Vec<String>>,
     /// Only lines of this trace.
     pub trace_id: Option<Uuid>,
+    /// Only lines about requests of this account.
+    pub user_id: Option<Uuid>,
+    /// Only lines about requests with one of these keys, as lines write them.
+    pub keys: Option<Vec<String>>,
+    /// Only lines of sessions whose ids, as lines write them, lie between these two, both included.
+    pub sessions: Option<(String, String)>,
+    /// Only lines about requests whose ids lie between these two, both included.
+    pub request: Option<(Uuid, Uuid)>,
     /// Only lines whose message or fields contain this, whatever the case.
     pub text: Option<String>,
     /// At most this many, the latest ones.
@@ -464,6 +472,10 @@ pub async fn read(db: &DbPool, query: &LogQuery) -> Result<Vec<StoredLine>, sqlx
           AND ($5::uuid IS NULL OR trace_id = $5)
           AND ($6::text IS NULL OR message ILIKE $6 OR fields::text ILIKE $6)
           AND ($8::bigint IS NULL OR id < $8)
+          AND ($9::uuid IS NULL OR user_id = $9)
+          AND ($10::text[] IS NULL OR fields ->> 'key_id' = ANY ($10))
+          AND ($11::text IS NULL OR session_id COLLATE "C" BETWEEN $11 AND $12)
+          AND ($13::uuid IS NULL OR request_id BETWEEN $13 AND $14)
         ORDER BY id DESC
         LIMIT $7
         "#,
@@ -475,6 +487,12 @@ pub async fn read(db: &DbPool, query: &LogQuery) -> Result<Vec<StoredLine>, sqlx
         pattern,
         query.limit,
         query.before_id,
+        query.user_id,
+        query.keys.as_deref(),
+        query.sessions.as_ref().map(|(from, _)| from),
+        query.sessions.as_ref().map(|(_, to)| to),
+        query.request.map(|(from, _)| from),
+        query.request.map(|(_, to)| to),
     )
     .fetch_all(db.read())
     .await?;

@@ -38,6 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "governance",
             "identity",
             "telemetry",
+            "hooks",
             "gateway",
             "server",
             "verify",

@@ -1,8 +1,11 @@
 //! What an export consists of. Times are microseconds since 1970, digests lower-case hexadecimal, keys and signatures base64.
 //!
-//! As lines of JSON each line is an object with one key: `header` first, then `entry` for each entry, chain by chain,
-//! `checkpoint` for each checkpoint that was kept outside of the database, and `end`. As CSV the entries are a table with the
-//! columns `chain, seq, at, kind, action, hash, body`, and everything else is in a file beside it.
+//! As lines of JSON each line is an object with one key: `header` first, then, chain by chain and in their order, `entry` for
+//! each entry and `link` for each one that a filter left out, `checkpoint` for each checkpoint that was kept outside of the
+//! database, and `end`. As CSV or Parquet the entries are a table with the columns `chain, seq, at, kind, action, hash, body`,
+//! and everything else is in a file beside it.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,7 +13,7 @@ use uuid::Uuid;
 /// What the header calls this form.
 pub const FORMAT: &str = "systemprompt-ledger/1";
 
-/// The columns of the entries as CSV.
+/// The columns of the entries as a table.
 pub const COLUMNS: [&str; 7] = ["chain", "seq", "at", "kind", "action", "hash", "body"];
 
 /// A line.
@@ -21,6 +24,8 @@ pub enum Line {
     Header(Header),
     /// An entry of the log.
     Entry(Entry),
+    /// An entry that a filter left out.
+    Link(Link),
     /// A checkpoint that was kept outside of the database.
     Checkpoint(Checkpoint),
     /// There is no more.
@@ -40,6 +45,10 @@ pub struct Header {
     /// Entries of this time or later were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Of the entries in between only those of actions that fit this are here, and checkpoints. Of every other one there is
+    /// its link.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<String, String>,
     /// Every chain.
     pub chains: Vec<Span>,
     /// The keys of the installation that exported.
@@ -81,6 +90,21 @@ pub struct Entry {
     pub hash: String,
     /// Canonical JSON, exactly the bytes that were hashed.
     pub body: String,
+}
+
+/// What holds an entry in its chain, without what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The chain.
+    pub chain: Uuid,
+    /// Its place.
+    pub seq: i64,
+    /// When it was written.
+    pub at: i64,
+    /// The hash of the entry.
+    pub hash: String,
+    /// SHA-256 of its body.
+    pub sha256: String,
 }
 
 /// Where chains stood, or what retention dropped of them, signed.
@@ -127,10 +151,17 @@ pub struct Key {
 }
 
 /// There is no more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// How many entries there were.
     pub entries: u64,
     /// How many checkpoints.
     pub checkpoints: u64,
+    /// How many entries were left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub links: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

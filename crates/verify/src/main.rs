@@ -1,12 +1,12 @@
 //! `systemprompt-verify`: verifies an export of the ledger. Exit status 0 if it is sound, 1 if not, 2 if it cannot be read.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use systemprompt_verify::read::{Csv, Jsonl, keys};
+use systemprompt_verify::open::open;
+use systemprompt_verify::read::keys;
 use systemprompt_verify::verify::{Report, Trust, verify};
 
 const USAGE: &str = "\
@@ -14,7 +14,8 @@ Verifies an export of the systemprompt ledger, without a database.
 
 Usage: systemprompt-verify [--key FILE]... [--json] EXPORT
 
-  EXPORT        what `systemprompt infra logs audit export` wrote; beside a table NAME.csv its NAME.csv.proof is needed
+  EXPORT        what `systemprompt infra logs audit export` wrote; beside a table
+                NAME.csv or NAME.parquet its NAME.csv.proof or NAME.parquet.proof is needed
   --key FILE    public keys that are trusted, as `systemprompt infra logs audit keys list --jsonl` writes them;
                 without any the keys in the export count, and what they prove is only that it fits together
   --json        print the report as JSON
@@ -25,7 +26,7 @@ Exit status 0 if nothing is wrong, 1 if something is, 2 if the export cannot be 
 fn main() -> ExitCode {
     let (code, text, is_error) = match run() {
         Ok(Some((report, json))) => {
-            let code = u8::from(!report.is_sound() || report.verified == 0);
+            let code = u8::from(!report.proves_something());
             let text =
                 if json { serde_json::to_string_pretty(&report).unwrap_or_default() + "\n" } else { words(&report) };
             (code, text, false)
@@ -65,19 +66,15 @@ fn run() -> Result<Option<(Report, bool)>, Box<dyn Error>> {
         }
     }
     let path = export.ok_or("which export? see --help")?;
-    let open = |path: &PathBuf| File::open(path).map_err(|error| format!("{}: {error}", path.display()));
-    let report = if path.extension().is_some_and(|extension| extension == "csv") {
-        let mut proof = path.clone().into_os_string();
-        proof.push(".proof");
-        verify(&mut Csv::new(open(&path)?, BufReader::new(open(&proof.into())?)), &trust)?
-    } else {
-        verify(&mut Jsonl::new(BufReader::new(open(&path)?)), &trust)?
-    };
+    let report = verify(&mut *open(&path)?, &trust)?;
     Ok(Some((report, json)))
 }
 
 fn words(report: &Report) -> String {
     let mut text = format!("verified     {} entries\n", report.verified);
+    if report.left_out > 0 {
+        text.push_str(&format!("left out     {}\n", report.left_out));
+    }
     for chain in &report.chains {
         text.push_str(&format!(
             "chain        {} ({}): {} to {}, signed to {}, head {}\n",
@@ -96,7 +93,7 @@ fn words(report: &Report) -> String {
     for note in &report.notes {
         text.push_str(&format!("note         {}\n", plain(note)));
     }
-    text.push_str(if report.is_sound() && report.verified > 0 { "sound\n" } else { "NOT SOUND\n" });
+    text.push_str(if report.proves_something() { "sound\n" } else { "NOT SOUND\n" });
     text
 }
 

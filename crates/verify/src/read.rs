@@ -1,13 +1,10 @@
 //! Reading an export, a line at a time, as often as is needed.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read as _, Seek};
 use std::path::Path;
 
-use serde::Deserialize;
-use uuid::Uuid;
-
-use crate::format::{COLUMNS, Entry, Key, Line};
+use crate::format::{Key, Line};
 
 /// Bytes of a line at most.
 const LINE_LIMIT: u64 = 64 * 1024 * 1024;
@@ -79,86 +76,6 @@ fn next_line(reader: &mut impl BufRead, line: &mut u64) -> Result<Option<Vec<u8>
             return Ok(Some(text));
         }
     }
-}
-
-/// Entries as CSV, and everything else as lines of JSON beside them.
-pub struct Csv<R: Read, P> {
-    entries: csv::Reader<R>,
-    proof: Jsonl<P>,
-    /// Whether the header was given, and whether the entries were.
-    header: bool,
-    done: bool,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    chain: Uuid,
-    seq: i64,
-    at: i64,
-    kind: String,
-    action: Uuid,
-    hash: String,
-    body: String,
-}
-
-impl<R: Read + Seek, P: BufRead + Seek> Csv<R, P> {
-    /// The entries of one reader, and the rest of another.
-    pub fn new(entries: R, proof: P) -> Self {
-        let entries = csv::ReaderBuilder::new().has_headers(true).from_reader(entries);
-        Self { entries, proof: Jsonl::new(proof), header: false, done: false }
-    }
-}
-
-impl<R: Read + Seek, P: BufRead + Seek> Lines for Csv<R, P> {
-    fn rewind(&mut self) -> Result<(), ReadError> {
-        (self.header, self.done) = (false, false);
-        self.proof.rewind()?;
-        let unread = |error: csv::Error| ReadError::Io("the entries".to_owned(), error.into());
-        self.entries.seek(csv::Position::new()).map_err(unread)?;
-        // Behind the names of the columns.
-        self.entries.read_record(&mut csv::StringRecord::new()).map_err(unread)?;
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<Option<(u64, Line)>, ReadError> {
-        if !self.header {
-            self.header = true;
-            let columns = self.entries.headers().is_ok_and(|columns| columns.iter().eq(COLUMNS));
-            if !columns {
-                let why = format!("the columns are not {}", COLUMNS.join(","));
-                return Err(ReadError::Line { line: 1, why });
-            }
-            return self.proof.next();
-        }
-        if self.done {
-            return self.proof.next();
-        }
-        let line = self.entries.position().line();
-        let wrong = |why: String| ReadError::Line { line, why };
-        let mut record = csv::StringRecord::new();
-        if !self.entries.read_record(&mut record).map_err(|error| wrong(error.to_string()))? {
-            self.done = true;
-            return self.proof.next();
-        }
-        let row: Row = record.deserialize(None).map_err(|error| wrong(error.to_string()))?;
-        if said(&row.body) != (row.kind, row.action) {
-            return Err(wrong("`kind` and `action` are not what `body` says".to_owned()));
-        }
-        let entry = Entry { chain: row.chain, seq: row.seq, at: row.at, hash: row.hash, body: row.body };
-        Ok(Some((line, Line::Entry(entry))))
-    }
-}
-
-/// What a body says about its kind and action.
-pub fn said(body: &str) -> (String, Uuid) {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Said {
-        action: Uuid,
-        kind: String,
-    }
-    let said: Said = serde_json::from_str(body).unwrap_or_default();
-    (said.kind, said.action)
 }
 
 /// The public keys of a file: lines of JSON.

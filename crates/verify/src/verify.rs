@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::chain::{Follower, first};
-use crate::format::{Checkpoint, End, Entry, FORMAT, Head, Header, Key, Line};
+use crate::chain::{Follower, Held, first};
+use crate::format::{Checkpoint, End, Entry, FORMAT, Head, Header, Key, Line, Link};
 use crate::read::{Lines, ReadError};
 
 /// How many problems are named.
@@ -27,6 +27,9 @@ pub struct Trust {
 pub struct Report {
     /// How many entries are sound.
     pub verified: u64,
+    /// How many a filter left out; their hashes are sound.
+    #[serde(skip_serializing_if = "is_none")]
+    pub left_out: u64,
     /// Each chain.
     pub chains: Vec<ChainReport>,
     /// How many checkpoints are signed by a key that is trusted.
@@ -118,10 +121,19 @@ impl Report {
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// Whether nothing is wrong, and there is something.
+    pub fn proves_something(&self) -> bool {
+        self.is_sound() && self.verified + self.left_out > 0
+    }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Reads the export twice, and says what is wrong with it.
-pub fn verify(lines: &mut impl Lines, trust: &Trust) -> Result<Report, ReadError> {
+pub fn verify(lines: &mut (impl Lines + ?Sized), trust: &Trust) -> Result<Report, ReadError> {
     let mut verification = Verification {
         report: Report::default(),
         header: None,
@@ -129,7 +141,7 @@ pub fn verify(lines: &mut impl Lines, trust: &Trust) -> Result<Report, ReadError
         keys: trust.keys.clone(),
         seen: BTreeMap::new(),
         dropped: BTreeSet::new(),
-        counted: End { entries: 0, checkpoints: 0 },
+        counted: End::default(),
         end: None,
         more: 0,
     };
@@ -144,6 +156,7 @@ pub fn verify(lines: &mut impl Lines, trust: &Trust) -> Result<Report, ReadError
             Line::Header(header) if verification.header.is_none() => verification.begin(header, number)?,
             Line::Header(_) => verification.problem(Some(number), None, "it is another header"),
             Line::Entry(entry) => verification.entry(number, &entry),
+            Line::Link(link) => verification.link(number, &link),
             Line::Checkpoint(checkpoint) => verification.checkpoint(number, &checkpoint),
             Line::End(end) => verification.end = Some(end),
         }
@@ -158,8 +171,10 @@ pub fn verify(lines: &mut impl Lines, trust: &Trust) -> Result<Report, ReadError
 
     lines.rewind()?;
     while let Some((number, line)) = lines.next()? {
-        if let Line::Entry(entry) = line {
-            verification.compare(number, &entry);
+        match line {
+            Line::Entry(entry) => verification.compare(number, entry.chain, &Held::from(&entry)),
+            Line::Link(link) => verification.compare(number, link.chain, &Held::from(&link)),
+            Line::Header(_) | Line::Checkpoint(_) | Line::End(_) => {}
         }
     }
     Ok(verification.finish())
@@ -204,7 +219,7 @@ impl Verification {
         let Some(chain) = self.chains.get_mut(&entry.chain) else {
             return self.problem(Some(number), place, "the header does not list its chain");
         };
-        if let Err(problem) = chain.follow(entry) {
+        if let Err(problem) = chain.follow(&Held::from(entry)) {
             return self.problem(Some(number), place, &problem);
         }
         // Most entries are none; their bodies need not be read.
@@ -238,6 +253,21 @@ impl Verification {
         }
     }
 
+    fn link(&mut self, number: u64, link: &Link) {
+        self.counted.links += 1;
+        let place = Some((link.chain, link.seq));
+        if self.header.as_ref().is_some_and(|header| header.filter.is_empty()) {
+            return self.problem(Some(number), place, "it was left out, and the header names no filter");
+        }
+        let Some(chain) = self.chains.get_mut(&link.chain) else {
+            return self.problem(Some(number), place, "the header does not list its chain");
+        };
+        if let Err(problem) = chain.follow(&Held::from(link)) {
+            return self.problem(Some(number), place, &problem);
+        }
+        self.report.left_out += u64::from(chain.is_sound());
+    }
+
     fn checkpoint(&mut self, number: u64, checkpoint: &Checkpoint) {
         self.counted.checkpoints += 1;
         if self.keys.iter().any(|key| checkpoint.is_signed_by(key)) {
@@ -269,10 +299,11 @@ impl Verification {
         match &self.end {
             None => self.problem(None, None, "its end is missing: it was cut off"),
             Some(end) if *end != self.counted => {
-                let problem = format!(
-                    "it has {} entries and {} checkpoints, and says that there are {} and {}",
-                    self.counted.entries, self.counted.checkpoints, end.entries, end.checkpoints
-                );
+                let words = |end: &End| match end.links {
+                    0 => format!("{} entries and {} checkpoints", end.entries, end.checkpoints),
+                    links => format!("{} entries, {links} left out and {} checkpoints", end.entries, end.checkpoints),
+                };
+                let problem = format!("it has {}, and says that there are {}", words(&self.counted), words(end));
                 self.problem(None, None, &problem);
             }
             Some(_) => {}
@@ -348,13 +379,13 @@ impl Verification {
         }
     }
 
-    fn compare(&mut self, number: u64, entry: &Entry) {
-        let differs = self.seen.get(&(entry.chain, entry.seq)).and_then(|seen| {
+    fn compare(&mut self, number: u64, chain: Uuid, entry: &Held<'_>) {
+        let differs = self.seen.get(&(chain, entry.seq)).and_then(|seen| {
             let other = seen.iter().find(|seen| seen.hash != entry.hash)?;
             Some(format!("it is another one than {} saw", other.by))
         });
         if let Some(problem) = differs {
-            self.problem(Some(number), Some((entry.chain, entry.seq)), &problem);
+            self.problem(Some(number), Some((chain, entry.seq)), &problem);
         }
     }
 
@@ -372,6 +403,11 @@ impl Verification {
     }
 
     fn finish(mut self) -> Report {
+        self.report.verified = self.report.verified.saturating_sub(self.report.left_out);
+        if self.report.left_out > 0 {
+            let left_out = "what was left out is there by its hashes only: which filter did it is what the header says";
+            self.report.notes.push(left_out.to_owned());
+        }
         if self.more > 0 {
             let problem = format!("{} more things are not as they should be", self.more);
             self.report.problems.push(Problem { problem, ..Problem::default() });

@@ -468,6 +468,12 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ),
     ("gateway_denials_total", "counter", "policy", "Requests that were refused, by the policy that did"),
     ("ledger_shipping_lag_entries", "gauge", "destination", "Entries that a destination of the log has not taken yet"),
+    (
+        "ledger_never_shipped_entries_total",
+        "counter",
+        "destination",
+        "Entries that retention dropped before a destination had got them",
+    ),
     ("ledger_shipped_entries_total", "counter", "destination", "Entries that a destination has taken"),
     (
         "ledger_shipping_failures_total",

@@ -29,25 +29,6 @@ pub(super) enum AwsSource {
     WebIdentity { url: String, role: String, session: String, file: PathBuf, transport: Arc<dyn Transport> },
 }
 
-/// A key as the secret of a profile has it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: Option<String>,
-}
-
-/// Reads `{"access_key_id": …, "secret_access_key": …, "session_token": …}`.
-pub(super) fn written(secret: &Secret) -> Option<AwsKey> {
-    let written: Written = serde_json::from_str(secret.expose()).ok()?;
-    Some(AwsKey {
-        id: written.access_key_id,
-        secret: Secret::new(written.secret_access_key),
-        session: written.session_token.map(Secret::new),
-    })
-}
-
 /// What the metadata service says of a role.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use systemprompt_model::{Ambient, Secret};
 
-use super::aws::{self, AwsSource};
+use super::aws::AwsSource;
 use super::cached::Cached;
 use super::entra::{self, EntraCredential, EntraSource, Proof};
 use super::gcp::{self, GcpCredential, GcpSource};
 use super::set::{Credential, CredentialSet};
-use super::sigv4::AwsKey;
+use super::sigv4::{self, AwsKey};
 use super::transport::Transport;
 use crate::config::{Auth, IdentityConfig, IdentitySource, ProviderConfig};
 
@@ -133,8 +133,8 @@ impl Recipe {
                 vec![AwsSource::Given(AwsKey { id: id.expose().to_owned(), secret, session: parts.next() })]
             }
             IdentitySource::Secret => {
-                let shape = r#"the secret is not {"access_key_id": …, "secret_access_key": …, "session_token": …}"#;
-                let keys = self.secrets.iter().map(|secret| aws::written(secret).ok_or_else(|| shape.to_owned()));
+                let keys =
+                    self.secrets.iter().map(|secret| sigv4::written(secret).ok_or_else(|| sigv4::NO_KEY.to_owned()));
                 keys.map(|key| key.map(AwsSource::Given)).collect::<Result<_, _>>()?
             }
         };

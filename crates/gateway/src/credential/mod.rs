@@ -22,6 +22,7 @@ mod transport;
 pub(crate) use build::{Credentials, Unusable};
 pub(crate) use error::NotFetched;
 pub(crate) use set::{AskAgain, CredentialSet};
+pub(crate) use sigv4::{NO_KEY, is_key, sign_object};
 pub(crate) use transport::{Reach, Transport};
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use systemprompt_model::Secret;
 
 use super::error::CredentialError;
 
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
@@ -25,11 +27,53 @@ pub(super) struct AwsKey {
     pub(super) session: Option<Secret>,
 }
 
+/// A key as the secret of a profile has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: Option<String>,
+}
+
+/// Reads `{"access_key_id": …, "secret_access_key": …, "session_token": …}`.
+pub(super) fn written(secret: &Secret) -> Option<AwsKey> {
+    let written: Written = serde_json::from_str(secret.expose()).ok()?;
+    Some(AwsKey {
+        id: written.access_key_id,
+        secret: Secret::new(written.secret_access_key),
+        session: written.session_token.map(Secret::new),
+    })
+}
+
 /// Which service of which region a request is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) region: &'a str,
     pub(super) service: &'a str,
+}
+
+/// What is said of a secret that is no access key.
+pub(crate) const NO_KEY: &str = r#"the secret is not {"access_key_id": …, "secret_access_key": …, "session_token": …}"#;
+
+/// Whether a secret is an access key.
+pub(crate) fn is_key(secret: &Secret) -> bool {
+    written(secret).is_some()
+}
+
+/// The service with rules of its own: the digest of the body is a header, and the path is signed as it is sent.
+const S3: &str = "s3";
+
+/// Signs an object that is put into a bucket of this region.
+pub(crate) fn sign_object(
+    head: &mut Parts,
+    body: &[u8],
+    credentials: &Secret,
+    region: &str,
+    now: DateTime<Utc>,
+) -> Result<(), CredentialError> {
+    let key = written(credentials).ok_or(CredentialError::Unfit(NO_KEY))?;
+    sign(head, body, &key, Scope { region, service: S3 }, now)
 }
 
 /// Signs a request with this body, at this time. What is signed is its method, its path, its query, `host`, `content-type`
@@ -51,6 +95,9 @@ pub(super) fn sign(
         let mut value = text(session.expose())?;
         value.set_sensitive(true);
         head.headers.insert(X_AMZ_SECURITY_TOKEN, value);
+    }
+    if scope.service == S3 {
+        head.headers.insert(X_AMZ_CONTENT_SHA256, text(&hex::encode(Sha256::digest(body)))?);
     }
     let mut signed = vec![("host".to_owned(), host(head))];
     for (name, value) in &head.headers {
@@ -89,7 +136,8 @@ fn authorization(
     headers.sort();
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(";");
-    let mut canonical = format!("{method}\n{}\n{}\n", canonical_path(uri.path()), canonical_query(uri.query()));
+    let path = if scope.service == S3 { uri.path().to_owned() } else { canonical_path(uri.path()) };
+    let mut canonical = format!("{method}\n{path}\n{}\n", canonical_query(uri.query()));
     for (name, value) in &headers {
         let value: Vec<&str> = value.split_ascii_whitespace().collect();
         canonical += &format!("{name}:{}\n", value.join(" "));
@@ -109,7 +157,7 @@ fn authorization(
     format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", key.id)
 }
 
-/// The path, encoded once more than it is sent. (S3 alone does not.)
+/// The path, encoded once more than it is sent.
 fn canonical_path(path: &str) -> String {
     let mut canonical = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -147,6 +195,15 @@ mod tests {
             id: concat!("AKID", "EXAMPLE").to_owned(),
             secret: Secret::new(concat!("wJalrXUtnFEMI", "/K7MDENG+bPxRfi", "CYEXAMPLEKEY")),
             session: session.map(Secret::new),
+        }
+    }
+
+    /// The key of the documentation of S3.
+    fn documented() -> AwsKey {
+        AwsKey {
+            id: String::new(),
+            secret: Secret::new(concat!("wJalrXUtnFEMI", "/K7MDENG/bPxRfi", "CYEXAMPLEKEY")),
+            session: None,
         }
     }
 
@@ -188,6 +245,24 @@ mod tests {
             let begin = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request";
             assert_eq!(shown, format!("{begin}, SignedHeaders={names}, Signature={expected}"), "{case}");
             assert_eq!(head.headers["x-amz-date"], "20150830T123600Z");
+        }
+    }
+
+    /// The examples of S3's documentation that sign no headers but these.
+    #[test]
+    fn objects_are_signed_as_the_documentation_of_s3_does_it() {
+        let key = AwsKey { id: concat!("AKIAIOSF", "ODNN7EXAMPLE").to_owned(), ..documented() };
+        for (query, expected) in [
+            ("lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+            ("max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+        ] {
+            let request = http::Request::get(format!("https://examplebucket.s3.amazonaws.com/?{query}"));
+            let (mut head, ()) = request.body(()).expect("a request").into_parts();
+            let now = Utc.with_ymd_and_hms(2013, 5, 24, 0, 0, 0).unwrap();
+            sign(&mut head, b"", &key, Scope { region: "us-east-1", service: S3 }, now).expect("a signature");
+            let shown = head.headers[AUTHORIZATION].to_str().expect("text");
+            assert!(shown.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date,"), "{shown}");
+            assert!(shown.ends_with(expected), "{query}: {shown}");
         }
     }
 

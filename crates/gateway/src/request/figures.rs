@@ -176,7 +176,7 @@ impl Dimension {
     const fn column(self) -> &'static str {
         match self {
             Self::User => "r.user_id::text",
-            Self::Key => "s.api_key_id::text",
+            Self::Key => "r.api_key_id::text",
             Self::Session => "r.session_id::text",
             Self::Conversation => "r.gateway_conversation_id",
             Self::Model => "COALESCE(r.model, r.upstream_model, r.requested_model)",
@@ -239,7 +239,6 @@ pub async fn top(
     query.push(", COUNT(*) FILTER (WHERE r.status = 'rejected') AS rejected");
     let with = match by {
         Dimension::Policy => With::Decisions,
-        Dimension::Key => With::Sessions,
         _ => With::Nothing,
     };
     filter.restrict(&mut query, with, None);

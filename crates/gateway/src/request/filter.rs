@@ -51,20 +51,15 @@ pub(super) enum With {
     Nothing,
     /// Their decisions: `d`.
     Decisions,
-    /// Their sessions: `s`.
-    Sessions,
 }
 
 impl RequestFilter {
-    /// Adds where a query about these requests reads from, and its conditions: a request is `r`. Those before a cursor if there is one. What is not asked for is not in the statement, so that
-    /// PostgreSQL plans for what is.
+    /// Adds where a query about these requests reads from, and its conditions: a request is `r`. Those before a cursor if
+    /// there is one. What is not asked for is not in the statement, so that PostgreSQL plans for what is.
     pub(super) fn restrict(&self, query: &mut QueryBuilder<Postgres>, with: With, before: Option<ActionId>) {
         query.push(" FROM ai_requests AS r");
         if with == With::Decisions || self.policy.is_some() || self.decision.is_some() {
             query.push(" JOIN governance_decisions AS d ON d.id = r.decision_id");
-        }
-        if with == With::Sessions {
-            query.push(" LEFT JOIN user_sessions AS s ON s.session_id = r.session_id");
         }
         query.push(" WHERE TRUE");
         // Ids contain their time, so the primary key is the index on time.
@@ -86,8 +81,7 @@ impl RequestFilter {
         }
         if let Some(keys) = &self.keys {
             let keys: Vec<Uuid> = keys.iter().map(ApiKeyId::as_uuid).collect();
-            query.push(" AND r.session_id IN (SELECT session_id FROM user_sessions WHERE api_key_id = ANY (");
-            query.push_bind(keys).push("))");
+            query.push(" AND r.api_key_id = ANY (").push_bind(keys).push(")");
         }
         if let Some((from, to)) = self.session {
             if from == to {

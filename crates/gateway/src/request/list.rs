@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 use systemprompt_governance::page::Page;
-use systemprompt_model::{ActionId, Microdollars, SessionId, TraceId, UserId};
+use systemprompt_model::{ActionId, ApiKeyId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use super::filter::{RequestFilter, With};
@@ -24,6 +24,8 @@ pub struct RequestSummary {
     pub user_id: Option<UserId>,
     /// Its session.
     pub session_id: Option<SessionId>,
+    /// The API key it was made with.
+    pub api_key_id: Option<ApiKeyId>,
     /// Its trace.
     pub trace_id: TraceId,
     /// The provider that was asked; absent when it was refused before one was chosen.
@@ -84,6 +86,7 @@ struct StoredRequest {
     error_message: Option<String>,
     user_id: Option<Uuid>,
     session_id: Option<Uuid>,
+    api_key_id: Option<Uuid>,
     trace_id: Uuid,
     provider: Option<String>,
     model: Option<String>,
@@ -109,6 +112,7 @@ impl From<StoredRequest> for ListedRequest {
                 error_message: row.error_message,
                 user_id: row.user_id.map(UserId::from_uuid),
                 session_id: row.session_id.map(SessionId::from_uuid),
+                api_key_id: row.api_key_id.map(ApiKeyId::from_uuid),
                 trace_id: TraceId::from_uuid(row.trace_id),
                 provider: row.provider,
                 model: row.model,
@@ -128,7 +132,7 @@ impl From<StoredRequest> for ListedRequest {
     }
 }
 
-const COLUMNS: &str = "SELECT r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.trace_id, \
+const COLUMNS: &str = "SELECT r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.api_key_id, r.trace_id, \
     r.provider, COALESCE(r.model, r.upstream_model) AS model, r.requested_model, r.is_streaming, r.input_tokens, \
     r.output_tokens, r.cost_microdollars, r.latency_ms, d.decision, d.policy, d.reason, \
     r.gateway_conversation_id AS conversation_id";

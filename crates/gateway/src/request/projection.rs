@@ -185,7 +185,7 @@ async fn insert(
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
             reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider,
-            cost_source, price_version, cache_hit, system_prompt_override
+            cost_source, price_version, cache_hit, system_prompt_override, api_key_id
         )
         SELECT
             r.id, r.decision_id, r.instance_id, r.user_id, r.session_id, r.trace_id, r.context_id, r.task_id,
@@ -200,7 +200,7 @@ async fn insert(
             r.updated_at, r.completed_at, r.cache_creation_1h_tokens, r.reasoning_tokens, r.web_searches,
             r.service_tier, r.usage_source, r.answer_partial, r.losses::jsonb, r.served_provider,
             r.cost_source, r.price_version, r.cache_hit,
-            NULLIF(COALESCE(r.left_prompt, r.system_prompt_override), 'none')
+            NULLIF(COALESCE(r.left_prompt, r.system_prompt_override), 'none'), r.api_key_id
         FROM UNNEST(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
@@ -210,7 +210,7 @@ async fn insert(
             $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bytea[],
             $45::timestamptz[], $46::timestamptz[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[],
             $51::text[], $52::boolean[], $53::text[], $54::text[], $55::text[], $56::text[], $57::text[],
-            $58::boolean[], $59::text[], $60::text[]
+            $58::boolean[], $59::text[], $60::text[], $61::uuid[]
         ) AS r (
             id, decision_id, instance_id, user_id, session_id, trace_id, context_id, task_id, gateway_conversation_id,
             actor_kind, actor_id, client, client_trace_id, client_agent_id, dialect, provider, upstream_model, requested_model,
@@ -219,7 +219,7 @@ async fn insert(
             stop_reason, input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, cost_microdollars,
             latency_ms, ttft_ms, response_bytes, response_sha256, updated_at, completed_at, cache_creation_1h_tokens,
             reasoning_tokens, web_searches, service_tier, usage_source, answer_partial, losses, served_provider, left_route,
-            cost_source, price_version, cache_hit, left_prompt, system_prompt_override
+            cost_source, price_version, cache_hit, left_prompt, system_prompt_override, api_key_id
         )
         "#,
         column!(|decided, _facts| decided.action.as_uuid()) as _,
@@ -282,6 +282,7 @@ async fn insert(
         &ends.cache_hit as _,
         &ends.system_prompt_override as _,
         column!(|_decided, facts| facts.system_prompt_override.as_deref()) as _,
+        column!(|decided, _facts| decided.by.key.map(|id| id.as_uuid())) as _,
     )
     .execute(connection)
     .await?;

@@ -11,7 +11,7 @@ use systemprompt_governance::decisions::DecisionDetail;
 use systemprompt_governance::ledger::content;
 use systemprompt_governance::page::prefix_range;
 use systemprompt_governance::safety::masked;
-use systemprompt_model::{ActionId, DecisionId, Microdollars, SessionId, TraceId, UserId};
+use systemprompt_model::{ActionId, ApiKeyId, DecisionId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
 
 use super::list::RequestSummary;
@@ -152,7 +152,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
     let row = sqlx::query!(
         r#"
         SELECT
-            r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.trace_id, r.provider,
+            r.id, r.created_at, r.status, r.error_message, r.user_id, r.session_id, r.api_key_id, r.trace_id, r.provider,
             COALESCE(r.model, r.upstream_model) AS model, r.requested_model, r.is_streaming, r.input_tokens,
             r.output_tokens, r.cost_microdollars, r.latency_ms, r.gateway_conversation_id, r.task_id, r.client,
             r.client_agent_id, r.client_trace_id, r.actor_kind, r.actor_id, r.dialect, r.route_match, r.served_provider, r.provider_request_id,
@@ -246,6 +246,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         error_message: row.error_message,
         user_id: row.user_id.map(UserId::from_uuid),
         session_id: row.session_id.map(SessionId::from_uuid),
+        api_key_id: row.api_key_id.map(ApiKeyId::from_uuid),
         trace_id: TraceId::from_uuid(row.trace_id),
         provider: row.provider,
         model: row.model,
@@ -263,6 +264,7 @@ pub async fn show_request(pool: &PgPool, id: ActionId) -> Result<Option<RequestD
         created_at: row.decided_at,
         user_id: summary.user_id,
         session_id: summary.session_id,
+        api_key_id: summary.api_key_id,
         trace_id: summary.trace_id,
         entity_type: row.entity_type,
         entity_id: row.entity_id,

@@ -1,5 +1,5 @@
-//! Posting messages of ours, such as alerts of quotas, to addresses operators chose: over the same guarded connections as
-//! requests to providers, so a name that leads into the machine's own network is not followed.
+//! Posting messages of ours, such as alerts of quotas, to addresses operators chose, and putting objects there: over the same
+//! guarded connections as requests to providers, so a name that leads into the machine's own network is not followed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use systemprompt_governance::{Courier, HttpClient};
+use systemprompt_governance::{Courier, HttpClient, StoredObject};
 use systemprompt_model::with_causes;
 
 use super::connect::{Connector, connector};
 use crate::config::check_webhook;
+use crate::credential::sign_object;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(1);
 /// Questions are not: theirs are kept for so long.
 const KEPT: Duration = Duration::from_secs(30);
+/// Bytes of an error that are read.
+const ERROR_LIMIT: usize = 16 * 1024;
 
 /// Posts messages, and asks.
 pub(crate) struct Webhooks {
@@ -76,6 +79,31 @@ impl Courier for Webhooks {
         let answer = self.send(url, headers, body).await?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
     }
+
+    async fn put(&self, object: StoredObject<'_>) -> Result<(), String> {
+        check_webhook(&object.url, &self.trusted)?;
+        let uri: Uri = object.url.parse().map_err(|error| format!("the address is not a URI: {error}"))?;
+        let mut request = Request::put(uri).header(USER_AGENT, crate::target::OUR_NAME);
+        for (name, value) in object.headers {
+            request = request.header(name, value);
+        }
+        let (mut head, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();
+        let body = Bytes::from(object.body);
+        sign_object(&mut head, &body, object.credentials, object.region, object.at)
+            .map_err(|error| error.to_string())?;
+        let request = Request::from_parts(head, Full::new(body));
+        let answer = self.client.request(request).await.map_err(|error| with_causes(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let said = Limited::new(answer.into_body(), ERROR_LIMIT).collect().await;
+        let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Err(match error_code(&String::from_utf8_lossy(&said)) {
+            Some(code) => format!("it answered {status}, {code}"),
+            None => format!("it answered {status}"),
+        })
+    }
 }
 
 #[async_trait]
@@ -98,6 +126,14 @@ impl HttpClient for Webhooks {
     }
 }
 
+/// What S3 calls an error. Of what else it says nothing is passed on: it repeats what it was sent.
+fn error_code(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    let is_name = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_name.then_some(code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +146,15 @@ mod tests {
         {
             let told = client.ask(url, &[], String::new(), 10).await.expect_err(url);
             assert!(told.contains("private address") || told.contains("clear text"), "{url}: {told}");
+        }
+    }
+
+    #[test]
+    fn of_an_error_only_its_name_is_told() {
+        let said = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>key AKIA</Message></Error>";
+        assert_eq!(error_code(said), Some("AccessDenied"));
+        for other in ["", "<Code>", "<Code>\u{1b}[2J</Code>", "<Code>a b</Code>"] {
+            assert_eq!(error_code(other), None, "{other:?}");
         }
     }
 }

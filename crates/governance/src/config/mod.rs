@@ -38,6 +38,9 @@ pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMo
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_rules::{AddedRule, AllowedSecret, LengthConfig, SamplesConfig, ScanRulesConfig};
 pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
-pub use self::shipping::{FileShipmentConfig, OtlpShipmentConfig, ShipmentConfig, Shipped, WebhookShipmentConfig};
+pub use self::shipping::{
+    FileShipmentConfig, ObjectLockConfig, ObjectLockMode, ObjectStoreShipmentConfig, OtlpShipmentConfig,
+    ShipmentConfig, Shipped, WebhookShipmentConfig,
+};
 pub use self::tool_blocklist::ToolBlocklistConfig;
 pub use self::tool_pattern::ToolPattern;

@@ -239,6 +239,7 @@ impl Remembered {
             chains: Vec::new(),
             checkpoints: self.checkpoints.len() + self.brought.len(),
             content: 0,
+            erased: 0,
             accounts: 0,
             projections: Vec::new(),
             problems: self.problems(),
@@ -259,7 +260,7 @@ impl Remembered {
 
 impl SignedCheckpoint {
     /// What an entry of the log says and is signed.
-    pub(super) fn in_log(checkpoint: &Checkpoint) -> Option<Self> {
+    pub(crate) fn in_log(checkpoint: &Checkpoint) -> Option<Self> {
         let (Some(key), Some(public_key), Some(signature)) =
             (&checkpoint.key, &checkpoint.public_key, &checkpoint.signature)
         else {

@@ -1,6 +1,7 @@
 //! Comparing what is kept of prompts, answers and tool calls with the digests that the log has of it.
 //!
-//! What is not there any more may have expired or been erased. What is there must be what an entry says.
+//! What is not there any more may have expired or been erased (`erased.rs`). What is there must be what an entry says, and not
+//! have been erased.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +50,8 @@ struct KeptRow {
     created_at: DateTime<Utc>,
     bytes: i64,
     sha256: String,
+    /// Whether it is written down as erased.
+    erased: bool,
 }
 
 /// Looks at all parts that were kept in this time. `dropped`: whether retention has dropped entries, so that content may
@@ -70,6 +73,7 @@ pub(super) async fn check(
         let said = said(connection, &actions.into_iter().collect::<Vec<_>>()).await?;
         for part in parts {
             let problem = match said.get(&part.action) {
+                _ if part.erased => "it was erased, and is here again",
                 None if dropped => {
                     check.unknown += 1;
                     continue;
@@ -183,8 +187,11 @@ async fn page(
                         || $5::bytea || convert_to(COALESCE(tail, ''), 'UTF8')
                 END),
                 'hex'
-            ) AS "sha256!"
-        FROM ledger_content
+            ) AS "sha256!",
+            EXISTS (
+                SELECT FROM ledger_erasures AS e WHERE e.action_id = c.action_id AND e.part = c.part
+            ) AS "erased!"
+        FROM ledger_content AS c
         WHERE (action_id, part) > ($1, $2)
           AND ($3::timestamptz IS NULL OR created_at >= $3)
           AND ($4::timestamptz IS NULL OR created_at < $4)

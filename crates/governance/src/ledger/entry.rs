@@ -15,6 +15,7 @@ use super::canonical::CanonicalObject;
 use super::kept::KeptDigest;
 use super::signature::{Signature, head_object};
 use super::text::{Sha, cleaned, micros, sha256};
+use crate::access::DEPARTMENT;
 use crate::policy::Evaluation;
 use crate::safety::SafetyRecord;
 
@@ -87,6 +88,12 @@ impl DecidedEntry<'_> {
             by.text("client_trace", self.client_trace);
             by.uuid("context", self.by.context.map(|id| id.as_uuid()));
             by.text("credential", Some(credential(&self.by.principal.credential)));
+            by.text("department", self.by.principal.attributes.get(DEPARTMENT).map(|name| cleaned(name)).as_deref());
+            by.uuid("key", key(&self.by.principal.credential));
+            if !self.by.principal.roles.is_empty() {
+                let roles: Vec<_> = self.by.principal.roles.iter().map(|role| cleaned(role)).collect();
+                by.texts("roles", roles.iter().map(AsRef::as_ref));
+            }
             by.text("session", self.by.session.map(|id| id.to_string()).as_deref());
             by.uuid("task", self.by.task.map(|id| id.as_uuid()));
             by.uuid("trace", Some(self.by.trace.as_uuid()));
@@ -275,6 +282,13 @@ const fn credential(credential: &Credential) -> &'static str {
         Credential::Token { .. } => "token",
         Credential::OperatingSystem { .. } => "operating_system",
         Credential::Installation => "installation",
+    }
+}
+
+const fn key(credential: &Credential) -> Option<Uuid> {
+    match credential {
+        Credential::ApiKey(key) => Some(key.as_uuid()),
+        Credential::Token { .. } | Credential::OperatingSystem { .. } | Credential::Installation => None,
     }
 }
 

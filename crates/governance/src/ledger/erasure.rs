@@ -1,11 +1,15 @@
 //! Content that goes before its time: what one user said and was told, or what one record holds.
 //!
 //! The log keeps digests and no content, so no chain notices. What was erased is written down beside it, so that nobody
-//! takes it for expired or stolen; who erased it is an action of the log.
+//! takes it for expired or stolen; who erased it is an action of the log, and the end of that action has the digest of what
+//! is written down. So a row that was added, is missing or says something else shows (`erased.rs`), and so does content that
+//! comes back from an old copy of the database.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
+use sqlx::postgres::PgConnection;
 use systemprompt_model::{ActionId, UserId};
 use uuid::Uuid;
 
@@ -22,6 +26,15 @@ pub struct Erased {
     pub parts: u64,
 }
 
+/// What a change erased, as its end in the log has the digest of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErasedState {
+    /// How many parts.
+    pub parts: u64,
+    /// SHA-256 of a line for each: the action, a space, the part.
+    pub sha256: String,
+}
+
 /// A part of the content of an action that was erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErasedPart {
@@ -31,8 +44,13 @@ pub struct ErasedPart {
     pub erased_at: DateTime<Utc>,
 }
 
-/// Erases all content of what `user` did, as far as the decisions in the tables know; catch up first.
-pub async fn erase_user(pool: &PgPool, user: UserId, now: DateTime<Utc>) -> Result<Erased, sqlx::Error> {
+/// Erases all content of what `user` did, as far as the decisions in the tables know; catch up first. `change`: who does it.
+pub async fn erase_user(
+    pool: &PgPool,
+    user: UserId,
+    change: ActionId,
+    now: DateTime<Utc>,
+) -> Result<Erased, sqlx::Error> {
     let mut erased = Erased::default();
     let mut after = Uuid::nil();
     loop {
@@ -52,7 +70,7 @@ pub async fn erase_user(pool: &PgPool, user: UserId, now: DateTime<Utc>) -> Resu
         .await?;
         let Some(last) = actions.last() else { return Ok(erased) };
         after = *last;
-        let some = erase(pool, &actions, None, now).await?;
+        let some = erase(pool, &actions, None, change, now).await?;
         erased.actions += some.actions;
         erased.parts += some.parts;
     }
@@ -63,9 +81,41 @@ pub async fn erase_action(
     pool: &PgPool,
     action: ActionId,
     parts: Option<&[String]>,
+    change: ActionId,
     now: DateTime<Utc>,
 ) -> Result<Erased, sqlx::Error> {
-    erase(pool, &[action.as_uuid()], parts, now).await
+    erase(pool, &[action.as_uuid()], parts, change, now).await
+}
+
+/// What this change erased, as it is written down now.
+pub async fn state(connection: &mut PgConnection, change: ActionId) -> Result<ErasedState, sqlx::Error> {
+    let mut digest = Context::new(&SHA256);
+    let mut parts = 0;
+    let (mut action, mut part) = (Uuid::nil(), String::new());
+    loop {
+        let rows = sqlx::query!(
+            r#"
+            SELECT action_id, part
+            FROM ledger_erasures
+            WHERE change_id = $1 AND (action_id, part) > ($2, $3)
+            ORDER BY action_id, part
+            LIMIT $4
+            "#,
+            change.as_uuid(),
+            action,
+            part,
+            BATCH,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &rows {
+            digest.update(format!("{} {}\n", row.action_id, row.part).as_bytes());
+        }
+        parts += rows.len() as u64;
+        let Some(last) = rows.last() else { break };
+        (action, part) = (last.action_id, last.part.clone());
+    }
+    Ok(ErasedState { parts, sha256: hex::encode(digest.finish()) })
 }
 
 /// What was erased of an action.
@@ -83,6 +133,7 @@ async fn erase(
     pool: &PgPool,
     actions: &[Uuid],
     parts: Option<&[String]>,
+    change: ActionId,
     now: DateTime<Utc>,
 ) -> Result<Erased, sqlx::Error> {
     let row = sqlx::query!(
@@ -92,8 +143,8 @@ async fn erase(
             WHERE action_id = ANY ($1) AND ($2::text[] IS NULL OR part = ANY ($2))
             RETURNING action_id, part
         ), noted AS (
-            INSERT INTO ledger_erasures (action_id, part, erased_at)
-            SELECT action_id, part, $3 FROM gone
+            INSERT INTO ledger_erasures (action_id, part, erased_at, change_id)
+            SELECT action_id, part, $3, $4 FROM gone
             ON CONFLICT (action_id, part) DO NOTHING
         )
         SELECT COUNT(DISTINCT action_id) AS "actions!", COUNT(*) AS "parts!" FROM gone
@@ -101,6 +152,7 @@ async fn erase(
         actions,
         parts,
         now,
+        change.as_uuid(),
     )
     .fetch_one(pool)
     .await?;

@@ -18,6 +18,9 @@ const LOCK: i64 = 0x7365_676d_656e; // "segmen"
 /// How long dropping a segment waits for the log's table, in milliseconds: the writer waits behind it.
 const TABLE_WITHIN_MS: u32 = 200;
 
+/// For how many days beyond the profile's limit a segment waits for destinations that have not got all of it.
+const SHIPPED_WITHIN_DAYS: i64 = 30;
+
 /// Actions that projections forget at once.
 const FORGET_BATCH: usize = 1000;
 
@@ -53,6 +56,7 @@ async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
     let Some(days) = ledger.shared.retention.ledger_days else { return Ok(0) };
     let Some(checkpoints) = &ledger.checkpoints else { return Ok(0) };
     let limit = ledger.shared.ambient.now() - TimeDelta::days(i64::from(days));
+    let waits_until = limit - TimeDelta::days(SHIPPED_WITHIN_DAYS);
     let pool = ledger.database.write();
     let mut expired = Vec::new();
     let names = sqlx::query_scalar!(
@@ -63,17 +67,24 @@ async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
     for name in names {
         let month = NaiveDate::parse_from_str(&format!("{name}_01"), "ledger_%Y_%m_%d");
         if month.is_ok_and(|month| month + Months::new(1) <= limit.date_naive()) {
-            expired.push(name);
+            let waits = month.is_ok_and(|month| month + Months::new(1) > waits_until.date_naive());
+            expired.push((name, waits));
         }
     }
     if expired.is_empty() {
         return Ok(0);
     }
+    // Nothing is written about what waits.
+    if let Some((name, true)) = expired.first()
+        && is_waited_for(ledger, name).await?
+    {
+        return Ok(0);
+    }
     checkpointing::take(ledger, checkpoints, "retention").await?;
     ledger.catch_up().await?;
     let mut dropped = 0;
-    for name in expired {
-        if !drop_segment(ledger, checkpoints, &name).await? {
+    for (name, waits) in expired {
+        if !drop_segment(ledger, checkpoints, &name, waits).await? {
             break;
         }
         tracing::info!(segment = name, "a segment of the ledger was kept for long enough and is dropped");
@@ -82,10 +93,28 @@ async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
     Ok(dropped)
 }
 
-/// Whether the segment could be dropped: nothing in it is open, and nothing older is left.
-async fn drop_segment(ledger: &Ledger, checkpoints: &Checkpoints, name: &str) -> Result<bool, SegmentError> {
+/// Whether the segment could be dropped: nothing in it is open, nothing older is left, and every destination has it, or does
+/// not get it any more.
+async fn drop_segment(
+    ledger: &Ledger,
+    checkpoints: &Checkpoints,
+    name: &str,
+    waits: bool,
+) -> Result<bool, SegmentError> {
     let mut connection = ledger.database.write().acquire().await?;
     let Some(ends) = droppable(&mut connection, name).await? else { return Ok(false) };
+    for (destination, entries) in unshipped(&mut connection, &ends).await? {
+        if waits {
+            return Ok(false);
+        }
+        tracing::warn!(
+            segment = name,
+            destination,
+            entries,
+            "an old segment of the ledger is dropped although a destination has not got it in {SHIPPED_WITHIN_DAYS} days more"
+        );
+        ledger.shared.queue.metrics.never_shipped(&destination, entries);
+    }
     // Given back, for the entry about it is written over another one.
     drop(connection);
     checkpointing::cut(ledger, checkpoints, ends.clone()).await?;
@@ -156,6 +185,49 @@ async fn droppable(connection: &mut PgConnection, name: &str) -> Result<Option<V
     }
     let head = |(chain, seq, hash)| ChainHead { chain, hash: hex::encode::<Vec<u8>>(hash), seq };
     Ok(Some(ends.into_iter().map(head).collect()))
+}
+
+/// Whether a destination has not got all of this segment.
+async fn is_waited_for(ledger: &Ledger, name: &str) -> Result<bool, SegmentError> {
+    let mut connection = ledger.database.write().acquire().await?;
+    let Some(ends) = droppable(&mut connection, name).await? else { return Ok(false) };
+    let unshipped = unshipped(&mut connection, &ends).await?;
+    for (destination, entries) in &unshipped {
+        tracing::warn!(
+            segment = name,
+            destination,
+            entries,
+            "an old segment of the ledger is kept until a destination has got it"
+        );
+    }
+    Ok(!unshipped.is_empty())
+}
+
+/// The destinations that have not got everything up to these ends, and how many entries are missing there. One that nobody
+/// has tried to ship to for a day is not configured any more.
+async fn unshipped(connection: &mut PgConnection, ends: &[ChainHead]) -> Result<Vec<(String, u64)>, sqlx::Error> {
+    let chains: Vec<Uuid> = ends.iter().map(|end| end.chain).collect();
+    let seqs: Vec<i64> = ends.iter().map(|end| end.seq).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            s.destination,
+            SUM(e.seq - GREATEST(COALESCE(p.seq, 0), c.dropped_seq))::bigint AS "entries!"
+        FROM ledger_shipments AS s
+        CROSS JOIN UNNEST($1::uuid[], $2::bigint[]) AS e (chain_id, seq)
+        JOIN ledger_chains AS c ON c.chain_id = e.chain_id
+        LEFT JOIN ledger_shipment_cursors AS p ON p.destination = s.destination AND p.chain_id = e.chain_id
+        WHERE e.seq > GREATEST(COALESCE(p.seq, 0), c.dropped_seq)
+          AND GREATEST(s.next_attempt_at, s.leased_until, s.shipped_at) > clock_timestamp() - interval '1 day'
+        GROUP BY s.destination
+        ORDER BY s.destination
+        "#,
+        &chains,
+        &seqs,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.destination, row.entries as u64)).collect())
 }
 
 /// Whether the segment has entries after these ends. Looked up by key, for the writer waits meanwhile.

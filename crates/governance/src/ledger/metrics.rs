@@ -19,6 +19,12 @@ pub(super) struct LedgerMetrics {
     available: Gauge,
     spooled: Gauge,
     queued: Family<QueuedLabels, Gauge>,
+    never_shipped: Family<DestinationLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabels {
+    destination: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +68,7 @@ impl LedgerMetrics {
             available: Gauge::default(),
             spooled: Gauge::default(),
             queued: Family::default(),
+            never_shipped: Family::default(),
         };
         this.available.set(1);
         this.queued(0, 0);
@@ -82,6 +89,11 @@ impl LedgerMetrics {
             "Bytes of entries that are in the home and not in the ledger yet",
             this.spooled.clone(),
         );
+        metrics.register(
+            "ledger_never_shipped_entries",
+            "Entries that retention dropped before a destination had got them",
+            this.never_shipped.clone(),
+        );
         metrics.register("ledger_queue_entries", "Entries that wait to be written", this.queued.clone());
         this
     }
@@ -100,6 +112,10 @@ impl LedgerMetrics {
 
     pub(super) fn lagging(&self, oldest: Option<Instant>) {
         self.lag.set(oldest.map_or(0.0, |queued| queued.elapsed().as_secs_f64()));
+    }
+
+    pub(super) fn never_shipped(&self, destination: &str, entries: u64) {
+        self.never_shipped.get_or_create(&DestinationLabels { destination: destination.to_owned() }).inc_by(entries);
     }
 
     pub(super) fn dropped(&self, what: Dropped) {

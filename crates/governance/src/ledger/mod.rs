@@ -26,6 +26,7 @@ mod compare;
 pub mod content;
 mod contents;
 pub(crate) mod entry;
+mod erased;
 pub mod erasure;
 mod error;
 mod expected;

@@ -1,10 +1,10 @@
 //! Reading the log back, entry by entry.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{EntryKind, LedgerEntry, ProjectionError, Record};
 use systemprompt_model::ActionId;
+pub(crate) use systemprompt_verify::table::said;
 use uuid::Uuid;
 
 /// An entry as it is stored, with the link that holds it in its chain.
@@ -54,18 +54,6 @@ fn read(
     let Ok(kind) = kind.parse::<EntryKind>() else { return Ok(None) };
     let record = Record::read(kind, body).map_err(|source| ProjectionError::Entry { chain, seq, source })?;
     Ok(Some(LedgerEntry { chain, seq, at, action: ActionId::from_uuid(action), record }))
-}
-
-/// What a body says about its kind and action; nothing if it is none.
-pub(crate) fn said(body: &str) -> (String, Uuid) {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Said {
-        action: Uuid,
-        kind: String,
-    }
-    let said: Said = serde_json::from_str(body).unwrap_or_default();
-    (said.kind, said.action)
 }
 
 /// The entries of one chain after this place, up to `until`, at most `limit`. One that stands at a place a second time, which

@@ -14,6 +14,9 @@ pub struct VerifyReport {
     pub checkpoints: usize,
     /// How many parts of content were compared with their digests.
     pub content: u64,
+    /// How many parts of content are gone because somebody erased them, as the log says.
+    #[serde(skip_serializing_if = "is_none")]
+    pub erased: u64,
     /// How many accounts and keys are what recorded changes made them, if somebody looked.
     pub accounts: u64,
     /// The projections that were compared; empty when only a part of the log was looked at.
@@ -56,6 +59,10 @@ pub struct LedgerProblem {
     pub row: Option<String>,
     /// What is wrong.
     pub problem: String,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl VerifyReport {

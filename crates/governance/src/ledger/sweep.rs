@@ -6,9 +6,8 @@ use uuid::Uuid;
 
 use super::log::Ledger;
 use super::retention::{Class, Retention};
-use super::text::first_id_at;
 
-/// Actions swept in one statement, so that none takes long.
+/// Parts looked at in one statement, so that none takes long.
 const SWEEP_BATCH: i64 = 500;
 
 impl Ledger {
@@ -18,42 +17,47 @@ impl Ledger {
     }
 }
 
-/// Deletes the content of actions older than the retention setting of its class allows. The ids of actions contain their
-/// time, so the oldest are the first of the primary key; what classes that are kept for longer leave behind is passed over.
+/// Deletes content older than the retention setting of its class allows, oldest first; what classes that are kept for longer
+/// leave behind is passed over. It goes by when it was kept: not every id of an action has its time.
 async fn sweep(pool: &PgPool, retention: &Retention, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let before = |class| first_id_at(now - TimeDelta::days(i64::from(retention.days_of(class))));
+    let before = |class| now - TimeDelta::days(i64::from(retention.days_of(class)));
     let [prompts, answers, tool_inputs, findings] = Class::ALL.map(before);
     let newest = Class::ALL.map(before).into_iter().max().unwrap_or_default();
-    let mut after = Uuid::nil();
+    let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
     let mut swept = 0;
     loop {
         let batch = sqlx::query!(
             r#"
             WITH oldest AS (
-                SELECT DISTINCT action_id
+                SELECT DISTINCT created_at, action_id
                 FROM (
-                    SELECT action_id
+                    SELECT created_at, action_id
                     FROM ledger_content
-                    WHERE action_id > $1 AND action_id < $2
-                    ORDER BY action_id, part
-                    LIMIT $3
+                    WHERE (created_at, action_id) > ($1, $2) AND created_at < $3
+                    ORDER BY created_at, action_id
+                    LIMIT $4
                 ) AS rows
             ), deleted AS (
                 DELETE FROM ledger_content AS c USING oldest
                 WHERE c.action_id = oldest.action_id
-                  AND c.action_id < CASE
-                      WHEN c.part = 'request' THEN $4::uuid
-                      WHEN c.part = 'answer' THEN $5::uuid
-                      WHEN c.part LIKE 'finding.%' THEN $6::uuid
-                      ELSE $7::uuid
+                  AND c.created_at = oldest.created_at
+                  AND c.created_at < CASE
+                      WHEN c.part = 'request' THEN $5::timestamptz
+                      WHEN c.part = 'answer' THEN $6::timestamptz
+                      WHEN c.part LIKE 'finding.%' THEN $7::timestamptz
+                      ELSE $8::timestamptz
                   END
                 RETURNING c.action_id
+            ), last AS (
+                SELECT created_at, action_id FROM oldest ORDER BY created_at DESC, action_id DESC LIMIT 1
             )
             SELECT
-                (SELECT action_id FROM oldest ORDER BY action_id DESC LIMIT 1) AS last,
+                (SELECT created_at FROM last) AS last_at,
+                (SELECT action_id FROM last) AS last,
                 (SELECT COUNT(DISTINCT action_id) FROM deleted) AS "swept!"
             "#,
-            after,
+            after.0,
+            after.1,
             newest,
             SWEEP_BATCH,
             prompts,
@@ -64,7 +68,7 @@ async fn sweep(pool: &PgPool, retention: &Retention, now: DateTime<Utc>) -> Resu
         .fetch_one(pool)
         .await?;
         swept += batch.swept as u64;
-        let Some(last) = batch.last else { return Ok(swept) };
-        after = last;
+        let (Some(at), Some(action)) = (batch.last_at, batch.last) else { return Ok(swept) };
+        after = (at, action);
     }
 }

@@ -22,9 +22,10 @@ use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::Metrics;
 use systemprompt_extension::ledger::{EntryKind, LedgerEntry, Projection, ProjectionError, Record};
 use systemprompt_extension::policy::{Subject, Usage};
+use systemprompt_model::pattern::Pattern;
 use systemprompt_model::{
-    ActionId, Actor, ActorChain, ActorKind, Ambient, Attribution, Client, Clock as _, ContextId, DecisionId,
-    InstanceId, ManualClock, Microdollars, Principal, Resource, SessionId, TaskId, TraceId, UserId,
+    ActionId, Actor, ActorChain, ActorKind, Ambient, ApiKeyId, Attribution, Client, Clock as _, ContextId, Credential,
+    DecisionId, InstanceId, ManualClock, Microdollars, Principal, Resource, SessionId, TaskId, TraceId, UserId,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -35,7 +36,8 @@ use uuid::Uuid;
 use super::chain::Head;
 use super::checkpoint::{Checkpoints, Remembered};
 use super::entry::{AttemptedEntry, DecidedEntry, EndedEntry, Judged, Sealed};
-use super::export::{Export, export_csv, export_jsonl, trust};
+use super::export::selection::Selection;
+use super::export::{Export, Exported, Out, export, trust};
 use super::journal::Journal;
 use super::kept::KeptDigest;
 use super::keys::signing_key;
@@ -106,6 +108,7 @@ fn module() -> Module {
         id: "governance".to_owned(),
         schemas: vec![
             schema(),
+            SchemaDefinition::inline("ledger_shipments", include_str!("../../schema/shipping.sql")),
             SchemaDefinition::inline("governance_decisions", include_str!("../../schema/decisions.sql")),
         ],
         ..Module::default()
@@ -1060,7 +1063,13 @@ fn filled(ambient: &Ambient) -> Vec<(EntryKind, Sealed)> {
     let now = text::micros(ambient.now());
     let action = ActionId::generate(ambient);
     let by = Attribution {
-        principal: Arc::new(Principal { user_id: UserId::generate(ambient), ..Principal::operator("root", 7) }),
+        principal: Arc::new(Principal {
+            user_id: UserId::generate(ambient),
+            credential: Credential::ApiKey(ApiKeyId::generate(ambient)),
+            roles: vec!["analyst".to_owned()],
+            attributes: [("department".to_owned(), "Research".to_owned())].into(),
+            ..Principal::operator("root", 7)
+        }),
         actors: ActorChain::operator("root", 7)
             .delegated_to(Actor { kind: ActorKind::Agent, id: "researcher".to_owned() }),
         session: Some(SessionId::generate(ambient)),
@@ -1204,7 +1213,7 @@ async fn every_field_of_every_entry_is_written_read_and_verified_from_an_export_
 async fn exported(pool: &PgPool, seen: &Remembered, home: Option<&Checkpoints>) -> String {
     let mut out = Vec::new();
     let export = Export { signer: home, home: Some(seen), ..Export::default() };
-    export_jsonl(pool, &export, DateTime::UNIX_EPOCH, &mut out).await.unwrap();
+    super::export::export(pool, &export, DateTime::UNIX_EPOCH, Out::Jsonl(&mut out)).await.unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -1278,23 +1287,114 @@ async fn an_export_proves_itself_and_any_change_of_it_is_named() {
         );
     }
 
-    // As a table with the proofs beside it, and a part of it.
-    let (mut table, mut proof) = (Vec::new(), Vec::new());
-    let export = Export { signer: Some(&checkpoints), home: Some(&seen), ..Export::default() };
-    assert_eq!(export_csv(pool, &export, DateTime::UNIX_EPOCH, &mut table, &mut proof).await.unwrap(), 7);
-    let mut csv = systemprompt_verify::read::Csv::new(Cursor::new(&table), Cursor::new(&proof));
-    let report = systemprompt_verify::verify::verify(&mut csv, &trust(&seen)).unwrap();
-    assert_eq!((report.problems.as_slice(), report.verified), ([].as_slice(), 7));
-    let forged = String::from_utf8(table).unwrap().replacen("demo", "dem0", 1);
-    let mut csv = systemprompt_verify::read::Csv::new(Cursor::new(forged), Cursor::new(&proof));
-    assert!(!systemprompt_verify::verify::verify(&mut csv, &trust(&seen)).unwrap().is_sound());
+    // A part of it.
     let (third,): (DateTime<Utc>,) =
         sqlx::query_as("SELECT at FROM ledger WHERE seq = 3").fetch_one(pool).await.unwrap();
     let mut out = Vec::new();
-    let export = Export { since: Some(third), ..export };
-    let entries = export_jsonl(pool, &export, DateTime::UNIX_EPOCH, &mut out).await.unwrap();
-    assert!((1..7).contains(&entries), "{entries}");
+    let part = Export { since: Some(third), signer: Some(&checkpoints), home: Some(&seen), ..Export::default() };
+    let Exported { entries, left_out } = export(pool, &part, DateTime::UNIX_EPOCH, Out::Jsonl(&mut out)).await.unwrap();
+    assert!((1..7).contains(&entries) && left_out == 0, "{entries}");
     assert_eq!(read_export(&String::from_utf8(out).unwrap(), &seen), [""; 0]);
+}
+
+/// Writes a table with what proves it beside it.
+async fn exported_table(pool: &PgPool, wanted: &Export<'_>, path: &Path) -> Exported {
+    let (mut table, mut proof) = (Vec::new(), Vec::new());
+    let out = match path.extension().and_then(|end| end.to_str()) {
+        Some("csv") => Out::Csv { entries: &mut table, proof: &mut proof },
+        _ => Out::Parquet { entries: &mut table, proof: &mut proof },
+    };
+    let exported = export(pool, wanted, DateTime::UNIX_EPOCH, out).await.unwrap();
+    std::fs::write(path, table).unwrap();
+    std::fs::write(format!("{}.proof", path.display()), proof).unwrap();
+    exported
+}
+
+#[tokio::test]
+async fn an_export_as_a_table_and_one_of_a_few_prove_themselves_too() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    let fixture = setup.start(&database.pool).await;
+    finish(fixture.admit("hello").await.unwrap(), "hi");
+    drop(fixture.admit("never mind").await.unwrap());
+    finish(fixture.admit("hello").await.unwrap(), "hi");
+    fixture.drained().await;
+    let checkpoints = Checkpoints::open(home.path()).unwrap();
+    let seen = remembered(home.path());
+    let everything = Export { signer: Some(&checkpoints), home: Some(&seen), ..Export::default() };
+    let of = |selection| Export { only: selection, signer: Some(&checkpoints), home: Some(&seen), ..Export::default() };
+    let files = tempfile::tempdir().unwrap();
+    let verified = |path: &Path| {
+        let mut lines = systemprompt_verify::open::open(path).unwrap();
+        systemprompt_verify::verify::verify(&mut *lines, &trust(&seen))
+    };
+    let completed = Selection { status: Some("completed".to_owned()), ..Selection::default() };
+    for name in ["ledger.csv", "ledger.parquet"] {
+        let path = files.path().join(name);
+        assert_eq!(exported_table(pool, &everything, &path).await, Exported { entries: 7, left_out: 0 });
+        let report = verified(&path).unwrap();
+        assert_eq!((report.problems.as_slice(), report.verified, report.left_out), ([].as_slice(), 7, 0), "{name}");
+
+        let exported = exported_table(pool, &of(completed.clone()), &path).await;
+        assert!(exported.entries > 0 && exported.left_out > 0, "{exported:?}");
+        let report = verified(&path).unwrap();
+        assert_eq!(report.problems, [], "{name}");
+        assert_eq!((report.verified, report.left_out), (exported.entries, exported.left_out), "{name}");
+
+        // What was left out cannot be taken away, changed, or be more than the filter explains.
+        let proof = format!("{}.proof", path.display());
+        let lines = std::fs::read_to_string(&proof).unwrap();
+        let link = lines.lines().find(|line| line.starts_with(r#"{"link""#)).unwrap();
+        let filter = r#""filter":{"status":"completed"},"#;
+        assert!(lines.contains(filter), "{lines}");
+        let cut = format!("{link}\n");
+        let changed = link.replace(r#""at":"#, r#""at":1"#);
+        for (from, to) in [(cut.as_str(), ""), (link, changed.as_str()), (filter, "")] {
+            std::fs::write(&proof, lines.replacen(from, to, 1)).unwrap();
+            let report = verified(&path);
+            assert!(report.is_err() || !report.unwrap().is_sound(), "{name}: {from}");
+        }
+    }
+    let path = files.path().join("ledger.csv");
+    exported_table(pool, &everything, &path).await;
+    let forged = std::fs::read_to_string(&path).unwrap().replacen("demo", "dem0", 1);
+    std::fs::write(&path, forged).unwrap();
+    assert!(!verified(&path).unwrap().is_sound());
+    // A table of Parquet has a checksum of nothing: what it says is compared with the hashes.
+    let path = files.path().join("ledger.parquet");
+    exported_table(pool, &everything, &path).await;
+    let mut forged = std::fs::read(&path).unwrap();
+    let at = forged.windows(4).position(|window| window == b"demo").unwrap();
+    forged[at] = b'D';
+    std::fs::write(&path, forged).unwrap();
+    assert!(verified(&path).map_or(true, |report| !report.is_sound()));
+
+    // Whoever is asked about.
+    let by: Value = sqlx::query_scalar("SELECT body::jsonb -> 'by' FROM ledger WHERE kind = 'decided' LIMIT 1")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    let user = by["user"].as_str().map(|user| user.parse().unwrap());
+    let model = |glob: &str| Some(Pattern::new(glob).unwrap());
+    for (selection, expected) in [
+        (Selection { user, ..Selection::default() }, true),
+        (Selection { user: Some(UserId::from_uuid(Uuid::from_u128(7))), ..Selection::default() }, false),
+        (Selection { model: model("dem*"), ..Selection::default() }, true),
+        (Selection { model: model("other"), ..Selection::default() }, false),
+        (Selection { keys: Some(vec![ApiKeyId::from_uuid(Uuid::from_u128(7))]), ..Selection::default() }, false),
+        (Selection { session: Some((Uuid::nil(), Uuid::nil())), ..Selection::default() }, false),
+        (Selection { policy: Some("nobody's".to_owned()), ..Selection::default() }, false),
+        (Selection { status: Some("pending".to_owned()), ..Selection::default() }, false),
+    ] {
+        let mut out = Vec::new();
+        let exported = export(pool, &of(selection.clone()), DateTime::UNIX_EPOCH, Out::Jsonl(&mut out)).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.contains(r#"\"kind\":\"decided\""#), expected, "{selection:?}: {text}");
+        assert_eq!(exported.entries + exported.left_out, 7, "{selection:?}");
+        assert_eq!(read_export(&text, &seen), [""; 0], "{selection:?}");
+    }
 }
 
 /// The names of the fields that are ours. What features and policies say is kept as it is.
@@ -1743,6 +1843,8 @@ async fn content_is_deleted_after_its_time() {
     let ambient = Ambient { clock: clock.clone(), ..Ambient::system() };
     let fixture = Setup { ambient, ..Setup::default() }.start(&database.pool).await;
     finish(fixture.admit("old").await.unwrap(), "hi");
+    // Written after everything that waits.
+    fixture.ledger.append(entry::checkpoint(&[], "hourly", None, clock.now())).await.unwrap();
     clock.advance(TimeDelta::days(29));
     let new = fixture.admit("new").await.unwrap();
     let new_id = new.id();
@@ -1756,7 +1858,7 @@ async fn content_is_deleted_after_its_time() {
     let left: Vec<(Uuid,)> =
         sqlx::query_as("SELECT DISTINCT action_id FROM ledger_content").fetch_all(pool).await.unwrap();
     assert_eq!(left, [(new_id.as_uuid(),)]);
-    assert_eq!(assert_sound(pool).await.verified, 4, "the log is as it was");
+    assert_eq!(assert_sound(pool).await.verified, 5, "the log is as it was");
 }
 
 #[tokio::test]
@@ -1821,14 +1923,32 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
     std::fs::remove_dir(&file).unwrap();
     assert!(assert_sound(pool).await.chains[0].from_seq == 1, "everything is there");
 
-    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 2, "January and February");
+    // What a destination has not got yet waits for it, up to a month; one that is not configured any more is waited for by
+    // nobody.
+    let destination = |name: &str, tried: &str| {
+        format!("INSERT INTO ledger_shipments (destination, next_attempt_at) VALUES ('{name}', {tried})")
+    };
+    run(pool, &destination("gone", "now() - interval '2 days'")).await;
+    run(pool, &destination("siem", "now()")).await;
+    let cursor = "INSERT INTO ledger_shipment_cursors SELECT 'siem', chain_id, seq - 1 FROM ledger_chains";
+    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 1, "January is a month over its time");
+    let page = fixture.metrics.encode();
+    assert!(page.contains(r#"ledger_never_shipped_entries_total{destination="siem"} "#), "{page}");
+    assert!(!page.contains(r#"{destination="gone"}"#), "{page}");
+    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0, "February waits");
+    run(pool, cursor).await;
+    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 1, "February");
     assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0);
     let ledger = Arc::clone(&fixture.ledger);
     fixture.drained().await;
     ledger.catch_up().await.unwrap();
     let home = remembered(home.path());
     let cuts: Vec<_> = home.checkpoints.iter().map(|line| line.dropped.len()).collect();
-    assert_eq!(cuts, [0, 0, 1, 1, 0], "one to begin with, one before they were dropped, one for each, one at the end");
+    assert_eq!(
+        cuts,
+        [0, 0, 1, 0, 1, 0],
+        "one to begin with, one before each is dropped and one for it, one at the end"
+    );
     let report = verify(pool, &home, ledger.projector().projections()).await.unwrap();
     assert_eq!((report.problems.as_slice(), report.notes.as_slice()), ([].as_slice(), [].as_slice()));
     assert!(report.chains[0].from_seq > 9, "{report:?}");

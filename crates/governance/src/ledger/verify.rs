@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::chain::Head;
 use super::checkpoint::Remembered;
 use super::compare::compare;
+use super::erased::ErasureCheck;
 use super::expected::Expected;
 pub use super::followed::ExpectedHead;
 use super::followed::{Begins, Followed};
@@ -93,6 +94,7 @@ async fn verify_log(
     .fetch_all(&mut *connection)
     .await?;
     let mut followed = BTreeMap::new();
+    let mut erasures = ErasureCheck::new(&mut *connection).await?;
     for row in &chains {
         let (mut start, mut begins) = match (row.dropped_seq, row.dropped_hash.as_deref().map(Sha::try_from)) {
             (seq, Some(Ok(hash))) if seq > 0 => (Head { seq, hash, at: DateTime::UNIX_EPOCH }, Begins::Dropped),
@@ -120,6 +122,7 @@ async fn verify_log(
             for entry in &entries {
                 chain.follow(entry, &mut expected);
             }
+            erasures.look(&mut *connection, &entries).await?;
         }
         if until == row.seq {
             chain.ends(row.seq, &row.hash, row.at);
@@ -148,6 +151,10 @@ async fn verify_log(
     let dropped = chains.iter().any(|row| row.dropped_seq > 0);
     let content = contents::check(&mut *connection, scope.since, scope.until, dropped).await?;
     report.content = content.sound;
+    let erasures = erasures.judge(&mut *connection, dropped).await?;
+    report.erased = erasures.erased;
+    report.problems.extend(erasures.problems);
+    report.notes.extend(erasures.notes);
     report.problems.extend(content.problems);
     if content.unknown > 0 {
         let unknown = content.unknown;

@@ -442,6 +442,10 @@ impl Courier for Letterbox {
         self.0.lock().expect("no panic").push((url.to_owned(), headers.to_vec(), body));
         Ok(())
     }
+
+    async fn put(&self, object: crate::webhook::StoredObject<'_>) -> Result<(), String> {
+        Err(format!("an alert is no object: {}", object.url))
+    }
 }
 
 #[tokio::test]
@@ -616,6 +620,10 @@ impl Courier for Slow {
         self.asked.notify_one();
         self.let_go.notified().await;
         Ok(())
+    }
+
+    async fn put(&self, object: crate::webhook::StoredObject<'_>) -> Result<(), String> {
+        Err(format!("an alert is no object: {}", object.url))
     }
 }
 

@@ -19,14 +19,21 @@ pub(super) struct SiemEvent {
     pub(super) timestamp: String,
     #[serde(skip)]
     pub(super) at: DateTime<Utc>,
+    /// The chain, and the place in it.
+    #[serde(skip)]
+    pub(super) place: (Uuid, i64),
     /// `decision.allow`, `decision.warn`, `decision.deny`, `action.attempted`, `action.completed`, `action.failed`,
     /// `action.abandoned`, `ledger.checkpoint`.
     pub(super) event_type: String,
     /// `info`, `warning`.
     pub(super) level: &'static str,
     pub(super) user_id: Option<String>,
+    /// Its roles at that time, separated by commas.
+    pub(super) role: Option<String>,
+    pub(super) department: Option<String>,
     pub(super) actor: Option<String>,
     pub(super) credential: Option<String>,
+    pub(super) key_id: Option<String>,
     pub(super) agent: Option<String>,
     pub(super) mcp_server: Option<String>,
     pub(super) tool: Option<String>,
@@ -80,6 +87,7 @@ pub(super) async fn events(
                 id: format!("{}:{}", entry.chain, entry.seq),
                 timestamp: entry.at.to_rfc3339_opts(SecondsFormat::Micros, true),
                 at: entry.at,
+                place: (entry.chain, entry.seq),
                 event_type: format!("ledger.{}", entry.kind),
                 level: "info",
                 request_id: (!entry.action.is_nil()).then(|| entry.action.to_string()),
@@ -103,7 +111,10 @@ impl SiemEvent {
             |kind: &str| by.actors.iter().find(|actor| actor.kind.as_str() == kind).map(|actor| actor.id.clone());
         self.user_id = by.user.map(|user| user.to_string());
         self.actor = by.actors.first().map(|actor| format!("{} {}", actor.kind.as_str(), actor.id));
+        self.role = (!by.roles.is_empty()).then(|| by.roles.join(","));
+        self.department.clone_from(&by.department);
         self.credential = Some(by.credential.clone());
+        self.key_id = by.key.map(|key| key.to_string());
         self.agent = of_kind("agent");
         self.session_id = by.session.map(|session| session.to_string());
         self.trace_id = Some(by.trace.to_string());

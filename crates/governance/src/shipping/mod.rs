@@ -1,10 +1,11 @@
-//! Shipping the log to where others keep it: a SIEM, a file, a collector.
+//! Shipping the log to where others keep it: a SIEM, a file, a collector, an object store.
 //!
 //! Each destination gets every entry, in order, at least once; after a crash or a lost answer some come again, under the same
 //! id. How far it has come stands in the database and is moved once it has taken what lies before, so any server can go on.
 //! One server at a time has a destination. No request waits for any of this, and a destination that is down holds up no other.
 
 mod event;
+mod object;
 mod queries;
 #[cfg(test)]
 mod tests;
@@ -25,12 +26,15 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
+use systemprompt_extension::ledger::{EntryKind, Record};
 use systemprompt_model::{Ambient, Secret, with_causes};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::object::Bucket;
 use crate::config::{ShipmentConfig, Shipped};
+use crate::ledger::checkpoint::SignedCheckpoint;
 use crate::ledger::read::{self, LoggedEntry, Places};
 use crate::ledger::text::sha256;
 use crate::webhook::{Courier, key, signed};
@@ -68,6 +72,7 @@ enum Way {
     File(PathBuf),
     Webhook { url: String, key: Box<hmac::Key> },
     Otlp { url: String, authorization: Option<Secret> },
+    ObjectStore { bucket: Bucket, credentials: Secret },
 }
 
 /// What came of a turn.
@@ -130,6 +135,10 @@ impl Shipping {
             if let Some(otlp) = &to.otlp {
                 let authorization = otlp.authorization.as_ref().and_then(|name| secret(name));
                 return Some(Way::Otlp { url: otlp.url.clone(), authorization });
+            }
+            if let Some(store) = &to.object_store {
+                let credentials = secret(&store.credentials)?;
+                return Some(Way::ObjectStore { bucket: Bucket::of(store), credentials });
             }
             Some(Way::File(to.file.as_ref()?.path.clone()))
         };
@@ -236,13 +245,13 @@ impl Shipping {
         stored: &[LoggedEntry],
         messages: Messages,
     ) -> Result<(), String> {
+        // Few entries are checkpoints.
+        if messages.is_empty() {
+            return Ok(());
+        }
         match &to.way {
             Way::File(path) => {
-                let (path, mut lines) = (path.clone(), String::new());
-                for message in messages.values() {
-                    lines.push_str(&message.to_string());
-                    lines.push('\n');
-                }
+                let (path, lines) = (path.clone(), messages.lines().map(|(_, _, line)| line).collect::<String>());
                 let written = tokio::task::spawn_blocking(move || append(&path, &lines)).await;
                 written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
             }
@@ -250,6 +259,7 @@ impl Shipping {
                 let kind = match to.what {
                     Shipped::Events => "ledger.events",
                     Shipped::Entries => "ledger.entries",
+                    Shipped::Checkpoints => "ledger.checkpoints",
                 };
                 let body = json!({"type": kind, "data": messages.values()}).to_string();
                 let headers = signed(key, batch_id(&to.name, stored), self.ambient.now(), &body);
@@ -260,6 +270,13 @@ impl Shipping {
                 let authorization = authorization.iter().map(|secret| ("authorization", secret.expose().to_owned()));
                 courier.post(url, &authorization.collect::<Vec<_>>(), event::otlp(events).to_string()).await
             }
+            Way::ObjectStore { bucket, credentials } => {
+                // One after the other, for what was put is put again if one of them fails.
+                for object in bucket.objects(to.what, messages.lines(), credentials, self.ambient.now()) {
+                    courier.put(object).await?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -267,16 +284,34 @@ impl Shipping {
 /// What is shipped.
 enum Messages {
     Events(Vec<event::SiemEvent>),
-    Entries(Vec<Value>),
+    /// What proves the log: of which chain, from which place of it.
+    Proof(Vec<(Uuid, i64, Value)>),
 }
 
 impl Messages {
-    fn values(&self) -> Vec<Value> {
+    fn is_empty(&self) -> bool {
         match self {
-            Self::Events(events) => {
-                events.iter().map(|event| serde_json::to_value(event).unwrap_or_default()).collect()
-            }
-            Self::Entries(entries) => entries.clone(),
+            Self::Events(events) => events.is_empty(),
+            Self::Proof(lines) => lines.is_empty(),
+        }
+    }
+
+    fn values(&self) -> Vec<Value> {
+        self.placed().map(|(_, _, value)| value).collect()
+    }
+
+    /// Lines of JSON, each with the place of its entry.
+    fn lines(&self) -> impl Iterator<Item = (Uuid, i64, String)> {
+        self.placed().map(|(chain, seq, value)| (chain, seq, format!("{value}\n")))
+    }
+
+    fn placed(&self) -> Box<dyn Iterator<Item = (Uuid, i64, Value)> + Send + '_> {
+        match self {
+            Self::Events(events) => Box::new(events.iter().map(|event| {
+                let (chain, seq) = event.place;
+                (chain, seq, serde_json::to_value(event).unwrap_or_default())
+            })),
+            Self::Proof(lines) => Box::new(lines.iter().cloned()),
         }
     }
 }
@@ -286,9 +321,14 @@ async fn messages(
     what: Shipped,
     stored: &[LoggedEntry],
 ) -> Result<Messages, sqlx::Error> {
-    if what == Shipped::Events {
-        return Ok(Messages::Events(event::events(connection, stored).await?));
+    match what {
+        Shipped::Events => Ok(Messages::Events(event::events(connection, stored).await?)),
+        Shipped::Entries => entries(connection, stored).await,
+        Shipped::Checkpoints => Ok(checkpoints(stored)),
     }
+}
+
+async fn entries(connection: &mut PgConnection, stored: &[LoggedEntry]) -> Result<Messages, sqlx::Error> {
     let places = Places {
         chains: stored.iter().map(|entry| entry.chain).collect(),
         seqs: stored.iter().map(|entry| entry.seq).collect(),
@@ -299,15 +339,27 @@ async fn messages(
         found.map(|(_, _, hash)| hex::encode(hash)).unwrap_or_default()
     };
     let line = |entry: &LoggedEntry| {
-        systemprompt_verify::format::Line::Entry(systemprompt_verify::format::Entry {
+        let line = systemprompt_verify::format::Line::Entry(systemprompt_verify::format::Entry {
             chain: entry.chain,
             seq: entry.seq,
             at: entry.at.timestamp_micros(),
             hash: hash(entry),
             body: entry.body.clone(),
-        })
+        });
+        (entry.chain, entry.seq, serde_json::to_value(line).unwrap_or_default())
     };
-    Ok(Messages::Entries(stored.iter().map(|entry| serde_json::to_value(line(entry)).unwrap_or_default()).collect()))
+    Ok(Messages::Proof(stored.iter().map(line).collect()))
+}
+
+/// The checkpoints among the entries, as a home remembers them.
+fn checkpoints(stored: &[LoggedEntry]) -> Messages {
+    let line = |entry: &LoggedEntry| {
+        let Record::Checkpoint(checkpoint) = entry.read().ok()??.record else { return None };
+        let signed = SignedCheckpoint::in_log(&checkpoint)?;
+        Some((entry.chain, entry.seq, serde_json::to_value(signed).ok()?))
+    };
+    let checkpoints = stored.iter().filter(|entry| entry.kind == EntryKind::Checkpoint.as_str());
+    Messages::Proof(checkpoints.filter_map(line).collect())
 }
 
 /// The id of a message: the same whenever the same entries go to the same destination.

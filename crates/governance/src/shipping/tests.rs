@@ -9,17 +9,25 @@ use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_extension::SchemaDefinition;
 
 use super::*;
-use crate::config::{FileShipmentConfig, OtlpShipmentConfig, WebhookShipmentConfig};
+use crate::config::{
+    FileShipmentConfig, ObjectLockConfig, ObjectLockMode, ObjectStoreShipmentConfig, OtlpShipmentConfig,
+    WebhookShipmentConfig,
+};
 use crate::ledger::chain::{Head, link_hash};
+use crate::webhook::StoredObject;
 
 /// The headers and the body of a message.
 type Message = (Vec<(&'static str, String)>, Value);
+
+/// The address, the headers and the body of an object.
+type Object = (String, Vec<(&'static str, String)>, String);
 
 /// Somebody who takes messages, or does not.
 #[derive(Default)]
 struct Receiver {
     is_down: Mutex<bool>,
     got: Mutex<Vec<Message>>,
+    objects: Mutex<Vec<Object>>,
 }
 
 #[async_trait]
@@ -27,6 +35,12 @@ impl Courier for Receiver {
     async fn post(&self, _: &str, headers: &[(&'static str, String)], body: String) -> Result<(), String> {
         let body = serde_json::from_str(&body).expect("JSON");
         self.got.lock().unwrap().push((headers.to_vec(), body));
+        if *self.is_down.lock().unwrap() { Err("it answered 503".to_owned()) } else { Ok(()) }
+    }
+
+    async fn put(&self, object: StoredObject<'_>) -> Result<(), String> {
+        assert_eq!(object.credentials.expose(), "Bearer key");
+        self.objects.lock().unwrap().push((object.url, object.headers, object.body));
         if *self.is_down.lock().unwrap() { Err("it answered 503".to_owned()) } else { Ok(()) }
     }
 }
@@ -84,7 +98,14 @@ async fn entries(database: &TestDatabase, actions: u128) {
 }
 
 fn to(name: &str) -> ShipmentConfig {
-    ShipmentConfig { name: name.to_owned(), what: Shipped::Events, file: None, webhook: None, otlp: None }
+    ShipmentConfig {
+        name: name.to_owned(),
+        what: Shipped::Events,
+        file: None,
+        webhook: None,
+        otlp: None,
+        object_store: None,
+    }
 }
 
 fn shipping(database: &TestDatabase, to: &[ShipmentConfig]) -> Shipping {
@@ -188,6 +209,77 @@ async fn a_collector_gets_log_records() {
     );
 }
 
+fn bucket() -> ObjectStoreShipmentConfig {
+    ObjectStoreShipmentConfig {
+        bucket: "audit".to_owned(),
+        region: "eu-central-1".to_owned(),
+        endpoint: None,
+        prefix: "ledger/".to_owned(),
+        credentials: "archive".to_owned(),
+        lock: Some(ObjectLockConfig { mode: ObjectLockMode::Compliance, days: 365 }),
+    }
+}
+
+#[tokio::test]
+async fn an_object_store_gets_locked_objects_that_are_called_by_what_is_in_them() {
+    let database = testing::database(&[module()]).await;
+    entries(&database, 1).await;
+    let configured = [ShipmentConfig { object_store: Some(bucket()), what: Shipped::Entries, ..to("archive") }];
+    let shipping = shipping(&database, &configured);
+    let receiver = Receiver::default();
+    *receiver.is_down.lock().unwrap() = true;
+    assert_eq!(shipping.turn(&shipping.destinations[0], &receiver).await.unwrap(), Turn::Failed);
+    *receiver.is_down.lock().unwrap() = false;
+    at_once(&database).await;
+    assert_eq!(shipping.turn(&shipping.destinations[0], &receiver).await.unwrap(), Turn::Shipped(2));
+    let objects = receiver.objects.lock().unwrap();
+    let [(first, _, again), (second, headers, body)] = objects.as_slice() else { panic!("{objects:?}") };
+    let expected = format!(
+        "https://audit.s3.eu-central-1.amazonaws.com/ledger/{}/00000000000000000001-00000000000000000002.entries.jsonl",
+        Uuid::from_u128(1)
+    );
+    assert_eq!((first, again, second), (&expected, body, &expected), "what comes again has the same name");
+    let lines: Vec<systemprompt_verify::format::Line> =
+        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    assert_eq!(header("x-amz-object-lock-mode"), Some("COMPLIANCE"));
+    let until = header("x-amz-object-lock-retain-until-date").unwrap();
+    let until: DateTime<Utc> = until.parse().unwrap();
+    let days = (until - Ambient::system().now()).num_days();
+    assert!((363..=365).contains(&days), "{until}");
+}
+
+#[tokio::test]
+async fn who_wants_checkpoints_only_gets_those() {
+    let database = testing::database(&[module()]).await;
+    entries(&database, 1).await;
+    let configured = [ShipmentConfig { object_store: Some(bucket()), what: Shipped::Checkpoints, ..to("checkpoints") }];
+    let shipping = shipping(&database, &configured);
+    let receiver = Receiver::default();
+    // Nothing is sent of what is none, and it counts as taken.
+    assert_eq!(shipping.turn(&shipping.destinations[0], &receiver).await.unwrap(), Turn::Shipped(2));
+    assert!(receiver.objects.lock().unwrap().is_empty());
+    let chain = Uuid::from_u128(1);
+    let body = format!(
+        r#"{{"at":7,"heads":[{{"chain":"{chain}","hash":"00","seq":2}}],"key":"k","kind":"checkpoint","public_key":"p","reason":"interval","signature":"s"}}"#
+    );
+    sqlx::query("INSERT INTO ledger SELECT chain_id, 3, at, 'checkpoint', $1, $2, hash FROM ledger_chains")
+        .bind(Uuid::nil())
+        .bind(body)
+        .execute(database.pool.write())
+        .await
+        .unwrap();
+    sqlx::query("UPDATE ledger_chains SET seq = 3").execute(database.pool.write()).await.unwrap();
+    assert_eq!(shipping.turn(&shipping.destinations[0], &receiver).await.unwrap(), Turn::Shipped(1));
+    let objects = receiver.objects.lock().unwrap();
+    let [(url, _, body)] = objects.as_slice() else { panic!("{objects:?}") };
+    assert!(url.ends_with("/00000000000000000003-00000000000000000003.checkpoints.jsonl"), "{url}");
+    let line: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&line["heads"][0]["seq"], &line["signature"]), (&json!(2), &json!("s")), "{line}");
+    serde_json::from_value::<SignedCheckpoint>(line).expect("it is as a home has it");
+}
+
 #[test]
 fn a_destination_has_one_way_a_name_and_secrets_that_exist() {
     let webhook = WebhookShipmentConfig { url: "https://x.example".to_owned(), secret: "gone".to_owned() };
@@ -198,8 +290,31 @@ fn a_destination_has_one_way_a_name_and_secrets_that_exist() {
         ShipmentConfig { webhook: Some(webhook.clone()), file: Some(file), ..to("none") },
         ShipmentConfig { otlp: Some(otlp), what: Shipped::Entries, ..to("collector") },
         ShipmentConfig { webhook: Some(WebhookShipmentConfig { secret: "here".to_owned(), ..webhook }), ..to("good") },
+        ShipmentConfig {
+            object_store: Some(ObjectStoreShipmentConfig {
+                bucket: "no bucket".to_owned(),
+                region: String::new(),
+                prefix: "/a?b".to_owned(),
+                ..bucket()
+            }),
+            ..to("store")
+        },
     ];
     let flaws = crate::config::shipping::flaws(&configured, |secret| secret == "here");
     let pointers: Vec<&str> = flaws.iter().map(|flaw| flaw.pointer.as_str()).collect();
-    assert_eq!(pointers, ["/0", "/1/name", "/1", "/1/file/path", "/1/webhook/secret", "/2/what"]);
+    assert_eq!(
+        pointers,
+        [
+            "/0",
+            "/1/name",
+            "/1",
+            "/1/file/path",
+            "/1/webhook/secret",
+            "/2/what",
+            "/4/object_store/bucket",
+            "/4/object_store/region",
+            "/4/object_store/prefix",
+            "/4/object_store/credentials"
+        ]
+    );
 }

@@ -184,6 +184,18 @@ async fn logs_and_the_audit() {
     let exported = instance.cli(&["infra", "logs", "audit", "export", "--output", export]);
     let from_export = instance.cli(&["infra", "logs", "audit", "verify", "--file", export]);
     assert_eq!((&exported["entries"], &from_export["problems"]), (&from_export["verified"], &json!([])));
+    // As a table of one model's requests: whoever verifies it sees that the rest was there, and nothing of it.
+    let table = path(&instance, "demo.parquet");
+    let table = table.to_str().expect("UTF-8");
+    let part = ["infra", "logs", "audit", "export", "--output", table, "--format", "parquet", "--model", "claude-*"];
+    let part = instance.cli(&part);
+    let from_part = instance.cli(&["infra", "logs", "audit", "verify", "--file", table]);
+    assert_eq!((&part["entries"], &part["left_out"]), (&from_part["verified"], &from_part["left_out"]), "{from_part}");
+    assert!(part["left_out"].as_i64() > Some(0) && part["entries"].as_i64() > Some(1), "{part}");
+    // What is erased is known to be erased.
+    instance.cli(&["infra", "logs", "content", "redact", &id, "--part", "answer", "--yes"]);
+    let verified = instance.cli(&["infra", "logs", "audit", "verify"]);
+    assert_eq!((&verified["problems"], &verified["erased"]), (&json!([]), &json!(1)), "{verified}");
     // A row that the log does not say is named, and mended by filling the table anew.
     instance.cli(&["infra", "db", "execute", "--yes", "UPDATE ai_requests SET cost_microdollars = 0"]);
     let (status, said, _) = text(&instance, &["infra", "logs", "audit", "verify"]);

@@ -603,6 +603,7 @@ async fn every_command_in_its_three_forms() {
         (&["infra", "logs", "audit", "export", "--output", "ledger.jsonl"], &entries),
         (&["infra", "logs", "audit", "keys", "list"], &entries),
         (&["infra", "logs", "governance", "report", "--group-by", "decision"], &entries),
+        (&["infra", "logs", "hooks", "list"], &[]),
         (&["infra", "logs", "changes", "list", "--operation", "user.create"], &[]),
         (&["infra", "logs", "changes", "show", changes["items"][0]["id"].as_str().expect("an id")], &[]),
         (&["infra", "logs", "view", "--trace", &trace], &[]),

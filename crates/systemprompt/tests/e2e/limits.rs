@@ -200,6 +200,7 @@ async fn a_server_without_descriptors_says_so_and_blames_nobody() {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
     let free = (0..4096).find(|number| !open.contains(number)).expect("some number is free");
+    sender.ready().await.expect("the connection that answered");
     limit_descriptors(&instance, Some(free));
     let refused =
         sender.send_request(request("/v1/messages", hello("claude-test").to_string())).await.expect("an answer");

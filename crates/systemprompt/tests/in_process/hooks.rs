@@ -75,7 +75,7 @@ async fn decisions(server: &TestContext) -> Vec<DecisionDetail> {
 async fn events(server: &TestContext) -> Vec<HookEventRow> {
     server.catch_up().await;
     let filter = HookEventFilter { limit: 1000, ..HookEventFilter::default() };
-    list_hook_events(server.db().read(), &filter).await.expect("events are read")
+    list_hook_events(server.db().read(), &filter).await.expect("events are read").items
 }
 
 async fn assert_sound(server: &TestContext) {

@@ -23,6 +23,7 @@ mod instructions;
 mod limits;
 mod mail;
 mod metrics;
+mod object_store;
 mod redaction;
 mod reload;
 mod residency;

@@ -100,6 +100,51 @@ async fn a_postgresql_that_stands_still_is_noticed_while_nobody_asks() {
     assert_sound(pool.write()).await;
 }
 
+#[tokio::test]
+async fn a_postgresql_that_crashes_or_freezes_in_the_middle_of_commits_loses_and_repeats_nothing() {
+    let cluster = TestCluster::start().await;
+    let pool = Database::connect(&cluster.connect_options()).await.unwrap();
+    install(&pool, &[module()], &InstallOptions::default()).await.unwrap();
+    let fixture = Setup::default().start(&pool).await;
+    let mut answered = Vec::new();
+    for round in 0..6 {
+        let load = async {
+            let mut permits = Vec::new();
+            // Until nothing is admitted any more.
+            loop {
+                let before = permits.len();
+                permits.extend(join_all((0..10).map(|_| fixture.admit("hello"))).await.into_iter().flatten());
+                if permits.len() == before {
+                    return permits;
+                }
+            }
+        };
+        let fault = async {
+            tokio::time::sleep(Duration::from_millis(20 + round * 7)).await;
+            if round % 2 == 0 { cluster.crash() } else { cluster.freeze() }
+        };
+        let (permits, ()) = tokio::join!(load, fault);
+        for permit in permits {
+            answered.push(permit.id());
+            finish(permit, "hi");
+        }
+        if round % 2 == 0 {
+            cluster.restart();
+        } else {
+            cluster.thaw();
+        }
+        fixture.wait_until(true).await;
+    }
+    fixture.drained().await;
+    let pool = Database::connect(&cluster.connect_options()).await.unwrap();
+    assert!(answered.len() > 60, "{} were admitted", answered.len());
+    for id in answered {
+        assert_eq!(kinds_of(pool.write(), id).await, ["decided", "ended"], "{id}");
+    }
+    assert!(statuses(pool.write()).await.iter().all(|(status, _)| status != "pending"));
+    assert_sound(pool.write()).await;
+}
+
 /// A server of this home, which keeps a journal.
 async fn at_home(home: &Path, database: &TestDatabase, durability: Durability) -> Fixture {
     let journal = Some(Journal::open(home).unwrap());
@@ -336,7 +381,9 @@ async fn content_can_be_erased_and_the_log_stays() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
     let decisions: Vec<Arc<dyn Projection>> = vec![Arc::new(crate::decisions::Decisions)];
+    let home = tempfile::tempdir().unwrap();
     let fixture = Setup { projections: decisions, ..Setup::default() }.start(&database.pool).await;
+    let fixture_ambient = fixture.ambient.clone();
     let (ada, bob) = (UserId::generate(&fixture.ambient), UserId::generate(&fixture.ambient));
     let mut ids = Vec::new();
     for user in [ada, bob, ada] {
@@ -369,19 +416,112 @@ async fn content_can_be_erased_and_the_log_stays() {
         sqlx::query_as("SELECT DISTINCT user_id FROM governance_decisions").fetch_all(pool).await.unwrap();
     let is_recorded = users.contains(&(Some(ada.as_uuid()),));
     assert!(is_recorded, "{users:?}");
-    let erased = erasure::erase_user(pool, ada, now).await.unwrap();
+    // What a copy of the database from before holds.
+    run(
+        pool,
+        "CREATE TABLE copied_content AS SELECT * FROM ledger_content; CREATE TABLE copied AS SELECT * FROM ledger; \
+         CREATE TABLE copied_chains AS SELECT * FROM ledger_chains",
+    )
+    .await;
+    let ada_gone = ActionId::generate(&fixture_ambient);
+    let change = Change::new("content.erase", About::new("user", ada), &()).under(ada_gone);
+    let erase = async || {
+        let erased = erasure::erase_user(pool, ada, ada_gone, now).await?;
+        let after = erasure::state(&mut *pool.acquire().await?, ada_gone).await?;
+        Ok::<_, sqlx::Error>(Changed { value: erased, before: None, after: Some(StateDigest::of(&after)) })
+    };
+    let later = Setup { checkpoints: Some(Checkpoints::open(home.path()).unwrap()), ..Setup::default() };
+    let later = later.start(&database.pool).await;
+    let by = || Attribution::operator("root", 7, &fixture_ambient);
+    let erased = later.gate.change(by(), change, erase).await.unwrap();
     assert_eq!(erased, erasure::Erased { actions: 2, parts: 6 });
     assert_eq!((kept(ids[0]).await.len(), kept(ids[2]).await.len()), (0, 0));
     assert_eq!(kept(ids[1]).await, all, "it is somebody else's");
-    assert_eq!(erasure::erase_user(pool, ada, now).await.unwrap(), erasure::Erased::default());
+    let again = ActionId::generate(&fixture_ambient);
+    assert_eq!(erasure::erase_user(pool, ada, again, now).await.unwrap(), erasure::Erased::default());
 
-    let parts = ["answer".to_owned()];
-    let erased = erasure::erase_action(pool, ids[1], Some(&parts), now).await.unwrap();
+    let (parts, part_gone) = (["answer".to_owned()], ActionId::generate(&fixture_ambient));
+    let change = Change::new("content.redact", About::new("request", ids[1]), &()).under(part_gone);
+    let redact = async || {
+        let erased = erasure::erase_action(pool, ids[1], Some(&parts), part_gone, now).await?;
+        let after = erasure::state(&mut *pool.acquire().await?, part_gone).await?;
+        Ok::<_, sqlx::Error>(Changed { value: erased, before: None, after: Some(StateDigest::of(&after)) })
+    };
+    let erased = later.gate.change(by(), change, redact).await.unwrap();
     assert_eq!(erased, erasure::Erased { actions: 1, parts: 1 });
     assert_eq!(kept(ids[1]).await, ["request", "tool_call.0"]);
     let noted = erasure::erased_parts(pool, ids[1]).await.unwrap();
     assert_eq!(noted.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["answer"]);
-    assert_eq!(assert_sound(pool).await.verified, 6, "the log is as it was");
+    later.drained().await;
+    let report = assert_sound(pool).await;
+    assert_eq!((report.erased, report.notes.len()), (7, 0), "the log is as it was, and says what is gone: {report:?}");
+    let seen = remembered(home.path());
+    assert_eq!(verify(pool, &seen, &[]).await.unwrap().problems, []);
+
+    // Nobody erases, or takes back an erasure, behind the log.
+    let (bob, row) = (ids[1].as_uuid(), "action_id, part, erased_at, change_id");
+    for (what, tampering, mending) in [
+        (
+            "no entry of the log says that this change erased it",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", Uuid::from_u128(7)),
+            format!("DELETE FROM ledger_erasures WHERE change_id = '{}'", Uuid::from_u128(7)),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", part_gone.as_uuid()),
+            format!("DELETE FROM ledger_erasures WHERE action_id = '{bob}' AND part = 'request'"),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            "CREATE TABLE aside AS SELECT * FROM ledger_erasures; DELETE FROM ledger_erasures WHERE part = 'answer'".to_owned(),
+            "INSERT INTO ledger_erasures SELECT * FROM aside WHERE part = 'answer'".to_owned(),
+        ),
+        (
+            "it was erased, and is here again",
+            "INSERT INTO ledger_content SELECT * FROM copied_content ON CONFLICT DO NOTHING".to_owned(),
+            "DELETE FROM ledger_content AS c USING ledger_erasures AS e WHERE e.action_id = c.action_id AND e.part = c.part"
+                .to_owned(),
+        ),
+    ] {
+        run(pool, &tampering).await;
+        let report = verify(pool, &Remembered::default(), &[]).await.unwrap();
+        assert!(said(&report).contains(&what), "{what}: {report:?}");
+        run(pool, &mending).await;
+        assert_sound(pool).await;
+    }
+
+    // A copy from before the erasure does not pass for what came after it: the home has seen more.
+    run(
+        pool,
+        "DELETE FROM ledger; INSERT INTO ledger SELECT * FROM copied; DELETE FROM ledger_erasures; \
+         DELETE FROM ledger_content; INSERT INTO ledger_content SELECT * FROM copied_content; \
+         UPDATE ledger_chains AS c SET seq = o.seq, hash = o.hash, at = o.at FROM copied_chains AS o \
+         WHERE o.chain_id = c.chain_id",
+    )
+    .await;
+    assert_sound(pool).await;
+    let report = verify(pool, &seen, &[]).await.unwrap();
+    assert!(!report.is_sound(), "{report:?}");
+}
+
+/// An id that does not have its time keeps nothing for ever.
+#[tokio::test]
+async fn content_expires_by_when_it_was_kept() {
+    let database = testing::database(&[module()]).await;
+    let pool = database.pool.write();
+    let fixture = ledger(&database).await;
+    let old = Uuid::from_u128(u128::MAX);
+    run(
+        pool,
+        &format!(
+            "INSERT INTO ledger_content (action_id, part, created_at, bytes, body) VALUES \
+             ('{old}', 'request', now() - interval '31 days', 1, 'x'), ('{old}', 'answer', now(), 1, 'y')"
+        ),
+    )
+    .await;
+    assert_eq!(fixture.ledger.sweep().await.unwrap(), 1);
+    let left: Vec<(String,)> = sqlx::query_as("SELECT part FROM ledger_content").fetch_all(pool).await.unwrap();
+    assert_eq!(left, [("answer".to_owned(),)]);
 }
 
 #[tokio::test]

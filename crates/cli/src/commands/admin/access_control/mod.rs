@@ -46,7 +46,7 @@ impl AccessControl {
                 Self::Show(command) => command.run(invocation, database).await,
                 Self::Grant(command) => Box::pin(command.run(invocation, database)).await,
                 Self::Revoke(command) => command.run(invocation, database).await,
-                Self::Groups(group) => group.run(invocation, database).await,
+                Self::Groups(group) => Box::pin(group.run(invocation, database)).await,
                 Self::Export(command) => command.run(invocation, database).await,
                 Self::Import(command) => command.run(invocation, database).await,
                 Self::Lint(command) => command.run(invocation, database).await,

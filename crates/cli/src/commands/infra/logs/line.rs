@@ -1,6 +1,8 @@
 //! Log lines: which are asked for, and how they look.
 
 use clap::{Args, ValueEnum};
+use systemprompt_governance::page::prefix_range;
+use systemprompt_model::SessionId;
 use systemprompt_server::logs::{LogQuery, StoredLine, read};
 use uuid::Uuid;
 
@@ -8,6 +10,7 @@ use crate::bounds::{ROWS, within};
 use crate::error::{CliError, CliResult};
 use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
+use crate::request_filter::{Whose, WhoseIds};
 use crate::view::{Layout, Page, Row, Text, View, time};
 
 /// Which log lines.
@@ -31,6 +34,11 @@ pub(crate) struct LogFilter {
     /// Only this trace.
     #[arg(long)]
     trace: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
+    /// Only about this request, or those whose ids begin so.
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
 }
 
 /// Level of a log line.
@@ -72,7 +80,23 @@ impl LogFilter {
                 Uuid::try_parse(trace).map_err(|_| CliError::invalid_value(format!("`{trace}` is not a trace id")))
             })
             .transpose()?;
+        let WhoseIds { user, keys, session } = self.whose.ids(invocation, database).await?;
+        let request = self
+            .request
+            .as_deref()
+            .map(|request| {
+                prefix_range(request).ok_or_else(|| {
+                    CliError::invalid_value(format!("`{request}` is not the id of a request or the beginning of one"))
+                        .help("systemprompt infra logs request list   shows ids")
+                })
+            })
+            .transpose()?;
         let query = LogQuery {
+            user_id: user.map(|user| user.as_uuid()),
+            keys: keys.map(|keys| keys.iter().map(ToString::to_string).collect()),
+            sessions: session
+                .map(|(from, to)| (SessionId::from_uuid(from).to_string(), SessionId::from_uuid(to).to_string())),
+            request,
             after_id: None,
             before_id: self.before,
             since,

@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 mod content;
 mod governance;
+mod hooks;
 mod line;
 mod request;
 mod search;
@@ -29,6 +30,8 @@ pub(crate) enum Logs {
     Content(content::Content),
     #[command(subcommand)]
     Governance(governance::Governance),
+    #[command(subcommand)]
+    Hooks(hooks::Hooks),
     View(view::View),
     Search(search::Search),
     Stream(stream::Stream),
@@ -48,10 +51,11 @@ impl Logs {
         let done = invocation
             .with_database_until_told(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
-                Self::Audit(command) => command.run(invocation, database).await,
+                Self::Audit(command) => Box::pin(command.run(invocation, database)).await,
                 Self::Changes(group) => group.run(invocation, database).await,
                 Self::Content(group) => group.run(invocation, database).await,
                 Self::Governance(group) => group.run(invocation, database).await,
+                Self::Hooks(group) => group.run(invocation, database).await,
                 Self::View(command) => command.run(invocation, database).await,
                 Self::Search(command) => command.run(invocation, database).await,
                 Self::Stream(command) => command.run(invocation, database).await,

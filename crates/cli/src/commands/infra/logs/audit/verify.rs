@@ -1,7 +1,5 @@
 //! `infra logs audit verify`.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,7 +9,7 @@ use systemprompt_governance::ledger::export::trust;
 use systemprompt_governance::ledger::keys::read_public_keys;
 use systemprompt_governance::ledger::verify::{ExpectedHead, LedgerProblem, Scope, VerifyReport, verify_part};
 use systemprompt_identity::provenance;
-use systemprompt_verify::read::{Csv, Jsonl, ReadError};
+use systemprompt_verify::open::open;
 use systemprompt_verify::verify as exported;
 
 use crate::error::{CliError, CliResult, Exit};
@@ -96,26 +94,19 @@ fn judge(invocation: &Invocation, is_sound: bool, is_something: bool) -> CliResu
 
 /// Verifies an export, as `systemprompt-verify` does, with the keys and checkpoints of this home.
 async fn verify_file(invocation: &Invocation, path: PathBuf, home: Remembered) -> CliResult {
-    let verified = apart(move || {
-        let open = |path: &PathBuf| File::open(path).map_err(|error| ReadError::Io(path.display().to_string(), error));
-        let trust = trust(&home);
-        if path.extension().is_some_and(|extension| extension == "csv") {
-            let mut proof = path.clone().into_os_string();
-            proof.push(".proof");
-            let proof = BufReader::new(open(&proof.into())?);
-            return exported::verify(&mut Csv::new(open(&path)?, proof), &trust);
-        }
-        exported::verify(&mut Jsonl::new(BufReader::new(open(&path)?)), &trust)
-    });
+    let verified = apart(move || exported::verify(&mut *open(&path)?, &trust(&home)));
     let mut report = verified.await?.map_err(|error| CliError::from_error("export_unreadable", &error))?;
     report.chains.sort_by(|one, other| one.name.cmp(&other.name));
     invocation.printer.show(&report);
-    judge(invocation, report.is_sound(), report.verified > 0)
+    judge(invocation, report.is_sound(), report.verified + report.left_out > 0)
 }
 
 impl View for exported::Report {
     fn text(&self, layout: Layout) -> Text {
         let mut record = Record::new().with("verified", format!("{} entries", self.verified));
+        if self.left_out > 0 {
+            record = record.with("left out", self.left_out.to_string());
+        }
         for chain in &self.chains {
             let whole = format!(
                 "{} to {}, signed to {}, head {}",
@@ -165,6 +156,9 @@ impl View for VerifyReport {
         }
         record = record.with("checkpoints", self.checkpoints.to_string());
         record = record.with("content", format!("{} parts", self.content));
+        if self.erased > 0 {
+            record = record.with("erased", format!("{} parts, as the log says", self.erased));
+        }
         if self.accounts > 0 {
             record = record.with("accounts and keys", self.accounts.to_string());
         }

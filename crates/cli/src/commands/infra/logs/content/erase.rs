@@ -1,11 +1,12 @@
 //! `infra logs content erase`.
 
 use clap::Args;
-use systemprompt_governance::ledger::erasure::{Erased, erase_user};
+use systemprompt_governance::ledger::erasure::erase_user;
+use systemprompt_model::ActionId;
 
-use super::gone::Gone;
+use super::gone::{Gone, recorded};
 use crate::accounts::{accounts, find};
-use crate::change::{About, Change, altered};
+use crate::change::{About, Change};
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
 use crate::project::{Invocation, OpenDatabase};
@@ -27,13 +28,12 @@ impl Erase {
         let question = format!("Erase all prompts and answers of {} ({}), for ever?", user.name, user.email);
         invocation.confirm(self.yes, &question).await?;
         catch_up(&database.db).await?;
+        let id = ActionId::generate(&invocation.ambient);
         let erase = async || {
-            let now = invocation.ambient.now();
-            let erased = erase_user(database.db.write(), user.id, now).await;
-            let erased = erased.map_err(CliError::database)?;
-            Ok(altered(&Erased::default(), erased))
+            let erased = erase_user(database.db.write(), user.id, id, invocation.ambient.now()).await;
+            recorded(database, id, erased.map_err(CliError::database)?).await
         };
-        let change = Change::new("content.erase", About::new("user", user.id), &());
+        let change = Change::new("content.erase", About::new("user", user.id), &()).under(id);
         let erased = invocation.change(database, change, erase).await?;
         invocation.printer.show(&Gone { of: user.name, erased });
         Ok(())

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use serde_json::json;
-use systemprompt_governance::ledger::erasure::{Erased, erase_action};
+use systemprompt_governance::ledger::erasure::erase_action;
+use systemprompt_model::ActionId;
 
-use super::gone::Gone;
-use crate::change::{About, Change, altered};
+use super::gone::{Gone, recorded};
+use crate::change::{About, Change};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests::look_up;
@@ -35,13 +36,13 @@ impl Redact {
         let parts = (!self.parts.is_empty()).then_some(self.parts.as_slice());
         let what = parts.map_or_else(|| "all content".to_owned(), |parts| parts.join(", "));
         invocation.confirm(self.yes, &format!("Erase {what} of {id}, for ever?")).await?;
+        let change_id = ActionId::generate(&invocation.ambient);
         let erase = async || {
-            let now = invocation.ambient.now();
-            let erased = erase_action(database.db.write(), id, parts, now).await;
-            let erased = erased.map_err(CliError::database)?;
-            Ok(altered(&Erased::default(), erased))
+            let erased = erase_action(database.db.write(), id, parts, change_id, invocation.ambient.now()).await;
+            recorded(database, change_id, erased.map_err(CliError::database)?).await
         };
-        let change = Change::new("content.redact", About::new("request", id), &json!({"parts": parts}));
+        let asked = json!({"parts": parts});
+        let change = Change::new("content.redact", About::new("request", id), &asked).under(change_id);
         let erased = invocation.change(database, change, erase).await?;
         invocation.printer.show(&Gone { of: id.to_string(), erased });
         Ok(())

@@ -2,34 +2,28 @@
 //!
 //! The last checkpoint of an export is made for it: it signs where its chains end, so a signature covers every entry.
 
+pub mod selection;
+mod table;
+
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::ChainHead;
-use systemprompt_verify::format::{COLUMNS, Checkpoint, End, Entry, FORMAT, Head, Header, Key, Line, Place, Span};
+use systemprompt_verify::format::{Checkpoint, End, Entry, FORMAT, Head, Header, Key, Line, Link, Place, Span};
 use systemprompt_verify::verify::Trust;
 
+use self::selection::{Chosen, Selection};
+use self::table::{CsvTable, ParquetTable};
 use super::chain;
 use super::checkpoint::{CheckpointError, Checkpoints, Remembered, SignedCheckpoint};
 use super::keys::PublicKey;
 use super::read::{self, StoredEntry};
+use super::text::sha256;
 
 /// Entries read with one statement.
 const PAGE: i64 = 2000;
-
-/// In which form entries are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExportFormat {
-    /// Lines of JSON, proofs among them.
-    #[default]
-    Jsonl,
-    /// A table, with the proofs in a file beside it.
-    Csv,
-}
 
 /// What is exported, and what proves it.
 #[derive(Debug, Default)]
@@ -38,6 +32,8 @@ pub struct Export<'a> {
     pub since: Option<DateTime<Utc>>,
     /// Entries before this time.
     pub until: Option<DateTime<Utc>>,
+    /// Of these only entries of such actions; of the others what holds them in their chains.
+    pub only: Selection,
     /// What signs where it ends; nothing in a home without a key.
     pub signer: Option<&'a Checkpoints>,
     /// What the home remembers.
@@ -58,34 +54,55 @@ pub enum ExportError {
     Sign(#[from] CheckpointError),
 }
 
-/// Where an export goes.
-enum Out<'o> {
-    Jsonl(&'o mut dyn Write),
-    Csv { entries: &'o mut dyn Write, proof: &'o mut dyn Write },
+/// Where an export goes, and in which form.
+pub enum Out<'o> {
+    /// Lines of JSON, proofs among them.
+    Jsonl(&'o mut (dyn Write + Send)),
+    /// A table of CSV, with the proofs in a file beside it.
+    Csv {
+        /// The table.
+        entries: &'o mut (dyn Write + Send),
+        /// Everything else.
+        proof: &'o mut (dyn Write + Send),
+    },
+    /// A table of Parquet, with the proofs in a file beside it.
+    Parquet {
+        /// The table.
+        entries: &'o mut (dyn Write + Send),
+        /// Everything else.
+        proof: &'o mut (dyn Write + Send),
+    },
 }
 
-/// Writes lines of JSON, and gives the number of entries.
-pub async fn export_jsonl(
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exported {
+    /// How many entries.
+    pub entries: u64,
+    /// How many were left out in between.
+    pub left_out: u64,
+}
+
+/// Where entries are written to.
+enum Entries<'o> {
+    Lines,
+    Csv(CsvTable<'o>),
+    Parquet(Box<ParquetTable<'o>>),
+}
+
+struct Writing<'o> {
+    lines: &'o mut (dyn Write + Send),
+    entries: Entries<'o>,
+}
+
+/// Writes an export.
+pub async fn export(
     pool: &PgPool,
     export: &Export<'_>,
     now: DateTime<Utc>,
-    out: &mut (dyn Write + Send),
-) -> Result<u64, ExportError> {
-    write(pool, export, now, Out::Jsonl(out)).await
-}
-
-/// Writes a table of entries, and everything else as lines of JSON elsewhere; gives the number of entries.
-pub async fn export_csv(
-    pool: &PgPool,
-    export: &Export<'_>,
-    now: DateTime<Utc>,
-    entries: &mut (dyn Write + Send),
-    proof: &mut (dyn Write + Send),
-) -> Result<u64, ExportError> {
-    write(pool, export, now, Out::Csv { entries, proof }).await
-}
-
-async fn write(pool: &PgPool, export: &Export<'_>, now: DateTime<Utc>, mut out: Out<'_>) -> Result<u64, ExportError> {
+    out: Out<'_>,
+) -> Result<Exported, ExportError> {
+    let mut out = Writing::begin(out)?;
     // One snapshot, so that no chain is ahead of what another one says of it.
     let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let chains = spans(&mut transaction, export).await?;
@@ -100,23 +117,25 @@ async fn write(pool: &PgPool, export: &Export<'_>, now: DateTime<Utc>, mut out: 
         exported_at: now.timestamp_micros(),
         since: export.since.map(|at| at.timestamp_micros()),
         until: export.until.map(|at| at.timestamp_micros()),
+        filter: export.only.words(),
         chains: chains.clone(),
         keys: keys.iter().map(public).collect(),
     };
-    if let Out::Csv { entries, .. } = &mut out {
-        writeln!(entries, "{}", COLUMNS.join(","))?;
-    }
     out.line(&Line::Header(header))?;
-    let mut counted = End { entries: 0, checkpoints: 0 };
+    let chosen =
+        if export.only.is_everything() { None } else { Some(choose(&mut transaction, &chains, &export.only).await?) };
+    let mut counted = End::default();
     for span in &chains {
         let mut place = (span.after.seq + 1, DateTime::UNIX_EPOCH);
-        loop {
-            let entries = read::chain(&mut transaction, span.chain, place, span.end.seq, PAGE).await?;
-            let Some(last) = entries.last() else { break };
-            place = (last.seq, last.at);
+        while let Some(entries) = page(&mut transaction, span, &mut place).await? {
             for entry in entries {
-                out.entry(entry)?;
-                counted.entries += 1;
+                if chosen.as_ref().is_none_or(|chosen| entry.action.is_nil() || chosen.has(entry.action)) {
+                    out.entry(entry)?;
+                    counted.entries += 1;
+                } else {
+                    out.line(&Line::Link(link(&entry)))?;
+                    counted.links += 1;
+                }
             }
         }
     }
@@ -137,8 +156,50 @@ async fn write(pool: &PgPool, export: &Export<'_>, now: DateTime<Utc>, mut out: 
         counted.checkpoints += 1;
     }
     out.line(&Line::End(counted.clone()))?;
-    out.flush()?;
-    Ok(counted.entries)
+    out.end()?;
+    Ok(Exported { entries: counted.entries, left_out: counted.links })
+}
+
+/// The next entries of a chain.
+async fn page(
+    connection: &mut PgConnection,
+    span: &Span,
+    place: &mut (i64, DateTime<Utc>),
+) -> Result<Option<Vec<StoredEntry>>, sqlx::Error> {
+    let entries = read::chain(connection, span.chain, *place, span.end.seq, PAGE).await?;
+    let Some(last) = entries.last() else { return Ok(None) };
+    *place = (last.seq, last.at);
+    Ok(Some(entries))
+}
+
+/// Which actions are meant: what is asked of some stands in their first entry, and of some in their last.
+async fn choose(connection: &mut PgConnection, chains: &[Span], only: &Selection) -> Result<Chosen, sqlx::Error> {
+    let mut chosen = Chosen::default();
+    for span in chains {
+        let mut place = (span.after.seq + 1, DateTime::UNIX_EPOCH);
+        while let Some(entries) = page(connection, span, &mut place).await? {
+            for entry in entries.iter().filter(|entry| !entry.action.is_nil()) {
+                chosen.see(only, entry);
+            }
+        }
+    }
+    // Some began before what is exported, or in another chain that comes later.
+    for actions in chosen.undecided().chunks(PAGE as usize) {
+        for entry in read::about(connection, actions).await? {
+            chosen.see(only, &entry);
+        }
+    }
+    Ok(chosen)
+}
+
+fn link(entry: &StoredEntry) -> Link {
+    Link {
+        chain: entry.chain,
+        seq: entry.seq,
+        at: entry.at.timestamp_micros(),
+        hash: hex::encode(&entry.hash),
+        sha256: hex::encode(sha256(entry.body.as_bytes())),
+    }
 }
 
 /// What of each chain is exported.
@@ -173,42 +234,44 @@ async fn spans(connection: &mut PgConnection, export: &Export<'_>) -> Result<Vec
     Ok(spans)
 }
 
-impl Out<'_> {
+impl<'o> Writing<'o> {
+    fn begin(out: Out<'o>) -> io::Result<Self> {
+        Ok(match out {
+            Out::Jsonl(lines) => Self { lines, entries: Entries::Lines },
+            Out::Csv { entries, proof } => Self { lines: proof, entries: Entries::Csv(CsvTable::begin(entries)?) },
+            Out::Parquet { entries, proof } => {
+                Self { lines: proof, entries: Entries::Parquet(Box::new(ParquetTable::begin(entries)?)) }
+            }
+        })
+    }
+
     fn line(&mut self, line: &Line) -> io::Result<()> {
-        let (Self::Jsonl(out) | Self::Csv { proof: out, .. }) = self;
-        serde_json::to_writer(&mut *out, line)?;
-        out.write_all(b"\n")
+        serde_json::to_writer(&mut *self.lines, line)?;
+        self.lines.write_all(b"\n")
     }
 
     fn entry(&mut self, entry: StoredEntry) -> io::Result<()> {
-        let (kind, action) = (entry.kind, entry.action);
-        let entry = Entry {
-            chain: entry.chain,
-            seq: entry.seq,
-            at: entry.at.timestamp_micros(),
-            hash: hex::encode(entry.hash),
-            body: entry.body,
-        };
-        match self {
-            Self::Jsonl(_) => self.line(&Line::Entry(entry)),
-            Self::Csv { entries, .. } => {
-                let Entry { chain, seq, at, hash, body } = entry;
-                writeln!(entries, "{chain},{seq},{at},{},{action},{hash},{}", quoted(&kind), quoted(&body))
-            }
+        match &mut self.entries {
+            Entries::Lines => self.line(&Line::Entry(Entry {
+                chain: entry.chain,
+                seq: entry.seq,
+                at: entry.at.timestamp_micros(),
+                hash: hex::encode(entry.hash),
+                body: entry.body,
+            })),
+            Entries::Csv(table) => table.row(&entry),
+            Entries::Parquet(table) => table.row(entry),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Jsonl(out) => out.flush(),
-            Self::Csv { entries, proof } => entries.flush().and_then(|()| proof.flush()),
+    fn end(self) -> io::Result<()> {
+        match self.entries {
+            Entries::Lines => {}
+            Entries::Csv(table) => table.end()?,
+            Entries::Parquet(table) => table.end()?,
         }
+        self.lines.flush()
     }
-}
-
-/// A cell of a table, as RFC 4180 writes one.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// What of a home a reader of exports may trust.
