@@ -15,6 +15,7 @@ use systemprompt_model::{Ambient, ApiKeyId, Credential, EntityKind, Principal, U
 
 const ROUTES: usize = 500;
 const ASKED: u32 = 20_000;
+const STRANGERS: usize = 2_000;
 
 #[expect(clippy::print_stdout, reason = "a measurement is for people")]
 fn main() {
@@ -36,9 +37,19 @@ fn main() {
         for _ in 0..ASKED {
             assert!(rules.decide(&principal, EntityKind::GatewayRoute, "route-7").is_allowed());
         }
+        let again = started.elapsed() / ASKED;
+        let mut strangers = vec![principal.clone(); STRANGERS];
+        for stranger in &mut strangers {
+            stranger.user_id = UserId::generate(&ambient);
+        }
+        let started = Instant::now();
+        for stranger in &strangers {
+            assert!(rules.decide(stranger, EntityKind::GatewayRoute, "route-7").is_allowed());
+        }
+        let anew = started.elapsed() / strangers.len() as u32;
         println!(
-            "{ROUTES} routes with {roles} rules about roles and {users} about users: {:?} a decision, {first:?} the first",
-            started.elapsed() / ASKED
+            "{ROUTES} routes with {roles} rules about roles and {users} about users: {again:?} for who asked before, {anew:?} for \
+             others, {first:?} the first"
         );
     }
     let rules = rules(&ambient, 5, 5);

@@ -30,6 +30,7 @@ mod patience;
 mod queries;
 #[cfg(test)]
 mod reference;
+mod remembered;
 mod rule;
 mod rule_set;
 mod rules;

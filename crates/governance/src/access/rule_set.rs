@@ -12,6 +12,7 @@ use super::compile::{Compiled, Origin, compile};
 use super::decision::{AccessDecision, Basis, DenyReason, USER};
 use super::entity::{EntityRules, Subject};
 use super::groups::Groups;
+use super::remembered::Remembered;
 use super::vocabulary::VOCABULARY;
 
 /// Every entity there is with its rules, the groups, and what was written in Cedar.
@@ -29,11 +30,12 @@ pub struct RuleSet {
 struct Known {
     rules: EntityRules,
     compiled: OnceLock<Compiled>,
+    decided: Remembered,
 }
 
 impl Known {
     fn new(rules: EntityRules) -> Arc<Self> {
-        Arc::new(Self { rules, compiled: OnceLock::new() })
+        Arc::new(Self { rules, compiled: OnceLock::new(), decided: Remembered::default() })
     }
 }
 
@@ -112,7 +114,11 @@ impl RuleSet {
 
     /// Whether `principal` may use the entity.
     pub fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> AccessDecision {
-        self.judge(&self.subject(principal), kind, id).decision
+        let decide = || self.judge(&self.subject(principal), kind, id).decision;
+        match self.known(kind, id) {
+            Some(known) => known.decided.decide(principal, decide),
+            None => decide(),
+        }
     }
 
     pub(super) fn judge(&self, subject: &Subject, kind: EntityKind, id: &str) -> Verdict {
