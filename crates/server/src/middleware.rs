@@ -255,19 +255,25 @@ impl Seen {
 
     /// The answer to a request that goes no further, whatever it asks for.
     fn turn_away(&mut self, observer: &Observer, request: &Request) -> Option<Response> {
+        let wrong = request.extensions().get::<Malformed>().copied();
+        if wrong.is_some() {
+            // Where its body ends is what is not known, whoever sends it.
+            self.body = None;
+            if let Some(unread) = request.extensions().get::<Unread>() {
+                unread.set();
+            }
+        }
         let ban = self.client.zip(observer.bans.as_ref()).map_or(Ban::Free, |(client, bans)| bans.ban_of(client));
-        if ban != Ban::Free {
-            self.quiet = true;
-            observer.refused.count(RefusedBecause::Banned);
-            return Some(shut_out(ban));
+        if ban == Ban::Free {
+            return wrong.map(malformed);
         }
-        let wrong = request.extensions().get::<Malformed>()?;
-        // Where its body ends is what is not known.
-        self.body = None;
-        if let Some(unread) = request.extensions().get::<Unread>() {
-            unread.set();
+        self.quiet = true;
+        observer.refused.count(RefusedBecause::Banned);
+        let mut answer = shut_out(ban);
+        if wrong.is_some() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Some(malformed(*wrong))
+        Some(answer)
     }
 
     /// Completes the answer, and counts and logs how it ended.

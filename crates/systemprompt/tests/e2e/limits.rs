@@ -311,6 +311,12 @@ async fn who_guesses_waits_and_who_is_banned_is_let_go() {
     };
     assert_eq!((banned.status.as_u16(), banned.header("x-blocked-reason")), (403, Some("ip-banned")));
     assert!(banned.text().contains("Access denied"), "{}", banned.text());
+    // Where it ends is not known, so nothing behind it is a request.
+    let heard = raw(
+        &instance,
+        &[b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"],
+    );
+    assert!(heard.starts_with("HTTP/1.1 403") && heard.matches("HTTP/1.").count() == 1, "{heard}");
     instance.cli(&["admin", "users", "ban", "remove", "127.0.0.0/8", "--yes"]);
     while instance.send(Method::GET, "/livez", &[], "").await.status != 200 {
         assert!(std::time::Instant::now() < deadline, "it is not heard");
