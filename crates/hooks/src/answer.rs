@@ -34,7 +34,7 @@ impl Permission {
 pub(crate) struct Answer {
     #[serde(rename = "hookSpecificOutput")]
     output: HookSpecificOutput,
-    /// `block` for a prompt that is denied: of prompts, clients read this.
+    /// `block` for a prompt that is denied, and for what may be one: of prompts, clients read this.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'static str>,
     /// Why a prompt is denied.
@@ -55,9 +55,10 @@ struct HookSpecificOutput {
 impl Answer {
     /// Of an event with this name, if it has one.
     pub(crate) fn new(event: &str, permission: Permission, reason: &str) -> Self {
-        let event = if event.is_empty() { UNNAMED } else { event };
         let reason = format!("{MARK} {reason}");
+        // An event of which nothing was read may be a prompt.
         let blocks = permission == Permission::Deny && event != UNNAMED;
+        let event = if event.is_empty() { UNNAMED } else { event };
         Self {
             decision: blocks.then_some("block"),
             reason: blocks.then(|| reason.clone()),
@@ -120,8 +121,10 @@ mod tests {
                 "permissionDecisionReason": "[GOVERNANCE] fine",
             }})
         );
-        // What has no name is taken for the event that matters most.
-        assert_eq!(to_value(Answer::deny("", "no")).unwrap()["hookSpecificOutput"]["hookEventName"], "PreToolUse");
+        // What has no name is taken for the event that matters most, and may be a prompt all the same.
+        let unnamed = to_value(Answer::deny("", "no")).unwrap();
+        assert_eq!(unnamed["hookSpecificOutput"]["hookEventName"], "PreToolUse");
+        assert_eq!(unnamed["decision"], "block");
         let prompt = to_value(Answer::deny("UserPromptSubmit", "no")).unwrap();
         assert_eq!((&prompt["decision"], &prompt["reason"]), (&json!("block"), &json!("[GOVERNANCE] no")));
     }
