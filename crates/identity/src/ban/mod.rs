@@ -5,7 +5,7 @@ mod queries;
 pub(crate) mod store;
 
 use chrono::{DateTime, Utc};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 
 /// A ban.
@@ -38,7 +38,14 @@ impl BannedIp {
 pub fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
     let address = text.parse::<std::net::IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
-    address.or_else(|| text.parse::<IpNet>().ok().map(|network| network.trunc()))
+    address.or_else(|| text.parse::<IpNet>().ok().map(|network| canonical(network.trunc())))
+}
+
+/// A network of IPv4 addresses that are written as IPv6 ones is one of IPv4, as clients from it are known.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let v4 = mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(96));
+    v4.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
 }
 
 /// How the table names a network.
@@ -59,6 +66,8 @@ mod tests {
             ("2001:DB8::0:1", Some("2001:db8::1")),
             ("2001:db8::/32", Some("2001:db8::/32")),
             ("192.0.2.1/32", Some("192.0.2.1")),
+            ("::ffff:192.0.2.77/120", Some("192.0.2.0/24")),
+            ("::ffff:192.0.2.77/64", Some("::/64")),
             ("example.com", None),
             ("192.0.2.1:80", None),
         ] {
