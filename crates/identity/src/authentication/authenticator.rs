@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use systemprompt_database::DbPool;
 use systemprompt_extension::{
-    AuthError, Authenticate, ClientIp, CredentialsRefused, IdentifyError, Meter, RefusedBecause,
+    AuthError, Authenticate, ClientIp, CredentialsRefused, IdentifyError, Meter, RateLimited, RefusedBecause,
 };
 use systemprompt_model::{Ambient, ApiKeyId, Credential, Principal, UserType};
 
@@ -265,12 +265,16 @@ impl Authenticator {
             self.refuse(from, None, because, &"several credentials in one header, or one that is too long", now);
         })?;
         let prefix = api_key::prefix_of(credential);
-        if let Some(from) = from
-            && let Err(limited) = self.throttle.admit(from, credential, now)
-        {
+        let waits = from.and_then(|from| Some((from, self.throttle.admit(from, credential, now).err()?)));
+        let refuse = |(from, limited): (ClientIp, RateLimited)| {
             self.refuse(Some(from), prefix, RefusedBecause::Throttled, &"too many wrong ones came from there", now);
-            return Err(limited.into());
-        }
+            Err(limited.into())
+        };
+        let waits = match waits {
+            // Nothing of a guess is hashed.
+            Some(waits) if !self.throttle.was_right(waits.0, credential) => return refuse(waits),
+            waits => waits,
+        };
         let digest: CredentialDigest = Sha256::digest(credential).into();
         if let Some(accepted) = self.accepted.get(&digest)
             && self.changes.holds(accepted.mark, accepted.principal.user_id)
@@ -278,6 +282,9 @@ impl Authenticator {
         {
             self.touch(&accepted, now);
             return Ok(accepted);
+        }
+        if let Some(waits) = waits {
+            return refuse(waits);
         }
         if let Some((mark, because)) = self.refused.get(&digest)
             && self.changes.nothing_since(mark)
@@ -592,6 +599,16 @@ mod tests {
         assert!((20..=32).contains(&waits), "{refused:?}");
         show(from(1), known.expose()).await.expect("who was let in stays in");
         show(from(2), fresh.expose()).await.expect("from elsewhere nobody waits");
+        // A neighbour who knows how a key begins keeps nobody out, and gets no further than before.
+        show(from(4), known.expose()).await.expect("is accepted");
+        let (visible, _) = known.expose().split_once('.').expect("a key of two parts");
+        let mut waits = 0;
+        for guess in 0..10 {
+            let wrong = show(from(4), &format!("{visible}.{guess:052x}")).await.expect_err("is wrong");
+            waits += usize::from(matches!(wrong, IdentifyError::RateLimited(_)));
+            show(from(4), known.expose()).await.expect("is right");
+        }
+        assert!(waits >= 4, "{waits}");
         assert!(matches!(show(from(1), "sp-live-x").await, Err(IdentifyError::RateLimited(_))));
         world.clock.advance(TimeDelta::minutes(6));
         assert_eq!(show(from(1), "sp-live-x").await.err(), Some(IdentifyError::Auth(AuthError::Invalid)));

@@ -3,6 +3,8 @@
 //! What is counted is *different* wrong credentials: a program that goes on with a key that was revoked guesses nothing, and
 //! the people behind its address are not to wait for it. An address has one account of failures, and one for each key it
 //! names. Credentials that were right lately are let through from an address that waits; from any other address nobody waits.
+//! A key that others of its address guess at is let through as long as it is remembered that it is right, so that nobody is
+//! kept out by his neighbours.
 
 use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,6 +80,11 @@ impl Throttle {
             Some(refusal) if !self.trusted.contains_key(&of_key) => Err(refusal),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a credential that begins so was right lately, from this address.
+    pub(crate) fn was_right(&self, client: ClientIp, credential: &str) -> bool {
+        self.trusted.contains_key(&accounts(client, credential).1)
     }
 
     /// A credential was wrong.
