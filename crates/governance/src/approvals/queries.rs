@@ -101,7 +101,7 @@ pub(super) async fn begin(
 }
 
 /// What waits for this call or was decided about it. Others who ask the same wait meanwhile.
-pub(super) async fn open(connection: &mut PgConnection, digest: &[u8; 32]) -> Result<Approval, sqlx::Error> {
+pub(super) async fn open(connection: &mut PgConnection, digest: &[u8; 32]) -> Result<Option<Approval>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"
@@ -114,10 +114,10 @@ pub(super) async fn open(connection: &mut PgConnection, digest: &[u8; 32]) -> Re
         "#,
         digest.as_slice(),
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
     // What had expired was put aside in this transaction.
-    Ok(row.at(DateTime::<Utc>::MIN_UTC))
+    Ok(row.map(|row| row.at(DateTime::<Utc>::MIN_UTC)))
 }
 
 /// A model's answer with the call is given, under an approval that is good for one call. Says whether it is the first.

@@ -1,8 +1,10 @@
 //! Asks for approvals, and decides about them.
 
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use sqlx::PgConnection;
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
 use systemprompt_model::{Ambient, ApprovalId};
@@ -43,8 +45,7 @@ impl Approvals {
         let now = self.ambient.now();
         let mut transaction = self.db.write().begin().await?;
         queries::expire(&mut transaction, &wanted.digest, now).await?;
-        let mut begun = queries::begin(&mut transaction, ApprovalId::generate(&self.ambient), wanted, now).await?;
-        let mut approval = queries::open(&mut transaction, &wanted.digest).await?;
+        let (mut begun, mut approval) = self.open(&mut transaction, wanted, now).await?;
         let mut used = false;
         if approval.state == "approved" && wanted.once {
             let is_first = wanted.is_proposal && queries::propose(&mut transaction, approval.id, now).await?;
@@ -54,9 +55,7 @@ impl Approvals {
             }
             if wanted.is_proposal && used {
                 // The model asks for it once more. Whether or not somebody made the first call, this is another one.
-                let id = ApprovalId::generate(&self.ambient);
-                begun = queries::begin(&mut transaction, id, wanted, now).await?;
-                approval = queries::open(&mut transaction, &wanted.digest).await?;
+                (begun, approval) = self.open(&mut transaction, wanted, now).await?;
             }
         }
         transaction.commit().await?;
@@ -68,6 +67,22 @@ impl Approvals {
             "denied" => Standing::Denied(approval),
             _ => Standing::Pending(approval),
         })
+    }
+
+    /// What is open for the call, and whether it was begun now.
+    async fn open(
+        &self,
+        connection: &mut PgConnection,
+        wanted: &Wanted<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(bool, Approval), sqlx::Error> {
+        loop {
+            let begun = queries::begin(connection, ApprovalId::generate(&self.ambient), wanted, now).await?;
+            // What was open before may have been used up by somebody else since.
+            if let Some(approval) = queries::open(connection, &wanted.digest).await? {
+                return Ok((begun, approval));
+            }
+        }
     }
 
     /// The approvals in this state, or in any, the newest first.
