@@ -32,8 +32,9 @@ const AT_ONCE: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is asked what another server decided.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// After how long somebody else may decide instead of a server that claimed it: it is in the table of decisions by then, or
-/// never will be.
+/// After how long somebody else may decide instead of a server that claimed it: it is in the table of decisions by then,
+/// unless that server died, or the table is behind the log. In the latter case the call is decided and recorded twice, which
+/// is better than to keep its person waiting for the table.
 const CLAIMED_FOR_SECS: f64 = 10.0;
 /// How often claims that are over are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
