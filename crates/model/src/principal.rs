@@ -72,7 +72,7 @@ pub enum Credential {
 }
 
 /// Who is asking, as established by `identity` from a credential and never by the caller's own word.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct Principal {
     /// The account everything is attributed to.
     pub user_id: UserId,

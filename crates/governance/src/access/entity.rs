@@ -1,6 +1,8 @@
 //! What is known of one entity, and who asks: the two sides a decision is about.
 
-use systemprompt_model::Principal;
+use std::collections::BTreeMap;
+
+use systemprompt_model::{Principal, UserId, UserType};
 
 use super::decision::{DEFAULT_DEPARTMENT, DEPARTMENT, GROUP, ROLE, USER};
 use super::groups::Groups;
@@ -47,8 +49,19 @@ impl EntityRules {
     }
 }
 
+/// What somebody else tells of an account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// Its id.
+    pub(crate) user_id: UserId,
+    /// Its roles.
+    pub(crate) roles: &'a [String],
+    /// Its attributes, each with all its values.
+    pub(crate) attributes: &'a BTreeMap<String, Vec<String>>,
+}
+
 /// Who asks: what rules can be about, strongest band first. The bands are the user, the dimensions in their order, the roles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// The account's name.
     pub name: String,
@@ -61,21 +74,18 @@ pub struct Subject {
 impl Subject {
     /// `principal`, who is in what `groups` says. Administrators are treated as everybody.
     pub fn of(principal: &Principal, dimensions: &[String], groups: &Groups) -> Self {
-        let mut bands = Vec::with_capacity(dimensions.len() + 2);
-        bands.push((USER.to_owned(), vec![principal.user_id.to_string()]));
-        for dimension in dimensions {
-            let own = principal.attributes.get(dimension).map(String::as_str);
-            let mut values: Vec<String> = match (dimension.as_str(), own) {
-                (DEPARTMENT, own) => groups.with_parents([own.unwrap_or(DEFAULT_DEPARTMENT)]),
-                (GROUP, own) => groups.with_parents(groups.of(principal.user_id).chain(own)),
-                (_, own) => own.into_iter().map(str::to_owned).collect(),
-            };
-            values.sort_unstable();
-            values.dedup();
-            bands.push((dimension.clone(), values));
-        }
-        bands.push((ROLE.to_owned(), principal.roles.clone()));
+        let own = |dimension: &str| principal.attributes.get(dimension).map(std::slice::from_ref).unwrap_or_default();
+        let bands = bands(principal.user_id, own, &principal.roles, dimensions, groups);
         Self { name: principal.user_name.clone(), kind: principal.user_type.as_str(), bands }
+    }
+
+    /// An account as somebody else tells of it, who knows neither its name nor its class.
+    pub(super) fn told(told: &Told<'_>, dimensions: &[String], groups: &Groups) -> Self {
+        let own = |dimension: &str| told.attributes.get(dimension).map(Vec::as_slice).unwrap_or_default();
+        let mut roles = told.roles.to_vec();
+        roles.sort_unstable();
+        let bands = bands(told.user_id, own, &roles, dimensions, groups);
+        Self { name: String::new(), kind: UserType::User.as_str(), bands }
     }
 
     /// The band of rules of this type, if there is such a type.
@@ -87,4 +97,30 @@ impl Subject {
     pub(super) fn is_about(&self, rule_type: &str, value: &str) -> bool {
         self.bands.iter().any(|(of, values)| of == rule_type && values.iter().any(|own| own == value))
     }
+}
+
+/// The bands of an account, where `own` has the values of a dimension it is said to have.
+fn bands<'a>(
+    user: UserId,
+    own: impl Fn(&str) -> &'a [String],
+    roles: &[String],
+    dimensions: &[String],
+    groups: &Groups,
+) -> Vec<(String, Vec<String>)> {
+    let mut bands = Vec::with_capacity(dimensions.len() + 2);
+    bands.push((USER.to_owned(), vec![user.to_string()]));
+    for dimension in dimensions {
+        let own = own(dimension).iter().map(String::as_str);
+        let mut values: Vec<String> = match dimension.as_str() {
+            DEPARTMENT if own.len() == 0 => groups.with_parents([DEFAULT_DEPARTMENT]),
+            DEPARTMENT => groups.with_parents(own),
+            GROUP => groups.with_parents(groups.of(user).chain(own)),
+            _ => own.map(str::to_owned).collect(),
+        };
+        values.sort_unstable();
+        values.dedup();
+        bands.push((dimension.clone(), values));
+    }
+    bands.push((ROLE.to_owned(), roles.to_vec()));
+    bands
 }

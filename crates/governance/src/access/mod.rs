@@ -44,6 +44,7 @@ pub use self::authored::{Authored, AuthoredPolicy};
 pub use self::decision::{
     AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DIMENSIONS, DenyReason, GROUP, ROLE, USER,
 };
+pub(crate) use self::entity::Told;
 pub use self::entity::{EntityRule, EntityRules, Subject};
 pub use self::explain::{Considered, Explanation, Part};
 pub use self::group::{Group, GroupKind};

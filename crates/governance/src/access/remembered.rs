@@ -2,34 +2,33 @@
 //!
 //! Cedar reads the people and the entity anew for each question, which costs some ten microseconds: as much as a tenth of a
 //! whole request. The same account asks for the same entity again and again, and between two changes of the rules nothing
-//! but what is in its [`Principal`] makes a difference.
+//! but what is in its [`Subject`] makes a difference.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use systemprompt_model::Principal;
-
 use super::decision::AccessDecision;
+use super::entity::Subject;
 
-/// Most decisions that are kept. Beyond that all are made anew: that is simpler than to know which one is asked for least,
+/// Most decisions about an entity that are kept. Beyond that all are made anew: that is simpler than to know which one is asked for least,
 /// and cheap if it is seldom.
 const KEPT: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(super) struct Remembered(RwLock<HashMap<Principal, AccessDecision>>);
+pub(super) struct Remembered(RwLock<HashMap<Subject, AccessDecision>>);
 
 impl Remembered {
-    /// What was decided about `principal`, or is now.
-    pub(super) fn decide(&self, principal: &Principal, decide: impl FnOnce() -> AccessDecision) -> AccessDecision {
-        if let Some(decision) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(principal) {
+    /// What was decided about `subject`, or is now.
+    pub(super) fn decide(&self, subject: Subject, decide: impl FnOnce(&Subject) -> AccessDecision) -> AccessDecision {
+        if let Some(decision) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&subject) {
             return decision.clone();
         }
-        let decision = decide();
+        let decision = decide(&subject);
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(principal.clone(), decision.clone());
+        kept.insert(subject, decision.clone());
         decision
     }
 }

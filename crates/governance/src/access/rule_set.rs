@@ -10,7 +10,7 @@ use systemprompt_model::{EntityKind, Principal};
 use super::authored::Authored;
 use super::compile::{Compiled, Origin, compile};
 use super::decision::{AccessDecision, Basis, DenyReason, USER};
-use super::entity::{EntityRules, Subject};
+use super::entity::{EntityRules, Subject, Told};
 use super::groups::Groups;
 use super::remembered::Remembered;
 use super::vocabulary::VOCABULARY;
@@ -114,10 +114,19 @@ impl RuleSet {
 
     /// Whether `principal` may use the entity.
     pub fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> AccessDecision {
-        let decide = || self.judge(&self.subject(principal), kind, id).decision;
+        self.decide_about(self.subject(principal), kind, id)
+    }
+
+    /// The same for an account that somebody else tells of.
+    pub(super) fn decide_told(&self, told: &Told<'_>, kind: EntityKind, id: &str) -> AccessDecision {
+        self.decide_about(Subject::told(told, &self.dimensions, &self.groups), kind, id)
+    }
+
+    fn decide_about(&self, subject: Subject, kind: EntityKind, id: &str) -> AccessDecision {
+        let decide = |subject: &Subject| self.judge(subject, kind, id).decision;
         match self.known(kind, id) {
-            Some(known) => known.decided.decide(principal, decide),
-            None => decide(),
+            Some(known) => known.decided.decide(subject, decide),
+            None => decide(&subject),
         }
     }
 

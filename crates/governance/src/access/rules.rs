@@ -11,9 +11,10 @@ use tokio_util::task::TaskTracker;
 use super::authored::Authored;
 use super::cache::{self, Cache, Change};
 use super::decision::AccessDecision;
-use super::entity::Subject;
+use super::entity::{Subject, Told};
 use super::patience::Unavailable;
 use super::rule::Rule;
+use super::rule_set::RuleSet;
 use super::store::{BootstrapOptions, RuleError, RuleStore};
 use crate::config::AccessControlConfig;
 
@@ -53,23 +54,36 @@ impl AccessRules {
 
     /// Whether `principal` may use the entity now.
     pub async fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> Result<Decided, Unavailable> {
-        if self.hub.is_live()
-            && let Some(rules) = self.cache.current()
-        {
-            return Ok(Decided { decision: rules.decide(principal, kind, id), version: Arc::clone(rules.version()) });
-        }
-        let rules = self.store.rule_set().await?;
-        Ok(Decided { decision: rules.decide(principal, kind, id), version: Arc::clone(rules.version()) })
+        let decide = |rules: &RuleSet| Decided {
+            decision: rules.decide(principal, kind, id),
+            version: Arc::clone(rules.version()),
+        };
+        self.ask(decide).await
+    }
+
+    /// The same for an account that somebody else tells of.
+    pub(crate) async fn decide_told(
+        &self,
+        told: &Told<'_>,
+        kind: EntityKind,
+        id: &str,
+    ) -> Result<AccessDecision, Unavailable> {
+        self.ask(|rules| rules.decide_told(told, kind, id)).await
     }
 
     /// What rules can say about this account now.
     pub async fn subject(&self, principal: &Principal) -> Result<Subject, Unavailable> {
+        self.ask(|rules| rules.subject(principal)).await
+    }
+
+    /// Asks the rules as they are now: those in memory, or in the database while it is not known that these are current.
+    async fn ask<T>(&self, question: impl Fn(&RuleSet) -> T) -> Result<T, Unavailable> {
         if self.hub.is_live()
             && let Some(rules) = self.cache.current()
         {
-            return Ok(rules.subject(principal));
+            return Ok(question(&rules));
         }
-        Ok(self.store.rule_set().await?.subject(principal))
+        Ok(question(&self.store.rule_set().await?))
     }
 
     /// Makes entities known: see [`RuleStore::register_entities`].
@@ -95,8 +109,10 @@ impl AccessRules {
         options: BootstrapOptions,
     ) -> Result<(), Unavailable> {
         self.edit(async |store| {
+            store.bootstrap(config, options).await?;
+            // Whole or not at all: what failed leaves none of its policies behind.
             store.put_authored(authored);
-            store.bootstrap(config, options).await
+            Ok(())
         })
         .await
     }

@@ -121,15 +121,16 @@ impl RuleStore {
         if ids.is_empty() {
             return Ok(());
         }
-        let globs = self.globs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let entities: Vec<(EntityKind, String)> = ids.iter().map(|id| (kind, id.clone())).collect();
-        let open = open_entities(&globs, &entities);
-        let rules = rules_about(&globs, &entities);
         let now = self.ambient.now();
-        let columns = self.columns(&rules);
 
         let mut transaction = self.db.write().begin().await?;
+        // Whoever brings documents puts their globs here before it gives the lock back.
         queries::lock_bootstrap(&mut transaction).await?;
+        let globs = self.globs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = open_entities(&globs, &entities);
+        let rules = rules_about(&globs, &entities);
+        let columns = self.columns(&rules);
         let kinds = vec![kind.as_str(); ids.len()];
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         queries::insert_entities(&mut transaction, &kinds, &ids, source, now).await?;
@@ -160,8 +161,6 @@ impl RuleStore {
     /// there are, and about those that are registered later. Of two rules about the same entity, type and value the one
     /// that refuses counts.
     pub async fn bootstrap(&self, config: &AccessControlConfig, options: BootstrapOptions) -> Result<(), Unavailable> {
-        *self.globs.lock().unwrap_or_else(PoisonError::into_inner) =
-            config.rules.iter().filter(|rule| rule.entity_match.is_some()).cloned().collect();
         let now = self.ambient.now();
         let named: Vec<(EntityKind, &str)> =
             config.rules.iter().filter_map(|rule| Some((rule.entity_type, rule.entity_id.as_deref()?))).collect();
@@ -197,7 +196,12 @@ impl RuleStore {
         if delete_orphans {
             queries::delete_other_rules(&mut transaction, &columns, Some(SOURCE_YAML)).await?;
         }
-        transaction.commit().await?;
+        let globs = config.rules.iter().filter(|rule| rule.entity_match.is_some()).cloned().collect();
+        let before = std::mem::replace(&mut *self.globs.lock().unwrap_or_else(PoisonError::into_inner), globs);
+        if let Err(error) = transaction.commit().await {
+            *self.globs.lock().unwrap_or_else(PoisonError::into_inner) = before;
+            return Err(error.into());
+        }
         Ok(())
     }
 

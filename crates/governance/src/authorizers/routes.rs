@@ -12,9 +12,9 @@ use serde::Serialize;
 use systemprompt_extension::api::{ApiResult, ExtensionError};
 use systemprompt_extension::authorizer::AuthorizationRequest;
 use systemprompt_extension::{Access, PermissionDef, RouteTable};
-use systemprompt_model::{Credential, Principal, UserId, UserType};
+use systemprompt_model::UserId;
 
-use crate::access::{AccessDecision, AccessRules, Decided, Unavailable};
+use crate::access::{AccessDecision, AccessRules, Told, Unavailable};
 
 /// What is mounted.
 pub(crate) const PREFIXES: &[&str] = &["/api/public/govern"];
@@ -65,9 +65,10 @@ async fn authorize(
     request: Result<Json<AuthorizationRequest>, JsonRejection>,
 ) -> ApiResult<Json<AuthorizationAnswer>, RouteError> {
     let Json(request) = request.map_err(|rejection| RouteError::Body(rejection.body_text()))?;
-    let principal = principal(&request);
-    let Decided { decision, .. } =
-        rules.decide(&principal, request.entity.kind, &request.entity.id).await.map_err(RouteError::from)?;
+    let AuthorizationRequest { entity, user_id, roles, attributes, .. } = &request;
+    // Whoever may ask is believed.
+    let told = Told { user_id: user_id.unwrap_or(UserId::from_uuid(uuid::Uuid::nil())), roles, attributes };
+    let decision = rules.decide_told(&told, entity.kind, &entity.id).await.map_err(RouteError::from)?;
     Ok(Json(match decision {
         AccessDecision::Allowed(_) => {
             AuthorizationAnswer { decision: "allow", reason: None, policy: "authz_rule_based" }
@@ -78,20 +79,6 @@ async fn authorize(
             reason: Some(AnsweredReason { kind: why.kind(), message: why.to_string() }),
         },
     }))
-}
-
-/// Who is asked about, as far as the request says. Whoever may ask is believed.
-fn principal(request: &AuthorizationRequest) -> Principal {
-    let first = |(of, values): (&String, &Vec<String>)| Some((of.clone(), values.first()?.clone()));
-    Principal {
-        user_id: request.user_id.unwrap_or_else(|| UserId::from_uuid(uuid::Uuid::nil())),
-        user_name: String::new(),
-        user_type: UserType::User,
-        roles: request.roles.clone(),
-        attributes: request.attributes.iter().filter_map(first).collect(),
-        // Rules do not ask for it.
-        credential: Credential::Installation,
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -403,7 +403,8 @@ async fn the_built_in_webhook_answers_services_by_the_rules() {
     let rules = json!({"rules": [
         {"entity_type": "gateway_route", "entity_match": "*", "roles": ["user"]},
         {"entity_type": "gateway_route", "entity_match": "*", "access": "deny", "departments": ["Sales"]},
-    ], "departments": [{"name": "Sales"}]});
+        {"entity_type": "gateway_route", "entity_match": "*", "access": "deny", "groups": ["contractors"]},
+    ], "departments": [{"name": "Sales"}], "groups": [{"name": "auditors"}, {"name": "contractors"}]});
     let context = TestContext::builder().document("access-control/roles.yaml", rules).start().await;
     let (service, user) = (context.user("checker", &["service"]).await, context.user("ada", &["user"]).await);
     let path = "/api/public/govern/authz";
@@ -415,6 +416,21 @@ async fn the_built_in_webhook_answers_services_by_the_rules() {
     for (request, decision, kind, policy) in [
         (about("gateway_route", "demo", &["user"], "Default"), "allow", None, "authz_rule_based"),
         (about("gateway_route", "demo", &["user"], "Sales"), "deny", Some("attribute_deny"), "authz_rule_based"),
+        // Each value counts, wherever it stands.
+        (
+            json!({"entity": {"kind": "gateway_route", "id": "demo"}, "roles": ["user"],
+                "attributes": {"department": ["Default", "Sales"]}}),
+            "deny",
+            Some("attribute_deny"),
+            "authz_rule_based",
+        ),
+        (
+            json!({"entity": {"kind": "gateway_route", "id": "demo"}, "roles": ["user"],
+                "attributes": {"group": ["auditors", "contractors"]}}),
+            "deny",
+            Some("attribute_deny"),
+            "authz_rule_based",
+        ),
         (about("gateway_route", "demo", &["a2a"], "Default"), "deny", Some("not_assigned"), "authz_default_deny"),
         (about("gateway_route", "gone", &["user"], "Default"), "deny", Some("unknown_entity"), "authz_default_deny"),
     ] {
