@@ -70,7 +70,8 @@ impl Invocation {
         if let Some((project, database)) = ledger
             && ledger::exists(&database.db).await?
         {
-            return self.record(project, database, change, work).await;
+            // Opening a Gate takes a large future: it is boxed here, once for all commands.
+            return Box::pin(self.record(project, database, change, work)).await;
         }
         let changed = work().await?;
         let unrecorded = |error: &dyn Display| {
@@ -80,7 +81,7 @@ impl Invocation {
             // A database that is gone again has none: the change waits.
             && ledger::exists(&database.db).await.unwrap_or(false)
         {
-            let recorded = self.record(project, database, change, async || Ok(changed)).await;
+            let recorded = Box::pin(self.record(project, database, change, async || Ok(changed))).await;
             return recorded.map_err(|error| unrecorded(&error));
         }
         let operator = Operator::of_this_process();

@@ -161,9 +161,8 @@ impl Connect {
         };
         let user = self.user.clone().unwrap_or_else(|| project.configuration.profile.system_admin.username.clone());
         let client = self.client;
-        let obtain = invocation.with_database(async |database| {
-            Box::pin(key::obtain(invocation, database, client, &user, directory)).await
-        });
+        let obtain = invocation
+            .with_database(async |database| key::obtain(invocation, database, client, &user, directory).await);
         Box::pin(obtain).await
     }
 

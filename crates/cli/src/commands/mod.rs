@@ -69,11 +69,11 @@ impl Command {
     pub(crate) async fn run(self, invocation: Invocation) -> CliResult {
         match self {
             Self::Up(command) => Box::pin(command.run(invocation)).await,
-            Self::Admin(group) => Box::pin(group.run(&invocation)).await,
-            Self::Connect(command) => Box::pin(command.run(&invocation)).await,
-            Self::Governance(group) => Box::pin(group.run(&invocation)).await,
-            Self::Hook(command) => Box::pin(command.run(&invocation)).await,
-            Self::Infra(group) => Box::pin(group.run(&invocation)).await,
+            Self::Admin(group) => group.run(&invocation).await,
+            Self::Connect(command) => command.run(&invocation).await,
+            Self::Governance(group) => group.run(&invocation).await,
+            Self::Hook(command) => command.run(&invocation).await,
+            Self::Infra(group) => group.run(&invocation).await,
             Self::Plugins(group) => group.run(&invocation),
             Self::Reference(command) => command.run(&invocation, Cli::command()),
         }

@@ -29,8 +29,8 @@ impl Admin {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         match self {
             Self::Setup(command) => command.run(invocation).await,
-            Self::AccessControl(group) => Box::pin(group.run(invocation)).await,
-            Self::Config(group) => Box::pin(group.run(invocation)).await,
+            Self::AccessControl(group) => group.run(invocation).await,
+            Self::Config(group) => group.run(invocation).await,
             Self::Gateway(group) => group.run(invocation).await,
             Self::Users(group) => group.run(invocation).await,
         }

@@ -23,7 +23,7 @@ impl Governance {
             Self::Approvals(group) => {
                 Box::pin(invocation.with_database(async |database| group.run(invocation, database).await)).await
             }
-            Self::Secrets(group) => Box::pin(group.run(invocation)).await,
+            Self::Secrets(group) => group.run(invocation).await,
         }
     }
 }

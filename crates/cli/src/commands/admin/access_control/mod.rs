@@ -44,9 +44,9 @@ impl AccessControl {
             .with_database(async |database| match self {
                 Self::List(command) => command.run(invocation, database).await,
                 Self::Show(command) => command.run(invocation, database).await,
-                Self::Grant(command) => Box::pin(command.run(invocation, database)).await,
+                Self::Grant(command) => command.run(invocation, database).await,
                 Self::Revoke(command) => command.run(invocation, database).await,
-                Self::Groups(group) => Box::pin(group.run(invocation, database)).await,
+                Self::Groups(group) => group.run(invocation, database).await,
                 Self::Export(command) => command.run(invocation, database).await,
                 Self::Import(command) => command.run(invocation, database).await,
                 Self::Lint(command) => command.run(invocation, database).await,

@@ -74,7 +74,7 @@ impl Db {
                 Self::MigrateDown(command) => command.run(invocation, database).await,
                 Self::MigrateMarkApplied(command) => command.run(invocation, database).await,
                 Self::Projections(group) => group.run(invocation, database).await,
-                Self::Doctor(command) => Box::pin(command.run(invocation, database)).await,
+                Self::Doctor(command) => command.run(invocation, database).await,
             })
             .await
     }

@@ -51,7 +51,7 @@ impl Logs {
         let done = invocation
             .with_database_until_told(async move |database| match self {
                 Self::Request(group) => group.run(invocation, database).await,
-                Self::Audit(command) => Box::pin(command.run(invocation, database)).await,
+                Self::Audit(command) => command.run(invocation, database).await,
                 Self::Changes(group) => group.run(invocation, database).await,
                 Self::Content(group) => group.run(invocation, database).await,
                 Self::Governance(group) => group.run(invocation, database).await,

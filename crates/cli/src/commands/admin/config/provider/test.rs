@@ -54,9 +54,8 @@ impl Test {
                 .exit(Exit::Unavailable)
         })?;
         let addresses = addresses(provider.endpoint.as_deref()).await;
-        let ask = invocation.with_database(async |database| {
-            Box::pin(ask(invocation, &project, database, &server, &provider, &model)).await
-        });
+        let ask = invocation
+            .with_database(async |database| ask(invocation, &project, database, &server, &provider, &model).await);
         let (verification, served_by) = Box::pin(ask).await?;
         let credential = match &provider.api_key_secret {
             None => "none".to_owned(),
