@@ -1,47 +1,19 @@
 //! What the built-in policies say of tools in traffic with models: those a model is offered, and those it asks for.
 
-use http::Request;
 use serde_json::{Value, json};
-use systemprompt::testing::{TestClient, TestContext, TestResponse};
+use systemprompt::testing::{TestClient, TestContext};
 use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
 
 use crate::ended::ended;
-use crate::safety::{CALLERS, Caller};
+use crate::every_wire::{CALLERS, WIRES, ask, every_wire};
 
 const APPROVALS: &str = "/api/public/admin/governance/approvals";
-const WIRES: [&str; 4] = ["anthropic", "openai-chat", "openai-responses", "gemini"];
 
 async fn server(mock: &MockUpstream, policies: Value) -> (TestContext, TestClient) {
-    let providers: Vec<_> = WIRES
-        .iter()
-        .map(|wire| {
-            json!({"name": wire, "wire": wire, "surface": "openai", "endpoint": mock.endpoint(),
-                "api_key_secret": "upstream", "resilience": {"retry_attempts": 0}, "models": [{"id": format!("{wire}-test"),
-                "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]})
-        })
-        .collect();
-    let context = TestContext::builder()
-        .profile("providers", json!(providers))
-        .profile("gateway", json!({"enabled": true}))
-        .document(
-            "access-control/all.yaml",
-            json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["user"]}]}),
-        )
-        .document("governance/config.yaml", json!({"governance": {"policies": policies}}))
-        .secret("upstream", "sk-upstream-key")
-        .start()
-        .await;
+    let governance = json!({"governance": {"policies": policies}});
+    let context = every_wire(mock).document("governance/config.yaml", governance).start().await;
     let ada = context.user("ada", &["user"]).await;
     (context, ada)
-}
-
-async fn ask(client: &TestClient, caller: &Caller, wire: &str, stream: bool, extra: &Value) -> TestResponse {
-    let (path, mut body) = (caller.asks)(&format!("{wire}-test"), &["Hello"], stream);
-    for (key, value) in extra.as_object().expect("an object") {
-        body[key] = value.clone();
-    }
-    let request = Request::post(path).header("x-claude-code-session-id", "s");
-    client.request(request.body(body.to_string()).expect("a request")).await
 }
 
 fn calls(mock: &MockUpstream, tool_calls: impl IntoIterator<Item = (&'static str, Value)>) {

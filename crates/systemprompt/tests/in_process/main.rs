@@ -11,6 +11,7 @@ mod boundaries;
 mod brought;
 mod cache;
 mod ended;
+mod every_wire;
 mod export;
 mod extensions;
 mod failover;

@@ -11,10 +11,9 @@ use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
 use systemprompt_model::ActionId;
 
 use crate::ended::ended;
-use crate::safety::{CALLERS, Caller};
+use crate::every_wire::{CALLERS, Caller, WIRES, every_wire};
 
 const SECRET: &str = concat!("AKIA", "Q3EGRZ7XK2VJ5N4P");
-const WIRES: [&str; 4] = ["anthropic", "openai-chat", "openai-responses", "gemini"];
 
 struct Fixture {
     mock: MockUpstream,
@@ -23,23 +22,7 @@ struct Fixture {
 }
 
 fn server(mock: &MockUpstream, governance: Value) -> TestContextBuilder {
-    let providers: Vec<_> = WIRES
-        .iter()
-        .map(|wire| {
-            json!({"name": wire, "wire": wire, "surface": "openai", "endpoint": mock.endpoint(),
-                "api_key_secret": "upstream", "resilience": {"retry_attempts": 0}, "models": [{"id": format!("{wire}-test"),
-                "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]})
-        })
-        .collect();
-    TestContext::builder()
-        .profile("providers", json!(providers))
-        .profile("gateway", json!({"enabled": true}))
-        .document(
-            "access-control/all.yaml",
-            json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),
-        )
-        .document("governance/config.yaml", json!({"governance": governance}))
-        .secret("upstream", "sk-upstream-key")
+    every_wire(mock).document("governance/config.yaml", json!({"governance": governance}))
 }
 
 impl Fixture {

@@ -1,8 +1,7 @@
 //! Tools in traffic with models: those a model is offered, and those it asks for.
 
-use http::Request;
 use serde_json::{Value, json};
-use systemprompt::testing::{TestClient, TestContext, TestResponse};
+use systemprompt::testing::{TestClient, TestContext};
 use systemprompt_extension::policy::{
     DenialKind, Phase, Policy, PolicyDef, PolicyInput, Subject, Verdict, Violation, async_trait,
 };
@@ -10,7 +9,7 @@ use systemprompt_extension::prelude::*;
 use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
 
 use crate::ended::ended;
-use crate::safety::{CALLERS, Caller};
+use crate::every_wire::{CALLERS, ask, every_wire};
 
 /// Nobody is offered `nuke`, and `delete` is for tests.
 struct Tools;
@@ -57,36 +56,10 @@ impl Extension for Probe {
 }
 
 async fn server(mock: &MockUpstream) -> (TestContext, TestClient) {
-    let providers: Vec<_> = ["anthropic", "openai-chat", "openai-responses", "gemini"]
-        .iter()
-        .map(|wire| {
-            json!({"name": wire, "wire": wire, "surface": "openai", "endpoint": mock.endpoint(),
-                "api_key_secret": "upstream", "resilience": {"retry_attempts": 0}, "models": [{"id": format!("{wire}-test"),
-                "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]})
-        })
-        .collect();
-    let context = TestContext::builder()
-        .extension(Probe)
-        .profile("providers", json!(providers))
-        .profile("gateway", json!({"enabled": true}))
-        .document(
-            "access-control/all.yaml",
-            json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["admin"]}]}),
-        )
-        .document("governance/config.yaml", json!({"governance": {"policies": []}}))
-        .secret("upstream", "sk-upstream-key")
-        .start()
-        .await;
+    let policies = json!({"governance": {"policies": []}});
+    let context = every_wire(mock).extension(Probe).document("governance/config.yaml", policies).start().await;
     let ada = context.user("ada", &["admin"]).await;
     (context, ada)
-}
-
-async fn ask(client: &TestClient, caller: &Caller, wire: &str, stream: bool, extra: Value) -> TestResponse {
-    let (path, mut body) = (caller.asks)(&format!("{wire}-test"), &["Hello"], stream);
-    for (key, value) in extra.as_object().expect("an object") {
-        body[key] = value.clone();
-    }
-    client.request(Request::post(path).body(body.to_string()).expect("a request")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,7 +78,7 @@ async fn a_tool_a_model_asks_for_is_judged_with_its_whole_input_before_the_calle
             let caller = &CALLERS[caller];
             for stream in [false, true] {
                 let what = format!("{name} {table}: {} to {wire}, stream: {stream}", caller.model);
-                let answer = ask(&ada, caller, wire, stream, json!({})).await;
+                let answer = ask(&ada, caller, wire, stream, &json!({})).await;
                 let text = answer.text();
                 assert_eq!(answer.status, if given || stream { 200 } else { 451 }, "{what}: {text}");
                 assert_eq!(text.contains("rows"), given, "{what}: {text}");
@@ -138,7 +111,7 @@ async fn policies_see_the_tools_a_model_is_offered() {
             (2, "openai-responses", json!([{"type": "function", "name": name, "parameters": schema, "strict": false}])),
             (3, "gemini", json!([{"functionDeclarations": [{"name": name, "parameters": schema}]}])),
         ] {
-            let answer = ask(&ada, &CALLERS[caller], wire, false, json!({ "tools": tools })).await;
+            let answer = ask(&ada, &CALLERS[caller], wire, false, &json!({ "tools": tools })).await;
             let status = if status == 451 { 403 } else { status };
             assert_eq!(answer.status, status, "{wire} {name}: {}", answer.text());
         }
