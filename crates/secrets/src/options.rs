@@ -7,6 +7,9 @@ use crate::pattern::{Pattern, PatternError};
 /// As many characters at least are looked for.
 const ANCHOR: usize = 3;
 
+/// The hexadecimal digits at the end of a placeholder: 64 bits, so that two secrets of one installation do not share one.
+pub const PLACEHOLDER_DIGITS: usize = 16;
+
 /// The settings of a [`Scanner`](crate::Scanner).
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -18,7 +21,8 @@ pub struct Options {
     pub only_told: Vec<String>,
     /// The rule for credentials no other knows. `None` leaves it out.
     pub entropy: Option<Entropy>,
-    /// How the placeholders begin that stand for secrets which were replaced. What begins so is none.
+    /// How the placeholders begin that stand for secrets which were replaced. This, the id of a rule, `_` and
+    /// [`PLACEHOLDER_DIGITS`] are no secret.
     pub placeholder_prefix: String,
 }
 
