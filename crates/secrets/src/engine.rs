@@ -299,13 +299,21 @@ impl Pass<'_> {
             return None;
         }
         let token = &window[..length];
-        if !compiled.judged {
-            return (compiled.keywords.is_empty() || self.is_near(start, &compiled.keywords)).then_some(length);
-        }
-        // What has the checksum of its vendor was issued, whatever it looks like.
-        let issued = checksum::is_right(compiled.id, token) || is_real(&compiled.pattern, token);
-        let real = issued && self.is_meant(compiled.id, token, start, end, window);
-        real.then_some(length)
+        let real = if compiled.judged {
+            // What has the checksum of its vendor was issued, whatever it looks like.
+            let issued = checksum::is_right(compiled.id, token) || is_real(&compiled.pattern, token);
+            issued && self.is_meant(compiled.id, token, start, end, window)
+        } else {
+            compiled.keywords.is_empty() || self.is_near(start, &compiled.keywords)
+        };
+        real.then(|| self.whole(form, start, length))
+    }
+
+    /// How long the credential of `length` at `start` is with all that is of it, also where a pattern is not shown it.
+    fn whole(&mut self, form: usize, start: usize, length: usize) -> usize {
+        let more = self.engine.forms[form].pattern.goes_on(&self.text[start..], length);
+        self.spend(form, start + length..start + length + more, more / READ);
+        length + more
     }
 
     /// Whether one of these words, in lower case, stands shortly before.
@@ -361,11 +369,12 @@ impl Pass<'_> {
                 || !self.text[start - 1].is_ascii_alphanumeric()
                 || begins_word(&self.text[..*start])
         };
-        (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
+        let (start, length) = (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
             let window = &self.text[start..self.text.len().min(start + WINDOW)];
             let length = compiled.pattern.matches(window)?;
-            (start + length > inside && looks_random(&window[..length])).then_some(start..start + length)
-        })
+            (start + length > inside && looks_random(&window[..length])).then_some((start, length))
+        })?;
+        Some(start..start + self.whole(form, start, length))
     }
 
     /// The value given to a name that begins with, or has in it, that of a vendor.

@@ -8,7 +8,8 @@
 //! - choices of texts, `(live|test)`,
 //!
 //! each with a number of times: `?`, `{36}`, `{20,}`, `{20,60}`. A set takes as many characters as it may, so what follows
-//! it has to begin with another one. A match of a fixed length is followed by no character that would make it longer.
+//! it has to begin with another one. A match of a fixed length is followed by no character that would make it longer. One
+//! that ends in a set without an upper bound goes on as far as the set does.
 
 use std::fmt;
 
@@ -24,8 +25,10 @@ pub const SETS: [(&str, &str); 9] = [
     ("b64", "A-Za-z0-9+/"),
     ("any", "!-~"),
 ];
-/// The most that a set without an upper bound takes.
+/// The most that a set without an upper bound takes while it is matched.
 const UNBOUNDED: u16 = 512;
+/// The longest credential, with all that a set without an upper bound takes at its end.
+const LONGEST: usize = 16 * 1024;
 
 /// A pattern, ready for use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Pattern {
     items: Vec<Item>,
     /// Whether its length is fixed, so that it must end where it ends.
     fixed: bool,
+    /// The set without an upper bound that it ends in.
+    open: Option<Set>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +83,14 @@ impl std::error::Error for PatternError {}
 impl Pattern {
     /// Reads a pattern.
     pub fn parse(pattern: &str) -> Result<Self, PatternError> {
-        let mut reader = Reader { text: pattern.as_bytes(), at: 0 };
+        let mut reader = Reader { text: pattern.as_bytes(), at: 0, open: None };
         let mut items = Vec::new();
         while reader.at < reader.text.len() {
+            reader.open = None;
             reader.item(&mut items)?;
         }
         let fixed = items.last().is_none_or(|item| !matches!(item, Item::Set { min, max, .. } if min != max));
-        Ok(Self { items, fixed })
+        Ok(Self { items, fixed, open: reader.open })
     }
 
     /// A text, and what `rest` says behind it.
@@ -130,6 +136,12 @@ impl Pattern {
                 || matches!(self.items.last(), Some(Item::Set { set, .. }) if *byte != b'=' && set.has(*byte))
         };
         if self.fixed && text.get(at).is_some_and(goes_on) { Err(at) } else { Ok(at) }
+    }
+
+    /// How much of what is behind a match of `length`, which `text` begins with, is of it too.
+    pub(crate) fn goes_on(&self, text: &[u8], length: usize) -> usize {
+        let Some(set) = self.open else { return 0 };
+        text[length..].iter().take(LONGEST.saturating_sub(length)).take_while(|&&byte| set.has(byte)).count()
     }
 
     /// Whether `text` is a match from its beginning to its end.
@@ -218,6 +230,8 @@ impl Pattern {
 struct Reader<'p> {
     text: &'p [u8],
     at: usize,
+    /// The set that was read last, if it has no upper bound.
+    open: Option<Set>,
 }
 
 impl Reader<'_> {
@@ -253,7 +267,7 @@ impl Reader<'_> {
                 for _ in 0..min {
                     items.push(Item::Choice { texts: texts.clone(), optional: false });
                 }
-                for _ in min..max.min(min + 8) {
+                for _ in min..max.unwrap_or(UNBOUNDED).min(min + 8) {
                     items.push(Item::Choice { texts: texts.clone(), optional: true });
                 }
             }
@@ -282,7 +296,8 @@ impl Reader<'_> {
                     return self.wrong("this is no set of characters");
                 };
                 let (min, max) = self.times()?;
-                items.push(Item::Set { set, min, max });
+                self.open = max.is_none().then_some(set);
+                items.push(Item::Set { set, min, max: max.unwrap_or(UNBOUNDED) });
             }
             b'*' | b'+' | b'^' | b'$' | b'|' | b')' | b'{' | b'?' => {
                 return self.wrong("patterns know characters, sets, choices and numbers of times");
@@ -301,7 +316,7 @@ impl Reader<'_> {
                 for _ in 0..min {
                     items.push(Item::Choice { texts: vec![vec![byte]], optional: false });
                 }
-                for _ in min..max.min(min + 8) {
+                for _ in min..max.unwrap_or(UNBOUNDED).min(min + 8) {
                     items.push(Item::Choice { texts: vec![vec![byte]], optional: true });
                 }
             }
@@ -309,26 +324,27 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn times(&mut self) -> Result<(u16, u16), PatternError> {
+    /// How many times, at least and at most, if that has a bound.
+    fn times(&mut self) -> Result<(u16, Option<u16>), PatternError> {
         match self.text.get(self.at) {
             Some(b'?') => {
                 self.at += 1;
-                Ok((0, 1))
+                Ok((0, Some(1)))
             }
             Some(b'{') => {
                 let start = self.at;
                 let inner = String::from_utf8_lossy(self.until(b'}')?).into_owned();
                 let (min, max) = inner.split_once(',').unwrap_or((&inner, &inner));
-                let max = if max.is_empty() { Ok(UNBOUNDED) } else { max.parse() };
+                let (open, max) = (max.is_empty(), if max.is_empty() { Ok(UNBOUNDED) } else { max.parse() });
                 match (min.parse(), max) {
-                    (Ok(min), Ok(max)) if min <= max && 0 < max && max <= 4096 => Ok((min, max)),
+                    (Ok(min), Ok(max)) if min <= max && 0 < max && max <= 4096 => Ok((min, (!open).then_some(max))),
                     _ => {
                         self.at = start;
                         self.wrong("this is no number of times")
                     }
                 }
             }
-            _ => Ok((1, 1)),
+            _ => Ok((1, Some(1))),
         }
     }
 }
@@ -380,6 +396,15 @@ mod tests {
             ("x={2}", "x==", Some(3)),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(text.as_bytes()), length, "{pattern} {text}");
+        }
+        let long = format!("ab{}", "x".repeat(2000));
+        for (pattern, more) in [("ab<low>{4,}", 1488), ("ab<low>{4,512}", 0), ("ab<low>{4,}<num>{0,3}", 0)] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert_eq!(
+                pattern.goes_on(long.as_bytes(), pattern.matches(long.as_bytes()).unwrap()),
+                more,
+                "{pattern:?}"
+            );
         }
         assert_eq!(Pattern::parse("[sr]k_").unwrap().beginnings(), [b"rk_", b"sk_"]);
         assert_eq!(Pattern::parse("a(b|c)def[xy]").unwrap().beginnings(), [b"abdef", b"acdef"]);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::recall;
 use crate::kinds::{self, Form};
 use crate::samples::{BASE62, Chooser, made_of};
-use crate::{Options, Scanner};
+use crate::{ExtraRule, Options, Scanner};
 
 /// So many of a kind stand in a text.
 const MANY: usize = 200;
@@ -74,6 +74,26 @@ fn many_of_what_is_read_by_code_or_given_to_a_name_are_found() {
         let separator = if line.ends_with(',') { "" } else { "\n" };
         let together = found(&scanner, &lines.join(separator), &alone);
         assert_eq!(together.len(), alone.len(), "{line}");
+    }
+}
+
+#[test]
+fn a_long_credential_is_found_to_its_end() {
+    const LONG: usize = 1200;
+    let own = ExtraRule::prefixed("acme-key", "acme_");
+    let scanner = Scanner::new(&Options { extra: vec![own], ..Options::default() });
+    let long = made_of(BASE62, LONG, 7);
+    for secret in [
+        format!("sl.u.{long}"),
+        format!("sk-ant-{long}"),
+        format!("acme_{long}"),
+        format!("{}:APA91b{long}", &long[..22]),
+        long.clone(),
+    ] {
+        let text = format!("Authorization: Bearer {secret} and more");
+        let found: Vec<String> =
+            scanner.scan_text(text.as_bytes()).into_iter().map(|found| found.value.expose().to_owned()).collect();
+        assert_eq!(found, [secret]);
     }
 }
 
