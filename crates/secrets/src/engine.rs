@@ -17,13 +17,11 @@ use crate::kinds::{self, Form};
 use crate::letters::of_words;
 use crate::names::{self, Meaning};
 use crate::options::ExtraRule;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, SHOWN};
 use crate::read::{self, Reader, Reads};
 use crate::value;
 use crate::words::random_part;
 
-/// What a pattern gets to see from its anchor on.
-const WINDOW: usize = 1024;
 /// How far behind a token may begin that is recognised by what stands inside.
 const INSIDE: usize = 128;
 /// How many places before what stands inside a token it may begin at.
@@ -286,7 +284,7 @@ impl Pass<'_> {
         if !begins || !self.may_try(form, start) {
             return None;
         }
-        let window = &self.text[start..self.text.len().min(start + WINDOW)];
+        let window = &self.text[start..self.text.len().min(start + SHOWN)];
         let length = match compiled.pattern.reads(window) {
             Ok(length) => length,
             Err(read) => {
@@ -370,7 +368,7 @@ impl Pass<'_> {
                 || begins_word(&self.text[..*start])
         };
         let (start, length) = (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
-            let window = &self.text[start..self.text.len().min(start + WINDOW)];
+            let window = &self.text[start..self.text.len().min(start + SHOWN)];
             let length = compiled.pattern.matches(window)?;
             (start + length > inside && looks_random(&window[..length])).then_some((start, length))
         })?;

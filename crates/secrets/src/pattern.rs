@@ -25,6 +25,10 @@ pub const SETS: [(&str, &str); 9] = [
     ("b64", "A-Za-z0-9+/"),
     ("any", "!-~"),
 ];
+/// What a pattern gets to see of a text.
+pub(crate) const SHOWN: usize = 1024;
+/// So many times may a character or a choice stand or be missing.
+const OPTIONAL: u16 = 8;
 /// The most that a set without an upper bound takes while it is matched.
 const UNBOUNDED: u16 = 512;
 /// The longest credential, with all that a set without an upper bound takes at its end.
@@ -159,7 +163,7 @@ impl Pattern {
             let (texts, times) = match item {
                 Item::Choice { texts, optional: false } => (texts.clone(), 1),
                 Item::Set { set, min, .. } if *min > 0 => {
-                    ((0..=127).filter(|&byte| set.has(byte)).map(|byte| vec![byte]).collect(), *min)
+                    ((0..=u8::MAX).filter(|&byte| set.has(byte)).map(|byte| vec![byte]).collect(), *min)
                 }
                 _ => break,
             };
@@ -201,6 +205,16 @@ impl Pattern {
             };
         }
         chosen
+    }
+
+    /// How much of a text it may have to see.
+    pub(crate) fn most(&self) -> usize {
+        let most = |item: &Item| match item {
+            Item::Choice { texts, .. } => texts.iter().map(Vec::len).max().unwrap_or(0),
+            Item::Set { min, max: UNBOUNDED, .. } => usize::from(*min),
+            Item::Set { max, .. } => usize::from(*max),
+        };
+        self.items.iter().map(most).sum()
     }
 
     /// How many characters its sets take at least.
@@ -263,13 +277,7 @@ impl Reader<'_> {
                     self.at = start;
                     return self.wrong("a choice is of texts only");
                 }
-                let (min, max) = self.times()?;
-                for _ in 0..min {
-                    items.push(Item::Choice { texts: texts.clone(), optional: false });
-                }
-                for _ in min..max.unwrap_or(UNBOUNDED).min(min + 8) {
-                    items.push(Item::Choice { texts: texts.clone(), optional: true });
-                }
+                self.choice(&texts, items)?;
             }
             open @ (b'[' | b'<') => {
                 let close = if open == b'[' { b']' } else { b'>' };
@@ -312,15 +320,22 @@ impl Reader<'_> {
                     byte = escaped;
                 }
                 self.at += 1;
-                let (min, max) = self.times()?;
-                for _ in 0..min {
-                    items.push(Item::Choice { texts: vec![vec![byte]], optional: false });
-                }
-                for _ in min..max.unwrap_or(UNBOUNDED).min(min + 8) {
-                    items.push(Item::Choice { texts: vec![vec![byte]], optional: true });
-                }
+                self.choice(&[vec![byte]], items)?;
             }
         }
+        Ok(())
+    }
+
+    /// Texts, of which one stands as many times as is said next.
+    fn choice(&mut self, texts: &[Vec<u8>], items: &mut Vec<Item>) -> Result<(), PatternError> {
+        let start = self.at;
+        let (min, max) = self.times()?;
+        let Some(max) = max.filter(|max| max - min <= OPTIONAL) else {
+            self.at = start;
+            return self.wrong("use a set for what may stand so many times");
+        };
+        let choice = |optional| Item::Choice { texts: texts.to_vec(), optional };
+        items.extend((0..max).map(|time| choice(time >= min)));
         Ok(())
     }
 
@@ -394,6 +409,7 @@ mod tests {
             ("a(b|bc)?d", "ad", Some(2)),
             (r"x\.[A-Z_-]{2}", "x._-", Some(4)),
             ("x={2}", "x==", Some(3)),
+            ("x={2,10}y", "x==========y", Some(12)),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(text.as_bytes()), length, "{pattern} {text}");
         }
@@ -419,6 +435,8 @@ mod tests {
             ("abc[a]{3,1}", "this is no number of times at character 7"),
             (r"abc\d", "write the set of characters instead at character 5"),
             ("abc([a]|b)", "a choice is of texts only at character 4"),
+            ("abca{2,20}", "use a set for what may stand so many times at character 5"),
+            ("abc(d|e){2,}", "use a set for what may stand so many times at character 9"),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap_err().to_string(), told);
         }
