@@ -227,11 +227,11 @@ impl Scanner {
             entropy.find(text, |place| hits.push(Hit { rule: *rule, place }));
         }
         let mut inner = Vec::new();
-        for view in views(text) {
+        views(text, |view| {
             self.engine.find(&view.text, Reach::KnownForms, &rules, &mut inner);
             let of_escapes = inner.drain(..).filter(|hit| view.is_of_escapes(&hit.place));
             hits.extend(of_escapes.map(|hit| Hit { rule: hit.rule, place: view.written(&hit.place) }));
-        }
+        });
         encoded::texts(text, |place, decoded| {
             self.engine.find(decoded, Reach::KnownForms, &rules, &mut inner);
             // A part of what is encoded cannot be exchanged.
