@@ -129,8 +129,8 @@ impl Scanner {
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
-                let as_text = self.scan_text(content);
-                return if as_text.is_empty() { matches } else { as_text };
+                matches.extend(self.scan_text(content));
+                break;
             };
             let is_key = leaf.key.is_none() && is_followed_by_colon(content, leaf.span.end + 1);
             if let Some(before) = &neighbour
@@ -188,8 +188,15 @@ impl Scanner {
                 matches.push(self.found(hit, text, at, leaf.span.clone()));
             }
         }
-        matches.sort_by_key(|found| found.at.start);
-        matches.dedup_by(|later, found| later.at.start < found.at.end);
+        matches.sort_by_key(|found| (found.at.start, std::cmp::Reverse(found.at.end)));
+        let says = |found: &Match<'_>| (found.rule.acts, found.rule.confidence);
+        matches.dedup_by(|later, found| {
+            let overlaps = later.at.start < found.at.end;
+            if overlaps && says(later) > says(found) {
+                std::mem::swap(later, found);
+            }
+            overlaps
+        });
         matches
     }
 
