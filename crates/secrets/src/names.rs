@@ -247,8 +247,7 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
     let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(last);
     let before = words.last().copied();
     if PASSWORDS.iter().any(|word| singular.ends_with(word))
-        || (matches!(singular, "pass" | "pw" | "psw" | "passwd")
-            && (before.is_some() || matches!(name, b"PASS" | b"pass")))
+        || (matches!(singular, "pass" | "pw" | "psw") && (before.is_some() || matches!(name, b"PASS" | b"pass")))
     {
         return Some(Meaning::Password);
     }

@@ -86,7 +86,7 @@ impl std::error::Error for PatternError {}
 
 impl Pattern {
     /// Reads a pattern.
-    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(pattern: &str) -> Result<Self, PatternError> {
         let mut reader = Reader { text: pattern.as_bytes(), at: 0, open: None };
         let mut items = Vec::new();
         while reader.at < reader.text.len() {
@@ -109,7 +109,7 @@ impl Pattern {
     }
 
     /// How long the match is that begins with `text`, if there is one.
-    pub fn matches(&self, text: &[u8]) -> Option<usize> {
+    pub(crate) fn matches(&self, text: &[u8]) -> Option<usize> {
         self.reads(text).ok()
     }
 
@@ -146,11 +146,6 @@ impl Pattern {
     pub(crate) fn goes_on(&self, text: &[u8], length: usize) -> usize {
         let Some(set) = self.open else { return 0 };
         text[length..].iter().take(LONGEST.saturating_sub(length)).take_while(|&&byte| set.has(byte)).count()
-    }
-
-    /// Whether `text` is a match from its beginning to its end.
-    pub fn is(&self, text: &[u8]) -> bool {
-        self.matches(text) == Some(text.len())
     }
 
     /// The texts with which matches begin, long enough to be looked for if there are not too many. An empty one if they may
