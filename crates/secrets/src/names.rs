@@ -47,7 +47,7 @@ const ADDED: [&str; 26] = [
     "hex",
 ];
 /// What is before `key` where it is a secret.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 43] = [
     "api",
     "access",
     "auth",
@@ -90,9 +90,10 @@ const KEYS: [&str; 42] = [
     "stream",
     "skey",
     "credential",
+    "ssh",
 ];
 /// Words in the names of what is random and no secret.
-const ORDINARY: [&str; 49] = [
+const ORDINARY: [&str; 50] = [
     "public",
     "publishable",
     "pub",
@@ -142,6 +143,7 @@ const ORDINARY: [&str; 49] = [
     "firebase",
     "verifier",
     "grant",
+    "upload",
 ];
 /// Beginnings of the names of what tools give to web pages and apps.
 const PUBLIC: [&str; 7] =
@@ -288,6 +290,7 @@ mod tests {
             ("clientSecret", Secret),
             ("x-api-key", Secret),
             ("db.password", Password),
+            ("SSH_KEY", Secret),
             ("signing_key", Secret),
             ("Authorization", Secret),
             ("authToken", Secret),
@@ -314,6 +317,11 @@ mod tests {
             "cache-key",
             "idempotency-key",
             "csrf_token",
+            "upload_token",
+            "x-amz-cf-id",
+            "integrity",
+            "checksum",
+            "session",
             "value",
             "tokenizer",
             "secret_name",
