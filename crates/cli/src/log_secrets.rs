@@ -1,5 +1,5 @@
 //! Lines of the log without credentials. A line quotes errors of drivers, texts of providers, what a client sent; whatever
-//! of it is a credential is replaced before the line is written anywhere.
+//! of it is a credential of a built-in kind is replaced before the line is written anywhere.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

@@ -22,7 +22,7 @@ pub(crate) enum Style {
 }
 
 /// The longest value.
-const LONGEST: usize = 512;
+pub(crate) const LONGEST: usize = 512;
 /// The most spaces between a name, what gives it its value, and that.
 const SPACES: usize = 24;
 

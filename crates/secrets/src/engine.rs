@@ -1,8 +1,9 @@
 //! Looking for everything in one text.
 //!
 //! One pass finds the anchors: beginnings of tokens, names of vendors, names of secrets, the signs of URLs and keys. What is
-//! tried at an anchor reads a bounded stretch of the text, and no stretch is read more than a few times for one kind, so every
-//! text takes linear time.
+//! tried at an anchor reads a bounded stretch of the text. What one kind reads for the first time is free, so that no number of
+//! credentials hides the next; what it reads again is paid for from a budget that grows with the text. So every text takes
+//! linear time.
 
 use std::ops::Range;
 
@@ -16,18 +17,16 @@ use crate::kinds::{self, Form};
 use crate::letters::of_words;
 use crate::names::{self, Meaning};
 use crate::options::ExtraRule;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, SHOWN};
 use crate::read::{self, Reader, Reads};
 use crate::value;
 use crate::words::random_part;
 
-/// What a pattern gets to see from its anchor on.
-const WINDOW: usize = 1024;
 /// How far behind a token may begin that is recognised by what stands inside.
 const INSIDE: usize = 128;
 /// How many places before what stands inside a token it may begin at.
 const STARTS: usize = 2;
-/// What may be spent on tries of one form, in bytes, beyond as many as the text has up to there.
+/// What may be spent on reading again for tries of one form, in bytes, beyond as many as the text has up to there.
 const SPARE: usize = 2048;
 /// So much of a token tells whether it is a real one.
 const JUDGED: usize = 128;
@@ -184,9 +183,18 @@ impl Engine {
 
     /// Adds every credential in `text` to `hits`. `rules` says which rule has an id that a reader names.
     pub(crate) fn find(&self, text: &[u8], reach: Reach, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
-        let mut pass = Pass { engine: self, text, reach, spent: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
+        let mut pass = Pass { engine: self, text, reach, tried: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
         self.anchors.find(text, |index, start, end| pass.at(self.uses[index], start, end, rules, hits));
     }
+}
+
+/// What became of the tries of one form.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tried {
+    /// How far they read the text.
+    read: usize,
+    /// What was spent on reading some of it again.
+    spent: usize,
 }
 
 /// One pass over a text.
@@ -194,8 +202,8 @@ struct Pass<'p> {
     engine: &'p Engine,
     text: &'p [u8],
     reach: Reach,
-    /// For forms and readers, what was spent on tries of them. Made when something is tried.
-    spent: Vec<usize>,
+    /// For forms and readers, what became of tries of them. Made when something is tried.
+    tried: Vec<Tried>,
     /// Where the last name of a secret ends.
     name_end: usize,
     /// The last value that was judged.
@@ -232,7 +240,9 @@ impl Pass<'_> {
                 let mut reads = Reads { text: self.text, start, end, hits: Vec::new(), until: start };
                 (reader.read)(&mut reads);
                 let read = reads.until.saturating_sub(end);
-                self.spend(self.engine.forms.len() + index, read);
+                // What is behind a credential was looked at for its sake and may hold the next.
+                let until = reads.hits.iter().map(|(_, place)| place.end).max().unwrap_or(reads.until);
+                self.spend(self.engine.forms.len() + index, start..until, read);
                 for (id, place) in reads.hits {
                     let own = if id == reader.id { *rule } else { rules(id) };
                     hits.extend(own.map(|rule| Hit { rule, place }));
@@ -248,16 +258,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether a form may be tried here: what is spent on all tries of it grows with the text and not with what it reads.
+    /// Whether a form may be tried here: what is spent on reading again for it grows with the text and not with what it reads.
     fn may_try(&mut self, form: usize, start: usize) -> bool {
-        if self.spent.is_empty() {
-            self.spent = vec![0; self.engine.forms.len() + self.engine.readers.len()];
+        if self.tried.is_empty() {
+            self.tried = vec![Tried::default(); self.engine.forms.len() + self.engine.readers.len()];
         }
-        self.spent[form] <= start + SPARE
+        self.tried[form].spent <= start + SPARE
     }
 
-    fn spend(&mut self, form: usize, bytes: usize) {
-        self.spent[form] += bytes;
+    /// A try of this form read `place`, which costs as much as reading so many bytes if it read some of it before.
+    fn spend(&mut self, form: usize, place: Range<usize>, bytes: usize) {
+        let tried = &mut self.tried[form];
+        if place.start < tried.read {
+            tried.spent += bytes;
+        }
+        tried.read = tried.read.max(place.end);
     }
 
     /// How long the token is that begins here.
@@ -269,26 +284,34 @@ impl Pass<'_> {
         if !begins || !self.may_try(form, start) {
             return None;
         }
-        let window = &self.text[start..self.text.len().min(start + WINDOW)];
+        let window = &self.text[start..self.text.len().min(start + SHOWN)];
         let length = match compiled.pattern.reads(window) {
             Ok(length) => length,
             Err(read) => {
-                self.spend(form, TRY + read / READ);
+                self.spend(form, start..start + read, TRY + read / READ);
                 return None;
             }
         };
-        self.spend(form, JUDGE + length / READ);
+        self.spend(form, start..start + length, JUDGE + length / READ);
         if is_inside_a_run(before) {
             return None;
         }
         let token = &window[..length];
-        if !compiled.judged {
-            return (compiled.keywords.is_empty() || self.is_near(start, &compiled.keywords)).then_some(length);
-        }
-        // What has the checksum of its vendor was issued, whatever it looks like.
-        let issued = checksum::is_right(compiled.id, token) || is_real(&compiled.pattern, token);
-        let real = issued && self.is_meant(compiled.id, token, start, end, window);
-        real.then_some(length)
+        let real = if compiled.judged {
+            // What has the checksum of its vendor was issued, whatever it looks like.
+            let issued = checksum::is_right(compiled.id, token) || is_real(&compiled.pattern, token);
+            issued && self.is_meant(compiled.id, token, start, end, window)
+        } else {
+            compiled.keywords.is_empty() || self.is_near(start, &compiled.keywords)
+        };
+        real.then(|| self.whole(form, start, length))
+    }
+
+    /// How long the credential of `length` at `start` is with all that is of it, also where a pattern is not shown it.
+    fn whole(&mut self, form: usize, start: usize, length: usize) -> usize {
+        let more = self.engine.forms[form].pattern.goes_on(&self.text[start..], length);
+        self.spend(form, start + length..start + length + more, more / READ);
+        length + more
     }
 
     /// Whether one of these words, in lower case, stands shortly before.
@@ -334,7 +357,7 @@ impl Pass<'_> {
             return None;
         }
         let more = self.text[inside..].iter().take(INSIDE).take_while(of_token).count();
-        self.spend(form, more + JUDGE / 2);
+        self.spend(form, inside..inside + more, more + JUDGE / 2);
         let compiled = &self.engine.forms[form];
         let from = inside.saturating_sub(INSIDE);
         let length = self.text[from..inside].iter().rev().take_while(of_token).count();
@@ -344,11 +367,12 @@ impl Pass<'_> {
                 || !self.text[start - 1].is_ascii_alphanumeric()
                 || begins_word(&self.text[..*start])
         };
-        (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
-            let window = &self.text[start..self.text.len().min(start + WINDOW)];
+        let (start, length) = (inside - length..=inside).filter(marks).take(STARTS).find_map(|start| {
+            let window = &self.text[start..self.text.len().min(start + SHOWN)];
             let length = compiled.pattern.matches(window)?;
-            (start + length > inside && looks_random(&window[..length])).then_some(start..start + length)
-        })
+            (start + length > inside && looks_random(&window[..length])).then_some((start, length))
+        })?;
+        Some(start..start + self.whole(form, start, length))
     }
 
     /// The value given to a name that begins with, or has in it, that of a vendor.
@@ -364,9 +388,9 @@ impl Pass<'_> {
         }
         let compiled = &self.engine.forms[form];
         let mut name = names::around(text, start..end, 0);
-        self.spend(form, TRY + name.len());
+        self.spend(form, name.clone(), TRY + name.len());
         if let Some(value) = assignment::given(text, &name, false) {
-            self.spend(form, value.place.len() / READ);
+            self.spend(form, value.place.clone(), value.place.len() / READ);
             return self.fits(compiled, &text[name], &value);
         }
         // `Okta API token: …`

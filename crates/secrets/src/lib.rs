@@ -41,7 +41,7 @@ mod words;
 
 pub use found::Match;
 pub use memory::Memory;
-pub use options::{Entropy, ExtraRule, Options};
+pub use options::{Entropy, ExtraRule, Options, PLACEHOLDER_DIGITS};
 pub use pattern::PatternError;
 pub use rule::{Category, Confidence, HIGH_ENTROPY_TOKEN, Rule};
 pub use scanner::{Scanner, built_in, forms};

@@ -47,7 +47,7 @@ const ADDED: [&str; 26] = [
     "hex",
 ];
 /// What is before `key` where it is a secret.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 43] = [
     "api",
     "access",
     "auth",
@@ -90,9 +90,10 @@ const KEYS: [&str; 42] = [
     "stream",
     "skey",
     "credential",
+    "ssh",
 ];
 /// Words in the names of what is random and no secret.
-const ORDINARY: [&str; 49] = [
+const ORDINARY: [&str; 50] = [
     "public",
     "publishable",
     "pub",
@@ -142,6 +143,7 @@ const ORDINARY: [&str; 49] = [
     "firebase",
     "verifier",
     "grant",
+    "upload",
 ];
 /// Beginnings of the names of what tools give to web pages and apps.
 const PUBLIC: [&str; 7] =
@@ -247,8 +249,7 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
     let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(last);
     let before = words.last().copied();
     if PASSWORDS.iter().any(|word| singular.ends_with(word))
-        || (matches!(singular, "pass" | "pw" | "psw" | "passwd")
-            && (before.is_some() || matches!(name, b"PASS" | b"pass")))
+        || (matches!(singular, "pass" | "pw" | "psw") && (before.is_some() || matches!(name, b"PASS" | b"pass")))
     {
         return Some(Meaning::Password);
     }
@@ -289,6 +290,7 @@ mod tests {
             ("clientSecret", Secret),
             ("x-api-key", Secret),
             ("db.password", Password),
+            ("SSH_KEY", Secret),
             ("signing_key", Secret),
             ("Authorization", Secret),
             ("authToken", Secret),
@@ -315,6 +317,11 @@ mod tests {
             "cache-key",
             "idempotency-key",
             "csrf_token",
+            "upload_token",
+            "x-amz-cf-id",
+            "integrity",
+            "checksum",
+            "session",
             "value",
             "tokenizer",
             "secret_name",

@@ -2,10 +2,14 @@
 
 use regex::bytes::Regex;
 
-use crate::pattern::{Pattern, PatternError};
+use crate::assignment;
+use crate::pattern::{Pattern, PatternError, SHOWN};
 
 /// As many characters at least are looked for.
 const ANCHOR: usize = 3;
+
+/// The hexadecimal digits at the end of a placeholder: 64 bits, so that two secrets of one installation do not share one.
+pub const PLACEHOLDER_DIGITS: usize = 16;
 
 /// The settings of a [`Scanner`](crate::Scanner).
 #[derive(Debug, Clone)]
@@ -18,7 +22,8 @@ pub struct Options {
     pub only_told: Vec<String>,
     /// The rule for credentials no other knows. `None` leaves it out.
     pub entropy: Option<Entropy>,
-    /// How the placeholders begin that stand for secrets which were replaced. What begins so is none.
+    /// How the placeholders begin that stand for secrets which were replaced. This, the id of a rule, `_` and
+    /// [`PLACEHOLDER_DIGITS`] are no secret.
     pub placeholder_prefix: String,
 }
 
@@ -64,12 +69,22 @@ impl ExtraRule {
             let problem = "begin with three characters that are always the same, or give keywords";
             return Err(PatternError { at: 0, problem });
         }
+        // What is longer would be looked for and never be found.
+        let (shown, problem) = if rule.has_a_beginning() {
+            (SHOWN, "use 1024 characters at most, or no upper bound")
+        } else {
+            (assignment::LONGEST, "use 512 characters at most for what is given to a name")
+        };
+        if rule.pattern.most() > shown {
+            return Err(PatternError { at: 0, problem });
+        }
         Ok(rule)
     }
 
     /// Whether it is recognised by how it begins.
     pub(crate) fn has_a_beginning(&self) -> bool {
-        self.pattern.beginnings().iter().all(|beginning| beginning.len() >= ANCHOR)
+        let beginnings = self.pattern.beginnings();
+        !beginnings.is_empty() && beginnings.iter().all(|beginning| beginning.len() >= ANCHOR)
     }
 }
 

@@ -8,7 +8,8 @@
 //! - choices of texts, `(live|test)`,
 //!
 //! each with a number of times: `?`, `{36}`, `{20,}`, `{20,60}`. A set takes as many characters as it may, so what follows
-//! it has to begin with another one. A match of a fixed length is followed by no character that would make it longer.
+//! it has to begin with another one. A match of a fixed length is followed by no character that would make it longer. One
+//! that ends in a set without an upper bound goes on as far as the set does.
 
 use std::fmt;
 
@@ -24,8 +25,14 @@ pub const SETS: [(&str, &str); 9] = [
     ("b64", "A-Za-z0-9+/"),
     ("any", "!-~"),
 ];
-/// The most that a set without an upper bound takes.
+/// What a pattern gets to see of a text.
+pub(crate) const SHOWN: usize = 1024;
+/// So many times may a character or a choice stand or be missing.
+const OPTIONAL: u16 = 8;
+/// The most that a set without an upper bound takes while it is matched.
 const UNBOUNDED: u16 = 512;
+/// The longest credential, with all that a set without an upper bound takes at its end.
+const LONGEST: usize = 16 * 1024;
 
 /// A pattern, ready for use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct Pattern {
     items: Vec<Item>,
     /// Whether its length is fixed, so that it must end where it ends.
     fixed: bool,
+    /// The set without an upper bound that it ends in.
+    open: Option<Set>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +86,15 @@ impl std::error::Error for PatternError {}
 
 impl Pattern {
     /// Reads a pattern.
-    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
-        let mut reader = Reader { text: pattern.as_bytes(), at: 0 };
+    pub(crate) fn parse(pattern: &str) -> Result<Self, PatternError> {
+        let mut reader = Reader { text: pattern.as_bytes(), at: 0, open: None };
         let mut items = Vec::new();
         while reader.at < reader.text.len() {
+            reader.open = None;
             reader.item(&mut items)?;
         }
         let fixed = items.last().is_none_or(|item| !matches!(item, Item::Set { min, max, .. } if min != max));
-        Ok(Self { items, fixed })
+        Ok(Self { items, fixed, open: reader.open })
     }
 
     /// A text, and what `rest` says behind it.
@@ -99,7 +109,7 @@ impl Pattern {
     }
 
     /// How long the match is that begins with `text`, if there is one.
-    pub fn matches(&self, text: &[u8]) -> Option<usize> {
+    pub(crate) fn matches(&self, text: &[u8]) -> Option<usize> {
         self.reads(text).ok()
     }
 
@@ -132,9 +142,10 @@ impl Pattern {
         if self.fixed && text.get(at).is_some_and(goes_on) { Err(at) } else { Ok(at) }
     }
 
-    /// Whether `text` is a match from its beginning to its end.
-    pub fn is(&self, text: &[u8]) -> bool {
-        self.matches(text) == Some(text.len())
+    /// How much of what is behind a match of `length`, which `text` begins with, is of it too.
+    pub(crate) fn goes_on(&self, text: &[u8], length: usize) -> usize {
+        let Some(set) = self.open else { return 0 };
+        text[length..].iter().take(LONGEST.saturating_sub(length)).take_while(|&&byte| set.has(byte)).count()
     }
 
     /// The texts with which matches begin, long enough to be looked for if there are not too many. An empty one if they may
@@ -147,7 +158,7 @@ impl Pattern {
             let (texts, times) = match item {
                 Item::Choice { texts, optional: false } => (texts.clone(), 1),
                 Item::Set { set, min, .. } if *min > 0 => {
-                    ((0..=127).filter(|&byte| set.has(byte)).map(|byte| vec![byte]).collect(), *min)
+                    ((0..=u8::MAX).filter(|&byte| set.has(byte)).map(|byte| vec![byte]).collect(), *min)
                 }
                 _ => break,
             };
@@ -191,6 +202,16 @@ impl Pattern {
         chosen
     }
 
+    /// How much of a text it may have to see.
+    pub(crate) fn most(&self) -> usize {
+        let most = |item: &Item| match item {
+            Item::Choice { texts, .. } => texts.iter().map(Vec::len).max().unwrap_or(0),
+            Item::Set { min, max: UNBOUNDED, .. } => usize::from(*min),
+            Item::Set { max, .. } => usize::from(*max),
+        };
+        self.items.iter().map(most).sum()
+    }
+
     /// How many characters its sets take at least.
     pub(crate) fn least(&self) -> usize {
         let least = |item: &Item| if let Item::Set { min, .. } = item { usize::from(*min) } else { 0 };
@@ -218,6 +239,8 @@ impl Pattern {
 struct Reader<'p> {
     text: &'p [u8],
     at: usize,
+    /// The set that was read last, if it has no upper bound.
+    open: Option<Set>,
 }
 
 impl Reader<'_> {
@@ -249,13 +272,7 @@ impl Reader<'_> {
                     self.at = start;
                     return self.wrong("a choice is of texts only");
                 }
-                let (min, max) = self.times()?;
-                for _ in 0..min {
-                    items.push(Item::Choice { texts: texts.clone(), optional: false });
-                }
-                for _ in min..max.min(min + 8) {
-                    items.push(Item::Choice { texts: texts.clone(), optional: true });
-                }
+                self.choice(&texts, items)?;
             }
             open @ (b'[' | b'<') => {
                 let close = if open == b'[' { b']' } else { b'>' };
@@ -282,7 +299,8 @@ impl Reader<'_> {
                     return self.wrong("this is no set of characters");
                 };
                 let (min, max) = self.times()?;
-                items.push(Item::Set { set, min, max });
+                self.open = max.is_none().then_some(set);
+                items.push(Item::Set { set, min, max: max.unwrap_or(UNBOUNDED) });
             }
             b'*' | b'+' | b'^' | b'$' | b'|' | b')' | b'{' | b'?' => {
                 return self.wrong("patterns know characters, sets, choices and numbers of times");
@@ -297,38 +315,46 @@ impl Reader<'_> {
                     byte = escaped;
                 }
                 self.at += 1;
-                let (min, max) = self.times()?;
-                for _ in 0..min {
-                    items.push(Item::Choice { texts: vec![vec![byte]], optional: false });
-                }
-                for _ in min..max.min(min + 8) {
-                    items.push(Item::Choice { texts: vec![vec![byte]], optional: true });
-                }
+                self.choice(&[vec![byte]], items)?;
             }
         }
         Ok(())
     }
 
-    fn times(&mut self) -> Result<(u16, u16), PatternError> {
+    /// Texts, of which one stands as many times as is said next.
+    fn choice(&mut self, texts: &[Vec<u8>], items: &mut Vec<Item>) -> Result<(), PatternError> {
+        let start = self.at;
+        let (min, max) = self.times()?;
+        let Some(max) = max.filter(|max| max - min <= OPTIONAL) else {
+            self.at = start;
+            return self.wrong("use a set for what may stand so many times");
+        };
+        let choice = |optional| Item::Choice { texts: texts.to_vec(), optional };
+        items.extend((0..max).map(|time| choice(time >= min)));
+        Ok(())
+    }
+
+    /// How many times, at least and at most, if that has a bound.
+    fn times(&mut self) -> Result<(u16, Option<u16>), PatternError> {
         match self.text.get(self.at) {
             Some(b'?') => {
                 self.at += 1;
-                Ok((0, 1))
+                Ok((0, Some(1)))
             }
             Some(b'{') => {
                 let start = self.at;
                 let inner = String::from_utf8_lossy(self.until(b'}')?).into_owned();
                 let (min, max) = inner.split_once(',').unwrap_or((&inner, &inner));
-                let max = if max.is_empty() { Ok(UNBOUNDED) } else { max.parse() };
+                let (open, max) = (max.is_empty(), if max.is_empty() { Ok(UNBOUNDED) } else { max.parse() });
                 match (min.parse(), max) {
-                    (Ok(min), Ok(max)) if min <= max && 0 < max && max <= 4096 => Ok((min, max)),
+                    (Ok(min), Ok(max)) if min <= max && 0 < max && max <= 4096 => Ok((min, (!open).then_some(max))),
                     _ => {
                         self.at = start;
                         self.wrong("this is no number of times")
                     }
                 }
             }
-            _ => Ok((1, 1)),
+            _ => Ok((1, Some(1))),
         }
     }
 }
@@ -378,8 +404,18 @@ mod tests {
             ("a(b|bc)?d", "ad", Some(2)),
             (r"x\.[A-Z_-]{2}", "x._-", Some(4)),
             ("x={2}", "x==", Some(3)),
+            ("x={2,10}y", "x==========y", Some(12)),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(text.as_bytes()), length, "{pattern} {text}");
+        }
+        let long = format!("ab{}", "x".repeat(2000));
+        for (pattern, more) in [("ab<low>{4,}", 1488), ("ab<low>{4,512}", 0), ("ab<low>{4,}<num>{0,3}", 0)] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert_eq!(
+                pattern.goes_on(long.as_bytes(), pattern.matches(long.as_bytes()).unwrap()),
+                more,
+                "{pattern:?}"
+            );
         }
         assert_eq!(Pattern::parse("[sr]k_").unwrap().beginnings(), [b"rk_", b"sk_"]);
         assert_eq!(Pattern::parse("a(b|c)def[xy]").unwrap().beginnings(), [b"abdef", b"acdef"]);
@@ -394,6 +430,8 @@ mod tests {
             ("abc[a]{3,1}", "this is no number of times at character 7"),
             (r"abc\d", "write the set of characters instead at character 5"),
             ("abc([a]|b)", "a choice is of texts only at character 4"),
+            ("abca{2,20}", "use a set for what may stand so many times at character 5"),
+            ("abc(d|e){2,}", "use a set for what may stand so many times at character 9"),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap_err().to_string(), told);
         }

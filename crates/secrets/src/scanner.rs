@@ -13,12 +13,14 @@ use crate::found::Match;
 use crate::joined::Neighbour;
 use crate::kinds::{self, Form};
 use crate::memory::{Memory, Nothing};
-use crate::options::Options;
+use crate::options::{Options, PLACEHOLDER_DIGITS};
 use crate::rule::{Category, Confidence, HIGH_ENTROPY_TOKEN, Rule};
 use crate::views::views;
 
 /// No string shorter than this has a credential in it (`pwd="12345678"`; a prefix of three and eight characters).
 const SHORTEST: usize = 11;
+/// Nothing shorter is a credential.
+const SHORTEST_VALUE: usize = 8;
 
 /// The parts in either of two strings of what stands over their border.
 type Parts = Vec<(Range<usize>, Range<usize>)>;
@@ -127,8 +129,8 @@ impl Scanner {
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
-                let as_text = self.scan_text(content);
-                return if as_text.is_empty() { matches } else { as_text };
+                matches.extend(self.scan_text(content));
+                break;
             };
             let is_key = leaf.key.is_none() && is_followed_by_colon(content, leaf.span.end + 1);
             if let Some(before) = &neighbour
@@ -186,8 +188,15 @@ impl Scanner {
                 matches.push(self.found(hit, text, at, leaf.span.clone()));
             }
         }
-        matches.sort_by_key(|found| found.at.start);
-        matches.dedup_by(|later, found| later.at.start < found.at.end);
+        matches.sort_by_key(|found| (found.at.start, std::cmp::Reverse(found.at.end)));
+        let says = |found: &Match<'_>| (found.rule.acts, found.rule.confidence);
+        matches.dedup_by(|later, found| {
+            let overlaps = later.at.start < found.at.end;
+            if overlaps && says(later) > says(found) {
+                std::mem::swap(later, found);
+            }
+            overlaps
+        });
         matches
     }
 
@@ -225,18 +234,29 @@ impl Scanner {
             entropy.find(text, |place| hits.push(Hit { rule: *rule, place }));
         }
         let mut inner = Vec::new();
-        for view in views(text) {
+        views(text, |view| {
             self.engine.find(&view.text, Reach::KnownForms, &rules, &mut inner);
             let of_escapes = inner.drain(..).filter(|hit| view.is_of_escapes(&hit.place));
             hits.extend(of_escapes.map(|hit| Hit { rule: hit.rule, place: view.written(&hit.place) }));
-        }
+        });
         encoded::texts(text, |place, decoded| {
             self.engine.find(decoded, Reach::KnownForms, &rules, &mut inner);
             // A part of what is encoded cannot be exchanged.
             hits.extend(inner.drain(..).take(1).map(|hit| Hit { rule: hit.rule, place: place.clone() }));
         });
-        hits.retain(|hit| !text[hit.place.clone()].starts_with(self.placeholder.as_bytes()));
+        hits.retain(|hit| !self.is_placeholder(&text[hit.place.clone()]));
         hits
+    }
+
+    /// Whether this was put where a secret was, with next to nothing behind it. What only begins alike is what it is.
+    fn is_placeholder(&self, value: &[u8]) -> bool {
+        let Some(name) = value.strip_prefix(self.placeholder.as_bytes()) else { return false };
+        let length = name.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count();
+        let (name, behind) = name.split_at(length);
+        let Some(at) = name.len().checked_sub(PLACEHOLDER_DIGITS + 1) else { return false };
+        let (rule, hash) = name.split_at(at);
+        let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        !rule.is_empty() && hash[0] == b'_' && hash[1..].iter().all(digit) && behind.len() < SHORTEST_VALUE
     }
 
     /// What is found over the border of two strings: for each, its part in either.

@@ -2,5 +2,6 @@
 
 mod files;
 mod hidden;
+mod many;
 mod quiet;
 mod recall;

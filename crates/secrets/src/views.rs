@@ -5,10 +5,14 @@
 
 use std::ops::Range;
 
-use memchr::memchr3_iter;
+use memchr::{memchr_iter, memchr3_iter};
 
 /// Bytes before and behind an escape that are read with it: more than a credential has.
 const AROUND: usize = 320;
+/// A part is no longer than this, and the next begins so many bytes before its end: more than a credential has, escapes and
+/// all.
+const LARGEST: usize = 64 * 1024;
+const BORDER: usize = 16 * AROUND;
 
 /// A part of a text, with its escapes resolved.
 pub(crate) struct View {
@@ -77,31 +81,35 @@ impl View {
     }
 }
 
-/// The parts of `text` that read otherwise than they are written.
-pub(crate) fn views(text: &[u8]) -> Vec<View> {
-    let escapes = memchr3_iter(b'\\', b'%', b'&', text).filter(|&at| matters(&text[at..]));
-    let unseen =
-        memchr3_iter(0x1b, 0xE2, 0xEF, text).chain(memchr::memchr_iter(0xC2, text)).filter(|&at| matters(&text[at..]));
-    let mut places: Vec<usize> = escapes.collect();
-    let seen = places.len();
-    places.extend(unseen);
-    if places.is_empty() {
-        return Vec::new();
-    }
-    if places.len() > seen {
-        places.sort_unstable();
-    }
-    let mut views = Vec::new();
-    let mut places = places.into_iter().peekable();
-    while let Some(first) = places.next() {
+/// Shows `each` the parts of `text` that read otherwise than they are written, one after the other, so that a text of
+/// nothing but escapes takes no more room than one part.
+pub(crate) fn views(text: &[u8], mut each: impl FnMut(&View)) {
+    let escapes = memchr3_iter(b'\\', b'%', b'&', text);
+    let unseen = memchr3_iter(0x1b, 0xE2, 0xEF, text);
+    let hyphens = memchr_iter(0xC2, text);
+    let mut places = in_order(in_order(escapes, unseen), hyphens).filter(|&at| matters(&text[at..]));
+    let (mut next, mut before) = (places.next(), AROUND);
+    while let Some(first) = next {
+        let from = first.saturating_sub(before);
         let mut end = first + AROUND;
-        while let Some(next) = places.next_if(|&next| next < end) {
-            end = next + AROUND;
+        next = places.next();
+        while let Some(place) = next.filter(|&place| place < end && place < from + LARGEST) {
+            end = place + AROUND;
+            next = places.next();
         }
-        let (from, until) = (first.saturating_sub(AROUND), end.min(text.len()));
-        views.push(View::of(text, from, until));
+        before = if next.is_some_and(|place| place < end) { BORDER } else { AROUND };
+        each(&View::of(text, from, end.min(text.len())));
     }
-    views
+}
+
+/// What both give, which are in order.
+fn in_order(left: impl Iterator<Item = usize>, right: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    std::iter::from_fn(move || match (left.peek(), right.peek()) {
+        (Some(one), Some(other)) if other < one => right.next(),
+        (Some(_), _) => left.next(),
+        (None, _) => right.next(),
+    })
 }
 
 /// Whether what begins here may hide a credential: an escape that stands for a character of one, or what nobody sees.
@@ -206,14 +214,33 @@ mod tests {
             ("a g\\x1b[31mhp b", "ghp"),
             ("a https:\\/\\/x b", "https://x"),
         ] {
-            let views = views(written.as_bytes());
-            assert_eq!(views.len(), 1, "{written}");
-            let at = memchr::memmem::find(&views[0].text, read.as_bytes()).expect(written);
-            let place = views[0].written(&(at..at + read.len()));
-            assert_eq!(&written[place], &written[2..written.len() - 2], "{written}");
+            let mut places = Vec::new();
+            views(written.as_bytes(), |view| {
+                let at = memchr::memmem::find(&view.text, read.as_bytes()).expect(written);
+                places.push(view.written(&(at..at + read.len())));
+            });
+            assert_eq!(places, [2..written.len() - 2], "{written}");
         }
         for plain in ["a line\\nand another", "100% of it", "a & b, — and é", "C:\\temp", "<p>&amp;</p>"] {
-            assert!(views(plain.as_bytes()).is_empty(), "{plain}");
+            views(plain.as_bytes(), |_| panic!("{plain}"));
+        }
+    }
+
+    #[test]
+    fn a_large_text_is_read_in_parts_and_nothing_stands_between_them() {
+        const LETTERS: usize = 600;
+        let escaped = |letter: &str, times: usize| letter.repeat(times);
+        for before in (LARGEST / 3 - LETTERS - 10..LARGEST / 3 + 10).step_by(7) {
+            let text = [escaped("%2d", before), escaped("%41", LETTERS), escaped("%2d", LARGEST)].concat();
+            let (mut whole, mut parts, mut until) = (false, 0, 0);
+            views(text.as_bytes(), |view| {
+                parts += 1;
+                let written = view.written(&(0..view.text.len()));
+                assert!(written.start <= until && written.len() <= LARGEST + BORDER, "{written:?}");
+                until = written.end;
+                whole |= memchr::memmem::find(&view.text, "A".repeat(LETTERS).as_bytes()).is_some();
+            });
+            assert!(whole && parts > 3 && until == text.len(), "{before}: {parts} parts, until {until}");
         }
     }
 }

@@ -93,7 +93,7 @@ impl Condition {
     fn new(condition: &ArgumentCondition) -> Self {
         let ArgumentCondition { path, equals, contains, glob, regex } = condition;
         let test = match (equals, contains, glob, regex) {
-            (Some(value), ..) => Some(Test::Equals(value.clone())),
+            (Some(value), ..) => Some(Test::Equals(written_one_way(value.clone()))),
             (_, Some(text), ..) => Some(Test::Contains(text.clone())),
             (_, _, Some(glob), _) => Pattern::ignoring_case(glob).ok().map(Test::Glob),
             (_, _, _, Some(regex)) => Regex::new(regex).ok().map(Test::Regex),
@@ -136,15 +136,40 @@ impl Condition {
 
 impl Test {
     fn holds(&self, value: &Value) -> bool {
-        // A number or a truth value is compared by how it is written.
-        let text = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let one_way = || written_one_way(value.clone());
+        // What is no text is compared by how it is written, and by how it could be.
+        let is_text_that = |fits: &dyn Fn(&str) -> bool| match value {
+            Value::String(text) => fits(text),
+            other => fits(&other.to_string()) || fits(&one_way().to_string()),
+        };
         match self {
-            Self::Equals(wanted) => value == wanted,
-            Self::Contains(wanted) => text().contains(wanted),
-            Self::Glob(pattern) => pattern.fits(&text()),
-            Self::Regex(regex) => regex.is_match(&text()),
+            Self::Equals(wanted) => one_way() == *wanted,
+            Self::Contains(wanted) => is_text_that(&|text| text.contains(wanted)),
+            Self::Glob(pattern) => is_text_that(&|text| pattern.fits(text)),
+            Self::Regex(regex) => is_text_that(&|text| regex.is_match(text)),
             Self::Always => true,
         }
+    }
+}
+
+/// Below this, JavaScript writes `1.0` as `1` and both mean the same.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The same value, of which there is one way to write it: what a model says and a client reads and writes again is one, and
+/// `22.0` is the port 22.
+pub(super) fn written_one_way(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.into_iter().collect();
+            members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            members.into_iter().map(|(key, value)| (key, written_one_way(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(written_one_way).collect(),
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < EXACT => Value::from(whole as i64),
+            _ => Value::Number(number),
+        },
+        other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
     }
 }
 
@@ -165,6 +190,9 @@ mod tests {
         let nested =
             json!({"when": [{"path": "edits.*.path", "contains": "secrets"}, {"path": "dry_run", "equals": false}]});
         let anywhere = json!({"when": [{"contains": "prod-db"}]});
+        let float = json!({"when": [{"path": "port", "equals": 22.0}]});
+        let version = json!({"when": [{"path": "version", "contains": "2.0"}]});
+        let whole = json!({"when": [{"path": "port", "regex": "^22$"}]});
         let indexed = json!({"tools": ["mcp__db__*"], "when": [{"path": "args.0", "equals": 7}]});
         for (about, tool, input, expected) in [
             (&force, "Bash", json!({"command": "git push origin --force"}), true),
@@ -180,6 +208,13 @@ mod tests {
             (&anywhere, "any", json!({"prod-db": 1}), false),
             (&indexed, "mcp__db__run", json!({"args": [7]}), true),
             (&indexed, "mcp__db__run", json!({"args": [8, 7]}), false),
+            (&indexed, "mcp__db__run", json!({"args": [7.0]}), true),
+            (&indexed, "mcp__db__run", json!({"args": [7.5]}), false),
+            (&float, "any", json!({"port": 22}), true),
+            (&float, "any", json!({"port": "22"}), false),
+            (&whole, "any", json!({"port": 22.0}), true),
+            (&whole, "any", json!({"port": 2220}), false),
+            (&version, "any", json!({"version": 2.0}), true),
         ] {
             let calls = rule(about.clone());
             let hit = calls.find(tool, input.to_string().as_bytes(), false);

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use systemprompt_extension::policy::{DenialKind, Phase, Policy, PolicyInput, Subject, Verdict, Violation};
 
-use super::calls::{Calls, Hit};
+use super::calls::{Calls, Hit, written_one_way};
 use super::tool_call::{ToolCall, judge_offered};
 use crate::approvals::store::Approvals;
 use crate::approvals::{Standing, Wanted};
@@ -88,9 +87,6 @@ impl RequireApproval {
     }
 }
 
-/// Below this, JavaScript writes `1.0` as `1` and both mean the same.
-const EXACT: f64 = 9_007_199_254_740_992.0;
-
 /// What makes a call the same: who asks, in which session, for which tool, with which input.
 fn digest(input: &PolicyInput<'_>, tool: &str) -> [u8; 32] {
     let mut digest = Sha256::new();
@@ -104,23 +100,6 @@ fn digest(input: &PolicyInput<'_>, tool: &str) -> [u8; 32] {
         Err(_) => digest.update(input.content),
     }
     digest.finalize().into()
-}
-
-/// The same value, of which there is one way to write it: a client may have read and written what the model said.
-fn written_one_way(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut members: Vec<_> = map.into_iter().collect();
-            members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-            members.into_iter().map(|(key, value)| (key, written_one_way(value))).collect()
-        }
-        Value::Array(items) => items.into_iter().map(written_one_way).collect(),
-        Value::Number(number) => match number.as_f64() {
-            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < EXACT => Value::from(whole as i64),
-            _ => Value::Number(number),
-        },
-        other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
-    }
 }
 
 #[async_trait]

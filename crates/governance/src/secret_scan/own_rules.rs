@@ -100,7 +100,11 @@ fn of_one(rule: &AddedRule) -> Vec<Flaw> {
                     );
                     Flaw::new("/charset", format!("there is no set `{name}`; {hint}"))
                 }
-                None => Flaw::new("/prefix", error.problem),
+                None => {
+                    let without_length = AddedRule { length: None, ..rule.clone() };
+                    let of_length = rule.length.is_some() && self::made(&without_length).is_ok();
+                    Flaw::new(if of_length { "/length" } else { "/prefix" }, error.problem)
+                }
             }];
         }
     };
@@ -159,6 +163,10 @@ mod tests {
                 {"id": "e", "prefix": "a"},
                 {"id": "f", "prefix": "acme_", "samples": {"found": ["acme_1"], "passed": ["acme_12345678"]}},
                 {"id": "g", "pattern": "<num>{6}", "keywords": ["x"]},
+                {"id": "h", "prefix": "acme_", "length": 2000},
+                {"id": "i", "charset": "hex", "length": {"min": 20, "max": 600}, "keywords": ["acme"]},
+                {"id": "j", "pattern": "[äöü]{2,}"},
+                {"id": "k", "pattern": "acme_a{2,20}"},
             ],
         });
         assert_eq!(
@@ -178,6 +186,10 @@ mod tests {
                 "/add/7/samples/found/0: the rule does not find this; change the rule or the sample",
                 "/add/7/samples/passed/0: the rule finds something in this; change the rule or the sample",
                 "/add/8/keywords/0: use three characters at least",
+                "/add/9/length: use 1024 characters at most, or no upper bound",
+                "/add/10/length: use 512 characters at most for what is given to a name",
+                "/add/11/pattern: begin with three characters that are always the same, or give keywords at character 1",
+                "/add/12/pattern: use a set for what may stand so many times at character 7",
             ]
         );
     }

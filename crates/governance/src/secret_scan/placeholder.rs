@@ -4,12 +4,10 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use systemprompt_model::Secret;
+use systemprompt_secrets::PLACEHOLDER_DIGITS;
 
-/// How every placeholder begins. The scan takes nothing for a secret that does.
+/// How every placeholder begins. The scan takes a whole one for no secret, and looks at what only begins alike.
 pub const PREFIX: &str = "SECRET_";
-
-/// Digits of the keyed hash in a placeholder: 64 bits, so that two secrets of one installation do not share one.
-const DIGITS: usize = 16;
 
 /// What placeholders of this kind are made of; another kind would get another.
 const PURPOSE: &[u8] = b"systemprompt: placeholders of secrets, 1";
@@ -34,7 +32,7 @@ impl PlaceholderKey {
         let hash = hex::encode(hmac::sign(&self.0, secret.as_bytes()));
         let rule: String =
             rule.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
-        format!("{PREFIX}{rule}_{}", &hash[..DIGITS])
+        format!("{PREFIX}{rule}_{}", &hash[..PLACEHOLDER_DIGITS])
     }
 }
 
@@ -56,7 +54,7 @@ mod tests {
         assert_ne!(here, key("one pepper").placeholder("aws-access-key", "second"));
         assert_ne!(here, key("another pepper").placeholder("aws-access-key", "first"));
         let (name, hash) = here.rsplit_once('_').expect("a placeholder");
-        assert_eq!((name, hash.len()), ("SECRET_aws_access_key", DIGITS));
+        assert_eq!((name, hash.len()), ("SECRET_aws_access_key", PLACEHOLDER_DIGITS));
         assert!(!format!("{:?}", key("one pepper")).contains("pepper"));
     }
 }

@@ -64,10 +64,8 @@ fn kubernetes(reads: &mut Reads<'_>) {
     let rest = reads.after(SIZE);
     let end = memchr::memmem::find(rest, b"\n---").unwrap_or(rest.len());
     reads.until = reads.end + end;
-    let (mut at, mut encoded, mut inside) = (0, true, false);
+    let (mut encoded, mut inside) = (true, false);
     for line in rest[..end].split(|&byte| byte == b'\n') {
-        let start = at;
-        at += line.len() + 1;
         let indented = line.first().is_some_and(u8::is_ascii_whitespace);
         if !indented {
             inside = line.starts_with(b"data:") || line.starts_with(b"stringData:");
@@ -93,7 +91,6 @@ fn kubernetes(reads: &mut Reads<'_>) {
         } else {
             value::is_password(given, Style::Quoted)
         };
-        let _ = start;
         if secret {
             reads.found("kubernetes-secret", reads.end + offset..reads.end + offset + given.len());
         }

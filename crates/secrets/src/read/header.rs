@@ -49,11 +49,14 @@ fn basic(reads: &mut Reads<'_>) {
 }
 
 fn bearer(reads: &mut Reads<'_>) {
-    let rest = reads.after(512);
+    const LONGEST: usize = 16 * 1024;
+    /// So much of it tells whether it is one.
+    const JUDGED: usize = 512;
+    let rest = reads.after(LONGEST);
     let of_token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'/' | b'~');
     let length = rest.iter().take_while(of_token).count();
     reads.until = reads.end + length;
-    if length >= 20 && !rest.starts_with(b"eyJ") && value::is_secret(&rest[..length], Style::Quoted) {
+    if length >= 20 && !rest.starts_with(b"eyJ") && value::is_secret(&rest[..length.min(JUDGED)], Style::Quoted) {
         reads.found("bearer-token", reads.end..reads.end + length);
     }
 }

@@ -92,6 +92,44 @@ fn what_a_vendor_issued_is_found_whatever_it_looks_like() {
 }
 
 #[test]
+fn what_was_found_before_json_breaks_stays_found() {
+    let scanner = Scanner::new(&Options::default());
+    let key = key();
+    // Its name and its escape say what it is to a reader of JSON only.
+    let named = "\\u0031a2b3c4d-5e6f-4708-91a2-b3c4d5e6f708";
+    for broken in [format!("\"the key is {key}"), format!("\"{key}\", \"more\": \"and"), "\"nothing in it".to_owned()] {
+        let content = format!("{{\"heroku_api_key\": \"{named}\", \"note\": {broken}");
+        let found: Vec<&str> = scanner.scan(content.as_bytes()).iter().map(|found| found.rule.id.as_str()).collect();
+        let expected: &[&str] =
+            if broken.contains(&key) { &["heroku-api-key", "github-token-classic"] } else { &["heroku-api-key"] };
+        assert_eq!(found, expected, "{content}");
+    }
+}
+
+#[test]
+fn what_only_begins_like_a_placeholder_is_no_placeholder() {
+    let scanner = Scanner::new(&Options::default());
+    let whole = "SECRET_generic_password_field_8f3a2b1c9d7e6f50";
+    for text in
+        [format!("password={whole}"), format!("password: \"{whole}\""), format!("postgres://app:{whole}@db.acme.com/x")]
+    {
+        let found: Vec<String> = scanner.scan_text(text.as_bytes()).iter().map(|found| found.rule.id.clone()).collect();
+        assert!(found.is_empty(), "{text}: {found:?}");
+    }
+    for password in [
+        concat!("SECRET_", "xK9#mP2$vLq8Zt").to_owned(),
+        concat!("SECRET_", "xK9#mP2$vLq8Zt_0a1b2c3d4e5f6a7b").to_owned(),
+        format!("SECRET__{}", &whole[whole.len() - 16..]) + "xK9#mP2$vLq8Zt",
+        format!("{whole}#xK9mP2$vLq8Zt"),
+        format!("{}Z", &whole[..whole.len() - 1]) + "#xK9mP2vLq8",
+    ] {
+        let text = format!("password={password}");
+        let found = scanner.scan_text(text.as_bytes());
+        assert_eq!(found.first().map(|found| found.value.expose()), Some(password.as_str()), "{text}");
+    }
+}
+
+#[test]
 fn json_stays_json_where_a_match_is_exchanged() {
     let scanner = Scanner::new(&Options::default());
     let key = key();

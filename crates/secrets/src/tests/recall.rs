@@ -77,20 +77,16 @@ const ASSIGNMENTS: [&str; 36] = [
     "{i} api key: {s}",
 ];
 
-fn samples(kind: &Kind, salt: u64) -> Vec<(String, String)> {
-    let mut chooser = Chooser::new(salt);
-    let parse =
-        |pattern: &str| Pattern::parse(pattern).unwrap_or_else(|error| panic!("{}: {pattern}: {error}", kind.id));
+/// A credential of each of its patterns.
+pub(super) fn secrets(kind: &Kind, chooser: &mut Chooser) -> Vec<String> {
+    let mut sample = |pattern: &str| {
+        let parsed = Pattern::parse(pattern).unwrap_or_else(|error| panic!("{}: {pattern}: {error}", kind.id));
+        parsed.sample(|below| chooser.below(below))
+    };
     match kind.form {
-        Form::Begins(patterns) => patterns
-            .iter()
-            .flat_map(|pattern| {
-                let secret = parse(pattern).sample(|below| chooser.below(below));
-                TOKENS.map(|way| (way.replace("{}", &secret), secret.clone()))
-            })
-            .collect(),
+        Form::Begins(patterns) => patterns.iter().map(|pattern| sample(pattern)).collect(),
         Form::Holds(inside, pattern) => {
-            let secret = parse(pattern).sample(|below| chooser.below(below));
+            let secret = sample(pattern);
             // Where nothing says where it stands, it stands near the end.
             let secret = if secret.contains(inside) {
                 secret
@@ -99,20 +95,27 @@ fn samples(kind: &Kind, salt: u64) -> Vec<(String, String)> {
                 let at = secret.len() - padding - inside.len() - 6;
                 format!("{}{inside}{}", &secret[..at], &secret[at + inside.len()..])
             };
-            TOKENS.map(|way| (way.replace("{}", &secret), secret.clone())).into()
+            vec![secret]
         }
-        Form::Named(names, pattern) => {
-            let name = names[0].replace(['-', ' '], "_");
-            let secret = parse(pattern).sample(|below| chooser.below(below));
-            ASSIGNMENTS
-                .map(|way| {
-                    let text = way.replace("{i}", &name).replace("{I}", &name.to_ascii_uppercase());
-                    (text.replace("{s}", &secret), secret.clone())
-                })
-                .into()
-        }
+        Form::Named(_, pattern) => vec![sample(pattern)],
         Form::Read => Vec::new(),
     }
+}
+
+/// Every way to write down a credential of this kind, with the credential.
+fn samples(kind: &Kind, salt: u64) -> Vec<(String, String)> {
+    let secrets = secrets(kind, &mut Chooser::new(salt));
+    let written = |secret: &String| -> Vec<(String, String)> {
+        let texts: Vec<String> = if let Form::Named(names, _) = kind.form {
+            let name = names[0].replace(['-', ' '], "_");
+            let named = |way: &str| way.replace("{i}", &name).replace("{I}", &name.to_ascii_uppercase());
+            ASSIGNMENTS.iter().map(|way| named(way).replace("{s}", secret)).collect()
+        } else {
+            TOKENS.iter().map(|way| way.replace("{}", secret)).collect()
+        };
+        texts.into_iter().map(|text| (text, secret.clone())).collect()
+    };
+    secrets.iter().flat_map(written).collect()
 }
 
 #[test]

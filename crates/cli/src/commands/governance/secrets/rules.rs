@@ -5,7 +5,7 @@ use serde::Serialize;
 use systemprompt_config::nearest;
 use systemprompt_governance::secret_scan::{Rule, built_in, forms};
 
-use super::of_project::scanner;
+use super::of_project::Scan;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
 use crate::view::{Layout, Page, Record, Row, Text, View};
@@ -39,9 +39,15 @@ impl Rules {
                 let wanted = command.filter.unwrap_or_default().to_lowercase();
                 let fits =
                     |rule: &Shown| rule.id.contains(&wanted) || rule.description.to_lowercase().contains(&wanted);
-                invocation.printer.show(&Page::whole(all(invocation)?.into_iter().filter(fits).collect()));
+                let scan = Scan::of(invocation)?;
+                invocation.printer.show(&Page::whole(all(&scan).into_iter().filter(fits).collect()));
+                scan.note(invocation);
             }
-            Self::Show(command) => invocation.printer.show(&one(invocation, &command.id)?),
+            Self::Show(command) => {
+                let scan = Scan::of(invocation)?;
+                invocation.printer.show(&one(&scan, &command.id)?);
+                scan.note(invocation);
+            }
         }
         Ok(())
     }
@@ -74,26 +80,30 @@ impl Shown {
     }
 }
 
-fn all(invocation: &Invocation) -> CliResult<Vec<Shown>> {
-    let (scanner, config) = scanner(invocation)?;
-    let of = |rule: &Rule| Shown::of(rule, if rule.acts { "acts" } else { "records" });
-    let off = built_in().into_iter().filter(|rule| config.rules.disable.contains(&rule.id));
-    let mut rules: Vec<Shown> = scanner.rules().iter().map(of).chain(off.map(|rule| Shown::of(&rule, "off"))).collect();
+fn all(scan: &Scan) -> Vec<Shown> {
+    let of = |rule: &Rule| Shown::of(rule, scan.mode(rule));
+    let off = built_in().into_iter().filter(|rule| scan.config.rules.disable.contains(&rule.id));
+    let off = off.map(|rule| Shown::of(&rule, "off"));
+    let mut rules: Vec<Shown> = scan.scanner.rules().iter().map(of).chain(off).collect();
     rules.sort_by(|left, right| left.id.cmp(&right.id));
-    Ok(rules)
+    rules
 }
 
-fn one(invocation: &Invocation, id: &str) -> CliResult<Shown> {
-    let rules = all(invocation)?;
-    let near = nearest(id, rules.iter().map(|rule| rule.id.as_str())).map(str::to_owned);
-    let rule = rules.into_iter().find(|rule| rule.id == id).ok_or_else(|| {
-        let error = CliError::new("unknown_rule", format!("there is no rule `{id}`")).exit(Exit::Usage);
-        error.help(near.map_or_else(
-            || "systemprompt governance secrets rules list   shows those there are".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        ))
-    })?;
-    Ok(Shown { forms: forms(id), ..rule })
+fn one(scan: &Scan, id: &str) -> CliResult<Shown> {
+    let mut rules = all(scan);
+    match rules.iter().position(|rule| rule.id == id) {
+        Some(at) => Ok(Shown { forms: forms(id), ..rules.swap_remove(at) }),
+        None => Err(unknown(id, rules.iter().map(|rule| rule.id.as_str()))),
+    }
+}
+
+/// That none of these rules has this id.
+pub(super) fn unknown<'r>(id: &str, rules: impl Iterator<Item = &'r str>) -> CliError {
+    let error = CliError::new("unknown_rule", format!("there is no rule `{id}`")).exit(Exit::Usage);
+    error.help(nearest(id, rules).map_or_else(
+        || "systemprompt governance secrets rules list   shows those there are".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    ))
 }
 
 impl Row for Shown {

@@ -3,15 +3,17 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use systemprompt_governance::config::SecretScanConfig;
 use systemprompt_governance::ledger::history::{self, Cursor};
-use systemprompt_governance::secret_scan::hash;
+use systemprompt_governance::secret_scan::{SecretScanner, hash};
 use systemprompt_model::ActionId;
 
 use super::masked::masked;
-use super::of_project::scanner;
+use super::of_project::Scan;
+use super::rules::unknown;
 use crate::bounds::{ROWS, within};
 use crate::change::{About, Change, Changed};
-use crate::error::{CliError, CliResult};
+use crate::error::{CliError, CliResult, Exit};
 use crate::moment::{Moment, span};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Page, Row};
@@ -36,9 +38,18 @@ pub(crate) struct ScanHistory {
 
 impl ScanHistory {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
-        let (scanner, _) = scanner(invocation)?;
+        let Scan { scanner, config, .. } = Scan::of(invocation)?;
+        if let Some(rule) = &self.rule {
+            check(rule, &scanner, &config)?;
+        }
         let (since, until) = span(self.since, self.until, invocation.ambient.now())?;
-        let asked = json!({"command": "governance secrets scan-history", "since": since, "until": until});
+        let asked = json!({
+            "command": "governance secrets scan-history",
+            "since": since,
+            "until": until,
+            "rule": self.rule,
+            "limit": self.limit,
+        });
         let change = Change::new("content.read", About::new("ledger", "content"), &asked);
         invocation.change(database, change, async || Ok(Changed::unseen(()))).await?;
 
@@ -77,6 +88,21 @@ impl ScanHistory {
     }
 }
 
+/// Whether a rule of this name is in force, before everything is read for it in vain.
+fn check(rule: &str, scanner: &SecretScanner, config: &SecretScanConfig) -> CliResult {
+    let mut ids = scanner.rules().iter().map(|rule| rule.id.as_str());
+    if ids.clone().any(|id| id == rule) {
+        return Ok(());
+    }
+    if config.rules.disable.iter().any(|id| id == rule) {
+        let message = format!("the rule `{rule}` is switched off");
+        return Err(CliError::new("rule_disabled", message)
+            .exit(Exit::Usage)
+            .help("take it out of `rules.disable` of the policy secret_scan"));
+    }
+    Err(unknown(rule, &mut ids))
+}
+
 /// What would be found now.
 #[derive(Debug, Serialize)]
 struct Later {
@@ -101,5 +127,23 @@ impl Row for Later {
             self.rule.clone(),
             self.masked.clone(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_in_force_is_told_before_anything_is_read() {
+        let config: SecretScanConfig =
+            serde_json::from_value(json!({"rules": {"disable": ["jwt-raw"]}})).expect("settings");
+        let scanner = SecretScanner::new(&config).expect("a scanner");
+        assert!(check("github-token-classic", &scanner, &config).is_ok());
+        for (rule, code) in [("github-token-clasic", "unknown_rule"), ("jwt-raw", "rule_disabled")] {
+            assert_eq!(check(rule, &scanner, &config).expect_err(rule).code, code);
+        }
     }
 }

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
-use systemprompt_governance::config::{SecretAction, SecretScanConfig};
 use systemprompt_governance::secret_scan::{Examined, hash};
 
 use super::masked::masked;
-use super::of_project::scanner;
+use super::of_project::Scan;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::Invocation;
 use crate::view::{Layout, Page, Record, Row, Text};
@@ -28,12 +27,23 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
-        let (scanner, config) = scanner(invocation)?;
+        let scan = Scan::of(invocation)?;
         let content = read(&self.text)?;
-        let items = scanner.examine(&content).into_iter().map(|found| Found::of(&content, &found, &config)).collect();
-        invocation.printer.show(&Page::whole(items));
+        let found = scan.scanner.examine(&content);
+        invocation.printer.show(&Page::whole(found.iter().map(|found| Found::of(&content, found, &scan)).collect()));
+        if is_perhaps_a_file(&self.text) {
+            // It may be a secret, so it is not said again.
+            invocation.printer.note("There is no such file; this was looked at as text.");
+        }
+        scan.note(invocation);
         Ok(())
     }
+}
+
+/// Whether this looks like the path of a file, and is none.
+fn is_perhaps_a_file(text: &str) -> bool {
+    let is_path = text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
+    is_path && !Path::new(text).is_file()
 }
 
 /// What the argument means.
@@ -44,6 +54,8 @@ fn read(text: &str) -> CliResult<Vec<u8>> {
         limited(&mut std::io::stdin(), &mut content)
     } else if Path::new(text).is_file() {
         std::fs::File::open(text).and_then(|mut file| limited(&mut file, &mut content))
+    } else if Path::new(text).is_dir() {
+        return Err(CliError::invalid_value(format!("{text} is a directory; name a file in it")));
     } else {
         return Ok(text.as_bytes().to_vec());
     };
@@ -65,26 +77,18 @@ struct Found {
     rule: String,
     /// How sure it is.
     confidence: &'static str,
-    /// What happens to it: `replaced`, `refused`, `recorded`, or `allowed`.
+    /// What happens to it: `replaced`, `refused`, `recorded`, `allowed`, or `off` if requests are not looked through.
     outcome: &'static str,
     masked: String,
     sha256: String,
 }
 
 impl Found {
-    fn of(content: &[u8], examined: &Examined<'_>, config: &SecretScanConfig) -> Self {
+    fn of(content: &[u8], examined: &Examined<'_>, scan: &Scan) -> Self {
         let before = &content[..examined.found.at.start];
         let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let rule = examined.found.rule;
-        let outcome = if examined.is_allowed {
-            "allowed"
-        } else if !rule.acts {
-            "recorded"
-        } else if config.action == SecretAction::Deny || config.deny.contains(&rule.id) {
-            "refused"
-        } else {
-            "replaced"
-        };
+        let outcome = if examined.is_allowed { "allowed" } else { scan.outcome(rule) };
         let value = examined.found.value.expose();
         Self {
             line: before.split(|&byte| byte == b'\n').count(),
@@ -128,5 +132,26 @@ impl Row for Found {
                     .with("sha256", found.sha256.clone()),
             )
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_no_text_and_a_path_that_is_no_file_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(path("prod.env"), "NAME=value").expect("a file");
+        assert!(read(&path("")).expect_err("it is no file").to_string().contains("is a directory"));
+        assert_eq!(read(&path("prod.env")).expect("a file"), b"NAME=value");
+        assert!(!is_perhaps_a_file(&path("prod.env")));
+        for (text, told) in
+            [(path("pord.env").as_str(), true), ("a / b", false), ("postgres://a:b@c/d", false), ("prod.env", false)]
+        {
+            assert_eq!(is_perhaps_a_file(text), told, "{text}");
+            assert_eq!(read(text).expect("a text"), text.as_bytes());
+        }
     }
 }
