@@ -450,8 +450,25 @@ async fn content_can_be_erased_and_the_log_stays() {
     let erased = later.gate.change(by(), change, redact).await.unwrap();
     assert_eq!(erased, erasure::Erased { actions: 1, parts: 1 });
     assert_eq!(kept(ids[1]).await, ["request", "tool_call.0"]);
-    let noted = erasure::erased_parts(pool, ids[1]).await.unwrap();
-    assert_eq!(noted.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["answer"]);
+    let noted = sqlx::query_as("SELECT part FROM ledger_erasures WHERE action_id = $1");
+    let noted: Vec<(String,)> = noted.bind(ids[1].as_uuid()).fetch_all(pool).await.unwrap();
+    assert_eq!(noted, [("answer".to_owned(),)]);
+
+    // Changes that erased nothing: one that only read, and one that was refused.
+    let (read, refused) = (ActionId::generate(&fixture_ambient), ActionId::generate(&fixture_ambient));
+    let change = Change::new("content.read", About::new("ledger", "content"), &()).under(read);
+    later.gate.change(by(), change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await.unwrap();
+    let mut nobody = by();
+    nobody.principal = Arc::new(Principal {
+        user_id: bob,
+        user_type: UserType::User,
+        roles: Vec::new(),
+        credential: Credential::ApiKey(ApiKeyId::generate(&fixture_ambient)),
+        ..Principal::clone(&nobody.principal)
+    });
+    let change = Change::new("content.erase", About::new("user", ada), &()).under(refused);
+    let done = later.gate.change(nobody, change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await;
+    assert!(done.is_err(), "it is for administrators");
     later.drained().await;
     let report = assert_sound(pool).await;
     assert_eq!((report.erased, report.notes.len()), (7, 0), "the log is as it was, and says what is gone: {report:?}");
@@ -460,7 +477,27 @@ async fn content_can_be_erased_and_the_log_stays() {
 
     // Nobody erases, or takes back an erasure, behind the log.
     let (bob, row) = (ids[1].as_uuid(), "action_id, part, erased_at, change_id");
+    let blamed = |change: ActionId| {
+        (
+            "no entry of the log says that this change erased it",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", change.as_uuid()),
+            format!("DELETE FROM ledger_erasures WHERE change_id = '{}'", change.as_uuid()),
+        )
+    };
     for (what, tampering, mending) in [
+        blamed(read),
+        blamed(refused),
+        (
+            "1 parts were erased, and it is not written down by which change",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), NULL)"),
+            "DELETE FROM ledger_erasures WHERE change_id IS NULL".to_owned(),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            format!("CREATE TABLE all_of_it AS SELECT * FROM ledger_erasures; DELETE FROM ledger_erasures WHERE change_id = '{}'; \
+                     INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), NULL)", part_gone.as_uuid()),
+            "DELETE FROM ledger_erasures; INSERT INTO ledger_erasures SELECT * FROM all_of_it".to_owned(),
+        ),
         (
             "no entry of the log says that this change erased it",
             format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", Uuid::from_u128(7)),
@@ -502,6 +539,18 @@ async fn content_can_be_erased_and_the_log_stays() {
     assert_sound(pool).await;
     let report = verify(pool, &seen, &[]).await.unwrap();
     assert!(!report.is_sound(), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_erasure_that_does_not_say_what_it_erased_is_noticed() {
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let change = Change::new("content.erase", About::new("user", "somebody"), &());
+    let by = Attribution::operator("root", 7, &fixture.ambient);
+    fixture.gate.change(by, change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await.unwrap();
+    fixture.drained().await;
+    let report = verify(database.pool.write(), &Remembered::default(), &[]).await.unwrap();
+    assert_eq!(said(&report), ["its end does not say what it erased"]);
 }
 
 /// An id that does not have its time keeps nothing for ever.
