@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use systemprompt_model::{ApiKeyId, Credential, UserType};
 
+use super::super::housekeeping::keep_house;
 use super::*;
 
 /// How soon everybody is told of an outage.
@@ -234,7 +235,9 @@ async fn a_server_that_stops_leaves_no_journal() {
 async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
-    for (change, expected) in [("torn", 3), ("changed", 1), ("another home's", 0)] {
+    for (change, expected) in
+        [("torn", 3), ("changed", 1), ("a length", 1), ("a length's check", 1), ("another home's", 0)]
+    {
         let home = tempfile::tempdir().unwrap();
         let killed = at_home(home.path(), &database, Durability::Durable).await;
         let mut ends = Vec::new();
@@ -267,12 +270,21 @@ async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
         match change {
             "torn" => bytes.truncate(bytes.len() - 10),
             "changed" => bytes[40 + record + 30] ^= 1,
+            // So long that the file seems to end inside of it.
+            "a length" => bytes[40 + record + 2] ^= 1,
+            "a length's check" => bytes[40 + record + 5] ^= 1,
             _ => std::fs::write(home.path().join("key"), "f".repeat(64)).unwrap(),
         }
         std::fs::write(&path, bytes).unwrap();
         drop(journal);
 
         let restarted = at_home(home.path(), &database, Durability::Durable).await;
+        // What cannot be written now is found again.
+        run(pool, "ALTER TABLE ledger RENAME COLUMN body TO gone").await;
+        let unwritten = restarted.ledger.recover().await;
+        run(pool, "ALTER TABLE ledger RENAME COLUMN gone TO body").await;
+        assert!(unwritten.is_err() || expected == 0, "{change}");
+        assert!(path.exists() || expected == 0, "{change}: it is nowhere else yet");
         restarted.ledger.recover().await.unwrap();
         for (number, id) in ends.iter().enumerate() {
             let last = if number < expected { "ended" } else { "abandoned" };
@@ -283,6 +295,39 @@ async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
         restarted.drained().await;
         assert_sound(pool).await;
     }
+}
+
+#[test]
+fn a_journal_that_was_put_aside_is_not_put_aside_over_another() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("000000000003.damaged"), "what was found").unwrap();
+    let journal = Journal::open(home.path()).unwrap();
+    journal.note(&entry::abandoned(ActionId::generate(&Ambient::system()), "infer", Ambient::system().now()));
+    assert_eq!(journals(home.path()), [home.path().join("000000000004.journal")]);
+}
+
+#[tokio::test]
+async fn what_is_in_the_ledger_leaves_the_home_while_the_server_runs() {
+    let database = testing::database(&[module()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let fixture = at_home(home.path(), &database, Durability::Durable).await;
+    let open = fixture.admit("a long one").await.unwrap();
+    finish(fixture.admit("hello").await.unwrap(), "what it answered");
+    let mut left = journals(home.path());
+    assert_eq!(left.len(), 1, "its end was kept");
+    for _ in 0..200 {
+        keep_house(&fixture.ledger).await.unwrap();
+        left = journals(home.path());
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    finish(open, "hi");
+    assert_eq!(journals(home.path()).len(), 1, "what comes begins another");
+    fixture.drained().await;
+    assert_eq!(statuses(database.pool.write()).await, [("completed".to_owned(), 2)]);
 }
 
 #[tokio::test]
