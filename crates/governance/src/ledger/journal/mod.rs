@@ -269,3 +269,35 @@ impl fmt::Debug for Journal {
         f.debug_struct("Journal").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+
+    use systemprompt_model::{ActionId, Ambient};
+
+    use super::*;
+    use crate::ledger::entry::abandoned;
+
+    /// A disk that takes nothing, or only says so when it is asked to sync.
+    #[tokio::test]
+    async fn what_is_not_on_disk_is_never_said_to_be() {
+        let ambient = Ambient::system();
+        let entry = || abandoned(ActionId::generate(&ambient), "infer", ambient.now());
+        for takes in [false, true] {
+            let home = tempfile::tempdir().unwrap();
+            let journal = Journal::open(home.path()).unwrap();
+            let first = journal.keep(&entry(), &[], true).unwrap();
+            let bad: File = OpenOptions::new().read(!takes).write(takes).open("/dev/null").unwrap();
+            journal.current().open.as_mut().unwrap().file = Arc::new(bad);
+            let second = journal.keep(&entry(), &[], true);
+            assert_eq!(second.is_some(), takes);
+            for filed in second.iter().chain([&first, &first]) {
+                assert!(journal.sync(filed).await.is_err(), "takes: {takes}");
+            }
+            let third = journal.keep(&entry(), &[], true).unwrap();
+            journal.sync(&third).await.expect("it is in another file");
+            assert!(journal.sync(&first).await.is_err(), "takes: {takes}: that file proves nothing of it");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Instant;
 use systemprompt_model::{ApiKeyId, Credential, UserType};
 
 use super::super::housekeeping::keep_house;
+use super::super::queue::Pending;
 use super::*;
 
 /// How soon everybody is told of an outage.
@@ -307,6 +308,25 @@ fn a_journal_that_was_put_aside_is_not_put_aside_over_another() {
 }
 
 #[tokio::test]
+async fn what_is_refused_because_the_ledger_closes_does_not_wait_in_the_journal() {
+    let database = testing::database(&[module()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let fixture = at_home(home.path(), &database, Durability::Durable).await;
+    let queue = &fixture.ledger.shared.queue;
+    let journal = queue.journal().unwrap();
+    let entry = entry::abandoned(ActionId::generate(&fixture.ambient), Ask::KIND, fixture.ambient.now());
+    let filed = journal.keep(&entry, &[], true);
+    assert!(journal.waiting() > 0);
+    queue.close();
+    let content = Vec::new();
+    let late = Pending { entry, content, opens: true, waiter: None, filed, _slot: None, queued: Instant::now() };
+    assert!(queue.push_decision(late).is_err());
+    assert_eq!(journal.waiting(), 0);
+    fixture.drained().await;
+    assert_eq!(journals(home.path()), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
 async fn what_is_in_the_ledger_leaves_the_home_while_the_server_runs() {
     let database = testing::database(&[module()]).await;
     let home = tempfile::tempdir().unwrap();
@@ -557,6 +577,11 @@ async fn content_can_be_erased_and_the_log_stays() {
             "it is not what this change recorded that it erased",
             "CREATE TABLE aside AS SELECT * FROM ledger_erasures; DELETE FROM ledger_erasures WHERE part = 'answer'".to_owned(),
             "INSERT INTO ledger_erasures SELECT * FROM aside WHERE part = 'answer'".to_owned(),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            "UPDATE ledger_erasures SET erased_at = erased_at - interval '1 day' WHERE part = 'answer'".to_owned(),
+            "UPDATE ledger_erasures SET erased_at = erased_at + interval '1 day' WHERE part = 'answer'".to_owned(),
         ),
         (
             "it was erased, and is here again",
