@@ -105,10 +105,9 @@ pub(super) async fn keep_house(ledger: &Ledger) -> Result<(), SegmentError> {
     }
     segments::prepare(ledger.database.write(), ledger.shared.ambient.now()).await?;
     let pool = ledger.database.write();
-    if ledger.shared.retention_clock.now(pool, ledger.shared.ambient.now()).await?.is_none() {
-        return Ok(());
-    }
-    ledger.sweep().await?;
-    ledger.drop_expired().await?;
+    // Everything is deleted by the time that was judged, not by what the clock says by then.
+    let Some(now) = ledger.shared.retention_clock.now(pool, ledger.shared.ambient.now()).await? else { return Ok(()) };
+    ledger.sweep(now).await?;
+    ledger.drop_expired(now).await?;
     Ok(())
 }

@@ -638,7 +638,7 @@ async fn content_expires_by_when_it_was_kept() {
         ),
     )
     .await;
-    assert_eq!(fixture.ledger.sweep().await.unwrap(), 1);
+    assert_eq!(fixture.ledger.sweep(fixture.ambient.now()).await.unwrap(), 1);
     let left: Vec<(String,)> = sqlx::query_as("SELECT part FROM ledger_content").fetch_all(pool).await.unwrap();
     assert_eq!(left, [("answer".to_owned(),)]);
 }
@@ -662,7 +662,7 @@ async fn classes_of_content_have_rules_of_their_own() {
     fixture.drained().await;
     for (days, left) in [(0, &["answer", "request"][..]), (8, &["answer"]), (40, &["answer"]), (20, &[])] {
         clock.advance(TimeDelta::days(days));
-        ledger.sweep().await.unwrap();
+        ledger.sweep(clock.now()).await.unwrap();
         let parts: Vec<(String,)> =
             sqlx::query_as("SELECT part FROM ledger_content ORDER BY part").fetch_all(pool).await.unwrap();
         assert_eq!(parts.iter().map(|(part,)| part.as_str()).collect::<Vec<_>>(), left, "{days} days later");
