@@ -156,12 +156,17 @@ pub struct TraceStep {
 /// How long a trace may go on.
 const LONGEST: TimeDelta = TimeDelta::days(1);
 
-/// Everything decided in the traces whose ids lie between these two, oldest first.
-pub async fn trace_steps(pool: &PgPool, from: Uuid, to: Uuid) -> Result<Vec<TraceStep>, sqlx::Error> {
+/// What was decided in the traces whose ids lie between these two, oldest first: so many at most, and whether there are more.
+pub async fn trace_steps(
+    pool: &PgPool,
+    from: Uuid,
+    to: Uuid,
+    most: u32,
+) -> Result<(Vec<TraceStep>, bool), sqlx::Error> {
     // Ids hold their time, and what belongs to a trace comes after it: a stretch of the primary key is looked at.
     let begin = time_of(from).map_or(Uuid::nil(), |at| first_id_at(at - TimeDelta::minutes(10)));
     let end = time_of(to).map_or(Uuid::max(), |at| first_id_at(at + LONGEST));
-    sqlx::query!(
+    let mut steps = sqlx::query!(
         r#"
         SELECT
             d.created_at, d.action_id, d.trace_id, d.effect, d.tool_name, d.entity_type, d.entity_id, d.actor_kind,
@@ -172,12 +177,13 @@ pub async fn trace_steps(pool: &PgPool, from: Uuid, to: Uuid) -> Result<Vec<Trac
         WHERE d.trace_id BETWEEN $1 AND $2
           AND d.id BETWEEN $3 AND $4
         ORDER BY d.id
-        LIMIT 1000
+        LIMIT $5
         "#,
         from,
         to,
         begin,
         end,
+        i64::from(most) + 1,
     )
     .map(|row| TraceStep {
         at: row.created_at,
@@ -198,7 +204,10 @@ pub async fn trace_steps(pool: &PgPool, from: Uuid, to: Uuid) -> Result<Vec<Trac
         status: row.status,
     })
     .fetch_all(pool)
-    .await
+    .await?;
+    let more = steps.len() > most as usize;
+    steps.truncate(most as usize);
+    Ok((steps, more))
 }
 
 /// The time in an id, if it is one that holds it.

@@ -60,7 +60,7 @@ impl Follower {
     /// Looks at the next entry, and says what is wrong with it. It goes on with what is written there, so that one change
     /// hides no other.
     pub(crate) fn follow(&mut self, entry: &Held<'_>) -> Result<(), String> {
-        let expected = self.at.seq + 1;
+        let expected = self.at.seq.saturating_add(1);
         let result = if entry.seq < expected {
             Err("it stands at a place that is taken, or behind one that comes later".to_owned())
         } else if entry.seq > expected {

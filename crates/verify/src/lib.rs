@@ -14,4 +14,6 @@ pub mod open;
 pub mod read;
 pub mod sign;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod verify;

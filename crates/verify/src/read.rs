@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::format::{Key, Line};
 
 /// Bytes of a line at most.
-const LINE_LIMIT: u64 = 64 * 1024 * 1024;
+pub(crate) const LINE_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Why an export cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -132,6 +133,12 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// A time in words, or as it is if it is none.
+fn time(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros)
+        .map_or_else(|| micros.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
 /// Reads the export twice, and says what is wrong with it.
 pub fn verify(lines: &mut (impl Lines + ?Sized), trust: &Trust) -> Result<Report, ReadError> {
     let mut verification = Verification {
@@ -204,10 +211,30 @@ impl Verification {
             }
         }
         for span in &header.chains {
+            if !(0 <= span.after.seq && span.after.seq <= span.end.seq && span.end.seq < i64::MAX) {
+                let (after, end) = (span.after.seq, span.end.seq);
+                let why = format!("of the chain {} it lists the entries after {after} to {end}", span.chain);
+                return Err(ReadError::Line { line, why });
+            }
             if self.chains.insert(span.chain, Follower::new(span.clone())).is_some() {
                 let problem = "the header lists it twice".to_owned();
                 self.add(Problem { line: Some(line), chain: Some(span.chain), seq: None, problem });
             }
+        }
+        // No signature covers the header: what it says was left out is for the reader to hold against what was asked for.
+        if let Some(since) = header.since {
+            self.note(format!("it begins at {}, as the header says: what was written before is not here", time(since)));
+        }
+        if let Some(until) = header.until {
+            self.note(format!(
+                "it ends before {}, as the header says: what was written since is not here",
+                time(until)
+            ));
+        }
+        if !header.filter.is_empty() {
+            let filter: Vec<String> = header.filter.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let filter = filter.join(", ");
+            self.note(format!("the header says that of the entries those are here that fit {filter}, and checkpoints"));
         }
         self.header = Some(header);
         Ok(())
@@ -331,7 +358,7 @@ impl Verification {
                 at(after.seq, format!("{by} saw another entry before its first"));
             }
             if let Err(problem) = chain.end() {
-                at(chain.sound_until() + 1, problem);
+                at(chain.sound_until().saturating_add(1), problem);
             }
             let last = chain.sound_until();
             let signed = self.seen.iter().filter(|((of, seq), seen)| {
@@ -387,6 +414,10 @@ impl Verification {
         if let Some(problem) = differs {
             self.problem(Some(number), Some((chain, entry.seq)), &problem);
         }
+    }
+
+    fn note(&mut self, note: String) {
+        self.report.notes.push(note);
     }
 
     fn problem(&mut self, line: Option<u64>, place: Option<(Uuid, i64)>, problem: &str) {

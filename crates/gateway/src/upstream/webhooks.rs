@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::request::Builder;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -51,24 +52,23 @@ impl Webhooks {
         Ok(Self { client: builder.build(connector), trusted: trusted.clone() })
     }
 
+    /// Where it goes, if it may.
+    fn address(&self, url: &str) -> Result<Uri, String> {
+        check_webhook(url, &self.trusted)?;
+        url.parse().map_err(|error| format!("the address is not a URI: {error}"))
+    }
+
     async fn send(
         &self,
         url: &str,
         headers: &[(&'static str, String)],
         body: String,
     ) -> Result<Response<Incoming>, String> {
-        check_webhook(url, &self.trusted)?;
-        let uri: Uri = url.parse().map_err(|error| format!("the address is not a URI: {error}"))?;
-        let mut request = Request::post(uri)
+        let request = Request::post(self.address(url)?)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(USER_AGENT, crate::target::OUR_NAME)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
-        for (name, value) in headers {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                request.headers_mut().insert(HeaderName::from_static(name), value);
-            }
-        }
+            .header(USER_AGENT, crate::target::OUR_NAME);
+        let request = with_headers(request, headers)?.body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| error.to_string())?;
         self.client.request(request).await.map_err(|error| with_causes(&error))
     }
 }
@@ -81,12 +81,8 @@ impl Courier for Webhooks {
     }
 
     async fn put(&self, object: StoredObject<'_>) -> Result<(), String> {
-        check_webhook(&object.url, &self.trusted)?;
-        let uri: Uri = object.url.parse().map_err(|error| format!("the address is not a URI: {error}"))?;
-        let mut request = Request::put(uri).header(USER_AGENT, crate::target::OUR_NAME);
-        for (name, value) in object.headers {
-            request = request.header(name, value);
-        }
+        let request = Request::put(self.address(&object.url)?).header(USER_AGENT, crate::target::OUR_NAME);
+        let request = with_headers(request, &object.headers)?;
         let (mut head, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();
         let body = Bytes::from(object.body);
         sign_object(&mut head, &body, object.credentials, object.region, object.at)
@@ -126,6 +122,16 @@ impl HttpClient for Webhooks {
     }
 }
 
+/// The headers of a message. Nothing goes out without one of them: it may be what proves whose it is. Its value is not told.
+fn with_headers(mut request: Builder, headers: &[(&'static str, String)]) -> Result<Builder, String> {
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value);
+        let value = value.map_err(|_| format!("the header `{name}` holds what no header can, such as a line break"))?;
+        request = request.header(*name, value);
+    }
+    Ok(request)
+}
+
 /// What S3 calls an error. Of what else it says nothing is passed on: it repeats what it was sent.
 fn error_code(said: &str) -> Option<&str> {
     let (_, rest) = said.split_once("<Code>")?;
@@ -146,6 +152,19 @@ mod tests {
         {
             let told = client.ask(url, &[], String::new(), 10).await.expect_err(url);
             assert!(told.contains("private address") || told.contains("clear text"), "{url}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_without_a_header_it_needs() {
+        let client = Webhooks::keeping(&BTreeSet::new()).expect("TLS roots");
+        // Nobody listens there: it is not asked.
+        let headers = [("x-first", "fine".to_owned()), ("authorization", "Bearer 1\n2".to_owned())];
+        for told in [
+            client.post("http://127.0.0.1:1/", &headers, String::new()).await.expect_err("it cannot be sent"),
+            client.ask("http://127.0.0.1:1/", &headers, String::new(), 10).await.expect_err("it cannot be sent"),
+        ] {
+            assert_eq!(told, "the header `authorization` holds what no header can, such as a line break");
         }
     }
 

@@ -31,17 +31,8 @@ pub struct Erased {
 pub struct ErasedState {
     /// How many parts.
     pub parts: u64,
-    /// SHA-256 of a line for each: the action, a space, the part.
+    /// SHA-256 of a line for each: the action, a space, the part, a space, when it was erased in microseconds since 1970.
     pub sha256: String,
-}
-
-/// A part of the content of an action that was erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ErasedPart {
-    /// Its name.
-    pub part: String,
-    /// When.
-    pub erased_at: DateTime<Utc>,
 }
 
 /// Erases all content of what `user` did, as far as the decisions in the tables know; catch up first. `change`: who does it.
@@ -95,7 +86,7 @@ pub async fn state(connection: &mut PgConnection, change: ActionId) -> Result<Er
     loop {
         let rows = sqlx::query!(
             r#"
-            SELECT action_id, part
+            SELECT action_id, part, erased_at
             FROM ledger_erasures
             WHERE change_id = $1 AND (action_id, part) > ($2, $3)
             ORDER BY action_id, part
@@ -109,24 +100,14 @@ pub async fn state(connection: &mut PgConnection, change: ActionId) -> Result<Er
         .fetch_all(&mut *connection)
         .await?;
         for row in &rows {
-            digest.update(format!("{} {}\n", row.action_id, row.part).as_bytes());
+            let line = format!("{} {} {}\n", row.action_id, row.part, row.erased_at.timestamp_micros());
+            digest.update(line.as_bytes());
         }
         parts += rows.len() as u64;
         let Some(last) = rows.last() else { break };
         (action, part) = (last.action_id, last.part.clone());
     }
     Ok(ErasedState { parts, sha256: hex::encode(digest.finish()) })
-}
-
-/// What was erased of an action.
-pub async fn erased_parts(pool: &PgPool, action: ActionId) -> Result<Vec<ErasedPart>, sqlx::Error> {
-    sqlx::query_as!(
-        ErasedPart,
-        "SELECT part, erased_at FROM ledger_erasures WHERE action_id = $1 ORDER BY part",
-        action.as_uuid(),
-    )
-    .fetch_all(pool)
-    .await
 }
 
 async fn erase(

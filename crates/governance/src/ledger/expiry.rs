@@ -1,6 +1,6 @@
 //! Months of the log that were kept for long enough, and are dropped whole.
 
-use chrono::{Months, NaiveDate, TimeDelta};
+use chrono::{DateTime, Months, NaiveDate, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use systemprompt_extension::ledger::{ChainHead, ProjectionError};
@@ -42,20 +42,20 @@ pub enum SegmentError {
 }
 
 impl Ledger {
-    /// Drops the months of the log that were kept for long enough, and gives their number. None is unless the profile says
-    /// so.
-    pub async fn drop_expired(&self) -> Result<u64, SegmentError> {
-        drop_expired(self).await
+    /// Drops the months of the log that were kept for long enough by `now`, and gives their number. None is unless the
+    /// profile says so.
+    pub async fn drop_expired(&self, now: DateTime<Utc>) -> Result<u64, SegmentError> {
+        drop_expired(self, now).await
     }
 }
 
 /// Drops the segments that end before the profile's limit, oldest first: what was derived from them is forgotten, and where
 /// each chain now begins is remembered in its row, for verification. Nothing is dropped that the home does not sign before,
 /// for nobody could tell it from a theft.
-async fn drop_expired(ledger: &Ledger) -> Result<u64, SegmentError> {
+async fn drop_expired(ledger: &Ledger, now: DateTime<Utc>) -> Result<u64, SegmentError> {
     let Some(days) = ledger.shared.retention.ledger_days else { return Ok(0) };
     let Some(checkpoints) = &ledger.checkpoints else { return Ok(0) };
-    let limit = ledger.shared.ambient.now() - TimeDelta::days(i64::from(days));
+    let limit = now - TimeDelta::days(i64::from(days));
     let waits_until = limit - TimeDelta::days(SHIPPED_WITHIN_DAYS);
     let pool = ledger.database.write();
     let mut expired = Vec::new();

@@ -96,13 +96,18 @@ impl Ledger {
     }
 }
 
-async fn keep_house(ledger: &Ledger) -> Result<(), SegmentError> {
+pub(super) async fn keep_house(ledger: &Ledger) -> Result<(), SegmentError> {
+    // What was erased or has expired is in the home no longer than until now.
+    if let Some(journal) = ledger.shared.queue.journal()
+        && let Err(error) = journal.turn()
+    {
+        tracing::warn!(%error, "a file of the ledger's journal could not be synced when it was closed");
+    }
     segments::prepare(ledger.database.write(), ledger.shared.ambient.now()).await?;
     let pool = ledger.database.write();
-    if ledger.shared.retention_clock.now(pool, ledger.shared.ambient.now()).await?.is_none() {
-        return Ok(());
-    }
-    ledger.sweep().await?;
-    ledger.drop_expired().await?;
+    // Everything is deleted by the time that was judged, not by what the clock says by then.
+    let Some(now) = ledger.shared.retention_clock.now(pool, ledger.shared.ambient.now()).await? else { return Ok(()) };
+    ledger.sweep(now).await?;
+    ledger.drop_expired(now).await?;
     Ok(())
 }

@@ -218,7 +218,7 @@ impl Ledger {
         opens: bool,
     ) -> Result<(), Unavailable> {
         let filed = spool.keep(&entry, &content, true).ok_or(Unavailable)?;
-        if let Err(error) = spool.sync().await {
+        if let Err(error) = spool.sync(&filed).await {
             tracing::error!(%error, "the ledger's journal cannot be brought to disk");
             filed.settle();
             return Err(Unavailable);

@@ -339,6 +339,10 @@ impl Queue {
         let wakes = {
             let mut waiting = self.waiting();
             if waiting.closed {
+                // Nothing is done of what was refused: it needs not be written.
+                if let Some(filed) = pending.filed.take() {
+                    filed.settle();
+                }
                 return Err(Box::new(pending));
             }
             waiting.decisions.push_back(pending);

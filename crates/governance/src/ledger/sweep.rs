@@ -11,9 +11,9 @@ use super::retention::{Class, Retention};
 const SWEEP_BATCH: i64 = 500;
 
 impl Ledger {
-    /// Deletes content that was kept for long enough, and gives the number of actions it belonged to.
-    pub async fn sweep(&self) -> Result<u64, sqlx::Error> {
-        sweep(self.database.write(), &self.shared.retention, self.shared.ambient.now()).await
+    /// Deletes content that was kept for long enough by `now`, and gives the number of actions it belonged to.
+    pub async fn sweep(&self, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+        sweep(self.database.write(), &self.shared.retention, now).await
     }
 }
 

@@ -1852,9 +1852,9 @@ async fn content_is_deleted_after_its_time() {
     let ledger = fixture.ledger.clone();
     fixture.drained().await;
 
-    assert_eq!(ledger.sweep().await.unwrap(), 0);
+    assert_eq!(ledger.sweep(clock.now()).await.unwrap(), 0);
     clock.advance(TimeDelta::days(2));
-    assert_eq!(ledger.sweep().await.unwrap(), 1);
+    assert_eq!(ledger.sweep(clock.now()).await.unwrap(), 1);
     let left: Vec<(Uuid,)> =
         sqlx::query_as("SELECT DISTINCT action_id FROM ledger_content").fetch_all(pool).await.unwrap();
     assert_eq!(left, [(new_id.as_uuid(),)]);
@@ -1919,7 +1919,7 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
     // What cannot be signed is not dropped.
     let file = home.path().join("checkpoints.jsonl");
     std::fs::create_dir(&file).unwrap();
-    assert!(matches!(fixture.ledger.drop_expired().await, Err(SegmentError::Checkpoint(_))));
+    assert!(matches!(fixture.ledger.drop_expired(clock.now()).await, Err(SegmentError::Checkpoint(_))));
     std::fs::remove_dir(&file).unwrap();
     assert!(assert_sound(pool).await.chains[0].from_seq == 1, "everything is there");
 
@@ -1931,14 +1931,14 @@ async fn old_segments_are_dropped_whole_and_the_rest_is_verified() {
     run(pool, &destination("gone", "now() - interval '2 days'")).await;
     run(pool, &destination("siem", "now()")).await;
     let cursor = "INSERT INTO ledger_shipment_cursors SELECT 'siem', chain_id, seq - 1 FROM ledger_chains";
-    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 1, "January is a month over its time");
+    assert_eq!(fixture.ledger.drop_expired(clock.now()).await.unwrap(), 1, "January is a month over its time");
     let page = fixture.metrics.encode();
     assert!(page.contains(r#"ledger_never_shipped_entries_total{destination="siem"} "#), "{page}");
     assert!(!page.contains(r#"{destination="gone"}"#), "{page}");
-    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0, "February waits");
+    assert_eq!(fixture.ledger.drop_expired(clock.now()).await.unwrap(), 0, "February waits");
     run(pool, cursor).await;
-    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 1, "February");
-    assert_eq!(fixture.ledger.drop_expired().await.unwrap(), 0);
+    assert_eq!(fixture.ledger.drop_expired(clock.now()).await.unwrap(), 1, "February");
+    assert_eq!(fixture.ledger.drop_expired(clock.now()).await.unwrap(), 0);
     let ledger = Arc::clone(&fixture.ledger);
     fixture.drained().await;
     ledger.catch_up().await.unwrap();
@@ -2029,7 +2029,7 @@ async fn dropping_a_segment_holds_up_nobody_and_nobody_holds_it_up() {
     let (begun, go_on) = standing.forgetting.as_ref().unwrap();
     let dropped = AtomicBool::new(false);
     let dropping = async {
-        assert_eq!(fixture.ledger.drop_expired().await.expect("the writer is not in its way"), 1);
+        assert_eq!(fixture.ledger.drop_expired(clock.now()).await.expect("the writer is not in its way"), 1);
         dropped.store(true, Ordering::Relaxed);
     };
     let admitting = async {

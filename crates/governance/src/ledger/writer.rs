@@ -220,7 +220,8 @@ impl Writer {
             tracing::error!(entries = lost, "the ledger stopped before everything was written");
         }
         if let Some(journal) = self.shared.queue.journal() {
-            journal.close();
+            // What is not on disk is in the ledger, or is told of as lost.
+            let _ = journal.turn();
         }
         if let Some(connection) = self.connection {
             // Everything is committed; whether the goodbye arrives changes nothing.
@@ -510,7 +511,7 @@ impl Writer {
             wait = (wait * 2).min(LONGEST_RETRY);
             // The ends of what is done meanwhile; decisions were synced before.
             if let Some(spool) = shared.spool() {
-                let _ = spool.sync().await;
+                let _ = spool.sync_all().await;
             }
             match self.try_again().await {
                 Ok(()) => break,

@@ -43,7 +43,7 @@ use crate::webhook::{Courier, key, signed};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Entries that go together.
 const BATCH: i64 = 500;
-/// How long a destination may take.
+/// How long a destination may take for a message or an object.
 const TAKES_AT_MOST: Duration = Duration::from_secs(15);
 /// For how long nobody else has the turn: longer than it takes.
 const LEASE_SECS: f64 = 60.0;
@@ -209,8 +209,7 @@ impl Shipping {
         let messages = messages(&mut connection, to.what, &stored).await?;
         // No connection is held while somebody far away takes their time.
         drop(connection);
-        let sent = timeout(TAKES_AT_MOST, self.send(to, courier, &stored, messages)).await;
-        let sent = sent.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let sent = self.send(to, courier, &stored, messages).await;
         let mut connection = self.database.write().acquire().await?;
         match sent {
             Ok(()) => {
@@ -252,8 +251,9 @@ impl Shipping {
         match &to.way {
             Way::File(path) => {
                 let (path, lines) = (path.clone(), messages.lines().map(|(_, _, line)| line).collect::<String>());
-                let written = tokio::task::spawn_blocking(move || append(&path, &lines)).await;
-                written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+                let written = tokio::task::spawn_blocking(move || append(&path, &lines));
+                in_time(async { written.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string()) })
+                    .await
             }
             Way::Webhook { url, key } => {
                 let kind = match to.what {
@@ -263,22 +263,46 @@ impl Shipping {
                 };
                 let body = json!({"type": kind, "data": messages.values()}).to_string();
                 let headers = signed(key, batch_id(&to.name, stored), self.ambient.now(), &body);
-                courier.post(url, &headers, body).await
+                in_time(courier.post(url, &headers, body)).await
             }
             Way::Otlp { url, authorization } => {
                 let Messages::Events(events) = &messages else { return Err("a collector takes events".to_owned()) };
                 let authorization = authorization.iter().map(|secret| ("authorization", secret.expose().to_owned()));
-                courier.post(url, &authorization.collect::<Vec<_>>(), event::otlp(events).to_string()).await
+                let authorization: Vec<_> = authorization.collect();
+                in_time(courier.post(url, &authorization, event::otlp(events).to_string())).await
             }
             Way::ObjectStore { bucket, credentials } => {
                 // One after the other, for what was put is put again if one of them fails.
-                for object in bucket.objects(to.what, messages.lines(), credentials, self.ambient.now()) {
-                    courier.put(object).await?;
+                let objects = bucket.objects(to.what, messages.lines(), credentials, self.ambient.now());
+                for (number, object) in objects.into_iter().enumerate() {
+                    // Each may take its time, all of them together longer than the turn.
+                    if number > 0 {
+                        self.renew(to).await?;
+                    }
+                    in_time(courier.put(object)).await?;
                 }
                 Ok(())
             }
         }
     }
+
+    /// Keeps the turn for another object. Nothing more is sent by who has lost it.
+    async fn renew(&self, to: &Destination) -> Result<(), String> {
+        let renewed = async {
+            let mut connection = self.database.write().acquire().await?;
+            queries::renew(&mut connection, &to.name, self.server, LEASE_SECS).await
+        };
+        match renewed.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("another server took over before all of it was sent".to_owned()),
+            Err(error) => Err(with_causes(&error)),
+        }
+    }
+}
+
+/// What a destination answers, if it does.
+async fn in_time(answer: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    timeout(TAKES_AT_MOST, answer).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 /// What is shipped.

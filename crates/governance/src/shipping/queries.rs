@@ -30,6 +30,28 @@ pub(super) async fn lease(
     .await
 }
 
+/// Keeps the turn for so many seconds more. Whether it is still there to be kept.
+pub(super) async fn renew(
+    connection: &mut PgConnection,
+    destination: &str,
+    server: Uuid,
+    seconds: f64,
+) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query!(
+        r#"
+        UPDATE ledger_shipments
+        SET leased_until = clock_timestamp() + make_interval(secs => $3)
+        WHERE destination = $1 AND leased_by = $2
+        "#,
+        destination,
+        server,
+        seconds,
+    )
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
 /// How far it has come.
 pub(super) async fn places(connection: &mut PgConnection, destination: &str) -> Result<Places, sqlx::Error> {
     let rows = sqlx::query!("SELECT chain_id, seq FROM ledger_shipment_cursors WHERE destination = $1", destination)

@@ -250,6 +250,58 @@ async fn an_object_store_gets_locked_objects_that_are_called_by_what_is_in_them(
     assert!((363..=365).contains(&days), "{until}");
 }
 
+/// A store that is so slow, or so late, that the turn is over after each object.
+struct Late {
+    database: DbPool,
+    statement: &'static str,
+    /// How many seconds of the turn were left whenever it was given one.
+    left: Mutex<Vec<f64>>,
+}
+
+#[async_trait]
+impl Courier for Late {
+    async fn post(&self, _: &str, _: &[(&'static str, String)], _: String) -> Result<(), String> {
+        unreachable!("it is a store")
+    }
+
+    async fn put(&self, _: StoredObject<'_>) -> Result<(), String> {
+        let left = "SELECT EXTRACT(EPOCH FROM leased_until - clock_timestamp())::float8 FROM ledger_shipments";
+        let (left,): (f64,) = sqlx::query_as(left).fetch_one(self.database.write()).await.unwrap();
+        self.left.lock().unwrap().push(left);
+        sqlx::query(self.statement).execute(self.database.write()).await.unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_turn_lasts_for_as_many_objects_as_there_are_unless_it_is_taken() {
+    let database = testing::database(&[module()]).await;
+    entries(&database, 1).await;
+    let mut connection = database.pool.write().acquire().await.unwrap();
+    for (table, change) in [("ledger", ""), ("ledger_chains", ", name = 'there'")] {
+        let another = format!(
+            "CREATE TEMP TABLE another AS SELECT * FROM {table};
+             UPDATE another SET chain_id = '{}'{change};
+             INSERT INTO {table} SELECT * FROM another; DROP TABLE another",
+            Uuid::from_u128(2)
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(another)).execute(&mut *connection).await.unwrap();
+    }
+    let configured = [ShipmentConfig { object_store: Some(bucket()), what: Shipped::Entries, ..to("archive") }];
+    for (statement, turn, objects) in [
+        ("UPDATE ledger_shipments SET leased_by = gen_random_uuid()", Turn::Failed, 1),
+        ("UPDATE ledger_shipments SET leased_until = clock_timestamp() + interval '1 s'", Turn::Shipped(4), 2),
+    ] {
+        let shipping = shipping(&database, &configured);
+        let late = Late { database: Arc::clone(&database.pool), statement, left: Mutex::default() };
+        assert_eq!(shipping.turn(&shipping.destinations[0], &late).await.unwrap(), turn, "{statement}");
+        let left = late.left.into_inner().unwrap();
+        assert_eq!(left.len(), objects, "{statement}");
+        assert!(left.iter().all(|left| *left > LEASE_SECS / 2.0), "{statement}: {left:?}");
+        sqlx::query("UPDATE ledger_shipments SET leased_until = NULL").execute(database.pool.write()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn who_wants_checkpoints_only_gets_those() {
     let database = testing::database(&[module()]).await;

@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::errors::ParquetError;
-use parquet::file::reader::SerializedFileReader;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Row as Record, RowAccessor as _};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::{Row, Rows};
 use crate::format::COLUMNS;
@@ -45,9 +49,10 @@ impl Rows for Parquet {
     }
 
     fn next(&mut self) -> Result<Option<(u64, Row)>, ReadError> {
-        let Some(record) = self.rows.next() else { return Ok(None) };
-        self.number += 1;
-        let line = self.number;
+        let line = self.number + 1;
+        let next = unbroken(|| self.rows.next()).map_err(|why| ReadError::Line { line, why })?;
+        let Some(record) = next else { return Ok(None) };
+        self.number = line;
         let row = record.map_err(|error| error.to_string()).and_then(|record| row(&record));
         Ok(Some((line, row.map_err(|why| ReadError::Line { line, why })?)))
     }
@@ -56,9 +61,31 @@ impl Rows for Parquet {
 fn rows(path: &Path) -> Result<RowIter<'static>, ReadError> {
     let io = |error: io::Error| ReadError::Io(path.display().to_string(), error);
     let unread = |error: ParquetError| io(io::Error::other(error));
-    let reader = SerializedFileReader::new(File::open(path).map_err(io)?).map_err(unread)?;
-    let rows = RowIter::from_file_into(Box::new(reader));
-    Ok(rows)
+    let file = File::open(path).map_err(io)?;
+    let broken = |why: String| io(io::Error::other(why));
+    let reader = unbroken(|| SerializedFileReader::new(file)).map_err(broken)?.map_err(unread)?;
+    if !is_ours(reader.metadata().file_metadata().schema_descr()) {
+        let why = format!("the columns are not {}, as an export has them", COLUMNS.join(", "));
+        return Err(broken(why));
+    }
+    unbroken(|| RowIter::from_file_into(Box::new(reader))).map_err(broken)
+}
+
+/// The library takes some things in a file for granted and panics where they are not so; its file is a stranger's.
+fn unbroken<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| "it contradicts itself, and cannot be read".to_owned())
+}
+
+/// Whether these are our columns: by their names, types and that each row has one value of each.
+fn is_ours(schema: &SchemaDescriptor) -> bool {
+    let ours = parse_message_type(SCHEMA).expect("our own schema can be read");
+    let ours = SchemaDescriptor::new(Arc::new(ours));
+    schema.num_columns() == ours.num_columns()
+        && schema.columns().iter().zip(ours.columns()).all(|(column, own)| {
+            column.path() == own.path()
+                && column.physical_type() == own.physical_type()
+                && column.max_rep_level() == own.max_rep_level()
+        })
 }
 
 fn row(record: &Record) -> Result<Row, String> {

@@ -27,7 +27,12 @@ use self::segment::{Open, Segment};
 use super::content::KeptPart;
 use super::entry::Sealed;
 
-/// A segment is closed at this size. It is deleted when all of its entries are in the ledger.
+/// How the name of a segment ends.
+const JOURNAL: &str = "journal";
+/// How it ends once somebody changed it.
+const DAMAGED: &str = "damaged";
+
+/// A segment is closed at this size, or after some minutes. It is deleted when all of its entries are in the ledger.
 const SEGMENT: u64 = 8 * 1024 * 1024;
 
 /// The longest content that is kept with an entry while the database is there: longer ones are worth less than the time to
@@ -67,6 +72,11 @@ pub(super) struct Filed {
 }
 
 impl Filed {
+    /// Whether the disk may not have it although later ones are there.
+    fn is_lost(&self) -> bool {
+        self.segment.is_lost()
+    }
+
     /// The entry is in the ledger, or needs not be.
     pub(super) fn settle(self) {
         self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -79,13 +89,16 @@ impl Journal {
     pub fn open(directory: &Path) -> io::Result<Self> {
         create_private_dir(directory)?;
         let key = read_or_make_key(&directory.join("key"))?;
-        let mut left: Vec<(u64, PathBuf)> = Vec::new();
+        let (mut left, mut next): (Vec<(u64, PathBuf)>, u64) = (Vec::new(), 1);
         for file in fs::read_dir(directory)? {
             let path = file?.path();
-            left.extend(number_of(&path).map(|number| (number, path)));
+            let Some(number) = number_of(&path) else { continue };
+            next = next.max(number + 1);
+            if path.extension().is_some_and(|extension| extension == JOURNAL) {
+                left.push((number, path));
+            }
         }
         left.sort_unstable();
-        let next = left.last().map_or(1, |(number, _)| number + 1);
         Ok(Self {
             directory: directory.to_owned(),
             key,
@@ -125,10 +138,9 @@ impl Journal {
                 Some(kept)
             }
             Err(error) => {
-                // What was written may end inside a record, behind which nothing can be read.
-                if let Some(open) = current.open.take() {
-                    open.segment.close();
-                }
+                // What was written may end inside a record, behind which nothing can be read. Who waits for the disk is told
+                // if what came before is not there.
+                let _ = current.turn();
                 if current.failing.begins() {
                     let directory = self.directory.display();
                     tracing::error!(%error, %directory, "the ledger's journal cannot be written; what waits is in memory only");
@@ -138,17 +150,32 @@ impl Journal {
         }
     }
 
-    /// Waits until everything that was kept is on disk. Who comes while another one waits shares the next turn.
-    pub(super) async fn sync(&self) -> io::Result<()> {
+    /// Waits until this is on disk, with everything that was kept before. Who comes while another one waits shares the next
+    /// turn.
+    pub(super) async fn sync(&self, filed: &Filed) -> io::Result<()> {
+        self.sync_all().await?;
+        // Its segment may have been closed since, and another one be on disk.
+        if filed.is_lost() { Err(io::Error::other("a file of the journal could not be synced")) } else { Ok(()) }
+    }
+
+    /// Brings to disk what is not there yet.
+    pub(super) async fn sync_all(&self) -> io::Result<()> {
         let wanted = self.current().records;
         let mut synced = self.synced.lock().await;
-        if *synced >= wanted {
-            return Ok(());
+        if *synced < wanted {
+            *synced = self.sync_open().await?;
         }
-        let (file, records) = {
+        Ok(())
+    }
+
+    /// Syncs the open segment, those before it having been when they were closed, and gives how many records there are by then.
+    async fn sync_open(&self) -> io::Result<u64> {
+        let (open, records) = {
             let current = self.current();
-            (current.open.as_ref().map(|open| Arc::clone(&open.file)), current.records)
+            let open = current.open.as_ref().map(|open| (Arc::clone(&open.file), Arc::clone(&open.segment)));
+            (open, current.records)
         };
+        let (file, segment) = open.unzip();
         let directory = self.directory.clone();
         let syncing = tokio::task::spawn_blocking(move || {
             if let Some(file) = file {
@@ -157,16 +184,21 @@ impl Journal {
             // The names of its files.
             fs::File::open(directory)?.sync_all()
         });
-        syncing.await.map_err(io::Error::other)??;
-        *synced = records;
-        Ok(())
+        let result = syncing.await.map_err(io::Error::other).flatten();
+        if let (Err(_), Some(segment)) = (&result, segment) {
+            // The next attempt would succeed without having written what this one did not.
+            segment.lose();
+            let mut current = self.current();
+            if current.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.segment, &segment)) {
+                let _ = current.turn();
+            }
+        }
+        result.map(|()| records)
     }
 
-    /// Nothing is kept any more. What is in the ledger goes.
-    pub(super) fn close(&self) {
-        if let Some(open) = self.current().open.take() {
-            open.segment.close();
-        }
+    /// Nothing is added to the open segment any more, and once all of it is in the ledger it goes. What comes begins another.
+    pub(super) fn turn(&self) -> io::Result<()> {
+        self.current().turn()
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -183,17 +215,13 @@ impl Current {
         entry: &Sealed,
         content: &[KeptPart],
     ) -> io::Result<(Arc<Segment>, u64)> {
-        if self.open.as_ref().is_some_and(|open| open.bytes >= SEGMENT)
-            && let Some(full) = self.open.take()
-        {
-            // Whoever waits for the disk waits for the next one's.
-            full.file.sync_data()?;
-            full.segment.close();
+        if self.open.as_ref().is_some_and(|open| open.bytes >= SEGMENT) {
+            self.turn()?;
         }
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let path = directory.join(format!("{:012}.journal", self.next));
+                let path = directory.join(format!("{:012}.{JOURNAL}", self.next));
                 self.next += 1;
                 none.insert(Open::begin(path, key.expose().as_bytes())?)
             }
@@ -201,6 +229,18 @@ impl Current {
         let bytes = open.add(what, entry, content)?;
         self.records += 1;
         Ok((Arc::clone(&open.segment), bytes))
+    }
+
+    /// Closes the open segment. It is on disk then, for whoever waits for the disk waits for the next one's; or it is known
+    /// not to be.
+    fn turn(&mut self) -> io::Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let synced = open.file.sync_data();
+        if synced.is_err() {
+            open.segment.lose();
+        }
+        open.segment.close();
+        synced
     }
 }
 
@@ -218,13 +258,46 @@ fn read_or_make_key(path: &Path) -> io::Result<Secret> {
     Ok(Secret::new(key))
 }
 
+/// The number of a segment, also of one that was put aside.
 fn number_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_suffix(".journal")?.parse().ok()
+    let (number, extension) = path.file_name()?.to_str()?.rsplit_once('.')?;
+    [JOURNAL, DAMAGED].contains(&extension).then(|| number.parse().ok())?
 }
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+
+    use systemprompt_model::{ActionId, Ambient};
+
+    use super::*;
+    use crate::ledger::entry::abandoned;
+
+    /// A disk that takes nothing, or only says so when it is asked to sync.
+    #[tokio::test]
+    async fn what_is_not_on_disk_is_never_said_to_be() {
+        let ambient = Ambient::system();
+        let entry = || abandoned(ActionId::generate(&ambient), "infer", ambient.now());
+        for takes in [false, true] {
+            let home = tempfile::tempdir().unwrap();
+            let journal = Journal::open(home.path()).unwrap();
+            let first = journal.keep(&entry(), &[], true).unwrap();
+            let bad: File = OpenOptions::new().read(!takes).write(takes).open("/dev/null").unwrap();
+            journal.current().open.as_mut().unwrap().file = Arc::new(bad);
+            let second = journal.keep(&entry(), &[], true);
+            assert_eq!(second.is_some(), takes);
+            for filed in second.iter().chain([&first, &first]) {
+                assert!(journal.sync(filed).await.is_err(), "takes: {takes}");
+            }
+            let third = journal.keep(&entry(), &[], true).unwrap();
+            journal.sync(&third).await.expect("it is in another file");
+            assert!(journal.sync(&first).await.is_err(), "takes: {takes}: that file proves nothing of it");
+        }
     }
 }

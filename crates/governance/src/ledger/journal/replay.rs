@@ -15,9 +15,20 @@ use uuid::Uuid;
 use super::super::entry::{self, Sealed};
 use super::super::queue::{BATCH_LIMIT, Following};
 use super::super::shared::Shared;
-use super::Journal;
 use super::record::Record;
 use super::segment::{self, Contents};
+use super::{DAMAGED, Journal};
+
+/// What earlier runs left.
+#[derive(Default)]
+struct Left {
+    /// In order.
+    records: Vec<Record>,
+    /// The segments that may go once the records are written.
+    read: Vec<PathBuf>,
+    /// Those that are kept then, for whoever wants to know what was done to them.
+    damaged: Vec<PathBuf>,
+}
 
 /// What was brought into the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +62,7 @@ pub(in super::super) async fn replay(
     connection: &mut PgConnection,
 ) -> Result<Replayed, ReplayError> {
     let left = journal.left.lock().expect("no panic while the lock is held").clone();
-    let (records, read) = read_all(journal, left).await;
+    let Left { records, read, damaged } = read_all(journal, left).await;
     let mut replayed = Replayed::default();
     // Decisions that are in no ledger yet, until their end comes; and how actions stood last.
     let mut open: HashMap<Uuid, Sealed> = HashMap::new();
@@ -114,38 +125,38 @@ pub(in super::super) async fn replay(
             tracing::warn!(%error, file = %path.display(), "a journal that is in the ledger could not be deleted");
         }
     }
+    // Only now: what is sound in them would not be found again if it had not been written.
+    for path in damaged {
+        put_aside(&path);
+    }
     journal.left.lock().expect("no panic while the lock is held").clear();
     Ok(replayed)
 }
 
-/// What is in these segments, in order, and which of them may go once that is written.
-async fn read_all(journal: &Journal, left: Vec<PathBuf>) -> (Vec<Record>, Vec<PathBuf>) {
+/// What is in these segments.
+async fn read_all(journal: &Journal, left: Vec<PathBuf>) -> Left {
     let key = journal.key.clone();
     let reading = tokio::task::spawn_blocking(move || {
-        let (mut records, mut read) = (Vec::new(), Vec::new());
+        let mut all = Left::default();
         for path in left {
             match segment::read(&path, key.expose().as_bytes()) {
                 Ok(Contents { records: found, is_damaged }) => {
-                    records.extend(found);
-                    if is_damaged {
-                        put_aside(&path);
-                    } else {
-                        read.push(path);
-                    }
+                    all.records.extend(found);
+                    if is_damaged { all.damaged.push(path) } else { all.read.push(path) }
                 }
                 Err(error) => {
                     tracing::error!(error = %with_causes(&error), file = %path.display(), "a journal cannot be read");
                 }
             }
         }
-        (records, read)
+        all
     });
     reading.await.unwrap_or_default()
 }
 
 /// Somebody without the key changed it. It is kept for whoever wants to know, and read no more.
 fn put_aside(path: &std::path::Path) {
-    let aside = path.with_extension("damaged");
+    let aside = path.with_extension(DAMAGED);
     let kept = fs::rename(path, &aside).is_ok();
     tracing::error!(
         file = %if kept { aside } else { path.to_owned() }.display(),

@@ -5,6 +5,8 @@ use std::time::Instant;
 use systemprompt_model::{ApiKeyId, Credential, UserType};
 use tokio::sync::Semaphore;
 
+use super::super::housekeeping::keep_house;
+use super::super::queue::Pending;
 use super::*;
 
 /// How soon everybody is told of an outage.
@@ -250,7 +252,9 @@ async fn a_server_that_stops_leaves_no_journal() {
 async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
     let database = testing::database(&[module()]).await;
     let pool = database.pool.write();
-    for (change, expected) in [("torn", 3), ("changed", 1), ("another home's", 0)] {
+    for (change, expected) in
+        [("torn", 3), ("changed", 1), ("a length", 1), ("a length's check", 1), ("another home's", 0)]
+    {
         let home = tempfile::tempdir().unwrap();
         let killed = at_home(home.path(), &database, Durability::Durable).await;
         let mut ends = Vec::new();
@@ -283,12 +287,21 @@ async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
         match change {
             "torn" => bytes.truncate(bytes.len() - 10),
             "changed" => bytes[40 + record + 30] ^= 1,
+            // So long that the file seems to end inside of it.
+            "a length" => bytes[40 + record + 2] ^= 1,
+            "a length's check" => bytes[40 + record + 5] ^= 1,
             _ => std::fs::write(home.path().join("key"), "f".repeat(64)).unwrap(),
         }
         std::fs::write(&path, bytes).unwrap();
         drop(journal);
 
         let restarted = at_home(home.path(), &database, Durability::Durable).await;
+        // What cannot be written now is found again.
+        run(pool, "ALTER TABLE ledger RENAME COLUMN body TO gone").await;
+        let unwritten = restarted.ledger.recover().await;
+        run(pool, "ALTER TABLE ledger RENAME COLUMN gone TO body").await;
+        assert!(unwritten.is_err() || expected == 0, "{change}");
+        assert!(path.exists() || expected == 0, "{change}: it is nowhere else yet");
         restarted.ledger.recover().await.unwrap();
         for (number, id) in ends.iter().enumerate() {
             let last = if number < expected { "ended" } else { "abandoned" };
@@ -299,6 +312,58 @@ async fn a_journal_may_be_torn_at_its_end_and_changed_nowhere() {
         restarted.drained().await;
         assert_sound(pool).await;
     }
+}
+
+#[test]
+fn a_journal_that_was_put_aside_is_not_put_aside_over_another() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("000000000003.damaged"), "what was found").unwrap();
+    let journal = Journal::open(home.path()).unwrap();
+    journal.note(&entry::abandoned(ActionId::generate(&Ambient::system()), "infer", Ambient::system().now()));
+    assert_eq!(journals(home.path()), [home.path().join("000000000004.journal")]);
+}
+
+#[tokio::test]
+async fn what_is_refused_because_the_ledger_closes_does_not_wait_in_the_journal() {
+    let database = testing::database(&[module()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let fixture = at_home(home.path(), &database, Durability::Durable).await;
+    let queue = &fixture.ledger.shared.queue;
+    let journal = queue.journal().unwrap();
+    let entry = entry::abandoned(ActionId::generate(&fixture.ambient), Ask::KIND, fixture.ambient.now());
+    let filed = journal.keep(&entry, &[], true);
+    assert!(journal.waiting() > 0);
+    queue.close();
+    let content = Vec::new();
+    let late = Pending { entry, content, opens: true, waiter: None, filed, _slot: None, queued: Instant::now() };
+    assert!(queue.push_decision(late).is_err());
+    assert_eq!(journal.waiting(), 0);
+    fixture.drained().await;
+    assert_eq!(journals(home.path()), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_is_in_the_ledger_leaves_the_home_while_the_server_runs() {
+    let database = testing::database(&[module()]).await;
+    let home = tempfile::tempdir().unwrap();
+    let fixture = at_home(home.path(), &database, Durability::Durable).await;
+    let open = fixture.admit("a long one").await.unwrap();
+    finish(fixture.admit("hello").await.unwrap(), "what it answered");
+    let mut left = journals(home.path());
+    assert_eq!(left.len(), 1, "its end was kept");
+    for _ in 0..200 {
+        keep_house(&fixture.ledger).await.unwrap();
+        left = journals(home.path());
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    finish(open, "hi");
+    assert_eq!(journals(home.path()).len(), 1, "what comes begins another");
+    fixture.drained().await;
+    assert_eq!(statuses(database.pool.write()).await, [("completed".to_owned(), 2)]);
 }
 
 #[tokio::test]
@@ -466,8 +531,25 @@ async fn content_can_be_erased_and_the_log_stays() {
     let erased = later.gate.change(by(), change, redact).await.unwrap();
     assert_eq!(erased, erasure::Erased { actions: 1, parts: 1 });
     assert_eq!(kept(ids[1]).await, ["request", "tool_call.0"]);
-    let noted = erasure::erased_parts(pool, ids[1]).await.unwrap();
-    assert_eq!(noted.iter().map(|part| part.part.as_str()).collect::<Vec<_>>(), ["answer"]);
+    let noted = sqlx::query_as("SELECT part FROM ledger_erasures WHERE action_id = $1");
+    let noted: Vec<(String,)> = noted.bind(ids[1].as_uuid()).fetch_all(pool).await.unwrap();
+    assert_eq!(noted, [("answer".to_owned(),)]);
+
+    // Changes that erased nothing: one that only read, and one that was refused.
+    let (read, refused) = (ActionId::generate(&fixture_ambient), ActionId::generate(&fixture_ambient));
+    let change = Change::new("content.read", About::new("ledger", "content"), &()).under(read);
+    later.gate.change(by(), change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await.unwrap();
+    let mut nobody = by();
+    nobody.principal = Arc::new(Principal {
+        user_id: bob,
+        user_type: UserType::User,
+        roles: Vec::new(),
+        credential: Credential::ApiKey(ApiKeyId::generate(&fixture_ambient)),
+        ..Principal::clone(&nobody.principal)
+    });
+    let change = Change::new("content.erase", About::new("user", ada), &()).under(refused);
+    let done = later.gate.change(nobody, change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await;
+    assert!(done.is_err(), "it is for administrators");
     later.drained().await;
     let report = assert_sound(pool).await;
     assert_eq!((report.erased, report.notes.len()), (7, 0), "the log is as it was, and says what is gone: {report:?}");
@@ -476,7 +558,27 @@ async fn content_can_be_erased_and_the_log_stays() {
 
     // Nobody erases, or takes back an erasure, behind the log.
     let (bob, row) = (ids[1].as_uuid(), "action_id, part, erased_at, change_id");
+    let blamed = |change: ActionId| {
+        (
+            "no entry of the log says that this change erased it",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", change.as_uuid()),
+            format!("DELETE FROM ledger_erasures WHERE change_id = '{}'", change.as_uuid()),
+        )
+    };
     for (what, tampering, mending) in [
+        blamed(read),
+        blamed(refused),
+        (
+            "1 parts were erased, and it is not written down by which change",
+            format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), NULL)"),
+            "DELETE FROM ledger_erasures WHERE change_id IS NULL".to_owned(),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            format!("CREATE TABLE all_of_it AS SELECT * FROM ledger_erasures; DELETE FROM ledger_erasures WHERE change_id = '{}'; \
+                     INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), NULL)", part_gone.as_uuid()),
+            "DELETE FROM ledger_erasures; INSERT INTO ledger_erasures SELECT * FROM all_of_it".to_owned(),
+        ),
         (
             "no entry of the log says that this change erased it",
             format!("INSERT INTO ledger_erasures ({row}) VALUES ('{bob}', 'request', now(), '{}')", Uuid::from_u128(7)),
@@ -491,6 +593,11 @@ async fn content_can_be_erased_and_the_log_stays() {
             "it is not what this change recorded that it erased",
             "CREATE TABLE aside AS SELECT * FROM ledger_erasures; DELETE FROM ledger_erasures WHERE part = 'answer'".to_owned(),
             "INSERT INTO ledger_erasures SELECT * FROM aside WHERE part = 'answer'".to_owned(),
+        ),
+        (
+            "it is not what this change recorded that it erased",
+            "UPDATE ledger_erasures SET erased_at = erased_at - interval '1 day' WHERE part = 'answer'".to_owned(),
+            "UPDATE ledger_erasures SET erased_at = erased_at + interval '1 day' WHERE part = 'answer'".to_owned(),
         ),
         (
             "it was erased, and is here again",
@@ -520,6 +627,18 @@ async fn content_can_be_erased_and_the_log_stays() {
     assert!(!report.is_sound(), "{report:?}");
 }
 
+#[tokio::test]
+async fn an_erasure_that_does_not_say_what_it_erased_is_noticed() {
+    let database = testing::database(&[module()]).await;
+    let fixture = ledger(&database).await;
+    let change = Change::new("content.erase", About::new("user", "somebody"), &());
+    let by = Attribution::operator("root", 7, &fixture.ambient);
+    fixture.gate.change(by, change, async || Ok::<_, sqlx::Error>(Changed::unseen(()))).await.unwrap();
+    fixture.drained().await;
+    let report = verify(database.pool.write(), &Remembered::default(), &[]).await.unwrap();
+    assert_eq!(said(&report), ["its end does not say what it erased"]);
+}
+
 /// An id that does not have its time keeps nothing for ever.
 #[tokio::test]
 async fn content_expires_by_when_it_was_kept() {
@@ -535,7 +654,7 @@ async fn content_expires_by_when_it_was_kept() {
         ),
     )
     .await;
-    assert_eq!(fixture.ledger.sweep().await.unwrap(), 1);
+    assert_eq!(fixture.ledger.sweep(fixture.ambient.now()).await.unwrap(), 1);
     let left: Vec<(String,)> = sqlx::query_as("SELECT part FROM ledger_content").fetch_all(pool).await.unwrap();
     assert_eq!(left, [("answer".to_owned(),)]);
 }
@@ -559,7 +678,7 @@ async fn classes_of_content_have_rules_of_their_own() {
     fixture.drained().await;
     for (days, left) in [(0, &["answer", "request"][..]), (8, &["answer"]), (40, &["answer"]), (20, &[])] {
         clock.advance(TimeDelta::days(days));
-        ledger.sweep().await.unwrap();
+        ledger.sweep(clock.now()).await.unwrap();
         let parts: Vec<(String,)> =
             sqlx::query_as("SELECT part FROM ledger_content ORDER BY part").fetch_all(pool).await.unwrap();
         assert_eq!(parts.iter().map(|(part,)| part.as_str()).collect::<Vec<_>>(), left, "{days} days later");

@@ -17,7 +17,10 @@ use crate::project::{Invocation, OpenDatabase};
 use crate::requests::{Named, named};
 use crate::view::{Layout, Page, Record, Table, Text, View, time};
 
-/// Most requests and log lines of a trace that are shown.
+/// Most decisions of a trace that are shown.
+const MOST_STEPS: u32 = 1000;
+
+/// Most requests, and most log lines, of a trace that are shown: the latest.
 const MOST: u32 = 200;
 
 /// One trace: every action in it with what was decided, the requests and changes, and what the log says.
@@ -37,11 +40,11 @@ impl Show {
         catch_up(&database.db).await?;
         let (from, to) = prefix_range(&self.id)
             .ok_or_else(|| CliError::invalid_value(format!("`{}` is not the beginning of an id", self.id)))?;
-        let mut steps = trace_steps(pool, from, to).await.map_err(CliError::database)?;
+        let (mut steps, mut more_steps) = trace_steps(pool, from, to, MOST_STEPS).await.map_err(CliError::database)?;
         if steps.is_empty() {
             let found = audit(pool, &self.id).await.map_err(|error| CliError::from_error("lookup_failed", &error))?;
             let trace = found.first().ok_or_else(unknown)?.summary.trace_id.as_uuid();
-            steps = trace_steps(pool, trace, trace).await.map_err(CliError::database)?;
+            (steps, more_steps) = trace_steps(pool, trace, trace, MOST_STEPS).await.map_err(CliError::database)?;
         }
         let trace_id = steps.first().ok_or_else(unknown)?.trace_id;
         if steps.iter().any(|step| step.trace_id != trace_id) {
@@ -55,16 +58,32 @@ impl Show {
             .exit(Exit::Usage));
         }
         let filter = RequestFilter { trace: Some(trace_id), ..RequestFilter::default() };
-        let mut requests = list_requests(pool, &filter, None, MOST).await.map_err(CliError::database)?.items;
+        let page = list_requests(pool, &filter, None, MOST).await.map_err(CliError::database)?;
+        let (mut requests, more_requests) = (page.items, page.next.is_some());
         requests.reverse();
-        let query = LogQuery { trace_id: Some(trace_id.as_uuid()), limit: i64::from(MOST), ..LogQuery::default() };
-        let logs = read(&database.db, &query).await.map_err(CliError::database)?;
+        let query = LogQuery { trace_id: Some(trace_id.as_uuid()), limit: i64::from(MOST) + 1, ..LogQuery::default() };
+        let mut logs = read(&database.db, &query).await.map_err(CliError::database)?;
+        let earlier_logs = logs.len().saturating_sub(MOST as usize);
+        logs.drain(..earlier_logs);
         let (user, session) =
             (steps.iter().find_map(|step| step.user_id), steps.iter().find_map(|step| step.session_id));
         let origins = Origins::find(&database.db, user, session).await.map_err(CliError::database)?;
         let origin = origins.of(user, session);
         let requests = named(&database.db, requests).await?;
         invocation.printer.show(&Shown { trace_id, origin, steps, inferences: requests, logs });
+        if more_steps {
+            let note = format!("There is more: these are the first {MOST_STEPS} decisions of the trace.");
+            invocation.printer.note(note);
+        }
+        if more_requests {
+            let list = format!("infra logs request list --trace {trace_id}");
+            invocation
+                .printer
+                .note(format!("There is more: these are the last {MOST} requests; {list} shows the others."));
+        }
+        if earlier_logs > 0 {
+            invocation.printer.note(format!("There is more: these are the last {MOST} lines of the log."));
+        }
         Ok(())
     }
 }
