@@ -749,6 +749,36 @@ fn garbage_is_counted_and_does_no_harm() {
 }
 
 #[test]
+fn a_call_stays_what_it_was_when_another_begins_in_its_place() {
+    let start = |name: &str| {
+        let block = format!(r#"{{"type":"tool_use","id":"toolu_{name}","name":"{name}","input":{{}}}}"#);
+        format!("data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{block}}}\n\n")
+    };
+    let input = |part: &str| {
+        let delta = format!(r#"{{"type":"input_json_delta","partial_json":"{part}"}}"#);
+        format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{delta}}}\n\n")
+    };
+    let read = whole(
+        Format::AnthropicMessages,
+        true,
+        &[start("read"), input("1"), start("delete"), input("2"), start("delete")].concat(),
+    );
+    let expected = [("read", "1"), ("delete", "2"), ("delete", "")];
+    assert_eq!(read.tool_calls, expected.map(|(name, input)| call(&format!("toolu_{name}"), name, input)));
+    // One that nobody knows the name of yet is the same.
+    let read = whole(Format::AnthropicMessages, true, &[input("1"), start("read")].concat());
+    assert_eq!(read.tool_calls, [call("toolu_read", "read", "1")]);
+
+    let mut tap = AnswerTap::new(Format::AnthropicMessages, true, 0, 0);
+    for _ in 0..128 {
+        tap.feed(start("read").as_bytes());
+        assert!(!tap.may_have_missed_calls());
+    }
+    tap.feed(start("delete").as_bytes());
+    assert!(tap.may_have_missed_calls() && tap.tool_calls().all(|call| call.name == "read"));
+}
+
+#[test]
 fn memory_is_bounded_by_the_excerpts() {
     let mut tap = AnswerTap::new(Format::OpenAiChat, true, 100, 100);
     for part in 0..20_000 {

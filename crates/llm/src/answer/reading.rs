@@ -236,16 +236,29 @@ impl Reading {
         let known = self.tool_calls.iter().rposition(|(known, _)| *known == index);
         let at = match known {
             Some(at) => at,
-            None if self.tool_calls.len() == TOOL_CALLS_KEPT => {
-                self.calls_missed = true;
-                return None;
-            }
-            None => {
-                self.tool_calls.push((index, ToolCall::default()));
-                self.tool_calls.len() - 1
-            }
+            None => self.add_tool_call(index)?,
         };
         Some(&mut self.tool_calls[at].1)
+    }
+
+    /// The tool call that begins with this index; `None` when there are too many. What is named already is another call:
+    /// somebody may have been told of it, so it stays what it was.
+    pub(crate) fn new_tool_call(&mut self, index: u64) -> Option<&mut ToolCall> {
+        let known = self.tool_calls.iter().rposition(|(known, _)| *known == index);
+        let at = match known.filter(|at| self.tool_calls[*at].1.name.is_empty()) {
+            Some(at) => at,
+            None => self.add_tool_call(index)?,
+        };
+        Some(&mut self.tool_calls[at].1)
+    }
+
+    fn add_tool_call(&mut self, index: u64) -> Option<usize> {
+        if self.tool_calls.len() == TOOL_CALLS_KEPT {
+            self.calls_missed = true;
+            return None;
+        }
+        self.tool_calls.push((index, ToolCall::default()));
+        Some(self.tool_calls.len() - 1)
     }
 
     /// Adds a part of the input of the tool call with this index.
