@@ -807,6 +807,27 @@ fn memory_is_bounded_by_the_excerpts() {
 }
 
 #[test]
+fn the_inputs_of_all_tools_together_are_bounded_and_only_measured_while_the_answer_runs() {
+    const MIB: usize = 1024 * 1024;
+    let mut tap = AnswerTap::new(Format::OpenAiChat, true, 100, MIB);
+    for part in 0..40 {
+        let (index, input) = (part / 2, "x".repeat(MIB / 2));
+        let call = format!("{{\"index\":{index},\"function\":{{\"name\":\"n\",\"arguments\":\"{input}\"}}}}");
+        tap.feed(
+            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"ab\",\"tool_calls\":[{call}]}}}}]}}\n\n")
+                .as_bytes(),
+        );
+    }
+    let so_far = tap.so_far();
+    assert_eq!((so_far.text.bytes, so_far.text.head.as_str(), so_far.text.truncated), (80, "", true));
+    assert_eq!(so_far.tool_calls, vec![ToolCall { input_bytes: MIB as u64, ..call("", "n", "") }; 20]);
+    let read = tap.finish();
+    let kept: Vec<usize> = read.tool_calls.iter().map(|call| call.input_excerpt.len()).collect();
+    assert_eq!(kept, [[MIB; 8].as_slice(), &[0; 12]].concat());
+    assert!(read.tool_calls.iter().all(|call| call.input_bytes == MIB as u64), "what is cut is known to be");
+}
+
+#[test]
 fn usage_is_found_at_the_end_of_an_answer_too_long_to_keep() {
     let text = "never the \\\"usage\\\":{\\\"output_tokens\\\":1} you look for ".repeat(250_000);
     let usage = r#""stop_reason":"max_tokens","usage":{"input_tokens":5,"output_tokens":900000}"#;
