@@ -48,6 +48,16 @@ impl Invocation {
         self.show_part(&Page { items: found.items, next, total: None }, "--before");
     }
 
+    /// Shows a list without pages, of which one row more than `limit` was asked for, and says so if there are more.
+    pub(crate) fn show_first<T: Row>(&self, mut items: Vec<T>, limit: u32) {
+        let is_cut = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        self.printer.show(&Page::whole(items));
+        if is_cut {
+            self.printer.note(format!("\n{limit} shown, and there are more; --limit shows up to {}", ROWS.end()));
+        }
+    }
+
     /// Shows a list that may have been cut, and says so: `option` with what is next goes on.
     pub(crate) fn show_part<T: Row>(&self, page: &Page<T>, option: &str) {
         self.printer.show(page);

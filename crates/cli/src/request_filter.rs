@@ -154,14 +154,26 @@ impl FromStr for Dollars {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.trim().trim_start_matches('$').replace(',', "");
-        number
-            .parse()
-            .ok()
+        let number = text.trim().trim_start_matches('$');
+        without_thousands(number)
+            .and_then(|number| number.parse().ok())
             .and_then(|dollars| Microdollars::from_dollars(dollars).ok())
             .map(Self)
             .ok_or_else(|| format!("`{text}` is not an amount: write dollars, such as 0.25 or $0.000150"))
     }
+}
+
+/// A number without the commas between its thousands; none if they stand elsewhere, as where others have a point.
+fn without_thousands(number: &str) -> Option<String> {
+    let whole = number.split_once('.').map_or(number, |(whole, _)| whole);
+    let Some((first, groups)) = whole.split_once(',') else {
+        return (!number.contains(',')).then(|| number.to_owned());
+    };
+    let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let begins = (1..=3).contains(&first.len()) && is_digits(first) && !first.starts_with('0');
+    let goes_on = groups.split(',').all(|group| group.len() == 3 && is_digits(group));
+    let fraction = &number[whole.len()..];
+    (begins && goes_on && !fraction.contains(',')).then(|| whole.replace(',', "") + fraction)
 }
 
 /// How long something took, in milliseconds.
@@ -269,6 +281,13 @@ mod tests {
         assert_eq!(Microdollars(150).to_string().parse(), Ok(Dollars(Microdollars(150))));
         for (text, expected) in [("250", 250), ("250ms", 250), ("250 ms", 250), ("1.5s", 1500), ("2m", 120_000)] {
             assert_eq!(text.parse::<Latency>(), Ok(Latency(expected)), "{text}");
+        }
+        assert_eq!("$1,234,567.5".parse(), Ok(Dollars(Microdollars(1_234_567_500_000))));
+        for text in
+            ["0,25", "0,250", "1,0000", "1,00", "12,34,567", ",100", "1234,567", "1.000,5", "1,", "1,+12", "1.5,000"]
+        {
+            let error = text.parse::<Dollars>().expect_err(text);
+            assert!(error.contains("write dollars"), "{error}");
         }
         for text in ["", "-1", "1e400", "soon", "99999999999999999999999"] {
             assert!(text.parse::<Dollars>().is_err() && text.parse::<Latency>().is_err(), "{text}");

@@ -98,6 +98,20 @@ pub(crate) trait Row: Serialize + Sized {
     }
 }
 
+/// What belongs to somebody else is shown the same.
+impl<T: Row> Row for &T {
+    const COLUMNS: &'static [&'static str] = T::COLUMNS;
+    const NONE: &'static str = T::NONE;
+
+    fn cells(&self) -> Vec<String> {
+        (*self).cells()
+    }
+
+    fn note(&self) -> Option<String> {
+        (*self).note()
+    }
+}
+
 impl<T> Page<T> {
     /// A list that is all on one page.
     pub(crate) fn whole(items: Vec<T>) -> Self {

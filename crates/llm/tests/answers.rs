@@ -749,6 +749,36 @@ fn garbage_is_counted_and_does_no_harm() {
 }
 
 #[test]
+fn a_call_stays_what_it_was_when_another_begins_in_its_place() {
+    let start = |name: &str| {
+        let block = format!(r#"{{"type":"tool_use","id":"toolu_{name}","name":"{name}","input":{{}}}}"#);
+        format!("data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{block}}}\n\n")
+    };
+    let input = |part: &str| {
+        let delta = format!(r#"{{"type":"input_json_delta","partial_json":"{part}"}}"#);
+        format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{delta}}}\n\n")
+    };
+    let read = whole(
+        Format::AnthropicMessages,
+        true,
+        &[start("read"), input("1"), start("delete"), input("2"), start("delete")].concat(),
+    );
+    let expected = [("read", "1"), ("delete", "2"), ("delete", "")];
+    assert_eq!(read.tool_calls, expected.map(|(name, input)| call(&format!("toolu_{name}"), name, input)));
+    // One that nobody knows the name of yet is the same.
+    let read = whole(Format::AnthropicMessages, true, &[input("1"), start("read")].concat());
+    assert_eq!(read.tool_calls, [call("toolu_read", "read", "1")]);
+
+    let mut tap = AnswerTap::new(Format::AnthropicMessages, true, 0, 0);
+    for _ in 0..128 {
+        tap.feed(start("read").as_bytes());
+        assert!(!tap.may_have_missed_calls());
+    }
+    tap.feed(start("delete").as_bytes());
+    assert!(tap.may_have_missed_calls() && tap.tool_calls().all(|call| call.name == "read"));
+}
+
+#[test]
 fn memory_is_bounded_by_the_excerpts() {
     let mut tap = AnswerTap::new(Format::OpenAiChat, true, 100, 100);
     for part in 0..20_000 {
@@ -774,6 +804,27 @@ fn memory_is_bounded_by_the_excerpts() {
         tap.finish().tool_calls,
         [ToolCall { input_excerpt: "1234567812".into(), input_bytes: 24, ..ToolCall::default() }]
     );
+}
+
+#[test]
+fn the_inputs_of_all_tools_together_are_bounded_and_only_measured_while_the_answer_runs() {
+    const MIB: usize = 1024 * 1024;
+    let mut tap = AnswerTap::new(Format::OpenAiChat, true, 100, MIB);
+    for part in 0..40 {
+        let (index, input) = (part / 2, "x".repeat(MIB / 2));
+        let call = format!("{{\"index\":{index},\"function\":{{\"name\":\"n\",\"arguments\":\"{input}\"}}}}");
+        tap.feed(
+            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"ab\",\"tool_calls\":[{call}]}}}}]}}\n\n")
+                .as_bytes(),
+        );
+    }
+    let so_far = tap.so_far();
+    assert_eq!((so_far.text.bytes, so_far.text.head.as_str(), so_far.text.truncated), (80, "", true));
+    assert_eq!(so_far.tool_calls, vec![ToolCall { input_bytes: MIB as u64, ..call("", "n", "") }; 20]);
+    let read = tap.finish();
+    let kept: Vec<usize> = read.tool_calls.iter().map(|call| call.input_excerpt.len()).collect();
+    assert_eq!(kept, [[MIB; 8].as_slice(), &[0; 12]].concat());
+    assert!(read.tool_calls.iter().all(|call| call.input_bytes == MIB as u64), "what is cut is known to be");
 }
 
 #[test]

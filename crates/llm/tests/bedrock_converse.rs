@@ -55,6 +55,17 @@ fn answers_are_read_streamed_and_whole() {
 }
 
 #[test]
+fn a_call_stays_what_it_was_when_another_begins_in_its_place() {
+    let start = |name: &str| {
+        let tool = format!(r#"{{"toolUse":{{"toolUseId":"t1","name":"{name}"}}}}"#);
+        format!("data: {{\"contentBlockStart\":{{\"contentBlockIndex\":0,\"start\":{tool}}}}}\n\n")
+    };
+    let mut tap = AnswerTap::new(Format::BedrockConverse, true, 0, 0);
+    tap.feed((start("read") + &start("delete")).as_bytes());
+    assert_eq!(tap.tool_calls().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["read", "delete"]);
+}
+
+#[test]
 fn errors_are_named_for_what_they_are() {
     let stream = |event: &str| format!("data: {{\"messageStart\":{{\"role\":\"assistant\"}}}}\n\ndata: {event}\n\n");
     for (name, status) in [

@@ -3,10 +3,11 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use systemprompt_model::with_causes;
 
@@ -59,7 +60,12 @@ impl Hook {
     pub(crate) async fn run(&self, invocation: &Invocation) -> CliResult {
         let asked = self.ask(invocation).await;
         match (self.purpose, asked) {
-            (Purpose::Govern, Ok(answer)) => decide(invocation, answer),
+            (Purpose::Govern, Ok((event, answer))) => {
+                if let Some(decision) = decision(&event, answer)? {
+                    invocation.printer.show(&decision);
+                }
+                Ok(())
+            }
             (Purpose::Govern, Err(error)) => Err(error.exit(Exit::Usage)),
             // Nothing of it is worth stopping somebody's work.
             (Purpose::Track, Ok(_)) => Ok(()),
@@ -70,12 +76,14 @@ impl Hook {
         }
     }
 
-    async fn ask(&self, invocation: &Invocation) -> CliResult<Value> {
+    /// The event, and what the server says of it.
+    async fn ask(&self, invocation: &Invocation) -> CliResult<(Bytes, Value)> {
         let mut event = Vec::new();
         std::io::stdin()
             .take(LARGEST + 1)
             .read_to_end(&mut event)
             .map_err(|error| CliError::from_error("no_event", &error))?;
+        let event = Bytes::from(event);
         let key = Places::of(&invocation.environment).and_then(|places| key::kept(&places.of_client(self.client)));
         let key = key.ok_or_else(|| {
             let connect = format!("`systemprompt connect {} --hooks --write` gets one", self.client.name());
@@ -86,14 +94,14 @@ impl Hook {
             .header(AUTHORIZATION, format!("Bearer {}", key.expose()))
             // As the client's requests to models have it, so that both are of one session.
             .header(USER_AGENT, "claude-cli (hook)")
-            .body(event.into())
+            .body(event.clone())
             .map_err(|error| CliError::invalid_value(format!("--url: {error}")))?;
         let answer = http_client::send(request, self.certificate.as_deref()).await.map_err(|error| {
             let why = with_causes(&*error);
             CliError::new("no_answer", format!("{} does not answer: {why}", self.url)).exit(Exit::Unavailable)
         })?;
         if answer.status.is_success() && answer.json.is_object() {
-            return Ok(answer.json);
+            return Ok((event, answer.json));
         }
         Err(CliError::new("no_decision", format!("{} answers with status {} and no decision", self.url, answer.status)))
     }
@@ -114,19 +122,33 @@ impl Hook {
     }
 }
 
-/// Hands a decision on. What is allowed is not said: to a client `allow` means that its person is not asked any more.
-fn decide(invocation: &Invocation, answer: Value) -> CliResult {
-    match answer.pointer("/hookSpecificOutput/permissionDecision").and_then(Value::as_str) {
-        Some("allow") => Ok(()),
-        Some("deny" | "ask") => {
-            invocation.printer.show(&Decision(answer));
-            Ok(())
+/// What a client that waits for a decision is told. What is allowed is not said: to a client `allow` means that its person is
+/// not asked any more.
+fn decision(event: &[u8], answer: Value) -> CliResult<Option<Decision>> {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str);
+    match text("/hookSpecificOutput/permissionDecision") {
+        Some("allow") => Ok(None),
+        // Clients read a denial as one of the event it names. Where the server could not read the event, that may be another
+        // one; an error stops all of them.
+        Some("deny" | "ask") if text("/hookSpecificOutput/hookEventName") != name(event).as_deref() => {
+            let reason = text("/hookSpecificOutput/permissionDecisionReason").unwrap_or("the server gives no reason");
+            Err(CliError::new("denied", reason).exit(Exit::Usage))
         }
+        Some("deny" | "ask") => Ok(Some(Decision(answer))),
         _ => Err(CliError::new("no_decision", "the server's answer holds no decision").exit(Exit::Usage)),
     }
 }
 
-#[derive(Serialize)]
+/// What an event is, in the client's word for it.
+fn name(event: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        hook_event_name: String,
+    }
+    serde_json::from_slice(event).ok().map(|Named { hook_event_name }| hook_event_name)
+}
+
+#[derive(Debug, Serialize)]
 struct Decision(Value);
 
 impl View for Decision {
@@ -154,6 +176,23 @@ fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_denial_that_is_not_of_the_event_stops_it_all_the_same() {
+        let of = |name: &str, permission: &str| {
+            serde_json::json!({"hookSpecificOutput": {"hookEventName": name, "permissionDecision": permission,
+                "permissionDecisionReason": "[GOVERNANCE] the key was revoked"}})
+        };
+        let prompt = br#"{"hook_event_name": "UserPromptSubmit", "prompt": "hi"}"#;
+        assert!(decision(prompt, of("UserPromptSubmit", "deny")).expect("it is handed on").is_some());
+        assert!(decision(prompt, of("PreToolUse", "allow")).expect("it may").is_none());
+        for event in [prompt.as_slice(), b"{}", b"no JSON"] {
+            let error = decision(event, of("PreToolUse", "deny")).expect_err("another event");
+            assert_eq!((error.exit, error.message.as_str()), (Exit::Usage, "[GOVERNANCE] the key was revoked"));
+        }
+        let none = decision(prompt, serde_json::json!({})).expect_err("no decision");
+        assert_eq!(none.exit, Exit::Usage);
+    }
 
     #[test]
     fn a_decision_stays_json_whatever_is_in_it() {

@@ -566,7 +566,9 @@ fn metrics() -> String {
          A metric whose labels are known from the configuration is there at 0 from the start; others appear with their first observation.\n\n\
          | Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n"
     );
-    for (name, kind, labels, meaning) in METRICS {
+    let mut metrics = METRICS.to_vec();
+    metrics.sort_unstable();
+    for (name, kind, labels, meaning) in metrics {
         let labels: Vec<_> =
             labels.split(", ").filter(|label| !label.is_empty()).map(|label| format!("`{label}`")).collect();
         let _ = writeln!(page, "| `{name}` | {kind} | {} | {meaning}. |", labels.join(", "));

@@ -54,6 +54,22 @@ pub(super) enum With {
 }
 
 impl RequestFilter {
+    /// Those that run and may fit when they have ended: what is known only then restricts nothing. The model and the provider
+    /// are, where another one answers than was asked.
+    #[must_use]
+    pub fn still_running(&self) -> Self {
+        Self {
+            status: Some("pending".to_owned()),
+            model: None,
+            provider: None,
+            least_cost: None,
+            most_cost: None,
+            least_latency_ms: None,
+            most_latency_ms: None,
+            ..self.clone()
+        }
+    }
+
     /// Adds where a query about these requests reads from, and its conditions: a request is `r`. Those before a cursor if
     /// there is one. What is not asked for is not in the statement, so that PostgreSQL plans for what is.
     pub(super) fn restrict(&self, query: &mut QueryBuilder<Postgres>, with: With, before: Option<ActionId>) {
@@ -153,7 +169,25 @@ fn like(glob: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::like;
+    use systemprompt_model::Microdollars;
+
+    use super::{RequestFilter, like};
+
+    #[test]
+    fn what_runs_is_not_judged_by_what_is_known_at_its_end() {
+        let filter = RequestFilter {
+            status: Some("completed".to_owned()),
+            policy: Some("secret_scan".to_owned()),
+            provider: Some("other".to_owned()),
+            model: Some("claude-*".to_owned()),
+            least_cost: Some(Microdollars(1)),
+            most_latency_ms: Some(1),
+            ..RequestFilter::default()
+        };
+        let running = filter.still_running();
+        assert_eq!((running.status.as_deref(), running.policy), (Some("pending"), filter.policy));
+        assert_eq!((running.provider, running.model, running.least_cost, running.most_latency_ms), Default::default());
+    }
 
     #[test]
     fn a_glob_is_a_pattern_and_nothing_else_in_it_is() {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgPool, QueryBuilder};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use systemprompt_governance::page::Page;
 use systemprompt_model::{ActionId, ApiKeyId, Microdollars, SessionId, TraceId, UserId};
 use uuid::Uuid;
@@ -157,19 +157,61 @@ pub async fn list_requests(
 /// Most requests that one look at what is new gives.
 pub const NEW_LIMIT: i64 = 1_000;
 
-/// The requests that fit the filter and were received since then, or are among `open`; oldest first.
-pub async fn new_requests(
+/// The latest requests that fit the filter, were received since then and have ended: at most [`NEW_LIMIT`], oldest first.
+pub async fn lately_ended(
     pool: &PgPool,
     filter: &RequestFilter,
     since: ActionId,
-    open: &[ActionId],
 ) -> Result<Vec<ListedRequest>, sqlx::Error> {
-    let open: Vec<Uuid> = open.iter().map(ActionId::as_uuid).collect();
+    let mut query = ended(filter);
+    query.push(" AND r.id >= ").push_bind(since.as_uuid());
+    query.push(" ORDER BY r.id DESC LIMIT ").push_bind(NEW_LIMIT);
+    let mut items = listed(pool, query).await?;
+    items.reverse();
+    Ok(items)
+}
+
+/// Those of these requests that fit the filter and have ended, oldest first.
+pub async fn ended_among(
+    pool: &PgPool,
+    filter: &RequestFilter,
+    ids: &[ActionId],
+) -> Result<Vec<ListedRequest>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = ended(filter);
+    query.push(" AND r.id = ANY (").push_bind(uuids(ids)).push(") ORDER BY r.id");
+    listed(pool, query).await
+}
+
+/// The requests that run, were received since then or are among these, and may fit the filter when they have ended.
+pub async fn running(
+    pool: &PgPool,
+    filter: &RequestFilter,
+    since: ActionId,
+    among: &[ActionId],
+) -> Result<Vec<ActionId>, sqlx::Error> {
+    let mut query = QueryBuilder::new("SELECT r.id");
+    filter.still_running().restrict(&mut query, With::Nothing, None);
+    query.push(" AND (r.id >= ").push_bind(since.as_uuid());
+    query.push(" OR r.id = ANY (").push_bind(uuids(among)).push("))");
+    let ids: Vec<Uuid> = query.build_query_scalar().fetch_all(pool).await?;
+    Ok(ids.into_iter().map(ActionId::from_uuid).collect())
+}
+
+fn ended(filter: &RequestFilter) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new(COLUMNS);
     filter.restrict(&mut query, With::Decisions, None);
-    query.push(" AND (r.id >= ").push_bind(since.as_uuid());
-    query.push(" OR r.id = ANY (").push_bind(open).push("))");
-    query.push(" ORDER BY r.id LIMIT ").push_bind(NEW_LIMIT);
+    query.push(" AND r.status <> 'pending'");
+    query
+}
+
+fn uuids(ids: &[ActionId]) -> Vec<Uuid> {
+    ids.iter().map(ActionId::as_uuid).collect()
+}
+
+async fn listed(pool: &PgPool, mut query: QueryBuilder<Postgres>) -> Result<Vec<ListedRequest>, sqlx::Error> {
     let rows: Vec<StoredRequest> = query.build_query_as().fetch_all(pool).await?;
     let mut items: Vec<ListedRequest> = rows.into_iter().map(ListedRequest::from).collect();
     shorten(pool, &mut items).await?;

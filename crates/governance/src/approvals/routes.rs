@@ -79,7 +79,7 @@ struct Note {
 }
 
 async fn list(State(desk): State<Desk>, Query(which): Query<Which>) -> ApiResult<Json<Listed>, RouteError> {
-    let approvals = desk.approvals.list(which.state.as_deref(), which.limit.unwrap_or(100)).await;
+    let approvals = desk.approvals.list(which.state.as_deref(), which.limit.unwrap_or(100).min(1000)).await;
     let approvals = approvals.map_err(RouteError::from)?;
     Ok(Json(Listed { approvals }))
 }

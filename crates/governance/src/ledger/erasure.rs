@@ -1,4 +1,4 @@
-//! Content that goes before its time: what one user said and was told, or what one record holds.
+//! Content that goes before its time: what one user said and was told, or what one action holds.
 //!
 //! The log keeps digests and no content, so no chain notices. What was erased is written down beside it, so that nobody
 //! takes it for expired or stolen; who erased it is an action of the log, and the end of that action has the digest of what
@@ -108,6 +108,20 @@ pub async fn state(connection: &mut PgConnection, change: ActionId) -> Result<Er
         (action, part) = (last.action_id, last.part.clone());
     }
     Ok(ErasedState { parts, sha256: hex::encode(digest.finish()) })
+}
+
+/// The names of the parts that are kept of an action's content.
+pub async fn kept_parts(pool: &PgPool, action: ActionId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT part FROM ledger_content WHERE action_id = $1 ORDER BY part", action.as_uuid())
+        .fetch_all(pool)
+        .await
+}
+
+/// The names of the parts of an action's content that were erased.
+pub async fn erased_parts(pool: &PgPool, action: ActionId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT part FROM ledger_erasures WHERE action_id = $1 ORDER BY part", action.as_uuid())
+        .fetch_all(pool)
+        .await
 }
 
 async fn erase(

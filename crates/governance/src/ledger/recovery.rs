@@ -54,7 +54,7 @@ impl Ledger {
 /// Closes every open action of dead servers and gives their number. Does nothing while another replica is at it.
 async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
     let shared = &*ledger.shared;
-    // The lock lives as long as its connection is ours; broken off half-way, the next one begins again.
+    // The lock lives as long as its connection at most; broken off half-way, the next one begins again.
     let mut connection = ledger.database.write().acquire().await?.detach();
     let locked = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "locked!""#, RECOVERY_LOCK)
         .fetch_one(&mut connection)
@@ -81,7 +81,10 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
             chains::end_silent(&mut connection, silent.chain, silent.until, DEAD_AFTER).await?;
         }
     }
-    // The server releases the lock with the connection, whether or not the goodbye arrives.
+    // PostgreSQL releases it with the connection too, but some time after the goodbye: who comes next would find it taken.
+    if locked {
+        sqlx::query!("SELECT pg_advisory_unlock($1)", RECOVERY_LOCK).execute(&mut connection).await?;
+    }
     let _ = sqlx::Connection::close(connection).await;
     Ok(closed)
 }

@@ -14,7 +14,7 @@ pub struct Excerpt {
 }
 
 /// Keeps at most `limit` bytes of each end of a text that comes in parts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct ExcerptBuilder {
     limit: usize,
     head: String,
@@ -48,6 +48,11 @@ impl ExcerptBuilder {
         if self.tail.len() > 2 * self.limit {
             self.shorten();
         }
+    }
+
+    /// Its length alone.
+    pub(super) fn measured(&self) -> Excerpt {
+        Excerpt { bytes: self.bytes, truncated: self.bytes > 0, ..Excerpt::default() }
     }
 
     pub(super) fn finish(mut self) -> Excerpt {

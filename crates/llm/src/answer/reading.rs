@@ -8,7 +8,7 @@ use super::excerpt::ExcerptBuilder;
 use super::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage, bounded};
 
 /// The answer as far as it is known; the reader of a format writes into it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Reading {
     tool_limit: usize,
     pub(crate) usage: Usage,
@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     /// The number the next event will have, in formats that number them.
     next_event: u64,
     tool_calls: Vec<(u64, ToolCall)>,
+    /// So many bytes of their inputs are kept.
+    tool_inputs: usize,
     /// There were more calls than are kept.
     pub(crate) calls_missed: bool,
     /// The provider ran a tool of its own.
@@ -56,6 +58,8 @@ pub(crate) struct Counted {
 }
 
 const TOOL_CALLS_KEPT: usize = 128;
+/// Of all inputs together; an answer that comes at once is not longer.
+const TOOL_INPUTS_KEPT: usize = 8 * 1024 * 1024;
 /// More choices than this are not told apart.
 const CHOICES_KEPT: usize = 1024;
 /// No request has as many tokens as this. A provider that says so is wrong, and sums of what it says must still be sums.
@@ -79,6 +83,7 @@ impl Reading {
             created: None,
             next_event: 0,
             tool_calls: Vec::new(),
+            tool_inputs: 0,
             calls_missed: false,
             provider_acted: false,
             text: ExcerptBuilder::new(text_limit),
@@ -236,27 +241,42 @@ impl Reading {
         let known = self.tool_calls.iter().rposition(|(known, _)| *known == index);
         let at = match known {
             Some(at) => at,
-            None if self.tool_calls.len() == TOOL_CALLS_KEPT => {
-                self.calls_missed = true;
-                return None;
-            }
-            None => {
-                self.tool_calls.push((index, ToolCall::default()));
-                self.tool_calls.len() - 1
-            }
+            None => self.add_tool_call(index)?,
         };
         Some(&mut self.tool_calls[at].1)
     }
 
+    /// The tool call that begins with this index; `None` when there are too many. What is named already is another call:
+    /// somebody may have been told of it, so it stays what it was.
+    pub(crate) fn new_tool_call(&mut self, index: u64) -> Option<&mut ToolCall> {
+        let known = self.tool_calls.iter().rposition(|(known, _)| *known == index);
+        let at = match known.filter(|at| self.tool_calls[*at].1.name.is_empty()) {
+            Some(at) => at,
+            None => self.add_tool_call(index)?,
+        };
+        Some(&mut self.tool_calls[at].1)
+    }
+
+    fn add_tool_call(&mut self, index: u64) -> Option<usize> {
+        if self.tool_calls.len() == TOOL_CALLS_KEPT {
+            self.calls_missed = true;
+            return None;
+        }
+        self.tool_calls.push((index, ToolCall::default()));
+        Some(self.tool_calls.len() - 1)
+    }
+
     /// Adds a part of the input of the tool call with this index.
     pub(crate) fn tool_input(&mut self, index: u64, part: &str) {
-        let limit = self.tool_limit;
+        let (limit, left) = (self.tool_limit, TOOL_INPUTS_KEPT - self.tool_inputs);
         if let Some(call) = self.tool_call(index) {
             call.input_bytes += part.len() as u64;
             // Only a part that continues the excerpt may be added to it.
             if (call.input_excerpt.len() + part.len()) as u64 == call.input_bytes {
-                let room = part.floor_char_boundary(limit.saturating_sub(call.input_excerpt.len()));
+                let room = limit.saturating_sub(call.input_excerpt.len()).min(left);
+                let room = part.floor_char_boundary(room);
                 call.input_excerpt.push_str(&part[..room]);
+                self.tool_inputs += room;
             }
         }
     }
@@ -291,20 +311,37 @@ impl Reading {
     }
 
     /// What is known now.
-    pub(crate) fn summary(self) -> AnswerSummary {
+    pub(crate) fn summary(mut self) -> AnswerSummary {
+        let tool_calls = std::mem::take(&mut self.tool_calls);
+        AnswerSummary {
+            tool_calls: tool_calls.into_iter().map(|(_, call)| call).collect(),
+            text: std::mem::take(&mut self.text).finish(),
+            thinking: std::mem::take(&mut self.thinking).finish(),
+            ..self.measured()
+        }
+    }
+
+    /// The same without what the model said: of texts and of the inputs of tools there is the length.
+    pub(crate) fn measured(&self) -> AnswerSummary {
+        let measured = |call: &ToolCall| ToolCall {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            input_excerpt: String::new(),
+            input_bytes: call.input_bytes,
+        };
         AnswerSummary {
             usage: self.usage,
-            service_tier: self.service_tier,
-            stop_reason: self.stop_reason,
-            provider_request_id: self.id,
-            model: self.model,
-            tool_calls: self.tool_calls.into_iter().map(|(_, call)| call).collect(),
+            service_tier: self.service_tier.clone(),
+            stop_reason: self.stop_reason.clone(),
+            provider_request_id: self.id.clone(),
+            model: self.model.clone(),
+            tool_calls: self.called_tools().map(measured).collect(),
             provider_acted: self.provider_acted,
-            text: self.text.finish(),
-            thinking: self.thinking.finish(),
+            text: self.text.measured(),
+            thinking: self.thinking.measured(),
             unread_bytes: self.unread_bytes,
             complete: self.finished && self.error.is_none(),
-            error: self.error,
+            error: self.error.clone(),
             unreadable_events: self.unreadable_events,
         }
     }

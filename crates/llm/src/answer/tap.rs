@@ -11,8 +11,8 @@ use crate::sse::SseParser;
 
 /// Watches an answer on its way to the caller and never alters it.
 ///
-/// Memory is bounded whatever arrives: a streamed answer costs its excerpts and at most one event of 1 MiB, a buffered
-/// one its own length up to 8 MiB. Of a longer one only the end is kept, where every format puts usage and stop reason.
+/// Memory is bounded whatever arrives: a streamed answer costs its excerpts, those of tools' inputs up to 8 MiB together,
+/// and at most one event of 1 MiB, a buffered one its own length up to 8 MiB as well. Of a longer one only the end is kept, where every format puts usage and stop reason.
 #[derive(Debug)]
 pub struct AnswerTap {
     format: &'static Definition,
@@ -181,14 +181,14 @@ impl AnswerTap {
         }
     }
 
-    /// What is known of the answer so far.
+    /// What is known of the answer so far, without what was said: of texts and of the inputs of tools there is the length.
     pub fn so_far(&self) -> AnswerSummary {
-        let mut answer = self.answer.clone();
+        let mut summary = self.answer.measured();
         if !matches!(self.input, Input::Events(_)) {
             // A body is read at its end.
-            answer.unread_bytes = self.read;
+            summary.unread_bytes = self.read;
         }
-        answer.summary()
+        summary
     }
 
     /// Ends the answer, wherever it stands, and says what it was.

@@ -193,6 +193,8 @@ async fn logs_and_the_audit() {
     assert_eq!((&part["entries"], &part["left_out"]), (&from_part["verified"], &from_part["left_out"]), "{from_part}");
     assert!(part["left_out"].as_i64() > Some(0) && part["entries"].as_i64() > Some(1), "{part}");
     // What is erased is known to be erased.
+    let (status, _, why) = text(&instance, &["infra", "logs", "content", "redact", &id, "--part", "anser", "--yes"]);
+    assert!(status == Some(2) && why.contains("`anser`") && why.contains("answer, request"), "{why}");
     instance.cli(&["infra", "logs", "content", "redact", &id, "--part", "answer", "--yes"]);
     let verified = instance.cli(&["infra", "logs", "audit", "verify"]);
     assert_eq!((&verified["problems"], &verified["erased"]), (&json!([]), &json!(1)), "{verified}");

@@ -191,3 +191,75 @@ async fn an_approval_is_good_for_an_answer_with_the_call_and_for_making_it() {
     assert_eq!(hook(&ada, "deploy", r#"{"to": "prod", "replicas": 3}"#).await, "deny");
     context.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
+    use std::time::Duration;
+    use systemprompt::axum::{Router, body::Body, http::header::CONTENT_TYPE, response::IntoResponse as _};
+
+    let start = |name: &str| {
+        json!({"type": "content_block_start", "index": 0,
+            "content_block": {"type": "tool_use", "id": format!("toolu_{name}"), "name": name, "input": {}}})
+    };
+    let input = |part: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": part}});
+    let usage = json!({"input_tokens": 3, "output_tokens": 1});
+    let message = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-test", "content": [],
+        "usage": usage});
+    let pieces = [
+        vec![json!({"type": "message_start", "message": message}), start("Read"), input("{}")],
+        vec![
+            start("dropTable"),
+            input(r#"{"rows": [1, 2]}"#),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage}),
+            json!({"type": "message_stop"}),
+        ],
+    ];
+    let pieces = pieces.map(|events| -> String {
+        let framed = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().expect("a text"));
+        events.iter().map(framed).collect()
+    });
+    let provider = Router::new().fallback(async move || {
+        let pieces = futures_util::stream::unfold(pieces.into_iter(), |mut pieces| async {
+            let piece = pieces.next()?;
+            // The first is looked at before the second comes.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Some((Ok::<_, std::io::Error>(piece), pieces))
+        });
+        ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    tokio::spawn(async move { systemprompt::axum::serve(listener, provider).await });
+
+    let context = TestContext::builder()
+        .profile(
+            "providers",
+            json!([{"name": "odd", "wire": "anthropic", "surface": "anthropic", "endpoint": endpoint,
+                "api_key_secret": "upstream", "models": [{"id": "claude-test",
+                "pricing": {"input_per_million": 3.0, "output_per_million": 15.0}}]}]),
+        )
+        .profile("gateway", json!({"enabled": true}))
+        .document(
+            "access-control/all.yaml",
+            json!({"rules": [{"entity_type": "gateway_route", "entity_match": "*", "roles": ["user"]}]}),
+        )
+        .document(
+            "governance/config.yaml",
+            json!({"governance": {"policies": [{"id": "tool_blocklist", "patterns": ["drop"]}]}}),
+        )
+        .secret("upstream", "sk-upstream-key")
+        .start()
+        .await;
+    let ada = context.user("ada", &["user"]).await;
+    let body = json!({"model": "claude-test", "max_tokens": 50, "stream": true,
+        "messages": [{"role": "user", "content": "Hello"}]});
+    let answer = ada.request(Request::post("/v1/messages").body(body.to_string()).expect("a request")).await;
+    let text = answer.text();
+    assert!(text.contains("Read") && text.contains("[tool_blocklist]") && !text.contains("rows"), "{text}");
+    let detail = ended(&context, &answer).await;
+    assert_eq!(detail.summary.status, "failed");
+    let names = ["Read", "dropTable"];
+    assert_eq!(detail.tool_calls.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), names);
+    context.stop().await;
+}

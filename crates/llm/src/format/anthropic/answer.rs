@@ -96,7 +96,7 @@ fn content_block(answer: &mut Reading, index: u64, block: &[u8], streamed: bool)
         Some("thinking") => answer.thinking(thinking),
         // Also `server_tool_use` and `mcp_tool_use`: the ledger wants to know, whoever runs the tool.
         Some(kind) if kind.ends_with("tool_use") => {
-            if let Some(call) = answer.tool_call(index) {
+            if let Some(call) = answer.new_tool_call(index) {
                 call.id = id.and_then(loose::text).map(|id| bounded(&id)).unwrap_or_default();
                 call.name = name.and_then(loose::text).map(|name| bounded(&name)).unwrap_or_default();
             }

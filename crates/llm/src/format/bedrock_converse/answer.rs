@@ -107,7 +107,7 @@ fn content_block(answer: &mut Reading, index: u64, block: &[u8]) {
 }
 
 fn named(answer: &mut Reading, index: u64, id: Option<&[u8]>, name: Option<&[u8]>) {
-    if let Some(call) = answer.tool_call(index) {
+    if let Some(call) = answer.new_tool_call(index) {
         call.id = id.and_then(loose::text).map(|id| bounded(&id)).unwrap_or_default();
         call.name = name.and_then(loose::text).map(|name| bounded(&name)).unwrap_or_default();
     }

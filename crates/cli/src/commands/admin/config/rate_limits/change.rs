@@ -61,32 +61,26 @@ pub(crate) struct Reset {
 impl Set {
     pub(crate) async fn run(self, invocation: &Invocation) -> CliResult {
         let mut profile = ProfileFile::open(invocation)?;
-        let mut said = Vec::new();
-        if let (Some(endpoint), Some(rate)) = (self.endpoint, self.rate) {
-            let old = profile.project.configuration.profile.rate_limits.rate(endpoint);
-            profile.set(&[Key("rate_limits"), Key(endpoint.key())], &rate)?;
-            said.push(json!({"field": format!("rate_limits.{}", endpoint.key()), "old_value": old.to_string(), "new_value": rate.to_string()}));
-        }
-        if let (Some(tier), Some(multiplier)) = (self.tier, self.multiplier) {
-            let old = profile.project.configuration.profile.rate_limits.tier_multipliers.of(tier);
-            profile.set(&[Key("rate_limits"), Key("tier_multipliers"), Key(tier.as_str())], &multiplier)?;
-            let field = format!("rate_limits.tier_multipliers.{}", tier.as_str());
-            said.push(json!({"field": field, "old_value": old.to_string(), "new_value": multiplier.to_string()}));
-        }
-        if let Some(burst) = self.burst {
-            let old = profile.project.configuration.profile.rate_limits.burst_multiplier;
-            profile.set(&[Key("rate_limits"), Key("burst_multiplier")], &burst)?;
-            said.push(json!({"field": "rate_limits.burst_multiplier", "old_value": old.to_string(), "new_value": burst.to_string()}));
-        }
-        let done: Vec<String> = said
-            .iter()
-            .map(|change| {
-                let [field, old, new] =
-                    ["field", "old_value", "new_value"].map(|key| change[key].as_str().unwrap_or_default());
-                format!("{field} was {old} and is {new}.")
-            })
-            .collect();
-        profile.save("rate_limits.set", &json!(said), done.join(" ")).await
+        let limits = profile.project.configuration.profile.rate_limits.clone();
+        // One of them is there.
+        let (field, old, new) = match (self.endpoint.zip(self.rate), self.tier.zip(self.multiplier), self.burst) {
+            (Some((endpoint, rate)), _, _) => {
+                profile.set(&[Key("rate_limits"), Key(endpoint.key())], &rate)?;
+                (endpoint.key().to_owned(), limits.rate(endpoint).to_string(), rate.to_string())
+            }
+            (None, Some((tier, multiplier)), _) => {
+                profile.set(&[Key("rate_limits"), Key("tier_multipliers"), Key(tier.as_str())], &multiplier)?;
+                let old = limits.tier_multipliers.of(tier);
+                (format!("tier_multipliers.{}", tier.as_str()), old.to_string(), multiplier.to_string())
+            }
+            (None, None, burst) => {
+                let (old, new) = (limits.burst_multiplier, burst.unwrap_or(limits.burst_multiplier));
+                profile.set(&[Key("rate_limits"), Key("burst_multiplier")], &new)?;
+                ("burst_multiplier".to_owned(), old.to_string(), new.to_string())
+            }
+        };
+        let said = json!([{"field": format!("rate_limits.{field}"), "old_value": old, "new_value": new}]);
+        profile.save("rate_limits.set", &said, format!("rate_limits.{field} was {old} and is {new}.")).await
     }
 }
 

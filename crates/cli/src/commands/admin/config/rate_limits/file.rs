@@ -35,7 +35,7 @@ impl Export {
     pub(crate) fn run(self, invocation: &Invocation) -> CliResult {
         let limits = &invocation.project()?.configuration.profile.rate_limits;
         std::fs::write(&self.file, format!("{}\n", yaml(limits)))
-            .map_err(|error| CliError::from_error("export_failed", &error))?;
+            .map_err(|error| CliError::new("export_failed", format!("{}: {error}", self.file.display())))?;
         invocation.printer.show(&Exported { file: self.file });
         Ok(())
     }
@@ -69,7 +69,7 @@ pub(super) async fn apply(
 /// The limits in a file.
 pub(super) fn read(file: &Path) -> CliResult<RateLimits> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::from_error("file_unreadable", &error).exit(Exit::Usage))?;
+        .map_err(|error| CliError::new("file_unreadable", format!("{}: {error}", file.display())).exit(Exit::Usage))?;
     let value = systemprompt_config::edit::YamlText::new(text).map(|document| document.value().clone());
     let read = value
         .map_err(|error| error.to_string())
@@ -89,5 +89,17 @@ struct Exported {
 impl View for Exported {
     fn text(&self, _: Layout) -> Text {
         Text::line(format!("Wrote {}.", self.file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read(Path::new("/nowhere/limits.yaml")).expect_err("there is none");
+        assert_eq!((&*error.code, error.exit), ("file_unreadable", Exit::Usage));
+        assert!(error.text(false).contains("/nowhere/limits.yaml: "), "{error:?}");
     }
 }

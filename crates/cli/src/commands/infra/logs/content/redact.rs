@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use systemprompt_governance::ledger::erasure::erase_action;
+use systemprompt_governance::ledger::erasure::{erase_action, erased_parts, kept_parts};
 use systemprompt_model::ActionId;
 
 use super::gone::{Gone, recorded};
@@ -11,7 +11,7 @@ use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::requests::look_up;
 
-/// Erase what one record holds of what was said.
+/// Erase what one request holds of what was said.
 #[derive(Debug, Args)]
 pub(crate) struct Redact {
     /// Its id, or the beginning of it.
@@ -34,6 +34,7 @@ impl Redact {
         };
         let id = request.request.summary.request_id;
         let parts = (!self.parts.is_empty()).then_some(self.parts.as_slice());
+        all_known(database, id, &self.parts).await?;
         let what = parts.map_or_else(|| "all content".to_owned(), |parts| parts.join(", "));
         invocation.confirm(self.yes, &format!("Erase {what} of {id}, for ever?")).await?;
         let change_id = ActionId::generate(&invocation.ambient);
@@ -46,5 +47,21 @@ impl Redact {
         let erased = invocation.change(database, change, erase).await?;
         invocation.printer.show(&Gone { of: id.to_string(), erased });
         Ok(())
+    }
+}
+
+/// Whether there is each of these parts, or was until it was erased.
+async fn all_known(database: &OpenDatabase, id: ActionId, parts: &[String]) -> CliResult {
+    let pool = database.db.write();
+    let kept = kept_parts(pool, id).await.map_err(CliError::database)?;
+    let erased = erased_parts(pool, id).await.map_err(CliError::database)?;
+    match parts.iter().find(|part| !kept.contains(part) && !erased.contains(part)) {
+        None => Ok(()),
+        Some(part) => {
+            let kept = if kept.is_empty() { "nothing".to_owned() } else { kept.join(", ") };
+            Err(CliError::new("unknown_part", format!("{id} has no part `{part}`"))
+                .help(format!("of it there is kept: {kept}"))
+                .exit(Exit::Usage))
+        }
     }
 }

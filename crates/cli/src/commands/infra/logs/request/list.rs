@@ -8,12 +8,13 @@ use clap::Args;
 use serde::Serialize;
 use systemprompt_gateway::request::figures::{RequestStats, request_totals};
 use systemprompt_gateway::request::filter::RequestFilter;
-use systemprompt_gateway::request::list::{ListedRequest, NEW_LIMIT, list_requests, new_requests};
-use systemprompt_governance::page::id_range;
+use systemprompt_gateway::request::list::{
+    ListedRequest, NEW_LIMIT, ended_among, lately_ended, list_requests, running,
+};
 use systemprompt_model::{ActionId, Microdollars};
 
 use crate::error::{CliError, CliResult};
-use crate::ledger::projector;
+use crate::ledger::{catch_up, projector};
 use crate::paging::Portion;
 use crate::project::{Invocation, OpenDatabase};
 use crate::request_filter::Requested;
@@ -24,6 +25,8 @@ use crate::view::{Layout, Page, Row, Table, Text, View};
 const EVERY: Duration = Duration::from_millis(500);
 /// How long a request may take from its arrival to its decision and still be seen by who follows.
 const LATE: TimeDelta = TimeDelta::minutes(2);
+/// What was received longer ago and runs when one begins to follow is waited for only if it is shown as running.
+const LONG: TimeDelta = TimeDelta::minutes(10);
 
 /// The latest requests.
 #[derive(Debug, Args)]
@@ -44,69 +47,80 @@ impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let pool = database.db.write();
         let filter = self.requested.filter(invocation, database).await?;
-        let projector = projector(&database.db);
-        projector.catch_up().await.map_err(crate::ledger::failure)?;
+        if self.follow {
+            return follow(invocation, database, &filter, self.page.limit).await;
+        }
+        catch_up(&database.db).await?;
         let before = self.page.before()?;
         let found = list_requests(pool, &filter, before, self.page.limit).await.map_err(CliError::database)?;
-        if !self.follow {
-            let totals = if self.totals {
-                Some(Totals::of(&request_totals(pool, &filter).await.map_err(CliError::database)?))
-            } else {
-                None
-            };
-            let items = named(&database.db, found.items).await?;
-            let page = Page { items, next: found.next.map(|next: ActionId| next.to_string()), total: None };
-            let cut = page.next.clone().map(|next| (page.items.len(), next));
-            invocation.printer.show(&Listed { page, totals });
-            if let Some((shown, next)) = cut {
-                invocation.printer.note(format!("\n{shown} shown; more: --before {next}"));
-            }
-            return Ok(());
+        let totals = if self.totals {
+            Some(Totals::of(&request_totals(pool, &filter).await.map_err(CliError::database)?))
+        } else {
+            None
+        };
+        let items = named(&database.db, found.items).await?;
+        let page = Page { items, next: found.next.map(|next: ActionId| next.to_string()), total: None };
+        let cut = page.next.clone().map(|next| (page.items.len(), next));
+        invocation.printer.show(&Listed { page, totals });
+        if let Some((shown, next)) = cut {
+            invocation.printer.note(format!("\n{shown} shown; more: --before {next}"));
         }
-
-        // A request is shown when it has ended, as an access log does it; one that runs already is waited for.
-        let mut seen = HashSet::new();
-        let mut open = Vec::new();
-        let mut items = found.items;
-        items.reverse();
-        let mut is_first = true;
-        loop {
-            open.retain(|id| items.iter().all(|item| item.summary.request_id != *id));
-            let (runs, ended): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.summary.status == "pending");
-            open.extend(runs.iter().map(|item| item.summary.request_id));
-            let new: Vec<ListedRequest> =
-                ended.into_iter().filter(|item| seen.insert(item.summary.request_id)).collect();
-            for request in named(&database.db, new).await? {
-                if !invocation.printer.show_next(&Followed { request, is_first }) {
-                    // The reader has seen enough (`| head`).
-                    return Ok(());
-                }
-                is_first = false;
-            }
-            tokio::time::sleep(EVERY).await;
-            projector.catch_up().await.map_err(crate::ledger::failure)?;
-            items = self::new(pool, &filter, invocation, &open).await?;
-            let (oldest, _) = id_range(Some(invocation.ambient.now() - LATE * 2), None, None);
-            seen.retain(|id| id.as_uuid() >= oldest);
-        }
+        Ok(())
     }
 }
 
-/// What was received lately, and what ran when last seen.
-async fn new(
-    pool: &sqlx::PgPool,
-    filter: &RequestFilter,
-    invocation: &Invocation,
-    open: &[ActionId],
-) -> CliResult<Vec<ListedRequest>> {
-    let since = invocation.ambient.now() - LATE;
-    let millis = u128::from(u64::try_from(since.timestamp_millis()).unwrap_or(0));
-    let since = ActionId::from_uuid(uuid::Uuid::from_u128(millis << 80));
-    let found = new_requests(pool, filter, since, open).await.map_err(CliError::database)?;
-    if found.len() as i64 >= NEW_LIMIT {
-        invocation.printer.note(format!("more than {NEW_LIMIT} requests at once: some are not shown"));
+/// Shows the latest requests, and each new one when it has ended, as an access log does it; one that runs already is waited
+/// for.
+async fn follow(invocation: &Invocation, database: &OpenDatabase, filter: &RequestFilter, limit: u32) -> CliResult {
+    if filter.status.as_deref() == Some("pending") {
+        return Err(CliError::invalid_value("--follow shows requests when they have ended, and none that are pending"));
     }
-    Ok(found)
+    let pool = database.db.write();
+    let projector = projector(&database.db);
+    projector.catch_up().await.map_err(crate::ledger::failure)?;
+    let mut open = running(pool, filter, ago(invocation, LONG), &[]).await.map_err(CliError::database)?;
+    // What had ended by then is known; of it only the page is shown.
+    let known = lately_ended(pool, filter, ago(invocation, LATE)).await.map_err(CliError::database)?;
+    let mut seen: HashSet<ActionId> = known.iter().map(|item| item.summary.request_id).collect();
+    seen.retain(|id| !open.contains(id));
+    let page = list_requests(pool, filter, None, limit).await.map_err(CliError::database)?;
+    let (runs, mut new): (Vec<_>, Vec<_>) =
+        page.items.into_iter().rev().partition(|item| item.summary.status == "pending");
+    open.extend(runs.iter().map(|item| item.summary.request_id));
+    seen.extend(new.iter().map(|item| item.summary.request_id));
+    let mut is_first = true;
+    loop {
+        for request in named(&database.db, new).await? {
+            if !invocation.printer.show_next(&Followed { request, is_first }) {
+                // The reader has seen enough (`| head`).
+                return Ok(());
+            }
+            is_first = false;
+        }
+        tokio::time::sleep(EVERY).await;
+        projector.catch_up().await.map_err(crate::ledger::failure)?;
+        let since = ago(invocation, LATE);
+        // First what still runs: what ends after that is looked for once more.
+        let runs = running(pool, filter, since, &open).await.map_err(CliError::database)?;
+        let lately = lately_ended(pool, filter, since).await.map_err(CliError::database)?;
+        let reaches_back = lately.first().is_none_or(|oldest| seen.contains(&oldest.summary.request_id));
+        if lately.len() as i64 >= NEW_LIMIT && !reaches_back {
+            invocation.printer.note(format!("{NEW_LIMIT} requests or more at once: some may not be shown"));
+        }
+        new = ended_among(pool, filter, &open).await.map_err(CliError::database)?;
+        new.extend(lately);
+        new.retain(|item| seen.insert(item.summary.request_id));
+        new.sort_by_key(|item| item.summary.request_id);
+        open = runs;
+        let oldest = ago(invocation, LATE * 2);
+        seen.retain(|id| *id >= oldest || open.contains(id));
+    }
+}
+
+/// The first id of what was received so long ago.
+fn ago(invocation: &Invocation, span: TimeDelta) -> ActionId {
+    let millis = u64::try_from((invocation.ambient.now() - span).timestamp_millis()).unwrap_or(0);
+    ActionId::from_uuid(uuid::Uuid::from_u128(u128::from(millis) << 80))
 }
 
 /// A list with the sums below it.

@@ -13,7 +13,7 @@ use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
 use crate::project::{Invocation, OpenDatabase};
 use crate::request_filter::Requested;
-use crate::view::{Page, Row};
+use crate::view::Row;
 
 /// Who and what used most.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ impl Top {
             Most::Requests => Measure::Requests,
             Most::Tokens => Measure::Tokens,
         };
-        let found = top(database.db.write(), &filter, by, most, self.limit).await.map_err(CliError::database)?;
+        let found = top(database.db.write(), &filter, by, most, self.limit + 1).await.map_err(CliError::database)?;
         let mut names = names(self.by, invocation, database, &found).await?;
         let items = found.into_iter().map(|ranked| {
             let name = ranked.what.as_ref().and_then(|what| names.remove(what));
@@ -90,7 +90,7 @@ impl Top {
                 ranked.what.clone().map(|what| if self.by == By::Session { format!("sess_{what}") } else { what });
             Place { name, ranked: Ranked { what, ..ranked } }
         });
-        invocation.printer.show(&Page::whole(items.collect()));
+        invocation.show_first(items.collect(), self.limit);
         Ok(())
     }
 }

@@ -129,29 +129,11 @@ impl View for Shown {
         }
         let mut parts = vec![layout.record(&record), layout.table(&table)];
         if !self.inferences.is_empty() {
-            parts.push(Page::whole(self.inferences.iter().map(AsListed).collect()).text(layout));
+            parts.push(Page::whole(self.inferences.iter().collect()).text(layout));
         }
         if !self.logs.is_empty() {
             parts.push(Text::below(self.logs.iter().map(|line| line.text(layout))));
         }
         Text::apart(parts)
-    }
-}
-
-/// A request as lists show it.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct AsListed<'a>(&'a Named<ListedRequest>);
-
-impl crate::view::Row for AsListed<'_> {
-    const COLUMNS: &'static [&'static str] = <Named<ListedRequest> as crate::view::Row>::COLUMNS;
-    const NONE: &'static str = <Named<ListedRequest> as crate::view::Row>::NONE;
-
-    fn cells(&self) -> Vec<String> {
-        self.0.cells()
-    }
-
-    fn note(&self) -> Option<String> {
-        self.0.note()
     }
 }
