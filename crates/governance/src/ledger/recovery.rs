@@ -83,7 +83,7 @@ async fn recover(ledger: &Ledger) -> Result<u64, RecoveryError> {
     }
     // PostgreSQL releases it with the connection too, but some time after the goodbye: who comes next would find it taken.
     if locked {
-        sqlx::query!("SELECT pg_advisory_unlock($1)", RECOVERY_LOCK).execute(&mut connection).await?;
+        sqlx::query!("SELECT pg_advisory_unlock($1)", RECOVERY_LOCK).fetch_one(&mut connection).await?;
     }
     let _ = sqlx::Connection::close(connection).await;
     Ok(closed)

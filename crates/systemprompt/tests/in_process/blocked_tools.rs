@@ -1,6 +1,13 @@
 //! What the built-in policies say of tools in traffic with models: those a model is offered, and those it asks for.
 
+use std::time::Duration;
+
+use http::Request;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use systemprompt::axum::Router;
+use systemprompt::axum::body::Body;
+use systemprompt::axum::response::IntoResponse as _;
 use systemprompt::testing::{TestClient, TestContext};
 use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
 
@@ -194,9 +201,6 @@ async fn an_approval_is_good_for_an_answer_with_the_call_and_for_making_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
-    use std::time::Duration;
-    use systemprompt::axum::{Router, body::Body, http::header::CONTENT_TYPE, response::IntoResponse as _};
-
     let start = |name: &str| {
         json!({"type": "content_block_start", "index": 0,
             "content_block": {"type": "tool_use", "id": format!("toolu_{name}"), "name": name, "input": {}}})
