@@ -219,7 +219,7 @@ mod tests {
                 let at = memchr::memmem::find(&view.text, read.as_bytes()).expect(written);
                 places.push(view.written(&(at..at + read.len())));
             });
-            assert_eq!(places, [2..written.len() - 2], "{written}");
+            assert_eq!((places.len(), &places[0]), (1, &(2..written.len() - 2)), "{written}");
         }
         for plain in ["a line\\nand another", "100% of it", "a & b, — and é", "C:\\temp", "<p>&amp;</p>"] {
             views(plain.as_bytes(), |_| panic!("{plain}"));

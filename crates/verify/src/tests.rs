@@ -56,7 +56,7 @@ fn places_that_no_entry_has_are_refused() {
 #[test]
 fn what_the_header_says_was_left_out_is_told() {
     let end = json!({"end": {"entries": 0, "checkpoints": 0}});
-    let notes = |more: Value| export(0, 0, more, &[end.clone()]).expect("it can be read").notes;
+    let notes = |more: Value| export(0, 0, more, std::slice::from_ref(&end)).expect("it can be read").notes;
     assert_eq!(notes(json!({})), Vec::<String>::new());
     let told = notes(json!({
         "since": 1_900_000_000_000_000_i64, "until": i64::MAX, "filter": {"model": "demo-*", "user": "ada"}

@@ -88,25 +88,7 @@ fn of_one(rule: &AddedRule) -> Vec<Flaw> {
     let made = match made(rule) {
         Ok(made) => made,
         Err(error) if rule.pattern.is_some() => return vec![Flaw::new("/pattern", error.to_string())],
-        Err(error) => {
-            let is_set = |name: &str| name.starts_with('[') || SETS.iter().any(|(known, _)| *known == name);
-            return vec![match rule.charset.as_deref().filter(|name| !is_set(name)) {
-                Some(name) => {
-                    let names: Vec<&str> = SETS.iter().map(|(name, _)| *name).collect();
-                    let near = nearest(name, names.iter().copied());
-                    let hint = near.map_or_else(
-                        || format!("there are {}", names.join(", ")),
-                        |near| format!("did you mean `{near}`?"),
-                    );
-                    Flaw::new("/charset", format!("there is no set `{name}`; {hint}"))
-                }
-                None => {
-                    let without_length = AddedRule { length: None, ..rule.clone() };
-                    let of_length = rule.length.is_some() && self::made(&without_length).is_ok();
-                    Flaw::new(if of_length { "/length" } else { "/prefix" }, error.problem)
-                }
-            }];
-        }
+        Err(error) => return vec![without_a_pattern(rule, error)],
     };
     let scanner = Scanner::new(&Options { extra: vec![made], ..Options::default() });
     let finds = |text: &str| scanner.scan_text(text.as_bytes()).iter().any(|found| found.rule.id == rule.id);
@@ -119,6 +101,21 @@ fn of_one(rule: &AddedRule) -> Vec<Flaw> {
         Flaw::new(format!("/samples/passed/{index}"), "the rule finds something in this; change the rule or the sample")
     });
     missed.chain(wrong).collect()
+}
+
+/// Which of the parts that a rule is made of is wrong.
+fn without_a_pattern(rule: &AddedRule, error: PatternError) -> Flaw {
+    let is_set = |name: &str| name.starts_with('[') || SETS.iter().any(|(known, _)| *known == name);
+    if let Some(name) = rule.charset.as_deref().filter(|name| !is_set(name)) {
+        let names: Vec<&str> = SETS.iter().map(|(name, _)| *name).collect();
+        let near = nearest(name, names.iter().copied());
+        let hint =
+            near.map_or_else(|| format!("there are {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+        return Flaw::new("/charset", format!("there is no set `{name}`; {hint}"));
+    }
+    let without_length = AddedRule { length: None, ..rule.clone() };
+    let is_of_length = rule.length.is_some() && made(&without_length).is_ok();
+    Flaw::new(if is_of_length { "/length" } else { "/prefix" }, error.problem)
 }
 
 #[cfg(test)]
