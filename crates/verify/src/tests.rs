@@ -145,12 +145,10 @@ fn a_table_that_contradicts_itself_is_told() {
     assert!(matches!(read(&path), (2, None)));
     let whole = fs::read(&path).unwrap();
     for place in 0..whole.len() {
-        for bit in [0, 1, 4, 7] {
-            let mut bytes = whole.clone();
-            bytes[place] ^= 1 << bit;
-            fs::write(&path, bytes).unwrap();
-            // It is read or refused; nothing it says brings the program down.
-            let _ = read(&path);
-        }
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        fs::write(&path, bytes).unwrap();
+        // It is read or refused; nothing it says brings the program down.
+        let _ = read(&path);
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! What is counted is *different* wrong credentials: a program that goes on with a key that was revoked guesses nothing, and
 //! the people behind its address are not to wait for it. An address has one account of failures, and one for each key it
-//! names. Credentials that were right lately are let through from an address that waits; from any other address nobody waits.
-//! A key that others of its address guess at is let through as long as it is remembered that it is right, so that nobody is
-//! kept out by his neighbours.
+//! names. Credentials that were right lately, wherever, are let through from an address that waits, also if it waits for guesses
+//! at just that key, so that nobody is kept out by his neighbours; from any other address nobody waits.
 
 use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +11,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use systemprompt_extension::{ClientIp, RateLimited};
 use systemprompt_model::UserType;
 
@@ -33,6 +34,9 @@ const KEPT: u64 = 100_000;
 /// Wrong credentials of an account that are known again.
 const KNOWN_AGAIN: usize = 8;
 
+/// The SHA-256 of a credential.
+pub(super) type CredentialDigest = [u8; 32];
+
 /// Whose failures are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Account {
@@ -53,7 +57,8 @@ struct Failures {
 #[derive(Clone)]
 pub(crate) struct Throttle {
     failures: Cache<Account, Arc<Mutex<Failures>>>,
-    trusted: Cache<Account, ()>,
+    /// The digests of credentials that were right lately, by what is visible of them.
+    trusted: Cache<Box<str>, CredentialDigest>,
 }
 
 impl Throttle {
@@ -64,7 +69,8 @@ impl Throttle {
         }
     }
 
-    /// Whether a credential of this address may be looked at now. Nothing of it is hashed for that.
+    /// Whether a credential of this address may be looked at now. Nothing of a guess is hashed for that, unless it is one at a
+    /// key that was right lately.
     pub(crate) fn admit(&self, client: ClientIp, credential: &str, now: DateTime<Utc>) -> Result<(), RateLimited> {
         let (of_address, of_key) = accounts(client, credential);
         let wait = |account: &Account| {
@@ -73,22 +79,19 @@ impl Throttle {
             let wait = (failures.until - now).to_std().ok().filter(|wait| !wait.is_zero())?;
             Some(RateLimited { tier: UserType::Anon, limit: u64::from(FREE), retry_after: wait, reset: wait })
         };
-        if let Some(refusal) = wait(&of_key) {
-            return Err(refusal);
-        }
-        match wait(&of_address) {
-            Some(refusal) if !self.trusted.contains_key(&of_key) => Err(refusal),
+        match wait(&of_key).or_else(|| wait(&of_address)) {
+            Some(refusal) if !self.was_right(credential) => Err(refusal),
             _ => Ok(()),
         }
     }
 
-    /// Whether a credential that begins so was right lately, from this address.
-    pub(crate) fn was_right(&self, client: ClientIp, credential: &str) -> bool {
-        self.trusted.contains_key(&accounts(client, credential).1)
+    fn was_right(&self, credential: &str) -> bool {
+        let right = self.trusted.get(hint(credential));
+        right.is_some_and(|right| right[..].ct_eq(&Sha256::digest(credential)[..]).into())
     }
 
     /// A credential was wrong.
-    pub(crate) fn failed(&self, client: ClientIp, credential: &str, digest: &[u8; 32], now: DateTime<Utc>) {
+    pub(crate) fn failed(&self, client: ClientIp, credential: &str, digest: &CredentialDigest, now: DateTime<Utc>) {
         let (of_address, of_key) = accounts(client, credential);
         let mut mark = [0; 8];
         mark.copy_from_slice(&digest[..8]);
@@ -100,10 +103,10 @@ impl Throttle {
     }
 
     /// A credential was right.
-    pub(crate) fn succeeded(&self, client: ClientIp, credential: &str) {
-        let (_, of_key) = accounts(client, credential);
-        if !self.trusted.contains_key(&of_key) {
-            self.trusted.insert(of_key, ());
+    pub(crate) fn succeeded(&self, credential: &str, digest: &CredentialDigest) {
+        let hint = hint(credential);
+        if self.trusted.get(hint).as_ref() != Some(digest) {
+            self.trusted.insert(hint.into(), *digest);
         }
     }
 }
@@ -131,14 +134,15 @@ fn accounts(client: ClientIp, credential: &str) -> (Account, Account) {
 }
 
 /// What tells credentials apart without being one: the visible beginning of an API key, the end of a token's signature.
-fn hint(credential: &str) -> String {
-    api_key::prefix_of(credential).map_or_else(|| credential.chars().rev().take(12).collect(), ToOwned::to_owned)
+fn hint(credential: &str) -> &str {
+    api_key::prefix_of(credential).unwrap_or_else(|| {
+        let end = credential.char_indices().rev().nth(11).map_or(0, |(at, _)| at);
+        &credential[end..]
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
 
     fn client(last: u8) -> ClientIp {
@@ -158,7 +162,7 @@ mod tests {
         let throttle = Throttle::new();
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         let good = key(200, 1);
-        throttle.succeeded(client(1), &good);
+        throttle.succeeded(&good, &digest(&good));
         let mut last = Duration::ZERO;
         let (mut at, mut guesses) = (now, 0);
         for guess in 0..30 {
@@ -191,7 +195,10 @@ mod tests {
             throttle.admit(client(1), &wrong, now).expect("so many are free");
             throttle.failed(client(1), &wrong, &digest(&wrong), now);
         }
+        let right = key(1, 100);
+        throttle.succeeded(&right, &digest(&right));
         assert!(throttle.admit(client(1), &key(1, 99), now).is_err());
+        assert!(throttle.admit(client(1), &right, now).is_ok(), "its owner");
         assert!(throttle.admit(client(1), &key(2, 99), now).is_ok(), "another key");
         assert!(throttle.admit(client(2), &key(1, 99), now).is_ok(), "another address");
     }

@@ -32,7 +32,7 @@ fn as_many_of_every_form_are_found_together_as_alone() {
         let mut chooser = Chooser::new(index as u64 + 1);
         for form in 0..recall::secrets(kind, &mut chooser).len() {
             let credentials: Vec<String> =
-                (0..MANY).map(|_| recall::secrets(kind, &mut chooser).swap_remove(form)).collect();
+                (0..MANY / 3).map(|_| recall::secrets(kind, &mut chooser).swap_remove(form)).collect();
             // A few look by chance like what somebody wrote, and are not found alone either.
             let alone: Vec<String> =
                 credentials.into_iter().filter(|secret| !scanner.scan(secret.as_bytes()).is_empty()).collect();
