@@ -4,7 +4,7 @@
 //!  services/access-control/*.yaml ─► bootstrap ─┐
 //!  admin access-control …, the HTTP API ────────┴─► tables ─► RuleSet ─► compile ─► policies of one entity ─┐
 //!  services/access-control/*.cedar ─────────────► Authored ──┘                                             │
-//!                                                              principal, groups ─► Subject ─► evaluate ◄──┘
+//!                      principal, groups, what extensions know ─► Subject ─► evaluate ◄───────────────────┘
 //! ```
 //!
 //! Features register what they have ([`AccessRules::register_entities`]); operators write rules about it, in documents,
@@ -17,10 +17,12 @@
 //! the change is read decisions are made from the database; so are they while announcements cannot be received. If the
 //! database cannot be asked then, there is no decision, and the caller must refuse.
 
+mod attribute_metrics;
 mod authored;
 mod cache;
 mod compile;
 mod decision;
+mod dimensions;
 mod documents;
 mod entity;
 mod explain;
@@ -35,15 +37,18 @@ mod rule;
 mod rule_set;
 mod rules;
 mod source;
+mod spoken;
 mod store;
 #[cfg(test)]
 mod tests;
+mod untold;
 mod vocabulary;
 
 pub use self::authored::{Authored, AuthoredPolicy};
 pub use self::decision::{
     AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DIMENSIONS, DenyReason, GROUP, ROLE, USER,
 };
+pub use self::dimensions::{Described, Dimensions};
 pub(crate) use self::entity::Told;
 pub use self::entity::{EntityRule, EntityRules, Subject};
 pub use self::explain::{Considered, Explanation, Part};
@@ -55,4 +60,5 @@ pub use self::rule_set::RuleSet;
 pub use self::rules::{AccessRules, Decided};
 pub use self::source::{SOURCE_API, SOURCE_YAML};
 pub use self::store::{BootstrapOptions, RuleError, RuleStore};
+pub use self::untold::{Silence, Untold};
 pub use self::vocabulary::SCHEMA;

@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::authored::Authored;
 use super::cache::{self, Cache, Change};
 use super::decision::AccessDecision;
-use super::entity::{Subject, Told};
+use super::dimensions::{Described, Dimensions};
+use super::entity::Told;
 use super::patience::Unavailable;
 use super::rule::Rule;
 use super::rule_set::RuleSet;
@@ -23,6 +24,7 @@ pub struct AccessRules {
     store: Arc<RuleStore>,
     hub: NotificationHub,
     cache: Arc<Cache>,
+    dimensions: Dimensions,
 }
 
 /// What was decided, and by which version of the rules.
@@ -35,18 +37,18 @@ pub struct Decided {
 }
 
 impl AccessRules {
-    /// Rules from the tables in `db`. `dimensions` are the attributes of people rules may be about, strongest first. The
-    /// task that follows changes belongs to `tracker` and ends with `cancel`.
+    /// Rules from the tables in `db`. `dimensions` are what rules may be about besides users and roles. The task that
+    /// follows changes belongs to `tracker` and ends with `cancel`.
     pub fn start(
         db: DbPool,
         ambient: Ambient,
         hub: &NotificationHub,
-        dimensions: Vec<String>,
+        dimensions: Dimensions,
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Arc<Self> {
-        let store = Arc::new(RuleStore::new(db, ambient, dimensions));
-        let rules = Arc::new(Self { store, hub: hub.clone(), cache: Arc::default() });
+        let store = Arc::new(RuleStore::new(db, ambient, dimensions.names()));
+        let rules = Arc::new(Self { store, hub: hub.clone(), cache: Arc::default(), dimensions });
         let (cache, events) = (Arc::clone(&rules.cache), hub.subscribe(cache::CHANNEL));
         tracker.spawn(cache::follow(cache, Arc::clone(&rules.store), events, cancel));
         rules
@@ -54,11 +56,9 @@ impl AccessRules {
 
     /// Whether `principal` may use the entity now.
     pub async fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> Result<Decided, Unavailable> {
-        let decide = |rules: &RuleSet| Decided {
-            decision: rules.decide(principal, kind, id),
-            version: Arc::clone(rules.version()),
-        };
-        self.ask(decide).await
+        let rules = self.current().await?;
+        let decision = self.dimensions.decide(&rules, principal, (kind, id), &self.store.db).await?;
+        Ok(Decided { decision, version: Arc::clone(rules.version()) })
     }
 
     /// The same for an account that somebody else tells of.
@@ -68,22 +68,24 @@ impl AccessRules {
         kind: EntityKind,
         id: &str,
     ) -> Result<AccessDecision, Unavailable> {
-        self.ask(|rules| rules.decide_told(told, kind, id)).await
+        let rules = self.current().await?;
+        Ok(self.dimensions.decide_told(&rules, told, (kind, id), &self.store.db).await?)
     }
 
-    /// What rules can say about this account now.
-    pub async fn subject(&self, principal: &Principal) -> Result<Subject, Unavailable> {
-        self.ask(|rules| rules.subject(principal)).await
+    /// What is known of this account now.
+    pub async fn describe(&self, principal: &Principal) -> Result<Described, Unavailable> {
+        let rules = self.current().await?;
+        Ok(self.dimensions.describe(&rules, principal, &self.store.db).await)
     }
 
-    /// Asks the rules as they are now: those in memory, or in the database while it is not known that these are current.
-    async fn ask<T>(&self, question: impl Fn(&RuleSet) -> T) -> Result<T, Unavailable> {
+    /// The rules as they are now: those in memory, or in the database while it is not known that these are current.
+    async fn current(&self) -> Result<Arc<RuleSet>, Unavailable> {
         if self.hub.is_live()
             && let Some(rules) = self.cache.current()
         {
-            return Ok(question(&rules));
+            return Ok(Arc::clone(&rules));
         }
-        Ok(question(&self.store.rule_set().await?))
+        Ok(Arc::new(self.store.rule_set().await?))
     }
 
     /// Makes entities known: see [`RuleStore::register_entities`].

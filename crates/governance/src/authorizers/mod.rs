@@ -30,7 +30,7 @@ use url::Url;
 
 use self::metrics::AuthorizerMetrics;
 use self::webhook::{Line, Webhook};
-use crate::access::{AccessRules, ROLE, Subject, USER};
+use crate::access::{AccessRules, Described, ROLE, Subject, USER};
 use crate::action::Action;
 use crate::config::{AuthzHookConfig, AuthzMode};
 use crate::denial::Denial;
@@ -177,14 +177,19 @@ impl Authorizers {
             let Mode::Asked(_) = self.mode else { return Ok(()) };
             return Err(denial(action, FAULT, ReasonKind::HookUnavailable, "there is no authorizer to ask"));
         }
-        let subject = match rules {
-            Some(rules) => rules.subject(&action.by.principal).await.map_err(|error| error.to_string()),
+        let described = match rules {
+            Some(rules) => rules.describe(&action.by.principal).await.map_err(|error| error.to_string()),
             None => Err("there are no rules at hand".to_owned()),
         };
-        let subject = subject.map_err(|error| {
+        let Described { subject, unknown } = described.map_err(|error| {
             tracing::error!(error, "what is known of an account cannot be read; its request is refused");
             denial(action, FAULT, ReasonKind::HookUnavailable, "what is known of the account cannot be read at present")
         })?;
+        // An authorizer is not asked about half of somebody. Why it is unknown was logged when it was asked for.
+        if let Some(untold) = unknown.first() {
+            let why = format!("{untold}, and an authorizer would have to know it");
+            return Err(denial(action, FAULT, ReasonKind::HookUnavailable, &why));
+        }
         let request = request(action, kind, &subject);
         let mut said = Ok(());
         for each in asked {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod attributes;
 mod authorizers;
 mod blocked_tools;
 mod boundaries;

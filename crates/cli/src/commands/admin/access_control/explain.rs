@@ -10,7 +10,7 @@ use systemprompt_governance::access::{
 use systemprompt_governance::config::{Access as Effect, AccessRuleConfig, AuthzHookConfig, AuthzMode};
 use systemprompt_model::pattern::Pattern;
 
-use crate::access::{Access, EntityName, principal};
+use crate::access::{Access, EntityName};
 use crate::accounts::{accounts, find};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -44,7 +44,9 @@ impl Explain {
         let user = find(&accounts(invocation, &database.db), &self.user).await?;
         let rules = access.rules().await?;
         let EntityName { kind, id } = &self.entity;
-        let explanation = rules.explain(&principal(&user), *kind, id);
+        let described = access.describe(&rules, &user).await;
+        let untold = described.decide(&rules, *kind, id).err();
+        let explanation = rules.explain_for(described.subject, *kind, id);
         let place = |considered: &Considered| written_at(&access, &self.entity, considered);
         let Explanation { decision, default_included, rules: considered, authored, subject } = explanation;
         let told: Vec<Told> = considered
@@ -64,7 +66,7 @@ impl Explain {
         let allowed = match beside.as_ref().map(|beside| beside.mode) {
             Some(AuthzMode::Disabled) => false,
             Some(AuthzMode::Unrestricted) => true,
-            Some(AuthzMode::Webhook | AuthzMode::Extension) | None => decision.is_allowed(),
+            Some(AuthzMode::Webhook | AuthzMode::Extension) | None => untold.is_none() && decision.is_allowed(),
         };
         invocation.printer.show(&Answer {
             user: user.name.clone(),
@@ -73,10 +75,18 @@ impl Explain {
             allowed,
             authorizer: beside,
             reason: match &decision {
+                _ if untold.is_some() => "authz_unavailable",
                 AccessDecision::Denied(reason) => reason.kind(),
                 AccessDecision::Allowed(_) => "allowed",
             },
-            explanation: sentence(&decision, default_included, &told),
+            explanation: match &untold {
+                Some(untold) => format!(
+                    "It is refused for as long as it is not known what the rules depend on: {untold}. Without it: {}",
+                    sentence(&decision, default_included, &told)
+                ),
+                None => sentence(&decision, default_included, &told),
+            },
+            unknown: described.unknown.iter().map(ToString::to_string).collect(),
             user_has: subject
                 .bands
                 .iter()
@@ -199,7 +209,7 @@ fn written_at(access: &Access, entity: &EntityName, considered: &Considered) -> 
     if considered.rule.source != SOURCE_YAML {
         return None;
     }
-    let rule = &considered.rule;
+    let (rule, nobody) = (&considered.rule, Vec::new());
     let is_it = |document: &AccessRuleConfig| {
         let about = match (&document.entity_id, &document.entity_match) {
             (Some(id), _) => *id == entity.id,
@@ -210,7 +220,8 @@ fn written_at(access: &Access, entity: &EntityName, considered: &Considered) -> 
             "role" => &document.roles,
             "department" => &document.departments,
             "group" => &document.groups,
-            _ => &document.users,
+            "user" => &document.users,
+            dimension => document.attributes.get(dimension).unwrap_or(&nobody),
         };
         about
             && document.entity_type == entity.kind
@@ -234,6 +245,9 @@ struct Answer {
     reason: &'static str,
     explanation: String,
     user_has: Vec<String>,
+    /// What extensions know of the account and did not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
     rules: Vec<Told>,
     /// Those written in Cedar that apply, and whether they permit or forbid.
     policies: Vec<String>,
@@ -263,6 +277,7 @@ impl View for Answer {
             layout.record(
                 &Record::new()
                     .with(&self.user, self.user_has.join("; "))
+                    .with_list("unknown", self.unknown.clone())
                     .with_list("rules", self.rules.iter().map(line))
                     .with_list("policies", self.policies.clone())
                     .with("authorizer", self.authorizer.as_ref().map(|beside| beside.explanation.clone()))
