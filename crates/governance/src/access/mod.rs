@@ -19,6 +19,7 @@
 
 mod attribute_metrics;
 mod authored;
+mod by_hand;
 mod cache;
 mod compile;
 mod decision;
@@ -28,6 +29,7 @@ mod entity;
 mod explain;
 mod group;
 mod groups;
+mod names;
 mod patience;
 mod queries;
 #[cfg(test)]
@@ -39,12 +41,14 @@ mod rules;
 mod source;
 mod spoken;
 mod store;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod untold;
 mod vocabulary;
 
 pub use self::authored::{Authored, AuthoredPolicy};
+pub use self::by_hand::WantedRule;
 pub use self::decision::{
     AccessDecision, Basis, DEFAULT_DEPARTMENT, DEPARTMENT, DIMENSIONS, DenyReason, GROUP, ROLE, USER,
 };
@@ -54,11 +58,13 @@ pub use self::entity::{EntityRule, EntityRules, Subject};
 pub use self::explain::{Considered, Explanation, Part};
 pub use self::group::{Group, GroupKind};
 pub use self::groups::Groups;
+pub use self::names::{RuleNames, UnknownName};
 pub use self::patience::Unavailable;
 pub use self::rule::Rule;
 pub use self::rule_set::RuleSet;
 pub use self::rules::{AccessRules, Decided};
 pub use self::source::{SOURCE_API, SOURCE_YAML};
 pub use self::store::{BootstrapOptions, RuleError, RuleStore};
+pub use self::stored::StoredRule;
 pub use self::untold::{Silence, Untold};
 pub use self::vocabulary::SCHEMA;
