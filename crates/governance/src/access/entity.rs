@@ -103,6 +103,11 @@ impl Subject {
         self.bands.iter().position(|(of, _)| of == rule_type)
     }
 
+    /// The values of this type of rule that are about this account.
+    pub(crate) fn values(&self, rule_type: &str) -> &[String] {
+        self.bands.iter().find(|(of, _)| of == rule_type).map(|(_, values)| values.as_slice()).unwrap_or_default()
+    }
+
     /// Whether a rule of this type and value is about this account.
     pub(super) fn is_about(&self, rule_type: &str, value: &str) -> bool {
         self.bands.iter().any(|(of, values)| of == rule_type && values.iter().any(|own| own == value))
