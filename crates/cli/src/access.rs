@@ -8,12 +8,13 @@ use systemprompt_config::edit::YamlText;
 use systemprompt_database::DbPool;
 use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_governance::access::{
-    Authored, DEPARTMENT, DIMENSIONS, GROUP, Group, GroupKind, ROLE, RuleError, RuleSet, RuleStore, USER, Unavailable,
+    Authored, DEPARTMENT, Described, Dimensions, GROUP, Group, GroupKind, ROLE, RuleError, RuleSet, RuleStore, USER,
+    Unavailable, Untold,
 };
 use systemprompt_governance::config::{AccessControlConfig, AuthzHookConfig, Flaw};
 use systemprompt_governance::ledger::GovernanceProfile;
 use systemprompt_identity::User;
-use systemprompt_model::{Credential, EntityKind, Principal, UserType, with_causes};
+use systemprompt_model::{Credential, EntityKind, Principal, UserId, UserType, with_causes};
 
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult, Exit};
@@ -24,23 +25,31 @@ use crate::roles;
 pub(crate) struct Access {
     pub(crate) project: Project,
     pub(crate) store: RuleStore,
+    dimensions: Dimensions,
+    db: DbPool,
 }
 
 impl Access {
     pub(crate) fn open(invocation: &Invocation, db: &DbPool) -> CliResult<Self> {
         let project = invocation.project()?;
-        let store = RuleStore::new(db.clone(), invocation.ambient.clone(), DIMENSIONS.map(str::to_owned).into());
+        let dimensions = Dimensions::of(&project.registry);
+        let store = RuleStore::new(db.clone(), invocation.ambient.clone(), dimensions.names());
         let authored = Authored::read(&project.configuration.services.root).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             CliError::new("profile_invalid", problems.join("\n")).exit(Exit::Invalid)
         })?;
         store.put_authored(authored);
-        Ok(Self { project, store })
+        Ok(Self { project, store, dimensions, db: db.clone() })
     }
 
     /// All rules as they are now.
     pub(crate) async fn rules(&self) -> CliResult<RuleSet> {
         self.store.rule_set().await.map_err(unavailable)
+    }
+
+    /// What is known of an account by these rules.
+    pub(crate) async fn describe(&self, rules: &RuleSet, user: &User) -> Described {
+        self.dimensions.describe(rules, &principal(user), &self.db).await
     }
 
     pub(crate) async fn groups(&self) -> CliResult<Vec<Group>> {
@@ -77,6 +86,14 @@ impl Access {
         Err(CliError::new("unknown_group", format!("there is no {what} `{name}`; {instead}"))
             .help("systemprompt admin access-control groups list   shows them")
             .exit(Exit::Usage))
+    }
+
+    fn ensure_known_attribute(&self, dimension: &str, value: &str) -> CliResult {
+        let known = self.known();
+        match known.no_such_dimension(dimension).or_else(|| known.no_such_value(dimension, value)) {
+            Some(why) => Err(CliError::new("unknown_attribute", why).exit(Exit::Usage)),
+            None => Ok(()),
+        }
     }
 
     /// Reads a document of rules that is complete in itself, and checks it as documents of the project are.
@@ -162,6 +179,9 @@ pub(crate) struct Whom {
     /// Everybody in this group.
     #[arg(long)]
     group: Option<String>,
+    /// Everybody of whom an extension knows this: DIMENSION=VALUE.
+    #[arg(long, value_name = "DIMENSION=VALUE")]
+    attribute: Option<String>,
 }
 
 impl Whom {
@@ -171,19 +191,39 @@ impl Whom {
         invocation: &Invocation,
         access: &Access,
         db: &DbPool,
-    ) -> CliResult<(&'static str, String)> {
-        if let Some(user) = &self.user {
-            return Ok((USER, find(&accounts(invocation, db), user).await?.id.to_string()));
+    ) -> CliResult<(String, String)> {
+        let (rule_type, value) = self.named(invocation, db).await?;
+        match rule_type.as_str() {
+            USER => drop(find(&accounts(invocation, db), &value).await?),
+            ROLE => roles::refuse_unknown(std::slice::from_ref(&value), &[], &roles::catalogue(&access.project)?)?,
+            DEPARTMENT => drop(access.group(&value, Some(GroupKind::Department)).await?),
+            GROUP => drop(access.group(&value, Some(GroupKind::Group)).await?),
+            dimension => access.ensure_known_attribute(dimension, &value)?,
         }
-        if let Some(role) = &self.role {
-            roles::refuse_unknown(std::slice::from_ref(role), &[], &roles::catalogue(&access.project)?)?;
-            return Ok((ROLE, role.clone()));
+        Ok((rule_type, value))
+    }
+
+    /// The same for a rule that there may be: what it is about may be gone by now.
+    pub(crate) async fn named(&self, invocation: &Invocation, db: &DbPool) -> CliResult<(String, String)> {
+        let Self { user, role, department, group, attribute } = self;
+        if let Some(user) = user {
+            let id = match user.parse::<UserId>() {
+                Ok(id) => id,
+                Err(_) => find(&accounts(invocation, db), user).await?.id,
+            };
+            return Ok((USER.to_owned(), id.to_string()));
         }
-        if let Some(name) = &self.department {
-            return Ok((DEPARTMENT, access.group(name, Some(GroupKind::Department)).await?.name));
+        if let Some(attribute) = attribute {
+            let parts = attribute.split_once('=').filter(|(_, value)| !value.trim().is_empty());
+            let Some((dimension, value)) = parts else {
+                let why = format!("`{attribute}` is no attribute: write DIMENSION=VALUE");
+                return Err(CliError::new("unknown_attribute", why).exit(Exit::Usage));
+            };
+            return Ok((dimension.to_owned(), value.to_owned()));
         }
-        let name = self.group.as_deref().unwrap_or_default();
-        Ok((GROUP, access.group(name, Some(GroupKind::Group)).await?.name))
+        let named = [(ROLE, role), (DEPARTMENT, department), (GROUP, group)];
+        let (of, name) = named.into_iter().find_map(|(of, name)| Some((of, name.as_ref()?))).expect("one is required");
+        Ok((of.to_owned(), name.clone()))
     }
 }
 
@@ -205,7 +245,13 @@ pub(crate) fn unavailable(error: Unavailable) -> CliError {
     match error {
         Unavailable::Database(error) => CliError::database(error),
         Unavailable::Slow => CliError::from_error("db_unreachable", &error).exit(Exit::Unavailable),
+        Unavailable::Untold(untold) => unknown(&untold),
     }
+}
+
+/// What an extension knows of people cannot be got.
+pub(crate) fn unknown(untold: &Untold) -> CliError {
+    CliError::from_error("attribute_unknown", untold).exit(Exit::Unavailable)
 }
 
 /// A rule or group was not made.

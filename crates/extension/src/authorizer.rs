@@ -95,7 +95,8 @@ pub struct AuthorizedEntity {
 /// In which way somebody wants to use something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorizationContext {
-    /// `none`, `gateway.invocation`, `mcp.tool_call`, or what an extension calls it.
+    /// `none`, `gateway.invocation`, `mcp.tool_call`, `inquiry` when somebody only wants to know and nothing is done, or what
+    /// an extension calls it.
     pub kind: String,
     /// The model that is asked, by its configured name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ use crate::gateway::{GatewayGuardDef, RouteSelectorDef, SystemPromptOverrideDef}
 use crate::ledger::Projection;
 use crate::policy::PolicyDef;
 use crate::safety::SafetyScannerDef;
+use crate::subject_attributes::SubjectAttributesDef;
 
 use crate::{
     ConfigError, Configuration, Endpoint, ExtensionContext, ExtensionHealth, ExtensionMetadata, ExtensionRole,
@@ -250,6 +251,12 @@ pub trait Extension: Send + Sync + 'static {
     /// Authorizers it adds, which are asked after the access rules and must allow what those do, where the profile has
     /// `governance.authz.hook.mode: extension`.
     fn governance_authorizers(&self) -> Vec<AuthorizerDef> {
+        Vec::new()
+    }
+
+    /// Dimensions of people whose values it knows, and that access rules may be about. They come after departments and groups,
+    /// in load order, and before roles.
+    fn subject_attributes(&self) -> Vec<SubjectAttributesDef> {
         Vec::new()
     }
 

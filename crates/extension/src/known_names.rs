@@ -19,10 +19,33 @@ pub struct KnownNames {
     pub authorizers: BTreeSet<String>,
     /// The regions in which providers process what they are sent.
     pub regions: BTreeSet<String>,
+    /// The dimensions of people that extensions know, with the values each can have if its extension says which.
+    pub dimensions: BTreeMap<String, Option<BTreeSet<String>>>,
     /// The policies that extensions bring.
     pub policies: BTreeSet<String>,
     /// The safety scanners that extensions bring, with the categories each can find.
     pub safety_scanners: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl KnownNames {
+    /// What is wrong with a rule about a dimension of this name, if no extension knows it.
+    pub fn no_such_dimension(&self, dimension: &str) -> Option<String> {
+        let unknown = !self.dimensions.contains_key(dimension);
+        unknown.then(|| {
+            let instead = instead_of(dimension, self.dimensions.keys().map(String::as_str));
+            format!("no extension knows the `{dimension}` of people; {instead}")
+        })
+    }
+
+    /// What is wrong with a rule about this value of a dimension, if nobody can have it.
+    pub fn no_such_value(&self, dimension: &str, value: &str) -> Option<String> {
+        let values = self.dimensions.get(dimension)?.as_ref()?;
+        let unknown = !values.contains(value);
+        unknown.then(|| {
+            let instead = instead_of(value, values.iter().map(String::as_str));
+            format!("nobody has the {dimension} `{value}`; {instead}")
+        })
+    }
 }
 
 /// What to do about a name that is none of `known`: the one that was meant, or all there are.

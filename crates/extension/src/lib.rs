@@ -57,6 +57,7 @@ pub mod openapi;
 pub mod policy;
 pub mod safety;
 pub mod settings;
+pub mod subject_attributes;
 
 pub mod prelude;
 

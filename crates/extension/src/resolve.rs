@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use systemprompt_config::{Configuration, Problem, fill_defaults};
 
-use crate::facet::{Authorizers, Config, Policies, Roles, SafetyScanners};
+use crate::facet::{Authorizers, Config, Policies, Roles, SafetyScanners, SubjectAttributes};
 use crate::settings::Settings;
 use crate::{ConfigError, ExtensionConfigs, ExtensionRegistry, KnownNames};
 
@@ -55,6 +55,10 @@ impl KnownNames {
             known.regions.extend(entry.extension.regions(configuration));
             known.roles.extend(entry.declares::<Roles>().iter().map(|role| role.name.clone()));
             known.authorizers.extend(entry.declares::<Authorizers>().iter().map(|def| def.name.to_owned()));
+            known.dimensions.extend(entry.declares::<SubjectAttributes>().iter().map(|def| {
+                let values = def.values.map(|values| values.iter().map(|&value| value.to_owned()).collect());
+                (def.dimension.to_owned(), values)
+            }));
             known.policies.extend(entry.declares::<Policies>().iter().map(|policy| policy.id.to_owned()));
             known.safety_scanners.extend(entry.declares::<SafetyScanners>().iter().map(|scanner| {
                 (scanner.name.to_owned(), scanner.categories.iter().map(|&category| category.to_owned()).collect())

@@ -1,11 +1,16 @@
 //! What a configuration has of providers and routes, for commands that show and change it.
 
+use std::io;
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use systemprompt_config::{Configuration, SectionError};
+use systemprompt_governance::HttpClient;
 
 use crate::config::{GatewayConfig, ProviderConfig};
 use crate::snapshot::surroundings;
+use crate::upstream::Webhooks;
 
 /// A provider of the configuration.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -37,6 +42,11 @@ pub struct ConfiguredRoute {
     pub upstream_model: Option<String>,
     /// Where requests go if those fail.
     pub fallbacks: Vec<String>,
+}
+
+/// What asks an authorizer as the server does: over connections that lead to no private address but those of trusted hosts.
+pub fn authorizer_client(configuration: &Configuration) -> io::Result<Arc<dyn HttpClient>> {
+    Ok(Arc::new(Webhooks::new(&surroundings(configuration).trusted_hosts)?))
 }
 
 /// The providers, in their order.

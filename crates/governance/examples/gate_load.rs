@@ -16,7 +16,7 @@ use systemprompt_database::testing::TestCluster;
 use systemprompt_database::{Database, DbPool, InstallOptions, Module, install};
 use systemprompt_extension::policy::{Subject, Usage};
 use systemprompt_extension::{Extension, Metrics};
-use systemprompt_governance::access::{AccessRules, Authored, BootstrapOptions, DIMENSIONS};
+use systemprompt_governance::access::{AccessRules, Authored, BootstrapOptions, Dimensions};
 use systemprompt_governance::config::{GovernanceConfig, PolicyConfig, RateLimitConfig, SecretScanConfig};
 use systemprompt_governance::ledger::{
     AuditProfile, ContentRetention, Durability, Ledger, LedgerOptions, LedgerSettings, Payload, Retention,
@@ -70,14 +70,8 @@ async fn measure(database: &DbPool, durability: Durability, callers: usize) {
     let ledger = Ledger::start(database, options, projections, &ambient, &tracker, &metrics).await.expect("a ledger");
     tracker.spawn(Arc::clone(&ledger).project(stop.clone()));
     let hub = NotificationHub::start(database, &tracker, stop.clone());
-    let rules = AccessRules::start(
-        Arc::clone(database),
-        ambient.clone(),
-        &hub,
-        DIMENSIONS.map(str::to_owned).into(),
-        &tracker,
-        stop.clone(),
-    );
+    let rules =
+        AccessRules::start(Arc::clone(database), ambient.clone(), &hub, Dimensions::default(), &tracker, stop.clone());
     rules
         .bootstrap(
             &serde_json::from_value(serde_json::json!({"rules": [

@@ -19,7 +19,7 @@ use systemprompt_extension::{CarriesOn, KnownNames, LogRetention};
 use systemprompt_mail::{MailConfig, Mailer};
 use systemprompt_model::{Ambient, Clock as _, InstanceId, SystemClock, with_causes};
 
-use crate::access::{AccessRules, Authored, DIMENSIONS};
+use crate::access::{AccessRules, Authored, Dimensions};
 use crate::approvals::routes::{Desk, PREFIXES, table};
 use crate::approvals::store::Approvals;
 use crate::authorizers::{Authorizers, routes as inquiries};
@@ -245,7 +245,7 @@ impl Extension for GovernanceExtension {
             Arc::clone(ctx.db()),
             ctx.ambient().clone(),
             ctx.notifications(),
-            DIMENSIONS.map(str::to_owned).into(),
+            Dimensions::of(&registry).counted(ctx.metrics()),
             ctx.tracker(),
             ctx.shutdown().clone(),
         );

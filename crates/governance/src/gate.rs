@@ -14,7 +14,7 @@ use systemprompt_model::{Ambient, Credential, DecisionId, ResourceKind};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{AccessDecision, AccessRules, Decided};
+use crate::access::{self, AccessDecision, AccessRules, Decided};
 use crate::action::{Action, Target};
 use crate::authorizers::{self, Authorizers};
 use crate::denial::{Denial, Refusal};
@@ -302,6 +302,10 @@ impl Gate {
                 let policy = if reason.is_by_rule() { "authz_rule_based" } else { "authz_default_deny" };
                 let denied = denial(policy, DenialKind::NotEntitled, reason.kind(), Some(ASK_FOR_ACCESS), &reason);
                 (Err(denied), Some(version))
+            }
+            Err(access::Unavailable::Untold(untold)) => {
+                let why = format!("{untold}, and what the rules say depends on it");
+                (Err(denial("authz_default_deny", DenialKind::Unavailable, "authz_unavailable", None, &why)), None)
             }
             Err(error) => {
                 tracing::error!(%error, "access rules cannot be read; requests are refused");

@@ -58,7 +58,7 @@ mod webhook;
 pub use action::{Action, NotPermitted, Target};
 pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};
 pub use answer_safety::AnswerSafety;
-pub use authorizers::Authorizers;
+pub use authorizers::{Authorizers, Said};
 pub use backlog::{Backlog, BacklogError};
 pub use denial::{Denial, Refusal};
 pub use effect::{Authority, Effect, Facts, FactsWriter};

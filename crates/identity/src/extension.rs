@@ -6,22 +6,26 @@ use async_trait::async_trait;
 use axum::Json;
 use axum::routing::{MethodRouter, get};
 use http::header::{CACHE_CONTROL, HeaderValue};
+use systemprompt_config::Configuration;
 use systemprompt_config::profile::EnvironmentKind;
 use systemprompt_extension::{
-    AddressBans, Authentication, CredentialsRefused, Endpoint, Extension, ExtensionContext, ExtensionHealth,
-    ExtensionMetadata, ExtensionRole, ExtensionRouter, ExtensionRouterConfig, LoaderError, RateGroup, SchemaDefinition,
-    ServiceMap, WellKnownRoute, register_built_in, reserve_paths,
+    AddressBans, Authentication, CredentialsRefused, Endpoint, Extension, ExtensionContext, ExtensionContextExt as _,
+    ExtensionHealth, ExtensionMetadata, ExtensionRegistry, ExtensionRole, ExtensionRouter, ExtensionRouterConfig,
+    LoaderError, RateGroup, Reload, SchemaDefinition, ServiceMap, WellKnownRoute, register_built_in, reserve_paths,
 };
 use systemprompt_governance::Gate;
+use systemprompt_governance::access::AccessRules;
 use systemprompt_governance::config::GovernanceConfig;
 use systemprompt_governance::secret_scan::SecretScanner;
 
+use crate::access::{self, Declarations, Declared, Desk};
 use crate::ban::list::BanList;
 use crate::change::Site;
 use crate::identity::{Identity, IdentityOptions};
 use crate::signing_key::SigningKeys;
 use crate::signing_key::set::KeySetError;
 use crate::token::issuer::Tokens;
+use crate::user::store::Users;
 use crate::{routes, schema};
 
 const ID: &str = "identity";
@@ -74,21 +78,40 @@ impl Extension for IdentityExtension {
         ]
     }
 
-    fn router_config(&self) -> Option<ExtensionRouterConfig> {
-        Some(ExtensionRouterConfig::core(routes::PREFIXES))
+    fn router_configs(&self) -> Vec<ExtensionRouterConfig> {
+        vec![ExtensionRouterConfig::core(routes::PREFIXES), ExtensionRouterConfig::core(access::PREFIXES)]
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        routes::table().endpoints().to_vec()
+        [routes::table().endpoints(), access::table().endpoints()].concat()
     }
 
-    fn router(&self, ctx: &dyn ExtensionContext) -> Option<ExtensionRouter> {
-        // Without a started identity and a Gate there is no server that could mount anything.
-        let identity = ctx.services().get::<Identity>()?;
-        let gate = ctx.services().get::<Gate>()?;
-        let site = Site::new(Identity::clone(&identity), gate);
-        let router = ExtensionRouter::core(routes::table(), site, routes::PREFIXES);
-        Some(router.with_rate_limit(RateGroup::OauthAuth))
+    fn try_router(&self, ctx: &dyn ExtensionContext) -> Result<Vec<ExtensionRouter>, LoaderError> {
+        let site = Site::new(Identity::clone(&*ctx.service::<Identity>()?), ctx.service::<Gate>()?);
+        let desk = Desk::new(
+            ctx.service::<AccessRules>()?,
+            ctx.service::<Users>()?,
+            ctx.service::<Gate>()?,
+            ctx.service::<Declarations>()?,
+        );
+        Ok(vec![
+            ExtensionRouter::core(routes::table(), site, routes::PREFIXES).with_rate_limit(RateGroup::OauthAuth),
+            ExtensionRouter::core(access::table(), desk, access::PREFIXES).with_rate_limit(RateGroup::Admin),
+        ])
+    }
+
+    async fn reload(
+        &self,
+        ctx: &dyn ExtensionContext,
+        configuration: &Arc<Configuration>,
+    ) -> Result<Option<Reload>, LoaderError> {
+        let declarations = ctx.service::<Declarations>()?;
+        let declared = Declared::read(&*ctx.service::<ExtensionRegistry>()?, configuration)
+            .map_err(|error| LoaderError::failed(ID, &error))?;
+        Ok(Some(Reload::new(async move {
+            declarations.put_in_force(declared);
+            Ok(())
+        })))
     }
 
     fn well_known(&self) -> Vec<WellKnownRoute> {
@@ -124,6 +147,9 @@ impl Extension for IdentityExtension {
         );
         services.insert(Arc::new(AddressBans::new(bans.await)));
         services.insert(Arc::new(refused));
+        let declared = Declared::read(&*services.require::<ExtensionRegistry>()?, ctx.configuration())
+            .map_err(|error| LoaderError::failed(ID, &error))?;
+        services.insert(Arc::new(Declarations::new(declared)));
         services.insert(Arc::clone(&identity.users));
         services.insert(Arc::clone(&identity.api_keys));
         services.insert(Arc::clone(&identity.tokens));

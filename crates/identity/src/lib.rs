@@ -15,6 +15,7 @@
 //! To add a kind of credential: a variant of `model::Credential`, a branch in `Authenticator::establish`, its tables
 //! with a trigger in `identity_changes.sql`, and rows in the tables of tests of `authentication/authenticator.rs`.
 
+mod access;
 mod administrator;
 mod provenance;
 mod user;

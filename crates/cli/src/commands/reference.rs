@@ -501,6 +501,18 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
     ),
     ("governance_authorizer_seconds", "histogram", "authorizer", "Time until an authorizer had answered"),
     (
+        "governance_attribute_calls_total",
+        "counter",
+        "dimension, result",
+        "Times an extension was asked what it knows of an account; `fault` is no answer, and refuses what depends on it",
+    ),
+    (
+        "governance_attribute_seconds",
+        "histogram",
+        "dimension",
+        "Time until an extension had answered what it knows of an account",
+    ),
+    (
         "hook_decisions_total",
         "counter",
         "event, decision",

@@ -3,8 +3,8 @@
 use super::kind::{Declared, Described, Facet};
 use super::{
     Authorizers, Config, CrossExtensionTables, Endpoints, GatewayGuards, Migrations, Permissions, Policies,
-    Projections, Roles, RouteSelectors, Routes, SafetyScanners, Schemas, Sections, Seeds, SystemPromptOverrides,
-    WellKnown,
+    Projections, Roles, RouteSelectors, Routes, SafetyScanners, Schemas, Sections, Seeds, SubjectAttributes,
+    SystemPromptOverrides, WellKnown,
 };
 use crate::{Extension, LoaderError};
 
@@ -60,6 +60,7 @@ facets! {
     roles: Roles,
     permissions: Permissions,
     authorizers: Authorizers,
+    subject_attributes: SubjectAttributes,
     policies: Policies,
     safety_scanners: SafetyScanners,
     projections: Projections,

@@ -24,6 +24,7 @@ mod safety_scanners;
 mod schemas;
 mod sections;
 mod seeds;
+mod subject_attributes;
 mod system_prompt_overrides;
 mod well_known;
 
@@ -45,6 +46,7 @@ pub use safety_scanners::SafetyScanners;
 pub use schemas::Schemas;
 pub use sections::Sections;
 pub use seeds::Seeds;
+pub use subject_attributes::SubjectAttributes;
 pub use system_prompt_overrides::SystemPromptOverrides;
 pub use well_known::WellKnown;
 

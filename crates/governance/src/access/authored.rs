@@ -14,6 +14,8 @@ use systemprompt_config::Problem;
 use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_model::EntityKind;
 
+use super::decision::{DEPARTMENT, DIMENSIONS, GROUP, ROLE, USER};
+use super::spoken::{ATTRIBUTE, Spoken, attribute};
 use super::vocabulary::{VOCABULARY, type_of};
 use crate::config::{AccessControlConfig, no_such_role};
 
@@ -28,6 +30,7 @@ pub struct Authored {
 #[derive(Debug, Clone)]
 pub struct AuthoredPolicy {
     pub(super) policy: Policy,
+    spoken: Spoken,
     /// As it was written.
     pub text: String,
     /// What its author calls it, in an annotation `@id("…")`.
@@ -82,20 +85,35 @@ impl Authored {
         files
     }
 
+    /// Whether what any of them decides may depend on this dimension of people.
+    pub(super) fn speaks_of(&self, dimension: &str) -> bool {
+        self.policies.iter().any(|policy| policy.spoken.is_about(dimension))
+    }
+
     /// Every policy that names something that is not there. Accounts are not looked for: configuration is checked without a
     /// database.
     pub fn unknown_names(&self, access: &AccessControlConfig, known: &KnownNames) -> Vec<Problem> {
         let (roles, departments, groups) = (access.role_names(known), access.department_names(), access.group_names());
         let mut problems = Vec::new();
         for policy in &self.policies {
+            // As its author wrote it, unless they put blanks into it.
+            let mut found = |written: &str, message| {
+                let at = policy.text.find(written).unwrap_or_default();
+                let (below, column) = line_and_column(&policy.text, at);
+                let line = policy.line + below - 1;
+                let problem = problem(&policy.file, "", 0, message);
+                problems.push(Problem { line: Some(line), column: Some(column), ..problem });
+            };
             for entity in policy.policy.entity_literals() {
                 if let Some(message) = unknown(&entity, &roles, &departments, &groups, known) {
-                    // As its author wrote it, unless they put blanks into it.
-                    let at = policy.text.find(&entity.to_string()).unwrap_or_default();
-                    let (below, column) = line_and_column(&policy.text, at);
-                    let line = policy.line + below - 1;
-                    let problem = problem(&policy.file, "", 0, message);
-                    problems.push(Problem { line: Some(line), column: Some(column), ..problem });
+                    found(&entity.to_string(), message);
+                }
+            }
+            for tag in &policy.spoken.tags {
+                let tags = || DIMENSIONS.into_iter().chain([ROLE]).chain(known.dimensions.keys().map(String::as_str));
+                if tags().all(|known| known != tag) {
+                    let instead = instead_of(tag, tags().collect::<Vec<_>>());
+                    found(&format!("\"{tag}\""), format!("accounts have no tag `{tag}`; {instead}"));
                 }
             }
         }
@@ -117,6 +135,7 @@ fn unknown(
             .then(|| format!("`{id}` is not among `departments`; {}", instead_of(id, departments.iter().copied()))),
         "Group" => (!groups.contains(id))
             .then(|| format!("`{id}` is not among `groups`; {}", instead_of(id, groups.iter().copied()))),
+        ATTRIBUTE => no_such_attribute(entity, known),
         of => {
             let kind = EntityKind::ALL.into_iter().find(|kind| type_of(*kind) == of)?;
             let ids = known.entities.get(&kind)?;
@@ -124,6 +143,21 @@ fn unknown(
                 .then(|| format!("there is no {kind} `{id}`; {}", instead_of(id, ids.iter().map(String::as_str))))
         }
     }
+}
+
+fn no_such_attribute(entity: &EntityUid, known: &KnownNames) -> Option<String> {
+    let Some((dimension, value)) = attribute(entity) else {
+        let id = entity.id().unescaped();
+        return Some(format!("`{id}` is no attribute of people; write Attribute::\"DIMENSION:VALUE\""));
+    };
+    let type_name = match dimension {
+        USER => "User",
+        ROLE => "Role",
+        DEPARTMENT => "Department",
+        GROUP => "Group",
+        _ => return known.no_such_dimension(dimension).or_else(|| known.no_such_value(dimension, value)),
+    };
+    Some(format!("nobody has the attribute `{dimension}:{value}`; write {type_name}::\"{value}\""))
 }
 
 fn of_file(file: &Path, text: &str) -> Result<Vec<AuthoredPolicy>, Vec<Problem>> {
@@ -159,6 +193,7 @@ fn of_file(file: &Path, text: &str) -> Result<Vec<AuthoredPolicy>, Vec<Problem>>
                 file: file.to_owned(),
                 text: source,
                 policy: policy.clone(),
+                spoken: Spoken::of(policy),
             }
         })
         .collect();

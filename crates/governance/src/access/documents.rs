@@ -58,8 +58,10 @@ impl RuleSet {
                     ROLE => document.roles.push(rule.rule_value.clone()),
                     DEPARTMENT => document.departments.push(rule.rule_value.clone()),
                     GROUP => document.groups.push(rule.rule_value.clone()),
-                    // Nothing in a document stands for it.
-                    _ => {}
+                    dimension => {
+                        let values = document.attributes.entry(dimension.to_owned()).or_default();
+                        values.push(rule.rule_value.clone());
+                    }
                 }
             }
             if entity.default_included {
@@ -86,6 +88,7 @@ fn empty(kind: EntityKind, id: &str, access: Access, justification: Option<Strin
         departments: Vec::new(),
         groups: Vec::new(),
         users: Vec::new(),
+        attributes: BTreeMap::new(),
         justification,
     }
 }
@@ -114,7 +117,9 @@ pub(super) fn rules_about(documents: &[AccessRuleConfig], entities: &[(EntityKin
             (GROUP, &document.groups),
             (ROLE, &document.roles),
         ];
-        let values = lists.into_iter().flat_map(|(of, values)| values.iter().map(move |value| (of, value)));
+        let attributes = document.attributes.iter().map(|(dimension, values)| (dimension.as_str(), values));
+        let values =
+            lists.into_iter().chain(attributes).flat_map(|(of, values)| values.iter().map(move |value| (of, value)));
         for (rule_type, rule_value) in values {
             rules.extend(entities.iter().filter(|(kind, id)| about.covers(*kind, id)).map(|(kind, id)| Rule {
                 kind: *kind,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use systemprompt_model::{Principal, UserId, UserType};
+use uuid::Uuid;
 
 use super::decision::{DEFAULT_DEPARTMENT, DEPARTMENT, GROUP, ROLE, USER};
 use super::groups::Groups;
@@ -52,8 +53,8 @@ impl EntityRules {
 /// What somebody else tells of an account.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Told<'a> {
-    /// Its id.
-    pub(crate) user_id: UserId,
+    /// Its id, if it is told.
+    pub(crate) user_id: Option<UserId>,
     /// Its roles.
     pub(crate) roles: &'a [String],
     /// Its attributes, each with all its values.
@@ -84,13 +85,27 @@ impl Subject {
         let own = |dimension: &str| told.attributes.get(dimension).map(Vec::as_slice).unwrap_or_default();
         let mut roles = told.roles.to_vec();
         roles.sort_unstable();
-        let bands = bands(told.user_id, own, &roles, dimensions, groups);
+        // No rule is about an account that has no id.
+        let user = told.user_id.unwrap_or(UserId::from_uuid(Uuid::nil()));
+        let bands = bands(user, own, &roles, dimensions, groups);
         Self { name: String::new(), kind: UserType::User.as_str(), bands }
+    }
+
+    /// Has it have these values of a dimension, and no others.
+    pub(super) fn set(&mut self, dimension: &str, known: &[String]) {
+        if let Some((_, values)) = self.bands.iter_mut().find(|(of, _)| of == dimension) {
+            known.clone_into(values);
+        }
     }
 
     /// The band of rules of this type, if there is such a type.
     pub(super) fn band(&self, rule_type: &str) -> Option<usize> {
         self.bands.iter().position(|(of, _)| of == rule_type)
+    }
+
+    /// The values of this type of rule that are about this account.
+    pub(crate) fn values(&self, rule_type: &str) -> &[String] {
+        self.bands.iter().find(|(of, _)| of == rule_type).map(|(_, values)| values.as_slice()).unwrap_or_default()
     }
 
     /// Whether a rule of this type and value is about this account.

@@ -52,7 +52,11 @@ pub enum Part {
 impl RuleSet {
     /// Why `principal` may use the entity, or may not.
     pub fn explain(&self, principal: &Principal, kind: EntityKind, id: &str) -> Explanation {
-        let subject = self.subject(principal);
+        self.explain_for(self.subject(principal), kind, id)
+    }
+
+    /// Why somebody of whom this is known may use the entity, or may not.
+    pub fn explain_for(&self, subject: Subject, kind: EntityKind, id: &str) -> Explanation {
         let verdict = self.judge(&subject, kind, id);
         let entity = self.entity(kind, id).cloned().unwrap_or_default();
         let of_rules = verdict.origins.iter().find_map(|origin| match origin {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::untold::Untold;
+
 /// How long the database may take to answer a decision.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -11,6 +13,9 @@ pub enum Unavailable {
     /// PostgreSQL did not answer in time.
     #[error("PostgreSQL does not answer in time")]
     Slow,
+    /// It depends on what an extension knows of the account and does not say.
+    #[error(transparent)]
+    Untold(#[from] Untold),
     /// It answered with an error, or could not be reached.
     #[error("PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),

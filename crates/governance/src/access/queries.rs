@@ -355,6 +355,87 @@ pub(super) async fn delete_rule(
     Ok(deleted.rows_affected() > 0)
 }
 
+/// Deletes the rule of this type and value of every entity of a kind.
+pub(super) async fn delete_rule_of_all(
+    executor: impl PgExecutor<'_>,
+    kind: EntityKind,
+    rule_type: &str,
+    rule_value: &str,
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        r#"
+        DELETE FROM access_control_rules
+        WHERE entity_type = $1
+            AND rule_type = $2
+            AND rule_value = $3
+        "#,
+        kind.as_str(),
+        rule_type,
+        rule_value,
+    )
+    .execute(executor)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Opens an entity to everybody, or closes it; whether there is such an entity.
+pub(super) async fn set_open(
+    executor: impl PgExecutor<'_>,
+    kind: EntityKind,
+    id: &str,
+    open: bool,
+    source: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let set = sqlx::query!(
+        r#"
+        UPDATE access_control_entities
+        SET default_included = $3,
+            source = $4,
+            updated_at = $5
+        WHERE entity_type = $1
+            AND entity_id = $2
+        "#,
+        kind.as_str(),
+        id,
+        open,
+        source,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(set.rows_affected() > 0)
+}
+
+/// Deletes what rules these entities have besides those of these types and values.
+pub(super) async fn delete_rules_but(
+    connection: &mut PgConnection,
+    (kinds, ids): (&[&str], &[&str]),
+    (types, values): (&[&str], &[&str]),
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM access_control_rules AS rule
+        USING unnest($1::text[], $2::text[]) AS about (entity_type, entity_id)
+        WHERE rule.entity_type = about.entity_type
+            AND rule.entity_id = about.entity_id
+            AND NOT EXISTS (
+                SELECT
+                FROM unnest($3::text[], $4::text[]) AS kept (rule_type, rule_value)
+                WHERE kept.rule_type = rule.rule_type
+                    AND kept.rule_value = rule.rule_value
+            )
+        "#,
+        kinds as &[&str],
+        ids as &[&str],
+        types as &[&str],
+        values as &[&str],
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Adds groups, or changes what is said about them and what they are a part of.
 pub(super) async fn upsert_groups(
     connection: &mut PgConnection,

@@ -19,16 +19,16 @@ pub(super) struct Remembered(RwLock<HashMap<Subject, AccessDecision>>);
 
 impl Remembered {
     /// What was decided about `subject`, or is now.
-    pub(super) fn decide(&self, subject: Subject, decide: impl FnOnce(&Subject) -> AccessDecision) -> AccessDecision {
-        if let Some(decision) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&subject) {
+    pub(super) fn decide(&self, subject: &Subject, decide: impl FnOnce(&Subject) -> AccessDecision) -> AccessDecision {
+        if let Some(decision) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(subject) {
             return decision.clone();
         }
-        let decision = decide(&subject);
+        let decision = decide(subject);
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(subject, decision.clone());
+        kept.insert(subject.clone(), decision.clone());
         decision
     }
 }

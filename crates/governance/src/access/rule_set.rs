@@ -9,7 +9,7 @@ use systemprompt_model::{EntityKind, Principal};
 
 use super::authored::Authored;
 use super::compile::{Compiled, Origin, compile};
-use super::decision::{AccessDecision, Basis, DenyReason, USER};
+use super::decision::{AccessDecision, Basis, DIMENSIONS, DenyReason, USER};
 use super::entity::{EntityRules, Subject, Told};
 use super::groups::Groups;
 use super::remembered::Remembered;
@@ -112,21 +112,22 @@ impl RuleSet {
         Subject::of(principal, &self.dimensions, &self.groups)
     }
 
-    /// Whether `principal` may use the entity.
-    pub fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> AccessDecision {
-        self.decide_about(self.subject(principal), kind, id)
-    }
-
     /// The same for an account that somebody else tells of.
-    pub(super) fn decide_told(&self, told: &Told<'_>, kind: EntityKind, id: &str) -> AccessDecision {
-        self.decide_about(Subject::told(told, &self.dimensions, &self.groups), kind, id)
+    pub(super) fn told(&self, told: &Told<'_>) -> Subject {
+        Subject::told(told, &self.dimensions, &self.groups)
     }
 
-    fn decide_about(&self, subject: Subject, kind: EntityKind, id: &str) -> AccessDecision {
+    /// Whether `principal` may use the entity, by what is written down with the account.
+    pub fn decide(&self, principal: &Principal, kind: EntityKind, id: &str) -> AccessDecision {
+        self.decide_for(&self.subject(principal), kind, id)
+    }
+
+    /// Whether somebody of whom this is known may use the entity.
+    pub fn decide_for(&self, subject: &Subject, kind: EntityKind, id: &str) -> AccessDecision {
         let decide = |subject: &Subject| self.judge(subject, kind, id).decision;
         match self.known(kind, id) {
             Some(known) => known.decided.decide(subject, decide),
-            None => decide(&subject),
+            None => decide(subject),
         }
     }
 
@@ -157,6 +158,9 @@ impl RuleSet {
             for rule in &rules.rules {
                 put(&["rule", &rule.rule_type, &rule.rule_value, rule.access.as_str()]);
             }
+        }
+        for dimension in self.dimensions.iter().filter(|dimension| !DIMENSIONS.contains(&dimension.as_str())) {
+            put(&["dimension", dimension]);
         }
         for (group, parent) in &self.groups.parents {
             put(&["group", group, parent.as_deref().unwrap_or_default()]);

@@ -72,7 +72,7 @@ impl From<sqlx::Error> for RuleError {
 /// The rules of an installation as they are stored.
 pub struct RuleStore {
     pub(super) db: DbPool,
-    ambient: Ambient,
+    pub(super) ambient: Ambient,
     dimensions: Arc<[String]>,
     /// A start or a reload puts others here.
     authored: ArcSwap<Authored>,
@@ -295,7 +295,7 @@ impl RuleStore {
         Ok(queries::remove_member(self.db.write(), group, user).await?)
     }
 
-    fn columns<'a>(&self, rules: &'a [Rule]) -> queries::RuleColumns<'a> {
+    pub(super) fn columns<'a>(&self, rules: &'a [Rule]) -> queries::RuleColumns<'a> {
         let mut columns = queries::RuleColumns::default();
         for rule in rules {
             columns.push(AccessRuleId::generate(&self.ambient), rule);

@@ -3,19 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use systemprompt_extension::KnownNames;
 use systemprompt_model::{Ambient, ApiKeyId, Credential, EntityKind, Principal, UserId, UserType};
 
 use super::authored::Authored;
 use super::compile::compile;
 use super::decision::{AccessDecision, DEFAULT_DEPARTMENT, DEPARTMENT, DenyReason, GROUP, ROLE, USER};
+use super::dimensions::{Described, depends};
 use super::entity::{EntityRule, EntityRules, Subject};
 use super::groups::Groups;
 use super::reference::resolve;
 use super::rule_set::{RuleSet, evaluate};
+use super::untold::{Silence, Untold};
 use super::vocabulary::VOCABULARY;
-use crate::config::Access;
+use crate::config::{Access, AccessControlConfig};
 
 const ROUTE: EntityKind = EntityKind::GatewayRoute;
+/// What extensions know.
+const BROUGHT: [&str; 2] = ["clearance", "project"];
 
 fn somebody(roles: &[&str], department: Option<&str>, user_type: UserType) -> Principal {
     let ambient = Ambient::system();
@@ -32,7 +37,7 @@ fn somebody(roles: &[&str], department: Option<&str>, user_type: UserType) -> Pr
 }
 
 fn dimensions() -> Vec<String> {
-    vec![DEPARTMENT.to_owned(), GROUP.to_owned(), "clearance".to_owned()]
+    [DEPARTMENT, GROUP].into_iter().chain(BROUGHT).map(str::to_owned).collect()
 }
 
 type RuleRow<'a> = (&'a str, &'a str, Access);
@@ -164,7 +169,7 @@ const USERS: &[&str] = &["00000000-0000-0000-0000-000000000001", "00000000-0000-
 fn made_up_rules(dice: &mut Dice) -> EntityRules {
     let mut rules = EntityRules::new(dice.below(2) == 0);
     for _ in 0..dice.below(7) {
-        let rule_type = dice.one_of(&[USER, DEPARTMENT, GROUP, "clearance", ROLE, ROLE, "unknown"]);
+        let rule_type = dice.one_of(&[USER, DEPARTMENT, GROUP, "clearance", "project", ROLE, ROLE, "unknown"]);
         let value = dice.one_of(if rule_type == USER { USERS } else { NAMES });
         let access = if dice.below(2) == 0 { Access::Allow } else { Access::Deny };
         rules.insert(rule(rule_type, value, access));
@@ -204,6 +209,148 @@ fn policies_decide_as_the_reference_does() {
     assert!(allowed > 500 && denied > 500, "{allowed} allowed, {denied} denied: the cases are lopsided");
 }
 
+/// Policies of which one takes part in every second set.
+const WRITTEN: &[&str] = &[
+    "forbid (principal in Attribute::\"clearance:a\", action, resource);",
+    "forbid (principal, action, resource) unless { principal in Attribute::\"clearance:b\" };",
+    "permit (principal, action, resource) when { principal.hasTag(\"project\") && principal.getTag(\"project\").contains(\"a\") };",
+    "permit (principal, action, resource) unless { principal in Attribute::\"project:a\" };",
+    "forbid (principal, action, resource) when { principal.hasTag(\"\\u{63}learance\") && \
+     principal.getTag(\"\\u{63}learance\").contains(\"a\") };",
+    "forbid (principal, action, resource) when { principal.hasTag(principal.name) && \
+     principal.getTag(principal.name).contains(\"a\") };",
+    "forbid (principal in Role::\"a\", action, resource);",
+    "permit (principal in Department::\"a\", action, resource);",
+];
+
+fn written() -> Vec<Arc<Authored>> {
+    WRITTEN.iter().map(|cedar| Arc::new(authored(cedar).expect(cedar))).collect()
+}
+
+fn made_up_set(written: &[Arc<Authored>], dice: &mut Dice) -> RuleSet {
+    let authored = written.get(dice.below(2 * written.len())).cloned().unwrap_or_default();
+    let entities = BTreeMap::from([((ROUTE, "gpt".to_owned()), made_up_rules(dice))]);
+    RuleSet::new(entities, Groups::default(), dimensions().into(), authored)
+}
+
+/// The same account with values of these dimensions.
+fn with(subject: &Subject, dimensions: &[&str], dice: &mut Dice) -> Subject {
+    let mut subject = subject.clone();
+    for dimension in dimensions {
+        let other = made_up_subject(dice);
+        let (_, values) = &other.bands[other.band(dimension).expect("a dimension")];
+        subject.set(dimension, values);
+    }
+    subject
+}
+
+#[test]
+fn what_is_not_known_of_somebody_leaves_only_what_is_decided_whatever_it_is() {
+    let (mut dice, policies) = (Dice(1_911), written());
+    let (mut decided, mut open) = (0, 0);
+    for _ in 0..1_000 {
+        let rules = made_up_set(&policies, &mut dice);
+        let mut subject = made_up_subject(&mut dice);
+        subject.name = dice.one_of(&["clearance", "somebody"]).to_owned();
+        let unknown = [&BROUGHT[..1], &BROUGHT[1..], &BROUGHT[..]][dice.below(3)];
+        for dimension in unknown {
+            subject.set(dimension, &[]);
+        }
+        let untold = |dimension: &&'static str| Untold { dimension, extension: "e", why: Silence::Failed };
+        let described = Described { subject, unknown: unknown.iter().map(untold).collect() };
+        let Ok(decision) = described.decide(&rules, ROUTE, "gpt") else {
+            open += 1;
+            continue;
+        };
+        decided += 1;
+        for _ in 0..8 {
+            let filled = with(&described.subject, unknown, &mut dice);
+            let then = rules.decide_for(&filled, ROUTE, "gpt");
+            let (written, of) = (rules.authored(), rules.entity(ROUTE, "gpt"));
+            assert_eq!(
+                decision.is_allowed(),
+                then.is_allowed(),
+                "{decision}, but {then}: {filled:#?}\n{of:#?}\n{written:#?}"
+            );
+        }
+    }
+    assert!(decided > 300 && open > 300, "{decided} decided, {open} open: the cases are lopsided");
+}
+
+#[test]
+fn an_extension_is_asked_for_all_that_a_decision_depends_on_and_for_no_more() {
+    let (mut dice, policies) = (Dice(42), written());
+    let (mut asked, mut spared) = (0, 0);
+    for _ in 0..1_000 {
+        let rules = made_up_set(&policies, &mut dice);
+        let everything = made_up_subject(&mut dice);
+        let mut known = everything.clone();
+        for dimension in BROUGHT {
+            known.set(dimension, &[]);
+        }
+        let mut open = BROUGHT.to_vec();
+        let decision = loop {
+            let decision = rules.decide_for(&known, ROUTE, "gpt");
+            let is_wanted = |dimension: &&str| depends(&rules, (ROUTE, "gpt"), &known, &decision, dimension);
+            let (wanted, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(is_wanted);
+            if wanted.is_empty() {
+                spared += rest.len();
+                break decision;
+            }
+            asked += wanted.len();
+            for dimension in wanted {
+                let (_, values) = &everything.bands[everything.band(dimension).expect("a dimension")];
+                known.set(dimension, values);
+            }
+            open = rest;
+        };
+        let then = rules.decide_for(&everything, ROUTE, "gpt");
+        assert_eq!(decision.is_allowed(), then.is_allowed(), "{decision}, but {then}: {everything:#?}");
+    }
+    assert!(asked > 300 && spared > 300, "{asked} asked, {spared} spared: the cases are lopsided");
+}
+
+#[test]
+fn a_policy_about_what_no_extension_knows_is_told_with_what_was_meant() {
+    let values = |values: &[&str]| Some(values.iter().map(ToString::to_string).collect());
+    let dimensions = [("clearance".to_owned(), values(&["public", "secret"])), ("project".to_owned(), None)];
+    let known = KnownNames { dimensions: dimensions.into(), ..KnownNames::default() };
+    let tag = |name: &str| format!("principal.hasTag(\"{name}\") && principal.getTag(\"{name}\").contains(\"a\")");
+    for (condition, expected) in [
+        ("principal in Attribute::\"clearance:secret\"".to_owned(), None),
+        ("principal in Attribute::\"project:whatever\"".to_owned(), None),
+        (tag("project"), None),
+        (tag("department"), None),
+        (tag("role"), None),
+        (
+            "principal in Attribute::\"clearence:secret\"".to_owned(),
+            Some("2:21: no extension knows the `clearence` of people; did you mean `clearance`?"),
+        ),
+        (
+            "principal in Attribute::\"clearance:sekret\"".to_owned(),
+            Some("2:21: nobody has the clearance `sekret`; did you mean `secret`?"),
+        ),
+        (
+            "principal in Attribute::\"department:Sales\"".to_owned(),
+            Some("2:21: nobody has the attribute `department:Sales`; write Department::\"Sales\""),
+        ),
+        (
+            "principal in Attribute::\"secret\"".to_owned(),
+            Some("2:21: `secret` is no attribute of people; write Attribute::\"DIMENSION:VALUE\""),
+        ),
+        (tag("projct"), Some("2:25: accounts have no tag `projct`; did you mean `project`?")),
+    ] {
+        let cedar = format!("forbid (principal, action, resource)\nwhen {{ {condition} }};");
+        let rules = with_policies(EntityRules::default(), &cedar).expect(&cedar);
+        let problems = rules.authored().unknown_names(&AccessControlConfig::default(), &known);
+        let place = |problem: &systemprompt_config::Problem| {
+            format!("{}:{}: {}", problem.line.unwrap_or(0), problem.column.unwrap_or(0), problem.message)
+        };
+        let told: Vec<String> = problems.iter().map(place).collect();
+        assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{cedar}");
+    }
+}
+
 #[test]
 fn what_is_compiled_fits_the_schema() {
     let mut dice = Dice(7);
@@ -218,19 +365,22 @@ fn what_is_compiled_fits_the_schema() {
     }
 }
 
-fn with_policies(rules: EntityRules, cedar: &str) -> Result<RuleSet, String> {
+fn authored(cedar: &str) -> Result<Authored, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let folder = directory.path().join("access-control");
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(folder.join("house.cedar"), cedar).expect("a file");
-    let authored = Authored::read(directory.path()).map_err(|problems| {
+    Authored::read(directory.path()).map_err(|problems| {
         let place = |problem: &systemprompt_config::Problem| {
             format!("{}:{}: {}", problem.line.unwrap_or(0), problem.column.unwrap_or(0), problem.message)
         };
         problems.iter().map(place).collect::<Vec<_>>().join("\n")
-    })?;
+    })
+}
+
+fn with_policies(rules: EntityRules, cedar: &str) -> Result<RuleSet, String> {
     let entities = BTreeMap::from([((ROUTE, "claude-opus".to_owned()), rules)]);
-    Ok(RuleSet::new(entities, Groups::default(), dimensions().into(), Arc::new(authored)))
+    Ok(RuleSet::new(entities, Groups::default(), dimensions().into(), Arc::new(authored(cedar)?)))
 }
 
 #[test]

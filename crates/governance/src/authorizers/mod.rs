@@ -19,18 +19,19 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use serde::Serialize;
 use systemprompt_extension::Metrics;
 use systemprompt_extension::authorizer::{
     Authorization, AuthorizationContext, AuthorizationDenial, AuthorizationRequest, AuthorizedEntity, Authorizer,
     ReasonKind,
 };
 use systemprompt_extension::policy::{DenialKind, Subject as Judged};
-use systemprompt_model::{Ambient, Condition, EntityKind, ResourceKind, Secret, with_causes};
+use systemprompt_model::{Ambient, Condition, EntityKind, ResourceKind, Secret, TraceId, UserId, with_causes};
 use url::Url;
 
 use self::metrics::AuthorizerMetrics;
 use self::webhook::{Line, Webhook};
-use crate::access::{AccessRules, ROLE, Subject, USER};
+use crate::access::{AccessRules, Described, ROLE, Subject, USER};
 use crate::action::Action;
 use crate::config::{AuthzHookConfig, AuthzMode};
 use crate::denial::Denial;
@@ -49,6 +50,9 @@ const FAULT: &str = "authz_hook_fault";
 pub(crate) const UNRESTRICTED: &str = "authz_unrestricted";
 /// The policies that may have said no here.
 pub(crate) const POLICIES: [&str; 3] = [WEBHOOK, EXTENSION, FAULT];
+
+/// The kind of context of what is asked by somebody who only wants to know.
+const INQUIRY: &str = "inquiry";
 
 /// An authorizer's sentence is cut here.
 const SENTENCE: usize = 300;
@@ -82,6 +86,17 @@ struct Asked {
     place: String,
     authorizer: Arc<dyn Authorizer>,
     trouble: Mutex<Condition>,
+}
+
+/// What an authorizer says to somebody who only wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// Where it is.
+    pub authorizer: String,
+    /// Whether it would allow it. One that does not answer does not.
+    pub allows: bool,
+    /// What it says, in words.
+    pub words: String,
 }
 
 /// What an authorizer did not say.
@@ -137,6 +152,18 @@ impl Authorizers {
         this
     }
 
+    /// The webhook of `hook`, if it has one, for somebody who only wants to know what it says.
+    pub fn to_ask(
+        hook: &AuthzHookConfig,
+        client: Arc<dyn HttpClient>,
+        secret: impl Fn(&str) -> Option<Secret>,
+        ambient: &Ambient,
+    ) -> Option<Self> {
+        let webhook = Self::new(Some(hook), Vec::new(), secret, ambient, &Metrics::new());
+        webhook.connect(client);
+        Some(webhook).filter(Self::wants_client)
+    }
+
     /// Whether there is a webhook, which needs a client.
     pub fn wants_client(&self) -> bool {
         self.asked().iter().any(|asked| asked.name == WEBHOOK)
@@ -146,6 +173,44 @@ impl Authorizers {
     pub fn connect(&self, client: Arc<dyn HttpClient>) {
         // There is one gateway, which does it once.
         let _ = self.line.set(client);
+    }
+
+    /// Where those are that are asked.
+    pub fn places(&self) -> Vec<&str> {
+        self.asked().iter().map(|asked| asked.place.as_str()).collect()
+    }
+
+    /// What each says of an account that might want to use an entity, where nothing is done. The kind of the context tells
+    /// an authorizer that.
+    pub async fn inquire(
+        &self,
+        user: UserId,
+        subject: &Subject,
+        entity: AuthorizedEntity,
+        trace: TraceId,
+    ) -> Vec<Said> {
+        let request = AuthorizationRequest {
+            entity,
+            user_id: Some(user),
+            roles: subject.values(ROLE).to_vec(),
+            attributes: attributes(subject),
+            trace_id: Some(trace),
+            session_id: None,
+            context: AuthorizationContext { kind: INQUIRY.to_owned(), ..AuthorizationContext::default() },
+            context_id: None,
+            task_id: None,
+            act_chain: Vec::new(),
+        };
+        let mut said = Vec::new();
+        for each in self.asked() {
+            let answer = each.ask(&request, self.limit).await;
+            said.push(Said {
+                authorizer: each.place.clone(),
+                allows: matches!(answer, Ok(Authorization::Allow)),
+                words: each.words(&answer),
+            });
+        }
+        said
     }
 
     /// What counts instead of the access rules, if anything does: what allows everything, or why nothing is allowed.
@@ -177,14 +242,19 @@ impl Authorizers {
             let Mode::Asked(_) = self.mode else { return Ok(()) };
             return Err(denial(action, FAULT, ReasonKind::HookUnavailable, "there is no authorizer to ask"));
         }
-        let subject = match rules {
-            Some(rules) => rules.subject(&action.by.principal).await.map_err(|error| error.to_string()),
+        let described = match rules {
+            Some(rules) => rules.describe(&action.by.principal).await.map_err(|error| error.to_string()),
             None => Err("there are no rules at hand".to_owned()),
         };
-        let subject = subject.map_err(|error| {
+        let Described { subject, unknown } = described.map_err(|error| {
             tracing::error!(error, "what is known of an account cannot be read; its request is refused");
             denial(action, FAULT, ReasonKind::HookUnavailable, "what is known of the account cannot be read at present")
         })?;
+        // An authorizer is not asked about half of somebody. Why it is unknown was logged when it was asked for.
+        if let Some(untold) = unknown.first() {
+            let why = format!("{untold}, and an authorizer would have to know it");
+            return Err(denial(action, FAULT, ReasonKind::HookUnavailable, &why));
+        }
         let request = request(action, kind, &subject);
         let mut said = Ok(());
         for each in asked {
@@ -195,11 +265,12 @@ impl Authorizers {
             let started = Instant::now();
             let answer = each.ask(&request, self.limit).await;
             let took = started.elapsed();
-            let (result, word, detail) = match &answer {
-                Ok(Authorization::Allow) => (EvaluationResult::Pass, "allow", format!("{} allows it", each.place)),
-                Ok(Authorization::Deny(no)) => (EvaluationResult::Fail, "deny", each.told(no)),
-                Err(why) => (EvaluationResult::Fail, "fault", format!("{} {why}", each.place)),
+            let (result, word) = match &answer {
+                Ok(Authorization::Allow) => (EvaluationResult::Pass, "allow"),
+                Ok(Authorization::Deny(_)) => (EvaluationResult::Fail, "deny"),
+                Err(_) => (EvaluationResult::Fail, "fault"),
             };
+            let detail = each.words(&answer);
             if let Some(metrics) = &self.metrics {
                 metrics.count(each.name, word, took);
             }
@@ -268,8 +339,13 @@ impl Asked {
         answer
     }
 
-    /// A refusal as it is recorded.
-    fn told(&self, no: &AuthorizationDenial) -> String {
+    /// An answer as it is recorded.
+    fn words(&self, answer: &Result<Authorization, NoAnswer>) -> String {
+        let no = match answer {
+            Ok(Authorization::Allow) => return format!("{} allows it", self.place),
+            Ok(Authorization::Deny(no)) => no,
+            Err(why) => return format!("{} {why}", self.place),
+        };
         let AuthorizationDenial { kind, message, policy } = no;
         let policy = policy.as_deref().map(|policy| format!(", by its policy `{}`", sentence(policy)));
         let message = message.as_deref().map(|message| format!(": {}", sentence(message)));
@@ -298,13 +374,11 @@ impl fmt::Debug for Authorizers {
 /// What authorizers are asked about an action.
 fn request<E: Effect>(action: &Action<E>, kind: EntityKind, subject: &Subject) -> AuthorizationRequest {
     let by = &action.by;
-    let is_attribute = |(of, values): &&(String, Vec<String>)| of != USER && of != ROLE && !values.is_empty();
-    let attributes: BTreeMap<_, _> = subject.bands.iter().filter(is_attribute).cloned().collect();
     AuthorizationRequest {
         entity: AuthorizedEntity { kind, id: action.resource.id.clone() },
         user_id: by.principal.account(),
         roles: by.principal.roles.clone(),
-        attributes,
+        attributes: attributes(subject),
         trace_id: Some(by.trace),
         session_id: by.session,
         context: match (action.effect.model(), action.effect.subject()) {
@@ -316,6 +390,12 @@ fn request<E: Effect>(action: &Action<E>, kind: EntityKind, subject: &Subject) -
         task_id: by.task,
         act_chain: by.actors.links().to_vec(),
     }
+}
+
+/// What else rules can say about an account.
+fn attributes(subject: &Subject) -> BTreeMap<String, Vec<String>> {
+    let is_attribute = |(of, values): &&(String, Vec<String>)| of != USER && of != ROLE && !values.is_empty();
+    subject.bands.iter().filter(is_attribute).cloned().collect()
 }
 
 fn denial<E: Effect>(action: &Action<E>, policy: &str, kind: ReasonKind, why: &str) -> Denial {

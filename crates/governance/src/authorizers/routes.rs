@@ -12,9 +12,8 @@ use serde::Serialize;
 use systemprompt_extension::api::{ApiResult, ExtensionError};
 use systemprompt_extension::authorizer::AuthorizationRequest;
 use systemprompt_extension::{Access, PermissionDef, RouteTable};
-use systemprompt_model::UserId;
 
-use crate::access::{AccessDecision, AccessRules, Told, Unavailable};
+use crate::access::{AccessDecision, AccessRules, Told, Unavailable, Untold};
 
 /// What is mounted.
 pub(crate) const PREFIXES: &[&str] = &["/api/public/govern"];
@@ -67,7 +66,7 @@ async fn authorize(
     let Json(request) = request.map_err(|rejection| RouteError::Body(rejection.body_text()))?;
     let AuthorizationRequest { entity, user_id, roles, attributes, .. } = &request;
     // Whoever may ask is believed.
-    let told = Told { user_id: user_id.unwrap_or(UserId::from_uuid(uuid::Uuid::nil())), roles, attributes };
+    let told = Told { user_id: *user_id, roles, attributes };
     let decision = rules.decide_told(&told, entity.kind, &entity.id).await.map_err(RouteError::from)?;
     Ok(Json(match decision {
         AccessDecision::Allowed(_) => {
@@ -86,25 +85,36 @@ enum RouteError {
     #[error("{0}")]
     Body(String),
     #[error("access rules cannot be read at present")]
-    Unavailable(#[from] Unavailable),
+    Unavailable(#[source] Unavailable),
+    #[error("{0}, and what the rules say depends on it")]
+    Untold(#[source] Untold),
+}
+
+impl From<Unavailable> for RouteError {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Untold(untold) => Self::Untold(untold),
+            error => Self::Unavailable(error),
+        }
+    }
 }
 
 impl ExtensionError for RouteError {
     fn code(&self) -> &'static str {
         match self {
             Self::Body(_) => "AUTHORIZATION_REQUEST_INVALID",
-            Self::Unavailable(_) => "ACCESS_RULES_UNAVAILABLE",
+            Self::Unavailable(_) | Self::Untold(_) => "ACCESS_RULES_UNAVAILABLE",
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
             Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Untold(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Untold(_))
     }
 }

@@ -1,6 +1,6 @@
 //! `services/access-control/*.yaml`: who may use what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct AccessRuleConfig {
     /// The accounts the rule is about, by their ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
+    /// The values of other dimensions the rule is about, which extensions know: `clearance: [secret]`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Vec<String>>,
     /// Why, for whoever reads the rule later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<String>,
@@ -166,12 +169,18 @@ impl AccessControlConfig {
                 _ => {}
             }
             let lists = [("roles", &rule.roles), ("departments", &rule.departments), ("groups", &rule.groups)];
-            if lists.iter().all(|(_, names)| names.is_empty()) && rule.users.is_empty() && !rule.default_included {
-                let message = "is about nobody; add `roles`, `departments`, `groups` or `users`";
+            let is_about_nobody = lists.iter().all(|(_, names)| names.is_empty())
+                && rule.users.is_empty()
+                && rule.attributes.values().all(Vec::is_empty);
+            if is_about_nobody && !rule.default_included {
+                let message = "is about nobody; add `roles`, `departments`, `groups`, `users` or `attributes`";
                 flaws.push(Flaw::new(at.as_str(), message));
             }
             for (list, names) in lists {
                 empty_names(names, &format!("{at}/{list}"), &mut flaws);
+            }
+            for (dimension, values) in &rule.attributes {
+                empty_names(values, &format!("{at}/attributes/{dimension}"), &mut flaws);
             }
             for (position, user) in rule.users.iter().enumerate().filter(|(_, user)| user.parse::<UserId>().is_err()) {
                 let message = format!("`{user}` is not the id of an account; `systemprompt admin users show` tells it");
@@ -252,6 +261,14 @@ impl AccessControlConfig {
                     flaws.push(Flaw::new(format!("{at}/roles/{position}"), no_such_role(role, &roles)));
                 }
             }
+            for (dimension, values) in &rule.attributes {
+                let at = format!("{at}/attributes/{dimension}");
+                let unknown = values.iter().enumerate().filter_map(|(position, value)| {
+                    Some(Flaw::new(format!("{at}/{position}"), known.no_such_value(dimension, value)?))
+                });
+                flaws.extend(unknown);
+                flaws.extend(known.no_such_dimension(dimension).map(|message| Flaw::new(at, message)));
+            }
             for (list, named, there) in
                 [("departments", &rule.departments, &departments), ("groups", &rule.groups, &groups)]
             {
@@ -324,6 +341,8 @@ mod tests {
                 {"entity_type": "agent", "entity_id": "a"},
                 {"entity_type": "agent", "entity_id": "a", "roles": [""]},
                 {"entity_type": "agent", "entity_id": "a", "users": ["maya"]},
+                {"entity_type": "agent", "entity_id": "a", "attributes": {"clearance": []}},
+                {"entity_type": "agent", "entity_id": "a", "attributes": {"clearance": ["secret", ""]}},
             ],
             "departments": [{"name": "Research"}, {"name": "Research"}, {"name": "Lab", "parent": "Reserch"}],
             "groups": [{"name": "a", "parent": "b"}, {"name": "b", "parent": "a"}, {"name": "c", "parent": "a"}, {"name": "d"}],
@@ -339,6 +358,8 @@ mod tests {
                 "/rules/3",
                 "/rules/4/roles/0",
                 "/rules/5/users/0",
+                "/rules/6",
+                "/rules/7/attributes/clearance/1",
                 "/departments/1/name",
                 "/departments/2/parent",
                 "/groups/0/parent",
@@ -357,6 +378,8 @@ mod tests {
         let known = KnownNames {
             entities: [(EntityKind::GatewayRoute, names(&["demo", "anthropic", "claude-star-12ab34"]))].into(),
             roles: names(&["admin", "user", "anonymous"]),
+            dimensions: [("clearance".to_owned(), Some(names(&["public", "secret"]))), ("project".to_owned(), None)]
+                .into(),
             ..KnownNames::default()
         };
         let config: AccessControlConfig = serde_json::from_value(serde_json::json!({
@@ -370,6 +393,9 @@ mod tests {
                 {"entity_type": "gateway_route", "entity_match": "*", "departments": ["Reserch", "Default", "Research"]},
                 {"entity_type": "gateway_route", "entity_match": "later-*", "roles": ["user"]},
                 {"entity_type": "agent", "entity_id": "a", "roles": ["user"]},
+                {"entity_type": "gateway_route", "entity_match": "*", "attributes": {
+                    "clearance": ["secret", "sekret"], "clearence": ["secret"], "project": ["whatever"],
+                }},
             ],
             "departments": [{"name": "Research"}],
             "roles": [{"name": "intern"}, {"name": "user"}],
@@ -394,6 +420,8 @@ mod tests {
                  of your own are declared under `roles` in services/access-control",
                 "/rules/6/departments/0: `Reserch` is not among `departments`; did you mean `Research`?",
                 "/rules/7/entity_match: `later-*` fits no gateway_route; there are: `anthropic`, `claude-star-12ab34`, `demo`",
+                "/rules/9/attributes/clearance/1: nobody has the clearance `sekret`; did you mean `secret`?",
+                "/rules/9/attributes/clearence: no extension knows the `clearence` of people; did you mean `clearance`?",
                 "/roles/1/name: `user` exists already; leave it out, or choose another name",
             ]
         );

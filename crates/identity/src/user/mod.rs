@@ -1,6 +1,7 @@
 //! Accounts: what they are. Kept by [`store::Users`].
 
 pub(crate) mod change;
+mod department;
 pub(crate) mod lookup;
 pub(crate) mod queries;
 pub(crate) mod store;

@@ -13,7 +13,7 @@ use crate::{api_key, session, stored};
 /// The accounts of the installation.
 #[derive(Clone)]
 pub struct Users {
-    db: DbPool,
+    pub(super) db: DbPool,
     ambient: Ambient,
 }
 

@@ -16,10 +16,16 @@ use systemprompt::axum::response::{IntoResponse as _, Response};
 use systemprompt::axum::routing::post;
 use systemprompt::testing::{TestClient, TestContext, TestContextBuilder, TestResponse};
 use systemprompt_extension::authorizer::{
-    Authorization, AuthorizationDenial, AuthorizationRequest, Authorizer, AuthorizerDef, Fault, ReasonKind,
+    Authorization, AuthorizationDenial, AuthorizationRequest, AuthorizedEntity, Authorizer, AuthorizerDef, Fault,
+    ReasonKind,
 };
 use systemprompt_extension::prelude::*;
-use systemprompt_governance::config::ACKNOWLEDGEMENT;
+use systemprompt_gateway::configured::authorizer_client;
+use systemprompt_governance::Authorizers;
+use systemprompt_governance::access::AccessRules;
+use systemprompt_governance::config::{ACKNOWLEDGEMENT, AuthzHookConfig};
+use systemprompt_identity::{UserReference, Users};
+use systemprompt_model::{Credential, EntityKind, Principal, TraceId, UserType};
 
 use crate::ended::ended;
 
@@ -460,4 +466,49 @@ async fn the_built_in_webhook_answers_services_by_the_rules() {
     let refused = ask(&other.user("bot", &["mcp"]).await).await;
     assert_eq!(refused.status, 403, "{}", refused.text());
     assert!(refused.text().contains("no rule allows it"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn who_only_wants_to_know_asks_as_the_server_does_and_says_so() {
+    let hook = Hook::default();
+    let profile = json!({"mode": "webhook", "url": hook.start().await, "secret": "word"});
+    let context = with_hook(profile.clone()).start().await;
+    context.user("ada", &["user"]).await;
+    let users = context.service::<Users>().expect("identity provides it");
+    let ada = users.find(&UserReference::Name("ada".to_owned())).await.expect("reads").expect("the user");
+    let principal = Principal {
+        user_id: ada.id,
+        user_name: ada.name,
+        user_type: UserType::User,
+        roles: ada.roles,
+        attributes: ada.attributes,
+        credential: Credential::Installation,
+    };
+    let rules = context.service::<AccessRules>().expect("governance provides it");
+    let described = rules.describe(&principal).await.expect("rules");
+    let configured: AuthzHookConfig = serde_json::from_value(profile).expect("a hook");
+    let client = authorizer_client(context.configuration()).expect("a client");
+    let secret = |name: &str| context.configuration().secrets.get(name).cloned();
+    let webhook = Authorizers::to_ask(&configured, client, secret, context.ambient()).expect("a webhook");
+    let inquire = async || {
+        let entity = AuthorizedEntity { kind: EntityKind::GatewayRoute, id: "demo".to_owned() };
+        let trace = TraceId::generate(context.ambient());
+        webhook.inquire(ada.id, &described.subject, entity, trace).await.remove(0)
+    };
+    let said = inquire().await;
+    assert!(said.allows && said.words.ends_with("/check allows it") && !said.authorizer.contains("hidden"), "{said:?}");
+    let asked = hook.asked();
+    let [(headers, body)] = &asked[..] else { panic!("{asked:?}") };
+    let request: Value = serde_json::from_slice(body).expect("JSON");
+    assert_eq!(
+        (&request["context"], &request["roles"], &request["user_id"]),
+        (&json!({"kind": "inquiry"}), &json!(["user"]), &json!(ada.id))
+    );
+    assert!(headers.contains_key("webhook-signature"), "{headers:?}");
+    hook.answers(200, r#"{"decision":"deny","reason":{"kind":"not_assigned","message":"not yours"}}"#);
+    let said = inquire().await;
+    assert!(!said.allows && said.words.contains("refuses it, not_assigned: not yours"), "{said:?}");
+    hook.answers(500, "");
+    let said = inquire().await;
+    assert!(!said.allows && said.words.contains("did not answer: it answered 500"), "{said:?}");
 }

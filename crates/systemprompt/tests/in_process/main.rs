@@ -3,8 +3,10 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 #![cfg(feature = "test-utils")]
 
+mod access_admin;
 mod answers;
 mod approvals;
+mod attributes;
 mod authorizers;
 mod blocked_tools;
 mod boundaries;

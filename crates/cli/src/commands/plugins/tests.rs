@@ -10,7 +10,8 @@ use systemprompt_extension::ledger::{LedgerEntry, Projection, ProjectionError};
 use systemprompt_extension::policy::PolicyDef;
 use systemprompt_extension::prelude::*;
 use systemprompt_extension::safety::SafetyScannerDef;
-use systemprompt_model::ActionId;
+use systemprompt_extension::subject_attributes::{Fault, SubjectAttributes, SubjectAttributesDef};
+use systemprompt_model::{ActionId, UserId};
 
 use crate::commands::reference;
 use crate::view::{Layout, View as _};
@@ -64,6 +65,9 @@ impl Extension for Everything {
             Err(LoaderError::MissingService { service: "all" })
         })]
     }
+    fn subject_attributes(&self) -> Vec<SubjectAttributesDef> {
+        vec![SubjectAttributesDef::new("all_dimension", "A dimension.", Nobody)]
+    }
     fn governance_policies(&self) -> Vec<PolicyDef> {
         vec![PolicyDef::new("everything.policy", "A policy.", |_| Err(LoaderError::MissingService { service: "all" }))]
     }
@@ -88,6 +92,15 @@ impl Extension for Everything {
         vec![SystemPromptOverrideDef::new("everything.override", "An override.", |_| {
             Err(LoaderError::MissingService { service: "all" })
         })]
+    }
+}
+
+struct Nobody;
+
+#[async_trait]
+impl SubjectAttributes for Nobody {
+    async fn values_for(&self, _: &sqlx::PgPool, _: UserId) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }
 

@@ -6,7 +6,7 @@ use systemprompt_database::testing::{self, TestDatabase};
 use systemprompt_database::{Module, SchemaDefinition};
 use systemprompt_model::{ApiKeyId, Credential, UserId, UserType};
 
-use super::super::decision::DIMENSIONS;
+use super::super::dimensions::Dimensions;
 use super::*;
 use crate::config::Access;
 
@@ -29,7 +29,7 @@ async fn test_database() -> TestDatabase {
 fn replica(database: &TestDatabase) -> Replica {
     let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
     let hub = NotificationHub::start(&database.pool, &tracker, cancel.clone());
-    let dimensions = DIMENSIONS.map(str::to_owned).into();
+    let dimensions = Dimensions::default();
     let pool = Arc::clone(&database.pool);
     let rules = AccessRules::start(pool, Ambient::system(), &hub, dimensions, &tracker, cancel.clone());
     Replica { rules, cancel, tracker }

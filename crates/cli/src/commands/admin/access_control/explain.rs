@@ -4,15 +4,22 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
+use systemprompt_extension::authorizer::AuthorizedEntity;
+use systemprompt_gateway::configured::authorizer_client;
 use systemprompt_governance::access::{
     AccessDecision, Basis, Considered, DenyReason, Explanation, Part, RuleSet, SOURCE_YAML, Subject, USER,
 };
 use systemprompt_governance::config::{Access as Effect, AccessRuleConfig, AuthzHookConfig, AuthzMode};
+use systemprompt_governance::{Authorizers, Said};
+use systemprompt_identity::User;
+use systemprompt_model::TraceId;
 use systemprompt_model::pattern::Pattern;
 
-use crate::access::{Access, EntityName, principal};
+use crate::access::{Access, EntityName};
 use crate::accounts::{accounts, find};
-use crate::error::CliResult;
+use crate::change::{About, Change, Changed};
+use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Layout, Record, Text, View};
 
@@ -28,6 +35,9 @@ pub(crate) struct Explain {
     /// KIND:ID, for example gateway_route:demo.
     #[arg(long)]
     entity: EntityName,
+    /// Ask the authorizer of the profile too, if the rules allow it. The question leaves this machine, and is recorded.
+    #[arg(long)]
+    ask_authorizers: bool,
 }
 
 /// What rules are about.
@@ -44,7 +54,9 @@ impl Explain {
         let user = find(&accounts(invocation, &database.db), &self.user).await?;
         let rules = access.rules().await?;
         let EntityName { kind, id } = &self.entity;
-        let explanation = rules.explain(&principal(&user), *kind, id);
+        let described = access.describe(&rules, &user).await;
+        let untold = described.decide(&rules, *kind, id).err();
+        let explanation = rules.explain_for(described.subject, *kind, id);
         let place = |considered: &Considered| written_at(&access, &self.entity, considered);
         let Explanation { decision, default_included, rules: considered, authored, subject } = explanation;
         let told: Vec<Told> = considered
@@ -60,11 +72,24 @@ impl Explain {
             })
             .collect();
         let policies = access_policies(&rules, &authored, &decision);
-        let beside = access.authorizers()?.map(|hook| Beside::of(&hook, &access));
+        let by_rules = untold.is_none() && decision.is_allowed();
+        let hook = access.authorizers()?;
+        let mut beside = hook.as_ref().map(|hook| Beside::of(hook, &access));
+        if self.ask_authorizers {
+            let Some((hook, beside)) = hook.as_ref().zip(beside.as_mut()) else {
+                return Err(nobody_to_ask("the profile names no authorizer: the access rules alone decide"));
+            };
+            let question = Question { access: &access, hook, user: &user, subject: &subject, entity: &self.entity };
+            beside.hear(if by_rules { Some(question.ask(invocation, database).await?) } else { None });
+        }
+        let no = beside.as_ref().and_then(|beside| beside.said.iter().find(|said| !said.allows));
+        let refused_by = no.map(|said| format!("The rules allow it, and an authorizer does not: {}.", said.words));
         let allowed = match beside.as_ref().map(|beside| beside.mode) {
             Some(AuthzMode::Disabled) => false,
             Some(AuthzMode::Unrestricted) => true,
-            Some(AuthzMode::Webhook | AuthzMode::Extension) | None => decision.is_allowed(),
+            Some(AuthzMode::Webhook | AuthzMode::Extension) | None => {
+                by_rules && beside.as_ref().is_none_or(|beside| beside.said.iter().all(|said| said.allows))
+            }
         };
         invocation.printer.show(&Answer {
             user: user.name.clone(),
@@ -73,10 +98,19 @@ impl Explain {
             allowed,
             authorizer: beside,
             reason: match &decision {
+                _ if untold.is_some() => "authz_unavailable",
                 AccessDecision::Denied(reason) => reason.kind(),
                 AccessDecision::Allowed(_) => "allowed",
             },
-            explanation: sentence(&decision, default_included, &told),
+            explanation: match &untold {
+                _ if refused_by.is_some() => refused_by.unwrap_or_default(),
+                Some(untold) => format!(
+                    "It is refused for as long as it is not known what the rules depend on: {untold}. Without it: {}",
+                    sentence(&decision, default_included, &told)
+                ),
+                None => sentence(&decision, default_included, &told),
+            },
+            unknown: described.unknown.iter().map(ToString::to_string).collect(),
             user_has: subject
                 .bands
                 .iter()
@@ -97,6 +131,9 @@ struct Beside {
     mode: AuthzMode,
     /// Who is asked.
     asked: Vec<String>,
+    /// What they say, if they were asked now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    said: Vec<Said>,
     explanation: String,
 }
 
@@ -109,7 +146,7 @@ impl Beside {
         };
         let explanation = match hook.mode {
             AuthzMode::Webhook | AuthzMode::Extension => format!(
-                "What the rules allow is then asked of {}, which must allow it too; this command does not ask.",
+                "What the rules allow is then asked of {}, which must allow it too; --ask-authorizers asks now.",
                 asked.join(" and ")
             ),
             AuthzMode::Disabled => {
@@ -121,8 +158,54 @@ impl Beside {
                     .to_owned()
             }
         };
-        Self { mode: hook.mode, asked, explanation }
+        Self { mode: hook.mode, asked, said: Vec::new(), explanation }
     }
+
+    /// What was said when it was asked; nobody was if the rules refuse already.
+    fn hear(&mut self, said: Option<Vec<Said>>) {
+        self.explanation = match &said {
+            Some(said) => {
+                let words: Vec<&str> = said.iter().map(|said| said.words.as_str()).collect();
+                format!("Asked just now, which is recorded: {}.", words.join("; "))
+            }
+            None => "Nobody was asked: what the rules do not allow is asked of nobody.".to_owned(),
+        };
+        self.said = said.unwrap_or_default();
+    }
+}
+
+/// What an authorizer is asked.
+struct Question<'a> {
+    access: &'a Access,
+    hook: &'a AuthzHookConfig,
+    user: &'a User,
+    subject: &'a Subject,
+    entity: &'a EntityName,
+}
+
+impl Question<'_> {
+    async fn ask(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult<Vec<Said>> {
+        let Self { access, hook, user, subject, entity: EntityName { kind, id } } = self;
+        if hook.mode == AuthzMode::Extension {
+            return Err(nobody_to_ask("authorizers of extensions are made by a running server, and not by a command"));
+        }
+        let configuration = &access.project.configuration;
+        let client = authorizer_client(configuration).map_err(|error| CliError::from_error("tls_unusable", &error))?;
+        let secret = |name: &str| configuration.secrets.get(name).cloned();
+        let Some(authorizers) = Authorizers::to_ask(hook, client, secret, &invocation.ambient) else {
+            return Err(nobody_to_ask("in this mode nobody is asked"));
+        };
+        let request = json!({"user_id": user.id, "entity_type": kind, "entity_id": id, "asked": authorizers.places()});
+        let change = Change::new("authorizer.ask", About::new("authorizer", hook.mode.as_str()), &request);
+        let entity = AuthorizedEntity { kind: *kind, id: id.clone() };
+        let trace = TraceId::generate(&invocation.ambient);
+        let ask = async || Ok(Changed::unseen(authorizers.inquire(user.id, subject, entity, trace).await));
+        invocation.change(database, change, ask).await
+    }
+}
+
+fn nobody_to_ask(why: &str) -> CliError {
+    CliError::new("no_authorizer", why).help("leave out --ask-authorizers to see what the rules say").exit(Exit::Usage)
 }
 
 /// The decision in a sentence.
@@ -199,7 +282,7 @@ fn written_at(access: &Access, entity: &EntityName, considered: &Considered) -> 
     if considered.rule.source != SOURCE_YAML {
         return None;
     }
-    let rule = &considered.rule;
+    let (rule, nobody) = (&considered.rule, Vec::new());
     let is_it = |document: &AccessRuleConfig| {
         let about = match (&document.entity_id, &document.entity_match) {
             (Some(id), _) => *id == entity.id,
@@ -210,7 +293,8 @@ fn written_at(access: &Access, entity: &EntityName, considered: &Considered) -> 
             "role" => &document.roles,
             "department" => &document.departments,
             "group" => &document.groups,
-            _ => &document.users,
+            "user" => &document.users,
+            dimension => document.attributes.get(dimension).unwrap_or(&nobody),
         };
         about
             && document.entity_type == entity.kind
@@ -234,6 +318,9 @@ struct Answer {
     reason: &'static str,
     explanation: String,
     user_has: Vec<String>,
+    /// What extensions know of the account and did not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
     rules: Vec<Told>,
     /// Those written in Cedar that apply, and whether they permit or forbid.
     policies: Vec<String>,
@@ -263,6 +350,7 @@ impl View for Answer {
             layout.record(
                 &Record::new()
                     .with(&self.user, self.user_has.join("; "))
+                    .with_list("unknown", self.unknown.clone())
                     .with_list("rules", self.rules.iter().map(line))
                     .with_list("policies", self.policies.clone())
                     .with("authorizer", self.authorizer.as_ref().map(|beside| beside.explanation.clone()))

@@ -37,7 +37,7 @@ impl Grant {
         let rule = Rule {
             kind: *kind,
             entity_id: id.clone(),
-            rule_type: rule_type.to_owned(),
+            rule_type: rule_type.clone(),
             rule_value: rule_value.clone(),
             access: effect,
             justification: self.justification,
@@ -53,7 +53,7 @@ impl Grant {
             source: SOURCE_API.to_owned(),
         };
         let shown = ShownRule::new(*kind, id, &made);
-        let before = present(&rules, &self.entity, rule_type, &rule_value).map(|rule| StateDigest::of(&rule));
+        let before = present(&rules, &self.entity, &rule_type, &rule_value).map(|rule| StateDigest::of(&rule));
         let set = async || {
             access.store.upsert_rule(&rule).await.map_err(refused)?;
             Ok(Changed { before, after: Some(StateDigest::of(&shown)), value: shown })

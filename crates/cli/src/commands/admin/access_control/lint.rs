@@ -10,7 +10,7 @@ use systemprompt_governance::access::{
 use systemprompt_governance::config::Access as Effect;
 use systemprompt_identity::{Page as Pages, User, UserFilter};
 
-use crate::access::{Access, principal};
+use crate::access::{Access, unknown};
 use crate::accounts::accounts;
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
@@ -29,15 +29,19 @@ impl Lint {
         let known = access.known();
         let groups = access.groups().await?;
         let of_kind = |kind| groups.iter().filter(|group| group.kind == kind).map(|group| group.name.clone()).collect();
+        let mut subjects = Vec::new();
+        for user in everybody(invocation, database).await? {
+            let described = access.describe(&rules, &user).await;
+            if let Some(untold) = described.unknown.first() {
+                return Err(unknown(untold).help("what nobody knows of an account cannot be compared with rules"));
+            }
+            subjects.push(described.subject);
+        }
         let there = There {
             roles: roles::catalogue(&access.project)?,
             departments: of_kind(GroupKind::Department),
             groups: of_kind(GroupKind::Group),
-            subjects: everybody(invocation, database)
-                .await?
-                .iter()
-                .map(|user| rules.subject(&principal(user)))
-                .collect(),
+            subjects,
         };
         let mut findings = Vec::new();
         for ((kind, id), entity) in rules.entities() {

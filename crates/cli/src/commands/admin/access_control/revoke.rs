@@ -24,8 +24,8 @@ impl Revoke {
         let access = Access::open(invocation, &database.db)?;
         let rules = access.rules().await?;
         self.entity.ensure_known(&rules)?;
-        let (rule_type, rule_value) = self.whom.find(invocation, &access, &database.db).await?;
-        let Some(rule) = present(&rules, &self.entity, rule_type, &rule_value) else {
+        let (rule_type, rule_value) = self.whom.named(invocation, &database.db).await?;
+        let Some(rule) = present(&rules, &self.entity, &rule_type, &rule_value) else {
             return Err(CliError::new(
                 "unknown_rule",
                 format!("{} has no rule about the {rule_type} `{rule_value}`", self.entity),
@@ -36,7 +36,7 @@ impl Revoke {
         let about = format!("{}/{rule_type}/{rule_value}", self.entity);
         let request = json!({"entity_type": kind, "entity_id": id, "rule_type": rule_type, "rule_value": rule_value});
         let delete = async || {
-            access.store.delete_rule(*kind, id, rule_type, &rule_value).await.map_err(unavailable)?;
+            access.store.delete_rule(*kind, id, &rule_type, &rule_value).await.map_err(unavailable)?;
             Ok(Changed { before: Some(StateDigest::of(&rule)), after: None, value: () })
         };
         let change = Change::new("access_rule.delete", About::new("access_rule", about), &request);

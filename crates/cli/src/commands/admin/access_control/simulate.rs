@@ -11,7 +11,7 @@ use systemprompt_governance::decisions::{Asked, asked_for};
 use systemprompt_identity::{User, UserReference};
 use systemprompt_model::{EntityKind, UserId};
 
-use crate::access::{Access, principal};
+use crate::access::{Access, unknown};
 use crate::accounts::accounts;
 use crate::error::{CliError, CliResult};
 use crate::ledger::catch_up;
@@ -66,8 +66,9 @@ impl Simulate {
             };
             // Whoever is gone gains and loses nothing.
             let Some(account) = known else { continue };
-            let principal = principal(&account);
-            let (before, after) = (now.decide(&principal, kind, &id), then.decide(&principal, kind, &id));
+            let (before, after) = (access.describe(&now, &account).await, access.describe(&then, &account).await);
+            let before = before.decide(&now, kind, &id).map_err(|untold| unknown(&untold))?;
+            let after = after.decide(&then, kind, &id).map_err(|untold| unknown(&untold))?;
             let row = Difference {
                 user: account.name,
                 entity_type: kind,

@@ -5,6 +5,7 @@ use serde_json::json;
 use systemprompt_governance::access::{GroupKind, SOURCE_YAML};
 
 use crate::access::{Access, refused};
+use crate::accounts::accounts;
 use crate::change::{About, Change, Changed, StateDigest};
 use crate::error::{CliError, CliResult, Exit};
 use crate::project::{Invocation, OpenDatabase};
@@ -42,10 +43,8 @@ impl Delete {
         let delete = async || {
             access.store.delete_group(&group.name).await.map_err(refused)?;
             if group.kind == GroupKind::Department {
-                let leave =
-                    "UPDATE users SET attributes = attributes - 'department' WHERE attributes ->> 'department' = $1";
-                let leave = sqlx::query(leave).bind(&group.name);
-                leave.execute(database.db.write()).await.map_err(CliError::database)?;
+                let accounts = accounts(invocation, &database.db);
+                accounts.leave_department(&group.name).await.map_err(CliError::database)?;
             }
             Ok(Changed { before: Some(StateDigest::of(&group)), after: None, value: () })
         };

@@ -1,12 +1,11 @@
 //! `admin access-control groups list`.
 
-use std::collections::HashMap;
-
 use clap::Args;
 use serde::Serialize;
-use systemprompt_governance::access::{DEFAULT_DEPARTMENT, Group, GroupKind};
+use systemprompt_governance::access::{Group, GroupKind};
 
 use crate::access::Access;
+use crate::accounts::accounts;
 use crate::error::{CliError, CliResult};
 use crate::project::{Invocation, OpenDatabase};
 use crate::view::{Page, Row};
@@ -18,13 +17,8 @@ pub(crate) struct List {}
 impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let groups = Access::open(invocation, &database.db)?.groups().await?;
-        let departments = sqlx::query_as(
-            "SELECT coalesce(attributes ->> 'department', $1), count(*) FROM users WHERE status <> 'deleted' GROUP BY 1",
-        )
-        .bind(DEFAULT_DEPARTMENT);
-        let departments: Vec<(String, i64)> =
-            departments.fetch_all(database.db.write()).await.map_err(CliError::database)?;
-        let departments: HashMap<String, i64> = departments.into_iter().collect();
+        let accounts = accounts(invocation, &database.db);
+        let departments = accounts.count_by_department().await.map_err(CliError::database)?;
         let listed = groups.into_iter().map(|group| {
             let member_count = match group.kind {
                 GroupKind::Department => departments.get(&group.name).copied().unwrap_or(0),
