@@ -255,6 +255,20 @@ impl Gate {
             Authority::OwnAccount(account) if principal.account() == Some(account) => {
                 Ok("it is the caller's own account".to_owned())
             }
+            Authority::Roles(roles) => match roles.iter().find(|role| principal.roles.contains(role)) {
+                Some(role) => Ok(format!("`{}` has the role `{role}`", principal.user_name)),
+                None => Err(Denial {
+                    policy: "authz_default_deny".to_owned(),
+                    kind: DenialKind::NotEntitled,
+                    reason: format!("{} is for people with the role `{}`", action.resource, roles.join("` or `")),
+                    advice: Some(
+                        "Somebody who has the role can do it, over HTTP and with a key of their own".to_owned(),
+                    ),
+                    retry_after: None,
+                    allowances: Vec::new(),
+                    code: "role_required",
+                }),
+            },
             Authority::Administration | Authority::OwnAccount(_) => Err(Denial {
                 policy: "authz_default_deny".to_owned(),
                 kind: DenialKind::NotEntitled,

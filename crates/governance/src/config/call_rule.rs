@@ -47,6 +47,14 @@ pub struct ArgumentCondition {
     pub regex: Option<String>,
 }
 
+/// What is said of what is no place in an input.
+pub(super) const NO_PATH: &str = "must be keys and indexes with single dots between";
+
+/// Whether it names a place in an input.
+pub(super) fn is_path(path: &str) -> bool {
+    path.split('.').all(|step| !step.is_empty())
+}
+
 impl CallRule {
     /// Everything that is wrong with it although it fits the schema.
     pub(crate) fn flaws(&self, at: &str, flaws: &mut Vec<Flaw>) {
@@ -68,8 +76,8 @@ impl ArgumentCondition {
         if tests.into_iter().filter(|given| *given).count() != 1 {
             flaws.push(Flaw::new(at, "needs exactly one of `equals`, `contains`, `glob` and `regex`"));
         }
-        if self.path.as_deref().is_some_and(|path| path.split('.').any(str::is_empty)) {
-            flaws.push(Flaw::new(format!("{at}/path"), "must be keys and indexes with single dots between"));
+        if self.path.as_deref().is_some_and(|path| !is_path(path)) {
+            flaws.push(Flaw::new(format!("{at}/path"), NO_PATH));
         }
         if self.contains.as_deref() == Some("") {
             flaws.push(Flaw::new(format!("{at}/contains"), "is empty and in every text"));

@@ -32,7 +32,7 @@ pub use self::quota::{
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
-pub use self::require_approval::{ProposalMode, RequireApprovalConfig};
+pub use self::require_approval::{Approvers, ProposalMode, RequireApprovalConfig};
 pub use self::residency::ResidencyConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
