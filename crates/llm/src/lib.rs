@@ -69,7 +69,7 @@ pub use answer::originals::{Originals, OriginalsStream};
 pub use answer::pieces::StreamTexts;
 pub use answer::summary::{AnswerSummary, StopReason, ToolCall, UpstreamErrorSummary, Usage};
 pub use answer::tap::AnswerTap;
-pub use answer::window::{StreamWindow, WindowFull};
+pub use answer::window::{Replacement, StreamWindow, Unreplaceable, WindowFull};
 pub use cloud::{Envelope, cloud_error};
 pub use continuation::ContinuedStream;
 pub use embeddings::GeminiEmbedding;

@@ -37,7 +37,7 @@ pub use self::residency::ResidencyConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_rules::{AddedRule, AllowedSecret, LengthConfig, SamplesConfig, ScanRulesConfig};
-pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
+pub use self::secret_scan::{AnswerAction, EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
 pub use self::shipping::{
     FileShipmentConfig, ObjectLockConfig, ObjectLockMode, ObjectStoreShipmentConfig, OtlpShipmentConfig,
     ShipmentConfig, Shipped, WebhookShipmentConfig,

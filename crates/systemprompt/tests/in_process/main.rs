@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used, reason = "tests")]
 #![cfg(feature = "test-utils")]
 
+mod answer_secrets;
 mod answers;
 mod approvals;
 mod authorizers;
