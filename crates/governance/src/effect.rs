@@ -43,6 +43,11 @@ pub trait Effect: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Those of them that are offered as destructive.
+    fn destructive_tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The region in which one of its targets processes what it is sent, if that is known.
     fn region(&self, target: &Target) -> Option<&str> {
         let _ = target;

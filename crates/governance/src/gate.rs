@@ -154,6 +154,7 @@ impl Gate {
         }
 
         let read_tools = || action.effect.offered_tools();
+        let read_destructive = || action.effect.destructive_tools();
         let places = places(&action.effect, &action.targets);
         let input = PolicyInput {
             phase: Phase::Before,
@@ -167,7 +168,7 @@ impl Gate {
             model: action.effect.model(),
             estimate: action.effect.estimate(),
             replaceable: action.effect.is_replaceable(),
-            offered_tools: &OfferedTools::read_by(&read_tools),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             places: &places,
             headers: action.effect.headers(),
         };

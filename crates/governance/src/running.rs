@@ -148,6 +148,7 @@ impl<E: Effect> Running<E> {
             return Ok(self.retry(target, why, used)?);
         }
         let read_tools = || self.effect.offered_tools();
+        let read_destructive = || self.effect.destructive_tools();
         let input = PolicyInput {
             phase: Phase::Before,
             action: self.id,
@@ -160,7 +161,7 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: self.effect.is_replaceable(),
-            offered_tools: &OfferedTools::read_by(&read_tools),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             // It has been judged where it may go.
             places: &[],
             headers: self.effect.headers(),
@@ -240,6 +241,8 @@ impl<E: Effect> Running<E> {
         texts: &Texts<'_>,
         limit: Duration,
     ) -> Inspection {
+        let read_tools = || self.effect.offered_tools();
+        let read_destructive = || self.effect.destructive_tools();
         let input = PolicyInput {
             phase: Phase::After,
             action: self.id,
@@ -252,7 +255,7 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: false,
-            offered_tools: &OfferedTools::none(),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             places: &[],
             headers: &[],
         };

@@ -83,7 +83,7 @@ pub use relay::{Edits, Relayed};
 pub use request::error::RequestError;
 pub use request::facts::{Effort, ResponseFormat};
 pub use request::turns::earlier_turns;
-pub use request::{Address, InferenceRequest, tool_names};
+pub use request::{Address, InferenceRequest, destructive_tool_names, tool_names};
 pub use spoken::{HeardStream, Hearing, Spoken};
 pub use translate::{Translated, TranslatedStream, Translation};
 pub use translation_error::TranslationError;

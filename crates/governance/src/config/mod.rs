@@ -44,3 +44,4 @@ pub use self::shipping::{
 };
 pub use self::tool_blocklist::ToolBlocklistConfig;
 pub use self::tool_pattern::ToolPattern;
+pub(crate) use self::tool_pattern::words;

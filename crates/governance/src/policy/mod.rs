@@ -6,6 +6,7 @@
 mod alone;
 mod calls;
 mod chain;
+mod destructive;
 mod guard;
 mod quota;
 mod rate_limit;

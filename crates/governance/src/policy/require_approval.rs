@@ -41,7 +41,7 @@ impl RequireApproval {
 
     async fn stand(&self, input: &PolicyInput<'_>, call: ToolCall<'_>, hit: &Hit<'_>) -> Verdict {
         let principal = &input.by.principal;
-        let rule = hit.reason.map_or_else(|| format!("rule {}", hit.number), str::to_owned);
+        let rule = hit.why();
         let object = |code, reason: String| call.objection(Violation::new(DenialKind::NotEntitled, code, reason));
         if call.is_proposal() && self.proposals == ProposalMode::Note {
             let noted = object("approval_required", format!("the call needs an approval before it is made ({rule})"));
@@ -232,12 +232,12 @@ impl Policy for RequireApproval {
     async fn judge(&self, input: &PolicyInput<'_>) -> Verdict {
         let is_admin = input.by.principal.is_admin();
         let Some(call) = ToolCall::of(input) else {
-            let is_meant = |name: &str| self.calls.are_about_all_of(name, is_admin);
+            let is_meant = |name: &str| self.calls.are_about_all_of(name, is_admin, input.offered_tools.destructive());
             let reason = |tools| format!("the model is offered tools whose calls wait for an approval: {tools}");
             let object = |tools| Violation::new(DenialKind::NotEntitled, "approval_required", reason(tools));
             return judge_offered(input, is_meant, OfferedMode::Note, object);
         };
-        match self.calls.find(call.name, input.content, is_admin) {
+        match self.calls.find(call.name, input.content, is_admin, input.offered_tools.destructive()) {
             Some(hit) => self.stand(input, call, &hit).await,
             None => Verdict::Pass,
         }
