@@ -136,7 +136,7 @@ pub struct PolicyInput<'a> {
     pub estimate: Estimate,
     /// Whether parts of the content can be replaced ([`Verdict::Replace`]), or all of it must go as it is or not at all.
     pub replaceable: bool,
-    /// The tools that the model may ask for.
+    /// The tools that the model may ask for; of a tool that it asks for, those that it was offered with.
     pub offered_tools: &'a OfferedTools<'a>,
     /// Where it may go, first choice first, where that is a matter of providers.
     pub places: &'a [Place<'a>],
@@ -148,23 +148,36 @@ pub struct PolicyInput<'a> {
 #[derive(Default)]
 pub struct OfferedTools<'a> {
     names: OnceLock<Vec<String>>,
+    destructive: OnceLock<Vec<String>>,
     read: Option<&'a (dyn Fn() -> Vec<String> + Sync)>,
+    read_destructive: Option<&'a (dyn Fn() -> Vec<String> + Sync)>,
 }
 
 impl<'a> OfferedTools<'a> {
     /// None.
     pub const fn none() -> Self {
-        Self { names: OnceLock::new(), read: None }
+        Self { names: OnceLock::new(), destructive: OnceLock::new(), read: None, read_destructive: None }
     }
 
     /// Those that `read` gives.
     pub fn read_by(read: &'a (dyn Fn() -> Vec<String> + Sync)) -> Self {
-        Self { names: OnceLock::new(), read: Some(read) }
+        Self { read: Some(read), ..Self::none() }
+    }
+
+    /// The same, of which `read` gives those that are offered as destructive.
+    #[must_use]
+    pub fn with_destructive(self, read: &'a (dyn Fn() -> Vec<String> + Sync)) -> Self {
+        Self { read_destructive: Some(read), ..self }
     }
 
     /// Their names, in the order in which they are offered.
     pub fn names(&self) -> &[String] {
         self.names.get_or_init(|| self.read.map(|read| read()).unwrap_or_default())
+    }
+
+    /// The names of those that are offered as destructive. Nobody but whoever offers a tool says so of it.
+    pub fn destructive(&self) -> &[String] {
+        self.destructive.get_or_init(|| self.read_destructive.map(|read| read()).unwrap_or_default())
     }
 }
 

@@ -171,7 +171,9 @@ impl Call {
             let guard = if is_held { None } else { recording.guarded() };
             let lane = match &guard {
                 _ if is_held => AnswerLane::screened(passage),
-                Some((_, characters)) => AnswerLane::guarded(passage, *characters, recording.choices()),
+                Some((safety, characters)) => {
+                    AnswerLane::guarded(passage, *characters, safety.holds_words(), recording.choices())
+                }
                 None => AnswerLane::Open(passage),
             };
             if !is_held {

@@ -73,7 +73,7 @@ impl Collecting<'_> {
         };
         recording.end_of_stream();
         let format = self.back.provider();
-        let (body, kind) = match self.shape {
+        let (mut body, kind) = match self.shape {
             Shape::Json => (body, Some(JSON)),
             Shape::Other => (body, None),
             // Nobody asked for a stream. An error is worth more than what came before it.
@@ -91,6 +91,12 @@ impl Collecting<'_> {
             let mut inspection = if is_held { recording.inspect(&body, &said).await } else { Inspection::Give };
             if is_looked_at && inspection == Inspection::Give {
                 inspection = recording.look_for_safety(&body, &said).await;
+            }
+            if is_looked_at && inspection == Inspection::Give {
+                match recording.replaced(&body, kind == Some(EVENTS)).await {
+                    Ok(replaced) => body = replaced,
+                    Err(denial) => inspection = Inspection::Withhold(denial),
+                }
             }
             if let Inspection::Withhold(denial) = inspection {
                 recording.finish(End::Withheld(format!("the answer was withheld: {denial}")));

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use systemprompt_governance::policy::PolicyChain;
 use systemprompt_governance::{Action, Denial, Gate};
 use systemprompt_identity::Sessions;
 use systemprompt_model::{ActionId, Ambient, EntityKind, Resource};
@@ -72,6 +73,11 @@ pub struct Inference {
 }
 
 impl Inference {
+    /// The policies that requests are judged by from now on.
+    pub(crate) fn policies(&self) -> Arc<PolicyChain> {
+        self.gate.policies()
+    }
+
     /// Asks a model: finds the way, has the Gate judge exactly the bytes that will be sent, sends them and gives the
     /// answer as it comes. The ledger has the decision before anything is sent, and one outcome however the call ends.
     ///

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response;
-use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, StreamTexts, StreamWindow, WindowFull};
+use systemprompt_llm::{
+    AnswerSummary, AnswerTap, ErrorAnswer, Format, Replacement, StreamTexts, StreamWindow, Unreplaceable, WindowFull,
+};
 
 use crate::passage::Passage;
 use crate::upstream::UpstreamBody;
@@ -134,10 +136,11 @@ impl AnswerLane {
     }
 
     /// The lane of an answer in which up to `choices` texts are said in turns, and of each of which so many characters are
-    /// held back until they have been looked at.
-    pub(crate) fn guarded(passage: Passage, characters: usize, choices: u64) -> Self {
+    /// held back until they have been looked at; with `words`, the last word of each as well.
+    pub(crate) fn guarded(passage: Passage, characters: usize, words: bool, choices: u64) -> Self {
         let choices = usize::try_from(choices).unwrap_or(usize::MAX);
-        Self::Guarded(Box::new(StreamWindow::new(characters, choices, HELD_LIMIT)), passage)
+        let window = StreamWindow::new(characters, choices, HELD_LIMIT);
+        Self::Guarded(Box::new(if words { window.of_words() } else { window }), passage)
     }
 
     /// Takes a piece from the provider, whose model may have `stopped`, and gives what may go to the caller now, which may
@@ -177,6 +180,14 @@ impl AnswerLane {
             window.end();
         }
         self.fresh(true)
+    }
+
+    /// Replaces what was found in what was to be looked at.
+    pub(crate) fn replace(&mut self, found: Vec<Replacement>) -> Result<(), Unreplaceable> {
+        match self {
+            Self::Guarded(window, _) => window.replace(found),
+            Self::Open(_) | Self::Screened(..) => Err(Unreplaceable),
+        }
     }
 
     /// Nothing is said against what was to be looked at: gives what may go to the caller for that, which is all of it once
@@ -255,17 +266,18 @@ pub(crate) struct HeldAnswer {
     pub(crate) stream: Bytes,
     /// What they say in pieces, in one piece each.
     pub(crate) said: Vec<String>,
-    /// What the caller gets if they may.
-    pub(crate) given: Bytes,
+    passage: Passage,
 }
 
 impl HeldAnswer {
-    fn new(held: Held, mut passage: Passage) -> Self {
-        let stream = held.stream.freeze();
-        let said = held.texts.finish();
-        let given = passage.feed(stream.clone());
-        let given = joined(given, passage.finish());
-        Self { stream, said, given }
+    fn new(held: Held, passage: Passage) -> Self {
+        Self { stream: held.stream.freeze(), said: held.texts.finish(), passage }
+    }
+
+    /// What the caller gets of this stream, which is the one that was held back but for what was replaced in it.
+    pub(crate) fn given(mut self, stream: Bytes) -> Bytes {
+        let given = self.passage.feed(stream);
+        joined(given, self.passage.finish())
     }
 }
 
@@ -333,14 +345,15 @@ mod tests {
             assert!(lane.at_boundary(false), "the caller has nothing yet");
         }
         let held = lane.take_held().expect("held back");
-        assert_eq!(held.given, STREAM);
         assert_eq!((&held.stream[..], held.said[0].as_str()), (STREAM, "forbidden"));
+        let stream = held.stream.clone();
+        assert_eq!(held.given(stream), STREAM);
         assert_eq!(lane.finish(), "", "nothing is given twice");
     }
 
     #[test]
     fn a_guarded_stream_passes_as_it_comes_but_for_what_was_not_looked_at() {
-        let mut lane = AnswerLane::guarded(Passage::Relayed(None), 100, 1);
+        let mut lane = AnswerLane::guarded(Passage::Relayed(None), 100, false, 1);
         let mut given = Vec::new();
         for piece in STREAM.chunks(7) {
             given.extend_from_slice(&lane.feed(Bytes::copy_from_slice(piece), false).expect("room"));

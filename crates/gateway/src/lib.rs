@@ -42,6 +42,7 @@ mod packing;
 mod passage;
 mod recording;
 mod recovery;
+mod redacted;
 mod relay;
 mod resilience;
 mod restored;

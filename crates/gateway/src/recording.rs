@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::NaiveDate;
+use futures_util::FutureExt as _;
 use http::{StatusCode, response};
 use systemprompt_extension::policy::{Allowance, Subject as Inspected, Texts, Usage as Used};
 use systemprompt_governance::{
-    AnswerSafety, Effect as _, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running,
+    AnswerSafety, Denial, Effect as _, Inspection, NotDiverted, NotPermitted, Outcome, OutcomeStatus, Running,
 };
 use systemprompt_identity::Sessions;
 use systemprompt_llm::{AnswerSummary, AnswerTap, ErrorAnswer, Format, Originals, UpstreamErrorSummary, Usage};
@@ -25,6 +26,7 @@ use crate::exported::{Ended, Traced};
 use crate::failure::FailureKind;
 use crate::heard::Heard;
 use crate::metrics::{ErrorClass, GatewayMetrics, RequestLabels};
+use crate::redacted;
 use crate::request::{CostSource, Infer, Inferred, ToolCallFacts, UsageSource, tool_call_part};
 use crate::resilience::Slot;
 use crate::routing::Destination;
@@ -526,9 +528,17 @@ impl Recording {
     }
 
     /// Looks at a whole answer for safety, which the caller does not have.
-    pub(crate) async fn look_for_safety(&mut self, answer: &[u8], said: &[String]) -> Inspection {
+    pub(crate) async fn look_for_safety(&mut self, answer: &Bytes, said: &[String]) -> Inspection {
         let (Some(safety), Some(running)) = (&self.safety, &mut self.running) else { return Inspection::Give };
-        running.look_for_safety(safety, &Texts::with(answer, said), false).await
+        running.look_for_safety(safety, answer, said, false).await
+    }
+
+    /// A whole answer as the caller gets it: credentials in it may be replaced.
+    pub(crate) async fn replaced(&self, answer: &Bytes, is_stream: bool) -> Result<Bytes, Denial> {
+        match &self.safety {
+            Some(safety) => redacted::whole(answer, safety, is_stream).await,
+            None => Ok(answer.clone()),
+        }
     }
 
     /// Records the end of a stream: this one, or that of an answer that arrived. What it said is looked at before if anything
@@ -540,10 +550,12 @@ impl Recording {
             return None;
         };
         let tasks = safety.tasks().clone();
-        Some(tasks.spawn(async move {
+        let mut looking = Box::pin(async move {
             self.look_at(heard, &safety, matches!(end, Some(End::Cut(_)))).await;
             self.finish_as(end);
-        }))
+        });
+        // Mostly there is nothing to wait for.
+        if looking.as_mut().now_or_never().is_some() { None } else { Some(tasks.spawn(looking)) }
     }
 
     /// The caller of a stream went away. The same.
@@ -551,16 +563,19 @@ impl Recording {
         let looking = self.heard.take().zip(self.safety.clone());
         let Some((heard, safety)) = looking.filter(|_| Handle::try_current().is_ok()) else { return };
         let tasks = safety.tasks().clone();
-        tasks.spawn(async move {
+        let mut looking = Box::pin(async move {
             self.look_at(heard, &safety, false).await;
             drop(self);
         });
+        if looking.as_mut().now_or_never().is_none() {
+            tasks.spawn(looking);
+        }
     }
 
     async fn look_at(&mut self, heard: Heard, safety: &AnswerSafety, was_cut: bool) {
         let said = heard.finish();
         if let Some(running) = &mut self.running {
-            running.look_for_safety(safety, &Texts::with(b"", &said), !was_cut).await;
+            running.look_for_safety(safety, &Bytes::new(), &said, !was_cut).await;
         }
     }
 

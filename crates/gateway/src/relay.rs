@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
-use systemprompt_extension::policy::Texts;
-use systemprompt_governance::{AnswerSafety, Denial, Inspection};
+use systemprompt_governance::{AnswerSafety, Denial, Inspection, Looked};
 use systemprompt_llm::{ErrorAnswer, Format};
 use systemprompt_model::ActionId;
 use tokio::task::JoinHandle;
@@ -26,6 +25,7 @@ use crate::lane::{AnswerLane, TooLarge};
 use crate::metrics::StreamGuard;
 use crate::recording::{End, Recording};
 use crate::recovery::{Recovery, WentOn};
+use crate::redacted::replacements;
 use crate::upstream::{self, UpstreamBody};
 
 /// After this long without a byte the caller gets a sign of life, so that proxies in between do not hang up.
@@ -35,8 +35,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// After the model said why it stopped, a provider has this long to say what it used and to end its answer.
 const USAGE_LINGER: Duration = Duration::from_secs(30);
 
-/// The end of a stream that is guarded, while it is looked at: what is said against it.
-type Looking = Pin<Box<dyn Future<Output = Option<Denial>> + Send>>;
+/// The end of a stream that is guarded, while it is looked at.
+type Looking = Pin<Box<dyn Future<Output = Looked> + Send>>;
 
 /// An answer that was held back, while policies look at it. Dropping it is giving up the call.
 type Inspecting = Pin<Box<dyn Future<Output = (Box<Recording>, Inspection, Bytes)> + Send>>;
@@ -242,17 +242,13 @@ impl Relay {
     /// Has what is new in a guarded stream looked at.
     fn look(&mut self, fresh: Vec<String>) {
         let Some(safety) = self.guard.clone() else { return };
-        self.looking = Some(Box::pin(async move {
-            let texts = Texts::with(b"", &fresh);
-            let texts: Vec<&str> = texts.iter().collect();
-            safety.find_in_window(&texts).await
-        }));
+        self.looking = Some(Box::pin(async move { safety.look_in_window(&fresh).await }));
     }
 
     /// Waits for who looks at a guarded stream, with signs of life. Nothing if it goes on and there is nothing to give.
     fn poll_look(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
         let looking = self.looking.as_mut()?;
-        let Poll::Ready(said) = looking.as_mut().poll(cx) else {
+        let Poll::Ready(looked) = looking.as_mut().poll(cx) else {
             if self.alarm.as_mut().poll(cx).is_pending() {
                 return Some(Poll::Pending);
             }
@@ -267,7 +263,12 @@ impl Relay {
         }
         let next = self.check_limits(now).unwrap_or(now);
         self.alarm.as_mut().reset(next);
-        if let Some(denial) = said {
+        let denial = match looked {
+            Looked::Clear => None,
+            Looked::Objects(denial) => Some(denial),
+            Looked::Replace(found, denial) => self.lane.replace(replacements(found)).is_err().then_some(denial),
+        };
+        if let Some(denial) = denial {
             return Some(self.cut(&denial, cx));
         }
         let given = self.lane.cleared(self.ending || self.is_complete() || self.has_stopped());
@@ -340,7 +341,14 @@ impl Relay {
                 if inspection == Inspection::Give {
                     inspection = recording.look_for_safety(&held.stream, &held.said).await;
                 }
-                (recording, inspection, held.given)
+                let mut stream = held.stream.clone();
+                if inspection == Inspection::Give {
+                    match recording.replaced(&stream, true).await {
+                        Ok(replaced) => stream = replaced,
+                        Err(denial) => inspection = Inspection::Withhold(denial),
+                    }
+                }
+                (recording, inspection, held.given(stream))
             }));
             return self.poll_inspection(cx);
         }

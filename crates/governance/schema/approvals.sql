@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS governance_approvals (
     decided_by   TEXT,
     decided_at   TIMESTAMPTZ,
     note         TEXT,                 -- why it was decided so
-    proposed_at  TIMESTAMPTZ           -- when a model's answer with the call was given under an approval for one call
+    proposed_at  TIMESTAMPTZ,          -- when a model's answer with the call was given under an approval for one call
+    approvers    TEXT[] NOT NULL DEFAULT '{}' -- roles whose holders may decide; none: administrators
 );
 
 -- One call waits once.

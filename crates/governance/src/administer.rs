@@ -76,6 +76,13 @@ impl Change {
         self
     }
 
+    /// The same, for whoever has one of these roles and nobody else.
+    #[must_use]
+    pub fn by_holders_of(mut self, roles: Vec<String>) -> Self {
+        self.authority = Authority::Roles(roles);
+        self
+    }
+
     /// The same, recorded under this id.
     #[must_use]
     pub fn under(mut self, id: ActionId) -> Self {
@@ -150,7 +157,7 @@ impl Effect for Administer {
     }
 
     fn authority(&self) -> Authority {
-        self.authority
+        self.authority.clone()
     }
 
     fn facts(&self, facts: &mut FactsWriter<'_, '_>) {

@@ -43,6 +43,11 @@ pub trait Effect: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Those of them that are offered as destructive.
+    fn destructive_tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The region in which one of its targets processes what it is sent, if that is known.
     fn region(&self, target: &Target) -> Option<&str> {
         let _ = target;
@@ -81,7 +86,7 @@ pub trait Facts: Send + 'static {
 }
 
 /// What decides whether somebody may do something at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authority {
     /// The access rules of the resource.
     AccessRules,
@@ -89,6 +94,8 @@ pub enum Authority {
     Administration,
     /// As [`Administration`](Self::Administration), or being this account: a change to one's own things.
     OwnAccount(UserId),
+    /// Having one of these roles: administrators as little as others without.
+    Roles(Vec<String>),
 }
 
 /// Writes the facts of an effect or its result into an entry of the ledger.

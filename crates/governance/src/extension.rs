@@ -118,6 +118,7 @@ impl Extension for GovernanceExtension {
             Migration::new(5, "proposed_calls", include_str!("../migrations/005_proposed_calls.sql")),
             Migration::new(6, "keys_and_sessions", include_str!("../migrations/006_keys_and_sessions.sql")),
             Migration::new(7, "erasures_of_changes", include_str!("../migrations/007_erasures_of_changes.sql")),
+            Migration::new(8, "approvers", include_str!("../migrations/008_approvers.sql")),
         ]
     }
 
@@ -213,6 +214,9 @@ impl Extension for GovernanceExtension {
         problems.extend(policies.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let places = sections.policies.unknown_places(known).into_iter();
         problems.extend(places.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
+        let own_roles = sections.access.roles.iter().map(|role| role.name.as_str());
+        let roles = sections.policies.unknown_roles(known, own_roles).into_iter();
+        problems.extend(roles.map(|flaw| config.error(POLICIES.key(), &flaw.pointer, flaw.message)));
         let scanners = quota::unknown_scanners(&sections.quotas, &known.safety_scanners).into_iter();
         problems.extend(scanners.map(|flaw| config.error(QUOTAS.key(), &flaw.pointer, flaw.message)));
         problems
@@ -344,6 +348,7 @@ impl Extension for GovernanceExtension {
         let quotas = ctx.service::<Quotas>()?;
         quotas.keep_policies(&sections.quotas).await.map_err(|error| failed(&with_causes(&error)))?;
         ctx.tracker().spawn(quotas.maintain(ctx.shutdown().clone()));
+        ctx.tracker().spawn(ctx.service::<Approvals>()?.watch(ctx.shutdown().clone()));
         ctx.tracker().spawn(Arc::clone(&ledger).maintain(ctx.shutdown().clone()));
         ctx.tracker().spawn(ledger.project(ctx.shutdown().clone()));
         Ok(())

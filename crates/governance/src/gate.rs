@@ -154,6 +154,7 @@ impl Gate {
         }
 
         let read_tools = || action.effect.offered_tools();
+        let read_destructive = || action.effect.destructive_tools();
         let places = places(&action.effect, &action.targets);
         let input = PolicyInput {
             phase: Phase::Before,
@@ -167,7 +168,7 @@ impl Gate {
             model: action.effect.model(),
             estimate: action.effect.estimate(),
             replaceable: action.effect.is_replaceable(),
-            offered_tools: &OfferedTools::read_by(&read_tools),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             places: &places,
             headers: action.effect.headers(),
         };
@@ -255,6 +256,20 @@ impl Gate {
             Authority::OwnAccount(account) if principal.account() == Some(account) => {
                 Ok("it is the caller's own account".to_owned())
             }
+            Authority::Roles(roles) => match roles.iter().find(|role| principal.roles.contains(role)) {
+                Some(role) => Ok(format!("`{}` has the role `{role}`", principal.user_name)),
+                None => Err(Denial {
+                    policy: "authz_default_deny".to_owned(),
+                    kind: DenialKind::NotEntitled,
+                    reason: format!("{} is for people with the role `{}`", action.resource, roles.join("` or `")),
+                    advice: Some(
+                        "Somebody who has the role can do it, over HTTP and with a key of their own".to_owned(),
+                    ),
+                    retry_after: None,
+                    allowances: Vec::new(),
+                    code: "role_required",
+                }),
+            },
             Authority::Administration | Authority::OwnAccount(_) => Err(Denial {
                 policy: "authz_default_deny".to_owned(),
                 kind: DenialKind::NotEntitled,

@@ -24,6 +24,7 @@ pub mod access;
 mod action;
 mod administer;
 mod answer_safety;
+mod answer_secrets;
 pub mod approvals;
 mod authorizers;
 mod backlog;
@@ -57,7 +58,8 @@ mod webhook;
 
 pub use action::{Action, NotPermitted, Target};
 pub use administer::{About, Administer, Change, ChangeError, ChangeResult, Changed, StateDigest};
-pub use answer_safety::AnswerSafety;
+pub use answer_safety::{AnswerSafety, Looked};
+pub use answer_secrets::SecretInText;
 pub use authorizers::{Authorizers, Said};
 pub use backlog::{Backlog, BacklogError};
 pub use denial::{Denial, Refusal};

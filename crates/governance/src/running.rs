@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::action::{NotPermitted, Target};
 use crate::answer_safety::AnswerSafety;
+use crate::answer_secrets::{JudgedSecrets, SECRET_SCAN};
 use crate::denial::Denial;
 use crate::effect::{Effect, Facts as _, FactsWriter};
 use crate::filed;
@@ -26,9 +27,10 @@ use crate::ledger::retention::Class;
 use crate::ledger::text::{cut, sha256};
 use crate::ledger::{OpenAction, Payload, TOOL_INPUT_LIMIT};
 use crate::originals::Originals;
-use crate::policy::{ChainOutcome, Evaluation, PolicyChain};
+use crate::policy::{ChainOutcome, Evaluation, PolicyChain, SAFETY};
 use crate::redaction::Redaction;
-use crate::safety::Subject as Scanned;
+use crate::replacing::Replaced;
+use crate::safety::{Judged, Subject as Scanned};
 use crate::secret_scan::{entrusted, redact};
 
 /// Most parts of content that are kept besides the request and the answer.
@@ -146,6 +148,7 @@ impl<E: Effect> Running<E> {
             return Ok(self.retry(target, why, used)?);
         }
         let read_tools = || self.effect.offered_tools();
+        let read_destructive = || self.effect.destructive_tools();
         let input = PolicyInput {
             phase: Phase::Before,
             action: self.id,
@@ -158,7 +161,7 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: self.effect.is_replaceable(),
-            offered_tools: &OfferedTools::read_by(&read_tools),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             // It has been judged where it may go.
             places: &[],
             headers: self.effect.headers(),
@@ -238,6 +241,8 @@ impl<E: Effect> Running<E> {
         texts: &Texts<'_>,
         limit: Duration,
     ) -> Inspection {
+        let read_tools = || self.effect.offered_tools();
+        let read_destructive = || self.effect.destructive_tools();
         let input = PolicyInput {
             phase: Phase::After,
             action: self.id,
@@ -250,7 +255,7 @@ impl<E: Effect> Running<E> {
             model: self.effect.model(),
             estimate: self.effect.estimate(),
             replaceable: false,
-            offered_tools: &OfferedTools::none(),
+            offered_tools: &OfferedTools::read_by(&read_tools).with_destructive(&read_destructive),
             places: &[],
             headers: &[],
         };
@@ -271,31 +276,65 @@ impl<E: Effect> Running<E> {
         }
     }
 
-    /// What looks at answers for safety, if anything does.
+    /// What looks at answers, for safety or for credentials, if anything does.
     pub fn safety(&self) -> Option<AnswerSafety> {
-        let safety = Arc::clone(self.policies.safety()?);
-        let model = self.effect.model().map(|call| call.name.to_owned());
-        Some(AnswerSafety { safety, subject: Scanned { action: self.id, by: self.by.clone(), model } })
+        let (safety, secrets) = (self.policies.safety(), self.policies.answer_secrets());
+        AnswerSafety::new(safety.cloned(), secrets.cloned(), || {
+            let model = self.effect.model().map(|call| call.name.to_owned());
+            Scanned { action: self.id, by: self.by.clone(), model }
+        })
     }
 
-    /// Looks at an answer for safety. What is found is recorded with the end, and withholds the answer if the caller does
-    /// not have it yet.
-    pub async fn look_for_safety(&mut self, safety: &AnswerSafety, texts: &Texts<'_>, has_it: bool) -> Inspection {
-        let started = Instant::now();
-        let judged = safety.safety.judge_answer(&safety.subject, texts, !has_it).await;
+    /// Looks at an answer, of which a stream says so much in pieces. What is found is recorded with the end, and withholds the
+    /// answer if the caller does not have it yet.
+    pub async fn look_for_safety(
+        &mut self,
+        safety: &AnswerSafety,
+        answer: &Bytes,
+        said: &[String],
+        has_it: bool,
+    ) -> Inspection {
+        if let Some(scanners) = &safety.safety {
+            let started = Instant::now();
+            let judged = scanners.judge_answer(&safety.subject, &Texts::with(answer, said), !has_it).await;
+            let (evaluation, denial) = self.judged(SAFETY, judged, started);
+            self.note(evaluation);
+            if let Some(denial) = denial {
+                return Inspection::Withhold(denial);
+            }
+        }
+        if let Some(secrets) = &safety.secrets {
+            let started = Instant::now();
+            let JudgedSecrets { judged, replaced } = secrets.judge(answer, said, has_it).await;
+            if judged.objection.is_none() && judged.records.is_empty() {
+                // Nearly always, so nothing is said of it.
+                return Inspection::Give;
+            }
+            let (evaluation, denial) = self.judged(SECRET_SCAN, judged, started);
+            let detail = if replaced.is_empty() { evaluation.detail } else { told(&replaced).into() };
+            self.note(Evaluation { detail, replaced, ..evaluation });
+            if let Some(denial) = denial {
+                return Inspection::Withhold(denial);
+            }
+        }
+        Inspection::Give
+    }
+
+    fn judged(&mut self, policy: &'static str, judged: Judged, started: Instant) -> (Evaluation, Option<Denial>) {
         self.answer_is_suspect |= judged.holds_secret;
         let mut outcome = ChainOutcome::default();
-        let (mut evaluation, withheld) = outcome.judged(judged, started);
+        let (evaluation, withheld) = outcome.judged(policy, judged, started);
         self.answer_is_suspect |= withheld;
+        (evaluation, outcome.denial)
+    }
+
+    /// Has it recorded with the end, and files what was found.
+    fn note(&mut self, mut evaluation: Evaluation) {
         let evaluations = std::slice::from_mut(&mut evaluation);
         let retention = self.open.ledger().retention().content(Class::Findings);
         self.excerpts.extend(filed::file(evaluations, self.found, retention));
         self.found += filed::count(evaluations);
         self.inspections.push(evaluation);
-        match outcome.denial {
-            Some(denial) => Inspection::Withhold(denial),
-            None => Inspection::Give,
-        }
     }
 
     /// Notes the outcome it has if this process dies before it says more: what had been used by then counts. Costs nothing
@@ -466,6 +505,17 @@ pub enum OutcomeStatus {
         /// Why, e.g. `client_disconnected`.
         reason: String,
     },
+}
+
+/// What was replaced in an answer, in words.
+fn told(replaced: &[Replaced]) -> String {
+    const NAMED: usize = 4;
+    let mut names: Vec<&str> = replaced.iter().map(|part| part.placeholder.as_str()).collect();
+    names.dedup();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("replaced before the caller had it: {}{more}", names.join(", "))
 }
 
 fn digest_of(payload: &Payload) -> Option<[u8; 32]> {

@@ -487,6 +487,7 @@ const METRICS: &[(&str, &str, &str, &str)] = &[
         "rule",
         "Parts of requests that were replaced by placeholders before they left, by the rule that found them",
     ),
+    ("governance_approvals_pending", "gauge", "", "Calls that wait for a second person at present, over all servers"),
     (
         "governance_approvals_total",
         "counter",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use systemprompt_extension::policy::{Estimate, ModelCall, Subject, Usage};
 use systemprompt_governance::{Effect, Facts, FactsWriter, Target};
 use systemprompt_llm::neutral::Loss;
-use systemprompt_llm::{Format, InferenceRequest, earlier_turns, tool_names};
+use systemprompt_llm::{Format, InferenceRequest, destructive_tool_names, earlier_turns, tool_names};
 
 use crate::routing::{Destination, Way};
 
@@ -179,6 +179,10 @@ impl Effect for Infer {
 
     fn offered_tools(&self) -> Vec<String> {
         self.offered_tools.as_deref().map(tool_names).unwrap_or_default()
+    }
+
+    fn destructive_tools(&self) -> Vec<String> {
+        self.offered_tools.as_deref().map(destructive_tool_names).unwrap_or_default()
     }
 
     fn headers(&self) -> &[(String, String)] {

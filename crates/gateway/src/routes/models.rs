@@ -13,6 +13,7 @@ use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::{AuthError, Rejection};
+use systemprompt_governance::policy::PolicyChain;
 use systemprompt_llm::Format;
 use systemprompt_model::{EntityKind, Principal};
 
@@ -22,7 +23,7 @@ use super::exchange::{self, dialect_of, trace_of};
 use super::gateway::Gateway;
 use crate::config::{GatewayConfig, Surface, strip_marker};
 use crate::headers::{self, INFERENCE_PROTOCOL};
-use crate::routing::Listed;
+use crate::routing::{Listed, Route};
 use crate::snapshot::GatewaySnapshot;
 
 /// The models the caller may use, the default model first.
@@ -77,10 +78,14 @@ pub(super) async fn open_to<'a>(
 ) -> Result<Vec<&'a Listed>, RouteError> {
     let reader = reader(&snapshot.settings, head)?;
     let table = &snapshot.table;
+    let policies = gateway.inference.policies();
     let mut listed: Vec<&Listed> = table.advertised().collect();
+    listed.retain(|listed| table.routes_to(listed).into_iter().any(|route| leads_anywhere(route, &policies)));
     if let Some(principal) = reader {
         // One question per route, not per model: models of one provider share theirs.
-        let mut routes: Vec<&str> = listed.iter().flat_map(|listed| table.routes_to(listed)).collect();
+        let routes = listed.iter().flat_map(|listed| table.routes_to(listed));
+        let routes = routes.filter(|route| leads_anywhere(route, &policies));
+        let mut routes: Vec<&str> = routes.map(|route| route.id.as_str()).collect();
         routes.sort_unstable();
         routes.dedup();
         let mut open = Vec::with_capacity(routes.len());
@@ -89,7 +94,7 @@ pub(super) async fn open_to<'a>(
                 open.push(route);
             }
         }
-        listed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(route)));
+        listed.retain(|listed| table.routes_to(listed).iter().any(|route| open.contains(&route.id.as_str())));
     }
     Ok(listed)
 }
@@ -103,12 +108,16 @@ pub(super) async fn one<'a>(
 ) -> Result<&'a Listed, RouteError> {
     let reader = reader(&snapshot.settings, head)?;
     let table = &snapshot.table;
+    let policies = gateway.inference.policies();
     let listed = table.find(&id);
-    let mut open = listed.is_some() && reader.is_none();
-    if let (Some(listed), Some(principal)) = (listed, reader) {
-        for route in table.routes_to(listed) {
-            open = open || may_use(gateway, principal, route).await?;
-        }
+    let routes = listed.into_iter().flat_map(|listed| table.routes_to(listed));
+    let mut open = false;
+    for route in routes.filter(|route| leads_anywhere(route, &policies)) {
+        open = open
+            || match reader {
+                Some(principal) => may_use(gateway, principal, &route.id).await?,
+                None => true,
+            };
     }
     listed.filter(|_| open).ok_or(RouteError::NoModel { id })
 }
@@ -134,6 +143,11 @@ fn reader<'a>(
         return Err(Rejection::Auth(error).into());
     }
     Ok(principal)
+}
+
+/// Whether a request that takes this route may be let go to any of its places.
+fn leads_anywhere(route: &Route, policies: &PolicyChain) -> bool {
+    route.leads_where(|provider| !policies.leaves_out(&route.id, provider.region.as_deref()))
 }
 
 async fn may_use(gateway: &Gateway, principal: &Principal, route: &str) -> Result<bool, RouteError> {

@@ -231,6 +231,12 @@ impl Route {
         }
     }
 
+    /// Whether one of its places keeps to what it demands and `may` be asked.
+    pub(crate) fn leads_where(&self, may: impl Fn(&Provider) -> bool) -> bool {
+        let keeps = |leg: &&Leg| self.requires.missing(leg.provider.handling).is_empty();
+        self.legs().filter(keeps).any(|leg| may(&leg.provider))
+    }
+
     /// Every place it leads to.
     pub(super) fn legs(&self) -> impl Iterator<Item = &Leg> {
         self.firsts.iter().chain(&self.lasts)

@@ -7,6 +7,6 @@ mod prompts;
 mod split;
 mod table;
 
-pub(crate) use destination::{Destination, Provider, StreamUsage, Way};
+pub(crate) use destination::{Destination, Provider, Route, StreamUsage, Way};
 pub(crate) use prompts::{PromptOverride, PromptOverrides};
 pub(crate) use table::{Listed, NoRoute, RoutingTable};

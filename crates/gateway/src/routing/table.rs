@@ -318,19 +318,19 @@ impl RoutingTable {
         ids
     }
 
-    /// Ids of the routes that a request for a model of the registry may take, whatever else it asks for.
-    pub(crate) fn routes_to<'a>(&'a self, listed: &'a Listed) -> Vec<&'a str> {
+    /// The routes that a request for a model of the registry may take, whatever else it asks for.
+    pub(crate) fn routes_to<'a>(&'a self, listed: &'a Listed) -> Vec<&'a Route> {
         let names = || std::iter::once(&listed.model.id).chain(&listed.model.aliases);
         let rules = self.rules.iter().filter(|route| names().any(|name| route.pattern.fits(name)));
         let mut routes = Vec::new();
         for route in rules {
-            routes.push(route.id.as_str());
+            routes.push(&**route);
             if route.when.is_empty() && route.pattern.fits(&listed.model.id) {
                 // No request gets further.
                 return routes;
             }
         }
-        routes.push(listed.route.id.as_str());
+        routes.push(&*listed.route);
         routes
     }
 
@@ -535,7 +535,10 @@ mod tests {
             {"id": "gpt", "model_pattern": "gpt-*", "provider": "oai"},
             {"id": "never", "model_pattern": "gpt-x", "provider": "ant"},
         ]}));
-        let routes = |id: &str| table.routes_to(table.find(id).expect("it is listed"));
+        let routes = |id: &str| {
+            let routes = table.routes_to(table.find(id).expect("it is listed")).into_iter();
+            routes.map(|route| route.id.as_str()).collect::<Vec<_>>()
+        };
         assert_eq!(routes("claude-x"), ["tools", "dated", "ant"]);
         assert_eq!(routes("gpt-x"), ["gpt"]);
     }

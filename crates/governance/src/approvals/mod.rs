@@ -1,7 +1,7 @@
 //! Calls that wait for a second person.
 //!
-//! A call that a rule of `require_approval` is about is refused, and waits here under an id. An administrator who did not ask
-//! for it decides; then the same call — the same person, session, tool and input — passes, or is refused with the reason.
+//! A call that a rule of `require_approval` is about is refused, and waits here under an id. Somebody who did not ask for it
+//! decides, an administrator or whoever has one of the roles that the policy names; then the same call — the same person, session, tool and input — passes, or is refused with the reason.
 //! A call is seen twice where a model asks for it in an answer and a client asks by a hook before making it. That is one call:
 //! an approval that is good once is good for one such answer and for making the call.
 //! Calls are told apart by a digest, so nothing of their input is kept here.
@@ -13,7 +13,7 @@ pub mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
-use systemprompt_model::{ActionId, ApprovalId, SessionId, UserId};
+use systemprompt_model::{ActionId, ApprovalId, Principal, SessionId, UserId};
 
 use crate::administer::{About, Change};
 
@@ -48,9 +48,21 @@ pub struct Approval {
     pub decided_at: Option<DateTime<Utc>>,
     /// Why it was decided so.
     pub note: Option<String>,
+    /// The roles whose holders decide; administrators do where there are none.
+    pub approvers: Vec<String>,
 }
 
-/// What an administrator decides.
+impl Approval {
+    /// Whether it is for this person to decide, unless they asked for it.
+    pub fn is_for(&self, principal: &Principal) -> bool {
+        if self.approvers.is_empty() {
+            return principal.is_admin();
+        }
+        self.approvers.iter().any(|role| principal.roles.contains(role))
+    }
+}
+
+/// What is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
     /// The call may be made.
@@ -112,6 +124,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) digest: [u8; 32],
     pub(crate) tool: &'a str,
     pub(crate) rule: &'a str,
+    /// The roles whose holders decide, if not administrators.
+    pub(crate) approvers: &'a [String],
     pub(crate) user: Option<UserId>,
     pub(crate) user_name: &'a str,
     pub(crate) session: Option<SessionId>,
@@ -135,6 +149,8 @@ pub(crate) enum Standing {
 }
 
 /// The change that a decision is.
-pub fn change_of(id: ApprovalId, resolution: Resolution, note: Option<&str>) -> Change {
-    Change::new(resolution.operation(), About::new("approval", id), &serde_json::json!({"note": note}))
+pub fn change_of(approval: &Approval, resolution: Resolution, note: Option<&str>) -> Change {
+    let about = About::new("approval", approval.id);
+    let change = Change::new(resolution.operation(), about, &serde_json::json!({"note": note}));
+    if approval.approvers.is_empty() { change } else { change.by_holders_of(approval.approvers.clone()) }
 }

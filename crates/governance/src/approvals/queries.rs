@@ -22,6 +22,7 @@ struct Row {
     decided_by: Option<String>,
     decided_at: Option<DateTime<Utc>>,
     note: Option<String>,
+    approvers: Vec<String>,
 }
 
 impl Row {
@@ -43,6 +44,7 @@ impl Row {
             decided_by: self.decided_by,
             decided_at: self.decided_at,
             note: self.note,
+            approvers: self.approvers,
         }
     }
 }
@@ -79,9 +81,10 @@ pub(super) async fn begin(
     let done = sqlx::query!(
         r#"
         INSERT INTO governance_approvals (
-            id, digest, state, tool_name, rule, user_id, user_name, session_id, action_id, requested_at, expires_at
+            id, digest, state, tool_name, rule, user_id, user_name, session_id, action_id, requested_at, expires_at,
+            approvers
         )
-        VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10)
+        VALUES ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10, $11)
         ON CONFLICT (digest) WHERE state IN ('pending', 'approved', 'denied') DO NOTHING
         "#,
         id.as_uuid(),
@@ -94,6 +97,7 @@ pub(super) async fn begin(
         wanted.action.as_uuid(),
         now,
         now + wanted.ttl,
+        wanted.approvers,
     )
     .execute(connection)
     .await?;
@@ -107,7 +111,7 @@ pub(super) async fn open(connection: &mut PgConnection, digest: &[u8; 32]) -> Re
         r#"
         SELECT
             id, state, tool_name, rule, user_id, user_name, session_id, action_id, requested_at, expires_at, decided_by,
-            decided_at, note
+            decided_at, note, approvers
         FROM governance_approvals
         WHERE digest = $1 AND state IN ('pending', 'approved', 'denied')
         FOR UPDATE
@@ -144,9 +148,21 @@ pub(super) async fn use_up(connection: &mut PgConnection, id: ApprovalId) -> Res
     Ok(())
 }
 
+/// How many calls wait for somebody.
+pub(super) async fn count_pending(pool: &PgPool, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "count!" FROM governance_approvals WHERE state = 'pending' AND expires_at > $1"#,
+        now,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// The latest, those only about which holders of one of `roles` decide if there are any.
 pub(super) async fn list(
     pool: &PgPool,
     state: Option<&str>,
+    roles: Option<&[String]>,
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Approval>, sqlx::Error> {
@@ -155,19 +171,23 @@ pub(super) async fn list(
         r#"
         SELECT
             id, state, tool_name, rule, user_id, user_name, session_id, action_id, requested_at, expires_at, decided_by,
-            decided_at, note
+            decided_at, note, approvers
         FROM governance_approvals
-        WHERE $1::text IS NULL
-           OR $1 = CASE
-                  WHEN state IN ('pending', 'approved', 'denied') AND expires_at <= $2 THEN 'expired'
-                  ELSE state
-              END
+        WHERE (
+                  $1::text IS NULL
+               OR $1 = CASE
+                      WHEN state IN ('pending', 'approved', 'denied') AND expires_at <= $2 THEN 'expired'
+                      ELSE state
+                  END
+              )
+          AND ($4::text[] IS NULL OR approvers && $4)
         ORDER BY requested_at DESC
         LIMIT $3
         "#,
         state,
         now,
         limit,
+        roles,
     )
     .fetch_all(pool)
     .await?;
@@ -180,7 +200,7 @@ pub(super) async fn find(pool: &PgPool, id: ApprovalId, now: DateTime<Utc>) -> R
         r#"
         SELECT
             id, state, tool_name, rule, user_id, user_name, session_id, action_id, requested_at, expires_at, decided_by,
-            decided_at, note
+            decided_at, note, approvers
         FROM governance_approvals
         WHERE id = $1
         "#,

@@ -1,4 +1,4 @@
-//! Approvals over HTTP, for administrators.
+//! Approvals over HTTP: for administrators, and for those whose roles decide.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::api::{ApiResult, ExtensionError, OnBehalfOf};
 use systemprompt_extension::{Access, RouteTable};
-use systemprompt_model::ApprovalId;
+use systemprompt_model::{ApprovalId, Principal};
 
 use super::store::Approvals;
 use super::{Approval, ApprovalError, Decider, Resolution, change_of};
@@ -32,16 +32,17 @@ pub(crate) fn table() -> RouteTable<Desk> {
     RouteTable::new()
         .get(
             "/api/public/admin/governance/approvals",
-            Access::Admin,
-            "The calls that wait for a second person or did, the newest first; `state` and `limit` in the query.",
+            Access::User,
+            "The calls that wait for a second person or did, the newest first; `state` and `limit` in the query. All of them \
+             for administrators, and for others those that are theirs to decide about.",
             list,
         )
         .answers::<Listed>(200)
-        .get("/api/public/admin/governance/approvals/{id}", Access::Admin, "One of them.", show)
+        .get("/api/public/admin/governance/approvals/{id}", Access::User, "One of them.", show)
         .answers::<Approval>(200)
         .post(
             "/api/public/admin/governance/approvals/{id}/approve",
-            Access::Admin,
+            Access::User,
             "Approves a call that somebody else asked for; then it passes.",
             approve,
         )
@@ -49,7 +50,7 @@ pub(crate) fn table() -> RouteTable<Desk> {
         .answers::<Approval>(200)
         .post(
             "/api/public/admin/governance/approvals/{id}/deny",
-            Access::Admin,
+            Access::User,
             "Denies a call that somebody else asked for.",
             deny,
         )
@@ -78,14 +79,24 @@ struct Note {
     note: Option<String>,
 }
 
-async fn list(State(desk): State<Desk>, Query(which): Query<Which>) -> ApiResult<Json<Listed>, RouteError> {
-    let approvals = desk.approvals.list(which.state.as_deref(), which.limit.unwrap_or(100).min(1000)).await;
+async fn list(
+    State(desk): State<Desk>,
+    OnBehalfOf(by): OnBehalfOf,
+    Query(which): Query<Which>,
+) -> ApiResult<Json<Listed>, RouteError> {
+    let principal = &by.principal;
+    let roles = (!principal.is_admin()).then_some(principal.roles.as_slice());
+    let approvals = desk.approvals.list(which.state.as_deref(), roles, which.limit.unwrap_or(100).min(1000)).await;
     let approvals = approvals.map_err(RouteError::from)?;
     Ok(Json(Listed { approvals }))
 }
 
-async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> ApiResult<Json<Approval>, RouteError> {
-    Ok(Json(desk.approvals.find(parsed(&id)?).await.map_err(RouteError::from)?))
+async fn show(
+    State(desk): State<Desk>,
+    OnBehalfOf(by): OnBehalfOf,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Approval>, RouteError> {
+    Ok(Json(desk.find(&by.principal, parsed(&id)?).await?))
 }
 
 async fn approve(
@@ -107,6 +118,12 @@ async fn deny(
 }
 
 impl Desk {
+    /// One of those that this person may see.
+    async fn find(&self, principal: &Principal, id: ApprovalId) -> Result<Approval, RouteError> {
+        let approval = self.approvals.find(id).await?;
+        if principal.is_admin() || approval.is_for(principal) { Ok(approval) } else { Err(RouteError::NotYours) }
+    }
+
     async fn decide(
         &self,
         OnBehalfOf(by): OnBehalfOf,
@@ -117,7 +134,8 @@ impl Desk {
         let id = parsed(id)?;
         let note = note.and_then(|Json(note)| note.note);
         let decider = Decider { user: by.principal.account(), name: by.principal.user_name.clone() };
-        let change = change_of(id, resolution, note.as_deref());
+        let approval = self.find(&by.principal, id).await?;
+        let change = change_of(&approval, resolution, note.as_deref());
         let approvals = Arc::clone(&self.approvals);
         let work = async move || approvals.decide(id, resolution, &decider, note.as_deref()).await;
         let decided = self.gate.change_to_the_end(by, change, work).await.map_err(|error| match error {
@@ -136,6 +154,8 @@ fn parsed(id: &str) -> Result<ApprovalId, RouteError> {
 enum RouteError {
     #[error("there is no approval `{0}`")]
     NoId(String),
+    #[error("this approval is not for you to see: you are no administrator, and have none of the roles that decide")]
+    NotYours,
     #[error(transparent)]
     Approval(#[from] ApprovalError),
     #[error(transparent)]
@@ -149,6 +169,7 @@ impl ExtensionError for RouteError {
             Self::Approval(ApprovalError::NotPending { .. }) => "APPROVAL_NOT_PENDING",
             Self::Approval(ApprovalError::Own) => "APPROVAL_OWN",
             Self::Approval(ApprovalError::Database(_)) => "APPROVALS_UNAVAILABLE",
+            Self::NotYours => "APPROVAL_NOT_YOURS",
             Self::Refused(_) => "APPROVAL_REFUSED",
         }
     }
@@ -157,7 +178,9 @@ impl ExtensionError for RouteError {
         match self {
             Self::NoId(_) | Self::Approval(ApprovalError::Unknown(_)) => StatusCode::NOT_FOUND,
             Self::Approval(ApprovalError::NotPending { .. }) => StatusCode::CONFLICT,
-            Self::Approval(ApprovalError::Own) | Self::Refused(Refusal::Denied(_)) => StatusCode::FORBIDDEN,
+            Self::NotYours | Self::Approval(ApprovalError::Own) | Self::Refused(Refusal::Denied(_)) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Approval(ApprovalError::Database(_)) | Self::Refused(Refusal::LedgerUnavailable) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

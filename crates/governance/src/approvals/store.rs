@@ -1,23 +1,33 @@
 //! Asks for approvals, and decides about them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgConnection;
 use systemprompt_database::DbPool;
 use systemprompt_extension::Metrics;
-use systemprompt_model::{Ambient, ApprovalId};
+use systemprompt_model::{Ambient, ApprovalId, with_causes};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::queries;
 use super::{Approval, ApprovalError, Decider, Resolution, Standing, Wanted};
 use crate::administer::{Changed, StateDigest};
+
+/// How often what waits is counted: soon enough for whoever is to be told that somebody waits for them.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// The calls that wait.
 pub struct Approvals {
     db: DbPool,
     ambient: Ambient,
     changed: Family<StateLabel, Counter>,
+    pending: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,7 +47,13 @@ impl Approvals {
         for state in ["pending", "approved", "denied", "used"] {
             drop(changed.get_or_create(&StateLabel { state }));
         }
-        Self { db, ambient, changed }
+        let pending = Gauge::default();
+        metrics.register(
+            "governance_approvals_pending",
+            "Calls that wait for a second person at present, over all servers",
+            pending.clone(),
+        );
+        Self { db, ambient, changed, pending }
     }
 
     /// How a call stands, which begins to wait if it does not yet. An approval that is good once is used by this.
@@ -85,9 +101,36 @@ impl Approvals {
         }
     }
 
-    /// The approvals in this state, or in any, the newest first.
-    pub async fn list(&self, state: Option<&str>, limit: u32) -> Result<Vec<Approval>, ApprovalError> {
-        Ok(queries::list(self.db.read(), state, self.ambient.now(), i64::from(limit)).await?)
+    /// Counts every so often what waits, until cancelled: others begin to wait and decide too, and what waits expires.
+    pub(crate) async fn watch(self: Arc<Self>, cancel: CancellationToken) {
+        let work = async {
+            let mut rounds = interval(COUNT_EVERY);
+            rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                rounds.tick().await;
+                match queries::count_pending(self.db.read(), self.ambient.now()).await {
+                    Ok(pending) => {
+                        self.pending.set(pending);
+                    }
+                    Err(error) => {
+                        let error = with_causes(&error);
+                        tracing::debug!(error, "what waits for approval could not be counted");
+                    }
+                }
+            }
+        };
+        cancel.run_until_cancelled(work).await;
+    }
+
+    /// The approvals in this state, or in any, the newest first; of somebody who may see no others, those about which holders
+    /// of one of `roles` decide.
+    pub async fn list(
+        &self,
+        state: Option<&str>,
+        roles: Option<&[String]>,
+        limit: u32,
+    ) -> Result<Vec<Approval>, ApprovalError> {
+        Ok(queries::list(self.db.read(), state, roles, self.ambient.now(), i64::from(limit)).await?)
     }
 
     /// One of them.

@@ -15,6 +15,11 @@ pub struct CallRule {
     /// The tools: words of their names, or patterns of whole names with `*` and `?`; all tools if there are none. Letter
     /// case does not matter.
     pub tools: Vec<ToolPattern>,
+    /// Only calls that destroy: of tools that are offered as destructive (the hint `destructiveHint` of MCP), of tools with a
+    /// word like `delete` or `drop` in their name, and commands and statements that are known to, such as `rm -rf`, a forced
+    /// push or `DROP TABLE`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub destructive: bool,
     /// Conditions on the input. A tool whose input is no JSON fulfils every one.
     pub when: Vec<ArgumentCondition>,
     /// Whether it is about administrators too.
@@ -47,11 +52,19 @@ pub struct ArgumentCondition {
     pub regex: Option<String>,
 }
 
+/// What is said of what is no place in an input.
+pub(super) const NO_PATH: &str = "must be keys and indexes with single dots between";
+
+/// Whether it names a place in an input.
+pub(super) fn is_path(path: &str) -> bool {
+    path.split('.').all(|step| !step.is_empty())
+}
+
 impl CallRule {
     /// Everything that is wrong with it although it fits the schema.
     pub(crate) fn flaws(&self, at: &str, flaws: &mut Vec<Flaw>) {
-        if self.tools.is_empty() && self.when.is_empty() {
-            flaws.push(Flaw::new(at, "would be about every call; give it `tools` or `when`"));
+        if self.tools.is_empty() && self.when.is_empty() && !self.destructive {
+            flaws.push(Flaw::new(at, "would be about every call; give it `tools`, `when` or `destructive`"));
         }
         for (index, _) in self.tools.iter().enumerate().filter(|(_, tool)| tool.as_str().trim().is_empty()) {
             flaws.push(Flaw::new(format!("{at}/tools/{index}"), "is empty and would match every tool; remove it"));
@@ -68,8 +81,8 @@ impl ArgumentCondition {
         if tests.into_iter().filter(|given| *given).count() != 1 {
             flaws.push(Flaw::new(at, "needs exactly one of `equals`, `contains`, `glob` and `regex`"));
         }
-        if self.path.as_deref().is_some_and(|path| path.split('.').any(str::is_empty)) {
-            flaws.push(Flaw::new(format!("{at}/path"), "must be keys and indexes with single dots between"));
+        if self.path.as_deref().is_some_and(|path| !is_path(path)) {
+            flaws.push(Flaw::new(format!("{at}/path"), NO_PATH));
         }
         if self.contains.as_deref() == Some("") {
             flaws.push(Flaw::new(format!("{at}/contains"), "is empty and in every text"));

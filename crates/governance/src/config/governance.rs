@@ -234,6 +234,18 @@ impl GovernanceConfig {
         flaws
     }
 
+    /// Every role in it that nobody can have; `own` are those that operators declare.
+    pub fn unknown_roles<'a>(&'a self, known: &'a KnownNames, own: impl Iterator<Item = &'a str>) -> Vec<Flaw> {
+        let roles: BTreeSet<&str> = known.roles.iter().map(String::as_str).chain(own).collect();
+        let mut flaws = Vec::new();
+        for (index, policy) in self.policies.iter().enumerate() {
+            if let PolicyConfig::RequireApproval(config) = policy {
+                config.unknown_roles(&format!("/policies/{index}"), &roles, &mut flaws);
+            }
+        }
+        flaws
+    }
+
     /// Every policy of an extension that no extension brings; `brought` are those there are.
     pub fn unknown_policies(&self, brought: &BTreeSet<String>) -> Vec<Flaw> {
         let known = || brought.iter().map(String::as_str).chain(PolicyConfig::BUILT_IN);

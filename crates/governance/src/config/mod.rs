@@ -32,15 +32,16 @@ pub use self::quota::{
 };
 pub use self::rate_limit::RateLimitConfig;
 pub use self::request_guards::RequestGuardsConfig;
-pub use self::require_approval::{ProposalMode, RequireApprovalConfig};
+pub use self::require_approval::{Approvers, ProposalMode, RequireApprovalConfig};
 pub use self::residency::ResidencyConfig;
 pub use self::safety::{HeuristicConfig, HistoryScan, SafetyConfig, StreamGuardMode};
 pub use self::scope_check::ScopeCheckConfig;
 pub use self::secret_rules::{AddedRule, AllowedSecret, LengthConfig, SamplesConfig, ScanRulesConfig};
-pub use self::secret_scan::{EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
+pub use self::secret_scan::{AnswerAction, EntropyConfig, ExtraPattern, SecretAction, SecretScanConfig};
 pub use self::shipping::{
     FileShipmentConfig, ObjectLockConfig, ObjectLockMode, ObjectStoreShipmentConfig, OtlpShipmentConfig,
     ShipmentConfig, Shipped, WebhookShipmentConfig,
 };
 pub use self::tool_blocklist::ToolBlocklistConfig;
 pub use self::tool_pattern::ToolPattern;
+pub(crate) use self::tool_pattern::words;

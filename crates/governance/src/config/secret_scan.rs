@@ -23,6 +23,10 @@ pub struct SecretScanConfig {
     pub action: SecretAction,
     /// Ids of patterns that are refused all the same where the others are replaced.
     pub deny: Vec<String>,
+    /// What happens to a credential that a model writes into an answer by itself; `warn` if absent. What a request carried is
+    /// none: that has its placeholder there.
+    #[serde(skip_serializing_if = "AnswerAction::is_default")]
+    pub answers: AnswerAction,
     /// Credentials of your own: a prefix, followed by eight or more characters of `A–Z a–z 0–9 _ - . / + =`.
     pub extra_patterns: Vec<ExtraPattern>,
     /// Ids of patterns that are recorded and do not refuse, whatever the mode: where a pattern is wrong about your texts. By
@@ -45,6 +49,7 @@ impl Default for SecretScanConfig {
             mode: None,
             action: SecretAction::default(),
             deny: Vec::new(),
+            answers: AnswerAction::default(),
             extra_patterns: Vec::new(),
             warn_only: ["google-api-key", "stripe-test-key"].map(str::to_owned).into(),
             rules: ScanRulesConfig::default(),
@@ -63,6 +68,27 @@ pub enum SecretAction {
     Redact,
     /// The request is refused.
     Deny,
+}
+
+/// What happens to a credential in an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerAction {
+    /// Answers are not looked through.
+    Off,
+    /// It is recorded, and the caller has the answer: models make up examples that look like credentials.
+    #[default]
+    Warn,
+    /// The caller gets a placeholder in its place. A stream is held back a little for that.
+    Redact,
+    /// The answer is withheld, and a stream cut before it.
+    Deny,
+}
+
+impl AnswerAction {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A credential recognised by how it begins.

@@ -69,7 +69,7 @@ impl JsonSchema for ToolPattern {
 }
 
 /// The words of `mcp__db__drop_table`, `dropTable` and `DBDropTable`.
-fn words(name: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|character: char| !character.is_alphanumeric()).flat_map(|part| {
         let mut starts: Vec<usize> = vec![0];
         let characters: Vec<(usize, char)> = part.char_indices().collect();

@@ -1,8 +1,12 @@
 //! Whether a tool call is one a rule is about.
 
+use std::cell::OnceCell;
+
 use regex::Regex;
 use serde_json::Value;
 use systemprompt_model::pattern::Pattern;
+
+use super::destructive::{self, Destroys};
 
 use crate::config::{ArgumentCondition, CallRule, ToolPattern};
 
@@ -11,6 +15,8 @@ pub(crate) struct Calls(Vec<Rule>);
 
 struct Rule {
     tools: Vec<ToolPattern>,
+    /// Only what destroys.
+    destructive: bool,
     when: Vec<Condition>,
     admins: bool,
     reason: Option<String>,
@@ -37,12 +43,26 @@ pub(crate) struct Hit<'a> {
     pub(crate) number: usize,
     /// Why, if its author said so.
     pub(crate) reason: Option<&'a str>,
+    /// Why it destroys, if the rule is about that.
+    pub(crate) destroys: Option<Destroys>,
+}
+
+impl Hit<'_> {
+    /// Which rule it is, in words.
+    pub(crate) fn why(&self) -> String {
+        match (self.reason, self.destroys) {
+            (Some(reason), _) => reason.to_owned(),
+            (None, Some(destroys)) => format!("rule {}: {destroys}", self.number),
+            (None, None) => format!("rule {}", self.number),
+        }
+    }
 }
 
 impl Calls {
     pub(crate) fn new(rules: &[CallRule]) -> Self {
         let rules = rules.iter().map(|rule| Rule {
             tools: rule.tools.clone(),
+            destructive: rule.destructive,
             when: rule.when.iter().map(Condition::new).collect(),
             admins: rule.admins,
             reason: rule.reason.clone(),
@@ -52,7 +72,7 @@ impl Calls {
 
     /// Whether what it says may depend on the input.
     pub(crate) fn depends_on_input(&self) -> bool {
-        self.0.iter().any(|rule| !rule.when.is_empty())
+        self.0.iter().any(|rule| !rule.when.is_empty() || rule.destructive)
     }
 
     /// Whether a rule may be about a call of this tool, by whomever and with whatever input.
@@ -60,22 +80,25 @@ impl Calls {
         self.0.iter().any(|rule| rule.is_about_tool(tool))
     }
 
-    /// Whether a rule is about every call of this tool.
-    pub(crate) fn are_about_all_of(&self, tool: &str, is_admin: bool) -> bool {
-        self.0.iter().any(|rule| rule.when.is_empty() && rule.is_about(tool, is_admin))
+    /// Whether a rule is about every call of this tool. `destructive` are those that are offered as such.
+    pub(crate) fn are_about_all_of(&self, tool: &str, is_admin: bool, destructive: &[String]) -> bool {
+        let is_one = |rule: &Rule| !rule.destructive || destructive::by_tool(tool, destructive).is_some();
+        self.0.iter().any(|rule| rule.when.is_empty() && rule.is_about(tool, is_admin) && is_one(rule))
     }
 
-    /// The first rule that is about a call of this tool with this input.
-    pub(crate) fn find(&self, tool: &str, input: &[u8], is_admin: bool) -> Option<Hit<'_>> {
+    /// The first rule that is about a call of this tool with this input. `destructive` are the tools that are offered as such.
+    pub(crate) fn find(&self, tool: &str, input: &[u8], is_admin: bool, destructive: &[String]) -> Option<Hit<'_>> {
         // Read at most once, and only if a rule asks for it.
-        let mut read: Option<Option<Value>> = None;
-        let mut holds = |condition: &Condition| {
-            let input = read.get_or_insert_with(|| serde_json::from_slice(input).ok());
-            input.as_ref().is_none_or(|input| condition.holds(input))
-        };
-        let about = |rule: &Rule| rule.is_about(tool, is_admin) && rule.when.iter().all(&mut holds);
-        let at = self.0.iter().position(about)?;
-        Some(Hit { number: at + 1, reason: self.0[at].reason.as_deref() })
+        let read: OnceCell<Option<Value>> = OnceCell::new();
+        let read = || read.get_or_init(|| serde_json::from_slice(input).ok()).as_ref();
+        self.0.iter().enumerate().find_map(|(at, rule)| {
+            let holds = |condition: &Condition| read().is_none_or(|input| condition.holds(input));
+            if !rule.is_about(tool, is_admin) || !rule.when.iter().all(holds) {
+                return None;
+            }
+            let destroys = if rule.destructive { Some(destructive::by_call(tool, read(), destructive)?) } else { None };
+            Some(Hit { number: at + 1, reason: rule.reason.as_deref(), destroys })
+        })
     }
 }
 
@@ -217,18 +240,43 @@ mod tests {
             (&version, "any", json!({"version": 2.0}), true),
         ] {
             let calls = rule(about.clone());
-            let hit = calls.find(tool, input.to_string().as_bytes(), false);
+            let hit = calls.find(tool, input.to_string().as_bytes(), false, &[]);
             assert_eq!(hit.is_some(), expected, "{about} {tool} {input}");
         }
         // What cannot be read may be anything.
-        assert!(rule(force.clone()).find("Bash", b"{\"command\"", false).is_some());
+        assert!(rule(force.clone()).find("Bash", b"{\"command\"", false, &[]).is_some());
     }
 
     #[test]
     fn administrators_are_exempt_unless_a_rule_says_otherwise() {
         let about = |admins: bool| rule(json!({"tools": ["*"], "admins": admins, "reason": "house rule"}));
-        assert!(about(false).find("Bash", b"{}", true).is_none());
+        assert!(about(false).find("Bash", b"{}", true, &[]).is_none());
         let hit = about(true);
-        assert_eq!(hit.find("Bash", b"{}", true).map(|hit| (hit.number, hit.reason)), Some((1, Some("house rule"))));
+        assert_eq!(
+            hit.find("Bash", b"{}", true, &[]).map(|hit| (hit.number, hit.reason)),
+            Some((1, Some("house rule")))
+        );
+    }
+
+    #[test]
+    fn a_rule_may_be_about_what_destroys_only() {
+        let calls = rule(json!({"destructive": true}));
+        let offered = ["merge".to_owned()];
+        let why = |tool: &str, input: Value| {
+            calls.find(tool, input.to_string().as_bytes(), false, &offered).map(|hit| hit.why())
+        };
+        assert_eq!(why("merge", json!({})).as_deref(), Some("rule 1: the tool is offered as destructive"));
+        assert_eq!(why("dropTable", json!({})).as_deref(), Some("rule 1: the tool's name has the word `drop`"));
+        assert_eq!(why("Bash", json!({"command": "rm -rf x"})).as_deref(), Some("rule 1: it deletes files"));
+        assert_eq!(why("Bash", json!({"command": "ls"})), None);
+        assert!(calls.find("Bash", b"{\"command", false, &[]).is_some(), "what cannot be read may be anything");
+        assert!(calls.find("Read", b"{\"file", false, &[]).is_none());
+        assert!(calls.are_about_all_of("merge", false, &offered) && !calls.are_about_all_of("Bash", false, &offered));
+        let narrower =
+            rule(json!({"destructive": true, "tools": ["mcp__*"], "when": [{"path": "env", "equals": "prod"}]}));
+        let input = |env: &str| json!({"env": env}).to_string();
+        assert!(narrower.find("mcp__db__drop", input("prod").as_bytes(), false, &[]).is_some());
+        assert!(narrower.find("mcp__db__drop", input("test").as_bytes(), false, &[]).is_none());
+        assert!(narrower.find("drop", input("prod").as_bytes(), false, &[]).is_none());
     }
 }

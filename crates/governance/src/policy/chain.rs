@@ -25,6 +25,7 @@ use super::residency::Residency;
 use super::scope_check::ScopeCheck;
 use super::secret_scan::SecretScan;
 use super::tool_blocklist::ToolBlocklist;
+use crate::answer_secrets::AnswerSecrets;
 use crate::config::{GatewayPolicyConfig, GovernanceConfig, PolicyConfig, PolicyMode};
 use crate::denial::Denial;
 use crate::quota::{Meters, Quotas};
@@ -153,19 +154,19 @@ impl ChainOutcome {
         Ok(detail.into())
     }
 
-    /// What came of looking for safety, and whether it refuses.
-    pub(crate) fn judged(&mut self, judged: Judged, started: Instant) -> (Evaluation, bool) {
+    /// What came of looking for safety, or for whatever `policy` looks for, and whether it refuses.
+    pub(crate) fn judged(&mut self, policy: &'static str, judged: Judged, started: Instant) -> (Evaluation, bool) {
         let Judged { records, objection, .. } = judged;
         let (result, detail, denied) = match objection {
             None => (EvaluationResult::Pass, Cow::Borrowed(""), false),
             Some(Objection { violation, blocks }) => {
                 let mode = if blocks { PolicyMode::Enforce } else { PolicyMode::Warn };
-                let (result, detail) = self.object(SAFETY, mode, violation);
+                let (result, detail) = self.object(policy, mode, violation);
                 (result, detail, blocks)
             }
         };
         let duration_ms = milliseconds_since(started);
-        (Evaluation { duration_ms, findings: records, ..Evaluation::of(SAFETY, result, detail) }, denied)
+        (Evaluation { duration_ms, findings: records, ..Evaluation::of(policy, result, detail) }, denied)
     }
 }
 
@@ -202,6 +203,8 @@ pub struct PolicyChain {
     residency: Option<Arc<Residency>>,
     /// What looks for safety, after all policies.
     safety: Option<Arc<Safety>>,
+    /// What looks for credentials in answers.
+    answer_secrets: Option<Arc<AnswerSecrets>>,
     version: String,
 }
 
@@ -248,7 +251,7 @@ pub enum PolicyError {
 }
 
 /// What records call the safety phase.
-const SAFETY: &str = "safety";
+pub(crate) const SAFETY: &str = "safety";
 
 impl PolicyChain {
     /// The quotas, if there are any; the chain of `config`, in its order; then the policies of extensions, `registered`, that
@@ -270,11 +273,15 @@ impl PolicyChain {
             entries.push(Entry { id: Quota::ID, mode: PolicyMode::Enforce, policy: Some(policy) });
         }
         let mut residency = None;
+        let mut answer_secrets = None;
         for policy in &config.policies {
             let mode = policy.mode().unwrap_or(config.mode);
             let (id, built): (&'static str, Arc<dyn Policy>) = match policy {
                 PolicyConfig::SecretScan(config) => {
                     let key = gateway.and_then(|gateway| gateway.placeholders).cloned();
+                    answer_secrets = gateway.filter(|_| config.enabled).and_then(|gateway| {
+                        AnswerSecrets::new(config.answers, mode, Arc::clone(&scanner), key.clone(), gateway.scanners)
+                    });
                     ("secret_scan", Arc::new(SecretScan::new(Arc::clone(&scanner), config, key)))
                 }
                 PolicyConfig::ScopeCheck(config) => ("scope_check", Arc::new(ScopeCheck::new(config))),
@@ -312,7 +319,7 @@ impl PolicyChain {
             None => None,
         };
         let version = version_of(config, gateway.map(|gateway| gateway.policies));
-        Ok(Self { enabled: config.enabled, entries, scanner, residency, safety, version })
+        Ok(Self { enabled: config.enabled, entries, scanner, residency, safety, answer_secrets, version })
     }
 
     /// The same chain with guards that are asked before the policies, and after the quotas.
@@ -341,6 +348,11 @@ impl PolicyChain {
     /// What looks at prompts and answers for safety, if anything does.
     pub(crate) fn safety(&self) -> Option<&Arc<Safety>> {
         self.safety.as_ref().filter(|_| self.enabled)
+    }
+
+    /// What looks for credentials in answers, if anything does.
+    pub(crate) fn answer_secrets(&self) -> Option<&Arc<AnswerSecrets>> {
+        self.answer_secrets.as_ref().filter(|_| self.enabled)
     }
 
     /// Whether what comes along this route will not be let go to a place in this region. Whoever has several places to choose
@@ -432,7 +444,7 @@ impl PolicyChain {
         if judged.holds_secret {
             outcome.flagged.extend(safety.secrets_in(&content));
         }
-        let (evaluation, denial) = outcome.judged(judged, started);
+        let (evaluation, denial) = outcome.judged(SAFETY, judged, started);
         outcome.evaluations.push(evaluation);
         if denial {
             outcome.holds.clear();

@@ -6,6 +6,7 @@
 mod alone;
 mod calls;
 mod chain;
+mod destructive;
 mod guard;
 mod quota;
 mod rate_limit;
@@ -16,7 +17,7 @@ mod secret_scan;
 mod tool_blocklist;
 mod tool_call;
 
-pub(crate) use chain::{ChainOutcome, milliseconds_since};
+pub(crate) use chain::{ChainOutcome, SAFETY, milliseconds_since};
 pub use chain::{Evaluation, EvaluationResult, GatewayPolicies, PolicyChain, PolicyError};
 pub(crate) use guard::Guard;
 pub(crate) use require_approval::RequireApproval;

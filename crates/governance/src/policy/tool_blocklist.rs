@@ -48,13 +48,14 @@ impl Policy for ToolBlocklist {
         let is_admin = input.by.principal.is_admin();
         let Some(call) = ToolCall::of(input) else {
             let is_meant = |name: &str| {
-                self.calls.are_about_all_of(name, is_admin) || !is_admin && self.pattern_of(name).is_some()
+                self.calls.are_about_all_of(name, is_admin, input.offered_tools.destructive())
+                    || !is_admin && self.pattern_of(name).is_some()
             };
             let reason = |tools| format!("the model is offered tools that are blocked: {tools}");
             let object = |tools| blocked(reason(tools), "the tools are `patterns` and `rules`");
             return judge_offered(input, is_meant, self.offered, object);
         };
-        if let Some(hit) = self.calls.find(call.name, input.content, is_admin) {
+        if let Some(hit) = self.calls.find(call.name, input.content, is_admin, input.offered_tools.destructive()) {
             return Verdict::Fail(call.objection(by_rule(&hit)));
         }
         if is_admin {
@@ -71,7 +72,11 @@ impl Policy for ToolBlocklist {
 }
 
 fn by_rule(hit: &Hit<'_>) -> Violation {
-    let why = hit.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let why = match (hit.reason, hit.destroys) {
+        (Some(reason), _) => format!(": {reason}"),
+        (None, Some(destroys)) => format!(": {destroys}"),
+        (None, None) => String::new(),
+    };
     let number = hit.number;
     blocked(format!("the call is blocked by rule {number}{why}"), "the calls are `rules`")
 }

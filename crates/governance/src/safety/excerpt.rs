@@ -11,14 +11,14 @@ const SHOWN: usize = 120;
 
 /// A part of a text that must not be seen, and what is said instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mask<'a> {
-    pub(super) span: Range<usize>,
-    pub(super) category: &'a str,
+pub(crate) struct Mask<'a> {
+    pub(crate) span: Range<usize>,
+    pub(crate) category: &'a str,
 }
 
 /// An excerpt of `text` around `span`, without what `masks` cover. Spans may come from anybody: what is not within the text,
 /// or not between characters, is taken as the nearest that is.
-pub(super) fn excerpt(text: &str, span: &Range<usize>, masks: &[Mask<'_>]) -> String {
+pub(crate) fn excerpt(text: &str, span: &Range<usize>, masks: &[Mask<'_>]) -> String {
     let found = within(text, span);
     let start = text[..found.start].char_indices().rev().nth(AROUND - 1).map_or(0, |(at, _)| at);
     let end_of_found = text[found.clone()].char_indices().nth(SHOWN).map_or(found.end, |(at, _)| found.start + at);

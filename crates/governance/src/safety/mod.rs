@@ -15,7 +15,7 @@
 //! [earlier](crate::Effect::earlier) apart from the rest.
 
 mod apart;
-mod excerpt;
+pub(crate) mod excerpt;
 mod found;
 mod heuristic;
 mod masked;
@@ -40,7 +40,6 @@ use tokio_util::task::TaskTracker;
 use self::excerpt::{Mask, excerpt, within};
 use self::heuristic::Heuristic;
 use self::plan::Plan;
-use self::scanners::Counts;
 use self::secrets::Secrets;
 use crate::config::safety::BUILT_IN;
 use crate::config::{GatewayPolicyConfig, HistoryScan, SafetyConfig};
@@ -48,6 +47,7 @@ use crate::secret_scan::SecretScanner;
 
 pub use self::masked::masked;
 pub use self::record::{SafetyPhase, SafetyRecord};
+pub(crate) use self::scanners::Counts;
 pub use self::scanners::Scanners;
 
 /// Findings of one phase that are recorded; those that block before the others.

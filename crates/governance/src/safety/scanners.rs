@@ -14,8 +14,8 @@ use super::record::SafetyPhase;
 /// The scanners of extensions, which are made once, and what outlives a change of the configuration.
 pub struct Scanners {
     pub(super) registered: Vec<RegisteredScanner>,
-    pub(super) counts: Counts,
-    pub(super) tasks: TaskTracker,
+    pub(crate) counts: Counts,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Scanners {
@@ -41,7 +41,7 @@ impl Scanners {
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts(Family<Labels, Counter>);
+pub(crate) struct Counts(Family<Labels, Counter>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -51,7 +51,7 @@ struct Labels {
 }
 
 impl Counts {
-    pub(super) fn found(&self, phase: SafetyPhase, category: &'static str, blocked: bool) {
+    pub(crate) fn found(&self, phase: SafetyPhase, category: &'static str, blocked: bool) {
         let blocked = if blocked { "true" } else { "false" };
         self.0.get_or_create(&Labels { phase: phase.as_str(), category, blocked }).inc();
     }

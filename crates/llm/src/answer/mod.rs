@@ -8,6 +8,7 @@ pub(crate) mod excerpt;
 pub(crate) mod originals;
 pub(crate) mod pieces;
 pub(crate) mod reading;
+mod replaced;
 pub(crate) mod summary;
 pub(crate) mod tap;
 pub(crate) mod window;

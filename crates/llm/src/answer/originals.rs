@@ -22,7 +22,7 @@ const JSON_TEXTS: [&str; 2] = ["arguments", "partial_json"];
 /// Events whose `delta` is a piece of such a text.
 const JSON_DELTAS: [&str; 2] = ["response.function_call_arguments.delta", "response.mcp_call_arguments.delta"];
 /// Members that go back to the provider as they came.
-const UNTOUCHED: [&str; 2] = ["thinking", "signature"];
+pub(super) const UNTOUCHED: [&str; 2] = ["thinking", "signature"];
 /// After so many events that say something else, a text is not going on.
 const PATIENCE: usize = 16;
 /// So many bytes of events may wait for what a text goes on with.
@@ -328,7 +328,7 @@ fn places_of(parts: &[(usize, Span)], range: Span) -> impl Iterator<Item = (usiz
 }
 
 /// The data of an event that has one line of it, which is empty for one that has none; nothing if there are several.
-fn only_data(event: &[u8]) -> Option<Span> {
+pub(super) fn only_data(event: &[u8]) -> Option<Span> {
     let mut ends = LineEnds::default();
     let (mut start, mut data) = (0, None);
     loop {

@@ -1,18 +1,26 @@
 //! A stream whose end is held back until somebody has looked at what it says.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use systemprompt_model::json::{self, Span};
 
-use super::pieces::Places;
+use super::originals::{UNTOUCHED, only_data};
+use super::pieces::{Piece as Saying, Places};
+use super::replaced::{Part, Stands, written};
+use crate::splice;
 use crate::sse::{LineEnds, SseParser};
+
+/// What may go on is held back whole, up to this size in bytes; no credential in one word is longer.
+const LONGEST: usize = 16 * 1024;
 
 /// Holds back the last characters of a stream, so that what begins in one event and ends in another is seen before any of it
 /// is given. Its bytes go out as they came, in whole events.
 ///
 /// Whoever looks is asked for by [`is_due`](Self::is_due), looks at [`fresh`](Self::fresh), says so with
 /// [`cleared`](Self::cleared), and then [`release`](Self::release) gives what nothing that was looked at can belong to any
-/// more.
+/// more. What was found can be [replaced](Self::replace) before, if the window is one [for words](Self::of_words).
 #[derive(Debug)]
 pub struct StreamWindow {
     /// Characters of each text that are held back, and looked at again with what follows them.
@@ -29,7 +37,24 @@ pub struct StreamWindow {
     said: Said,
     queue: VecDeque<Event>,
     queued: usize,
+    /// Words that go on are held back whole, and can be replaced.
+    of_words: bool,
 }
+
+/// A part of a text that is to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Which of the texts that [`StreamWindow::fresh`] gave.
+    pub text: usize,
+    /// Its bytes in that text.
+    pub at: Range<usize>,
+    /// What stands there then: ASCII letters, digits and underscores, which are written alike everywhere.
+    pub with: String,
+}
+
+/// Something is to be replaced where nothing can be: it is no string of JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreplaceable;
 
 /// What a stream has said so far.
 #[derive(Debug, Default)]
@@ -56,6 +81,12 @@ struct Text {
     looked_at: usize,
     /// How far the events had come when it grew last.
     last: usize,
+    /// Characters before what was looked at that are held back: `size`, or more if what stands there may go on.
+    held: usize,
+    /// Its length in bytes.
+    length: usize,
+    /// What is replaced in it, ascending.
+    replaced: Vec<Part>,
 }
 
 /// A whole event.
@@ -66,6 +97,8 @@ struct Event {
     said: usize,
     /// What it says of each text.
     pieces: BTreeMap<usize, Piece>,
+    /// Where it does, in a window of words.
+    stands: Vec<Stands>,
 }
 
 /// What an event says of a text, in characters.
@@ -94,7 +127,16 @@ impl StreamWindow {
             said: Said::default(),
             queue: VecDeque::new(),
             queued: 0,
+            of_words: false,
         }
+    }
+
+    /// The same, in which the word that a text ends with is held back whole, because it may go on, and in which what is found
+    /// can be replaced.
+    #[must_use]
+    pub fn of_words(mut self) -> Self {
+        self.of_words = true;
+        self
     }
 
     /// Takes the next bytes.
@@ -114,32 +156,49 @@ impl StreamWindow {
                 self.begun.extend_from_slice(&piece[start..at]);
                 start = at;
                 let event = self.begun.split().freeze();
-                let Self { events, places, said, .. } = self;
-                let mut pieces = BTreeMap::new();
-                events.feed(&event, |data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
-                self.push(event, pieces);
+                self.take(event, false);
             }
         }
         self.begun.extend_from_slice(&piece[start..]);
         Ok(())
     }
 
-    fn push(&mut self, bytes: Bytes, pieces: BTreeMap<usize, Piece>) {
-        self.queued += bytes.len();
-        self.said.ended(&pieces);
-        self.queue.push_back(Event { bytes, said: self.said.characters, pieces });
+    /// Takes a whole event, or what there is of the last.
+    fn take(&mut self, event: Bytes, is_last: bool) {
+        let Self { events, places, said, .. } = self;
+        let mut pieces = BTreeMap::new();
+        let mut stands = Vec::new();
+        let data = if self.of_words { only_data(&event).filter(|data| !data.is_empty()) } else { None };
+        if let Some(data) = data {
+            places.gather_placed(&event[data], &mut |at, piece| {
+                stands.push(stand(said, &event, at, piece));
+                said.add(&mut pieces, at, piece.text);
+            });
+        } else {
+            let mut add = |at: usize, text: &str| {
+                stands.push(Stands::nowhere(at, said.length_of(at), text.len()));
+                said.add(&mut pieces, at, text);
+            };
+            events.feed(&event, |data| places.gather(data, &mut add));
+            if is_last {
+                events.finish(|data| places.gather(data, &mut add));
+            }
+        }
+        if event.is_empty() {
+            return;
+        }
+        self.queued += event.len();
+        said.ended(&pieces);
+        if !self.of_words {
+            stands.clear();
+        }
+        self.queue.push_back(Event { bytes: event, said: said.characters, pieces, stands });
     }
 
     /// No more comes: what is there of an event counts.
     pub fn end(&mut self) {
         let rest = self.begun.split().freeze();
-        let Self { events, places, said, .. } = self;
-        let mut pieces = BTreeMap::new();
-        events.feed(&rest, |data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
-        events.finish(|data| places.gather(data, &mut |at, text| said.add(&mut pieces, at, text)));
-        if !rest.is_empty() {
-            self.push(rest, pieces);
-        }
+        self.take(rest, true);
     }
 
     /// Whether so much is new that it is time to look; `at_once` if anything is.
@@ -154,6 +213,33 @@ impl StreamWindow {
         grown.iter().filter_map(|at| texts.get(*at)).map(|text| text.fresh.clone()).collect()
     }
 
+    /// Replaces these parts of the texts that are [`fresh`](Self::fresh), which do not overlap. A part that a text ends with
+    /// may go on: then it is replaced as a whole. Of what was given already nothing can be; the rest of it is.
+    ///
+    /// # Errors
+    ///
+    /// One of them stands where nothing can be replaced. Nothing was.
+    pub fn replace(&mut self, parts: Vec<Replacement>) -> Result<(), Unreplaceable> {
+        let Said { texts, grown, .. } = &mut self.said;
+        let grown: Vec<usize> = grown.iter().copied().collect();
+        let mut placed = Vec::with_capacity(parts.len());
+        for Replacement { text, at, with } in parts {
+            let number = *grown.get(text).ok_or(Unreplaceable)?;
+            let text = texts.get(number).ok_or(Unreplaceable)?;
+            let before = text.length - text.fresh.len();
+            let at = before + text.fresh.floor_char_boundary(at.start)..before + text.fresh.ceil_char_boundary(at.end);
+            let stands = self.queue.iter().flat_map(|event| &event.stands).filter(|stands| stands.text == number);
+            if stands.into_iter().any(|stands| stands.is_fixed() && stands.overlaps(&at)) {
+                return Err(Unreplaceable);
+            }
+            placed.push((number, Part { at, with }));
+        }
+        for (number, part) in placed {
+            part.join(&mut texts[number].replaced);
+        }
+        Ok(())
+    }
+
     /// What is new may be given, as far as it cannot be the beginning of something.
     pub fn cleared(&mut self) {
         let said = &mut self.said;
@@ -161,7 +247,9 @@ impl StreamWindow {
         for at in std::mem::take(&mut said.grown) {
             let Some(text) = said.texts.get_mut(at) else { continue };
             text.looked_at = text.characters;
-            if let Some((cut, _)) = text.fresh.char_indices().rev().nth(self.size.saturating_sub(1)) {
+            let unfinished = if self.of_words { text.unfinished() } else { 0 };
+            text.held = self.size.saturating_add(unfinished);
+            if let Some((cut, _)) = text.fresh.char_indices().rev().nth(text.held.saturating_sub(1)) {
                 text.fresh.drain(..cut);
             }
         }
@@ -171,9 +259,9 @@ impl StreamWindow {
     pub fn release(&mut self, all: bool) -> Bytes {
         let mut given: Vec<Bytes> = Vec::new();
         let Self { said, size, silence, queue, .. } = self;
-        while let Some(Event { bytes, .. }) = queue.pop_front_if(|event| said.is_free(event, all, *size, *silence)) {
-            self.queued -= bytes.len();
-            given.push(bytes);
+        while let Some(event) = queue.pop_front_if(|event| said.is_free(event, all, *size, *silence)) {
+            self.queued -= event.bytes.len();
+            given.push(said.written(event));
         }
         match given.len() {
             0 => Bytes::new(),
@@ -192,12 +280,30 @@ impl Said {
         let text = &mut self.texts[at];
         let length = more.chars().count();
         text.fresh.push_str(more);
+        text.length += more.len();
         text.characters += length;
         self.characters += length;
         self.grown.insert(at);
         let piece = pieces.entry(at).or_default();
         piece.length += length;
         piece.end = text.characters;
+    }
+
+    /// How much the text of this number says so far, in bytes.
+    fn length_of(&self, at: usize) -> usize {
+        self.texts.get(at).map_or(0, |text| text.length)
+    }
+
+    /// An event as it is given, with what is replaced in it.
+    fn written(&mut self, event: Event) -> Bytes {
+        let mut edits = Vec::new();
+        for stands in &event.stands {
+            let Some(text) = self.texts.get_mut(stands.text) else { continue };
+            edits.extend(written(stands, &event.bytes, &text.replaced));
+            // Events go out in their order, so nothing before this is asked for again.
+            text.replaced.retain(|part| part.at.end > stands.end());
+        }
+        splice::apply(&event.bytes, edits)
     }
 
     /// An event that says these is whole.
@@ -214,10 +320,50 @@ impl Said {
         // older.
         let is_old = |(at, piece): (&usize, &Piece)| {
             let text = &self.texts[*at];
-            text.looked_at >= piece.end.saturating_add(size) || self.looked_until >= text.last.saturating_add(silence)
+            text.looked_at >= piece.end.saturating_add(size.max(text.held))
+                || self.looked_until >= text.last.saturating_add(silence)
         };
         event.said <= self.looked_at && (all || event.pieces.iter().all(is_old))
     }
+}
+
+impl Text {
+    /// How many characters at its end may go on: a word, or what is replaced there.
+    fn unfinished(&self) -> usize {
+        let word = self.fresh.trim_end_matches(|letter: char| !letter.is_whitespace()).len();
+        let before = self.length - self.fresh.len();
+        let last = self.replaced.last().filter(|part| part.at.end == self.length);
+        let start = last.map_or(word, |part| part.at.start.saturating_sub(before).min(word));
+        let rest = &self.fresh[self.fresh.floor_char_boundary(start)..];
+        if rest.len() > LONGEST { 0 } else { rest.chars().count() }
+    }
+}
+
+/// Where in `event` a piece stands that goes on with the text of this number.
+fn stand(said: &Said, event: &Bytes, text: usize, piece: Saying<'_>) -> Stands {
+    let (from, length) = (said.length_of(text), piece.text.len());
+    let start = piece.value.as_ptr().addr().wrapping_sub(event.as_ptr().addr());
+    let raw: Option<Span> = match piece.value {
+        [b'"', raw @ .., b'"'] if str::from_utf8(raw).is_ok() => Some(start + 1..start + 1 + raw.len()),
+        _ => None,
+    };
+    if UNTOUCHED.contains(&piece.key) {
+        return Stands::signed(text, from, length);
+    }
+    match raw.filter(|raw| event.get(raw.clone()).is_some_and(|raw| says(raw, piece.text))) {
+        Some(raw) => Stands::at(text, from, length, raw),
+        None => Stands::nowhere(text, from, length),
+    }
+}
+
+/// Whether a string of JSON says this and nothing else.
+fn says(raw: &[u8], text: &str) -> bool {
+    if !raw.contains(&b'\\') {
+        return raw == text.as_bytes();
+    }
+    let mut said = Vec::with_capacity(raw.len());
+    json::unescape(raw, &mut said);
+    said == text.as_bytes()
 }
 
 #[cfg(test)]
@@ -350,5 +496,89 @@ mod tests {
         let (_, seen) = pass(&stream(&deltas), 100, 200);
         let looked_at: usize = seen.iter().map(String::len).sum();
         assert!(looked_at <= 12 * 2000 * 6, "{looked_at}");
+    }
+
+    /// What comes out of a stream in which `secret` is replaced wherever it is found, as its texts.
+    fn replacing(stream: &str, secret: &str, size: usize, cut: usize) -> Vec<String> {
+        let find = |window: &StreamWindow| {
+            let found = window.fresh().into_iter().enumerate().flat_map(|(text, said)| {
+                let places: Vec<_> = said.match_indices(secret).map(|(at, _)| at..at + secret.len()).collect();
+                places.into_iter().map(move |at| Replacement { text, at, with: "SECRET_x".to_owned() })
+            });
+            found.collect::<Vec<_>>()
+        };
+        let mut window = StreamWindow::new(size, 1, LIMIT).of_words();
+        let mut given = Vec::new();
+        for piece in stream.as_bytes().chunks(cut) {
+            window.feed(piece).expect("room");
+            if window.is_due(false) {
+                window.replace(find(&window)).expect("all of it is JSON");
+                window.cleared();
+            }
+            given.extend_from_slice(&window.release(false));
+        }
+        window.end();
+        if window.is_due(true) {
+            window.replace(find(&window)).expect("all of it is JSON");
+            window.cleared();
+        }
+        given.extend_from_slice(&window.release(true));
+        let mut texts = super::super::pieces::StreamTexts::new(LIMIT);
+        texts.feed(&given);
+        texts.finish()
+    }
+
+    #[test]
+    fn what_is_found_is_replaced_however_events_cut_it_and_whatever_its_length() {
+        let long = "k".repeat(700) + "9";
+        for secret in ["k3y", "a \"quoted\" one", "ünïcode-sécret", "line one\nline two", long.as_str()] {
+            let text = format!("Use {secret}, or {secret}{secret} é, and {secret}");
+            let expected = text.replace(secret, "SECRET_x");
+            for every in [1, 3, 50, 10_000] {
+                let characters: Vec<char> = text.chars().collect();
+                let pieces: Vec<String> = characters
+                    .chunks(every)
+                    .map(|piece| {
+                        let said = serde_json::to_string(&piece.iter().collect::<String>()).expect("a string");
+                        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{said}}}}}]}}\n\n")
+                    })
+                    .collect();
+                let stream = format!(": hello\n\n{}data: [DONE]\n\n", pieces.concat());
+                // Of several words, so much has to be held back.
+                for size in [if secret.contains(char::is_whitespace) { 32 } else { 4 }, 64] {
+                    for cut in [7, 1000] {
+                        let said = replacing(&stream, secret, size, cut);
+                        assert_eq!(said, std::slice::from_ref(&expected), "{every} {size} {cut}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_thought_is_left_alone_and_what_is_no_json_cannot_be_replaced() {
+        let thought = "data: {\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"it is k3y\"}}\n\n";
+        assert_eq!(replacing(thought, "k3y", 4, 9), ["it is k3y"]);
+        for stream in ["data: it is k3y\n\n", "data: {\"text\":\ndata: \"it is k3y\"}\n\n"] {
+            let mut window = StreamWindow::new(4, 1, LIMIT).of_words();
+            window.feed(stream.as_bytes()).expect("room");
+            let at = window.fresh()[0].find("k3y").expect("it is there");
+            let part = Replacement { text: 0, at: at..at + 3, with: "SECRET_x".to_owned() };
+            assert_eq!(window.replace(vec![part]), Err(Unreplaceable));
+        }
+    }
+
+    #[test]
+    fn a_word_that_goes_on_is_held_back_whole_and_no_longer_than_words_are() {
+        let letters = vec!["x"; 2000];
+        let mut window = StreamWindow::new(10, 1, LIMIT).of_words();
+        window.feed(stream(&["some words before it and "]).as_bytes()).expect("room");
+        window.feed(stream(&letters).as_bytes()).expect("room");
+        window.cleared();
+        let given = String::from_utf8(window.release(false).to_vec()).expect("text");
+        assert!(!given.contains("\"x\""), "{given}");
+        window.feed(stream(&vec!["yyyyyyyyyy"; 3000]).as_bytes()).expect("room");
+        window.cleared();
+        assert!(window.release(false).len() > 100_000, "it is no word");
     }
 }

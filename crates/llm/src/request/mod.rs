@@ -20,7 +20,7 @@ use facts::{Effort, LONGEST_MODEL, ResponseFormat};
 use layout::{Layout, StreamOptions};
 use reader::Reader;
 
-pub use tools::names as tool_names;
+pub use tools::{destructive as destructive_tool_names, names as tool_names};
 
 /// The least thinking budget that providers take.
 const LEAST_THINKING: u64 = 1024;

@@ -38,6 +38,18 @@ async fn pending(admin: &TestClient) -> Vec<Value> {
     listed.json()["approvals"].as_array().expect("a list").clone()
 }
 
+/// Waits until so many calls are said to wait.
+async fn gauged(server: &TestContext, count: u32) {
+    let line = format!("governance_approvals_pending {count}");
+    for _ in 0..400 {
+        if server.metrics().encode().lines().any(|shown| shown == line) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{line} is never shown");
+}
+
 #[tokio::test]
 async fn a_call_waits_until_somebody_else_approves_it_and_passes_once() {
     let server = server(true).start().await;
@@ -55,6 +67,7 @@ async fn a_call_waits_until_somebody_else_approves_it_and_passes_once() {
     assert_eq!((&approval["user_name"], &approval["tool_name"]), (&json!("ada"), &json!("Bash")));
     assert!(!approval.to_string().contains("make deploy"), "the input is in the ledger, not here");
 
+    gauged(&server, 1).await;
     let path = format!("{APPROVALS}/{id}");
     assert_eq!(ada.post(&format!("{path}/approve"), &json!({})).await.status, 403, "not for users");
     let approved = admin.post(&format!("{path}/approve"), &json!({"note": "go"})).await;
@@ -119,4 +132,59 @@ async fn what_nobody_decides_expires_and_what_was_decided_holds_as_long() {
     }
     clock.advance(TimeDelta::seconds(601));
     assert_eq!(run(&ada, "deploy", "c5").await.0, "deny", "until it expires");
+}
+
+#[tokio::test]
+async fn those_decide_whose_role_it_is_and_what_makes_no_difference_asks_nobody_again() {
+    let policy = json!({
+        "id": "require_approval", "approvers": {"roles": ["release"]}, "once": false, "ignore": ["at"],
+        "rules": [{"tools": ["deploy"], "admins": true}],
+    });
+    let server = TestContext::builder()
+        .document("access-control/release.yaml", json!({"roles": [{"name": "release", "description": "Releases"}]}))
+        .document("governance/config.yaml", json!({"governance": {"policies": [policy]}}))
+        .start()
+        .await;
+    let (ada, admin) = (server.user("ada", &["user"]).await, server.admin().await);
+    let (rita, rob) = (server.user("rita", &["user", "release"]).await, server.user("rob", &["user", "release"]).await);
+    let deploy = async |client: &TestClient, what: &str, at: u32| {
+        let body = json!({"hook_event_name": "PreToolUse", "session_id": "s", "tool_name": "deploy",
+            "tool_input": {"what": what, "at": at}, "tool_use_id": format!("{what}{at}")});
+        let output = client.post(GOVERN, &body).await.json()["hookSpecificOutput"].clone();
+        let text = |key: &str| output[key].as_str().unwrap_or_default().to_owned();
+        (text("permissionDecision"), text("permissionDecisionReason"))
+    };
+    let (permission, reason) = deploy(&ada, "site", 1).await;
+    assert!(permission == "deny" && reason.contains("the role `release`"), "{reason}");
+    assert_eq!(deploy(&ada, "site", 2).await.0, "deny");
+    assert_eq!(pending(&ada).await, [] as [Value; 0], "nothing is for her to see");
+    let waiting = pending(&rita).await;
+    let [approval] = &waiting[..] else { panic!("{waiting:?}") };
+    assert_eq!(approval["approvers"], json!(["release"]));
+    assert_eq!(pending(&admin).await.len(), 1, "administrators see all");
+    let path = format!("{APPROVALS}/{}", approval["id"].as_str().expect("an id"));
+
+    for (client, code) in [(&ada, "APPROVAL_NOT_YOURS"), (&admin, "APPROVAL_REFUSED")] {
+        let refused = client.post(&format!("{path}/approve"), &json!({})).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (403, code.to_owned()), "{}", refused.text());
+    }
+    assert_eq!(ada.get(&path).await.status, 403);
+    assert_eq!(deploy(&ada, "site", 3).await.0, "deny", "nobody has decided");
+    let approved = rita.post(&format!("{path}/approve"), &json!({"note": "go"})).await;
+    assert_eq!(
+        (approved.status.as_u16(), &approved.json()["decided_by"]),
+        (200, &json!("rita")),
+        "{}",
+        approved.text()
+    );
+    assert_eq!(deploy(&ada, "site", 4).await.0, "allow", "only the time is another one");
+    assert_eq!(deploy(&ada, "shop", 4).await.0, "deny");
+
+    assert_eq!(deploy(&rita, "site", 1).await.0, "deny", "whoever decides asks too");
+    let own = pending(&rob).await.into_iter().find(|approval| approval["user_name"] == "rita").expect("it waits");
+    let path = format!("{APPROVALS}/{}/approve", own["id"].as_str().expect("an id"));
+    let refused = rita.post(&path, &json!({})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (403, "APPROVAL_OWN".to_owned()));
+    assert_eq!(rob.post(&path, &json!({})).await.status, 200);
+    assert_eq!(deploy(&rita, "site", 9).await.0, "allow");
 }

@@ -267,3 +267,37 @@ async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
     assert_eq!(detail.tool_calls.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), names);
     context.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_destroys_is_refused_or_waits_by_how_it_was_offered_by_its_name_and_by_what_it_runs() {
+    let mock = MockUpstream::start().await.expect("a free port");
+    for (policy, words) in [("tool_blocklist", "blocked by rule 1"), ("require_approval", "waits for the approval")] {
+        let rule = json!([{"destructive": true}]);
+        let policies = json!([{"id": policy, "patterns": [], "rules": rule}]);
+        let policies = if policy == "require_approval" { json!([{"id": policy, "rules": rule}]) } else { policies };
+        let (context, ada) = server(&mock, policies).await;
+        let tools = json!({"tools": [
+            {"name": "merge", "input_schema": {"type": "object"}, "annotations": {"destructiveHint": true}},
+            {"name": "look", "input_schema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
+        ]});
+        for (tool, input, destroys) in [
+            ("merge", json!({"cells": 1}), Some("offered as destructive")),
+            ("purge_rows", json!({"cells": 1}), Some("has the word `purge`")),
+            ("Bash", json!({"command": "cd cells && rm -rf ."}), Some("it deletes files")),
+            ("Bash", json!({"command": "ls cells"}), None),
+            ("look", json!({"cells": 1}), None),
+        ] {
+            calls(&mock, [(tool, input)]);
+            for stream in [false, true] {
+                let answer = ask(&ada, &CALLERS[0], "anthropic", stream, &tools).await;
+                let (text, what) = (answer.text(), format!("{policy} {tool} {stream}"));
+                assert_eq!(answer.status == 451, destroys.is_some() && !stream, "{what}: {text}");
+                assert_eq!(text.contains("tool_use"), destroys.is_none(), "{what}: {text}");
+                if let Some(destroys) = destroys {
+                    assert!(text.contains(words) && text.contains(destroys), "{what}: {text}");
+                }
+            }
+        }
+        context.stop().await;
+    }
+}

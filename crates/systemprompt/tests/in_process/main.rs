@@ -4,6 +4,7 @@
 #![cfg(feature = "test-utils")]
 
 mod access_admin;
+mod answer_secrets;
 mod answers;
 mod approvals;
 mod attributes;

@@ -136,6 +136,37 @@ async fn what_residency_only_warns_of_or_is_not_about_goes_where_it_went() {
 }
 
 #[tokio::test]
+async fn models_that_may_be_asked_nowhere_are_not_listed() {
+    let places = Places::start().await;
+    for (setting, listed) in [
+        (json!({}), vec!["eu-model"]),
+        (json!({"mode": "warn"}), vec!["eu-model", "nowhere-model", "us-model"]),
+        (json!({"enabled": false}), vec!["eu-model", "nowhere-model", "us-model"]),
+        (json!({"routes": ["us"]}), vec!["eu-model", "nowhere-model"]),
+    ] {
+        let mut policy = json!({"id": "residency", "regions": ["eu-*"]});
+        policy.as_object_mut().expect("an object").extend(setting.as_object().expect("an object").clone());
+        let server = builder(&places, &policy).start().await;
+        let ada = server.user("ada", &["user"]).await;
+        for (list, key, field) in [("/v1/models", "data", "id"), ("/v1beta/models", "models", "name")] {
+            let answer = ada.get(list).await.json();
+            let models = answer[key].as_array().unwrap_or_else(|| panic!("{list}: {answer}"));
+            let name = |model: &Value| model[field].as_str().expect("a name").trim_start_matches("models/").to_owned();
+            let mut names: Vec<String> = models.iter().map(name).collect();
+            names.sort_unstable();
+            assert_eq!(names, listed, "{list} {setting}");
+            for model in ["eu-model", "nowhere-model", "us-model"] {
+                let status = ada.get(&format!("{list}/{model}")).await.status;
+                assert_eq!(status, if listed.contains(&model) { 200 } else { 404 }, "{list}/{model} {setting}");
+                let is_answered = ask(&ada, MESSAGES, model).await.status == 200;
+                assert_eq!(is_answered, listed.contains(&model), "{model} {setting}: as for a request");
+            }
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_region_that_no_provider_is_in_is_refused_with_what_was_meant() {
     let places = Places::start().await;
     let policy = json!({"id": "residency", "regions": ["eu-nroth", "us"], "routes": ["awy"]});

@@ -34,7 +34,7 @@ impl List {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let state = self.state.and_then(|state| state.to_possible_value());
         let found = approvals(invocation, database)
-            .list(state.as_ref().map(PossibleValue::get_name), self.limit + 1)
+            .list(state.as_ref().map(PossibleValue::get_name), None, self.limit + 1)
             .await
             .map_err(failed)?;
         invocation.show_first(found, self.limit);
@@ -81,6 +81,7 @@ mod tests {
             decided_by: None,
             decided_at: None,
             note: None,
+            approvers: Vec::new(),
         };
         let text = Page::whole(vec![approval]).text(Layout { decorated: false, width: WIDTH });
         assert!(text.as_str().lines().all(|line| line.chars().count() <= WIDTH), "{}", text.as_str());

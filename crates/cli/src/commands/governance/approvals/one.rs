@@ -25,7 +25,8 @@ pub(super) async fn decide(
 ) -> CliResult {
     let approvals = approvals(invocation, database);
     let by = Decider { user: None, name: Operator::of_this_process().name };
-    let change = change_of(id, resolution, note);
+    let approval = approvals.find(id).await.map_err(failed)?;
+    let change = change_of(&approval, resolution, note);
     let work = async || approvals.decide(id, resolution, &by, note).await.map_err(failed);
     let decided = invocation.change(database, change, work).await?;
     invocation.printer.show(&decided);
@@ -54,6 +55,7 @@ impl View for Approval {
                 .with("tool", self.tool_name.clone())
                 .with("why", self.rule.clone())
                 .with("asked by", self.user_name.clone())
+                .with("for", (!self.approvers.is_empty()).then(|| self.approvers.join(", ")))
                 .with("session", self.session_id.map(|id| id.to_string()))
                 .with("action", self.action_id.to_string())
                 .with("asked at", time(self.requested_at))
