@@ -11,6 +11,7 @@ mod anchors;
 mod assignment;
 mod boundary;
 mod checksum;
+mod enclosing;
 mod encoded;
 mod engine;
 mod entropy;
@@ -27,6 +28,7 @@ mod names;
 mod options;
 pub mod pattern;
 mod pem;
+mod prose;
 mod read;
 mod rule;
 #[cfg(test)]

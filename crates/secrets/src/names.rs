@@ -47,7 +47,8 @@ const ADDED: [&str; 26] = [
     "hex",
 ];
 /// What is before `key` where it is a secret.
-const KEYS: [&str; 43] = [
+const KEYS: [&str; 44] = [
+    "fernet",
     "api",
     "access",
     "auth",
@@ -253,6 +254,10 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
     {
         return Some(Meaning::Password);
     }
+    // What makes a request idempotent, and what a page may have.
+    if singular == "clienttoken" || (singular == "token" && before == Some("client")) {
+        return None;
+    }
     // The id of the key with which a URL is signed.
     if singular == "credential" && words.iter().any(|word| matches!(*word, "amz" | "goog")) {
         return None;
@@ -262,6 +267,35 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
         || (singular == "pat" && before.is_some())
         || (singular == "salt" && before.is_some());
     secret.then_some(Meaning::Secret)
+}
+
+/// Whether this is a word for a credential as sentences have it.
+pub(crate) fn is_noun(name: &[u8]) -> bool {
+    const NOUNS: [&str; 13] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "passwords",
+        "pw",
+        "pwd",
+        "token",
+        "secret",
+        "key",
+        "credential",
+        "credentials",
+        "auth",
+    ];
+    NOUNS.iter().any(|noun| noun.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether one of the two words that end here says that what is named behind them is random and no secret: `Next page`,
+/// `checksum/`.
+pub(crate) fn is_ordinary_before(before: &[u8]) -> bool {
+    let Some(before) = before.strip_suffix(b" ").or_else(|| before.strip_suffix(b"/")) else { return false };
+    let line = before[before.len().saturating_sub(32)..].rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut words = line.rsplit(|byte| !byte.is_ascii_alphabetic()).take(2);
+    words.any(|word| ORDINARY.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word)))
 }
 
 /// Whether a key with this before it is a secret: what it is for, or who issued it.

@@ -126,6 +126,8 @@ impl Scanner {
         let mut matches = Vec::new();
         let (mut buffer, mut quoted) = (Vec::new(), Vec::new());
         let mut neighbour: Option<Neighbour> = None;
+        // Where the last key stands, and the last string that was given to one.
+        let (mut key_at, mut sibling) = (0..0, 0..0);
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
@@ -147,15 +149,25 @@ impl Scanner {
             neighbour = Neighbour::after(neighbour, leaf.key, is_key, &leaf.span);
 
             let opaque = leaf.key.is_some_and(fields::is_opaque);
-            let named = leaf.key.filter(|key| {
+            let is_name = |name: &[u8], quoted: &mut Vec<u8>| {
                 quoted.clear();
                 quoted.extend_from_slice(b"\"");
-                quoted.extend_from_slice(key);
+                quoted.extend_from_slice(name);
                 quoted.extend_from_slice(b"\": \"");
-                leaf.raw.len() >= 8 && self.engine.names_something(&quoted)
-            });
+                leaf.raw.len() >= 8 && self.engine.names_something(quoted)
+            };
+            let named = leaf.key.filter(|key| is_name(key, &mut quoted));
+            // A key that says little is that of what its object or the string before it says.
+            let whole =
+                leaf.key.filter(|key| (named.is_some() || fields::says_little(key)) && fields::may_be_one(leaf.raw));
+            let whole = whole.and_then(|key| fields::whole_name(content, key, &key_at, &sibling));
+            if is_key {
+                key_at = leaf.span.clone();
+            } else {
+                sibling = leaf.span.clone();
+            }
             // Judged by nothing but its own bytes and whether their distribution counts, unless its name counts too.
-            let mark = if named.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
+            let mark = if named.is_none() && whole.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
             if mark.is_some_and(|mark| memory.is_clean(mark)) {
                 continue;
             }
@@ -167,12 +179,19 @@ impl Scanner {
                 leaf.raw
             };
             let mut hits = self.hits(text, opaque);
-            if named.is_some() && text.len() <= 512 {
+            let given = |quoted: &[u8]| {
                 let before = quoted.len();
-                let assignment = [&quoted, text, b"\""].concat();
+                let assignment = [quoted, text, b"\""].concat();
                 let inside = |place: &Range<usize>| place.start >= before && place.end <= before + text.len();
                 let named = self.hits(&assignment, opaque).into_iter().filter(|hit| inside(&hit.place));
-                hits.extend(named.map(|hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit }));
+                let at = |hit: Hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit };
+                named.map(at).collect::<Vec<_>>()
+            };
+            if named.is_some() && text.len() <= 512 {
+                hits.extend(given(&quoted));
+            }
+            if hits.is_empty() && text.len() <= 512 && whole.is_some_and(|whole| is_name(&whole, &mut quoted)) {
+                hits = given(&quoted);
             }
             if hits.is_empty() {
                 if let Some(mark) = mark {

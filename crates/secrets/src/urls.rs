@@ -13,6 +13,12 @@ pub(crate) fn real_password(user: &[u8], password_and_more: &[u8]) -> Option<usi
 
 fn is_real_password(user: &[u8], password_and_more: &[u8]) -> bool {
     let (password, host) = split(password_and_more);
+    // Whom everybody may log in as.
+    if [b"anonymous".as_slice(), b"anoncvs", b"ftp", b"guest"].contains(&user)
+        || user.is_empty() && password.starts_with(b"pserver:")
+    {
+        return false;
+    }
     let quoted = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>');
     // `localhost:5432,me@example.com`, and a URL in a list that goes on to an address.
     let port = password.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -64,7 +70,7 @@ pub(crate) fn is_template(value: &[u8]) -> bool {
         Some(before.len() + after.len())
     });
     value.is_empty()
-        || [('<', '>'), ('{', '}'), ('[', ']'), ('%', '%')].into_iter().any(encloses)
+        || [('<', '>'), ('{', '}'), ('[', ']'), ('%', '%'), ('$', '$')].into_iter().any(encloses)
         || beside.is_some_and(|beside| beside <= BESIDE)
         || value.starts_with(['\'', '"', '`'])
         || value.chars().all(|mark| matches!(mark, '*' | '…' | '•' | '.' | 'x' | 'X' | '-' | '_' | '?'))
