@@ -285,17 +285,24 @@ fn begins_a_line(before: &[u8]) -> bool {
 /// Whether a name at `start` begins a line, and one word at `at` ends it.
 fn is_a_line(text: &[u8], start: usize, at: usize) -> bool {
     let before = text[..start].iter().rev().take(2 * SPACES).find(|byte| !matches!(byte, b' ' | b'\t'));
+    if !matches!(before, None | Some(b'\n')) {
+        return false;
+    }
     let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\\';
-    let word = text[at..].iter().take(LONGEST).position(ends).map_or(text.len(), |length| at + length);
+    let rest = &text[at..text.len().min(at + LONGEST)];
+    let Some(length) = rest.iter().position(ends).or((rest.len() < LONGEST).then_some(rest.len())) else {
+        return false;
+    };
+    let word = at + length;
     // `secret_key fingerprint=…` gives something to another name.
-    let mut parts = text[at.min(text.len())..word.min(text.len())].splitn(2, |&byte| byte == b'=');
+    let mut parts = rest[..length].splitn(2, |&byte| byte == b'=');
     let named = parts.next().is_some_and(|name| name.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_'))
         && parts.next().is_some();
     if named {
         return false;
     }
-    let more = text[word.min(text.len())..].iter().take(SPACES).find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
-    matches!(before, None | Some(b'\n')) && matches!(more, None | Some(b'\n' | b'\\')) && word - at >= 8
+    let more = text[word..].iter().take(SPACES).find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+    matches!(more, None | Some(b'\n' | b'\\')) && word - at >= 8
 }
 
 /// `NAME=` as shells have it, wherever it stands.

@@ -15,13 +15,11 @@ pub(crate) fn enclosing(text: &[u8], at: usize) -> Option<&[u8]> {
         return name_at_the_end(before);
     }
     let mut depth = 0_usize;
-    for (index, byte) in before.iter().enumerate().rev() {
-        match byte {
-            b'}' | b']' => depth += 1,
-            b'{' | b'[' if depth > 0 => depth -= 1,
-            b'{' => return named(&before[..index]),
-            b'[' => break,
-            _ => {}
+    for at in memchr::memrchr2_iter(b'{', b'}', before) {
+        match before[at] {
+            b'}' => depth += 1,
+            _ if depth > 0 => depth -= 1,
+            _ => return named(&before[..at]),
         }
     }
     section(before)

@@ -16,6 +16,7 @@ use crate::examples::is_documented;
 use crate::fields::given_to_a_secret;
 use crate::kinds::{self, Form};
 use crate::letters::of_words;
+use crate::measure::distinct;
 use crate::names::{self, Meaning};
 use crate::options::ExtraRule;
 use crate::pattern::{Pattern, SHOWN};
@@ -180,6 +181,13 @@ impl Engine {
                 _ => false,
             };
         });
+        found
+    }
+
+    /// Whether the name of a vendor stands in this name.
+    fn names_vendor(&self, name: &[u8]) -> bool {
+        let mut found = false;
+        self.anchors.find(name, |index, _, _| found |= matches!(self.uses[index], Use::Named(_)));
         found
     }
 
@@ -556,7 +564,7 @@ impl Pass<'_> {
         if !begins || !names::is_noun(noun) || !self.may_try(sentences, name.start) {
             return None;
         }
-        self.spend(sentences, name.start..name.end + SENTENCE, SENTENCE / READ);
+        self.spend(sentences, name.start..name.end + SENTENCE, 2 * TRY);
         let value = prose::told(text, name)?;
         prose::is_credential(&text[value.place.clone()], meaning).then_some(value)
     }
@@ -573,14 +581,25 @@ impl Pass<'_> {
         if !may_be_one || !self.may_try(within, name.start) {
             return None;
         }
-        self.spend(within, name.start..value.place.end, enclosing::NEAR / READ + JUDGE);
+        let around = name.start.saturating_sub(enclosing::NEAR)..value.place.end;
+        self.spend(within, around.clone(), TRY + READ);
+        let outer = enclosing(text, name.start)?;
+        let whole = [outer, b".", &text[name.clone()]].concat();
+        let says_more = self.engine.names_vendor(outer)
+            || (names::meaning(&text[name.clone()]).is_none() && names::meaning(&whole).is_some());
+        if !says_more {
+            return None;
+        }
         let quote: &[u8] = if value.style == Style::Quoted { b"\"" } else { b"" };
-        let whole = [enclosing(text, name.start)?, b".", &text[name.clone()], b"=", quote].concat();
-        let start = whole.len();
-        let whole = [&whole, given, quote, b"\n"].concat();
+        let start = whole.len() + 1 + quote.len();
+        let whole = [&whole, b"=".as_slice(), quote, given, quote, b"\n"].concat();
         let mut hits = Vec::new();
         self.engine.find(&whole, Reach::All, &|_| None, &mut hits);
-        let hit = hits.into_iter().rfind(|hit| hit.place.start >= start && hit.place.end <= start + given.len())?;
+        let inside = |hit: &Hit| hit.place.start >= start && hit.place.end <= start + given.len();
+        let Some(hit) = hits.into_iter().rfind(inside) else {
+            self.spend(within, around, JUDGE);
+            return None;
+        };
         let at = |place: usize| value.place.start + place - start;
         Some((hit.rule, at(hit.place.start)..at(hit.place.end)))
     }
@@ -663,9 +682,4 @@ fn is_inside_a_run(before: &[u8]) -> bool {
         return true;
     }
     run == RUN && distinct(&before[before.len() - RUN..]) >= DIFFERENT
-}
-
-fn distinct(text: &[u8]) -> usize {
-    let mut seen = [false; 256];
-    text.iter().filter(|&&byte| !std::mem::replace(&mut seen[usize::from(byte)], true)).count()
 }

@@ -22,6 +22,7 @@ mod joined;
 mod jwt;
 mod kinds;
 mod letters;
+mod lists;
 mod measure;
 pub mod memory;
 mod names;

@@ -46,9 +46,11 @@ pub fn built_in() -> Vec<Rule> {
         let confidence = match kind.id {
             id if id.starts_with("generic-") => Confidence::Medium,
             id if id.contains("url") || id == "mail-password" => Confidence::Named,
-            "bearer-token" | "session-cookie" | "connection-string-password" | "command-line-password" => {
-                Confidence::Medium
-            }
+            "bearer-token"
+            | "session-cookie"
+            | "connection-string-password"
+            | "command-line-password"
+            | "password-line" => Confidence::Medium,
             _ if kinds::all().all(|(_, other)| named(other)) => Confidence::Named,
             _ => Confidence::High,
         };
@@ -249,8 +251,23 @@ impl Scanner {
         let rules = |id: &str| self.by_id.get(id).copied();
         let reach = if opaque { Reach::KnownForms } else { Reach::All };
         self.engine.find(text, reach, &rules, &mut hits);
+        let mut told = Vec::new();
         if let Some((rule, entropy)) = self.entropy.as_ref().filter(|_| !opaque) {
-            entropy.find(text, |place| hits.push(Hit { rule: *rule, place }));
+            // What is found already says more; hits stand in about the order of the text.
+            let (known, mut at) = (hits.len(), 0);
+            entropy.find(
+                text,
+                |run| {
+                    while at + 1 < known && hits[at].place.end <= run.start {
+                        at += 1;
+                    }
+                    hits[..known].get(at).is_some_and(|hit| {
+                        self.rules[hit.rule].acts && hit.place.start <= run.start && run.end <= hit.place.end
+                    })
+                },
+                |place| told.push(Hit { rule: *rule, place }),
+            );
+            hits.append(&mut told);
         }
         let mut inner = Vec::new();
         views(text, |view| {

@@ -64,7 +64,8 @@ pub(crate) fn is_template(value: &[u8]) -> bool {
         upper || name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
     };
     // Where a space cuts it, a template has no end.
-    let beside = ["${", "{{", "$(", "#{", "\\(", "{"].iter().find_map(|open| {
+    let opens = value.bytes().any(|byte| matches!(byte, b'{' | b'('));
+    let beside = ["${", "{{", "$(", "#{", "\\(", "{"].iter().filter(|_| opens).find_map(|open| {
         let (before, inside) = value.split_once(open)?;
         let after = inside.rsplit_once(['}', ')']).map_or("", |(_, after)| after);
         Some(before.len() + after.len())

@@ -1,11 +1,14 @@
 //! Whether a value under the name of a secret is one: not a word for it, not where it comes from, not a type.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::assignment::Style;
 use crate::examples::{is_documented, is_publishable};
 use crate::letters::of_words;
+use crate::lists::Words;
 use crate::measure::{class_changes, normalised_entropy};
 use crate::names;
 use crate::urls::is_template;
@@ -66,6 +69,48 @@ fn is_written_behind_base64(value: &[u8]) -> bool {
     };
     value.split(|byte| !part(byte)).any(says)
 }
+
+/// How references begin.
+const BEGINNINGS: [&str; 37] = [
+    "projects/",
+    "UUID=",
+    "LABEL=",
+    "$(",
+    "${",
+    "$ENV",
+    "%(",
+    "%env",
+    "{{",
+    "{%",
+    "<%",
+    "<",
+    "[",
+    "os.environ",
+    "process.env",
+    "env.",
+    "env:",
+    "env(",
+    "ENV[",
+    "getenv",
+    "System.",
+    "config.",
+    "settings.",
+    "self.",
+    "this.",
+    "vault:",
+    "secret:",
+    "secrets.",
+    "arn:",
+    "ref+",
+    "op://",
+    "ssm:",
+    "file:",
+    "/",
+    "./",
+    "~/",
+    "http",
+];
+static REFERENCES: LazyLock<Words> = LazyLock::new(|| Words::by_first(&BEGINNINGS));
 
 /// Whether a person or a generator would choose this as a password, and nobody would write it as an example.
 pub(crate) fn is_password(value: &[u8], style: Style) -> bool {
@@ -264,46 +309,7 @@ pub(crate) fn is_uuid(value: &[u8]) -> bool {
 
 /// Whether this says where a value comes from, or of which kind it is: a template, a variable, a call, a path, a URL.
 pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
-    const BEGINNINGS: [&str; 37] = [
-        "projects/",
-        "UUID=",
-        "LABEL=",
-        "$(",
-        "${",
-        "$ENV",
-        "%(",
-        "%env",
-        "{{",
-        "{%",
-        "<%",
-        "<",
-        "[",
-        "os.environ",
-        "process.env",
-        "env.",
-        "env:",
-        "env(",
-        "ENV[",
-        "getenv",
-        "System.",
-        "config.",
-        "settings.",
-        "self.",
-        "this.",
-        "vault:",
-        "secret:",
-        "secrets.",
-        "arn:",
-        "ref+",
-        "op://",
-        "ssm:",
-        "file:",
-        "/",
-        "./",
-        "~/",
-        "http",
-    ];
-    let begins = BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()));
+    let begins = REFERENCES.begins(value);
     let code = [b'(', b')', b'{', b'}'].iter().filter(|mark| value.contains(mark)).count() >= 2
         && of_words(value) * 4 >= value.len()
         || value.windows(2).any(|pair| matches!(pair, b"::" | b"->" | b"${" | b"{{" | b"()"))
@@ -314,7 +320,8 @@ pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
     let dotted = style != Style::Quoted && value.contains(&b'.') && of_words(value) * 2 >= value.len();
     let file = [".pem", ".key", ".json", ".txt", ".yaml", ".yml", ".conf", ".crt", ".env", ".html", ".js", ".py"]
         .iter()
-        .any(|ending| value.ends_with(ending.as_bytes()));
+        .any(|ending| value.ends_with(ending.as_bytes()))
+        && value.contains(&b'.');
     let indexed = style != Style::Quoted && value.contains(&b'[');
     let member = style == Style::Bare && value.contains(&b'.');
     let number = style != Style::Quoted && is_number(value);

@@ -177,8 +177,9 @@ fn pass(reads: &mut Reads<'_>) {
 fn net(reads: &mut Reads<'_>) {
     const SIZE: usize = 200;
     let rest = reads.after(SIZE);
-    let line = &rest[..rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())];
-    reads.until = reads.end + line.len().min(NEAR);
+    let ends = |byte: &u8| matches!(byte, b'\n' | b'&' | b'|' | b';');
+    let line = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+    reads.until = reads.end + line.len();
     let lower = line.to_ascii_lowercase();
     let is_use = reads.text[reads.start..reads.end].eq_ignore_ascii_case(b"net use ");
     if !(if is_use { line.contains(&b'\\') } else { memchr::memmem::find(&lower, b"/add").is_some() }) {
@@ -193,7 +194,8 @@ fn net(reads: &mut Reads<'_>) {
         let skipped = word.starts_with(b"/") || word.starts_with(b"\\") || is_device(word) || (!is_use && index == 0);
         let unquoted = word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\""));
         let (start, word) = unquoted.map_or((start, word), |word| (start + 1, word));
-        if !skipped && word.len() >= 5 && urls::is_chosen(word) {
+        let shown = word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+        if !skipped && word.len() >= 5 && shown && urls::is_chosen(word) {
             reads.found(ID, start..start + word.len());
             return;
         }
@@ -205,7 +207,7 @@ fn oracle(reads: &mut Reads<'_>) {
     const WORDS: usize = 4;
     let rest = reads.after(200);
     let line = &rest[..rest.iter().position(|byte| matches!(byte, b'\n' | b'|' | b';')).unwrap_or(rest.len())];
-    reads.until = reads.end + line.len().min(NEAR);
+    reads.until = reads.end + line.len();
     let mut at = 0;
     for word in line.split(|&byte| byte == b' ').take(WORDS) {
         let start = at;

@@ -69,7 +69,7 @@ fn chpasswd(reads: &mut Reads<'_>) {
     };
     reads.until = reads.end + SIZE / 4;
     let mut at = 0;
-    let words = text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'|'));
+    let words = text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'|' | b'\\'));
     let mut found = Vec::new();
     for word in words {
         let place = start + at;
