@@ -1,6 +1,7 @@
 //! Scans files as the results of a tool and prints each match with what is around it: to judge false alarms by.
 //!
-//! `find … | cargo run --release -p systemprompt-secrets --example scan_files`
+//! `find … | cargo run --release -p systemprompt-secrets --example scan_files`; with `bodies` behind it, each file is the body
+//! of a request.
 
 use std::io::{BufRead as _, Write as _};
 
@@ -8,6 +9,7 @@ use systemprompt_secrets::{Options, Scanner};
 
 fn main() -> std::io::Result<()> {
     let scanner = Scanner::new(&Options::default());
+    let bodies = std::env::args().nth(1).is_some_and(|what| what == "bodies");
     let mut out = std::io::stdout().lock();
     let (mut files, mut flagged, mut bytes) = (0_usize, 0_usize, 0_usize);
     let mut spent = std::time::Duration::ZERO;
@@ -19,9 +21,13 @@ fn main() -> std::io::Result<()> {
         }
         files += 1;
         bytes += text.len();
-        let body = serde_json::json!({"messages": [{"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "toolu_01", "content": text}]}]})
-        .to_string();
+        let body = if bodies {
+            text
+        } else {
+            serde_json::json!({"messages": [{"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_01", "content": text}]}]})
+            .to_string()
+        };
         let started = std::time::Instant::now();
         let found = scanner.scan(body.as_bytes());
         spent += started.elapsed();

@@ -69,6 +69,41 @@ impl<'t> Cursor<'t> {
     }
 }
 
+/// The arguments of a call, as far as they are texts.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    /// What stands between quotation marks.
+    pub(crate) quoted: Vec<Range<usize>>,
+    /// How far it was read.
+    pub(crate) read: usize,
+}
+
+/// What a function is called with whose name, perhaps in quotation marks, ends at `end`: `('app', '…')`, `')(app, '…')`.
+pub(crate) fn arguments(text: &[u8], end: usize) -> Arguments {
+    const MOST: usize = 4;
+    const SIZE: usize = 256;
+    let window = &text[end..text.len().min(end + SIZE)];
+    let open = window.iter().take(4).take_while(|byte| is_quote(**byte) || matches!(byte, b')' | b'\\')).count();
+    let mut arguments = Arguments::default();
+    if window.get(open) != Some(&b'(') {
+        return arguments;
+    }
+    let mut at = open + 1;
+    while at < window.len() && arguments.quoted.len() < MOST && !matches!(window[at], b')' | b';') {
+        if is_quote(window[at]) {
+            let ends = |byte: &u8| *byte == window[at] || matches!(byte, b'\\' | b'\n');
+            let Some(length) = window[at + 1..].iter().position(ends) else { break };
+            arguments.quoted.push(end + at + 1..end + at + 1 + length);
+            at += length + 1;
+            // The mark may be escaped.
+            at += usize::from(window.get(at) == Some(&b'\\'));
+        }
+        at += 1;
+    }
+    arguments.read = at;
+    arguments
+}
+
 fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
@@ -77,7 +112,9 @@ fn is_quote(byte: u8) -> bool {
 pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Value> {
     let mut cursor = Cursor { text, at: name.end };
     let before = name.start.checked_sub(1).and_then(|at| text.get(at)).copied();
-    let in_tag = matches!(before, Some(b'<' | b':'));
+    // `<password>…`, `<x:password>…`, `<string name="password">…`
+    let in_tag = matches!(before, Some(b'<' | b':'))
+        || (matches!(before, Some(b'"')) && text[..name.start - 1].ends_with(b"name="));
 
     // The end of a quoted or indexed name.
     let mut closed = cursor.skip(4, |byte| is_quote(byte) || matches!(byte, b'\\' | b']'));
@@ -124,6 +161,8 @@ pub(crate) fn given(text: &[u8], name: &Range<usize>, spaced: bool) -> Option<Va
         cursor.at += sign.len();
         match sign {
             "" if spaced && spaces > 0 && closed == 0 => {}
+            // `password …` as a line of its own
+            "" if spaces > 0 && closed == 0 && is_a_line(text, name.start, cursor.at) => {}
             // `WITH PASSWORD '…'`
             "" if spaces == 1 && closed == 0 && is_password(&text[name.clone()]) && cursor.peek() == Some(b'\'') => {}
             "is " | "was " if spaces == 1 && closed == 0 => prose = true,
@@ -243,6 +282,29 @@ fn begins_a_line(before: &[u8]) -> bool {
         || line.ends_with(b"{")
 }
 
+/// Whether a name at `start` begins a line, and one word at `at` ends it.
+fn is_a_line(text: &[u8], start: usize, at: usize) -> bool {
+    let before = text[..start].iter().rev().take(2 * SPACES).find(|byte| !matches!(byte, b' ' | b'\t'));
+    if !matches!(before, None | Some(b'\n')) {
+        return false;
+    }
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\\';
+    let rest = &text[at..text.len().min(at + LONGEST)];
+    let Some(length) = rest.iter().position(ends).or((rest.len() < LONGEST).then_some(rest.len())) else {
+        return false;
+    };
+    let word = at + length;
+    // `secret_key fingerprint=…` gives something to another name.
+    let mut parts = rest[..length].splitn(2, |&byte| byte == b'=');
+    let named = parts.next().is_some_and(|name| name.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_'))
+        && parts.next().is_some();
+    if named {
+        return false;
+    }
+    let more = text[word..].iter().take(SPACES).find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+    matches!(more, None | Some(b'\n' | b'\\')) && word - at >= 8
+}
+
 /// `NAME=` as shells have it, wherever it stands.
 fn is_variable(text: &[u8], name: &Range<usize>) -> bool {
     let of_variable = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
@@ -260,14 +322,41 @@ fn opens_a_quote(cursor: &Cursor<'_>) -> bool {
     rest.get(at).is_some_and(|&byte| is_quote(byte))
 }
 
-/// ` value="`, and `value: ` on the next line; also `default = ` in the block that begins here.
+/// ` value="`, and `value: ` on the next line or in the object that begins here; also `default = ` in such a block, and what
+/// a list of properties has behind its key.
 fn attribute(cursor: &mut Cursor<'_>) -> bool {
+    /// So much of an object may stand before its value.
+    const BESIDE: usize = 96;
     let from = cursor.at;
+    if cursor.take("</key>") {
+        cursor.skip_lines();
+        if cursor.take("<string>") {
+            return true;
+        }
+        cursor.at = from;
+        return false;
+    }
+    if matches!(cursor.peek(), Some(b':' | b'=')) {
+        cursor.at += 1;
+        cursor.skip_spaces();
+        if !matches!(cursor.peek(), Some(b'{' | b'\n')) {
+            cursor.at = from;
+            return false;
+        }
+        // `{"sensitive": true, "value": …`
+        let object = &cursor.rest()[..cursor.rest().len().min(BESIDE)];
+        let object = &object[..object.iter().position(|&byte| byte == b'}').unwrap_or(object.len())];
+        let value =
+            [b"\"value\"".as_slice(), b"\\\"value\\\""].iter().find_map(|word| memchr::memmem::find(object, word));
+        if let Some(at) = value.filter(|_| object.starts_with(b"{")) {
+            cursor.at += at;
+        }
+    }
     cursor.take(">");
     cursor.take("{");
     cursor.take(",");
     cursor.skip_lines();
-    cursor.skip(1, is_quote);
+    cursor.skip(2, |byte| is_quote(byte) || byte == b'\\');
     if !matches!(cursor.peek(), Some(b'v' | b'V' | b'd')) {
         cursor.at = from;
         return false;
@@ -288,8 +377,9 @@ fn attribute(cursor: &mut Cursor<'_>) -> bool {
 /// The type of a variable, where one is written: `string` in `token string = "…"`.
 fn typed(cursor: &mut Cursor<'_>) {
     let from = cursor.at;
-    if cursor.skip(24, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'[' | b']' | b'&')) > 0 {
-        cursor.skip_spaces();
+    if cursor.skip(24, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'[' | b']' | b'&')) > 0
+        && cursor.skip_spaces() > 0
+    {
         let rest = cursor.rest();
         if rest.first() == Some(&b'=') && rest.get(1) != Some(&b'=') && rest.get(1) != Some(&b'>') {
             return;

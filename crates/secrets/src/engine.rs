@@ -11,13 +11,16 @@ use crate::anchors::Anchors;
 use crate::assignment::{self, Style, Value};
 use crate::boundary::begins_word;
 use crate::checksum;
+use crate::enclosing::{self, enclosing};
 use crate::examples::is_documented;
 use crate::fields::given_to_a_secret;
 use crate::kinds::{self, Form};
 use crate::letters::of_words;
+use crate::measure::distinct;
 use crate::names::{self, Meaning};
 use crate::options::ExtraRule;
 use crate::pattern::{Pattern, SHOWN};
+use crate::prose;
 use crate::read::{self, Reader, Reads};
 use crate::value;
 use crate::words::random_part;
@@ -181,6 +184,13 @@ impl Engine {
         found
     }
 
+    /// Whether the name of a vendor stands in this name.
+    fn names_vendor(&self, name: &[u8]) -> bool {
+        let mut found = false;
+        self.anchors.find(name, |index, _, _| found |= matches!(self.uses[index], Use::Named(_)));
+        found
+    }
+
     /// Adds every credential in `text` to `hits`. `rules` says which rule has an id that a reader names.
     pub(crate) fn find(&self, text: &[u8], reach: Reach, rules: &impl Fn(&str) -> Option<usize>, hits: &mut Vec<Hit>) {
         let mut pass = Pass { engine: self, text, reach, tried: Vec::new(), name_end: 0, value: 0..0, joined: 0 };
@@ -261,7 +271,7 @@ impl Pass<'_> {
     /// Whether a form may be tried here: what is spent on reading again for it grows with the text and not with what it reads.
     fn may_try(&mut self, form: usize, start: usize) -> bool {
         if self.tried.is_empty() {
-            self.tried = vec![Tried::default(); self.engine.forms.len() + self.engine.readers.len()];
+            self.tried = vec![Tried::default(); self.engine.forms.len() + self.engine.readers.len() + 2];
         }
         self.tried[form].spent <= start + SPARE
     }
@@ -377,7 +387,6 @@ impl Pass<'_> {
 
     /// The value given to a name that begins with, or has in it, that of a vendor.
     fn vendor(&mut self, form: usize, start: usize, end: usize) -> Option<Range<usize>> {
-        const MORE: usize = 32;
         const UNLIKE_WORDS: usize = 5;
         let text = self.text;
         let camel = text[start].is_ascii_uppercase() && start > 0 && text[start - 1].is_ascii_lowercase();
@@ -391,23 +400,28 @@ impl Pass<'_> {
         self.spend(form, name.clone(), TRY + name.len());
         if let Some(value) = assignment::given(text, &name, false) {
             self.spend(form, value.place.clone(), value.place.len() / READ);
-            return self.fits(compiled, &text[name], &value);
+            let fits = self.fits(compiled, &text[name.clone()], &value);
+            if fits.is_some() {
+                return fits;
+            }
         }
-        // `Okta API token: …`
-        let more = text[name.end..]
-            .iter()
-            .take(MORE)
-            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'_' | b'-'))
-            .count();
-        if more < 2 || text[name.end] != b' ' {
-            return None;
+        // `search('app', '…')`, `require('search')(app, '…')`
+        let arguments = assignment::arguments(text, name.end);
+        self.spend(form, name.end..name.end + arguments.read, arguments.read / READ);
+        let of_call =
+            |place: Range<usize>| self.fits(compiled, &text[name.clone()], &Value { place, style: Style::Quoted });
+        if let Some(place) = arguments.quoted.into_iter().find_map(of_call) {
+            return Some(place);
         }
-        name.end += more;
-        while text[name.end - 1] == b' ' {
-            name.end -= 1;
+        // `Okta API token: …`, `the Okta token …`
+        for (end, is_noun) in prose::words(text, name.end) {
+            name.end = end;
+            self.spend(form, name.clone(), TRY);
+            if let Some(value) = assignment::given(text, &name, is_noun) {
+                return self.fits(compiled, &text[name], &value);
+            }
         }
-        let value = assignment::given(text, &name, false)?;
-        self.fits(compiled, &text[name], &value)
+        None
     }
 
     fn fits(&self, compiled: &Compiled, name: &[u8], value: &Value) -> Option<Range<usize>> {
@@ -432,7 +446,7 @@ impl Pass<'_> {
         let mut place = value.place.clone();
         let given = &self.text[place.clone()];
         let length = compiled.pattern.matches(given)?;
-        if length != given.len() && !matches!(given[length], b',' | b')' | b';' | b'&' | b'}' | b']' | b'%') {
+        if length != given.len() && !matches!(given[length], b',' | b'.' | b')' | b';' | b'&' | b'}' | b']' | b'%') {
             return None;
         }
         place.end = place.start + length;
@@ -490,28 +504,104 @@ impl Pass<'_> {
         if text[..name.start].ends_with(b"::") && matches!(behind, Some(b'"' | b'\'')) {
             return None;
         }
-        let meaning = names::meaning(&text[name.clone()])?;
-        let value = assignment::given(text, &name, spaced)?;
-        let given = &text[value.place.clone()];
-        if !given.contains(&b' ') {
+        let named = &text[name.clone()];
+        let meaning = names::meaning(named);
+        let value = match meaning {
+            None if !named.eq_ignore_ascii_case(b"key") => return None,
+            None | Some(_) => assignment::given(text, &name, spaced),
+        };
+        let Some(meaning) = meaning else { return self.within(&name, &value?) };
+        if let Some(value) = value.as_ref().filter(|value| !text[value.place.clone()].contains(&b' ')) {
             self.value = value.place.clone();
         }
-        // `PrivateKey = module.PrivateKey`, `("authKey", "authKey")`
-        let named = &text[name.clone()];
-        if given == named || (value.style != Style::Quoted && given.ends_with(named)) {
+        // `Next page token: …`, `checksum/secret: …`, `arn:aws:secretsmanager:…:secret:…`
+        let in_colons = text[..name.start].ends_with(b":")
+            && matches!(text.get(name.end..name.end + 2), Some([b':', next]) if next.is_ascii_alphanumeric());
+        if in_colons || (names::is_noun(named) && names::is_ordinary_before(&text[..name.start])) {
             return None;
         }
-        let (rule, real) = match meaning {
-            Meaning::Password => (self.engine.passwords, value::is_password(given, value.style)),
-            Meaning::Secret => (self.engine.secrets, value::is_secret(given, value.style)),
-        };
-        let rule = rule.filter(|_| real)?;
+        let first = value.clone();
+        let value = value
+            .filter(|value| self.is_given(named, value, meaning))
+            .or_else(|| self.told(&name, meaning).filter(|value| !text[value.place.clone()].ends_with(named)));
+        let Some(value) = value else { return self.within(&name, &first?) };
+        if !text[value.place.clone()].contains(&b' ') {
+            self.value = value.place.clone();
+        }
+        let rule = match meaning {
+            Meaning::Password => self.engine.passwords,
+            Meaning::Secret => self.engine.secrets,
+        }?;
         let search = text[name.clone()].eq_ignore_ascii_case(b"apikey") && {
             // The search of documentation has an application, an index and a key that only searches.
             let near = &text[name.start.saturating_sub(256)..text.len().min(name.end + 256)];
             ["appId", "indexName"].iter().any(|word| memchr::memmem::find(near, word.as_bytes()).is_some())
         };
         (!search).then_some((rule, value.place))
+    }
+
+    /// Whether a value given to this name is a credential.
+    fn is_given(&self, named: &[u8], value: &Value, meaning: Meaning) -> bool {
+        let given = &self.text[value.place.clone()];
+        // `PrivateKey = module.PrivateKey`, `("authKey", "authKey")`
+        if given == named || (value.style != Style::Quoted && given.ends_with(named)) {
+            return false;
+        }
+        match meaning {
+            Meaning::Password => value::is_password(given, value.style),
+            Meaning::Secret => value::is_secret(given, value.style) || value::is_short_secret(given, value.style),
+        }
+    }
+
+    /// What a sentence gives to the noun at `name`.
+    fn told(&mut self, name: &Range<usize>, meaning: Meaning) -> Option<Value> {
+        /// So far a sentence is read.
+        const SENTENCE: usize = 128;
+        let text = self.text;
+        let begins = text[..name.start].last().is_none_or(|byte| matches!(byte, b' ' | b'\n' | b'\t' | b'(' | b'*'));
+        let sentences = self.engine.forms.len() + self.engine.readers.len();
+        let noun = text[name.clone()].rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+        if !begins || !names::is_noun(noun) || !self.may_try(sentences, name.start) {
+            return None;
+        }
+        self.spend(sentences, name.start..name.end + SENTENCE, 2 * TRY);
+        let value = prose::told(text, name)?;
+        prose::is_credential(&text[value.place.clone()], meaning).then_some(value)
+    }
+
+    /// The same for a name that says whose it is with what it stands in: `"Jwt": {"Key": "…"}`.
+    fn within(&mut self, name: &Range<usize>, value: &Value) -> Option<(usize, Range<usize>)> {
+        let text = self.text;
+        let given = &text[value.place.clone()];
+        let within = self.engine.forms.len() + self.engine.readers.len() + 1;
+        let may_be_one = (12..=256).contains(&given.len())
+            && value.style != Style::Bare
+            && given.iter().any(u8::is_ascii_digit)
+            && given.iter().all(u8::is_ascii_graphic);
+        if !may_be_one || !self.may_try(within, name.start) {
+            return None;
+        }
+        let around = name.start.saturating_sub(enclosing::NEAR)..value.place.end;
+        self.spend(within, around.clone(), TRY + READ);
+        let outer = enclosing(text, name.start)?;
+        let whole = [outer, b".", &text[name.clone()]].concat();
+        let says_more = self.engine.names_vendor(outer)
+            || (names::meaning(&text[name.clone()]).is_none() && names::meaning(&whole).is_some());
+        if !says_more {
+            return None;
+        }
+        let quote: &[u8] = if value.style == Style::Quoted { b"\"" } else { b"" };
+        let start = whole.len() + 1 + quote.len();
+        let whole = [&whole, b"=".as_slice(), quote, given, quote, b"\n"].concat();
+        let mut hits = Vec::new();
+        self.engine.find(&whole, Reach::All, &|_| None, &mut hits);
+        let inside = |hit: &Hit| hit.place.start >= start && hit.place.end <= start + given.len();
+        let Some(hit) = hits.into_iter().rfind(inside) else {
+            self.spend(within, around, JUDGE);
+            return None;
+        };
+        let at = |place: usize| value.place.start + place - start;
+        Some((hit.rule, at(hit.place.start)..at(hit.place.end)))
     }
 
     /// A text of a program that is put together here: what it is as a whole.
@@ -577,16 +667,19 @@ fn looks_random(token: &[u8]) -> bool {
 /// Whether what ends here is random text that goes on: an image, a signature. In that, everything short occurs.
 fn is_inside_a_run(before: &[u8]) -> bool {
     const RUN: usize = 64;
+    /// What is said before a digest.
+    const DIGESTS: [&[u8]; 8] =
+        [b"sha256=", b"sha512=", b"sha384=", b"sha256-", b"sha512-", b"sha384-", b"sha1-", b"h1:"];
     /// As many characters at least are different in so much of what is random.
     const DIFFERENT: usize = 20;
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-');
-    before.len() >= RUN
-        && before.last().is_some_and(|byte| matches!(byte, b'+' | b'/' | b'_' | b'-'))
-        && before[before.len() - RUN..].iter().all(part)
-        && distinct(&before[before.len() - RUN..]) >= DIFFERENT
-}
-
-fn distinct(text: &[u8]) -> usize {
-    let mut seen = [false; 256];
-    text.iter().filter(|&&byte| !std::mem::replace(&mut seen[usize::from(byte)], true)).count()
+    if !before.last().is_some_and(|byte| matches!(byte, b'+' | b'/' | b'_' | b'-')) {
+        return false;
+    }
+    let run = before.iter().rev().take(RUN).take_while(|byte| part(byte)).count();
+    let named = &before[before.len().saturating_sub(run + 8)..];
+    if DIGESTS.iter().any(|name| memchr::memmem::find(named, name).is_some_and(|at| at + name.len() < named.len())) {
+        return true;
+    }
+    run == RUN && distinct(&before[before.len() - RUN..]) >= DIFFERENT
 }

@@ -48,11 +48,16 @@ impl EntropyRule {
         Self { min_len: min_len.max(1), threshold, allowed }
     }
 
-    /// Where there are such tokens in `text`.
+    /// Where there are such tokens in `text`, but for those of which `is_known` says that they are found already.
     ///
     /// A run of `min_len` covers one of the bytes at every `min_len`-th place, so in ordinary prose a few bytes of each
     /// stretch are looked at.
-    pub(crate) fn find(&self, text: &[u8], mut found: impl FnMut(Range<usize>)) {
+    pub(crate) fn find(
+        &self,
+        text: &[u8],
+        mut is_known: impl FnMut(&Range<usize>) -> bool,
+        mut found: impl FnMut(Range<usize>),
+    ) {
         let mut at = 0;
         while let Some(&probe) = text.get(at + self.min_len - 1) {
             let probed = at + self.min_len - 1;
@@ -63,7 +68,8 @@ impl EntropyRule {
             let start = text[at..probed].iter().rposition(|&byte| !is_token_byte(byte)).map_or(at, |gap| at + gap + 1);
             let length = text[probed..].iter().position(|&byte| !is_token_byte(byte));
             let end = length.map_or(text.len(), |length| probed + length);
-            if end - start >= self.min_len && end - start <= LONGEST && self.is_credential(text, start, end) {
+            let may_be_one = end - start >= self.min_len && end - start <= LONGEST;
+            if may_be_one && !is_known(&(start..end)) && self.is_credential(text, start, end) {
                 found(start..end);
             }
             at = end;
@@ -194,7 +200,7 @@ mod tests {
 
     fn finds(rule: &EntropyRule, text: &[u8]) -> bool {
         let mut any = false;
-        rule.find(text, |_| any = true);
+        rule.find(text, |_| false, |_| any = true);
         any
     }
 

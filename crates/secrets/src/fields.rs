@@ -1,5 +1,8 @@
 //! The fields of the model APIs, and the names people give to things, as far as the scan asks what they are.
 
+use std::ops::Range;
+
+use crate::enclosing::enclosing;
 use crate::names;
 
 /// Fields that hold what is opaque by contract: data a client hands back as it got it, base64 media, ids. What stands there
@@ -48,6 +51,33 @@ pub const OPAQUE: [&str; 34] = [
 /// Whether a string under this key is data of a model API that means nothing to a person.
 pub(crate) fn is_opaque(key: &[u8]) -> bool {
     OPAQUE.iter().any(|name| name.as_bytes() == key)
+}
+
+/// Whether a key says what a string is only together with what it stands in or beside.
+pub(crate) fn says_little(key: &[u8]) -> bool {
+    ["key", "value", "api", "bot", "login", "auth", "val"]
+        .iter()
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(key))
+}
+
+/// Whether a string may be a credential as far as a glance tells: one word with a digit in it.
+pub(crate) fn may_be_one(string: &[u8]) -> bool {
+    (8..=512).contains(&string.len()) && string.iter().any(u8::is_ascii_digit) && !string.contains(&b' ')
+}
+
+/// What `key`, which stands at `key_at` of the JSON in `content`, is the key of: `jwt.key` in `{"jwt": {"key": …}}`, and
+/// `password` in `{"name": "password", "value": …}`, where `sibling` is where the string before stands.
+pub(crate) fn whole_name(content: &[u8], key: &[u8], key_at: &Range<usize>, sibling: &Range<usize>) -> Option<Vec<u8>> {
+    const LONGEST: usize = 64;
+    let beside = content.get(sibling.end + 1..key_at.start.saturating_sub(1)).unwrap_or_default();
+    let is_beside = sibling.start > 0 && beside.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b',');
+    let is_value = [b"value".as_slice(), b"val"].iter().any(|known| known.eq_ignore_ascii_case(key));
+    let name = &content[sibling.clone()];
+    if is_value && is_beside && beside.contains(&b',') && name.len() <= LONGEST && !name.contains(&b' ') {
+        return Some(name.to_vec());
+    }
+    let before = key_at.start.checked_sub(1)?;
+    Some([enclosing(content, before)?, b".", key].concat())
 }
 
 /// Whether `before` ends in a name of a secret and what stands between a name and its value: `DEPLOY_TOKEN=`,

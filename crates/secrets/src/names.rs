@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use crate::kinds;
+use crate::lists::Words;
 
 /// What a value is that has such a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,8 @@ const ADDED: [&str; 26] = [
     "hex",
 ];
 /// What is before `key` where it is a secret.
-const KEYS: [&str; 43] = [
+const KEYS: [&str; 44] = [
+    "fernet",
     "api",
     "access",
     "auth",
@@ -184,6 +186,23 @@ const SECRETS: [&str; 15] = [
     "appkey",
 ];
 
+/// The lists, ready for use.
+struct Lists {
+    ordinary: Words,
+    added: Words,
+    passwords: Words,
+    secrets: Words,
+    keys: Words,
+}
+
+static LISTS: LazyLock<Lists> = LazyLock::new(|| Lists {
+    ordinary: Words::by_first(&ORDINARY),
+    added: Words::by_first(&ADDED),
+    passwords: Words::by_last(&PASSWORDS),
+    secrets: Words::by_last(&SECRETS),
+    keys: Words::by_last(&KEYS),
+});
+
 /// The name that goes on around `part` of `text`, from `from` on.
 pub(crate) fn around(text: &[u8], part: Range<usize>, from: usize) -> Range<usize> {
     let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$');
@@ -243,25 +262,58 @@ pub(crate) fn meaning(name: &[u8]) -> Option<Meaning> {
         words.pop();
     }
     let last = words.pop()?;
-    if words.iter().any(|word| ORDINARY.contains(word) || word.starts_with("continu")) {
+    if words.iter().any(|word| LISTS.ordinary.has(word.as_bytes()) || word.starts_with("continu")) {
         return None;
     }
     let singular = last.strip_suffix('s').filter(|word| !word.ends_with('s')).unwrap_or(last);
     let before = words.last().copied();
-    if PASSWORDS.iter().any(|word| singular.ends_with(word))
+    if LISTS.passwords.ends(singular.as_bytes())
         || (matches!(singular, "pass" | "pw" | "psw") && (before.is_some() || matches!(name, b"PASS" | b"pass")))
     {
         return Some(Meaning::Password);
+    }
+    // What makes a request idempotent, and what a page may have.
+    if singular == "clienttoken" || (singular == "token" && before == Some("client")) {
+        return None;
     }
     // The id of the key with which a URL is signed.
     if singular == "credential" && words.iter().any(|word| matches!(*word, "amz" | "goog")) {
         return None;
     }
-    let secret = SECRETS.iter().any(|word| singular.ends_with(word))
+    let secret = LISTS.secrets.ends(singular.as_bytes())
         || (singular == "key" && before.is_some_and(is_before_key))
         || (singular == "pat" && before.is_some())
         || (singular == "salt" && before.is_some());
     secret.then_some(Meaning::Secret)
+}
+
+/// Whether this is a word for a credential as sentences have it.
+pub(crate) fn is_noun(name: &[u8]) -> bool {
+    const NOUNS: [&str; 13] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "passwords",
+        "pw",
+        "pwd",
+        "token",
+        "secret",
+        "key",
+        "credential",
+        "credentials",
+        "auth",
+    ];
+    NOUNS.iter().any(|noun| noun.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Whether one of the two words that end here says that what is named behind them is random and no secret: `Next page`,
+/// `checksum/`.
+pub(crate) fn is_ordinary_before(before: &[u8]) -> bool {
+    let Some(before) = before.strip_suffix(b" ").or_else(|| before.strip_suffix(b"/")) else { return false };
+    let line = before[before.len().saturating_sub(32)..].rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut words = line.rsplit(|byte| !byte.is_ascii_alphabetic()).take(2);
+    words.any(|word| LISTS.ordinary.has(&word.to_ascii_lowercase()))
 }
 
 /// Whether a key with this before it is a secret: what it is for, or who issued it.
@@ -270,12 +322,12 @@ pub(crate) fn is_before_key(before: &str) -> bool {
     /// As long at least is the name of a vendor that other letters may stand before.
     const UNLIKE_WORDS: usize = 5;
     let vendor = |from: usize| before.get(from..).is_some_and(|name| VENDORS.contains(name));
-    KEYS.iter().any(|word| before.ends_with(word))
+    LISTS.keys.ends(before.as_bytes())
         || (before.len() <= LONGEST && (0..=before.len().saturating_sub(UNLIKE_WORDS)).any(vendor))
 }
 
 fn is_added(word: &str) -> bool {
-    ADDED.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit())
+    LISTS.added.has(word.as_bytes()) || word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

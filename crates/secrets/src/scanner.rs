@@ -46,9 +46,11 @@ pub fn built_in() -> Vec<Rule> {
         let confidence = match kind.id {
             id if id.starts_with("generic-") => Confidence::Medium,
             id if id.contains("url") || id == "mail-password" => Confidence::Named,
-            "bearer-token" | "session-cookie" | "connection-string-password" | "command-line-password" => {
-                Confidence::Medium
-            }
+            "bearer-token"
+            | "session-cookie"
+            | "connection-string-password"
+            | "command-line-password"
+            | "password-line" => Confidence::Medium,
             _ if kinds::all().all(|(_, other)| named(other)) => Confidence::Named,
             _ => Confidence::High,
         };
@@ -126,6 +128,8 @@ impl Scanner {
         let mut matches = Vec::new();
         let (mut buffer, mut quoted) = (Vec::new(), Vec::new());
         let mut neighbour: Option<Neighbour> = None;
+        // Where the last key stands, and the last string that was given to one.
+        let (mut key_at, mut sibling) = (0..0, 0..0);
         for leaf in json::Strings::of(content) {
             let Ok(leaf) = leaf else {
                 // Whoever receives this may read it in a way we do not, so it is judged as the text it is as well.
@@ -147,15 +151,25 @@ impl Scanner {
             neighbour = Neighbour::after(neighbour, leaf.key, is_key, &leaf.span);
 
             let opaque = leaf.key.is_some_and(fields::is_opaque);
-            let named = leaf.key.filter(|key| {
+            let is_name = |name: &[u8], quoted: &mut Vec<u8>| {
                 quoted.clear();
                 quoted.extend_from_slice(b"\"");
-                quoted.extend_from_slice(key);
+                quoted.extend_from_slice(name);
                 quoted.extend_from_slice(b"\": \"");
-                leaf.raw.len() >= 8 && self.engine.names_something(&quoted)
-            });
+                leaf.raw.len() >= 8 && self.engine.names_something(quoted)
+            };
+            let named = leaf.key.filter(|key| is_name(key, &mut quoted));
+            // A key that says little is that of what its object or the string before it says.
+            let whole =
+                leaf.key.filter(|key| (named.is_some() || fields::says_little(key)) && fields::may_be_one(leaf.raw));
+            let whole = whole.and_then(|key| fields::whole_name(content, key, &key_at, &sibling));
+            if is_key {
+                key_at = leaf.span.clone();
+            } else {
+                sibling = leaf.span.clone();
+            }
             // Judged by nothing but its own bytes and whether their distribution counts, unless its name counts too.
-            let mark = if named.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
+            let mark = if named.is_none() && whole.is_none() { memory.mark(leaf.raw, u8::from(!opaque)) } else { None };
             if mark.is_some_and(|mark| memory.is_clean(mark)) {
                 continue;
             }
@@ -167,12 +181,19 @@ impl Scanner {
                 leaf.raw
             };
             let mut hits = self.hits(text, opaque);
-            if named.is_some() && text.len() <= 512 {
+            let given = |quoted: &[u8]| {
                 let before = quoted.len();
-                let assignment = [&quoted, text, b"\""].concat();
+                let assignment = [quoted, text, b"\""].concat();
                 let inside = |place: &Range<usize>| place.start >= before && place.end <= before + text.len();
                 let named = self.hits(&assignment, opaque).into_iter().filter(|hit| inside(&hit.place));
-                hits.extend(named.map(|hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit }));
+                let at = |hit: Hit| Hit { place: hit.place.start - before..hit.place.end - before, ..hit };
+                named.map(at).collect::<Vec<_>>()
+            };
+            if named.is_some() && text.len() <= 512 {
+                hits.extend(given(&quoted));
+            }
+            if hits.is_empty() && text.len() <= 512 && whole.is_some_and(|whole| is_name(&whole, &mut quoted)) {
+                hits = given(&quoted);
             }
             if hits.is_empty() {
                 if let Some(mark) = mark {
@@ -230,8 +251,23 @@ impl Scanner {
         let rules = |id: &str| self.by_id.get(id).copied();
         let reach = if opaque { Reach::KnownForms } else { Reach::All };
         self.engine.find(text, reach, &rules, &mut hits);
+        let mut told = Vec::new();
         if let Some((rule, entropy)) = self.entropy.as_ref().filter(|_| !opaque) {
-            entropy.find(text, |place| hits.push(Hit { rule: *rule, place }));
+            // What is found already says more; hits stand in about the order of the text.
+            let (known, mut at) = (hits.len(), 0);
+            entropy.find(
+                text,
+                |run| {
+                    while at + 1 < known && hits[at].place.end <= run.start {
+                        at += 1;
+                    }
+                    hits[..known].get(at).is_some_and(|hit| {
+                        self.rules[hit.rule].acts && hit.place.start <= run.start && run.end <= hit.place.end
+                    })
+                },
+                |place| told.push(Hit { rule: *rule, place }),
+            );
+            hits.append(&mut told);
         }
         let mut inner = Vec::new();
         views(text, |view| {

@@ -3,5 +3,8 @@
 mod files;
 mod hidden;
 mod many;
+mod more_files;
+mod places;
 mod quiet;
 mod recall;
+mod vendors;

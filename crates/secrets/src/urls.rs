@@ -13,6 +13,12 @@ pub(crate) fn real_password(user: &[u8], password_and_more: &[u8]) -> Option<usi
 
 fn is_real_password(user: &[u8], password_and_more: &[u8]) -> bool {
     let (password, host) = split(password_and_more);
+    // Whom everybody may log in as.
+    if [b"anonymous".as_slice(), b"anoncvs", b"ftp", b"guest"].contains(&user)
+        || user.is_empty() && password.starts_with(b"pserver:")
+    {
+        return false;
+    }
     let quoted = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>');
     // `localhost:5432,me@example.com`, and a URL in a list that goes on to an address.
     let port = password.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -58,13 +64,14 @@ pub(crate) fn is_template(value: &[u8]) -> bool {
         upper || name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
     };
     // Where a space cuts it, a template has no end.
-    let beside = ["${", "{{", "$(", "#{", "\\(", "{"].iter().find_map(|open| {
+    let opens = value.bytes().any(|byte| matches!(byte, b'{' | b'('));
+    let beside = ["${", "{{", "$(", "#{", "\\(", "{"].iter().filter(|_| opens).find_map(|open| {
         let (before, inside) = value.split_once(open)?;
         let after = inside.rsplit_once(['}', ')']).map_or("", |(_, after)| after);
         Some(before.len() + after.len())
     });
     value.is_empty()
-        || [('<', '>'), ('{', '}'), ('[', ']'), ('%', '%')].into_iter().any(encloses)
+        || [('<', '>'), ('{', '}'), ('[', ']'), ('%', '%'), ('$', '$')].into_iter().any(encloses)
         || beside.is_some_and(|beside| beside <= BESIDE)
         || value.starts_with(['\'', '"', '`'])
         || value.chars().all(|mark| matches!(mark, '*' | '…' | '•' | '.' | 'x' | 'X' | '-' | '_' | '?'))

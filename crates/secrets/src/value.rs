@@ -1,8 +1,14 @@
 //! Whether a value under the name of a secret is one: not a word for it, not where it comes from, not a type.
 
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
 use crate::assignment::Style;
 use crate::examples::{is_documented, is_publishable};
 use crate::letters::of_words;
+use crate::lists::Words;
 use crate::measure::{class_changes, normalised_entropy};
 use crate::names;
 use crate::urls::is_template;
@@ -33,6 +39,79 @@ const HASHES: [&str; 17] = [
     "U2FsdGVkX1",
 ];
 
+/// Whether this was made by a machine, although it is shorter than nearly everything that is.
+pub(crate) fn is_short_secret(value: &[u8], style: Style) -> bool {
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    (12..16).contains(&value.len())
+        && style != Style::Bare
+        && letters + digits >= value.len() - 1
+        && digits >= 3
+        && letters >= 3
+        && of_words(value) == 0
+        && class_changes(value) >= 5
+        && random_part(value).len() >= 12
+        && !is_reference(value, style)
+        && !is_hash(value)
+        && !is_documented(value)
+}
+
+/// Whether what Base64 hides in this was written by somebody: `bXlfcGFzc3dvcmQ=` is `my_password`.
+fn is_written_behind_base64(value: &[u8]) -> bool {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-' | b'=');
+    let says = |part: &[u8]| {
+        let part: Vec<u8> = part.iter().copied().filter(|byte| *byte != b'=').collect();
+        let plain = STANDARD_NO_PAD.decode(&part).or_else(|_| URL_SAFE_NO_PAD.decode(&part)).unwrap_or_default();
+        plain.len() >= 9
+            && plain.iter().all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace())
+            && (of_words(&plain) * 2 >= plain.len() || is_written_password(&plain))
+            && !plain.contains(&b':')
+    };
+    value.split(|byte| !part(byte)).any(says)
+}
+
+/// How references begin.
+const BEGINNINGS: [&str; 37] = [
+    "projects/",
+    "UUID=",
+    "LABEL=",
+    "$(",
+    "${",
+    "$ENV",
+    "%(",
+    "%env",
+    "{{",
+    "{%",
+    "<%",
+    "<",
+    "[",
+    "os.environ",
+    "process.env",
+    "env.",
+    "env:",
+    "env(",
+    "ENV[",
+    "getenv",
+    "System.",
+    "config.",
+    "settings.",
+    "self.",
+    "this.",
+    "vault:",
+    "secret:",
+    "secrets.",
+    "arn:",
+    "ref+",
+    "op://",
+    "ssm:",
+    "file:",
+    "/",
+    "./",
+    "~/",
+    "http",
+];
+static REFERENCES: LazyLock<Words> = LazyLock::new(|| Words::by_first(&BEGINNINGS));
+
 /// Whether a person or a generator would choose this as a password, and nobody would write it as an example.
 pub(crate) fn is_password(value: &[u8], style: Style) -> bool {
     // What a form says in the language of whoever fills it in.
@@ -52,11 +131,14 @@ pub(crate) fn is_password(value: &[u8], style: Style) -> bool {
 
 fn is_chosen(value: &[u8], style: Style) -> bool {
     let digit = value.iter().any(u8::is_ascii_digit);
-    if !(8..=128).contains(&value.len()) || (!digit && value.len() < 14) || value.starts_with(b"eyJ") {
+    let mixed_letters =
+        value.len() >= 12 && of_words(value) == 0 && class_changes(value) * 3 >= value.len() && style != Style::Bare;
+    let long_enough = digit || value.len() >= 14 || mixed_letters;
+    if !(8..=128).contains(&value.len()) || !long_enough || value.starts_with(b"eyJ") {
         return false;
     }
     let written = is_written_password(value) || is_sentence(value);
-    if is_reference(value, style) || is_hash(value) || is_a_name(value) || written {
+    if is_reference(value, style) || is_hash(value) || is_a_name(value) || written || is_written_behind_base64(value) {
         return false;
     }
     let has = |class: fn(&u8) -> bool| usize::from(value.iter().any(class));
@@ -83,7 +165,7 @@ fn is_chosen(value: &[u8], style: Style) -> bool {
         let unlike_names = value.iter().any(odd) || (digits > 1 && value.len() >= 12 && changes * 4 >= value.len());
         return is_secret(value, style) || (unlike_names && random && digits > 0);
     }
-    letters > 0 && ((mixed && chosen >= 5) || random || random_letters || with_marks)
+    letters > 0 && ((mixed && chosen >= 5) || random || random_letters || mixed_letters || with_marks)
 }
 
 /// `331 Password required for %s.`: what a program says of passwords.
@@ -115,6 +197,7 @@ pub(crate) fn is_secret(value: &[u8], style: Style) -> bool {
         || is_a_name(value)
         || is_publishable(value)
         || is_documented(value)
+        || is_written_behind_base64(value)
         || !value.iter().all(|byte| (b'!'..=b'~').contains(byte))
     {
         return false;
@@ -197,6 +280,17 @@ pub(crate) fn is_hash(value: &[u8]) -> bool {
         || value.strip_prefix(b"0x").is_some_and(digits)
 }
 
+/// `utf8_to_utf16(v)`, `kms.get_key(`: an identifier and what it is called with.
+fn is_call(value: &[u8]) -> bool {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    let name = value.iter().take_while(|byte| of_name(byte)).count();
+    let value = value.strip_suffix(b",").unwrap_or(value);
+    name >= 2
+        && value[..name].iter().any(u8::is_ascii_alphabetic)
+        && value.get(name) == Some(&b'(')
+        && matches!(value.last(), Some(b'(' | b')'))
+}
+
 /// `0x8004004A_u32`
 fn is_number(value: &[u8]) -> bool {
     let Some(digits) = value.strip_prefix(b"0x") else { return false };
@@ -215,43 +309,7 @@ pub(crate) fn is_uuid(value: &[u8]) -> bool {
 
 /// Whether this says where a value comes from, or of which kind it is: a template, a variable, a call, a path, a URL.
 pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
-    const BEGINNINGS: [&str; 34] = [
-        "$(",
-        "${",
-        "$ENV",
-        "%(",
-        "%env",
-        "{{",
-        "{%",
-        "<%",
-        "<",
-        "[",
-        "os.environ",
-        "process.env",
-        "env.",
-        "env:",
-        "env(",
-        "ENV[",
-        "getenv",
-        "System.",
-        "config.",
-        "settings.",
-        "self.",
-        "this.",
-        "vault:",
-        "secret:",
-        "secrets.",
-        "arn:",
-        "ref+",
-        "op://",
-        "ssm:",
-        "file:",
-        "/",
-        "./",
-        "~/",
-        "http",
-    ];
-    let begins = BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()));
+    let begins = REFERENCES.begins(value);
     let code = [b'(', b')', b'{', b'}'].iter().filter(|mark| value.contains(mark)).count() >= 2
         && of_words(value) * 4 >= value.len()
         || value.windows(2).any(|pair| matches!(pair, b"::" | b"->" | b"${" | b"{{" | b"()"))
@@ -262,9 +320,13 @@ pub(crate) fn is_reference(value: &[u8], style: Style) -> bool {
     let dotted = style != Style::Quoted && value.contains(&b'.') && of_words(value) * 2 >= value.len();
     let file = [".pem", ".key", ".json", ".txt", ".yaml", ".yml", ".conf", ".crt", ".env", ".html", ".js", ".py"]
         .iter()
-        .any(|ending| value.ends_with(ending.as_bytes()));
+        .any(|ending| value.ends_with(ending.as_bytes()))
+        && value.contains(&b'.');
     let indexed = style != Style::Quoted && value.contains(&b'[');
     let member = style == Style::Bare && value.contains(&b'.');
     let number = style != Style::Quoted && is_number(value);
-    begins || number || indexed || member || code || name || dotted || file || is_template(value)
+    let called = style != Style::Quoted && is_call(value);
+    // What is cut off.
+    let cut = value.ends_with(b"...") || value.ends_with("…".as_bytes());
+    begins || called || cut || number || indexed || member || code || name || dotted || file || is_template(value)
 }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use crate::letters::of_words;
+use crate::measure::distinct;
 
 /// Words that stand in a key only where somebody wrote a text instead of one. Long enough not to occur by chance.
 const WORDS: [&str; 15] = [
@@ -167,14 +168,29 @@ pub(crate) fn counts_up(text: &[u8]) -> bool {
 /// `a1b2c3d4e5f6…`: the letters count and the digits count.
 fn counts_interleaved(text: &[u8]) -> bool {
     const SHORTEST: usize = 8;
-    let only = |kind: fn(&u8) -> bool| text.iter().filter(|byte| kind(byte)).map(u8::to_ascii_lowercase).collect();
-    let letters: Vec<u8> = only(u8::is_ascii_alphabetic);
-    let digits: Vec<u8> = only(u8::is_ascii_digit);
-    let count = |symbols: &[u8]| {
-        let ends = |left: &u8, right: &u8| counts_on(left, right) || matches!((left, right), (b'f', b'a'));
-        symbols.len() >= 4 && symbols.windows(2).filter(|pair| !ends(&pair[0], &pair[1])).count() * 8 <= symbols.len()
-    };
-    text.len() >= SHORTEST && count(&letters) && count(&digits)
+    /// How many symbols there are of a kind, the last, and how many do not go on counting.
+    #[derive(Default)]
+    struct Counted(usize, u8, usize);
+    impl Counted {
+        fn add(&mut self, symbol: u8) {
+            let goes_on = counts_on(&self.1, &symbol) || matches!((self.1, symbol), (b'f', b'a'));
+            self.2 += usize::from(self.0 > 0 && !goes_on);
+            (self.0, self.1) = (self.0 + 1, symbol);
+        }
+
+        fn counts(&self) -> bool {
+            self.0 >= 4 && self.2 * 8 <= self.0
+        }
+    }
+    let (mut letters, mut digits) = (Counted::default(), Counted::default());
+    for byte in text {
+        if byte.is_ascii_digit() {
+            digits.add(*byte);
+        } else if byte.is_ascii_alphabetic() {
+            letters.add(byte.to_ascii_lowercase());
+        }
+    }
+    text.len() >= SHORTEST && letters.counts() && digits.counts()
 }
 
 /// Whether `text` is one short text again and again, or of hardly any characters.
@@ -183,11 +199,8 @@ fn is_periodic(text: &[u8]) -> bool {
     let marks = |byte: &u8| !byte.is_ascii_alphanumeric();
     let text: Vec<u8> = text.iter().copied().filter(|byte| !marks(byte)).collect();
     let repeats = |period: usize| text.len() >= period * 3 && text.iter().zip(&text[period..]).all(|(a, b)| a == b);
-    let mut symbols = text.clone();
-    symbols.sort_unstable();
-    symbols.dedup();
     let twice = text.len().is_multiple_of(2) && text[..text.len() / 2] == text[text.len() / 2..];
-    text.len() >= 12 && (twice || (1..=LONGEST_PERIOD).any(repeats) || symbols.len() <= 3)
+    text.len() >= 12 && (twice || (1..=LONGEST_PERIOD).any(repeats) || distinct(&text) <= 3)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(crate) const KINDS: &[Kind] = &[
     read("url-with-password", "Password in a URL"),
     read("connection-string-password", "Password in a connection string"),
     read("command-line-password", "Password on a command line"),
+    read("password-line", "Password in a file of users, such as .pgpass"),
     read("netrc-password", "Password in a .netrc file"),
     read("docker-auth", "User and password in a Docker or npm configuration"),
     read("kubernetes-secret", "Value of a Kubernetes Secret"),

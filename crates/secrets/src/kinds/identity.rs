@@ -5,6 +5,7 @@ use super::kind::{Kind, begins, named, read};
 pub(crate) const KINDS: &[Kind] = &[
     begins("systemprompt-api-key", "API key of this product", &[r"sp-live-<anyhex>{12}\.<anyhex>{52}"]),
     named("okta-token", "Okta API token", &["okta"], "00<url>{40}"),
+    begins("okta-token", "Okta API token", &["SSWS 00<url>{40}"]),
     named("okta-client-secret", "Okta client secret", &["okta"], "<url>{40,64}"),
     named("auth0-client-secret", "Auth0 client secret", &["auth0"], "<url>{43,64}"),
     begins("clerk-secret-key", "Clerk or WorkOS key", &["ak_live_<b62>{20,}"]),

@@ -44,6 +44,7 @@ pub(crate) const KINDS: &[Kind] = &[
     named("discord-client-secret", "Discord client secret", &["discord"], "[A-Za-z0-9=_-]{32}"),
     named("discord-api-key", "Discord API key", &["discord"], "<low>{64}"),
     holds("telegram-bot-token", "Telegram bot token", ":AA", "<num>{8,10}:AA<url>{32,34}"),
+    begins("telegram-bot-token", "Telegram bot token", &[r"api\.telegram\.org/(file/)?bot<num>{8,10}:AA<url>{32,35}"]),
     named("telegram-bot-token", "Telegram bot token", &["telegr"], "<num>{5,16}:A<url>{34}"),
     begins(
         "teams-webhook",

@@ -4,6 +4,7 @@ mod command;
 mod container;
 mod header;
 mod key;
+mod line;
 mod reader;
 mod token;
 mod url;
@@ -12,7 +13,7 @@ pub(crate) use self::reader::{Reader, Reads};
 
 /// All readers there are.
 pub(crate) fn readers() -> impl Iterator<Item = Reader> {
-    [command::READERS, container::READERS, header::READERS, key::READERS, token::READERS, url::READERS]
+    [command::READERS, container::READERS, header::READERS, key::READERS, line::READERS, token::READERS, url::READERS]
         .into_iter()
         .flatten()
         .copied()

@@ -2,7 +2,21 @@
 
 use crate::{Options, Scanner};
 
-const TEXTS: [&str; 88] = [
+const TEXTS: [&str; 102] = [
+    "base64_password: bXlfcGFzc3dvcmQ=",
+    "access_token=\"9.4f570d14-4b54-42f5-bc07-60f4450b1db5.YmluYXJ5LXNvbWV0aGluZy0xMjMKd2h5IGhlbGxv\"",
+    "private_key: \"LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ...\"",
+    "--sasl-password='projects/123/secrets/my-secret/versions/1'",
+    "password = utf8_to_utf16_dup(v);",
+    "image.imageEncryptionKey = kms_utils.MaybeGetKmsKey(\n        args)",
+    "disk.blkid token='UUID=6a38ee5-7235-44e7-8b22-816a403bad5d'",
+    "gpg.get_secret_key fingerprint=53C96788253E58416D20BCD352952C84C3252192",
+    "gpg: using RSA key 5893D81EBBAB143E3F6E3BF15FA8BA2C753B96D7",
+    "<clientToken>XqJIt1342112125076</clientToken>",
+    "pip/_vendor/version.py,sha256=qaN-fw_htIgKUVXoAuAEVgKxQu3tZ9qE2eiKkWIS7LA,160",
+    "https://anonymous:flabada4@developer.mozilla.org/a",
+    "cvs://:pserver:anoncvs@sources.redhat.com:/cvs/src",
+    "'--privpassphrase':\n  value: $snmpv3_auth_key$",
     "password: string;",
     "let password = get_password()?;",
     "password = os.environ[\"DB_PASSWORD\"]",
