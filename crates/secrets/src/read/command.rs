@@ -173,7 +173,7 @@ fn pass(reads: &mut Reads<'_>) {
     }
 }
 
-/// `net use \\host\share /user:name …`, the password before or behind the name, and `net user name … /add`
+/// `net use` with a share and `/user:`, the password before or behind it, and `net user` with `/add`.
 fn net(reads: &mut Reads<'_>) {
     const SIZE: usize = 200;
     let rest = reads.after(SIZE);
