@@ -14,7 +14,7 @@ use systemprompt_governance::access::{
 use systemprompt_governance::config::{AccessControlConfig, AuthzHookConfig, Flaw};
 use systemprompt_governance::ledger::GovernanceProfile;
 use systemprompt_identity::User;
-use systemprompt_model::{Credential, EntityKind, Principal, UserId, UserType, with_causes};
+use systemprompt_model::{EntityKind, UserId, with_causes};
 
 use crate::accounts::{accounts, find};
 use crate::error::{CliError, CliResult, Exit};
@@ -49,7 +49,7 @@ impl Access {
 
     /// What is known of an account by these rules.
     pub(crate) async fn describe(&self, rules: &RuleSet, user: &User) -> Described {
-        self.dimensions.describe(rules, &principal(user), &self.db).await
+        self.dimensions.describe(rules, &user.to_principal(), &self.db).await
     }
 
     pub(crate) async fn groups(&self) -> CliResult<Vec<Group>> {
@@ -224,19 +224,6 @@ impl Whom {
         let named = [(ROLE, role), (DEPARTMENT, department), (GROUP, group)];
         let (of, name) = named.into_iter().find_map(|(of, name)| Some((of, name.as_ref()?))).expect("one is required");
         Ok((of.to_owned(), name.clone()))
-    }
-}
-
-/// An account as rules see it.
-pub(crate) fn principal(user: &User) -> Principal {
-    Principal {
-        user_id: user.id,
-        user_name: user.name.clone(),
-        user_type: if user.is_admin() { UserType::Admin } else { UserType::User },
-        roles: user.roles.clone(),
-        attributes: user.attributes.clone(),
-        // Rules do not ask for it.
-        credential: Credential::Installation,
     }
 }
 

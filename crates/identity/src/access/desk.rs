@@ -9,7 +9,7 @@ use systemprompt_extension::{ExtensionRegistry, KnownNames, instead_of};
 use systemprompt_governance::access::{AccessRules, Group, RuleNames, RuleSet, USER};
 use systemprompt_governance::config::AccessControlConfig;
 use systemprompt_governance::{Change, Changed, Gate};
-use systemprompt_model::{Attribution, Credential, EntityKind, Principal, UserId, UserType};
+use systemprompt_model::{Attribution, EntityKind, UserId};
 
 use super::error::AccessError;
 use crate::user::User;
@@ -125,17 +125,4 @@ pub(super) fn kind(name: &str) -> Result<EntityKind, AccessError> {
     let kinds = EntityKind::ALL.map(EntityKind::as_str);
     let message = |_| AccessError::Invalid(format!("`{name}` is not a kind of entity; {}", instead_of(name, kinds)));
     name.parse().map_err(message)
-}
-
-/// An account as rules see it.
-pub(super) fn principal(user: &User) -> Principal {
-    Principal {
-        user_id: user.id,
-        user_name: user.name.clone(),
-        user_type: if user.is_admin() { UserType::Admin } else { UserType::User },
-        roles: user.roles.clone(),
-        attributes: user.attributes.clone(),
-        // Rules do not ask for it.
-        credential: Credential::Installation,
-    }
 }

@@ -15,7 +15,7 @@ use systemprompt_governance::access::{AccessDecision, EntityRules, GroupKind, St
 use systemprompt_governance::config::{Access as Effect, AccessControlConfig, GroupConfig};
 use systemprompt_model::{AccessRuleId, EntityKind, UserId};
 
-use super::desk::{Desk, Known, kind, principal};
+use super::desk::{Desk, Known, kind};
 use super::error::AccessError;
 
 /// Adds the endpoints.
@@ -188,7 +188,7 @@ async fn matrix(
     let Path(id) = path.map_err(|_| AccessError::NotFound("there is no such account".to_owned()))?;
     let user = desk.user(id).await?;
     let rules = desk.rules.rules().await.map_err(AccessError::from)?;
-    let described = desk.rules.describe(&principal(&user)).await.map_err(AccessError::from)?;
+    let described = desk.rules.describe(&user.to_principal()).await.map_err(AccessError::from)?;
     let mut entities = Vec::new();
     for (entity_type, entity_id) in rules.entities().into_keys() {
         let (may, reason, because) = match described.decide(&rules, entity_type, entity_id) {

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use systemprompt_model::UserId;
+use systemprompt_model::{Credential, Principal, UserId, UserType};
 
 /// Role of those who administer the installation.
 pub(crate) const ADMIN_ROLE: &str = "admin";
@@ -120,5 +120,17 @@ impl User {
     /// Whether it administers the installation.
     pub fn is_admin(&self) -> bool {
         self.roles.iter().any(|role| role == ADMIN_ROLE)
+    }
+
+    /// The account as access rules see it: they do not ask how somebody has shown who they are.
+    pub fn to_principal(&self) -> Principal {
+        Principal {
+            user_id: self.id,
+            user_name: self.name.clone(),
+            user_type: if self.is_admin() { UserType::Admin } else { UserType::User },
+            roles: self.roles.clone(),
+            attributes: self.attributes.clone(),
+            credential: Credential::Installation,
+        }
     }
 }
