@@ -150,7 +150,7 @@ impl AnswerSecrets {
 impl Settings {
     /// Those that a policy which enforces would act upon: what only warns in a request is not looked for in an answer.
     fn matches<'a>(&'a self, text: &[u8]) -> Vec<Match<'a>> {
-        let mut matches = self.scanner.matches(text);
+        let mut matches = self.scanner.matches_in_answer(text);
         matches.retain(|found| found.rule.acts);
         matches
     }
@@ -239,7 +239,9 @@ impl Settings {
 
     /// What stands around a credential, without any.
     fn excerpt(&self, text: &[u8], found: &Match<'_>, all: &[Match<'_>]) -> String {
-        let within = |at: &Range<usize>| at.start - found.string.start..at.end - found.string.start;
+        // Places in what is shown, in which a byte that is no UTF-8 takes three.
+        let shown = |to: usize| json::lossy(text.get(found.string.start..to).unwrap_or_default()).len();
+        let within = |at: &Range<usize>| shown(at.start)..shown(at.end);
         let string = json::lossy(text.get(found.string.clone()).unwrap_or_default());
         let beside = all.iter().filter(|other| other.string == found.string);
         let masks: Vec<Mask<'_>> =

@@ -53,7 +53,13 @@ pub(crate) fn private_key(header_and_more: &[u8]) -> Option<usize> {
             let mark = end + MARK.len();
             Some(mark + find(&body[mark..], MARK)? + MARK.len())
         });
-        start + marks.or(until).unwrap_or_else(|| body.len().min(REACH))
+        start
+            + marks.or(until).unwrap_or_else(|| {
+                // What goes on as a key is one, however long it is.
+                let read = body.len().min(REACH);
+                let of_key = |byte: &&u8| is_base64(**byte) || byte.is_ascii_whitespace() || b"=\\-".contains(*byte);
+                read + body[read..].iter().take_while(of_key).count()
+            })
     })
 }
 

@@ -15,6 +15,7 @@ use systemprompt_extension::{KnownNames, instead_of};
 use systemprompt_model::EntityKind;
 
 use super::decision::{DEPARTMENT, DIMENSIONS, GROUP, ROLE, USER};
+use super::group::{Group, GroupKind};
 use super::spoken::{ATTRIBUTE, Spoken, attribute};
 use super::vocabulary::{VOCABULARY, type_of};
 use crate::config::{AccessControlConfig, no_such_role};
@@ -88,6 +89,21 @@ impl Authored {
     /// Whether what any of them decides may depend on this dimension of people.
     pub(super) fn speaks_of(&self, dimension: &str) -> bool {
         self.policies.iter().any(|policy| policy.spoken.is_about(dimension))
+    }
+
+    /// The file of a policy that names this group, and how it does.
+    pub(super) fn about(&self, group: &Group) -> Option<(PathBuf, String)> {
+        let type_name = match group.kind {
+            GroupKind::Department => "Department",
+            GroupKind::Group => "Group",
+        };
+        let is_it = |entity: &EntityUid| {
+            entity.type_name().to_string() == type_name && entity.id().unescaped() == group.name.as_str()
+        };
+        self.policies.iter().find_map(|policy| {
+            let named = policy.policy.entity_literals().into_iter().find(is_it)?;
+            Some((policy.file.clone(), named.to_string()))
+        })
     }
 
     /// Every policy that names something that is not there. Accounts are not looked for: configuration is checked without a

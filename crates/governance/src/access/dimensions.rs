@@ -99,6 +99,15 @@ impl Dimensions {
     ) -> Result<AccessDecision, Untold> {
         let is_told = |dimension: &str| told.attributes.contains_key(dimension);
         let subject = self.without_values(rules.told(told), is_told);
+        if told.user_id.is_none() {
+            // Nobody can be asked about somebody without a name.
+            let untold = self.brought.iter().filter(|brought| !is_told(brought.def.dimension)).map(|brought| Untold {
+                dimension: brought.def.dimension,
+                extension: brought.extension,
+                why: Silence::Unnamed,
+            });
+            return Described { subject, unknown: untold.collect() }.decide(rules, entity.0, entity.1);
+        }
         self.decide_about(rules, subject, told.user_id, is_told, entity, db).await
     }
 

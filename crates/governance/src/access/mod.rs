@@ -40,6 +40,7 @@ mod rule_set;
 mod rules;
 mod source;
 mod spoken;
+mod still_needed;
 mod store;
 mod stored;
 #[cfg(test)]
@@ -64,6 +65,7 @@ pub use self::rule::Rule;
 pub use self::rule_set::RuleSet;
 pub use self::rules::{AccessRules, Decided};
 pub use self::source::{SOURCE_API, SOURCE_YAML};
+pub use self::still_needed::StillNeeded;
 pub use self::store::{BootstrapOptions, RuleError, RuleStore};
 pub use self::stored::StoredRule;
 pub use self::untold::{Silence, Untold};

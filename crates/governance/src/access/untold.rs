@@ -24,6 +24,8 @@ pub enum Silence {
     Panicked,
     /// It failed.
     Failed,
+    /// It was not asked: no account is named.
+    Unnamed,
 }
 
 impl fmt::Display for Silence {
@@ -32,6 +34,7 @@ impl fmt::Display for Silence {
             Self::TooLate(limit) => write!(f, "did not answer within {} s", limit.as_secs()),
             Self::Panicked => f.write_str("panicked"),
             Self::Failed => f.write_str("failed"),
+            Self::Unnamed => f.write_str("cannot be asked, because no account is named"),
         }
     }
 }

@@ -53,7 +53,7 @@ impl RequireApproval {
             return Verdict::Fail(object("approval_impossible", reason).with_advice("Make it in smaller parts"));
         }
         let wanted = Wanted {
-            digest: digest(input, call.name, &self.identity),
+            digest: digest(input, call.name, &self.identity, &self.approvers),
             tool: call.name,
             rule: &rule,
             approvers: &self.approvers,
@@ -134,7 +134,10 @@ impl Identity {
                     gather(&input, path, &mut Vec::new(), &mut found);
                     Value::Array(found)
                 };
-                paths.iter().map(at).collect()
+                let found: Vec<Value> = paths.iter().map(at).collect();
+                // What has none of them is told by all of it.
+                let has_none = found.iter().all(|found| found.as_array().is_some_and(Vec::is_empty));
+                if has_none { serde_json::json!({ "all": input }) } else { Value::Array(found) }
             }
             Self::AllBut(paths) => paths.iter().fold(input, |mut rest, path| {
                 leave_out(&mut rest, path);
@@ -195,10 +198,16 @@ fn leave_out(value: &mut Value, path: &[String]) {
     }
 }
 
-/// What makes a call the same: who asks, in which session, for which tool, with which input.
-fn digest(input: &PolicyInput<'_>, tool: &str, identity: &Identity) -> [u8; 32] {
+/// What makes a call the same: who decides, who asks, in which session, for which tool, with which input.
+fn digest(input: &PolicyInput<'_>, tool: &str, identity: &Identity, approvers: &[String]) -> [u8; 32] {
     let mut digest = Sha256::new();
-    digest.update(b"systemprompt.approval.2");
+    digest.update(b"systemprompt.approval.3");
+    // What others have approved is not approved by those who decide now.
+    digest.update((approvers.len() as u64).to_be_bytes());
+    for role in approvers {
+        digest.update((role.len() as u64).to_be_bytes());
+        digest.update(role);
+    }
     digest.update(input.by.principal.user_id.as_uuid().as_bytes());
     digest.update(input.by.session.map_or([0; 16], |session| session.as_uuid().into_bytes()));
     digest.update((tool.len() as u64).to_be_bytes());

@@ -235,6 +235,12 @@ impl SecretScanner {
         self.without_allowed(content, matches)
     }
 
+    /// The same in an answer: nothing in it is entrusted to a provider.
+    pub(crate) fn matches_in_answer(&self, content: &[u8]) -> Vec<Match<'_>> {
+        let matches = self.scanner.scan_remembering(content, self.cleared.get_or_init(Cleared::new));
+        self.without_allowed(content, matches)
+    }
+
     fn without_allowed<'m>(&self, content: &[u8], mut matches: Vec<Match<'m>>) -> Vec<Match<'m>> {
         // By the clock of the system, as tokens that have run out.
         self.allowed.take_out(content, &mut matches, SystemClock.now());

@@ -8,16 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use systemprompt_extension::api::{ApiResult, OnBehalfOf};
 use systemprompt_extension::{Access, RouteTable, instead_of};
-use systemprompt_governance::access::{
-    DEFAULT_DEPARTMENT, DEPARTMENT, EntityRule, Group, GroupKind, RuleError, RuleSet,
-};
+use systemprompt_governance::access::{DEFAULT_DEPARTMENT, DEPARTMENT, Group, GroupKind, RuleError, RuleSet};
 use systemprompt_governance::config::GroupConfig;
 use systemprompt_governance::{About, Change, Changed, StateDigest};
-use systemprompt_model::{AccessGroupId, UserId};
+use systemprompt_model::{AccessGroupId, Attribution, UserId};
 
 use super::desk::Desk;
 use super::error::AccessError;
-use crate::user::change::UserChange;
 
 /// Adds the endpoints.
 pub(super) fn add_to(table: RouteTable<Desk>) -> RouteTable<Desk> {
@@ -87,17 +84,9 @@ impl Department {
             parent: group.parent.clone(),
             source: group.source.clone(),
             member_count,
-            assignment_count: about(group, rules).len(),
+            assignment_count: group.ruled(rules).count(),
         }
     }
-}
-
-/// The entities with a rule about a department.
-fn about(group: &Group, rules: &RuleSet) -> Vec<String> {
-    let entities = rules.entities().into_iter();
-    let is_about = |rule: &EntityRule| rule.rule_type == DEPARTMENT && rule.rule_value == group.name;
-    let concerned = entities.filter(|(_, entity)| entity.rules.iter().any(is_about));
-    concerned.map(|((kind, id), _)| format!("{kind}:{id}")).collect()
 }
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -198,10 +187,14 @@ async fn delete(
     if group.name == DEFAULT_DEPARTMENT {
         return Err(AccessError::from(RuleError::DefaultStays).into());
     }
-    let rules = desk.rules.rules().await.map_err(AccessError::from)?;
-    if let Some(entity) = about(&group, &rules).first() {
-        let message = format!("{entity} has a rule about the department `{}`; take it away first", group.name);
-        return Err(AccessError::Conflict(message).into());
+    let (known, members) =
+        (desk.known().await?, desk.users.in_department(&group.name).await.map_err(AccessError::from)?);
+    if let Some(needed) = group.still_needed(&known.groups, &known.rules, !members.is_empty()) {
+        return Err(AccessError::Conflict(needed.to_string()).into());
+    }
+    // First what can be done again: if the rest fails, there is still something to delete.
+    for member in members {
+        put(&desk, by.clone(), member, None).await?;
     }
     let about = About::new(DEPARTMENT, &group.name);
     let change = Change::new("access_group.delete", about, &serde_json::json!({"name": group.name}));
@@ -209,7 +202,6 @@ async fn delete(
         let desk = desk.clone();
         async move || {
             desk.rules.delete_group(&group.name).await?;
-            desk.users.leave_department(&group.name).await?;
             Ok::<_, AccessError>(Changed { before: Some(StateDigest::of(&group)), after: None, value: () })
         }
     };
@@ -224,7 +216,7 @@ async fn assign(
     body: Result<Json<Assignment>, JsonRejection>,
 ) -> ApiResult<Json<Assigned>, AccessError> {
     let Path(id) = path.map_err(|_| AccessError::NotFound("there is no such account".to_owned()))?;
-    let user = desk.user(id).await?;
+    desk.user(id).await?;
     let Json(Assignment { department_name }) = body.map_err(AccessError::from)?;
     let known = desk.known().await?;
     let names = known.groups.iter().filter(|group| group.kind == GroupKind::Department);
@@ -233,19 +225,30 @@ async fn assign(
         let instead = instead_of(&department_name, names);
         return Err(AccessError::UnknownName(format!("there is no department `{department_name}`; {instead}")).into());
     }
-    let request = serde_json::json!({"group": department_name, "user_id": id});
-    let change = Change::new("access_group.add", About::new(DEPARTMENT, &department_name), &request);
+    put(&desk, by, id, Some(department_name.clone())).await?;
+    Ok(Json(Assigned { user_id: id, department_name }))
+}
+
+/// Puts an account into a department, or takes it out of the one it is in: a change of the account, for it is written down
+/// there.
+async fn put(desk: &Desk, by: Attribution, id: UserId, department: Option<String>) -> Result<(), AccessError> {
+    let change = Change::new(
+        "user.update",
+        About::new("user", id),
+        &serde_json::json!({"attributes": {DEPARTMENT: department}}),
+    );
     let work = {
         let desk = desk.clone();
         async move || {
-            let mut attributes = user.attributes;
-            attributes.insert(DEPARTMENT.to_owned(), department_name.clone());
-            let change = UserChange { attributes: Some(attributes), ..UserChange::default() };
-            desk.users.update(id, change).await?;
-            Ok::<_, AccessError>(Changed::unseen(Assigned { user_id: id, department_name }))
+            let (before, after) = desk.users.set_department(id, department.as_deref()).await?;
+            Ok::<_, AccessError>(Changed {
+                before: Some(StateDigest::of(&before)),
+                after: Some(StateDigest::of(&after)),
+                value: (),
+            })
         }
     };
-    Ok(Json(desk.change(by, change, work).await?))
+    desk.change(by, change, work).await
 }
 
 async fn found(desk: &Desk, path: Result<Path<AccessGroupId>, PathRejection>) -> Result<Group, AccessError> {

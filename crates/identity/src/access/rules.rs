@@ -1,5 +1,7 @@
 //! Changes of the rules about entities.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -19,6 +21,8 @@ use super::error::AccessError;
 
 /// Most entities, and most rules, that one request changes.
 const AT_ONCE: usize = 1_000;
+/// Most rules that it makes.
+const ROWS_AT_ONCE: usize = 20_000;
 
 /// Adds the endpoints.
 pub(super) fn add_to(table: RouteTable<Desk>) -> RouteTable<Desk> {
@@ -170,6 +174,14 @@ async fn replace_all(
     let Json(wanted) = body.map_err(AccessError::from)?;
     if wanted.entities.is_empty() || wanted.entities.len() > AT_ONCE {
         return Err(AccessError::Invalid(format!("`entities` has 1 to {AT_ONCE} entries")).into());
+    }
+    if wanted.entities.len() * wanted.rules.len() > ROWS_AT_ONCE {
+        return Err(AccessError::Invalid(format!("`entities` times `rules` is {ROWS_AT_ONCE} at most")).into());
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = wanted.entities.iter().find(|one| !seen.insert((one.entity_type, one.entity_id.as_str()))) {
+        let message = format!("{}:{} is there twice", twice.entity_type, twice.entity_id);
+        return Err(AccessError::Invalid(message).into());
     }
     let known = desk.known().await?;
     for EntityName { entity_type, entity_id } in &wanted.entities {

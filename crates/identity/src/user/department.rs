@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use systemprompt_governance::access::DEFAULT_DEPARTMENT;
+use systemprompt_model::UserId;
 
 use crate::error::StoreError;
 use crate::user::store::Users;
@@ -24,18 +25,19 @@ impl Users {
         Ok(rows.into_iter().map(|row| (row.department, row.accounts)).collect())
     }
 
-    /// Takes everybody out of a department, who is then in `Default`. Gives how many those were.
-    pub async fn leave_department(&self, name: &str) -> Result<u64, StoreError> {
-        let left = sqlx::query!(
+    /// The accounts in a department.
+    pub async fn in_department(&self, name: &str) -> Result<Vec<UserId>, StoreError> {
+        let found = sqlx::query_scalar!(
             r#"
-            UPDATE users
-            SET attributes = attributes - 'department'
-            WHERE attributes ->> 'department' = $1
+            SELECT id
+            FROM users
+            WHERE attributes ->> 'department' = $1 AND status <> 'deleted'
+            ORDER BY id
             "#,
             name,
         )
-        .execute(self.db.write())
+        .fetch_all(self.db.write())
         .await?;
-        Ok(left.rows_affected())
+        Ok(found.into_iter().map(UserId::from_uuid).collect())
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 use systemprompt_database::DbPool;
+use systemprompt_governance::access::DEPARTMENT;
 use systemprompt_model::{Ambient, FieldError, UserId};
 
 use crate::error::{StoreError, violated_constraint};
@@ -98,6 +99,26 @@ impl Users {
         queries::update_user(&mut transaction, &user).await.map_err(|error| taken(error, &user))?;
         transaction.commit().await?;
         Ok(user)
+    }
+
+    /// Puts an account into a department, or takes it out of the one it is in, and gives the account as it was and as it is.
+    pub async fn set_department(&self, id: UserId, department: Option<&str>) -> Result<(User, User), UserError> {
+        let now = stored::now(&self.ambient);
+        let mut before = None;
+        let mut transaction = self.db.write().begin().await?;
+        let set = |user: User| {
+            let mut attributes = user.attributes.clone();
+            match department {
+                Some(name) => drop(attributes.insert(DEPARTMENT.to_owned(), name.to_owned())),
+                None => drop(attributes.remove(DEPARTMENT)),
+            }
+            before = Some(user.clone());
+            Ok(User { attributes, updated_at: now, ..user })
+        };
+        let after = changed(&mut transaction, id, set).await?;
+        queries::update_user(&mut transaction, &after).await?;
+        transaction.commit().await?;
+        Ok((before.unwrap_or_else(|| after.clone()), after))
     }
 
     /// Deletes an account: its keys and sessions are revoked, its name and address are free again. The row stays,

@@ -70,13 +70,9 @@ impl Stands {
         matches!(self.place, Place::Nowhere)
     }
 
-    pub(super) fn overlaps(&self, at: &Range<usize>) -> bool {
-        self.says.start < at.end && at.start < self.says.end
-    }
-
-    /// Where in the text it ends.
-    pub(super) fn end(&self) -> usize {
-        self.says.end
+    /// Its bytes in the text.
+    pub(super) fn says(&self) -> Range<usize> {
+        self.says.clone()
     }
 }
 
@@ -85,7 +81,9 @@ impl Stands {
 pub(super) fn written<'a>(stands: &'a Stands, event: &'a [u8], parts: &'a [Part]) -> impl Iterator<Item = Splice> + 'a {
     let place = if let Place::At(place) = &stands.place { Some(place) } else { None };
     place.into_iter().flat_map(move |place| {
-        let overlapping: Vec<&Part> = parts.iter().filter(|part| stands.overlaps(&part.at)).collect();
+        let first = parts.partition_point(|part| part.at.end <= stands.says.start);
+        let overlapping: Vec<&Part> =
+            parts[first..].iter().take_while(|part| part.at.start < stands.says.end).collect();
         let meant: Vec<Range<usize>> = overlapping
             .iter()
             .map(|part| {

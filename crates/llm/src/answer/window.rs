@@ -203,8 +203,11 @@ impl StreamWindow {
 
     /// Whether so much is new that it is time to look; `at_once` if anything is.
     pub fn is_due(&self, at_once: bool) -> bool {
-        let fresh = self.said.characters - self.said.looked_at;
-        fresh > 0 && (at_once || fresh >= (self.size / 4).max(1))
+        let Said { texts, grown, characters, looked_at, .. } = &self.said;
+        let fresh = characters - looked_at;
+        // What is held back is looked at again: the longer it is, the rarer.
+        let held = grown.iter().filter_map(|at| texts.get(*at)).map(|text| text.held).max().unwrap_or(0);
+        fresh > 0 && (at_once || fresh >= (held.max(self.size) / 4).max(1))
     }
 
     /// What is new, each text with as much before it as is held back.
@@ -223,13 +226,21 @@ impl StreamWindow {
         let Said { texts, grown, .. } = &mut self.said;
         let grown: Vec<usize> = grown.iter().copied().collect();
         let mut placed = Vec::with_capacity(parts.len());
+        // Where nothing can be replaced, by text, ascending.
+        let mut fixed: BTreeMap<usize, Vec<Range<usize>>> = BTreeMap::new();
+        for stands in self.queue.iter().flat_map(|event| &event.stands).filter(|stands| stands.is_fixed()) {
+            fixed.entry(stands.text).or_default().push(stands.says());
+        }
         for Replacement { text, at, with } in parts {
             let number = *grown.get(text).ok_or(Unreplaceable)?;
             let text = texts.get(number).ok_or(Unreplaceable)?;
             let before = text.length - text.fresh.len();
             let at = before + text.fresh.floor_char_boundary(at.start)..before + text.fresh.ceil_char_boundary(at.end);
-            let stands = self.queue.iter().flat_map(|event| &event.stands).filter(|stands| stands.text == number);
-            if stands.into_iter().any(|stands| stands.is_fixed() && stands.overlaps(&at)) {
+            let stands_there = |places: &Vec<Range<usize>>| {
+                let first = places.partition_point(|place| place.end <= at.start);
+                places.get(first).is_some_and(|place| place.start < at.end)
+            };
+            if fixed.get(&number).is_some_and(stands_there) {
                 return Err(Unreplaceable);
             }
             placed.push((number, Part { at, with }));
@@ -278,6 +289,9 @@ impl Said {
             self.texts.push(Text::default());
         }
         let text = &mut self.texts[at];
+        if !more.is_empty() {
+            text.reconsider();
+        }
         let length = more.chars().count();
         text.fresh.push_str(more);
         text.length += more.len();
@@ -301,7 +315,10 @@ impl Said {
             let Some(text) = self.texts.get_mut(stands.text) else { continue };
             edits.extend(written(stands, &event.bytes, &text.replaced));
             // Events go out in their order, so nothing before this is asked for again.
-            text.replaced.retain(|part| part.at.end > stands.end());
+            let done = text.replaced.partition_point(|part| part.at.end <= stands.says().end);
+            if done * 2 > text.replaced.len() {
+                text.replaced.drain(..done);
+            }
         }
         splice::apply(&event.bytes, edits)
     }
@@ -328,9 +345,19 @@ impl Said {
 }
 
 impl Text {
+    /// What is replaced at its end is judged anew with what follows. All of it is still here, and nothing of it was given.
+    fn reconsider(&mut self) {
+        let before = self.length - self.fresh.len();
+        if self.replaced.last().is_some_and(|part| part.at.end == self.length && part.at.start >= before) {
+            self.replaced.pop();
+        }
+    }
+
     /// How many characters at its end may go on: a word, or what is replaced there.
     fn unfinished(&self) -> usize {
-        let word = self.fresh.trim_end_matches(|letter: char| !letter.is_whitespace()).len();
+        // No credential goes on over letters of scripts that write without spaces.
+        let ends = |letter: char| letter.is_whitespace() || letter >= '\u{2E80}';
+        let word = self.fresh.trim_end_matches(|letter: char| !ends(letter)).len();
         let before = self.length - self.fresh.len();
         let last = self.replaced.last().filter(|part| part.at.end == self.length);
         let start = last.map_or(word, |part| part.at.start.saturating_sub(before).min(word));
@@ -553,6 +580,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_looked_like_a_secret_until_its_word_went_on_stays_as_it_is() {
+        let text = "of k3yboards and k3y";
+        let letters: Vec<String> = text.chars().map(String::from).collect();
+        let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+        let mut window = StreamWindow::new(4, 1, LIMIT).of_words();
+        let mut given = Vec::new();
+        for piece in stream(&letters).split_inclusive("\n\n") {
+            window.feed(piece.as_bytes()).expect("room");
+            let found = window.fresh().into_iter().enumerate().flat_map(|(text, said)| {
+                let is_whole = |at: usize| !said[at + 3..].starts_with(char::is_alphabetic);
+                let places: Vec<_> = said.match_indices("k3y").filter(|(at, _)| is_whole(*at)).collect();
+                let part = move |at| Replacement { text, at: at..at + 3, with: "SECRET_x".to_owned() };
+                places.into_iter().map(|(at, _)| part(at)).collect::<Vec<_>>()
+            });
+            window.replace(found.collect()).expect("all of it is JSON");
+            window.cleared();
+            given.extend_from_slice(&window.release(false));
+        }
+        given.extend_from_slice(&window.release(true));
+        let mut texts = super::super::pieces::StreamTexts::new(LIMIT);
+        texts.feed(&given);
+        assert_eq!(texts.finish(), ["of k3yboards and SECRET_x"]);
     }
 
     #[test]

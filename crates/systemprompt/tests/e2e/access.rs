@@ -110,8 +110,13 @@ async fn groups_have_members_and_rules_about_nobody_are_found() {
     rules(&instance, &["groups", "add", "Physics", "eve"]);
     assert!(becomes(&instance, &eve, 403).await.contains("denied to the department `Science`"), "the larger one");
     assert_eq!(said(&instance, &["lint"]).0, Some(0));
+    let (status, text) = said(&instance, &["groups", "delete", "Physics", "--yes"]);
+    let expected = format!("{ROUTE} has a rule about `Science`, which `Physics` is a part of");
+    assert!(status != Some(0) && text.contains(&expected), "{text}");
     rules(&instance, &["groups", "remove", "Physics", "eve"]);
     becomes(&instance, &eve, 200).await;
+    let verified = instance.cli(&["infra", "logs", "audit", "verify"]);
+    assert_eq!(verified["problems"], json!([]), "who is in which department is on record: {verified}");
 
     rules(&instance, &["groups", "add", "on-call", "eve"]);
     rules(&instance, &["grant", ROUTE, "--group", "on-call", "--deny"]);
@@ -131,10 +136,16 @@ async fn groups_have_members_and_rules_about_nobody_are_found() {
         (&["groups", "create", "Physics"], "there is a group or department `Physics` already"),
         (&["groups", "delete", "on-call", "--yes"], "has a rule about the group `on-call`"),
         (&["groups", "delete", "Default", "--yes"], "stays"),
+        (&["groups", "delete", "Science", "--yes"], "has a rule about the department `Science`"),
     ] {
         let (status, text) = said(&instance, mistaken);
         assert!(status != Some(0) && text.contains(expected), "{mistaken:?}: {text}");
     }
+    rules(&instance, &["revoke", ROUTE, "--department", "Science"]);
+    let (_, text) = said(&instance, &["groups", "delete", "Science", "--yes"]);
+    assert!(text.contains("`Physics` is a part of `Science`; delete that first"), "{text}");
+    rules(&instance, &["groups", "delete", "Physics", "--yes"]);
+    rules(&instance, &["groups", "delete", "Science", "--yes"]);
 }
 
 #[tokio::test]
@@ -149,6 +160,11 @@ async fn policies_in_cedar_count_with_a_reload_and_are_checked_with_their_place(
     instance.cli(&["admin", "config", "reload"]);
     assert!(becomes(&instance, &eve, 403).await.contains("denied by the policy `on-leave` (house.cedar:2)"));
     assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "others are not affected");
+    rules(&instance, &["groups", "create", "on-call"]);
+    std::fs::write(&file, format!("{policy}forbid (principal in Group::\"on-call\", action, resource);"))
+        .expect("written");
+    let (_, text) = said(&instance, &["groups", "delete", "on-call", "--yes"]);
+    assert!(text.contains("house.cedar names Group::\"on-call\"; change it first"), "{text}");
     rules(&instance, &["grant", ROUTE, "--user", "eve"]);
     let why = rules(&instance, &["explain", "--user", "eve", "--entity", ROUTE]);
     assert_eq!(why["reason"], "policy_violation", "a forbid refuses whatever rules say: {why}");

@@ -155,6 +155,9 @@ async fn what_is_not_there_cannot_be_named_and_nobody_else_changes_anything() {
     let twice = json!({"rules": [rule("role", "user", "allow"), rule("role", "user", "deny")]});
     refused(&admin.put(DEMO, &twice).await, 400, invalid, "keep one of them");
     refused(&admin.post(&rules_of, &json!({"rule_type": "role"})).await, 400, invalid, "");
+    let entity = json!({"entity_type": "gateway_route", "entity_id": "demo"});
+    let twice = json!({"entities": [entity, entity], "rules": [rule("role", "user", "deny")]});
+    refused(&admin.put(&format!("{ROOT}/bulk"), &twice).await, 400, invalid, "gateway_route:demo is there twice");
     let nowhere =
         json!({"entity_type": "gateway_route", "subject_type": "role", "subject_value": "x", "action": "deny"});
     refused(&admin.post(&format!("{ROOT}/bulk-template"), &nowhere).await, 422, "ACCESS_NAME_UNKNOWN", "no role `x`");

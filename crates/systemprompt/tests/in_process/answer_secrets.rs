@@ -152,6 +152,11 @@ async fn what_comes_before_is_given_and_what_a_request_carried_is_no_finding() {
         let given = said(&answer, true);
         assert!(given.contains(BEFORE.trim()) && !given.contains("AKIA"), "{}: {given}", caller.model);
 
+        // In an answer it is entrusted to no provider, whatever stands around it.
+        fixture.says(&format!(r#"{{"mcp_servers": [{{"authorization_token": "{SECRET}"}}]}}"#), 30);
+        let (answer, _) = fixture.ask(caller, wire, true).await;
+        assert!(!said(&answer, true).contains("AKIA"), "{}: {}", caller.model, answer.text());
+
         // The model speaks of what the request said, which comes back as it was.
         for stream in [false, true] {
             let (path, body) = (caller.asks)(caller.model, &[&format!("The key is {SECRET}.")], stream);
@@ -178,10 +183,11 @@ async fn a_key_of_many_lines_and_what_is_long_is_replaced_as_a_whole_and_the_res
     let line = |seed: usize| {
         (0..64).map(|at| letters[(at * 31 + seed * 17 + at * at * seed) % letters.len()]).collect::<String>()
     };
-    let lines: Vec<String> = (1..20).map(line).collect();
     let kind = "RSA PRIVATE";
-    let key = format!("-----BEGIN {kind} KEY-----\n{}\n-----END {kind} KEY-----", lines.join("\n"));
-    for caller in &CALLERS {
+    // The longer is one of 8,192 bits.
+    for (caller, count) in CALLERS.iter().flat_map(|caller| [(caller, 20), (caller, 100)]) {
+        let lines: Vec<String> = (1..count).map(line).collect();
+        let key = format!("-----BEGIN {kind} KEY-----\n{}\n-----END {kind} KEY-----", lines.join("\n"));
         let wire = caller.model.trim_end_matches("-test");
         for (stream, chunks) in [(false, 1), (true, 1), (true, 60), (true, 400)] {
             fixture.says(&format!("{BEFORE}Put this into a file:\n\n{key}\n\nThen go on. {BEFORE}"), chunks);

@@ -258,6 +258,10 @@ async fn who_asks_by_the_rules_may_tell_what_is_known_or_leave_it_to_the_extensi
         let answer = service.post("/api/public/govern/authz", &asked(attributes.clone())).await;
         assert_eq!(answer.json()["decision"], decision, "{attributes}: {}", answer.text());
     }
+    let mut about_nobody = asked(json!({}));
+    about_nobody.as_object_mut().expect("an object").remove("user_id");
+    let answer = service.post("/api/public/govern/authz", &about_nobody).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "ACCESS_RULES_UNAVAILABLE"));
     clearances.does("fails");
     clearances.give(&context, "pep", &["secret"]).await;
     let pep = users.find(&UserReference::Name("pep".to_owned())).await.expect("reads").expect("the user").id;

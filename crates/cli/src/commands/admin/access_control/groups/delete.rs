@@ -2,8 +2,9 @@
 
 use clap::Args;
 use serde_json::json;
-use systemprompt_governance::access::{GroupKind, SOURCE_YAML};
+use systemprompt_governance::access::{GroupKind, SOURCE_YAML, StillNeeded};
 
+use super::department::put;
 use crate::access::{Access, refused};
 use crate::accounts::accounts;
 use crate::change::{About, Change, Changed, StateDigest};
@@ -24,28 +25,28 @@ impl Delete {
     pub(crate) async fn run(self, invocation: &Invocation, database: &OpenDatabase) -> CliResult {
         let access = Access::open(invocation, &database.db)?;
         let group = access.group(&self.name, None).await?;
-        let rules = access.rules().await?;
-        let is_about = |rule_type: &str, value: &str| rule_type == group.kind.as_str() && value == group.name;
-        let entities = rules.entities().into_iter();
-        let mut about = entities
-            .filter(|(_, entity)| entity.rules.iter().any(|rule| is_about(&rule.rule_type, &rule.rule_value)))
-            .map(|((kind, id), _)| format!("{kind}:{id}"));
-        if let Some(entity) = about.next() {
-            let kind = group.kind.as_str();
-            return Err(CliError::new(
-                "group_in_use",
-                format!("{entity} has a rule about the {kind} `{}`", group.name),
-            )
-            .help(format!("systemprompt admin access-control revoke {entity} --{kind} '{}'", group.name))
-            .exit(Exit::Conflict));
+        let accounts = accounts(invocation, &database.db);
+        let members = match group.kind {
+            GroupKind::Department => accounts.in_department(&group.name).await.map_err(CliError::database)?,
+            GroupKind::Group => Vec::new(),
+        };
+        let has_members = !members.is_empty() || !group.members.is_empty();
+        if let Some(needed) = group.still_needed(&access.groups().await?, &access.rules().await?, has_members) {
+            let error = CliError::new("group_in_use", needed.to_string()).exit(Exit::Conflict);
+            return Err(match needed {
+                StillNeeded::ByRule { entity, kind, name } => {
+                    error.help(format!("systemprompt admin access-control revoke {entity} --{kind} '{name}'"))
+                }
+                _ => error,
+            });
         }
         invocation.confirm(self.yes, &format!("Delete the {} `{}`?", group.kind.as_str(), group.name)).await?;
+        // First what can be done again: if the rest fails, there is still something to delete.
+        for member in members {
+            put(invocation, database, member, None).await?;
+        }
         let delete = async || {
             access.store.delete_group(&group.name).await.map_err(refused)?;
-            if group.kind == GroupKind::Department {
-                let accounts = accounts(invocation, &database.db);
-                accounts.leave_department(&group.name).await.map_err(CliError::database)?;
-            }
             Ok(Changed { before: Some(StateDigest::of(&group)), after: None, value: () })
         };
         let about = About::new(group.kind.as_str(), &group.name);

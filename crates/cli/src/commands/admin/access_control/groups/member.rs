@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use systemprompt_governance::access::{DEPARTMENT, Group, GroupKind};
-use systemprompt_identity::{User, UserChange};
+use systemprompt_identity::User;
 
+use super::department::put;
 use crate::access::{Access, unavailable};
-use crate::accounts::{accounts, refused};
 use crate::change::{About, Change, Changed};
 use crate::error::CliResult;
 use crate::project::{Invocation, OpenDatabase};
@@ -32,26 +32,22 @@ pub(super) async fn set(
     user: &User,
     member: bool,
 ) -> CliResult<Membership> {
+    let membership =
+        |changed| Membership { user: user.name.clone(), kind: group.kind, group: group.name.clone(), member, changed };
+    if group.kind == GroupKind::Department {
+        let is_in = user.attributes.get(DEPARTMENT) == Some(&group.name);
+        if member || is_in {
+            put(invocation, database, user.id, member.then_some(group.name.as_str())).await?;
+        }
+        return Ok(membership(is_in != member));
+    }
     let work = async || {
-        let changed = match group.kind {
-            GroupKind::Group if member => access.store.add_member(group.id, user.id).await.map_err(unavailable)?,
-            GroupKind::Group => access.store.remove_member(group.id, user.id).await.map_err(unavailable)?,
-            GroupKind::Department => {
-                let is_in = user.attributes.get(DEPARTMENT) == Some(&group.name);
-                let mut attributes = user.attributes.clone();
-                match member {
-                    true => drop(attributes.insert(DEPARTMENT.to_owned(), group.name.clone())),
-                    false if is_in => drop(attributes.remove(DEPARTMENT)),
-                    false => {}
-                }
-                let change = UserChange { attributes: Some(attributes), ..UserChange::default() };
-                accounts(invocation, &database.db).update(user.id, change).await.map_err(refused)?;
-                is_in != member
-            }
+        let changed = if member {
+            access.store.add_member(group.id, user.id).await
+        } else {
+            access.store.remove_member(group.id, user.id).await
         };
-        let membership =
-            Membership { user: user.name.clone(), kind: group.kind, group: group.name.clone(), member, changed };
-        Ok(Changed::unseen(membership))
+        Ok(Changed::unseen(membership(changed.map_err(unavailable)?)))
     };
     let operation = if member { "access_group.add" } else { "access_group.remove" };
     let request = serde_json::json!({"group": group.name, "user_id": user.id});

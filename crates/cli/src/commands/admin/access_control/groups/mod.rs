@@ -3,6 +3,7 @@
 mod add;
 mod create;
 mod delete;
+mod department;
 mod list;
 mod member;
 mod remove;
