@@ -160,7 +160,8 @@ async fn policies_in_cedar_count_with_a_reload_and_are_checked_with_their_place(
     instance.cli(&["admin", "config", "reload"]);
     assert!(becomes(&instance, &eve, 403).await.contains("denied by the policy `on-leave` (house.cedar:2)"));
     assert_eq!(instance.messages(&hello("claude-test")).await.status, 200, "others are not affected");
-    rules(&instance, &["groups", "create", "on-call"]);
+    std::fs::write(file.with_file_name("groups.yaml"), "groups: [{name: on-call}]\n").expect("written");
+    instance.cli(&["admin", "config", "reload"]);
     std::fs::write(&file, format!("{policy}forbid (principal in Group::\"on-call\", action, resource);"))
         .expect("written");
     let (_, text) = said(&instance, &["groups", "delete", "on-call", "--yes"]);
