@@ -369,7 +369,7 @@ async fn who_switches_it_off_or_allows_everything_has_said_so() {
     let refused = ask(&admin).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text());
     assert_eq!(ended(&disabled, &refused).await.decision.policy, "authz_default_deny");
-    assert_eq!(admin.get("/api/public/admin/governance/approvals").await.status, 200, "it is administered as ever");
+    assert_eq!(admin.get("/api/public/admin/access-control").await.status, 200, "it is administered as ever");
 
     let open = with_hook(json!({"mode": "unrestricted", "acknowledgement": ACKNOWLEDGEMENT}))
         .document("access-control/roles.yaml", nobody.clone())
@@ -379,7 +379,7 @@ async fn who_switches_it_off_or_allows_everything_has_said_so() {
     let allowed = ask(&ada).await;
     assert_eq!(allowed.status, 200, "{}", allowed.text());
     assert_eq!(ended(&open, &allowed).await.decision.policy, "authz_unrestricted");
-    assert_eq!(ada.get("/api/public/admin/governance/approvals").await.status, 403, "users administer nothing");
+    assert_eq!(ada.get("/api/public/admin/access-control").await.status, 403, "users administer nothing");
 
     let alone = TestContext::builder().document("access-control/roles.yaml", nobody).start().await;
     assert_eq!(ask(&alone.user("ada", &["user"]).await).await.status, 403, "without the key the rules alone decide");
