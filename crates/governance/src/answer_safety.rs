@@ -1,16 +1,15 @@
 //! Looking at the answer to one action: for safety, and for credentials.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
-use systemprompt_extension::policy::{Texts, Violation};
+use systemprompt_extension::policy::Texts;
 use tokio_util::task::TaskTracker;
 
 use crate::answer_secrets::{AnswerSecrets, InWindow, SECRET_SCAN, SecretInText};
 use crate::denial::Denial;
-use crate::policy::{ChainOutcome, SAFETY};
-use crate::safety::{Judged, Objection, Safety, Subject};
+use crate::policy::SAFETY;
+use crate::safety::{Safety, Subject};
 
 /// What looks at the answer of one action. It needs nothing of the action, so an answer can be looked at when it is on its
 /// way.
@@ -62,17 +61,14 @@ impl AnswerSafety {
             let texts = Texts::with(b"", fresh);
             let texts: Vec<&str> = texts.iter().collect();
             if let Some(violation) = safety.find_in_window(&self.subject, &texts).await {
-                return objection(SAFETY, violation).map_or(Looked::Clear, Looked::Objects);
+                return Looked::Objects(Denial::of(SAFETY, violation));
             }
         }
         let Some(secrets) = &self.secrets else { return Looked::Clear };
         match secrets.look(fresh).await {
             InWindow::Nothing => Looked::Clear,
-            InWindow::Objects(violation) => objection(SECRET_SCAN, violation).map_or(Looked::Clear, Looked::Objects),
-            InWindow::Replace(found, violation) => match objection(SECRET_SCAN, violation) {
-                Some(denial) => Looked::Replace(found, denial),
-                None => Looked::Clear,
-            },
+            InWindow::Objects(violation) => Looked::Objects(Denial::of(SECRET_SCAN, violation)),
+            InWindow::Replace(found, violation) => Looked::Replace(found, Denial::of(SECRET_SCAN, violation)),
         }
     }
 
@@ -84,22 +80,11 @@ impl AnswerSafety {
     /// It cannot be made, so the caller may not have the answer.
     pub async fn replaced(&self, answer: &Bytes) -> Result<Option<Bytes>, Denial> {
         let Some(secrets) = &self.secrets else { return Ok(None) };
-        match secrets.replace(answer).await {
-            Ok(replaced) => Ok(replaced),
-            Err(violation) => objection(SECRET_SCAN, violation).map_or(Ok(None), Err),
-        }
+        secrets.replace(answer).await.map_err(|violation| Denial::of(SECRET_SCAN, violation))
     }
 
     /// Where what looks at an answer that is over goes on if nobody waits for it. The ledger is open until that is done.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
-}
-
-/// What is said against something, as callers are told.
-fn objection(policy: &'static str, violation: Violation) -> Option<Denial> {
-    let mut outcome = ChainOutcome::default();
-    let objection = Some(Objection { violation, blocks: true });
-    outcome.judged(policy, Judged { objection, ..Judged::default() }, Instant::now());
-    outcome.denial
 }

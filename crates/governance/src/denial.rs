@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use systemprompt_extension::policy::{Allowance, DenialKind};
+use systemprompt_extension::policy::{Allowance, DenialKind, Violation};
 use systemprompt_model::ActionId;
 
 /// What the Gate answers instead of a permit. Either way nothing may be done.
@@ -38,6 +38,19 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// What a policy says against something.
+    pub(crate) fn of(policy: &str, violation: Violation) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            kind: violation.kind,
+            reason: violation.reason,
+            advice: violation.advice,
+            retry_after: violation.retry_after,
+            allowances: violation.allowances,
+            code: violation.code,
+        }
+    }
+
     /// What the caller is told: the policy, its reason, what to do, and under which id an operator finds the record.
     pub fn told(&self, request: Option<ActionId>) -> String {
         let mut text = self.to_string();

@@ -10,8 +10,8 @@ use std::sync::{PoisonError, RwLock};
 use super::decision::AccessDecision;
 use super::entity::Subject;
 
-/// Most decisions about an entity that are kept. Beyond that all are made anew: that is simpler than to know which one is asked for least,
-/// and cheap if it is seldom.
+/// Most decisions about an entity that are kept. Beyond that all are made anew: that is simpler than to know which one is asked
+/// for least, and cheap if it is seldom.
 const KEPT: usize = 4096;
 
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! Calls that wait for a second person.
 //!
 //! A call that a rule of `require_approval` is about is refused, and waits here under an id. Somebody who did not ask for it
-//! decides, an administrator or whoever has one of the roles that the policy names; then the same call — the same person, session, tool and input — passes, or is refused with the reason.
+//! decides, an administrator or whoever has one of the roles that the policy names; then the same call — the same person,
+//! session, tool and input — passes, or is refused with the reason.
 //! A call is seen twice where a model asks for it in an answer and a client asks by a hook before making it. That is one call:
 //! an approval that is good once is good for one such answer and for making the call.
 //! Calls are told apart by a digest, so nothing of their input is kept here.

@@ -109,19 +109,11 @@ impl ChainOutcome {
         &mut self,
         policy: &str,
         mode: PolicyMode,
-        violation: Violation,
+        mut violation: Violation,
     ) -> (EvaluationResult, Cow<'static, str>) {
         let detail = violation.reason.clone().into();
-        self.flagged.extend(violation.flagged);
-        let denial = Denial {
-            policy: policy.to_owned(),
-            kind: violation.kind,
-            reason: violation.reason,
-            advice: violation.advice,
-            retry_after: violation.retry_after,
-            allowances: violation.allowances,
-            code: violation.code,
-        };
+        self.flagged.append(&mut violation.flagged);
+        let denial = Denial::of(policy, violation);
         match mode {
             PolicyMode::Enforce => self.denial = Some(denial),
             PolicyMode::Warn => self.warnings.push(denial),
