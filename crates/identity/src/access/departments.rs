@@ -131,14 +131,11 @@ async fn create(
     }
     let config = GroupConfig { name, description, parent: None };
     let change = Change::new("access_group.create", About::new(DEPARTMENT, &config.name), &config);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            desk.rules.create_group(GroupKind::Department, &config).await?;
-            let made = find(&desk, |group| group.name == config.name).await?;
-            let (after, rules) = (Some(StateDigest::of(&made)), desk.rules.rules().await?);
-            Ok::<_, AccessError>(Changed { before: None, after, value: Department::new(&made, &rules, 0) })
-        }
+    let work = async move |desk: Desk| {
+        desk.rules.create_group(GroupKind::Department, &config).await?;
+        let made = find(&desk, |group| group.name == config.name).await?;
+        let (after, rules) = (Some(StateDigest::of(&made)), desk.rules.rules().await?);
+        Ok::<_, AccessError>(Changed { before: None, after, value: Department::new(&made, &rules, 0) })
     };
     Ok((StatusCode::CREATED, Json(desk.change(by, change, work).await?)))
 }
@@ -160,20 +157,17 @@ async fn describe(
         About::new(DEPARTMENT, &group.name),
         &serde_json::json!({"name": group.name, "description": description}),
     );
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            desk.rules.describe_group(&group, &description).await?;
-            let now = find(&desk, |known| known.id == group.id).await?;
-            let members = desk.users.count_by_department().await?;
-            let rules = desk.rules.rules().await?;
-            let value = Department::new(&now, &rules, members.get(&now.name).copied().unwrap_or(0));
-            Ok::<_, AccessError>(Changed {
-                before: Some(StateDigest::of(&group)),
-                after: Some(StateDigest::of(&now)),
-                value,
-            })
-        }
+    let work = async move |desk: Desk| {
+        desk.rules.describe_group(&group, &description).await?;
+        let now = find(&desk, |known| known.id == group.id).await?;
+        let members = desk.users.count_by_department().await?;
+        let rules = desk.rules.rules().await?;
+        let value = Department::new(&now, &rules, members.get(&now.name).copied().unwrap_or(0));
+        Ok::<_, AccessError>(Changed {
+            before: Some(StateDigest::of(&group)),
+            after: Some(StateDigest::of(&now)),
+            value,
+        })
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
@@ -198,12 +192,9 @@ async fn delete(
     }
     let about = About::new(DEPARTMENT, &group.name);
     let change = Change::new("access_group.delete", about, &serde_json::json!({"name": group.name}));
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            desk.rules.delete_group(&group.name).await?;
-            Ok::<_, AccessError>(Changed { before: Some(StateDigest::of(&group)), after: None, value: () })
-        }
+    let work = async move |desk: Desk| {
+        desk.rules.delete_group(&group.name).await?;
+        Ok::<_, AccessError>(Changed { before: Some(StateDigest::of(&group)), after: None, value: () })
     };
     desk.change(by, change, work).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -237,16 +228,13 @@ async fn put(desk: &Desk, by: Attribution, id: UserId, department: Option<String
         About::new("user", id),
         &serde_json::json!({"attributes": {DEPARTMENT: department}}),
     );
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            let (before, after) = desk.users.set_department(id, department.as_deref()).await?;
-            Ok::<_, AccessError>(Changed {
-                before: Some(StateDigest::of(&before)),
-                after: Some(StateDigest::of(&after)),
-                value: (),
-            })
-        }
+    let work = async move |desk: Desk| {
+        let (before, after) = desk.users.set_department(id, department.as_deref()).await?;
+        Ok::<_, AccessError>(Changed {
+            before: Some(StateDigest::of(&before)),
+            after: Some(StateDigest::of(&after)),
+            value: (),
+        })
     };
     desk.change(by, change, work).await
 }

@@ -85,13 +85,14 @@ impl Desk {
         &self,
         by: Attribution,
         change: Change,
-        work: impl FnOnce() -> F + Send + 'static,
+        work: impl FnOnce(Self) -> F + Send + 'static,
     ) -> Result<T, AccessError>
     where
         T: Send + 'static,
         F: Future<Output = Result<Changed<T>, AccessError>> + Send + 'static,
     {
-        Ok(self.gate.change_to_the_end(by, change, work).await?)
+        let desk = self.clone();
+        Ok(self.gate.change_to_the_end(by, change, move || work(desk)).await?)
     }
 
     /// The value as rules compare it, if a rule can be about it; the account of a rule about one is looked for.

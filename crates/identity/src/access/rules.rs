@@ -155,13 +155,10 @@ async fn replace(
     let known = desk.known().await?;
     let rules = check(&desk, &known, &wanted.rules, wanted.sync_yaml).await?;
     let change = Change::new("access_rules.replace", About::new("access_entity", format!("{kind}:{id}")), &wanted);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            let entities = [(kind, id.clone())];
-            desk.rules.replace_rules_of(&entities, &rules).await?;
-            altered(&desk, before, kind, &id).await
-        }
+    let work = async move |desk: Desk| {
+        let entities = [(kind, id.clone())];
+        desk.rules.replace_rules_of(&entities, &rules).await?;
+        altered(&desk, before, kind, &id).await
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
@@ -189,14 +186,11 @@ async fn replace_all(
     }
     let rules = check(&desk, &known, &wanted.rules, wanted.sync_yaml).await?;
     let change = Change::new("access_rules.replace", About::new("access_entity", "several"), &wanted);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            let entities: Vec<_> =
-                wanted.entities.into_iter().map(|entity| (entity.entity_type, entity.entity_id)).collect();
-            desk.rules.replace_rules_of(&entities, &rules).await?;
-            Ok::<_, AccessError>(Changed::unseen(Applied { applied: entities.len() }))
-        }
+    let work = async move |desk: Desk| {
+        let entities: Vec<_> =
+            wanted.entities.into_iter().map(|entity| (entity.entity_type, entity.entity_id)).collect();
+        desk.rules.replace_rules_of(&entities, &rules).await?;
+        Ok::<_, AccessError>(Changed::unseen(Applied { applied: entities.len() }))
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
@@ -215,12 +209,9 @@ async fn set(
     let rule = check(&desk, &known, std::slice::from_ref(&wanted), false).await?.remove(0).about(kind, &id);
     let about = format!("{kind}:{id}/{}/{}", rule.rule_type, rule.rule_value);
     let change = Change::new("access_rule.set", About::new("access_rule", about), &wanted);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            desk.rules.upsert_rule(&rule).await?;
-            altered(&desk, before, kind, &id).await
-        }
+    let work = async move |desk: Desk| {
+        desk.rules.upsert_rule(&rule).await?;
+        altered(&desk, before, kind, &id).await
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
@@ -240,12 +231,9 @@ async fn delete(
     let request = serde_json::json!({"entity_type": kind, "entity_id": id, "rule_type": rule.rule_type,
         "rule_value": rule.rule_value});
     let change = Change::new("access_rule.delete", About::new("access_rule", about), &request);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            desk.rules.delete_rule(kind, &id, &rule.rule_type, &rule.rule_value).await?;
-            altered(&desk, before, kind, &id).await
-        }
+    let work = async move |desk: Desk| {
+        desk.rules.delete_rule(kind, &id, &rule.rule_type, &rule.rule_value).await?;
+        altered(&desk, before, kind, &id).await
     };
     desk.change(by, change, work).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -262,13 +250,10 @@ async fn set_default(
     let before = entity(&desk, kind, &id).await?;
     let Json(wanted) = body.map_err(AccessError::from)?;
     let change = Change::new("access_entity.default", About::new("access_entity", format!("{kind}:{id}")), &wanted);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            let open = wanted.default_included;
-            desk.rules.set_open(kind, &id, open).await?;
-            altered(&desk, before, kind, &id).await
-        }
+    let work = async move |desk: Desk| {
+        let open = wanted.default_included;
+        desk.rules.set_open(kind, &id, open).await?;
+        altered(&desk, before, kind, &id).await
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
@@ -288,25 +273,22 @@ async fn template(
         TemplateAction::Clear => subject_value.clone(),
     };
     let change = Change::new("access_rules.template", About::new("access_entity", of.as_str()), &wanted);
-    let work = {
-        let desk = desk.clone();
-        async move || {
-            let set = async |access| {
-                let rule = WantedRule {
-                    rule_type: rule_type.clone(),
-                    rule_value: rule_value.clone(),
-                    access,
-                    justification: None,
-                };
-                desk.rules.set_rule_of_all(of, &rule).await
+    let work = async move |desk: Desk| {
+        let set = async |access| {
+            let rule = WantedRule {
+                rule_type: rule_type.clone(),
+                rule_value: rule_value.clone(),
+                access,
+                justification: None,
             };
-            let applied = match action {
-                TemplateAction::Allow => set(Effect::Allow).await?,
-                TemplateAction::Deny => set(Effect::Deny).await?,
-                TemplateAction::Clear => desk.rules.clear_rule_of_all(of, &rule_type, &rule_value).await? as usize,
-            };
-            Ok::<_, AccessError>(Changed::unseen(Applied { applied }))
-        }
+            desk.rules.set_rule_of_all(of, &rule).await
+        };
+        let applied = match action {
+            TemplateAction::Allow => set(Effect::Allow).await?,
+            TemplateAction::Deny => set(Effect::Deny).await?,
+            TemplateAction::Clear => desk.rules.clear_rule_of_all(of, &rule_type, &rule_value).await? as usize,
+        };
+        Ok::<_, AccessError>(Changed::unseen(Applied { applied }))
     };
     Ok(Json(desk.change(by, change, work).await?))
 }
