@@ -1,7 +1,8 @@
 //! `require_approval`: some calls wait until a second person has approved them.
 //!
 //! An approval is for a call: who asks, in which session, for which tool, with which input, whose JSON may be written
-//! differently, or with those parts of it that the operator says count. So a call that a model asks for and the same one that a client is about to make are one.
+//! differently, or with those parts of it that the operator says count. So a call that a model asks for and the same one that
+//! a client is about to make are one.
 
 use std::sync::Arc;
 

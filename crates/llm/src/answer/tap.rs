@@ -12,7 +12,8 @@ use crate::sse::SseParser;
 /// Watches an answer on its way to the caller and never alters it.
 ///
 /// Memory is bounded whatever arrives: a streamed answer costs its excerpts, those of tools' inputs up to 8 MiB together,
-/// and at most one event of 1 MiB, a buffered one its own length up to 8 MiB as well. Of a longer one only the end is kept, where every format puts usage and stop reason.
+/// and at most one event of 1 MiB, a buffered one its own length up to 8 MiB as well. Of a longer one only the end is kept,
+/// where every format puts usage and stop reason.
 #[derive(Debug)]
 pub struct AnswerTap {
     format: &'static Definition,

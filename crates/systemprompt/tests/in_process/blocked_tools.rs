@@ -1,15 +1,22 @@
 //! What the built-in policies say of tools in traffic with models: those a model is offered, and those it asks for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use http::Request;
 use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use systemprompt::axum::Router;
-use systemprompt::axum::body::Body;
+use systemprompt::axum::body::{Body, Bytes};
 use systemprompt::axum::response::IntoResponse as _;
-use systemprompt::testing::{TestClient, TestContext};
+use systemprompt::testing::{TestClient, TestContext, TestResponse};
 use systemprompt_mock_upstream::{Behaviour, MockToolCall, MockUpstream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::ended::ended;
 use crate::every_wire::{CALLERS, WIRES, ask, every_wire};
@@ -199,6 +206,28 @@ async fn an_approval_is_good_for_an_answer_with_the_call_and_for_making_it() {
     context.stop().await;
 }
 
+/// The answer to a message, of which it is said that some has been read as soon as that is so.
+async fn reads_as_it_comes(
+    context: &TestContext,
+    who: &TestClient,
+    message: &Value,
+    has_read: &Notify,
+) -> TestResponse {
+    let key = who.credential().expect("a key").expose();
+    let request = Request::post(format!("http://{}/v1/messages", context.address())).header("x-api-key", key);
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http::<Full<Bytes>>();
+    let request = request.body(Full::new(message.to_string().into())).expect("a request");
+    let (head, mut body) = client.request(request).await.expect("an answer").into_parts();
+    let mut read = Vec::new();
+    while let Some(frame) = timeout(Duration::from_mins(1), body.frame()).await.expect("it goes on") {
+        read.extend_from_slice(frame.expect("a piece").data_ref().expect("data"));
+        if String::from_utf8_lossy(&read).contains("Read") {
+            has_read.notify_one();
+        }
+    }
+    TestResponse { status: head.status, headers: head.headers, body: read.into() }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
     let start = |name: &str| {
@@ -223,13 +252,16 @@ async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
         let framed = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().expect("a text"));
         events.iter().map(framed).collect()
     });
+    let has_read = Arc::new(Notify::new());
+    let caller_has_read = Arc::clone(&has_read);
     let provider = Router::new().fallback(async move || {
-        let pieces = futures_util::stream::unfold(pieces.into_iter(), |mut pieces| async {
-            let piece = pieces.next()?;
-            // The first is looked at before the second comes.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            Some((Ok::<_, std::io::Error>(piece), pieces))
-        });
+        let [first, second] = pieces.map(Ok::<_, std::io::Error>);
+        // The second comes when the first has been looked at and given.
+        let second = async move {
+            caller_has_read.notified().await;
+            second
+        };
+        let pieces = stream::iter([first]).chain(stream::once(second));
         ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -258,7 +290,7 @@ async fn a_call_that_begins_in_the_place_of_another_is_judged_as_well() {
     let ada = context.user("ada", &["user"]).await;
     let body = json!({"model": "claude-test", "max_tokens": 50, "stream": true,
         "messages": [{"role": "user", "content": "Hello"}]});
-    let answer = ada.request(Request::post("/v1/messages").body(body.to_string()).expect("a request")).await;
+    let answer = reads_as_it_comes(&context, &ada, &body, &has_read).await;
     let text = answer.text();
     assert!(text.contains("Read") && text.contains("[tool_blocklist]") && !text.contains("rows"), "{text}");
     let detail = ended(&context, &answer).await;
