@@ -22,6 +22,7 @@ pub fn destructive(tools: &[u8]) -> Vec<String> {
         return Vec::new();
     }
     let mut destructive = Vec::new();
+    // What cannot be read was refused when the request was read.
     let _ = gather_destructive(tools, &mut destructive);
     destructive
 }
@@ -32,13 +33,12 @@ fn gather_destructive(value: &[u8], destructive: &mut Vec<String>) -> Result<(),
             Cursor::new(value).elements(|_, cursor| gather_destructive(&value[cursor.skip()?], destructive))?;
         }
         Kind::Object => {
-            let inside: Vec<&[u8]> = pick(value, INSIDE)?.into_iter().flatten().collect();
             // They may stand beside the definition that has the name.
             if destroys(value)? {
                 destructive.extend(names(value));
                 return Ok(());
             }
-            for inside in inside {
+            for inside in pick(value, INSIDE)?.into_iter().flatten() {
                 gather_destructive(inside, destructive)?;
             }
         }

@@ -102,13 +102,13 @@ impl Explain {
                 AccessDecision::Denied(reason) => reason.kind(),
                 AccessDecision::Allowed(_) => "allowed",
             },
-            explanation: match &untold {
-                _ if refused_by.is_some() => refused_by.unwrap_or_default(),
-                Some(untold) => format!(
+            explanation: match (refused_by, &untold) {
+                (Some(refused), _) => refused,
+                (None, Some(untold)) => format!(
                     "It is refused for as long as it is not known what the rules depend on: {untold}. Without it: {}",
                     sentence(&decision, default_included, &told)
                 ),
-                None => sentence(&decision, default_included, &told),
+                (None, None) => sentence(&decision, default_included, &told),
             },
             unknown: described.unknown.iter().map(ToString::to_string).collect(),
             user_has: subject
